@@ -1,0 +1,56 @@
+"""Errors that name what is wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with an input.
+
+    Attributes
+    ----------
+    where : str
+        The file and key or line, or the command-line option, e.g. ``"my.toml: serving.chunk_tokens"``.
+    found : str
+        What stands there.
+    expected : str
+        What should stand there, so that the reader can mend it.
+    """
+
+    where: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}; expected {self.expected}"
+
+
+class ZcubeError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_status = 1
+
+
+class InputError(ZcubeError):
+    """The input cannot be used; carries every fault found, not only the first.
+
+    Parameters
+    ----------
+    faults : iterable of Fault
+        At least one fault.
+    """
+
+    exit_status = 2
+
+    def __init__(self, faults: Iterable[Fault] | Fault):
+        self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class RunError(ZcubeError):
+    """A run on valid input failed."""
+
+    exit_status = 1

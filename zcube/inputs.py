@@ -1,0 +1,131 @@
+"""Reading declared files (TOML) and finding the bundled ones by stem.
+
+Every fault of a file is collected before one :class:`~zcube.errors.InputError` is raised.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from zcube.errors import Fault, InputError
+
+#: A declared file is a page of text; anything larger is not one of ours.
+MAX_DECLARED_BYTES = 1 << 20
+
+
+class Declared(BaseModel):
+    """Base of everything a user declares in a file: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def bundled_folder(kind: str) -> Path:
+    """Return the folder of the bundled files of a kind (``"topologies"`` or ``"scenarios"``).
+
+    In an installed wheel they lie inside the package, in a checkout beside it.
+    """
+    package = Path(__file__).resolve().parent
+    inside = package / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def bundled_stems(kind: str) -> list[str]:
+    """Return the stems of the bundled files of a kind, sorted."""
+    return sorted(path.stem for path in bundled_folder(kind).glob("*.toml"))
+
+
+def resolve_declared(reference: str, kind: str) -> Path:
+    """Find a declared file by bundled stem or by path.
+
+    Parameters
+    ----------
+    reference : str
+        A stem such as ``zcube-1024``, or a path to a TOML file.
+    kind : str
+        ``"topologies"`` or ``"scenarios"``.
+
+    Raises
+    ------
+    InputError
+        If there is neither a bundled file of that stem nor a file at that path.
+    """
+    bundled = bundled_folder(kind) / f"{reference}.toml"
+    if "/" not in reference and "\\" not in reference and bundled.is_file():
+        return bundled
+    path = Path(reference)
+    if path.is_file():
+        return path
+    stems = ", ".join(bundled_stems(kind))
+    raise InputError(Fault(reference, "no such file", f"a path to a TOML file or one of {kind}: {stems}"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, too large, not UTF-8 or not TOML; a syntax error names the line.
+    """
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_DECLARED_BYTES + 1)
+    except OSError as error:
+        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable TOML file")) from error
+    if len(raw) > MAX_DECLARED_BYTES:
+        raise InputError(Fault(str(path), "a larger file", f"a TOML file of at most {MAX_DECLARED_BYTES} bytes"))
+    try:
+        return tomllib.loads(raw.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(Fault(str(path), str(error), "TOML 1.0")) from error
+
+
+def validate(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
+    """Check data against a declared model and list every fault.
+
+    Parameters
+    ----------
+    model : type
+        A pydantic model.
+    data : mapping
+        What was read.
+    source : str
+        The file's name, put in front of each key.
+
+    Raises
+    ------
+    InputError
+        With one fault per violated key.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise InputError(_fault(detail, source) for detail in error.errors(include_url=False)) from error
+
+
+def _fault(detail: Any, source: str) -> Fault:
+    key = ".".join(str(part) for part in detail["loc"])
+    where = f"{source}: {key}" if key else source
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return Fault(where, "an unknown key", "a key of the documented table")
+    if kind == "missing":
+        return Fault(where, "nothing", "this key")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    found = "the table" if isinstance(detail["input"], dict) else _short(detail["input"])
+    return Fault(where, found, message)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

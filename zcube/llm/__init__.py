@@ -1,0 +1,6 @@
+"""What an LLM engine sends and how long it computes; it knows no topology.
+
+``cards`` holds the models, ``kv`` the size of a KV cache, ``rankmap`` who sends it to whom, ``expert_traffic`` the
+expert all-to-all, ``compute`` the compute times of a node (from ``devices``, ``attention``, ``experts`` and
+``node_links``) and ``measured`` the tables those times are checked against.
+"""

@@ -1,0 +1,140 @@
+"""Bytes of the expert all-to-all (DeepEP) between nodes.
+
+Normal mode, used in prefill, sends a token once to every node that holds one of its experts, from a GPU to the GPU
+of the same index (rail-aligned), and forwards inside the node; combine goes the same way back. Low-latency mode, used
+in decode, sends one message per (token, expert) straight to the expert's owner. Message sizes: DeepEP source
+(csrc/kernels), published with the library.
+"""
+
+from __future__ import annotations
+
+from math import comb
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zcube.errors import Fault, InputError
+from zcube.llm.cards import ModelCard
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+#: A matrix of nodes x nodes is built.
+MAX_NODES = 4096
+_SCALE_BLOCK = 128
+_LOW_LATENCY_HEADER_BYTES = 16
+_SOURCE_META_BYTES = 8
+
+
+def low_latency_dispatch_bytes(hidden: int, dtype: Literal["fp8", "bf16"] = "fp8") -> int:
+    """Return the bytes of one low-latency dispatch message, per token and selected expert.
+
+    ``16 + H + 4 H / 128`` (fp8) or ``16 + 2 H`` (bf16): 7,408 for H = 7168, 6,352 for H = 6144 in fp8.
+    """
+    return _LOW_LATENCY_HEADER_BYTES + _payload_bytes(hidden, dtype)
+
+
+def low_latency_combine_bytes(hidden: int) -> int:
+    """Return the bytes of one low-latency combine message, per token and selected expert: ``2 H`` (bf16)."""
+    return 2 * hidden
+
+
+def normal_dispatch_bytes(hidden: int, experts_per_token: int = 8, dtype: Literal["fp8", "bf16"] = "fp8") -> int:
+    """Return the bytes of one normal-mode dispatch message, per token and destination node.
+
+    Payload, 8 bytes of source metadata, top-k indices and weights, rounded up to 16: 7,472 for H = 7168, 6,416
+    for H = 6144 in fp8.
+    """
+    return _align16(_payload_bytes(hidden, dtype) + _SOURCE_META_BYTES + 8 * experts_per_token)
+
+
+def normal_combine_bytes(hidden: int, experts_per_token: int = 8) -> int:
+    """Return the bytes of one normal-mode combine message, per token and node: 14,384 or 12,336 for H = 6144."""
+    return _align16(2 * hidden + _SOURCE_META_BYTES + 4 * experts_per_token)
+
+
+def _payload_bytes(hidden: int, dtype: str) -> int:
+    if dtype not in ("fp8", "bf16"):
+        raise InputError(Fault("dispatch dtype", repr(dtype), "fp8 or bf16"))
+    return hidden + 4 * (hidden // _SCALE_BLOCK) if dtype == "fp8" else 2 * hidden
+
+
+def _align16(size_bytes: int) -> int:
+    return -(-size_bytes // 16) * 16
+
+
+def hit_probability(card: ModelCard, owners: int) -> float:
+    """Return the chance that a token has at least one expert on a given one of ``owners`` equal owners.
+
+    Without group limit ``1 - (1 - 1/D)**k``: k uniform experts drawn as if with replacement (DeepEP's usual
+    estimate; drawing without replacement gives 0.4 % more at D = 4). With a group limit the token first picks
+    ``expert_groups_per_token`` of the groups uniformly, then its experts uniformly in those; that whole groups lie on
+    one owner (D <= groups), or that a group spreads over D / groups owners, in order, is inferred.
+
+    Raises
+    ------
+    InputError
+        If ``owners`` is out of range, or neither divides the groups nor is a multiple of them.
+    """
+    if not 1 <= owners <= MAX_NODES:
+        raise InputError(Fault("expert-parallel nodes", str(owners), f"1 .. {MAX_NODES}"))
+    groups, chosen, experts = card.expert_groups, card.expert_groups_per_token, card.experts_per_token
+    if groups == chosen:
+        return 1.0 - (1.0 - 1.0 / owners) ** experts
+    if owners >= groups:
+        if owners % groups:
+            raise InputError(Fault("expert-parallel nodes", str(owners), f"a multiple of {groups} expert groups"))
+        spread = owners // groups
+        return chosen / groups * (1.0 - (1.0 - 1.0 / (chosen * spread)) ** experts)
+    if groups % owners:
+        raise InputError(Fault("expert-parallel nodes", str(owners), f"a divisor of {groups} expert groups"))
+    here = groups // owners
+    return sum(
+        comb(here, k) * comb(groups - here, chosen - k) / comb(groups, chosen) * (1.0 - (1.0 - k / chosen) ** experts)
+        for k in range(1, min(here, chosen) + 1)
+    )
+
+
+def expected_nodes(card: ModelCard, nodes: int) -> float:
+    """Return the expected number of distinct nodes that hold a token's experts (own node included).
+
+    GLM-5.1: 3.60 of 4, 5.25 of 8, 6.61 of 18.
+    """
+    return nodes * hit_probability(card, nodes)
+
+
+def prefill_expert_bytes(card: ModelCard, tokens_per_node: ArrayLike, nodes: int) -> FloatArray:
+    """Return the expected bytes between nodes over one prefill iteration: all MoE layers, dispatch and combine.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model.
+    tokens_per_node : float or array, shape (nodes,)
+        Tokens each node computes in the iteration; one number means the same everywhere.
+    nodes : int
+        Nodes the experts are spread over.
+
+    Returns
+    -------
+    float64 array, shape (nodes, nodes)
+        Bytes from node i to node j, zero on the diagonal. Rail-aligned: every GPU index carries an equal part.
+
+    Raises
+    ------
+    InputError
+        If the nodes or tokens are out of range, or the tokens' shape is wrong.
+    """
+    chance = hit_probability(card, nodes)
+    given = np.asarray(tokens_per_node, dtype=np.float64)
+    if given.shape not in ((), (nodes,)):
+        raise InputError(Fault("tokens_per_node", f"shape {given.shape}", f"one number or {nodes} numbers"))
+    if not (np.isfinite(given).all() and (given >= 0).all()):
+        raise InputError(Fault("tokens_per_node", "a negative or non-finite number", "token counts >= 0"))
+    tokens = np.broadcast_to(given, (nodes,))
+    dispatch = normal_dispatch_bytes(card.hidden, card.experts_per_token)
+    combine = normal_combine_bytes(card.hidden, card.experts_per_token)
+    # i -> j carries the dispatch of i's tokens and the combine of j's.
+    traffic = card.moe_layers * chance * (dispatch * tokens[:, None] + combine * tokens[None, :])
+    np.fill_diagonal(traffic, 0.0)
+    return traffic

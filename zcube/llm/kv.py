@@ -1,0 +1,130 @@
+"""Bytes of a KV cache, and the pieces in which TileRT ships it.
+
+A token's row in one layer is the MLA latent (``kv_lora_rank`` values and ``qk_rope_head_dim`` rotary values) and
+one indexer key. With fp8 the latent is vLLM's ``fp8_ds_mla`` row: fp8 values, one fp32 scale per 128 values, and the
+rotary part kept in bf16 (656 bytes for GLM-5 and DeepSeek-V3.2). fp8 indexer keys carry one fp32 scale per 128
+values and come in whole pages of 64 tokens (8,448 bytes), as in SGLang's token-to-KV pool and TileRT's ``ki`` plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zcube.errors import Fault, InputError
+from zcube.llm.cards import ModelCard
+
+IntArray: TypeAlias = NDArray[np.int64]
+KvDtype: TypeAlias = Literal["fp8", "bf16", "bf16+fp8-index"]
+
+#: Tokens of one page of the indexer's key cache (SGLang and TileRT).
+PAGE_TOKENS = 64
+#: Values that share one fp32 scale.
+SCALE_BLOCK = 128
+#: Far above any context; keeps every product inside 64-bit integers.
+MAX_TOKENS = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class KvLayout:
+    """How the KV cache is stored and shipped.
+
+    Attributes
+    ----------
+    dtype : {"fp8", "bf16", "bf16+fp8-index"}
+        ``"bf16+fp8-index"`` is what SGLang and vLLM keep when asked for a bf16 KV cache.
+    with_mtp_layer : bool
+        Whether the cache of the multi-token-prediction layers is shipped too (TileRT needs it).
+    """
+
+    dtype: KvDtype = "fp8"
+    with_mtp_layer: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(KvDtype):
+            raise InputError(Fault("kv dtype", repr(self.dtype), "one of " + ", ".join(get_args(KvDtype))))
+
+    def layers(self, card: ModelCard) -> int:
+        """Return the layers whose cache is shipped."""
+        return card.layers + (card.mtp_layers if self.with_mtp_layer else 0)
+
+
+def latent_row_bytes(card: ModelCard, layout: KvLayout) -> int:
+    """Return the bytes of one token's MLA latent in one layer (656 fp8, 1152 bf16 for both bundled cards)."""
+    if layout.dtype == "fp8":
+        return card.kv_lora_rank + 4 * -(-card.kv_lora_rank // SCALE_BLOCK) + 2 * card.qk_rope_head_dim
+    return 2 * (card.kv_lora_rank + card.qk_rope_head_dim)
+
+
+def index_row_bytes(card: ModelCard, layout: KvLayout) -> int:
+    """Return the bytes of one token's indexer key in one layer (132 fp8, 256 bf16 for both bundled cards)."""
+    if layout.dtype == "bf16":
+        return 2 * card.index_head_dim
+    return card.index_head_dim + 4 * -(-card.index_head_dim // SCALE_BLOCK)
+
+
+def bytes_per_token(card: ModelCard, layout: KvLayout) -> int:
+    """Return the bytes one token adds over all layers, page rounding left out."""
+    return layout.layers(card) * (latent_row_bytes(card, layout) + index_row_bytes(card, layout))
+
+
+def kv_bytes(card: ModelCard, tokens: ArrayLike, layout: KvLayout | None = None) -> Any:
+    """Return the bytes of one full copy of the KV cache.
+
+    ``layers * (latent * N + page * ceil(N / 64))`` with fp8 indexer keys, ``layers * (latent + index) * N`` else.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model.
+    tokens : int or array of int
+        Context lengths N, 0 .. 2**32.
+    layout : KvLayout, optional
+        How the cache is stored; fp8 without the MTP layer if left out.
+
+    Returns
+    -------
+    int64 scalar or array
+        Of the shape of ``tokens``.
+
+    Raises
+    ------
+    InputError
+        If a length is not an integer in range.
+    """
+    layout = layout or KvLayout()
+    count = _lengths(tokens)
+    index = index_row_bytes(card, layout)
+    indexed = index * count if layout.dtype == "bf16" else index * PAGE_TOKENS * -(-count // PAGE_TOKENS)
+    return (layout.layers(card) * (latent_row_bytes(card, layout) * count + indexed))[()]
+
+
+def tilert_descriptors(card: ModelCard, tokens: int, dtype: Literal["fp8", "bf16"] = "fp8") -> IntArray:
+    """Return the sizes of the RDMA writes of one TileRT transfer.
+
+    Per layer, MTP included: latent values, rotary values, indexer key pages. fp8: ``528 N``, ``128 N`` and
+    ``8448 * ceil(N / 64)``; bf16: ``1024 N``, ``128 N`` and the same pages (TileRT 0.1.5, ``pd_vllm``).
+
+    Returns
+    -------
+    int64 array, shape (layers, 3)
+        Bytes; GLM-5.1 gives 79 x 3 = 237 writes.
+    """
+    count = int(_lengths(tokens))
+    layout = KvLayout("fp8" if dtype == "fp8" else "bf16+fp8-index", with_mtp_layer=True)
+    rotary = 2 * card.qk_rope_head_dim
+    latent = latent_row_bytes(card, layout) - rotary
+    pages = index_row_bytes(card, layout) * PAGE_TOKENS * -(-count // PAGE_TOKENS)
+    return np.tile(np.array([latent * count, rotary * count, pages], dtype=np.int64), (layout.layers(card), 1))
+
+
+def _lengths(tokens: ArrayLike) -> IntArray:
+    given = np.asarray(tokens)
+    if given.dtype.kind not in "iu" and given.size:
+        raise InputError(Fault("tokens", f"numbers of type {given.dtype}", "whole numbers of tokens"))
+    if given.size and (given.min() < 0 or given.max() > MAX_TOKENS):
+        raise InputError(Fault("tokens", f"{given.min()} .. {given.max()}", f"0 .. {MAX_TOKENS}"))
+    return given.astype(np.int64)

@@ -1,0 +1,44 @@
+"""The hash that spreads flows over equal-cost links, stated so that anybody can recompute it.
+
+A queue pair's five-tuple is (source NIC, destination NIC, protocol, UDP source port, UDP destination port 4791). The UDP
+source port of queue pair q between two NICs is drawn once, from the run's seed; so a pair keeps its paths over a run. Both
+are represented by one 64-bit key, and a switch picks the candidate ``floor(mix(key + (node + 1) * ODD) * candidates / 2^64)``,
+of whose first factor the upper 32 bits are used: salting with the switch avoids the polarisation that equal hashes on every
+tier cause. ``mix`` is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from zcube.fabric.model import IntArray
+
+ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True, inline="always")
+def mix(value: np.uint64) -> np.uint64:
+    """Return the SplitMix64 finaliser of a 64-bit value."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@njit(cache=True, inline="always")
+def choose(key: np.uint64, node: int, candidates: int) -> int:
+    """Return which of ``candidates`` equal-cost links a switch picks for a key."""
+    value = mix(key + np.uint64(node + 1) * ODD)
+    return int((value >> np.uint64(32)) * np.uint64(candidates) >> np.uint64(32))
+
+
+@njit(cache=True)
+def queue_pair_keys(source: IntArray, target: IntArray, queue_pairs: int, seed: int) -> np.ndarray:
+    """Return the hash key of every queue pair of every flow [flows * queue_pairs], queue pairs of one flow together."""
+    keys = np.empty(len(source) * queue_pairs, dtype=np.uint64)
+    for flow in range(len(source)):
+        pair = mix(np.uint64(seed) + np.uint64(source[flow]) * ODD)
+        pair = mix(pair + np.uint64(target[flow]) * ODD)
+        for queue_pair in range(queue_pairs):
+            keys[flow * queue_pairs + queue_pair] = mix(pair + np.uint64(queue_pair))
+    return keys

@@ -1,0 +1,209 @@
+"""Shortest paths over any switch graph, with equal-cost links chosen by hash.
+
+Two policies share the walk. ``ecmp`` gives a transfer a number of queue pairs, each on one path chosen by the hash of its
+five-tuple. ``shortest-path`` uses every pair of NIC ports that is nearest, one path each: on ZCube a same-rail or
+same-segment pair then has one common switch and one 200G port instead of two paths, which is what its cost is shown with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from zcube.fabric.model import CableKind, Fabric, IntArray
+from zcube.routing.hashing import choose, queue_pair_keys
+from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
+
+UNREACHABLE = np.int16(32767)
+
+
+@dataclass(frozen=True, eq=False)
+class SwitchGraph:
+    """Inter-switch links in compressed rows, and hop distances between switches.
+
+    Attributes
+    ----------
+    first : int array [switches + 1]
+        Switch ``u`` sends on ``link[first[u] .. first[u + 1]]``.
+    link, neighbour : int array [links]
+        Directed link and the switch it leads to.
+    distance : int array [switches, switches]
+        Hops between switches, :data:`UNREACHABLE` where there is no way.
+    """
+
+    first: IntArray
+    link: IntArray
+    neighbour: IntArray
+    distance: IntArray
+
+    @staticmethod
+    def of(fabric: Fabric) -> SwitchGraph:
+        """Return the switch graph of a fabric."""
+        trunk = np.flatnonzero(np.repeat(fabric.cables.kind == CableKind.SWITCH, 2))
+        source = fabric.link_source[trunk] - fabric.gpus
+        order = np.lexsort((trunk, source))
+        link = trunk[order]
+        first = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=fabric.switches))])
+        neighbour = (fabric.link_target[link] - fabric.gpus).astype(np.int64)
+        return SwitchGraph(first, link, neighbour, hop_distances(first, neighbour))
+
+
+@njit(cache=True)
+def hop_distances(first: IntArray, neighbour: IntArray) -> np.ndarray:
+    """Return hop distances between all switches by breadth-first search [switches, switches]."""
+    switches = len(first) - 1
+    distance = np.full((switches, switches), 32767, dtype=np.int16)
+    queue = np.empty(switches, dtype=np.int64)
+    for root in range(switches):
+        row = distance[root]
+        row[root] = 0
+        queue[0] = root
+        head, tail = 0, 1
+        while head < tail:
+            here = queue[head]
+            head += 1
+            for edge in range(first[here], first[here + 1]):
+                there = neighbour[edge]
+                if row[there] == 32767:
+                    row[there] = row[here] + 1
+                    queue[tail] = there
+                    tail += 1
+    return distance
+
+
+@njit(cache=True)
+def walk(
+    first: IntArray, link: IntArray, neighbour: IntArray, distance: IntArray,
+    start: IntArray, goal: IntArray, key: np.ndarray, hops: IntArray,
+) -> None:  # fmt: skip
+    """Fill ``hops[i]`` with the inter-switch links from switch ``start[i]`` to ``goal[i]``, hashed at every switch."""
+    for flow in range(len(start)):
+        here, end = start[flow], goal[flow]
+        step = 0
+        while here != end:
+            nearer = distance[here, end] - 1
+            candidates = 0
+            for edge in range(first[here], first[here + 1]):
+                if distance[neighbour[edge], end] == nearer:
+                    candidates += 1
+            pick = choose(key[flow], here, candidates)
+            for edge in range(first[here], first[here + 1]):
+                if distance[neighbour[edge], end] == nearer:
+                    if pick == 0:
+                        hops[flow, step] = link[edge]
+                        here = neighbour[edge]
+                        break
+                    pick -= 1
+            step += 1
+
+
+@dataclass(frozen=True, eq=False)
+class ShortestPaths:
+    """Shortest paths with hashed choice among equals; GPUs of one server use NVLink.
+
+    Attributes
+    ----------
+    fabric : Fabric
+        What is routed.
+    name : str
+        ``"ecmp"`` or ``"shortest-path"``.
+    queue_pairs : int
+        Queue pairs per transfer; for ``shortest-path``, per nearest pair of NIC ports.
+    all_ports : bool
+        True: every nearest pair of NIC ports carries subflows. False: each queue pair hashes to one of them.
+    seed : int
+        Seed of the UDP source ports.
+    """
+
+    fabric: Fabric
+    name: str
+    queue_pairs: int
+    all_ports: bool
+    seed: int
+
+    @cached_property
+    def graph(self) -> SwitchGraph:
+        """The fabric's switch graph."""
+        return SwitchGraph.of(self.fabric)
+
+    @cached_property
+    def nic_switch(self) -> IntArray:
+        """Switch behind each NIC port [gpus, ports], numbered from 0."""
+        return (self.fabric.cables.b[self.fabric.nic_cable] - self.fabric.gpus).astype(np.int64)
+
+    def routes(self, source: IntArray, target: IntArray) -> Routes:
+        """Return the paths of each pair.
+
+        Raises
+        ------
+        ValueError
+            If a pair cannot be reached.
+        """
+        fabric = self.fabric
+        source, target = check_pairs(fabric, source, target)
+        local = fabric.server_of(source) == fabric.server_of(target)
+        near = self._nearest_ports(source, target)
+        flow, source_port, target_port, key = self._subflows(source, target, near, local)
+        hops = self._hops(source[flow], target[flow], source_port, target_port, key, local[flow])
+        return assemble(np.bincount(flow, minlength=len(source)), hops)
+
+    def _nearest_ports(self, source: IntArray, target: IntArray) -> IntArray:
+        """Return which port pairs are nearest [flows, source ports, target ports]."""
+        apart = self.graph.distance[self.nic_switch[source][:, :, None], self.nic_switch[target][:, None, :]]
+        nearest = apart.min(axis=(1, 2), initial=UNREACHABLE)
+        if np.any(nearest == UNREACHABLE):
+            lost = int(np.flatnonzero(nearest == UNREACHABLE)[0])
+            raise ValueError(f"GPU {target[lost]} cannot be reached from GPU {source[lost]}")
+        return np.asarray(apart == nearest[:, None, None])
+
+    def _subflows(
+        self, source: IntArray, target: IntArray, near: IntArray, local: IntArray
+    ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Return flow, source port, target port and hash key of every subflow, in flow order."""
+        keys = queue_pair_keys(source, target, self.queue_pairs, self.seed)
+        if self.all_ports:
+            near = near.copy()
+            near[local] = False
+            near[local, 0, 0] = True
+            flow, source_port, target_port = np.nonzero(near)
+            rows = np.repeat(np.arange(len(flow)), np.where(local[flow], 1, self.queue_pairs))
+            flow, source_port, target_port = flow[rows], source_port[rows], target_port[rows]
+        else:
+            flow = np.repeat(np.arange(len(source)), np.where(local, 1, self.queue_pairs))
+            source_port, target_port = np.zeros_like(flow), np.zeros_like(flow)
+        first = np.searchsorted(flow, np.arange(len(source)))
+        queue_pair = (np.arange(len(flow)) - first[flow]) % self.queue_pairs
+        key = keys[flow * self.queue_pairs + queue_pair]
+        if not self.all_ports:
+            options = near.reshape(len(near), -1)
+            pick = ((key >> np.uint64(40)).astype(np.int64) * options.sum(axis=1)[flow]) >> 24
+            chosen = np.argmax(np.cumsum(options, axis=1)[flow] > pick[:, None], axis=1)
+            source_port, target_port = np.divmod(chosen, near.shape[2])
+        return flow, source_port, target_port, key
+
+    def _hops(
+        self,
+        source: IntArray,
+        target: IntArray,
+        source_port: IntArray,
+        target_port: IntArray,
+        key: IntArray,
+        local: IntArray,
+    ) -> IntArray:
+        """Return padded hop rows, NIC links included [subflows, width]."""
+        graph = self.graph
+        finite = graph.distance[graph.distance < UNREACHABLE]
+        rows = np.full((len(source), int(finite.max(initial=0)) + 2), -1, dtype=np.int64)
+        away = np.flatnonzero(~local)
+        inner = np.full((len(away), rows.shape[1] - 2), -1, dtype=np.int64)
+        start = self.nic_switch[source[away], source_port[away]]
+        goal = self.nic_switch[target[away], target_port[away]]
+        walk(graph.first, graph.link, graph.neighbour, graph.distance, start, goal, key[away], inner)
+        rows[away, 0] = uplink(self.fabric, source[away], source_port[away])
+        rows[away, 1:-1] = inner
+        rows[away, -1] = downlink(self.fabric, target[away], target_port[away])
+        rows[local, :2] = nvlink_hops(self.fabric, source[local], target[local])
+        return rows

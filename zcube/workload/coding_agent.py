@@ -1,0 +1,153 @@
+"""Generating the requests of coding agents: long prompts that grow turn by turn and share prefixes.
+
+The session model and its figures are those of the agentic-code dataset generator of NVIDIA aiperf. What that
+generator leaves to the load driver, when sessions start and how long a response takes, is marked as an assumption in
+:class:`CodingAgent`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from zcube.errors import Fault, InputError
+from zcube.workload.agent_parameters import CodingAgent
+from zcube.workload.prefix_blocks import Lineage, prefix_blocks
+from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, IntArray, RequestTrace
+from zcube.workload.sessions import Draws, Lives, Turns, grow, lognormal_tokens
+
+__all__ = ["CodingAgent", "generate_requests"]
+
+#: Sessions are generated so many at a time; the draws within a batch depend on this number.
+BATCH_SESSIONS = 512
+
+
+def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTrace:
+    """Generate the requests of a stationary stream of coding-agent sessions.
+
+    Sessions start as a Poisson process from ``warm_up_s`` before the trace on. A session's next turn arrives when its
+    response would be done under the nominal service time, after the drawn delay. The trace is the first ``requests``
+    arrivals from time 0 on, rebased so that the first one is at 0; sessions already under way enter it in mid-life,
+    and those still under way at its end are cut. The same seed with more requests gives a trace that begins with the
+    shorter one.
+
+    Each prompt holds the shared, the group's and the session's prefix and all turns so far. Only whole blocks are
+    shared: a block that straddles the end of the shared prefix belongs to the group's, and a prompt's last, partial
+    block to this prompt alone.
+
+    Parameters
+    ----------
+    agent : CodingAgent
+        The parameters.
+    requests : int
+        How many requests, 1 to 10 million, as far as their prefix blocks stay below 100 million.
+    seed : int
+        The run's seed. The random streams are named ``coding-agent.*``.
+
+    Returns
+    -------
+    RequestTrace
+        Sessions are numbered from 0 in order of first appearance.
+
+    Raises
+    ------
+    InputError
+        If the trace would be too large.
+    """
+    fixed_tokens = agent.shared_prefix_tokens + agent.group_prefix_tokens
+    most = min(MAX_REQUESTS, MAX_BLOCKS // max(1, fixed_tokens // agent.block_tokens))
+    if not 1 <= requests <= most:
+        raise InputError(Fault("requests", str(requests), f"1 to {most} requests"))
+    lives, turns = _enough(agent, requests, Draws(seed))
+    turns = turns.take(np.argsort(turns.arrival_s, kind="stable")[:requests])
+    blocks = int((-(-turns.prompt_tokens // agent.block_tokens)).sum())
+    if blocks > MAX_BLOCKS:
+        raise InputError(Fault("requests", f"{requests} with {blocks} prefix blocks", f"at most {MAX_BLOCKS} blocks"))
+    first_block, block_id = prefix_blocks(
+        turns.prompt_tokens, _lineage(agent, lives, turns.life), agent.block_tokens, agent.groups
+    )
+    # Numbers in order of first appearance do not depend on the discarded warm-up.
+    session, _ = pd.factorize(turns.life)
+    return RequestTrace(
+        name="coding-agent",
+        source="Generated coding-agent sessions with the parameters of NVIDIA aiperf's agentic-code generator.",
+        arrival_s=turns.arrival_s - turns.arrival_s[0],
+        input_tokens=turns.prompt_tokens,
+        output_tokens=turns.output_tokens,
+        block_tokens=agent.block_tokens,
+        first_block=first_block,
+        block_id=block_id,
+        session=session,
+    )
+
+
+def _lineage(agent: CodingAgent, lives: Lives, life: IntArray) -> Lineage:
+    root = lives.root[life]
+    restarted_afresh = (root != life) & (agent.restart_context == "initial")
+    return Lineage(
+        shared_tokens=agent.shared_prefix_tokens,
+        group_tokens=agent.group_prefix_tokens,
+        group=lives.group[life],
+        trunk=root,
+        branch=np.where(restarted_afresh, life, root),
+        trunk_tokens=lives.initial_tokens[life],
+    )
+
+
+def _enough(agent: CodingAgent, requests: int, draws: Draws) -> tuple[Lives, Turns]:
+    """Generate batches of sessions until the first ``requests`` arrivals from time 0 on are certain."""
+    lives: list[Lives] = []
+    turns: list[Turns] = []
+    last_start_s, first_life, arrived, certain = -agent.warm_up_s, 0, 0, 0
+    while certain < requests:
+        batch_lives, batch_turns = _batch(agent, last_start_s, first_life, draws)
+        last_start_s = float(batch_lives.start_s[BATCH_SESSIONS - 1])
+        first_life += batch_lives.start_s.size
+        lives.append(batch_lives)
+        turns.append(batch_turns.take(np.flatnonzero(batch_turns.arrival_s >= 0)))
+        arrived += turns[-1].life.size
+        # No session of a later batch asks anything before the last start of this one.
+        if arrived >= requests:
+            certain = sum(int((part.arrival_s < last_start_s).sum()) for part in turns)
+    return Lives.join(lives), Turns.join(turns)
+
+
+def _batch(agent: CodingAgent, after_s: float, first_life: int, draws: Draws) -> tuple[Lives, Turns]:
+    """Generate the next sessions and their restarts, numbered from ``first_life`` on."""
+    primary = _new_sessions(agent, after_s, first_life, draws)
+    primary_turns, split = grow(agent, primary, primary.initial_tokens, first_life, draws)
+    parent = split.life - first_life
+    gap_s = draws["restarts"].exponential(1.0, parent.size) * agent.restart_gap_mean_s
+    restarted = Lives(
+        start_s=split.done_s + gap_s,
+        group=primary.group[parent],
+        initial_tokens=primary.initial_tokens[parent],
+        root=split.life,
+        restart_turn=np.full(parent.size, -1),
+    )
+    carried = np.minimum(split.context_tokens, agent.context_cap_tokens - 1)
+    first_prompt = carried if agent.restart_context == "carried" else restarted.initial_tokens
+    restarted_turns, _ = grow(agent, restarted, first_prompt, first_life + BATCH_SESSIONS, draws)
+    return Lives.join([primary, restarted]), Turns.join([primary_turns, restarted_turns])
+
+
+def _new_sessions(agent: CodingAgent, after_s: float, first_life: int, draws: Draws) -> Lives:
+    count = BATCH_SESSIONS
+    weight = np.arange(1, agent.groups + 1, dtype=np.float64) ** -agent.group_zipf_exponent
+    own_tokens = lognormal_tokens(
+        draws["session-prefix"],
+        count,
+        agent.session_prefix_mu,
+        agent.session_prefix_sigma,
+        agent.session_prefix_cap,
+    )
+    initial_tokens = agent.shared_prefix_tokens + agent.group_prefix_tokens + own_tokens
+    will_restart = draws["restarts"].random(count) < agent.restart_fraction
+    restart_turn = draws["restarts"].integers(agent.restart_turns_min, agent.restart_turns_below, count)
+    return Lives(
+        start_s=after_s + np.cumsum(draws["starts"].exponential(1 / agent.session_starts_per_s, count)),
+        group=draws["groups"].choice(agent.groups, count, p=weight / weight.sum()),
+        initial_tokens=np.minimum(initial_tokens, agent.context_cap_tokens - 1),
+        root=np.arange(first_life, first_life + count),
+        restart_turn=np.where(will_restart, restart_turn, -1),
+    )

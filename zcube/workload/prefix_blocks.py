@@ -1,0 +1,89 @@
+"""Numbering the prefix blocks of prompts, so that equal numbers mean equal prefixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from zcube.workload.requests import IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Lineage:
+    """Where the text of each prompt comes from, in the order in which it stands there.
+
+    Attributes
+    ----------
+    shared_tokens : int
+        Text that starts every prompt.
+    group_tokens : int
+        Text after it that a group's prompts share.
+    group : array of int [N]
+        Group of each prompt.
+    trunk : array of int [N]
+        History whose text follows, up to ``trunk_tokens`` from the start of the prompt.
+    branch : array of int [N]
+        History whose text stands behind that; equal to ``trunk`` where it is the same history.
+    trunk_tokens : array of int [N]
+        Where a branch leaves its trunk, at least ``shared_tokens + group_tokens``.
+    """
+
+    shared_tokens: int
+    group_tokens: int
+    group: IntArray
+    trunk: IntArray
+    branch: IntArray
+    trunk_tokens: IntArray
+
+
+def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int) -> tuple[IntArray, IntArray]:
+    """Number the prefix blocks of prompts.
+
+    A block whose text has several sources belongs to the last of them. The partial block at a prompt's end is this
+    prompt's alone, since the next turn fills the block up with other text.
+
+    Parameters
+    ----------
+    prompt_tokens : array of int [N]
+        Length of each prompt.
+    lineage : Lineage
+        Sources of the text.
+    block_tokens : int
+        Tokens per block.
+    groups : int
+        Number of groups.
+
+    Returns
+    -------
+    first_block : array of int [N + 1]
+        Offsets into ``block_id``.
+    block_id : array of int [B]
+        Numbers from 0 in order of first appearance, ``ceil(prompt / block_tokens)`` per prompt.
+    """
+    whole = prompt_tokens // block_tokens
+    count = -(-prompt_tokens // block_tokens)
+    first_block = np.concatenate(([0], np.cumsum(count)))
+    fixed_tokens = lineage.shared_tokens + lineage.group_tokens
+    ends = [
+        np.minimum(whole, lineage.shared_tokens // block_tokens),
+        np.minimum(whole, fixed_tokens // block_tokens),
+        np.minimum(whole, lineage.trunk_tokens // block_tokens),
+        whole,
+        count,
+    ]
+    lengths = np.diff(np.column_stack([np.zeros_like(whole), *ends]), axis=1)
+    # Each source owns a stretch of keys, one per block position; a partial block has a negative key of its own.
+    stretch = int(count.max())
+    sources = [
+        np.zeros_like(whole),
+        (1 + lineage.group) * stretch,
+        (1 + groups + lineage.trunk) * stretch,
+        (1 + groups + lineage.branch) * stretch,
+        -1 - np.arange(whole.size) - whole,
+    ]
+    position = np.arange(first_block[-1]) - np.repeat(first_block[:-1], count)
+    key = np.repeat(np.column_stack(sources).ravel(), lengths.ravel()) + position
+    block_id, _ = pd.factorize(key)
+    return first_block, block_id.astype(np.int64, copy=False)

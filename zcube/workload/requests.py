@@ -1,0 +1,230 @@
+"""A request trace: when requests arrive, how long they are, and which prompt prefixes they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zcube.errors import Fault, InputError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Bounds on what a trace may hold, so that a hostile file or an absurd option is refused before memory is taken.
+MAX_REQUESTS = 10_000_000
+MAX_TOKENS = 10_000_000
+MAX_BLOCKS = 100_000_000
+
+
+@dataclass(frozen=True)
+class RequestSummary:
+    """What a request trace amounts to.
+
+    Attributes
+    ----------
+    requests : int
+        Number of requests.
+    duration_s : float
+        Time from the first arrival to the last.
+    input_tokens_mean, input_tokens_p50, input_tokens_p99 : float
+        Whole prompt length; percentiles interpolate linearly.
+    output_tokens_mean, output_tokens_p50, output_tokens_p99 : float
+        Generated tokens.
+    ideal_prefix_hit_fraction : float or None
+        Fraction of all prefix blocks that a cache of unlimited size would hold when their request arrives: a block
+        counts where it and every block before it in its prompt occurred in an earlier request. None where the trace
+        has no prefix information.
+    """
+
+    requests: int
+    duration_s: float
+    input_tokens_mean: float
+    input_tokens_p50: float
+    input_tokens_p99: float
+    output_tokens_mean: float
+    output_tokens_p50: float
+    output_tokens_p99: float
+    ideal_prefix_hit_fraction: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class RequestTrace:
+    """Requests in order of arrival. The arrays are read-only.
+
+    Attributes
+    ----------
+    name : str
+        File name or generator name.
+    source : str
+        One sentence for a human reader: where the trace is from, and its licence where known.
+    arrival_s : array of float [N]
+        Arrival times, sorted, starting at 0.
+    input_tokens : array of int [N]
+        Whole prompt length, >= 1.
+    output_tokens : array of int [N]
+        Tokens generated, >= 1.
+    block_tokens : int
+        Tokens per prefix block; 0 where the trace has no prefix information (then there are no blocks).
+    first_block : array of int [N + 1]
+        Blocks of request ``i`` are ``block_id[first_block[i]:first_block[i + 1]]``.
+    block_id : array of int [B]
+        Prefix blocks in prompt order, >= 0; equal id means that the whole prompt up to and including it is equal.
+    session : array of int [N]
+        Session number, -1 where unknown.
+
+    Raises
+    ------
+    InputError
+        With every rule above that does not hold.
+    """
+
+    name: str
+    source: str
+    arrival_s: FloatArray
+    input_tokens: IntArray
+    output_tokens: IntArray
+    block_tokens: int
+    first_block: IntArray
+    block_id: IntArray
+    session: IntArray
+
+    def __post_init__(self) -> None:
+        _freeze_array(self, "arrival_s", np.float64)
+        for key in ("input_tokens", "output_tokens", "first_block", "block_id", "session"):
+            _freeze_array(self, key, np.int64)
+        # The rules on values presuppose the shapes.
+        faults = list(_shape_faults(self)) or list(_value_faults(self))
+        if faults:
+            raise InputError(faults)
+
+    def __len__(self) -> int:
+        return self.arrival_s.size
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the first arrival to the last."""
+        return float(self.arrival_s[-1])
+
+    def blocks(self, i: int) -> IntArray:
+        """Return the prefix blocks of request ``i`` (0 to N - 1), in prompt order."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"request {i} of {len(self)}")
+        return self.block_id[self.first_block[i] : self.first_block[i + 1]]
+
+    def head(self, n: int) -> RequestTrace:
+        """Return the first ``n`` requests (all where there are fewer).
+
+        Raises
+        ------
+        InputError
+            If ``n`` is less than 1.
+        """
+        if n < 1:
+            raise InputError(Fault(f"{self.name}: number of requests", str(n), "at least 1"))
+        if n >= len(self):
+            return self
+        return replace(
+            self,
+            arrival_s=self.arrival_s[:n],
+            input_tokens=self.input_tokens[:n],
+            output_tokens=self.output_tokens[:n],
+            first_block=self.first_block[: n + 1],
+            block_id=self.block_id[: self.first_block[n]],
+            session=self.session[:n],
+        )
+
+    def at_rate(self, requests_per_s: float) -> RequestTrace:
+        """Stretch or squeeze time so that the mean rate becomes ``requests_per_s``.
+
+        Every arrival time is multiplied by ``(N / requests_per_s) / duration_s``, so that afterwards
+        ``N / duration_s`` equals the rate. Bursts keep their shape; pauses between turns of a session stretch as well.
+
+        Raises
+        ------
+        InputError
+            If the rate is not finite and positive, or all requests arrive at once.
+        """
+        if not (np.isfinite(requests_per_s) and requests_per_s > 0):
+            raise InputError(Fault(f"{self.name}: requests_per_s", repr(requests_per_s), "a finite rate above 0"))
+        if self.duration_s == 0:
+            raise InputError(Fault(f"{self.name}: arrival_s", "one arrival time only", "at least two, to set a rate"))
+        # Dividing first makes the last arrival exactly N / rate, without intermediate overflow.
+        return replace(self, arrival_s=self.arrival_s / self.duration_s * (len(self) / requests_per_s))
+
+    def summary(self) -> RequestSummary:
+        """Return counts, means, percentiles and the ideal prefix hit fraction."""
+        input_p50, input_p99 = np.percentile(self.input_tokens, [50, 99])
+        output_p50, output_p99 = np.percentile(self.output_tokens, [50, 99])
+        return RequestSummary(
+            requests=len(self),
+            duration_s=self.duration_s,
+            input_tokens_mean=float(self.input_tokens.mean()),
+            input_tokens_p50=float(input_p50),
+            input_tokens_p99=float(input_p99),
+            output_tokens_mean=float(self.output_tokens.mean()),
+            output_tokens_p50=float(output_p50),
+            output_tokens_p99=float(output_p99),
+            ideal_prefix_hit_fraction=_ideal_prefix_hit_fraction(self.first_block, self.block_id),
+        )
+
+
+def _ideal_prefix_hit_fraction(first_block: IntArray, block_id: IntArray) -> float | None:
+    if block_id.size == 0:
+        return None
+    blocks_of = np.diff(first_block)
+    owner = np.repeat(np.arange(blocks_of.size), blocks_of)
+    # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
+    _, first, inverse = np.unique(block_id, return_index=True, return_inverse=True)
+    unseen = owner[first][inverse] == owner
+    # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
+    total = np.concatenate(([0], np.cumsum(unseen)))
+    unseen_so_far = total[1:] - np.repeat(total[first_block[:-1]], blocks_of)
+    return float(np.mean(unseen_so_far == 0))
+
+
+def _freeze_array(trace: RequestTrace, key: str, dtype: type) -> None:
+    given = np.asarray(getattr(trace, key))
+    if given.size and given.dtype.kind not in ("iu" if dtype is np.int64 else "iuf"):
+        kind = "integers" if dtype is np.int64 else "numbers"
+        raise InputError(Fault(f"{trace.name}: {key}", f"an array of {given.dtype}", f"an array of {kind}"))
+    # A view carries the read-only flag, so that the caller's own array stays writable.
+    array: npt.NDArray[Any] = np.ascontiguousarray(given, dtype=dtype).view()
+    array.setflags(write=False)
+    object.__setattr__(trace, key, array)
+
+
+def _shape_faults(trace: RequestTrace) -> Iterator[Fault]:
+    count = trace.arrival_s.size
+    if trace.arrival_s.ndim != 1 or count == 0:
+        yield Fault(f"{trace.name}: arrival_s", f"shape {trace.arrival_s.shape}", "at least one request")
+    sizes = {"input_tokens": count, "output_tokens": count, "session": count, "first_block": count + 1}
+    for key, size in sizes.items():
+        shape = getattr(trace, key).shape
+        if shape != (size,):
+            yield Fault(f"{trace.name}: {key}", f"shape {shape}", f"shape ({size},)")
+    if trace.block_id.ndim != 1:
+        yield Fault(f"{trace.name}: block_id", f"shape {trace.block_id.shape}", "one dimension")
+
+
+def _value_faults(trace: RequestTrace) -> Iterator[Fault]:
+    arrival_s, first_block, block_id = trace.arrival_s, trace.first_block, trace.block_id
+    if not np.isfinite(arrival_s).all() or arrival_s[0] != 0 or (np.diff(arrival_s) < 0).any():
+        yield Fault(f"{trace.name}: arrival_s", "other times", "finite times, sorted, starting at 0")
+    for key in ("input_tokens", "output_tokens"):
+        tokens = getattr(trace, key)
+        if tokens.min() < 1 or tokens.max() > MAX_TOKENS:
+            found = f"values from {tokens.min()} to {tokens.max()}"
+            yield Fault(f"{trace.name}: {key}", found, f"1 to {MAX_TOKENS} tokens")
+    if trace.block_tokens < 0 or (trace.block_tokens == 0 and block_id.size):
+        found = f"{trace.block_tokens} with {block_id.size} blocks"
+        yield Fault(f"{trace.name}: block_tokens", found, "a positive size, or 0 and no blocks")
+    if first_block[0] != 0 or first_block[-1] != block_id.size or (np.diff(first_block) < 0).any():
+        yield Fault(f"{trace.name}: first_block", "other offsets", f"offsets that rise from 0 to {block_id.size}")
+    if block_id.size and block_id.min() < 0:
+        yield Fault(f"{trace.name}: block_id", str(block_id.min()), "ids of at least 0")
+    if trace.session.min() < -1:
+        yield Fault(f"{trace.name}: session", str(trace.session.min()), "session numbers, or -1 where unknown")
