@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from zcube.fabric.model import CableKind, Fabric, FloatArray, IntArray
+from zcube.fabric.model import BoolArray, CableKind, Fabric, FloatArray, IntArray
 from zcube.network import fluid
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.routing.routes import Routes, Routing, assemble, check_pairs
@@ -50,6 +50,8 @@ class Medium:
         Names of the ends and kind of each link, for results.
     capacity_bps, latency_s : float array [links]
         Rate and delay of each directed link.
+    leaves_gpu, enters_gpu : bool array [links]
+        Whether the link starts or ends at a GPU.
     """
 
     source: list[str]
@@ -57,6 +59,8 @@ class Medium:
     kind: list[str]
     capacity_bps: FloatArray
     latency_s: FloatArray
+    leaves_gpu: BoolArray
+    enters_gpu: BoolArray
 
     @staticmethod
     def of_fabric(fabric: Fabric) -> Medium:
@@ -69,6 +73,8 @@ class Medium:
             [kind for kind in kinds for _ in range(2)],
             fabric.link_capacity_bps,
             fabric.link_latency_s,
+            fabric.link_source < fabric.gpus,
+            fabric.link_target < fabric.gpus,
         )
 
     @staticmethod
@@ -76,6 +82,7 @@ class Medium:
         """Return an ideal core: per GPU its NIC out and in (all ports as one), then its NVLink out and in."""
         gpu = [fabric.node_name(node) for node in range(fabric.gpus)]
         core, nvswitch = ["core"] * fabric.gpus, ["nvswitch"] * fabric.gpus
+        outward = np.arange(4 * fabric.gpus) // fabric.gpus % 2 == 0
         nic = np.full(2 * fabric.gpus, 1e9) * fabric.nic_gbps
         nvlink = np.tile(fabric.cables.gbps[fabric.nvlink_cable] * 1e9, 2)
         nic_latency = np.tile(fabric.cables.latency_s[fabric.nic_cable[:, 0]], 2)
@@ -86,6 +93,8 @@ class Medium:
             ["nic"] * (2 * fabric.gpus) + ["nvlink"] * (2 * fabric.gpus),
             np.concatenate([nic, nvlink]),
             np.concatenate([nic_latency, nvlink_latency]),
+            outward,
+            ~outward,
         )
 
 
@@ -198,6 +207,8 @@ class FlowModel:
             medium.capacity_bps,
             state.link_bits / 8.0,
             state.link_peak.copy(),
+            medium.leaves_gpu,
+            medium.enters_gpu,
         )
 
     def _add(self, routes: Routes, bits: FloatArray, active_s: FloatArray) -> None:

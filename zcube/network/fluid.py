@@ -2,8 +2,8 @@
 
 A *pool* is an amount of bits drained by one subflow or more; a *subflow* crosses links and is one claimant of max-min
 fairness on each of them. Between events all rates are constant. An event is a pool becoming active or running dry; after it
-only the rates of the connected component of subflows and links that it touches are solved again, by progressive filling (Bertsekas
-and Gallager, Data Networks, 6.5.2): the link with the smallest fair share fixes its subflows, and so on.
+only the rates of the connected component of subflows and links that it touches are solved again, by progressive filling
+(Bertsekas and Gallager, Data Networks, 6.5.2): the link with the smallest fair share fixes its subflows, and so on.
 
 Pools whose bits are not touched keep their predicted finish, so no error builds up over events.
 """

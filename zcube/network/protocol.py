@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray, IntArray
+from zcube.fabric.model import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +69,8 @@ class LinkTable:
         Bytes carried.
     peak_flows : int array [links]
         Most subflows that were active together.
+    leaves_gpu, enters_gpu : bool array [links]
+        Whether the link starts or ends at a GPU.
     """
 
     source: Sequence[str]
@@ -77,6 +79,8 @@ class LinkTable:
     capacity_bps: FloatArray
     size_bytes: FloatArray
     peak_flows: IntArray
+    leaves_gpu: BoolArray
+    enters_gpu: BoolArray
 
     def utilisation(self, duration_s: float) -> FloatArray:
         """Return carried bits over what a link could have carried in a time [links]."""

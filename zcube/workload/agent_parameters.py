@@ -21,7 +21,7 @@ class CodingAgent(Declared):
 
     A lognormal is given by the mean ``mu`` and the deviation ``sigma`` of the natural logarithm; a cap is applied by
     drawing again, as aiperf does. Unless marked *assumption*, a default is the figure of NVIDIA aiperf's agentic-code
-    generator with configuration inference-day-2026, seed 42.
+    generator with configuration inference-day-2026.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ class Lineage:
 
 
 def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int) -> tuple[IntArray, IntArray]:
-    """Number the prefix blocks of prompts.
+    """Give the prefix blocks of prompts their numbers.
 
     A block whose text has several sources belongs to the last of them. The partial block at a prompt's end is this
     prompt's alone, since the next turn fills the block up with other text.

@@ -1,0 +1,205 @@
+"""The main job: the same cluster and the same requests on several fabrics, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zcube.cost.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
+from zcube.cost.price_book import load_price_book
+from zcube.errors import Fault, InputError
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.model import Fabric
+from zcube.llm.cards import load_card
+from zcube.llm.compute import ComputeModel, roofline
+from zcube.llm.devices import load_device
+from zcube.network.flow_model import flow_model, ideal_model
+from zcube.network.protocol import NetworkModel
+from zcube.routing.catalog import routing_for
+from zcube.scenario import GENERATOR, Scenario
+from zcube.serving.metrics import run_metrics
+from zcube.serving.placement import place
+from zcube.serving.run import ServingRun, serve
+from zcube.workload.coding_agent import generate_requests
+from zcube.workload.readers import read_requests
+from zcube.workload.requests import RequestTrace
+
+SCHEMA_VERSION = 1
+
+#: ``progress(what, done, total)``.
+CompareProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FabricResult:
+    """One fabric's part of a comparison.
+
+    Attributes
+    ----------
+    fabric : Fabric
+        As declared, NIC cap left out.
+    routing : str
+        The policy its flows took.
+    run : ServingRun
+        The serving run in full.
+    metrics : dict
+        JSON-ready metrics of the run.
+    bill : BillOfMaterials
+        What the fabric costs.
+    """
+
+    fabric: Fabric
+    routing: str
+    run: ServingRun
+    metrics: dict[str, Any]
+    bill: BillOfMaterials
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several fabrics under one scenario.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        What was asked for.
+    trace : RequestTrace
+        The requests every fabric saw, at the rate they came.
+    compute : ComputeModel
+        Compute times used.
+    results : dict of FabricResult
+        By fabric, in the scenario's order.
+    """
+
+    scenario: Scenario
+    trace: RequestTrace
+    compute: ComputeModel
+    results: dict[str, FabricResult]
+
+    def document(self) -> dict[str, Any]:
+        """Return the comparison as JSON-ready data; equal inputs give equal documents."""
+        scenario = self.scenario
+        base = self.results[scenario.baseline_fabric]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "seed": scenario.seed,
+            "fidelity": scenario.network.fidelity,
+            "baseline": scenario.baseline_fabric,
+            "requests": {"source": self.trace.source, **asdict(self.trace.summary())},
+            "compute": {
+                "model": self.compute.name,
+                "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
+            },
+            "counting_rule": COUNTING_RULE,
+            "fabrics": {
+                name: {
+                    "family": result.fabric.family,
+                    "gpus": result.fabric.gpus,
+                    "routing": result.routing,
+                    **result.metrics,
+                    "bill": result.bill.document(),
+                    "relative": _relative(result, base),
+                }
+                for name, result in self.results.items()
+            },
+        }
+
+
+def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | None]:
+    """Return changes against the baseline as fractions: 0.15 is 15 % more, -0.33 a third less."""
+
+    def change(value: float | None, reference: float | None) -> float | None:
+        return None if value is None or not reference else value / reference - 1.0
+
+    mine, theirs = result.bill.document(), base.bill.document()
+    return {
+        "throughput": change(
+            result.metrics["throughput"]["output_tokens_per_s"], base.metrics["throughput"]["output_tokens_per_s"]
+        ),
+        "ttft_p99": change(result.metrics["ttft_s"]["p99"], base.metrics["ttft_s"]["p99"]),
+        "bill_usd": change(mine["total_usd"], theirs["total_usd"]),
+    }
+
+
+def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, total: None) -> Comparison:
+    """Run a scenario on each of its fabrics.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        The experiment.
+    progress : callable
+        Told what runs and how many of its requests have ended.
+
+    Raises
+    ------
+    InputError
+        With every fabric that does not fit, before anything runs.
+    """
+    book = load_price_book(scenario.cost.price_book)
+    card = load_card(scenario.compute.model)
+    compute = _compute_model(scenario)
+    fabrics = _fitting_fabrics(scenario)
+    trace = load_requests(scenario)
+    results = {}
+    for name, fabric in fabrics.items():
+        wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
+        model, routing = _network(wired, scenario)
+        run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+        results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
+    return Comparison(scenario, trace, compute, results)
+
+
+def load_requests(scenario: Scenario) -> RequestTrace:
+    """Return the scenario's requests, cut to its count and brought to its rate."""
+    requests = scenario.requests
+    if requests.source == GENERATOR:
+        assert requests.count is not None
+        trace = generate_requests(requests.coding_agent, requests.count, scenario.seed)
+    else:
+        trace = read_requests(Path(requests.source), max_requests=requests.count)
+    rate = scenario.load.rate_per_s
+    return trace if rate is None or scenario.load.mode == "closed" else trace.at_rate(rate)
+
+
+def _compute_model(scenario: Scenario) -> ComputeModel:
+    return roofline(
+        load_card(scenario.compute.model),
+        load_device(scenario.compute.device),
+        prefill_layout=scenario.prefill.layout,
+        decode_layout=scenario.decode.layout,
+        prefill_ep_nodes=scenario.prefill.nodes_per_instance,
+        kv_dtype=scenario.kv.dtype,
+        moe_balance=scenario.compute.moe_balance,
+    )
+
+
+def _fitting_fabrics(scenario: Scenario) -> dict[str, Fabric]:
+    """Build every fabric and collect what does not fit."""
+    faults: list[Fault] = []
+    fabrics: dict[str, Fabric] = {}
+    for name in scenario.fabrics:
+        try:
+            fabric = load_fabric(name)
+            place(fabric, scenario)
+            routing_for(fabric, scenario.network.routing)
+        except InputError as error:
+            faults += error.faults
+            continue
+        fabrics[name] = fabric
+        if scenario.gpus is not None and fabric.gpus != scenario.gpus:
+            faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), f"{scenario.gpus}, as the scenario's gpus"))
+    if faults:
+        raise InputError(faults)
+    return fabrics
+
+
+def _network(fabric: Fabric, scenario: Scenario) -> tuple[NetworkModel, str]:
+    """Return an idle network model of a fabric and the name of its routing."""
+    network = scenario.network
+    if network.fidelity == "ideal":
+        return ideal_model(fabric), "ideal"
+    routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=scenario.seed)
+    return flow_model(fabric, routing, network.path_split), routing.name

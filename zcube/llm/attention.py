@@ -1,0 +1,175 @@
+"""Time of one layer's attention block (projections, MLA, sparse-attention indexer) on one GPU.
+
+Prefill, pieces of M new tokens at cached prefix P::
+
+    t = max(floor, base + F_lin / b + F_att / c + F_idx / d + prefix index bytes / g)
+
+* F_lin = 2 * (projections of this GPU's heads + replicated query and KV latents + indexer) * M
+* F_att = 2 * max(heads, padded) * (2 kv_lora + rope) * sum over the M tokens of min(P + i, topk); where the kernel
+  computes every slot, ``topk`` instead of the minimum
+* F_idx = 2 * index_heads * index_head_dim * sum (P + i); the indexer is not split over heads
+
+When every context fits in ``topk`` tokens the engine runs dense attention without indexer: F_att becomes
+2 * heads * (nope + rope + v) * sum (P + i), F_idx and the gather vanish. The floor is the host's launch time.
+
+Decode, one step of n requests with cached contexts c::
+
+    t = base + [max c >= topk] * sparse_base + max(weights / w, F_lin / b) + n * r + sum min(c + 1, topk) * s
+        + max c * l + sum c * x
+
+The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconfigurator's GLM-5 tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcube.llm.cards import ModelCard
+from zcube.llm.devices import DecodeAttention, PrefillAttention
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+#: Bytes of one cached fp8 indexer key of 128 values with its scale, as gathered in prefill.
+INDEX_KEY_BYTES = 132
+#: Head count the decode figures were fitted with.
+FITTED_HEADS = 64
+
+
+def projection_parameters(card: ModelCard, heads: Any) -> Any:
+    """Return the attention and indexer weights one GPU holds with ``heads`` of the heads; latents are replicated."""
+    per_head = (
+        card.q_lora_rank * (card.qk_nope_head_dim + card.qk_rope_head_dim)
+        + card.kv_lora_rank * (card.qk_nope_head_dim + card.v_head_dim)
+        + card.v_head_dim * card.hidden
+    )
+    return card.attention_parameters + card.indexer_parameters - (card.heads - heads) * per_head
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillWork:
+    """Work of attention in one layer on one GPU; scalars, or arrays of one shape.
+
+    Attributes
+    ----------
+    linear_flops, dense_flops, sparse_flops, index_flops : float or array
+        Work of the projections, of dense attention, of sparse attention and of the indexer.
+    prefix_tokens : float or array
+        Cached tokens whose indexer keys are read.
+    is_dense : bool or array
+        Whether dense attention is run.
+    """
+
+    linear_flops: Any
+    dense_flops: Any
+    sparse_flops: Any
+    index_flops: Any
+    prefix_tokens: Any
+    is_dense: Any
+
+
+def prefill_work(
+    card: ModelCard, heads: Any, new_tokens: Any, prefix_tokens: Any, *, padded_heads: int, all_slots: bool
+) -> PrefillWork:
+    """Return the work of single pieces, elementwise.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model.
+    heads : int or array
+        Heads on this GPU.
+    new_tokens, prefix_tokens : int or array
+        M and P of each piece.
+    padded_heads : int
+        Least number of heads the sparse kernel computes.
+    all_slots : bool
+        Whether the sparse kernel computes ``topk`` slots for every token.
+    """
+    new = np.asarray(new_tokens, dtype=np.float64)
+    prefix = np.asarray(prefix_tokens, dtype=np.float64)
+    contexts = new * prefix + new * (new + 1) / 2
+    topk = card.index_topk
+    rising = np.clip(topk - prefix, 0, new)
+    selected = new * topk if all_slots else rising * prefix + rising * (rising + 1) / 2 + (new - rising) * topk
+    sparse_width = 2 * card.kv_lora_rank + card.qk_rope_head_dim
+    dense_width = card.qk_nope_head_dim + card.qk_rope_head_dim + card.v_head_dim
+    return PrefillWork(
+        linear_flops=2.0 * projection_parameters(card, heads) * new,
+        dense_flops=2.0 * heads * dense_width * contexts,
+        sparse_flops=2.0 * np.maximum(heads, padded_heads) * sparse_width * selected,
+        index_flops=2.0 * card.index_heads * card.index_head_dim * contexts,
+        prefix_tokens=prefix,
+        is_dense=new + prefix <= topk,
+    )
+
+
+def combine(work: PrefillWork, flops_share: float = 1.0, gather_share: float = 1.0) -> PrefillWork:
+    """Return the work of all pieces in one iteration, or a share of it; dense only if every piece is."""
+    return PrefillWork(
+        linear_flops=np.sum(work.linear_flops) * flops_share,
+        dense_flops=np.sum(work.dense_flops) * flops_share,
+        sparse_flops=np.sum(work.sparse_flops) * flops_share,
+        index_flops=np.sum(work.index_flops) * flops_share,
+        prefix_tokens=np.sum(work.prefix_tokens) * gather_share,
+        is_dense=np.all(work.is_dense),
+    )
+
+
+def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
+    """Return the time of one layer, in the shape of the work."""
+    linear_s = work.linear_flops / (figures.linear_tflops * 1e12)
+    dense_s = figures.dense_base_us * 1e-6 + linear_s + work.dense_flops / (figures.dense_tflops * 1e12)
+    sparse_s = (
+        figures.sparse_base_us * 1e-6
+        + linear_s
+        + work.sparse_flops / (figures.sparse_tflops * 1e12)
+        + work.index_flops / (figures.index_tflops * 1e12)
+        + work.prefix_tokens * INDEX_KEY_BYTES / (figures.gather_gbytes_per_s * 1e9)
+    )
+    return np.where(
+        work.is_dense,
+        np.maximum(figures.dense_floor_us * 1e-6, dense_s),
+        np.maximum(figures.sparse_floor_us * 1e-6, sparse_s),
+    )[()]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRates:
+    """The decode form with the model's sizes put in: seconds, and seconds per token.
+
+    Attributes
+    ----------
+    sparse_s : float
+        Added once a context reaches ``topk``.
+    selected_s, longest_s, context_s : float
+        Per attended token, per token of the longest context, per token of all contexts.
+    """
+
+    sparse_s: float
+    selected_s: float
+    longest_s: float
+    context_s: float
+
+
+def decode_rates(figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:
+    """Return the coefficients that multiply context lengths; attention grows with heads beyond the padding."""
+    per_token = 1e-6 / 1024
+    return DecodeRates(
+        sparse_s=figures.sparse_base_us * 1e-6,
+        selected_s=figures.selected_us_per_ktoken * per_token * max(heads, padded_heads) / FITTED_HEADS,
+        longest_s=figures.longest_us_per_ktoken * per_token,
+        context_s=figures.context_us_per_ktoken * per_token,
+    )
+
+
+def decode_fixed_s(card: ModelCard, figures: DecodeAttention, heads: Any, requests: Any, padded_heads: int) -> Any:
+    """Return the part of a decode step's attention that does not depend on context lengths, elementwise."""
+    weights = projection_parameters(card, heads)
+    weight_s = weights / (figures.weight_gbytes_per_s * 1e9)
+    flops_s = 2.0 * weights * requests / (figures.linear_tflops * 1e12)
+    request_s = figures.request_us * 1e-6 * np.maximum(heads, padded_heads) / FITTED_HEADS
+    return figures.base_us * 1e-6 + np.maximum(weight_s, flops_s) + requests * request_s

@@ -1,0 +1,325 @@
+"""Compute time of an eight-GPU node: a fitted roofline with its stated error.
+
+The sum over the layers of attention block, experts (or dense feed-forward) and NVLink collectives, without overlap.
+Left out: traffic between nodes (the network model carries it), scheduler, sampling and detokenisation, the
+multi-token-prediction layer. DeepSeek-V3.2 uses the same device figures with its own sizes; that was not checked
+against measurements, the stated errors are GLM-5's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcube.errors import Fault, InputError
+from zcube.llm.attention import combine, decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
+from zcube.llm.cards import ModelCard
+from zcube.llm.decode_steps import attention_steps_s
+from zcube.llm.devices import Device
+from zcube.llm.experts import expert_layer_s
+from zcube.llm.kv import KvDtype
+from zcube.llm.node_links import (
+    GPUS_PER_NODE,
+    DecodeLayout,
+    PrefillLayout,
+    decode_layer_s,
+    prefill_layer_s,
+    resident_share,
+)
+
+IntArray: TypeAlias = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.float64]
+
+#: Tokens a piece or a context may have, steps a call may ask for, nodes the experts may span.
+MAX_TOKENS = 1 << 32
+MAX_STEPS = 1 << 20
+MAX_EP_NODES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class StatedError:
+    """Relative error ``|model / measured - 1|`` of one operation.
+
+    Attributes
+    ----------
+    median, p90, mape : float
+        Median, 90th percentile and mean, as fractions.
+    points : int
+        Measured points.
+    against : str
+        The measurements, and the part of them that was used.
+    """
+
+    median: float
+    p90: float
+    mape: float
+    points: int
+    against: str
+
+
+class ComputeModel(Protocol):
+    """How long an eight-GPU node computes.
+
+    Attributes
+    ----------
+    name : str
+        Model, device and layouts.
+    stated_error : mapping
+        By operation: ``prefill_attention``, ``decode_attention``, ``moe``.
+    """
+
+    @property
+    def name(self) -> str:
+        """Model, device and layouts."""
+
+    @property
+    def stated_error(self) -> Mapping[str, StatedError]:
+        """Error by operation."""
+
+    def prefill_iteration_s(self, new_tokens: IntArray, prefix_tokens: IntArray) -> float:
+        """Return the time of one chunked-prefill iteration of a node, all layers."""
+
+    def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
+        """Return the durations of the next ``steps`` decode steps of a batch."""
+
+
+class RooflineModel:
+    """The fitted roofline; built by :func:`roofline`."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        device: Device,
+        prefill_layout: PrefillLayout,
+        decode_layout: DecodeLayout,
+        prefill_ep_nodes: int,
+        kv: str,
+        moe_balance: str,
+    ):
+        self.name = f"{card.name} on {device.name}, prefill {prefill_layout}, decode {decode_layout}"
+        self.stated_error: Mapping[str, StatedError] = _stated(device, kv)
+        self._card, self._device = card, device
+        self._prefill_layout: PrefillLayout = prefill_layout
+        self._decode_layout: DecodeLayout = decode_layout
+        self._ep_nodes = prefill_ep_nodes
+        self._balance = device.experts.balance[moe_balance]
+        self._prefill, self._decode = device.prefill[kv], device.decode[kv]
+        self._prefill_heads = _heads(card, prefill_layout)
+        self._decode_heads = _heads(card, decode_layout)
+        self._rates = decode_rates(self._decode, self._decode_heads, device.padded_heads)
+        # Batch sizes recur from step to step; what depends only on them is worth keeping.
+        self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
+
+    def prefill_iteration_s(self, new_tokens: IntArray, prefix_tokens: IntArray) -> float:
+        """Return the time of one chunked-prefill iteration of a node, all layers.
+
+        The pieces' work is spread evenly over the GPUs: by heads (tp8) or by tokens (cp8, dp8; dp8 thus assumes that
+        the scheduler fills its eight ranks evenly).
+
+        Parameters
+        ----------
+        new_tokens, prefix_tokens : int array, shape (pieces,)
+            Tokens computed and tokens cached before them, >= 1 and >= 0.
+
+        Raises
+        ------
+        InputError
+            If there is no piece, the shapes differ or a number is out of range.
+        """
+        new, prefix = _pieces(new_tokens, prefix_tokens)
+        card, tokens = self._card, float(new.sum())
+        attention_s = self._prefill_attention_s(new, prefix)
+        sparse_layer_s = self._prefill_moe_s(tokens) + self._prefill_feed_forward_s(
+            card.shared_experts * card.expert_parameters, tokens
+        )
+        sparse_layer_s += self._prefill_links_s(tokens, True)
+        dense_layer_s = self._prefill_feed_forward_s(card.dense_parameters, tokens)
+        dense_layer_s += self._prefill_links_s(tokens, False)
+        return float(
+            card.layers * attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s
+        )
+
+    def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
+        """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
+
+        Under dp8 request i sits on GPU ``i % 8``; the GPUs run in lockstep and the slowest sets the pace.
+
+        Parameters
+        ----------
+        context_tokens : int array, shape (requests,)
+            Tokens cached before the first step.
+        steps : int
+            How many steps, 0 .. 2**20.
+
+        Returns
+        -------
+        float64 array, shape (steps,)
+            Seconds.
+
+        Raises
+        ------
+        InputError
+            If there is no request or a number is out of range.
+        """
+        contexts = _contexts(context_tokens, steps)
+        if steps == 0:
+            return np.empty(0)
+        fixed_s, rest_s = self._fixed_s(len(contexts))
+        ranks = 1 if self._decode_layout == "tp8" else min(GPUS_PER_NODE, len(contexts))
+        seconds = attention_steps_s(self._rates, self._card.index_topk, contexts, fixed_s, ranks, steps)
+        seconds *= self._card.layers
+        seconds += rest_s
+        return seconds
+
+    def _prefill_attention_s(self, new: IntArray, prefix: IntArray) -> float:
+        work = prefill_work(
+            self._card,
+            self._prefill_heads,
+            new,
+            prefix,
+            padded_heads=self._device.padded_heads,
+            all_slots=self._prefill.computes_all_slots,
+        )
+        share = 1.0 if self._prefill_layout == "tp8" else 1.0 / GPUS_PER_NODE
+        # Under context parallelism every GPU reads the whole prefix's keys; data-parallel GPUs only their requests'.
+        gather_share = 1.0 / GPUS_PER_NODE if self._prefill_layout == "dp8" else 1.0
+        return float(prefill_attention_s(self._prefill, combine(work, share, gather_share)))
+
+    def _prefill_moe_s(self, tokens: float) -> float:
+        figures, group = self._device.experts, GPUS_PER_NODE * self._ep_nodes
+        if self._prefill_layout != "dp8" and self._ep_nodes == 1:
+            return float(expert_layer_s(self._card, figures, self._balance, tokens, GPUS_PER_NODE, 1))
+        tokens *= self._ep_nodes
+        resident = tokens * resident_share(self._card, group)
+        return float(expert_layer_s(self._card, figures, self._balance, tokens, 1, group, resident))
+
+    def _prefill_feed_forward_s(self, parameters: int, tokens: float) -> float:
+        # Sliced by weight or by token, each GPU does an eighth.
+        return 2.0 * parameters * tokens / GPUS_PER_NODE / (self._prefill.linear_tflops * 1e12)
+
+    def _prefill_links_s(self, tokens: float, has_experts: bool) -> float:
+        return prefill_layer_s(
+            self._card, self._device.links, self._prefill_layout, tokens, self._ep_nodes, has_experts
+        )
+
+    def _decode_fixed_s(self, requests: int) -> tuple[tuple[float, float], float]:
+        """Return what depends only on the batch size: attention of a fuller and an emptier GPU, and the rest."""
+        card, figures, experts = self._card, self._decode, self._device.experts
+        tp8 = self._decode_layout == "tp8"
+        fullest = requests if tp8 else -(-requests // GPUS_PER_NODE)
+        attention = tuple(
+            float(decode_fixed_s(card, figures, self._decode_heads, count, self._device.padded_heads))
+            for count in (fullest, max(fullest - 1, 0))
+        )
+        slices = GPUS_PER_NODE if tp8 else 1
+        if tp8:
+            moe_s = expert_layer_s(card, experts, self._balance, requests, GPUS_PER_NODE, 1)
+        else:
+            resident = requests * resident_share(card, GPUS_PER_NODE)
+            moe_s = expert_layer_s(card, experts, self._balance, requests, 1, GPUS_PER_NODE, resident)
+        moe_s += self._gemm_s(card.shared_experts * card.expert_parameters / slices, fullest, 1)
+        dense_s = self._gemm_s(card.dense_parameters / slices, fullest, 1)
+        moe_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, True)
+        dense_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, False)
+        head_s = self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, requests, 2)
+        rest_s = float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
+        return (attention[0], attention[1]), rest_s
+
+    def _gemm_s(self, parameters: float, tokens: int, bytes_per_parameter: int) -> float:
+        read_s = parameters * bytes_per_parameter / (self._decode.weight_gbytes_per_s * 1e9)
+        return max(read_s, 2.0 * parameters * tokens / (self._decode.linear_tflops * 1e12))
+
+
+def roofline(
+    card: ModelCard,
+    device: Device,
+    *,
+    prefill_layout: PrefillLayout,
+    decode_layout: DecodeLayout,
+    prefill_ep_nodes: int = 1,
+    kv_dtype: KvDtype = "fp8",
+    moe_balance: str = "power_law_1.2",
+) -> ComputeModel:
+    """Build the compute model of one kind of node.
+
+    Parameters
+    ----------
+    card, device : ModelCard, Device
+        The model and the GPU.
+    prefill_layout : {"tp8", "cp8", "dp8"}
+        Attention sliced by heads, by tokens of a sequence, or by requests. Experts are sliced eightfold in tp8 and
+        cp8, spread over the GPUs in dp8.
+    decode_layout : {"tp8", "dp8"}
+        As above.
+    prefill_ep_nodes : int
+        Nodes the experts are spread over in prefill; each computes as many tokens as this one.
+    kv_dtype : {"fp8", "bf16", "bf16+fp8-index"}
+        KV cache; the two bf16 forms share one measured table.
+    moe_balance : str
+        ``balanced``, ``power_law_1.01`` or ``power_law_1.2``.
+
+    Raises
+    ------
+    InputError
+        With every choice that is not offered.
+    """
+    offered = (
+        ("prefill_layout", prefill_layout, get_args(PrefillLayout)),
+        ("decode_layout", decode_layout, get_args(DecodeLayout)),
+        ("kv_dtype", kv_dtype, get_args(KvDtype)),
+        ("moe_balance", moe_balance, tuple(device.experts.balance)),
+    )
+    faults = [
+        Fault(key, repr(value), "one of " + ", ".join(choices)) for key, value, choices in offered if value not in choices
+    ]
+    if not 1 <= prefill_ep_nodes <= MAX_EP_NODES:
+        faults.append(Fault("prefill_ep_nodes", str(prefill_ep_nodes), f"1 .. {MAX_EP_NODES}"))
+    if card.heads % GPUS_PER_NODE:
+        faults.append(Fault(f"{card.name}: heads", str(card.heads), f"a multiple of {GPUS_PER_NODE}"))
+    if faults:
+        raise InputError(faults)
+    kv = "fp8" if kv_dtype == "fp8" else "bf16"
+    return RooflineModel(card, device, prefill_layout, decode_layout, prefill_ep_nodes, kv, moe_balance)
+
+
+def _heads(card: ModelCard, layout: str) -> int:
+    return card.heads // GPUS_PER_NODE if layout == "tp8" else card.heads
+
+
+def _stated(device: Device, kv: str) -> dict[str, StatedError]:
+    keys = {"prefill_attention": f"prefill_attention_{kv}", "decode_attention": f"decode_attention_{kv}", "moe": "moe"}
+    return {operation: StatedError(**device.stated_error[key].model_dump()) for operation, key in keys.items()}
+
+
+def _pieces(new_tokens: IntArray, prefix_tokens: IntArray) -> tuple[IntArray, IntArray]:
+    new, prefix = np.atleast_1d(np.asarray(new_tokens)), np.atleast_1d(np.asarray(prefix_tokens))
+    if new.shape != prefix.shape or new.ndim != 1 or not new.size:
+        shapes = f"shapes {new.shape} and {prefix.shape}"
+        raise InputError(Fault("new_tokens, prefix_tokens", shapes, "two lists of one length, at least 1"))
+    faults = []
+    for key, array, least in (("new_tokens", new, 1), ("prefix_tokens", prefix, 0)):
+        if array.dtype.kind not in "iu":
+            faults.append(Fault(key, f"numbers of type {array.dtype}", "whole numbers"))
+        elif array.min() < least or array.max() > MAX_TOKENS:
+            faults.append(Fault(key, f"{array.min()} .. {array.max()}", f"{least} .. {MAX_TOKENS}"))
+    if faults:
+        raise InputError(faults)
+    return new, prefix
+
+
+def _contexts(context_tokens: IntArray, steps: int) -> list[int]:
+    given = np.asarray(context_tokens)
+    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
+        found = f"shape {given.shape} of type {given.dtype}"
+        raise InputError(Fault("context_tokens", found, "a list of whole numbers, at least 1"))
+    contexts: list[int] = given.tolist()
+    if min(contexts) < 0 or max(contexts) > MAX_TOKENS:
+        raise InputError(Fault("context_tokens", f"{min(contexts)} .. {max(contexts)}", f"0 .. {MAX_TOKENS}"))
+    if not 0 <= steps <= MAX_STEPS:
+        raise InputError(Fault("steps", str(steps), f"0 .. {MAX_STEPS}"))
+    return contexts

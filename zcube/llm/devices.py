@@ -1,0 +1,201 @@
+"""GPU cards: the fitted figures of the compute-time model, with their source and stated error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from zcube.errors import Fault, InputError
+from zcube.inputs import Declared, read_toml, validate
+
+_FOLDER = Path(__file__).resolve().parent / "devices"
+
+Positive = Annotated[float, Field(gt=0, lt=1e9)]
+NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
+
+
+class Peaks(Declared):
+    """Data-sheet peaks of one GPU: dense TFLOP/s, memory and NVLink (one direction) GB/s. Bounds of the fits."""
+
+    fp8_tflops: Positive
+    bf16_tflops: Positive
+    memory_gbytes_per_s: Positive
+    nvlink_gbytes_per_s: Positive
+
+
+class PrefillAttention(Declared):
+    """Figures of one layer's attention block in prefill; see :mod:`zcube.llm.attention`.
+
+    Attributes
+    ----------
+    dense_floor_us, sparse_floor_us : float
+        Least time, set by the host that launches the kernels: without and with the sparse-attention indexer.
+    dense_base_us, sparse_base_us : float
+        Fixed GPU time.
+    linear_tflops, dense_tflops, sparse_tflops, index_tflops : float
+        Achieved rates: projections, dense attention, sparse attention, indexer logits.
+    gather_gbytes_per_s : float
+        Rate at which cached indexer keys are read back.
+    computes_all_slots : bool
+        Whether the sparse kernel computes ``index_topk`` slots even where fewer tokens exist.
+    """
+
+    dense_floor_us: Positive
+    sparse_floor_us: Positive
+    dense_base_us: NotNegative
+    sparse_base_us: NotNegative
+    linear_tflops: Positive
+    dense_tflops: Positive
+    sparse_tflops: Positive
+    index_tflops: Positive
+    gather_gbytes_per_s: Positive
+    computes_all_slots: bool
+
+
+class DecodeAttention(Declared):
+    """Figures of one layer's attention block in one decode step; see :mod:`zcube.llm.attention`.
+
+    Attributes
+    ----------
+    base_us, sparse_base_us : float
+        Fixed time, and what the sparse path adds once a context exceeds ``index_topk``.
+    weight_gbytes_per_s, linear_tflops : float
+        Roofline of the projections.
+    request_us, selected_us_per_ktoken : float
+        Per request, and per 1024 attended tokens of any request, with 64 heads.
+    longest_us_per_ktoken, context_us_per_ktoken : float
+        Indexer, per 1024 tokens of the longest context and of all contexts together.
+    """
+
+    base_us: NotNegative
+    sparse_base_us: NotNegative
+    weight_gbytes_per_s: Positive
+    linear_tflops: Positive
+    request_us: NotNegative
+    selected_us_per_ktoken: NotNegative
+    longest_us_per_ktoken: NotNegative
+    context_us_per_ktoken: NotNegative
+
+
+class ExpertBalance(Declared):
+    """How unevenly the router loads experts; see :mod:`zcube.llm.experts`.
+
+    Attributes
+    ----------
+    even : bool
+        Tokens go round the experts in turn, instead of at random.
+    straggler : float
+        Extra work of the fullest rank at large expert parallelism.
+    steepness : float
+        How fast the extra work grows with expert parallelism.
+    breadth : float
+        Tokens that touch as many experts as one token under uniform routing, inverted: below 1 fewer are touched.
+    """
+
+    even: bool
+    straggler: NotNegative
+    steepness: Positive
+    breadth: Positive
+
+
+class Experts(Declared):
+    """Figures of one MoE layer's routed experts on one GPU; see :mod:`zcube.llm.experts`."""
+
+    base_us: NotNegative
+    weight_gbytes_per_s: Positive
+    tflops: Positive
+    corner: Annotated[float, Field(ge=1, le=64)]
+    activation_gbytes_per_s: Positive
+    balance: dict[str, ExpertBalance]
+
+
+class Line(Declared):
+    """A transfer's time ``base_us + bytes / gbytes_per_s`` and where it was measured or inferred."""
+
+    base_us: NotNegative
+    gbytes_per_s: Positive
+    source: str
+
+    def seconds(self, size_bytes: float) -> float:
+        """Return the time of ``size_bytes``."""
+        return self.base_us * 1e-6 + size_bytes / self.gbytes_per_s * 1e-9
+
+
+class NodeLinks(Declared):
+    """Collectives among the eight GPUs of a node, over NVLink; see :mod:`zcube.llm.node_links`.
+
+    Attributes
+    ----------
+    all_reduce, decode_all_reduce, gather : Line
+        Large and small all-reduce, all-gather (= reduce-scatter); bytes of the whole buffer.
+    dispatch, combine, low_latency_dispatch, low_latency_combine : Line
+        Expert all-to-all; bytes that leave one GPU.
+    """
+
+    all_reduce: Line
+    decode_all_reduce: Line
+    gather: Line
+    dispatch: Line
+    combine: Line
+    low_latency_dispatch: Line
+    low_latency_combine: Line
+
+
+class DeclaredError(Declared):
+    """Relative error of a model against measurements, as written in the device file."""
+
+    median: NotNegative
+    p90: NotNegative
+    mape: NotNegative
+    points: Annotated[int, Field(ge=1)]
+    against: str
+
+
+class Device(Declared):
+    """One kind of GPU, eight to a node.
+
+    Attributes
+    ----------
+    name, description, source : str
+        ``source`` names the measurements the figures were fitted to.
+    padded_heads : int
+        Attention kernels compute at least this many heads.
+    prefill, decode : dict
+        Attention figures by KV dtype, ``fp8`` and ``bf16``.
+    stated_error : dict
+        By ``prefill_attention_fp8``, ``prefill_attention_bf16``, ``decode_attention_fp8``,
+        ``decode_attention_bf16`` and ``moe``.
+    """
+
+    name: str
+    description: str
+    source: str
+    padded_heads: Annotated[int, Field(ge=1, le=1024)]
+    peak: Peaks
+    prefill: dict[str, PrefillAttention]
+    decode: dict[str, DecodeAttention]
+    experts: Experts
+    links: NodeLinks
+    stated_error: dict[str, DeclaredError]
+
+
+def device_names() -> list[str]:
+    """Return the names of the bundled devices, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_device(reference: str) -> Device:
+    """Read a bundled device by name, or a device file by path.
+
+    Raises
+    ------
+    InputError
+        If there is no such device, or the file is not a valid one.
+    """
+    path = _FOLDER / f"{reference}.toml" if reference in device_names() else Path(reference)
+    if not path.is_file():
+        names = ", ".join(device_names())
+        raise InputError(Fault(reference, "no such device", f"a path to a TOML file or one of {names}"))
+    return validate(Device, read_toml(path), path.name)

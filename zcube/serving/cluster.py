@@ -1,0 +1,205 @@
+"""The serving cluster: arrival, router, and the life of a request across prefill, transfer and decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import simpy
+
+from zcube.llm.cards import ModelCard
+from zcube.llm.compute import ComputeModel
+from zcube.llm.rankmap import rank_map
+from zcube.network.protocol import NetworkModel
+from zcube.serving.decode import DecodeNode
+from zcube.serving.journey import COMPLETED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.placement import Placed
+from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
+from zcube.serving.prefix_cache import PrefixCaches
+from zcube.serving.settings import ServingSettings
+from zcube.serving.shipping import KvShipper, Shipment
+from zcube.serving.transfers import Transfers
+from zcube.workload.requests import RequestTrace
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class _Assigned:
+    """Where a request goes and what it holds there."""
+
+    source_rank: int
+    target_rank: int
+    reserved_tokens: int
+    shipment: Shipment | None = None
+
+
+class Cluster:
+    """Prefill and decode pools under one router.
+
+    The router sends a request to the prefill node that could start it soonest, counting tokens: what is queued there plus
+    what the prompt needs beyond that node's prefix cache. Among decode nodes it takes the one with the fewest outstanding
+    requests. Ties go to the lower number.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        model: NetworkModel,
+        trace: RequestTrace,
+        settings: ServingSettings,
+        placed: Placed,
+        card: ModelCard,
+        compute: ComputeModel,
+        progress: Progress,
+    ):
+        self._env, self._settings, self._placed, self._card = env, settings, placed, card
+        self._progress = progress
+        self.journeys = Journeys(trace)
+        self.transfers = Transfers(env, model)
+        self.finished = env.event()
+        self._ranks = rank_map(settings.kv.rank_map)
+        self._shipper = KvShipper(
+            env, self.transfers, card, settings.kv, self._ranks, on_post=self._on_post, on_arrival=self._on_arrival
+        )
+        block_tokens = trace.block_tokens or 1
+        self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
+        self._instances = self._prefill_instances(compute)
+        self._decode = [
+            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish)
+            for _ in range(settings.decode.nodes)
+        ]
+        self._assigned: dict[int, _Assigned] = {}
+        self._next_source_rank = [0] * settings.prefill.nodes
+        self._resolved = 0
+        self._next_request = 0
+        self._open_loop = settings.load.mode == "open"
+        if self._open_loop:
+            env.process(self._arrivals())
+        else:
+            for _ in range(min(settings.load.concurrency, len(trace))):
+                self._issue_next()
+
+    def _prefill_instances(self, compute: ComputeModel) -> list[PrefillInstance]:
+        pool = self._settings.prefill
+        hooks = PrefillHooks(start=self._on_prefill_start, progress=self._on_prefill_progress)
+        span = pool.nodes_per_instance
+        groups = [range(first, first + span) for first in range(0, pool.nodes, span)]
+        return [
+            PrefillInstance(
+                self._env,
+                self.transfers,
+                nodes,
+                [self._placed.prefill[node] for node in nodes],
+                self._card,
+                compute,
+                pool,
+                hooks,
+            )
+            for nodes in groups
+        ]
+
+    def _instance(self, node: int) -> PrefillInstance:
+        return self._instances[node // self._settings.prefill.nodes_per_instance]
+
+    def _arrivals(self) -> simpy.events.ProcessGenerator:
+        for request, at_s in enumerate(self.journeys.trace.arrival_s):
+            if at_s > self._env.now:
+                yield self._env.timeout(float(at_s) - self._env.now)
+            self._arrive(request, float(at_s))
+
+    def _issue_next(self) -> None:
+        if self._next_request < len(self.journeys.trace):
+            self._next_request += 1
+            self._arrive(self._next_request - 1, self._env.now)
+
+    def _arrive(self, request: int, arrival_s: float) -> None:
+        journeys, trace = self.journeys, self.journeys.trace
+        journeys.arrival_s[request] = arrival_s
+        journeys.outcome[request] = UNFINISHED
+        input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
+        node, new_tokens = self._choose_prefill(request, input_tokens)
+        pool, total = self._settings.prefill, input_tokens + output_tokens
+        full = pool.max_queue is not None and self._instance(node).waiting(node) >= pool.max_queue
+        if full or total > self._card.max_positions or not self._decode[0].fits(total):
+            self._resolve(request, REJECTED)
+            return
+        decode_node = min(range(len(self._decode)), key=lambda candidate: self._decode[candidate].outstanding)
+        journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
+        source_rank = self._next_source_rank[node]
+        self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
+        self._assigned[request] = _Assigned(source_rank, self._decode[decode_node].take_rank(), total)
+        self._instance(node).submit(node, PrefillJob(request, input_tokens, new_tokens))
+
+    def _blocks(self, request: int) -> list[int]:
+        """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
+        trace = self.journeys.trace
+        if not trace.block_tokens:
+            return []
+        full = int(trace.input_tokens[request]) // trace.block_tokens
+        return [int(block) for block in trace.blocks(request)[:full]]
+
+    def _choose_prefill(self, request: int, input_tokens: int) -> tuple[int, int]:
+        """Return the node that could start a prompt soonest and the tokens it would have to compute."""
+        hits = self._caches.hits(self._blocks(request))
+        block_tokens = self.journeys.trace.block_tokens
+        best, best_cost, best_new = 0, None, input_tokens
+        for node in range(self._settings.prefill.nodes):
+            new_tokens = max(1, input_tokens - hits.get(node, 0) * block_tokens)
+            cost = self._instance(node).backlog_tokens(node) + new_tokens
+            if best_cost is None or cost < best_cost:
+                best, best_cost, best_new = node, cost, new_tokens
+        return best, best_new
+
+    def _on_prefill_start(self, node: int, job: PrefillJob) -> int:
+        """Note the start, look the prompt up in the node's cache, and ask the decode node for room."""
+        request, journeys = job.request, self.journeys
+        journeys.prefill_start_s[request] = self._env.now
+        held = self._caches.hit(node, self._blocks(request)) * journeys.trace.block_tokens
+        # The last token is always computed: its logits give the first output token.
+        cached = min(held, job.input_tokens - 1)
+        journeys.cached_tokens[request] = cached
+        assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
+        assigned.shipment = self._shipper.prepare(
+            request, job.input_tokens, self._placed.prefill[node], assigned.source_rank, self._placed.decode[decode_node],
+            assigned.target_rank, self._decode[decode_node].reserve(assigned.reserved_tokens),
+        )  # fmt: skip
+        return cached
+
+    def _on_prefill_progress(self, node: int, job: PrefillJob) -> None:
+        request = job.request
+        if job.done_tokens == job.input_tokens:
+            self.journeys.prefill_end_s[request] = self._env.now
+            self._caches.insert(node, self._blocks(request))
+        shipment = self._assigned[request].shipment
+        assert shipment is not None
+        self._shipper.computed(shipment, job.done_tokens)
+
+    def _on_post(self, shipment: Shipment) -> None:
+        self.journeys.kv_post_s[shipment.request] = self._env.now
+
+    def _on_arrival(self, shipment: Shipment) -> None:
+        request, journeys = shipment.request, self.journeys
+        journeys.first_token_s[request] = self._env.now
+        journeys.kv_bytes[request] = shipment.bytes_sent
+        tokens_left = int(journeys.trace.output_tokens[request]) - 1
+        if tokens_left:
+            node = self._decode[int(journeys.decode_node[request])]
+            node.join(request, shipment.input_tokens + 1, tokens_left)
+        else:
+            self._on_finish(request)
+
+    def _on_finish(self, request: int) -> None:
+        self.journeys.finish_s[request] = self._env.now
+        assigned = self._assigned.pop(request)
+        self._decode[int(self.journeys.decode_node[request])].release(assigned.target_rank, assigned.reserved_tokens)
+        self._resolve(request, COMPLETED)
+
+    def _resolve(self, request: int, outcome: int) -> None:
+        self.journeys.outcome[request] = outcome
+        self._resolved += 1
+        self._progress(self._resolved, len(self.journeys.trace))
+        if self._resolved == len(self.journeys.trace):
+            self.finished.succeed()
+        elif not self._open_loop:
+            self._issue_next()

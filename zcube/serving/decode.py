@@ -1,0 +1,126 @@
+"""Decode nodes: continuous batching, simulated from one change of the batch to the next.
+
+Between changes every request of the batch gains one token a step, so the step times follow from the contexts in closed form
+and need no event each; a request that joins meanwhile waits for the boundary of the step under way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import simpy
+
+from zcube.llm.compute import ComputeModel
+from zcube.serving.settings import DecodePool
+
+#: Steps predicted at once; a longer prediction is likelier to be cut short by a request that joins.
+STEPS_AHEAD = 512
+
+
+class DecodeNode:
+    """One decode node: room for KV, a running batch, and what waits for either.
+
+    Parameters
+    ----------
+    env : simpy.Environment
+        Clock.
+    compute : ComputeModel
+        Step times.
+    pool : DecodePool
+        Limits.
+    ranks : int
+        Data-parallel attention ranks, which share the requests out.
+    on_finish : callable
+        Called with a request's number when its last token is out.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int], None]
+    ):
+        self._env, self._compute, self._pool = env, compute, pool
+        self._on_finish = on_finish
+        self._rank_load = [0] * ranks
+        self._next_rank = 0
+        self._held_requests = 0
+        self._held_tokens = 0
+        self._waiting: deque[tuple[int, simpy.Event]] = deque()
+        self._joining: list[tuple[int, int, int]] = []
+        self._running: list[tuple[int, int, int]] = []
+        self._wake = env.event()
+        self.outstanding = 0
+        env.process(self._run())
+
+    def take_rank(self) -> int:
+        """Give a request to the rank with the fewest, in turn among equals; counts it as outstanding."""
+        ranks = len(self._rank_load)
+        order = [(self._next_rank + step) % ranks for step in range(ranks)]
+        rank = min(order, key=lambda candidate: self._rank_load[candidate])
+        self._next_rank = (rank + 1) % ranks
+        self._rank_load[rank] += 1
+        self.outstanding += 1
+        return rank
+
+    def fits(self, tokens: int) -> bool:
+        """Return whether a request of so many tokens could ever be held."""
+        return tokens <= self._pool.kv_capacity_tokens
+
+    def reserve(self, tokens: int) -> simpy.Event:
+        """Return an event that comes when room for a request is held for it, first come first served."""
+        granted = self._env.event()
+        self._waiting.append((tokens, granted))
+        self._grant()
+        return granted
+
+    def join(self, request: int, context_tokens: int, tokens_left: int) -> None:
+        """Add a request whose KV has arrived to the batch, from the next step on."""
+        self._joining.append((request, context_tokens, tokens_left))
+        if not self._wake.triggered:
+            self._wake.succeed()
+
+    def release(self, rank: int, tokens: int) -> None:
+        """Give back the room of a request that is done."""
+        self._rank_load[rank] -= 1
+        self.outstanding -= 1
+        self._held_requests -= 1
+        self._held_tokens -= tokens
+        self._grant()
+
+    def _grant(self) -> None:
+        pool = self._pool
+        while self._waiting and self._held_requests < pool.max_batch:
+            tokens, granted = self._waiting[0]
+            if self._held_tokens + tokens > pool.kv_capacity_tokens:
+                return
+            self._waiting.popleft()
+            self._held_requests += 1
+            self._held_tokens += tokens
+            granted.succeed()
+
+    def _run(self) -> simpy.events.ProcessGenerator:
+        env = self._env
+        while True:
+            if not self._running and not self._joining:
+                self._wake = env.event()
+                yield self._wake
+            self._running += self._joining
+            self._joining = []
+            start_s = env.now
+            steps = min(STEPS_AHEAD, min(left for _, _, left in self._running))
+            contexts = np.array([context for _, context, _ in self._running])
+            ends_s = start_s + np.cumsum(self._compute.decode_steps_s(contexts, steps))
+            self._wake = env.event()
+            yield env.timeout(float(ends_s[-1]) - start_s) | self._wake
+            done = min(int(np.searchsorted(ends_s, env.now - 1e-12)) + 1, steps) if self._joining else steps
+            if ends_s[done - 1] > env.now:
+                yield env.timeout(float(ends_s[done - 1]) - env.now)
+            self._step(done)
+
+    def _step(self, steps: int) -> None:
+        """Give every running request its tokens and let the finished ones go."""
+        grown = [(request, context + steps, left - steps) for request, context, left in self._running]
+        self._running = [row for row in grown if row[2] > 0]
+        for request, _, left in grown:
+            if left <= 0:
+                self._on_finish(request)

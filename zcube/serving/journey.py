@@ -1,0 +1,86 @@
+"""What happened to each request: one row each, filled in while a run goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zcube.workload.requests import RequestTrace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Outcomes. A request that has arrived and is none of the others is unfinished.
+ABSENT, UNFINISHED, COMPLETED, REJECTED = 0, 1, 2, 3
+OUTCOMES = ("absent", "unfinished", "completed", "rejected")
+
+_TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+_PLACES = ("prefill_node", "decode_node")
+
+
+class Journeys:
+    """Columns over requests; times are nan and places -1 until known.
+
+    Attributes
+    ----------
+    arrival_s, prefill_start_s, prefill_end_s : float array
+        When the request came, its first chunk started and its last chunk ended.
+    kv_post_s : float array
+        When its last KV push was posted, after the decode node had made room.
+    first_token_s : float array
+        When its KV had arrived in full: the decode node then answers with the token that prefill produced.
+    finish_s : float array
+        When its last token was generated.
+    prefill_node, decode_node : int array
+        Nodes by their number in the pool.
+    cached_tokens : int array
+        Prompt tokens found in the prefix cache.
+    kv_bytes : float array
+        KV bytes put on the network, copies included.
+    outcome : int array
+        Index into :data:`OUTCOMES`.
+    """
+
+    def __init__(self, trace: RequestTrace):
+        count = len(trace)
+        self.trace = trace
+        self.arrival_s, self.prefill_start_s, self.prefill_end_s = (np.full(count, np.nan) for _ in range(3))
+        self.kv_post_s, self.first_token_s, self.finish_s = (np.full(count, np.nan) for _ in range(3))
+        self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
+        self.cached_tokens = np.zeros(count, dtype=np.int64)
+        self.kv_bytes = np.zeros(count)
+        self.outcome = np.zeros(count, dtype=np.int8)
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row per request, with the latencies derived from the times."""
+        import pandas as pd
+
+        table = pd.DataFrame({name: getattr(self, name) for name in (*_TIMES, *_PLACES, "cached_tokens", "kv_bytes")})
+        table.insert(0, "request", np.arange(len(table)))
+        table.insert(1, "outcome", np.array(OUTCOMES)[self.outcome])
+        table.insert(2, "input_tokens", self.trace.input_tokens)
+        table.insert(3, "output_tokens", self.trace.output_tokens)
+        table["ttft_s"] = self.ttft_s()
+        table["tpot_s"] = self.tpot_s()
+        table["e2e_s"] = self.e2e_s()
+        table["kv_transfer_s"] = self.kv_transfer_s()
+        return table
+
+    def ttft_s(self) -> np.ndarray:
+        """Return the time to first token: arrival to the complete arrival of the KV cache."""
+        return self.first_token_s - self.arrival_s
+
+    def tpot_s(self) -> np.ndarray:
+        """Return the time per output token after the first; nan for one-token answers."""
+        gaps = (self.trace.output_tokens - 1).astype(float)
+        gaps[gaps == 0] = np.nan
+        return (self.finish_s - self.first_token_s) / gaps
+
+    def e2e_s(self) -> np.ndarray:
+        """Return arrival to last token."""
+        return self.finish_s - self.arrival_s
+
+    def kv_transfer_s(self) -> np.ndarray:
+        """Return the post of the last KV push to the arrival of its last byte."""
+        return self.first_token_s - self.kv_post_s

@@ -1,0 +1,112 @@
+"""One serving run: a fabric's network model under a request trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from zcube.fabric.model import Fabric, IntArray
+from zcube.llm.cards import ModelCard
+from zcube.llm.compute import ComputeModel
+from zcube.network.flow_model import ideal_model
+from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
+from zcube.serving.cluster import Cluster, Progress
+from zcube.serving.journey import Journeys
+from zcube.serving.placement import place
+from zcube.serving.settings import ServingSettings
+from zcube.workload.requests import RequestTrace
+
+
+@dataclass(frozen=True, eq=False)
+class ServingRun:
+    """What came of a run.
+
+    Attributes
+    ----------
+    journeys : Journeys
+        Per request.
+    links : LinkTable
+        Per directed link.
+    flows : FlowTable
+        Every transfer posted on the network, in order.
+    flow_kind : int array [flows]
+        KV or expert traffic.
+    completions : CompletionTable
+        When each transfer ended.
+    ideal_completions : CompletionTable
+        When it would have ended on an ideal core, posted at the same times.
+    end_s : float
+        When the run ended.
+    line_rate_bps : float
+        Line rate of one GPU, all NIC ports together, bits per second.
+    """
+
+    journeys: Journeys
+    links: LinkTable
+    flows: FlowTable
+    flow_kind: IntArray
+    completions: CompletionTable
+    ideal_completions: CompletionTable
+    end_s: float
+    line_rate_bps: float
+
+
+def serve(
+    fabric: Fabric,
+    model: NetworkModel,
+    trace: RequestTrace,
+    settings: ServingSettings,
+    card: ModelCard,
+    compute: ComputeModel,
+    progress: Progress = lambda done, total: None,
+) -> ServingRun:
+    """Serve a request trace to its end or to the load's horizon.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Servers to place nodes on.
+    model : NetworkModel
+        Idle; moves this fabric's bytes.
+    trace : RequestTrace
+        At least one request; already at the rate wanted.
+    settings, card, compute
+        Pools and load, model, compute times.
+    progress : callable
+        ``progress(resolved, total)`` after every request that ends.
+
+    Raises
+    ------
+    InputError
+        If the pools do not fit the fabric.
+    """
+    env = simpy.Environment()
+    cluster = Cluster(env, model, trace, settings, place(fabric, settings), card, compute, progress)
+    horizon_s = settings.load.horizon_s
+    if horizon_s is None:
+        env.run(until=cluster.finished)
+    else:
+        env.run(until=cluster.finished | env.timeout(horizon_s))
+    flows, kind = cluster.transfers.posted()
+    return ServingRun(
+        journeys=cluster.journeys,
+        links=model.link_table(),
+        flows=flows,
+        flow_kind=kind,
+        completions=model.completions(),
+        ideal_completions=_on_ideal_core(fabric, flows),
+        end_s=float(env.now),
+        line_rate_bps=fabric.nic_gbps * 1e9,
+    )
+
+
+def _on_ideal_core(fabric: Fabric, flows: FlowTable) -> CompletionTable:
+    """Replay transfers at their recorded times on an ideal core; the same starts make the comparison fair per transfer."""
+    if not len(flows):
+        return CompletionTable(np.zeros(0), np.zeros(0))
+    ideal = ideal_model(fabric)
+    ideal.send(flows)
+    ideal.advance(float("inf"))
+    return ideal.completions()

@@ -1,0 +1,94 @@
+"""What a serving run declares: load, pools, KV transfer, placement. The tables of a scenario file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from zcube.inputs import Declared
+
+
+class Load(Declared):
+    """How requests come.
+
+    ``open``: at their trace times, rescaled to ``rate_per_s`` if that is given. ``closed``: always ``concurrency`` requests
+    under way, taken in trace order, the next one sent when one ends.
+    """
+
+    mode: Literal["open", "closed"] = "open"
+    rate_per_s: float | None = Field(default=None, gt=0, le=1e6, description="mean request rate; default: the trace's own")
+    concurrency: int = Field(default=512, ge=1, le=1_000_000, description="closed loop only")
+    horizon_s: float | None = Field(default=None, gt=0, le=1e7, description="end of the run; default: when all are done")
+
+
+class PrefillPool(Declared):
+    """Nodes that compute prompts, in instances of one node or, with expert parallelism across nodes, several.
+
+    ``expert_overlap``: two microbatches hide communication behind computation, an iteration takes the longer of the two;
+    without it their sum. ``expert_bursts``: parts in which an iteration's expert traffic is sent, evenly spaced; the engine
+    sends two bursts a layer, fewer keep runs short (inferred, a modelling choice).
+    """
+
+    nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
+    nodes_per_instance: int = Field(default=1, ge=1, le=256, description="nodes that share one expert-parallel group")
+    layout: Literal["tp8", "cp8", "dp8"] = Field(default="cp8", description="attention layout inside a node")
+    chunk_tokens: int = Field(default=8192, ge=64, le=1 << 20, description="tokens a node computes in one iteration at most")
+    prefix_cache_tokens: int = Field(default=2_000_000, ge=0, le=10**10, description="KV a node keeps for reuse; inferred")
+    max_queue: int | None = Field(default=None, ge=1, description="requests waiting at a node before new ones are rejected")
+    expert_overlap: bool = True
+    expert_bursts: int = Field(default=8, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _whole_instances(self) -> PrefillPool:
+        if self.nodes % self.nodes_per_instance:
+            raise ValueError(f"nodes = {self.nodes} to be whole instances of nodes_per_instance = {self.nodes_per_instance}")
+        if self.nodes_per_instance > 1 and self.layout != "dp8":
+            raise ValueError(
+                f"layout = dp8 where nodes_per_instance > 1 (DeepEP needs data-parallel attention), not {self.layout}"
+            )
+        return self
+
+
+class DecodePool(Declared):
+    """Nodes that generate, one instance each, continuous batching."""
+
+    nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
+    layout: Literal["tp8", "dp8"] = "dp8"
+    max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
+    kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
+
+
+class KvTransfer(Declared):
+    """How a request's KV cache goes from prefill to decode.
+
+    ``setup_s`` defaults to the intercept of a fit to Mooncake's published vLLM figures (nine prompts, Qwen3-8B, 8 x 200G):
+    0.37 ms a transfer.
+    """
+
+    rank_map: str = Field(default="cp8-dp8", description="a named prefill-to-decode rank map")
+    push: Literal["per-chunk", "after-prefill"] = Field(default="per-chunk", description="SGLang; TileRT and vLLM")
+    dtype: Literal["fp8", "bf16", "bf16+fp8-index"] = "fp8"
+    with_mtp_layer: bool = Field(default=True, description="ship the draft layer's cache too")
+    setup_s: float = Field(default=0.00037, ge=0, le=10, description="control-plane time before a push reaches the network")
+
+
+class Placement(Declared):
+    """Which servers prefill and decode nodes take: ``blocked`` side by side, ``striped`` interleaved in proportion."""
+
+    kind: Literal["blocked", "striped"] = "blocked"
+
+
+class ServingSettings(Declared):
+    """Everything a serving run needs besides fabric, requests, network and compute times."""
+
+    load: Load = Load()
+    prefill: PrefillPool
+    decode: DecodePool
+    kv: KvTransfer = KvTransfer()
+    placement: Placement = Placement()
+
+    @property
+    def nodes(self) -> int:
+        """8-GPU nodes both pools take."""
+        return self.prefill.nodes + self.decode.nodes
