@@ -44,7 +44,6 @@ def fit(start, bounds, residual):
 
 def fit_prefill(device, folder, kv):
     table = measured.read_prefill(folder, device.name, kv)
-    # Rows at the floor pin it; without smaller batches it would rest on few points.
     start = {
         "dense_floor_us": 900, "sparse_floor_us": 1500, "dense_base_us": 50, "sparse_base_us": 200,
         "linear_tflops": 1000, "dense_tflops": 400, "sparse_tflops": 500, "index_tflops": 700,
@@ -103,9 +102,7 @@ def fit_experts(device, folder):
         balance = {"balanced": ExpertBalance(even=True, straggler=0, steepness=1, breadth=1)}
         for name in uneven:
             straggler, breadth = values[f"straggler {name}"], values[f"breadth {name}"]
-            balance[name] = ExpertBalance(
-                even=False, straggler=straggler, steepness=values["steepness"], breadth=breadth
-            )
+            balance[name] = ExpertBalance(even=False, straggler=straggler, steepness=values["steepness"], breadth=breadth)
         return Experts(**plain, balance=balance)
 
     def model(values):

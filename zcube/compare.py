@@ -70,7 +70,7 @@ class Comparison:
     compute : ComputeModel
         Compute times used.
     results : dict of FabricResult
-        By fabric, in the scenario's order.
+        By the fabric's label, in the scenario's order.
     """
 
     scenario: Scenario
@@ -81,12 +81,12 @@ class Comparison:
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
         scenario = self.scenario
-        base = self.results[scenario.baseline_fabric]
+        base = self.results[scenario.baseline_label]
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
             "fidelity": scenario.network.fidelity,
-            "baseline": scenario.baseline_fabric,
+            "baseline": scenario.baseline_label,
             "requests": {"source": self.trace.source, **asdict(self.trace.summary())},
             "compute": {
                 "model": self.compute.name,
@@ -155,13 +155,23 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
 def load_requests(scenario: Scenario) -> RequestTrace:
     """Return the scenario's requests, cut to its count and brought to its rate."""
     requests = scenario.requests
+    rate = scenario.load.rate_per_s if scenario.load.mode == "open" else None
     if requests.source == GENERATOR:
-        assert requests.count is not None
-        trace = generate_requests(requests.coding_agent, requests.count, scenario.seed)
+        trace = _generated(scenario, rate)
     else:
         trace = read_requests(Path(requests.source), max_requests=requests.count)
-    rate = scenario.load.rate_per_s
-    return trace if rate is None or scenario.load.mode == "closed" else trace.at_rate(rate)
+    return trace if rate is None else trace.at_rate(rate)
+
+
+def _generated(scenario: Scenario, rate_per_s: float | None) -> RequestTrace:
+    """Return generated requests; a rate is met by more sessions, not by users who think faster."""
+    agent, count = scenario.requests.coding_agent, scenario.requests.count
+    assert count is not None
+    trace = generate_requests(agent, count, scenario.seed)
+    if rate_per_s is None or not trace.duration_s:
+        return trace
+    starts = agent.session_starts_per_s * rate_per_s * trace.duration_s / count
+    return generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, scenario.seed)
 
 
 def _compute_model(scenario: Scenario) -> ComputeModel:
@@ -188,7 +198,7 @@ def _fitting_fabrics(scenario: Scenario) -> dict[str, Fabric]:
         except InputError as error:
             faults += error.faults
             continue
-        fabrics[name] = fabric
+        fabrics[scenario.labels[name]] = fabric
         if scenario.gpus is not None and fabric.gpus != scenario.gpus:
             faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), f"{scenario.gpus}, as the scenario's gpus"))
     if faults:

@@ -67,6 +67,27 @@ def resolve_declared(reference: str, kind: str) -> Path:
     raise InputError(Fault(reference, "no such file", f"a path to a TOML file or one of {kind}: {stems}"))
 
 
+def read_bounded(path: Path) -> str:
+    """Return the text of a file of at most :data:`MAX_DECLARED_BYTES`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, too large or not UTF-8.
+    """
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_DECLARED_BYTES + 1)
+    except OSError as error:
+        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
+    if len(raw) > MAX_DECLARED_BYTES:
+        raise InputError(Fault(str(path), "a larger file", f"a file of at most {MAX_DECLARED_BYTES} bytes"))
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file of bounded size.
 
@@ -76,16 +97,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         If the file is missing, too large, not UTF-8 or not TOML; a syntax error names the line.
     """
     try:
-        with path.open("rb") as handle:
-            raw = handle.read(MAX_DECLARED_BYTES + 1)
-    except OSError as error:
-        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable TOML file")) from error
-    if len(raw) > MAX_DECLARED_BYTES:
-        raise InputError(Fault(str(path), "a larger file", f"a TOML file of at most {MAX_DECLARED_BYTES} bytes"))
-    try:
-        return tomllib.loads(raw.decode())
-    except UnicodeDecodeError as error:
-        raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+        return tomllib.loads(read_bounded(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(Fault(str(path), str(error), "TOML 1.0")) from error
 
@@ -122,7 +134,7 @@ def _fault(detail: Any, source: str) -> Fault:
     if kind == "missing":
         return Fault(where, "nothing", "this key")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    found = "the table" if isinstance(detail["input"], dict) else _short(detail["input"])
+    found = "keys that disagree" if isinstance(detail["input"], dict) else _short(detail["input"])
     return Fault(where, found, message)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import tomllib
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, read_toml, resolve_declared, validate
+from zcube.inputs import Declared, bundled_folder, read_bounded, read_toml, resolve_declared, validate
 from zcube.llm.rankmap import rank_map_names
+from zcube.outputs import whole_folder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.coding_agent import CodingAgent
 
@@ -84,20 +87,28 @@ class Scenario(ServingSettings):
         return self
 
     @property
-    def baseline_fabric(self) -> str:
-        """The fabric the others are compared with."""
-        return self.baseline or self.fabrics[0]
+    def labels(self) -> dict[str, str]:
+        """How results name each fabric: by the stem of its file, or in full where stems repeat."""
+        stems = [Path(fabric).stem for fabric in self.fabrics]
+        return {fabric: stem if stems.count(stem) == 1 else fabric for fabric, stem in zip(self.fabrics, stems, strict=True)}
+
+    @property
+    def baseline_label(self) -> str:
+        """Label of the fabric the others are compared with."""
+        return self.labels[self.baseline or self.fabrics[0]]
 
 
 def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assignments: Sequence[str] = ()) -> Scenario:
     """Read a scenario, with changes from the command line.
 
+    Files named in a scenario file lie relative to it, files named in changes to the caller.
+
     Parameters
     ----------
     reference : str
-        Stem of a bundled scenario or path to a TOML file.
+        Stem of a bundled scenario, path to a TOML file, or path to the ``run.json`` of an earlier run.
     changes : mapping, optional
-        Dotted key to value, e.g. ``{"network.fidelity": "ideal"}``.
+        Dotted key to value, e.g. ``{"network.fidelity": "ideal"}``; None removes the key.
     assignments : sequence of str
         ``KEY=VALUE`` with a TOML value, e.g. ``load.rate_per_s=40``; a bare word is taken as a string.
 
@@ -107,17 +118,47 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
         With every fault of the file and of the changes.
     """
     path = resolve_declared(reference, "scenarios")
-    data = read_toml(path)
+    data = _read_run(path) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
     for key, value in [*(_parse(text) for text in assignments), *(changes or {}).items()]:
         _set(data, key, value)
-    scenario = validate(Scenario, data, reference)
-    # A trace named in a scenario file lies relative to that file, one named on the command line to the caller.
-    source = scenario.requests.source
-    named_here = any(text.startswith("requests.source=") for text in assignments) or "requests.source" in (changes or {})
-    if source == GENERATOR or named_here or Path(source).is_absolute():
-        return scenario
-    requests = scenario.requests.model_copy(update={"source": str(path.parent / source)})
-    return scenario.model_copy(update={"requests": requests})
+    return validate(Scenario, data, reference)
+
+
+def copy_scenario(stem: str, folder: Path) -> None:
+    """Write a bundled scenario and its topologies into a new folder as ``scenario.toml`` and ``*.toml``."""
+    text = (bundled_folder("scenarios") / f"{stem}.toml").read_text()
+    with whole_folder(folder) as temporary:
+        for fabric in load_scenario(stem).fabrics:
+            shutil.copy(bundled_folder("topologies") / f"{fabric}.toml", temporary)
+            text = text.replace(f'"{fabric}"', f'"{fabric}.toml"')
+        (temporary / "scenario.toml").write_text(text)
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """Return the scenario recorded in a ``run.json``."""
+    try:
+        record = json.loads(read_bounded(path))
+    except ValueError as error:
+        raise InputError(Fault(str(path), str(error), "JSON")) from error
+    if not isinstance(record, dict) or not isinstance(record.get("scenario"), dict):
+        raise InputError(Fault(f"{path}: scenario", "nothing", "the scenario of a recorded run"))
+    return dict(record["scenario"])
+
+
+def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return scenario data in which names of files that lie beside the scenario file are paths to them."""
+
+    def path_to(name: Any) -> Any:
+        beside = isinstance(name, str) and name.endswith(".toml") and (folder / name).is_file()
+        return str(folder / name) if beside else name
+
+    if isinstance(data.get("fabrics"), list):
+        data["fabrics"] = [path_to(name) for name in data["fabrics"]]
+        data["baseline"] = path_to(data.get("baseline"))
+    requests = data.get("requests")
+    if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
+        requests["source"] = str(folder / requests["source"])
+    return data
 
 
 def _parse(assignment: str) -> tuple[str, Any]:
@@ -137,4 +178,7 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise InputError(Fault(f"--set {key}", f"{table}, which is not a table", "a documented key"))
         data = inner
-    data[last] = value
+    if value is None:
+        data.pop(last, None)
+    else:
+        data[last] = value

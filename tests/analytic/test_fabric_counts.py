@@ -123,9 +123,7 @@ def test_bundled_zcube_counts(name: str) -> None:
     used = np.bincount(ends, minlength=fabric.nodes)[gpus : gpus + switches]
     assert set(used) == {ports}
     trunks = cables_of(fabric, CableKind.SWITCH)
-    pairs = Counter(
-        zip(fabric.cables.a[trunks].tolist(), fabric.cables.b[trunks].tolist(), strict=True)
-    )
+    pairs = Counter(zip(fabric.cables.a[trunks].tolist(), fabric.cables.b[trunks].tolist(), strict=True))
     assert set(pairs.values()) == {parallel}
     assert set(pairs) == {(a, b) for a in group_of(fabric, "A") for b in group_of(fabric, "B")}
 
@@ -149,9 +147,7 @@ def test_every_port_has_at_most_one_cable(name: str) -> None:
     fabric = load_fabric(name)
     in_use = ports_in_use(fabric)
     assert max(in_use.values()) == 1
-    switch_ports = [
-        (node, port) for node, port in in_use if fabric.gpus <= node < fabric.gpus + fabric.switches
-    ]
+    switch_ports = [(node, port) for node, port in in_use if fabric.gpus <= node < fabric.gpus + fabric.switches]
     model = fabric.groups[0].model
     rate = fabric.nic_gbps / fabric.nic_ports
     assert max(port for _, port in switch_ports) < model.split_ports(rate)
@@ -223,9 +219,7 @@ def test_plain_leaf_holds_whole_servers() -> None:
         (4, 127, 1016, 32, 16, 1020, 1024),
     ],
 )
-def test_superpod_rows(
-    units: int, nodes: int, gpus: int, leaves: int, spines: int, node_leaf: int, leaf_spine: int
-) -> None:
+def test_superpod_rows(units: int, nodes: int, gpus: int, leaves: int, spines: int, node_leaf: int, leaf_spine: int) -> None:
     """RA-11333-001; the last place of the last unit belongs to UFM, whose four cables are not GPU cables."""
     assert nodes == 32 * units - 1
     fabric = spine_leaf(gpus, 64)

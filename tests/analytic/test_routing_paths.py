@@ -141,7 +141,7 @@ def trunk_counts(fabric: Fabric, source: np.ndarray, target: np.ndarray) -> dict
     return found
 
 
-#: (GPUs, GPUs per switch, GPUs per server); the last two have m = N/k no multiple of the server, and servers across blocks of m.
+#: (GPUs, GPUs per switch, GPUs per server); in the last two the switches of a group are no multiple of a server's GPUs.
 BALANCED = [(32, 8, 8), (64, 8, 8), (64, 16, 8), (256, 64, 8), (1024, 64, 8), (512, 64, 8), (64, 32, 8), (128, 16, 4),
             (144, 24, 1), (36, 12, 1), (288, 24, 8), (648, 36, 4)]  # fmt: skip
 
@@ -298,6 +298,14 @@ def test_ecmp_gives_each_transfer_its_queue_pairs(queue_pairs: int) -> None:
     routes = routing_for(fabric, "ecmp", queue_pairs=queue_pairs).routes(source, target)
     away = remote(fabric, source, target)
     np.testing.assert_array_equal(np.diff(routes.first_subflow), np.where(away, queue_pairs, 1))
+
+
+@pytest.mark.parametrize("queue_pairs", [0, -1])
+def test_refuses_transfers_without_queue_pairs(queue_pairs: int) -> None:
+    """A transfer with no path would never end."""
+    fabric = load_fabric("roft-256")
+    with pytest.raises((InputError, ValueError), match="queue"):
+        routing_for(fabric, "ecmp", queue_pairs=queue_pairs).routes(np.array([0]), np.array([9]))
 
 
 def test_refusals() -> None:

@@ -126,7 +126,9 @@ def test_batches_and_arbitrary_steps_change_nothing(split: PathSplit) -> None:
         np.testing.assert_allclose(finish, case.oracle(split), rtol=1e-9, err_msg=f"seed {seed}")
 
 
-@pytest.mark.parametrize(("name", "policy"), [("zcube-n16", "zcube-paths"), ("zcube-256", "shortest-path"), ("roft-256", "ecmp")])
+@pytest.mark.parametrize(
+    ("name", "policy"), [("zcube-n16", "zcube-paths"), ("zcube-256", "shortest-path"), ("roft-256", "ecmp")]
+)
 def test_rates_on_a_real_fabric_equal_the_oracle(name: str, policy: str) -> None:
     """Rates of sixty simultaneous transfers that all meet in a few servers."""
     fabric = load_fabric(name)

@@ -196,9 +196,7 @@ def test_numbers_of_links_do_not_matter(case: Traffic, split: PathSplit, rng) ->
         case.start_s,
     )
     one, other = case.model(split), renamed.model(split)
-    np.testing.assert_allclose(
-        run_flows(other, renamed.table()).finish_s, run_flows(one, case.table()).finish_s, rtol=1e-9
-    )
+    np.testing.assert_allclose(run_flows(other, renamed.table()).finish_s, run_flows(one, case.table()).finish_s, rtol=1e-9)
     np.testing.assert_allclose(other.link_table().size_bytes[new], one.link_table().size_bytes, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(other.link_table().peak_flows[new], one.link_table().peak_flows)
 

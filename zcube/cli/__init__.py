@@ -1,0 +1,68 @@
+"""The command line: one module per verb, no logic of its own.
+
+Data goes to stdout, talk and progress to stderr. Exit status: 0 done, 1 a run failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What the process returns."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with an :class:`ExitStatus`.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; default: the process's own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    import click
+
+    from zcube.cli.app import command
+    from zcube.errors import InputError, ZcubeError
+
+    try:
+        status = command().main(args=arguments, prog_name="zcube", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("interrupted", ExitStatus.INTERRUPTED)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return ExitStatus.BAD_INPUT
+    except BrokenPipeError:
+        # The reader of a pipe has gone; what it wanted it has.
+        sys.stderr.close()
+        return ExitStatus.DONE
+    except InputError as error:
+        if debug:
+            raise
+        count = len(error.faults)
+        lines = [f"error: {count} fault{'s' * (count > 1)} in the input", *(f"  {fault}" for fault in error.faults)]
+        return _say("\n".join(lines), ExitStatus.BAD_INPUT)
+    except Exception as error:
+        if debug:
+            raise
+        kind = "" if isinstance(error, ZcubeError) else f"{type(error).__name__}: "
+        return _say(f"error: {kind}{error}\nhint: --debug shows where", ExitStatus.FAILED)
+    return status if isinstance(status, int) else ExitStatus.DONE
+
+
+def _say(text: str, status: ExitStatus) -> int:
+    print(text, file=sys.stderr)
+    return status

@@ -2,8 +2,9 @@
 
 The sum over the layers of attention block, experts (or dense feed-forward) and NVLink collectives, without overlap.
 Left out: traffic between nodes (the network model carries it), scheduler, sampling and detokenisation, the
-multi-token-prediction layer. DeepSeek-V3.2 uses the same device figures with its own sizes; that was not checked
-against measurements, the stated errors are GLM-5's.
+multi-token-prediction layer. The stated errors are per layer and operation, for GLM-5, on the points the figures were
+fitted to; no whole iteration was measured. DeepSeek-V3.2 uses the same device figures with its own sizes, which was not
+checked against measurements.
 """
 
 from __future__ import annotations
@@ -140,9 +141,7 @@ class RooflineModel:
         sparse_layer_s += self._prefill_links_s(tokens, True)
         dense_layer_s = self._prefill_feed_forward_s(card.dense_parameters, tokens)
         dense_layer_s += self._prefill_links_s(tokens, False)
-        return float(
-            card.layers * attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s
-        )
+        return float(card.layers * attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s)
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
@@ -203,9 +202,7 @@ class RooflineModel:
         return 2.0 * parameters * tokens / GPUS_PER_NODE / (self._prefill.linear_tflops * 1e12)
 
     def _prefill_links_s(self, tokens: float, has_experts: bool) -> float:
-        return prefill_layer_s(
-            self._card, self._device.links, self._prefill_layout, tokens, self._ep_nodes, has_experts
-        )
+        return prefill_layer_s(self._card, self._device.links, self._prefill_layout, tokens, self._ep_nodes, has_experts)
 
     def _decode_fixed_s(self, requests: int) -> tuple[tuple[float, float], float]:
         """Return what depends only on the batch size: attention of a fuller and an emptier GPU, and the rest."""

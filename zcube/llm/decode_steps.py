@@ -57,8 +57,7 @@ def attention_steps_s(
     # Lists and their built-in sums beat array calls at the few hundred requests of a batch.
     fuller = len(contexts) % ranks or ranks
     gpus = [
-        _line(rates, topk, contexts[rank::ranks], fixed_s[0] if rank < fuller else fixed_s[1], steps)
-        for rank in range(ranks)
+        _line(rates, topk, contexts[rank::ranks], fixed_s[0] if rank < fuller else fixed_s[1], steps) for rank in range(ranks)
     ]
     steps_s = [_evaluate(rates, gpu, steps) for gpu in _possibly_slowest(rates, gpus, steps)]
     seconds = steps_s[0]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared, read_toml, validate
 
 _FOLDER = Path(__file__).resolve().parent / "devices"
+
+#: KV dtypes with measured attention, and the operations whose error a device states.
+KV_DTYPES = ("fp8", "bf16")
+STATED_OPERATIONS = (*(f"{phase}_attention_{kv}" for phase in ("prefill", "decode") for kv in KV_DTYPES), "moe")
 
 Positive = Annotated[float, Field(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
@@ -179,6 +183,22 @@ class Device(Declared):
     experts: Experts
     links: NodeLinks
     stated_error: dict[str, DeclaredError]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Device:
+        wrong = []
+        for key, table, needed in (
+            ("prefill", self.prefill, KV_DTYPES),
+            ("decode", self.decode, KV_DTYPES),
+            ("stated_error", self.stated_error, STATED_OPERATIONS),
+        ):
+            if set(table) != set(needed):
+                wrong.append(f"{key} with exactly the tables {', '.join(needed)}")
+        if not self.experts.balance:
+            wrong.append("at least one table under experts.balance")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 def device_names() -> list[str]:

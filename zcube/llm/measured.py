@@ -139,9 +139,7 @@ def _attention_frame(path: Path, kv: str) -> Any:
 
 
 def _attention_table(frame: Any, path: Path) -> AttentionTable:
-    heads, batch, new, prefix, latency_ms = _columns(
-        frame, ("num_heads", "batch_size", "isl", "step", "latency"), path
-    )
+    heads, batch, new, prefix, latency_ms = _columns(frame, ("num_heads", "batch_size", "isl", "step", "latency"), path)
     return AttentionTable(heads, batch, new, prefix, latency_ms * 1e-3)
 
 
@@ -155,9 +153,7 @@ def _columns(frame: Any, names: tuple[str, ...], path: Path) -> list[FloatArray]
     return columns
 
 
-def model_prefill_s(
-    card: ModelCard, figures: PrefillAttention, table: AttentionTable, padded_heads: int
-) -> FloatArray:
+def model_prefill_s(card: ModelCard, figures: PrefillAttention, table: AttentionTable, padded_heads: int) -> FloatArray:
     """Return the model's time of each prefill point."""
     work = prefill_work(
         card,
@@ -190,25 +186,19 @@ def model_decode_s(card: ModelCard, figures: DecodeAttention, table: AttentionTa
     return seconds
 
 
-def model_experts_s(
-    card: ModelCard, figures: Experts, balances: dict[str, ExpertBalance], table: ExpertTable
-) -> FloatArray:
+def model_experts_s(card: ModelCard, figures: Experts, balances: dict[str, ExpertBalance], table: ExpertTable) -> FloatArray:
     """Return the model's time of each expert point."""
     seconds = np.full(table.tokens.shape, np.nan)
     for name, balance in balances.items():
         rows = table.balance == name
-        seconds[rows] = expert_layer_s(
-            card, figures, balance, table.tokens[rows], table.moe_tp[rows], table.moe_ep[rows]
-        )
+        seconds[rows] = expert_layer_s(card, figures, balance, table.tokens[rows], table.moe_tp[rows], table.moe_ep[rows])
     return seconds
 
 
 def relative_error(model_s: FloatArray, measured_s: FloatArray, against: str) -> StatedError:
     """Return the distribution of ``|model / measured - 1|``."""
     error = np.abs(model_s / measured_s - 1.0)
-    return StatedError(
-        float(np.median(error)), float(np.quantile(error, 0.9)), float(error.mean()), int(error.size), against
-    )
+    return StatedError(float(np.median(error)), float(np.quantile(error, 0.9)), float(error.mean()), int(error.size), against)
 
 
 def measure_errors(card: ModelCard, device: Device, folder: Path) -> dict[str, StatedError]:
@@ -220,7 +210,7 @@ def measure_errors(card: ModelCard, device: Device, folder: Path) -> dict[str, S
         If a table is missing or not as published.
     """
     errors = {}
-    tables = f"NVIDIA aiconfigurator {device.name} GLM-5"
+    tables = f"the fitted points themselves: NVIDIA aiconfigurator {device.name} GLM-5"
     for kv in ("fp8", "bf16"):
         prefill = read_prefill(folder, device.name, kv)
         errors[f"prefill_attention_{kv}"] = relative_error(

@@ -36,7 +36,7 @@ _ARRAYS: dict[str, dict[str, np.dtype[Any]]] = {
     | dict.fromkeys(("pool_remaining_bits", "pool_rate_bps", "pool_settled_s", "pool_finish_s", "event_s"), _REAL)
     | {"pool_phase": np.dtype(np.int8)},
     "pool rows": {"pool_first_subflow": _WHOLE},
-    "counters": dict.fromkeys(("event_size", "share_size", "stamp"), _WHOLE),
+    "counters": dict.fromkeys(("event_size", "share_size", "stamp"), _WHOLE) | {"clock_s": _REAL},
 }
 
 
@@ -174,7 +174,7 @@ class FlowModel:
         """Run up to a time and return completed transfers."""
         done = np.empty(int(self._state.event_size[0]), dtype=np.int64)
         count = fluid.advance(self._state, to_s, done)
-        self._now_s = max(self._now_s, to_s) if np.isfinite(to_s) else self._now_s
+        self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else float(self._state.clock_s[0]))
         completed = []
         for pool in done[:count]:
             flow = self._flow_of_pool[pool]

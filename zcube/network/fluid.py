@@ -59,6 +59,7 @@ class FluidState(NamedTuple):
     link_stamp: np.ndarray  # i8[L] solve in which the link was last seen
     subflow_stamp: np.ndarray  # i8[S]
     stamp: np.ndarray  # i8[1]
+    clock_s: np.ndarray  # f8[1] time of the last event
     component_link: np.ndarray  # i8[L] scratch
     component_subflow: np.ndarray  # i8[S] scratch
 
@@ -225,8 +226,8 @@ def advance(state: FluidState, to_s: float, done: np.ndarray) -> int:
         Changed in place.
     to_s : float
         Events later than this stay in the heap.
-    done : int array [at least P]
-        Receives the pools that ran dry, in order.
+    done : int array [at least as long as the event heap]
+        Receives the pools that ran dry, in order; the rest is scratch.
 
     Returns
     -------
@@ -240,17 +241,24 @@ def advance(state: FluidState, to_s: float, done: np.ndarray) -> int:
             break
         tied_s = min(to_s, now_s + TIE_S + now_s * TIE_RELATIVE)
         state.stamp[0] += 1
+        state.clock_s[0] = now_s
         links = 0
+        # Ends come before starts, so that a link's peak does not depend on the numbers of the pools. The pools that start
+        # wait at the far end of ``done``: they and the finished ones are together at most all pools.
+        starting = len(done)
         while state.event_size[0] > 0 and state.event_s[state.event_heap[0]] <= tied_s:
             pool = heap_pop(state.event_heap, state.event_s, state.event_place, state.event_size)
             links = collect(state, pool, links)
             if state.pool_phase[pool] == PENDING:
-                activate(state, pool, now_s)
+                starting -= 1
+                done[starting] = pool
             else:
                 settle(state, pool, now_s)
                 finish(state, pool, now_s)
                 done[finished] = pool
                 finished += 1
+        for at in range(len(done) - 1, starting - 1, -1):
+            activate(state, done[at], now_s)
         links, subflows = close_component(state, links)
         fill(state, links, subflows)
         apply_rates(state, subflows, now_s)

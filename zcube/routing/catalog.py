@@ -36,9 +36,11 @@ def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEF
     Raises
     ------
     InputError
-        If the policy is unknown or the fabric has no such paths.
+        If the policy is unknown, the fabric has no such paths, or a transfer would have no queue pair.
     """
     name = default_routing(fabric) if name == "default" else name
+    if queue_pairs < 1:
+        raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
     if name == "ecmp":
         return ShortestPaths(fabric, name, queue_pairs=queue_pairs, all_ports=False, seed=seed)
     if name == "shortest-path":

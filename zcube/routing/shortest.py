@@ -178,7 +178,7 @@ class ShortestPaths:
         queue_pair = (np.arange(len(flow)) - first[flow]) % self.queue_pairs
         key = keys[flow * self.queue_pairs + queue_pair]
         if not self.all_ports:
-            options = near.reshape(len(near), -1)
+            options = near.reshape(len(near), near.shape[1] * near.shape[2])
             pick = ((key >> np.uint64(40)).astype(np.int64) * options.sum(axis=1)[flow]) >> 24
             chosen = np.argmax(np.cumsum(options, axis=1)[flow] > pick[:, None], axis=1)
             source_port, target_port = np.divmod(chosen, near.shape[2])

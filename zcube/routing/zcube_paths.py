@@ -8,9 +8,10 @@ For GPU x with segment a = x // k (its switch ``A[a]``) and rail b = x mod m (it
 Source: Z.ai's article of 2026-05-21 draws one path per source port, each arriving at the destination's other port; the tables
 are unpublished, the rule above is inferred from the drawing.
 
-Where a switch pair has T parallel links, the member is ``(destination // m) mod T`` on both paths. Over a uniform all-to-all
-(GPUs of one server left out or not) every member then carries the same number of pairs: a source meets each value of
-``destination // m`` equally often, and the pairs left out are spread over the members as evenly.
+Where a switch pair has T parallel links, the member is that of the GPU whose rail fixes the B switch: ``(GPU // m) mod T``,
+where GPU is the destination on P1 and the source on P2. The T GPUs of a segment on one rail then use one member each. So over a
+uniform all-to-all every member carries the same number of pairs, whether or not pairs inside a server are left out (for that,
+segments must be whole servers).
 """
 
 from __future__ import annotations
@@ -37,10 +38,9 @@ class ZCubePaths:
         k = fabric.parameters["gpus_per_switch"]
         m = fabric.parameters["group_switches"]
         parallel = fabric.parameters["parallel_links"]
-        member = target // m % parallel
         rows = np.full((len(source), 2, 3), -1, dtype=np.int64)
-        for path, (port, a, b, forward) in enumerate([(0, source // k, target % m, 0), (1, target // k, source % m, 1)]):
-            trunk = 2 * fabric.gpus + (a * m + b) * parallel + member
+        for path, (port, on_a, on_b, forward) in enumerate([(0, source, target, 0), (1, target, source, 1)]):
+            trunk = 2 * fabric.gpus + (on_a // k * m + on_b % m) * parallel + on_b // m % parallel
             rows[:, path, 0] = uplink(fabric, source, port)
             rows[:, path, 1] = 2 * trunk + forward
             rows[:, path, 2] = downlink(fabric, target, 1 - port)

@@ -9,6 +9,7 @@ import simpy
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
+from zcube.llm.kv import KvLayout
 from zcube.llm.rankmap import rank_map
 from zcube.network.protocol import NetworkModel
 from zcube.serving.decode import DecodeNode
@@ -58,7 +59,8 @@ class Cluster:
         self.journeys = Journeys(trace)
         self.transfers = Transfers(env, model)
         self.finished = env.event()
-        self._ranks = rank_map(settings.kv.rank_map)
+        shipped = KvLayout(settings.kv.dtype, settings.kv.with_mtp_layer)
+        self._ranks = rank_map(settings.kv.rank_map, layers=shipped.layers(card))
         self._shipper = KvShipper(
             env, self.transfers, card, settings.kv, self._ranks, on_post=self._on_post, on_arrival=self._on_arrival
         )

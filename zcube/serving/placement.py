@@ -36,7 +36,7 @@ def place(fabric: Fabric, settings: ServingSettings) -> Placed:
             Fault(
                 f"fabric {fabric.name}: gpus",
                 f"{fabric.gpus} GPUs in {fabric.servers} servers",
-                f"at least {settings.nodes * RANKS_PER_NODE}: {settings.prefill.nodes} prefill and {settings.decode.nodes} decode nodes",
+                f"at least {settings.nodes * RANKS_PER_NODE} for {settings.prefill.nodes} + {settings.decode.nodes} nodes",
             )
         )
     if faults:

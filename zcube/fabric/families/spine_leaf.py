@@ -46,13 +46,18 @@ class SpineLeafSpec(FabricSpec):
             raise ValueError(f"switch ports of at least nic_gbps = {self.nic_gbps:g}")
         if self.tiers == 2 and self.leaves_per_pod is not None:
             raise ValueError("leaves_per_pod only where tiers = 3")
+        down = self._leaf_ports()[0]
+        if not self.rail_optimised and down < self.gpus_per_server:
+            raise ValueError(
+                f"leaves with down ports for a whole server of {self.gpus_per_server} GPUs, not {down}, or rail_optimised"
+            )
         sizes = self.sizes()
         if self.tiers == 2 and sizes.leaves > 1 and not sizes.spines_per_pod:
             raise ValueError(
                 f"at most {self.radix} leaves in two tiers of radix {self.radix}; gpus = {self.gpus} needs {sizes.leaves} "
                 f"leaves of {sizes.down} down ports (use tiers = 3 or a larger switch)"
             )
-        if self.tiers == 3 and not sizes.cores:
+        if self.tiers == 3 and sizes.leaves > 1 and not sizes.cores:
             raise ValueError(f"{sizes.pods} pods of {sizes.spines_per_pod} spines to fit cores of radix {self.radix}")
         return self
 

@@ -1,0 +1,67 @@
+"""Model cards against the public configurations and published parameter counts."""
+
+import json
+
+import pytest
+
+from zcube.errors import InputError
+from zcube.llm.cards import ModelCard, card_names, load_card
+
+CONFIGS = {
+    "glm-5.1": "zai-org--GLM-5.1_config.json",
+    "deepseek-v3.2": "deepseek-ai--DeepSeek-V3.2_config.json",
+}
+
+
+@pytest.mark.parametrize(("name", "total", "active"), [("glm-5.1", 743.9, 40.8), ("deepseek-v3.2", 671.9, 37.5)])
+def test_parameters_match_the_published_counts(name, total, active):
+    card = load_card(name)
+    assert card.total_parameters / 1e9 == pytest.approx(total, abs=0.05)
+    assert card.active_parameters / 1e9 == pytest.approx(active, abs=0.05)
+
+
+def test_glm_layer_weights():
+    card = load_card("glm-5.1")
+    assert card.attention_parameters / 1e6 == pytest.approx(165.0, abs=0.05)
+    assert card.indexer_parameters / 1e6 == pytest.approx(9.4, abs=0.05)
+    assert card.expert_parameters / 1e6 == pytest.approx(37.7, abs=0.05)
+    assert card.moe_layers == 75
+    assert card.weight_bytes - card.total_parameters == 2 * 154880 * 6144
+
+
+def test_every_card_names_its_source():
+    assert set(card_names()) == {"glm-5.1", "deepseek-v3.2"}
+    assert all("config.json" in load_card(name).source for name in card_names())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_card_agrees_with_the_configuration(name, shared_data):
+    path = shared_data / "aiconfigurator-glm5" / CONFIGS[name]
+    load_card(name).check_config(json.loads(path.read_text()), path.name)
+
+
+def test_every_difference_from_a_configuration_is_listed():
+    with pytest.raises(InputError) as caught:
+        load_card("glm-5.1").check_config({"hidden_size": 1}, "config.json")
+    assert len(caught.value.faults) == 22
+    assert any("hidden_size" in fault.where and fault.found == "1" for fault in caught.value.faults)
+
+
+def test_unknown_card_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"deepseek-v3\.2, glm-5\.1"):
+        load_card("gpt-9")
+
+
+def test_bad_card_lists_every_fault(tmp_path):
+    data = load_card("glm-5.1").model_dump() | {"layers": 0, "hidden": "wide", "wheels": 4}
+    path = tmp_path / "bad.toml"
+    path.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in data.items()))
+    with pytest.raises(InputError) as caught:
+        load_card(str(path))
+    assert {fault.where.split(": ")[1] for fault in caught.value.faults} == {"layers", "hidden", "wheels"}
+
+
+def test_inconsistent_card_is_refused():
+    data = load_card("glm-5.1").model_dump() | {"experts_per_token": 300, "expert_groups": 7}
+    with pytest.raises(ValueError, match=r"experts_per_token at most routed_experts.*multiple of expert_groups"):
+        ModelCard.model_validate(data)

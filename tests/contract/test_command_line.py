@@ -1,0 +1,197 @@
+"""The command line's contract: what goes to stdout, which status comes back, what is left on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from zcube.cli import main
+
+SMALL = ["--set", "requests.count=40", "--set", "load.rate_per_s=20"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process; returns status, stdout, stderr."""
+
+    def run_main(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_info:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(exit_info.value.code or 0), captured.out, captured.err
+
+    return run_main
+
+
+def leaves(document, prefix=""):
+    """Yield (dotted key, value) of every leaf of a JSON document."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield from leaves(value, f"{prefix}{key}.")
+    elif not isinstance(document, list):
+        yield prefix[:-1], document
+
+
+def test_json_is_one_document_with_the_promised_keys(run):
+    status, out, err = run("compare", "glm51-pd-1024", *SMALL, "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert set(document["fabrics"]) == {"roft-1024", "zcube-1024"}
+    latencies = {
+        f"{name}.{part}" for name in ("ttft_s", "tpot_s", "e2e_s", "kv_transfer_s") for part in ("mean", "p50", "p90", "p99")
+    }
+    promised = latencies | {
+        "requests.offered", "requests.completed", "requests.rejected", "requests.unfinished",
+        "throughput.output_tokens_per_s", "throughput.input_tokens_per_s", "throughput.requests_per_s",
+        "congestion.type1_slowdown", "congestion.type2_slowdown", "congestion.max_link_utilisation",
+        "bill.switches", "bill.transceivers", "bill.switch_usd", "bill.optics_usd", "bill.total_usd", "bill.price_book",
+        "relative.throughput", "relative.ttft_p99", "relative.bill_usd",
+    }  # fmt: skip
+    for name, fabric in document["fabrics"].items():
+        found = dict(leaves(fabric))
+        assert promised <= set(found), (name, promised - set(found))
+        assert fabric["requests"]["offered"] == sum(fabric["requests"][key] for key in ("completed", "rejected", "unfinished"))
+        assert fabric["bytes"]["sent"] == pytest.approx(fabric["bytes"]["received"], rel=1e-12)
+        assert fabric["bytes"]["sent"] == pytest.approx(fabric["bytes"]["kv"] + fabric["bytes"]["expert"], rel=1e-12)
+        for link in fabric["congestion"]["hot_links"]:
+            assert set(link) == {"from", "to", "utilisation"}
+    baseline = document["fabrics"][document["baseline"]]
+    assert set(baseline["relative"].values()) == {0.0}
+
+
+def test_relative_is_the_change_against_the_baseline(run):
+    _, out, _ = run("compare", *SMALL, "--baseline", "zcube-1024", "--json")
+    fabrics = json.loads(out)["fabrics"]
+    roft, zcube = fabrics["roft-1024"], fabrics["zcube-1024"]
+    assert roft["relative"]["ttft_p99"] == pytest.approx(roft["ttft_s"]["p99"] / zcube["ttft_s"]["p99"] - 1)
+    assert roft["relative"]["bill_usd"] == pytest.approx(0.5)
+
+
+def test_same_seed_repeats_byte_for_byte_and_another_does_not(run):
+    first = run("compare", *SMALL, "--seed", "7", "--json")[1]
+    assert run("compare", *SMALL, "--seed", "7", "--json")[1] == first
+    assert run("compare", *SMALL, "--seed", "8", "--json")[1] != first
+
+
+def test_a_recorded_run_is_repeated_from_its_record(run, tmp_path):
+    status, _, err = run("compare", *SMALL, "--seed", "3", "--out", tmp_path / "one")
+    assert status == 0, err
+    status, _, err = run("compare", tmp_path / "one" / "run.json", "--out", tmp_path / "two")
+    assert status == 0, err
+    assert (tmp_path / "one" / "summary.json").read_bytes() == (tmp_path / "two" / "summary.json").read_bytes()
+
+
+def test_real_mooncake_trace_is_served_whole(run, shared_data):
+    trace = shared_data / "mooncake" / "conversation_trace.jsonl"
+    status, out, err = run("compare", "glm51-pd-1024", "--requests", trace, "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["requests"]["requests"] == 12_031
+    for fabric in document["fabrics"].values():
+        assert fabric["requests"]["offered"] == 12_031
+        assert fabric["bytes"]["sent"] == pytest.approx(fabric["bytes"]["received"], rel=1e-9)
+
+
+def test_infinitely_fast_network_makes_fabrics_equal(run):
+    arguments = ["compare", *SMALL, "--fidelity", "ideal", "--set", "network.nic_gbps=100000", "--json"]
+    fabrics = json.loads(run(*arguments)[1])["fabrics"]
+    for key in ("ttft_s", "tpot_s", "e2e_s", "kv_transfer_s", "throughput"):
+        assert fabrics["roft-1024"][key] == fabrics["zcube-1024"][key]
+
+
+def test_rewiring_saves_a_third_of_ports_and_switch_side_optics(run):
+    document = json.loads(run("cost", "roft-1024", "zcube-1024", "--json")[1])
+    roft, zcube = document["fabrics"]["roft-1024"], document["fabrics"]["zcube-1024"]
+    assert (roft["switches"], zcube["switches"]) == (48, 32)
+    for key in ("switch_usd", "optics_usd", "transceivers"):
+        assert zcube[key] * 3 == roft[key] * 2
+    assert zcube["with_nic_side"]["optics_usd"] * 4 == roft["with_nic_side"]["optics_usd"] * 3
+    assert "native ports" in document["counting_rule"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "no-such-scenario"], ["no-such-scenario", "no such file", "glm51-pd-1024"]),
+        (["compare", "--set", "load.rat=3"], ["load.rat", "unknown key"]),
+        (["compare", "--set", "load.rate_per_s=-1"], ["load.rate_per_s", "-1", "greater than 0"]),
+        (["compare", "--fabric", "roft-256"], ["roft-256", "256", "1024"]),
+        (["compare", "--fabric", "nowhere"], ["nowhere", "roft-1024"]),
+        (["compare", "--price-book", "none"], ["none", "mixnet-2025"]),
+        (["compare", "--set", "load.rate_per_s=-1", "--set", "prefill.nodes=0", "--set", "kv.x=1"], ["rate_per_s", "prefill.nodes", "kv.x"]),
+        (["compare", "--set", "load"], ["--set", "KEY=VALUE"]),
+        (["cost", "roft-1024", "roft-1024"], ["roft-1024", "once"]),
+        (["fabric", "show", "zcube-77"], ["zcube-77", "zcube-n64"]),
+        (["compare", "--no-such-option"], ["--no-such-option"]),
+        (["plot"], ["plot"]),
+    ],
+)  # fmt: skip
+def test_bad_input_exits_2_and_names_everything(run, arguments, words):
+    status, out, err = run(*arguments)
+    assert status == 2
+    assert out == ""
+    for word in words:
+        assert word in err
+    assert "Traceback" not in err
+
+
+def test_broken_trace_line_is_named(run, tmp_path):
+    good = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}\n'
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(good * 16 + '{"timestamp": 0, "input_length": -4}\n' + good)
+    status, _, err = run("compare", "--requests", trace)
+    assert status == 2
+    assert "line 17" in err
+    assert "-4" in err
+
+
+def test_output_folder_of_somebody_else_is_refused(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    status, _, err = run("compare", *SMALL, "--out", tmp_path / "mine")
+    assert status == 2
+    assert "run.json" in err
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_new_folder_runs_and_is_not_overwritten(run, tmp_path):
+    assert run("new", tmp_path / "cluster")[0] == 0
+    status, out, err = run("compare", tmp_path / "cluster" / "scenario.toml", *SMALL, "--json")
+    assert status == 0, err
+    assert set(json.loads(out)["fabrics"]) == {"roft-1024", "zcube-1024"}
+    assert run("new", tmp_path / "cluster")[0] == 2
+
+
+def test_interrupt_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-c", "from zcube.cli import main; main()", "compare", "--out", "run"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(3.0)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_human_output_in_a_pipe_has_no_colour_and_talk_goes_to_stderr(run, tmp_path):
+    status, out, err = run("compare", *SMALL, "--out", tmp_path / "run")
+    assert status == 0
+    assert "\x1b" not in out + err
+    assert "roft-1024" in out and "zcube-1024" in out
+    assert "written" in err and "written" not in out
+
+
+def test_help_is_quick():
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", "from zcube.cli import main; main()", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "compare" in done.stdout
+    # 0.3 s on an idle machine; the bound leaves room for a loaded one.
+    assert time.perf_counter() - started < 1.5

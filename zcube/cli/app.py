@@ -1,0 +1,48 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import click
+import typer
+
+from zcube import __version__
+from zcube.cli.compare import compare_command
+from zcube.cli.cost import cost_command
+from zcube.cli.fabric import fabric_app
+from zcube.cli.new import new_command
+
+app = typer.Typer(
+    name="zcube",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Simulate, price and compare the networks of GPU clusters: spine-leaf (ROFT) against ZCube.",
+)
+app.command("compare")(compare_command)
+app.command("cost")(cost_command)
+app.add_typer(fabric_app, name="fabric")
+app.command("new")(new_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"zcube {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error was raised.")] = False,
+) -> None:
+    """Hold the options that stand before a verb; ``--debug`` is taken by the caller, anywhere."""
+
+
+def command() -> click.Command:
+    """Return the root command."""
+    return typer.main.get_command(app)

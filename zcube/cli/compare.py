@@ -1,0 +1,83 @@
+"""``zcube compare``: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_SCENARIO = "glm51-pd-1024"
+DEFAULT_OUT = Path("zcube-out")
+
+
+def compare_command(
+    scenario: Annotated[
+        str, typer.Argument(help="Bundled scenario, scenario file, or the run.json of an earlier run.")
+    ] = DEFAULT_SCENARIO,
+    fabric: Annotated[list[str] | None, typer.Option(help="Bundled topology or file; repeat to compare several.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Fabric the others are compared with.")] = None,
+    requests: Annotated[
+        str | None, typer.Option(help="Request trace: Mooncake JSON Lines or Azure CSV; all of it is served.")
+    ] = None,
+    fidelity: Annotated[str | None, typer.Option(help="ideal (only NIC links limit) or flow (max-min fluid).")] = None,
+    price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default zcube-out/SCENARIO, none with --json.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+) -> None:
+    """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
+    from zcube.cli.progress import RunProgress
+    from zcube.cli.record import RunRecord
+    from zcube.compare import compare
+    from zcube.outputs import check_out_folder, to_json
+    from zcube.scenario import load_scenario
+
+    record = RunRecord()
+    changes = _changes(fabric, baseline, requests, fidelity, price_book, seed)
+    declared = load_scenario(scenario, changes, set_ or ())
+    folder = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
+    if folder is not None:
+        check_out_folder(folder)
+    with RunProgress() as progress:
+        comparison = compare(declared, progress.update)
+    document = comparison.document()
+    if json:
+        sys.stdout.write(to_json(document))
+    else:
+        from zcube.report.terminal import comparison_table
+
+        sys.stdout.write(comparison_table(document, colour=sys.stdout.isatty()))
+    if folder is not None:
+        from zcube.report.folder import write_folder
+
+        write_folder(comparison, record.document(declared.model_dump(mode="json")), folder)
+        print(f"written: {folder} (open {folder / 'report.html'})", file=sys.stderr)
+
+
+def _changes(
+    fabric: list[str] | None,
+    baseline: str | None,
+    requests: str | None,
+    fidelity: str | None,
+    price_book: str | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Return what the options change in the scenario, by dotted key."""
+    options = {"baseline": baseline, "network.fidelity": fidelity, "cost.price_book": price_book, "seed": seed}
+    changes = {key: value for key, value in options.items() if value is not None}
+    if fabric:
+        # The scenario's baseline need not be among other fabrics; then the first of them is.
+        changes = {"fabrics": list(fabric), "baseline": None, **changes}
+    if requests is not None:
+        changes |= {"requests.source": requests, "requests.count": None}
+    return changes
+
+
+def _stem(scenario: str) -> str:
+    path = Path(scenario)
+    return path.parent.name or "run" if path.suffix == ".json" else path.stem

@@ -1,0 +1,26 @@
+"""``zcube new``: files to start from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def new_command(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist.")],
+    scenario: Annotated[str, typer.Option(help="Bundled scenario to copy.")] = "glm51-pd-1024",
+) -> None:
+    """Copy a bundled scenario and its topologies into a new folder, ready to be changed and run."""
+    from zcube.errors import Fault, InputError
+    from zcube.inputs import bundled_stems
+    from zcube.scenario import copy_scenario
+
+    if folder.exists():
+        raise InputError(Fault(str(folder), "something there already", "a name that is free"))
+    if scenario not in bundled_stems("scenarios"):
+        raise InputError(Fault(f"--scenario {scenario}", "no such scenario", "one of " + ", ".join(bundled_stems("scenarios"))))
+    copy_scenario(scenario, folder)
+    print(f"written: {folder}\nrun it: zcube compare {folder / 'scenario.toml'}", file=sys.stderr)

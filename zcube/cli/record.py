@@ -1,0 +1,56 @@
+"""Provenance of a run: what makes it repeatable, and what it took."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from zcube import __version__
+
+RECORD_VERSION = 1
+_PACKAGES = ("numpy", "numba", "pandas", "simpy", "pydantic")
+
+
+class RunRecord:
+    """Starts the clock when made."""
+
+    def __init__(self) -> None:
+        self._started_at = datetime.now(UTC)
+        self._started_s = time.monotonic()
+
+    def document(self, scenario: dict[str, Any]) -> dict[str, Any]:
+        """Return the record as JSON-ready data.
+
+        Parameters
+        ----------
+        scenario : dict
+            The scenario in full, defaults included; a run is repeated from it.
+        """
+        return {
+            "record_version": RECORD_VERSION,
+            "zcube_version": __version__,
+            "call": sys.argv[1:],
+            "scenario": scenario,
+            "seed": scenario["seed"],
+            "calibration": None,
+            "started_at": self._started_at.isoformat(timespec="seconds"),
+            "elapsed_s": round(time.monotonic() - self._started_s, 3),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: version(name) for name in _PACKAGES},
+        }
+
+
+def peak_memory_bytes() -> int | None:
+    """Return the process's largest resident set, None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
