@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class ExitStatus(IntEnum):
@@ -33,18 +34,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
-    import click
+    import typer
 
     from zcube.cli.app import command
     from zcube.errors import InputError, ZcubeError
 
     try:
         status = command().main(args=arguments, prog_name="zcube", standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", ExitStatus.INTERRUPTED)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return ExitStatus.BAD_INPUT
     except BrokenPipeError:
         # The reader of a pipe has gone; what it wanted it has.
         sys.stderr.close()
@@ -55,12 +53,22 @@ def _run(arguments: list[str], debug: bool) -> int:
         count = len(error.faults)
         lines = [f"error: {count} fault{'s' * (count > 1)} in the input", *(f"  {fault}" for fault in error.faults)]
         return _say("\n".join(lines), ExitStatus.BAD_INPUT)
+    except _usage_error() as error:
+        error.show(sys.stderr)
+        return ExitStatus.BAD_INPUT
     except Exception as error:
         if debug:
             raise
         kind = "" if isinstance(error, ZcubeError) else f"{type(error).__name__}: "
         return _say(f"error: {kind}{error}\nhint: --debug shows where", ExitStatus.FAILED)
     return status if isinstance(status, int) else ExitStatus.DONE
+
+
+def _usage_error() -> type[Any]:
+    """Return the class of errors in the command line's form; which package holds it depends on Typer's version."""
+    import typer
+
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def _say(text: str, status: ExitStatus) -> int:

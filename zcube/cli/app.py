@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from zcube import __version__
@@ -43,6 +42,6 @@ def _options(
     """Hold the options that stand before a verb; ``--debug`` is taken by the caller, anywhere."""
 
 
-def command() -> click.Command:
-    """Return the root command."""
+def command() -> Any:
+    """Return the root command, Click's or Typer's own by Typer's version."""
     return typer.main.get_command(app)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from zcube.cli.terminal_style import terminal_style
+
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
 
@@ -49,9 +51,9 @@ def compare_command(
     if json:
         sys.stdout.write(to_json(document))
     else:
-        from zcube.report.terminal import comparison_table
+        from zcube.report.terminal import document_table
 
-        sys.stdout.write(comparison_table(document, colour=sys.stdout.isatty()))
+        sys.stdout.write(document_table(document, **terminal_style()))
     if folder is not None:
         from zcube.report.folder import write_folder
 
@@ -69,7 +71,7 @@ def _changes(
 ) -> dict[str, Any]:
     """Return what the options change in the scenario, by dotted key."""
     options = {"baseline": baseline, "network.fidelity": fidelity, "cost.price_book": price_book, "seed": seed}
-    changes = {key: value for key, value in options.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if fabric:
         # The scenario's baseline need not be among other fabrics; then the first of them is.
         changes = {"fabrics": list(fabric), "baseline": None, **changes}

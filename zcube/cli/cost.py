@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli.terminal_style import terminal_style
+
 
 def cost_command(
     fabrics: Annotated[list[str], typer.Argument(help="Bundled topologies or files; changes are against the first.")],
@@ -31,4 +33,4 @@ def cost_command(
         return
     from zcube.report.terminal import bill_table
 
-    sys.stdout.write(bill_table(bills, f"{book.name} ({book.source})", COUNTING_RULE))
+    sys.stdout.write(bill_table(bills, f"{book.name} ({book.source})", COUNTING_RULE, **terminal_style()))

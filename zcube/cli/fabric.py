@@ -29,6 +29,6 @@ def show_command(
     if json:
         sys.stdout.write(to_json(counts))
         return
-    from zcube.report.terminal import key_value_lines
+    from zcube.report.terminal import counts_lines
 
-    sys.stdout.write(key_value_lines(counts))
+    sys.stdout.write(counts_lines(counts))

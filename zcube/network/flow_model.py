@@ -175,14 +175,7 @@ class FlowModel:
         done = np.empty(int(self._state.event_size[0]), dtype=np.int64)
         count = fluid.advance(self._state, to_s, done)
         self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else float(self._state.clock_s[0]))
-        completed = []
-        for pool in done[:count]:
-            flow = self._flow_of_pool[pool]
-            self._open_pools[flow] -= 1
-            if self._open_pools[flow] == 0:
-                self._finish_s[flow] = self._state.pool_finish_s[pool]
-                completed.append(flow)
-        return np.array(completed, dtype=np.int64)
+        return fluid.close_flows(self._state, done[:count], self._flow_of_pool, self._open_pools, self._finish_s)
 
     def completions(self) -> CompletionTable:
         """Return finish times and delays of every transfer."""
@@ -237,7 +230,7 @@ class FlowModel:
         state.pool_finish_s[p : p + pools] = np.nan
         state.pool_phase[p : p + pools] = fluid.PENDING
         state.event_place[p : p + pools] = -1
-        _schedule(state, p, pool_start)
+        fluid.schedule(state, p, pool_start)
         self._flow_of_pool = _grown(self._flow_of_pool, p + pools)
         self._flow_of_pool[p : p + pools] = self._flows + flow_of_pool
         self._open_pools = _grown(self._open_pools, self._flows + routes.flows)
@@ -261,11 +254,6 @@ def run_flows(model: FlowModel, flows: FlowTable) -> CompletionTable:
     model.send(flows)
     model.advance(float("inf"))
     return model.completions()
-
-
-def _schedule(state: fluid.FluidState, first_pool: int, start_s: FloatArray) -> None:
-    for offset, at_s in enumerate(start_s):
-        fluid.heap_set(state.event_heap, state.event_s, state.event_place, state.event_size, first_pool + offset, at_s)
 
 
 def _grown(array: IntArray | FloatArray, size: int) -> np.ndarray:

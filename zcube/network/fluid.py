@@ -65,6 +65,30 @@ class FluidState(NamedTuple):
 
 
 @njit(cache=True)
+def schedule(state: FluidState, first_pool: int, start_s: np.ndarray) -> None:
+    """Put pools that follow each other into the event heap, each at its start."""
+    for offset in range(len(start_s)):
+        heap_set(state.event_heap, state.event_s, state.event_place, state.event_size, first_pool + offset, start_s[offset])
+
+
+@njit(cache=True)
+def close_flows(
+    state: FluidState, done: np.ndarray, flow_of_pool: np.ndarray, open_pools: np.ndarray, finish_s: np.ndarray
+) -> np.ndarray:
+    """Return the flows whose last pool is among those done, in order, and note their finish."""
+    closed = np.empty(len(done), dtype=np.int64)
+    count = 0
+    for pool in done:
+        flow = flow_of_pool[pool]
+        open_pools[flow] -= 1
+        if open_pools[flow] == 0:
+            finish_s[flow] = state.pool_finish_s[pool]
+            closed[count] = flow
+            count += 1
+    return closed[:count]
+
+
+@njit(cache=True)
 def settle(state: FluidState, pool: int, now_s: float) -> None:
     """Move the bits a pool has sent since it was last settled from its remainder to its links."""
     elapsed_s = now_s - state.pool_settled_s[pool]

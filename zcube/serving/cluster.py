@@ -139,7 +139,7 @@ class Cluster:
         if not trace.block_tokens:
             return []
         full = int(trace.input_tokens[request]) // trace.block_tokens
-        return [int(block) for block in trace.blocks(request)[:full]]
+        return list(trace.blocks(request)[:full].tolist())
 
     def _choose_prefill(self, request: int, input_tokens: int) -> tuple[int, int]:
         """Return the node that could start a prompt soonest and the tokens it would have to compute."""

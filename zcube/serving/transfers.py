@@ -27,7 +27,7 @@ class Transfers:
         self._env = env
         self._model = model
         self._wake_s = float("inf")
-        self._group_of: list[int] = []
+        self._group_of: IntArray = np.zeros(1024, dtype=np.int64)
         self._open: list[int] = []
         self._done: list[simpy.Event] = []
         self._posted: list[tuple[IntArray, IntArray, FloatArray, float, int]] = []
@@ -36,9 +36,11 @@ class Transfers:
         """Post transfers now and return the event of the last one's completion."""
         now = self._env.now
         flows = FlowTable(source, target, size_bytes, np.full(len(source), now))
-        self._model.send(flows)
+        numbers = self._model.send(flows)
         group = len(self._done)
-        self._group_of.extend([group] * len(source))
+        while numbers[-1] >= len(self._group_of):
+            self._group_of = np.concatenate([self._group_of, np.zeros_like(self._group_of)])
+        self._group_of[numbers] = group
         self._open.append(len(source))
         done = self._env.event()
         self._done.append(done)
@@ -69,9 +71,9 @@ class Transfers:
         if wake.value != self._wake_s:
             return
         # Adding a delay to the clock rounds, so the planned time may lie a last place after the present.
-        for flow in self._model.advance(max(self._env.now, self._wake_s)):
-            group = self._group_of[flow]
-            self._open[group] -= 1
+        completed = self._model.advance(max(self._env.now, self._wake_s))
+        for group, count in zip(*np.unique(self._group_of[completed], return_counts=True), strict=True):
+            self._open[group] -= int(count)
             if not self._open[group]:
                 self._done[group].succeed()
         self._wake_s = float("inf")

@@ -234,17 +234,16 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _mooncake_faults(record: dict[str, Any], with_blocks: bool) -> list[tuple[str, str]]:
     missing = [key for key in ("timestamp", "input_length", "output_length") if key not in record]
-    if missing:
-        return [(f"no {key}", f'the key "{key}"') for key in missing]
-    wrong = [_token_fault(key, record[key]) for key in ("input_length", "output_length")]
-    time_ms = record["timestamp"]
+    wrong: list[tuple[str, str] | None] = [(f"no {key}", f'the key "{key}"') for key in missing]
+    wrong += [_token_fault(key, record[key]) for key in ("input_length", "output_length") if key in record]
+    time_ms = record.get("timestamp", 0)
     if type(time_ms) not in (int, float) or not 0 <= time_ms <= MAX_TIMESTAMP_MS:
         wrong.append((f"timestamp {_short(time_ms)}", f"milliseconds from 0 to {MAX_TIMESTAMP_MS}"))
     if ("hash_ids" in record) != with_blocks:
         found = "no hash_ids" if with_blocks else "hash_ids"
         wrong.append((found, "hash_ids on every line, as on the first, or on none"))
     elif with_blocks:
-        wrong.append(_block_fault(record["hash_ids"], record["input_length"]))
+        wrong.append(_block_fault(record["hash_ids"], record.get("input_length")))
     return [fault for fault in wrong if fault is not None]
 
 

@@ -1,0 +1,54 @@
+"""Documentation that repeats the code is generated from it; commands it shows exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_scenario_page_is_what_the_models_say():
+    spec = importlib.util.spec_from_file_location("generate", PROJECT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (PROJECT / "docs" / "scenarios.md").read_text() == module.page(), "run: python docs/generate.py"
+
+
+def test_commands_in_the_readme_are_commands_of_the_program():
+    from zcube.cli.app import command
+
+    root = command()
+    shown = set(re.findall(r"zcube ([a-z]+)", (PROJECT / "README.md").read_text()))
+    assert {"compare", "cost", "fabric", "new"} <= shown
+    assert {
+        word for word in shown if word in {"compare", "cost", "fabric", "new", "replay", "plan", "sweep", "trace", "calibrate"}
+    } <= set(root.commands)
+
+
+def test_options_in_the_readme_exist():
+    from zcube.cli.app import command
+
+    commands = command().commands
+    for verb, options in re.findall(r"zcube (compare|cost) ([^\n#]*)", (PROJECT / "README.md").read_text()):
+        known = {option for parameter in commands[verb].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", options)) <= known
+
+
+def test_files_linked_from_the_readme_exist():
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", (PROJECT / page).read_text()):
+            assert (PROJECT / link).exists(), link
+
+
+def test_notebook_runs_from_top_to_bottom():
+    notebook = json.loads((PROJECT / "notebooks" / "first_comparison.ipynb").read_text())
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]).replace('"requests.count": 400', '"requests.count": 40'), names)
+    assert set(names["document"]["fabrics"]) == {"roft-1024", "zcube-1024"}
+    assert len(names["requests"]) == 40
+    assert names["links"].utilisation.max() > 0

@@ -1,0 +1,213 @@
+"""The output folder, read back by those who will read it: pandas, json, an HTML parser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zcube.compare import Comparison, compare
+from zcube.fabric.catalog import load_fabric
+from zcube.inputs import bundled_folder
+from zcube.network.flow_model import Medium
+from zcube.network.protocol import LinkTable
+from zcube.report import plots
+from zcube.report.folder import write_folder
+from zcube.report.heatmap import switch_bands
+from zcube.scenario import load_scenario
+
+HOSTILE = "<script>alert($1$)"
+REQUESTS = 6
+RECORD = {"version": "0", "call": ["zcube", "compare"]}
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """A small run of two fabrics, one of them from a file with a hostile name."""
+    file = tmp_path_factory.mktemp("topologies") / f"{HOSTILE}.toml"
+    shutil.copy(bundled_folder("topologies") / "zcube-256.toml", file)
+    changes: dict[str, Any] = {
+        "fabrics": ["roft-256", str(file)],
+        "baseline": "roft-256",
+        "gpus": 256,
+        "requests.count": REQUESTS,
+        "prefill.nodes": 24,
+        "decode.nodes": 8,
+    }
+    return compare(load_scenario("glm51-pd-1024", changes))
+
+
+@pytest.fixture(scope="module")
+def folder(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("out") / "run"
+    write_folder(comparison, RECORD, target)
+    return target
+
+
+def test_the_files(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [
+            "run.json", "summary.json", "report.html", "ttft_cdf.png", "ttft_parts.png", "link_load.png", "cost.png",
+            "requests-roft-256.parquet", "links-roft-256.parquet",
+            "requests-script-alert-1.parquet", "links-script-alert-1.parquet",
+        ]
+    )  # fmt: skip
+
+
+def test_requests_table(folder: Path, comparison: Comparison) -> None:
+    table = pd.read_parquet(folder / "requests-roft-256.parquet")
+    metrics = comparison.results["roft-256"].metrics
+    assert len(table) == REQUESTS
+    assert {"request", "outcome", "input_tokens", "arrival_s", "ttft_s", "tpot_s", "e2e_s", "kv_transfer_s"} <= set(table)
+    assert table["ttft_s"].mean() == pytest.approx(metrics["ttft_s"]["mean"])
+    assert table["outcome"].eq("completed").sum() == metrics["requests"]["completed"]
+
+
+def test_links_table(folder: Path, comparison: Comparison) -> None:
+    result = comparison.results["roft-256"]
+    table = pd.read_parquet(folder / "links-roft-256.parquet")
+    assert list(table) == ["from", "to", "kind", "capacity_bps", "size_bytes", "peak_flows", "utilisation"]
+    assert len(table) == result.fabric.links
+    fullest = table.loc[table["kind"] != "nvlink", "utilisation"].max()
+    assert fullest == pytest.approx(result.metrics["congestion"]["max_link_utilisation"])
+
+
+def test_json(folder: Path, comparison: Comparison) -> None:
+    assert json.loads((folder / "run.json").read_text()) == RECORD
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(comparison.document()))
+
+
+def test_summary_is_byte_identical(folder: Path, comparison: Comparison, tmp_path: Path) -> None:
+    again = compare(comparison.scenario)
+    write_folder(again, {"elapsed_s": 1.0}, tmp_path / "again")
+    assert (tmp_path / "again" / "summary.json").read_bytes() == (folder / "summary.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["ttft_cdf.png", "ttft_parts.png", "link_load.png", "cost.png"])
+def test_pictures(folder: Path, name: str) -> None:
+    raw = (folder / name).read_bytes()
+    assert raw[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = (int.from_bytes(raw[start : start + 4], "big") for start in (16, 20))
+    assert width >= 1000 and height >= 400 and len(raw) > 10_000
+
+
+class Page(HTMLParser):
+    """Collects what a browser would act on, and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    parser = Page()
+    parser.feed((folder / "report.html").read_text(encoding="utf-8"))
+    parser.close()
+    return parser
+
+
+def test_page_is_whole(page: Page) -> None:
+    assert page.open == []
+    assert page.tags.count("img") == 4
+
+
+def test_page_fetches_nothing(page: Page, folder: Path) -> None:
+    sources = [value for name, value in page.attributes if name in ("src", "href", "data", "action", "srcset")]
+    assert sources and all(value.startswith("data:image/png;base64,") for value in sources)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in text and "https://" not in text and "url(" not in text and "@import" not in text
+
+
+def test_hostile_name_is_only_text(page: Page, folder: Path) -> None:
+    assert HOSTILE in "".join(page.text)
+    assert "<script" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_tells_the_story(page: Page, comparison: Comparison) -> None:
+    text = " ".join("".join(page.text).split())
+    document = comparison.document()
+    for heading in ("Metrics", "Pictures", "Fullest links", "Bills", "Definitions", "Conditions"):
+        assert heading in text
+    assert f"{document['fabrics']['roft-256']['bill']['total_usd']:,.0f}" in text
+    assert document["counting_rule"] in text
+    assert "decode.max_batch" in text and "TTFT P99" in text
+
+
+@pytest.mark.parametrize("break_it", ["record", "picture"])
+def test_a_failure_midway_leaves_nothing(
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_it: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    record: dict[str, Any] = {"elapsed_s": float("nan")} if break_it == "record" else {}
+    if break_it == "picture":
+        monkeypatch.setattr(plots, "plot_ttft_cdf", fail)
+    with pytest.raises((OSError, ValueError)):
+        write_folder(comparison, record, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_run_survives_a_failure(comparison: Comparison, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"NaN|nan|JSON"):
+        write_folder(comparison, {"elapsed_s": float("nan")}, target)
+    assert [path.name for path in target.iterdir()] == ["run.json"]
+
+
+def test_load_picture_places_links_by_port() -> None:
+    """Link ``i`` of a fabric is loaded to ``i`` per mille; each cell must then name its own link."""
+    fabric = load_fabric("zcube-256")
+    medium = Medium.of_fabric(fabric)
+    bits = medium.capacity_bps * np.arange(fabric.links) / 1000.0
+    idle = np.zeros(fabric.links, dtype=np.int64)
+    table = LinkTable(
+        medium.source, medium.target, medium.kind, medium.capacity_bps, bits / 8, idle, medium.leaves_gpu, medium.enters_gpu
+    )
+    result: Any = SimpleNamespace(fabric=fabric, run=SimpleNamespace(links=table), metrics={"duration_s": 1.0})
+    bands = switch_bands(result)
+    assert [band.role for band in bands] == [group.name for group in fabric.groups]
+    port = np.stack([fabric.cables.a_port, fabric.cables.b_port], axis=1).ravel()
+    seen = 0
+    for band, group in zip(bands, fabric.groups, strict=True):
+        for switch, row in enumerate(band.percent):
+            links = np.rint(row[np.isfinite(row)] * 10).astype(int)
+            assert (fabric.link_source[links] == group.first_node + switch).all()
+            to_gpu = fabric.link_target[links] < fabric.gpus
+            assert to_gpu[: band.gpu_links].all() and not to_gpu[band.gpu_links :].any()
+            assert (np.diff(port[links[to_gpu]]) > 0).all() and (np.diff(port[links[~to_gpu]]) > 0).all()
+            seen += len(links)
+    leaving = (fabric.link_source >= fabric.gpus) & (fabric.link_source < fabric.gpus + fabric.switches)
+    assert seen == leaving.sum()
+    means = bands[0].collapsed()
+    assert means[0, 0] == pytest.approx(np.nanmean(bands[0].percent[0, : bands[0].gpu_links]))
+    assert means[0, 3] == pytest.approx(np.nanmax(bands[0].percent[0, bands[0].gpu_links :]))

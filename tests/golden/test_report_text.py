@@ -1,0 +1,269 @@
+"""The terminal's tables, word for word, from a document whose figures can be worked out by hand."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from zcube.report.headline import headline
+from zcube.report.names import display_names, file_slugs
+from zcube.report.palette import COLOURS, fabric_colours
+from zcube.report.rows import ROWS, significant
+from zcube.report.terminal import bill_table, document_table
+
+
+def spread(value: float | None) -> dict[str, float | None]:
+    return dict.fromkeys(("mean", "p50", "p90", "p99"), value)
+
+
+def bill(switches: int, total_usd: float | None) -> dict[str, Any]:
+    """One switch has 64 modules; half of a total is switches; the NIC side adds 100 modules for 1,000 USD."""
+    half = None if total_usd is None else total_usd / 2
+    return {
+        "switches": switches,
+        "transceivers": 64 * switches,
+        "switch_usd": half,
+        "optics_usd": half,
+        "total_usd": total_usd,
+        "price_book": "hand-made",
+        "with_nic_side": {
+            "transceivers": 64 * switches + 100,
+            "optics_usd": None if half is None else half + 1000,
+            "total_usd": None if total_usd is None else total_usd + 1000,
+        },
+        "lines": [{"item": "switch", "quantity": switches, "unit_usd": None, "usd": None}],
+    }
+
+
+def fabric(family: str, ttft_s: float, output: float, type2: float | None, busiest: float, its_bill: Any) -> dict[str, Any]:
+    return {
+        "family": family,
+        "gpus": 16,
+        "routing": f"{family}-routes",
+        "requests": {"offered": 1200, "completed": 1200, "rejected": 0, "unfinished": 0},
+        "duration_s": 10.0,
+        "throughput": {"output_tokens_per_s": output, "input_tokens_per_s": 25_000.0, "requests_per_s": 120.0},
+        "ttft_s": spread(ttft_s),
+        "tpot_s": spread(0.02),
+        "e2e_s": spread(8.0),
+        "kv_transfer_s": spread(0.0125),
+        "prefix_cache": {"hit_fraction": 0.25},
+        "bytes": {"sent": 1.0, "received": 1.0, "kv": 1.0, "expert": 0.0},
+        "congestion": {
+            "type1_slowdown": 1.0,
+            "type2_slowdown": type2,
+            "type1_slowdown_p99": 1.0,
+            "type2_slowdown_p99": type2,
+            "max_link_utilisation": busiest,
+            "hot_links": [{"from": "A0", "to": "B0", "utilisation": busiest}],
+        },
+        "bill": its_bill,
+        "relative": {},
+    }
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "seed": 7,
+        "fidelity": "flow",
+        "baseline": "tree",
+        "requests": {"source": "Made by hand.", "requests": 1200},
+        "compute": {
+            "model": "a model",
+            "stated_error": {"moe": {"median": 0.02, "p90": 0.1, "mape": 0.03, "points": 9, "against": "x"}},
+        },
+        "counting_rule": "Count everything once.",
+        "fabrics": {
+            "tree": fabric("spine-leaf", 2.0, 4000.0, None, 0.40, bill(48, 6_000_000.0)),
+            "cube": fabric("zcube", 1.5, 5000.0, 1.05, 0.25, bill(32, 4_000_000.0)),
+        },
+    }
+
+
+TABLE = """\
+Metric                         Unit              tree       cube     change
+---------------------------------------------------------------------------
+Latency of completed requests
+  TTFT mean                    s                2.000      1.500    -25.0 %
+  TTFT P50                     s                2.000      1.500    -25.0 %
+  TTFT P90                     s                2.000      1.500    -25.0 %
+  TTFT P99                     s                2.000      1.500    -25.0 %
+  TPOT mean                    ms               20.00      20.00      0.0 %
+  TPOT P99                     ms               20.00      20.00      0.0 %
+  End to end mean              s                8.000      8.000      0.0 %
+  End to end P99               s                8.000      8.000      0.0 %
+  KV transfer mean             ms               12.50      12.50      0.0 %
+  KV transfer P99              ms               12.50      12.50      0.0 %
+Throughput
+  Output                       tok/s            4,000      5,000    +25.0 %
+  Input                        tok/s           25,000     25,000      0.0 %
+  Requests                     req/s            120.0      120.0      0.0 %
+Requests
+  Offered                                       1,200      1,200      0.0 %
+  Completed                                     1,200      1,200      0.0 %
+  Rejected                                          0          0      0.0 %
+  Unfinished                                        0          0      0.0 %
+  Prefix-cache hits            %                 25.0       25.0    0.00 pp
+Network
+  Type-1 slow-down mean                         1.000      1.000      0.0 %
+  Type-1 slow-down P99                          1.000      1.000      0.0 %
+  Type-2 slow-down mean                             -      1.050          -
+  Type-2 slow-down P99                              -      1.050          -
+  Busiest link                 %                 40.0       25.0  -15.00 pp
+Cost
+  Switches                                         48         32    -33.3 %
+  Switch-side modules                           3,072      2,048    -33.3 %
+  Switches                     USD          3,000,000  2,000,000    -33.3 %
+  Switch-side optics           USD          3,000,000  2,000,000    -33.3 %
+  Total                        USD          6,000,000  4,000,000    -33.3 %
+  Total with NIC optics        USD          6,001,000  4,001,000    -33.3 %
+  Total per output             USD/(tok/s)      1,500      800.0    -46.7 %
+
+Change: against tree; pp = percentage points; '-' = no value.
+TTFT: arrival to KV cache complete at the decode node; latencies count completed
+requests only.
+Slow-down: of KV transfers; type 1: contention at own NICs, type 2: what the
+fabric adds; 1 = none.
+Requests: 1,200; Made by hand.
+Network: fidelity flow; routing: tree by spine-leaf-routes, cube by
+zcube-routes. Seed 7.
+Compute: a model; error against measurements, median / P90: moe 2.0 / 10.0 %.
+Price book: hand-made
+Counting rule: Count everything once.
+"""
+
+BILLS = """\
+Metric                  Unit       cube        tree    change
+-------------------------------------------------------------
+Switches                             32          48   +50.0 %
+Switch-side modules               2,048       3,072   +50.0 %
+Modules with NIC side             2,148       3,172   +47.7 %
+Switches (their ports)  USD   2,000,000   5,000,000  +150.0 %
+Switch-side optics      USD   2,000,000   5,000,000  +150.0 %
+Optics with NIC side    USD   2,001,000   5,001,000  +149.9 %
+Total                   USD   4,000,000  10,000,000  +150.0 %
+Total with NIC side     USD   4,001,000  10,001,000  +150.0 %
+
+Price book: hand-made
+Counting rule: Count everything once.
+"""
+
+
+def test_table_at_80_columns(document: dict[str, Any]) -> None:
+    text = document_table(document, width=80, ascii_only=True)
+    assert text == TABLE
+    assert text.isascii() and max(map(len, text.splitlines())) <= 80
+
+
+def test_only_the_rule_differs_in_utf8(document: dict[str, Any]) -> None:
+    assert document_table(document, width=80).replace("─", "-") == TABLE
+
+
+def test_bills_side_by_side() -> None:
+    bills = {"cube": bill(32, 4_000_000.0), "tree": bill(48, 10_000_000.0)}
+    assert bill_table(bills, "hand-made", "Count everything once.", width=80, ascii_only=True) == BILLS
+
+
+def test_bill_against_another_baseline() -> None:
+    bills = {"cube": bill(32, 4_000_000.0), "tree": bill(48, 6_000_000.0)}
+    header, _, first = bill_table(bills, "b", "r", baseline="tree").splitlines()[:3]
+    assert header.split() == ["Metric", "Unit", "tree", "cube", "change"]
+    assert first.split() == ["Switches", "48", "32", "-33.3", "%"]
+
+
+def test_missing_price_is_said(document: dict[str, Any]) -> None:
+    text = bill_table({"cube": bill(32, None), "tree": bill(48, 6.0)}, "b", "r", width=80)
+    assert "lacks a price that cube needs" in text
+    document["fabrics"]["cube"]["bill"] = bill(32, None)
+    row = next(line for line in document_table(document).splitlines() if "Total per output" in line)
+    assert row.split()[-2:] == ["-", "-"]
+    assert "unknown" in headline(document)[0]
+
+
+def test_fabrics_that_do_not_fit_go_into_further_tables(document: dict[str, Any]) -> None:
+    for number in range(3):
+        document["fabrics"][f"cube-kind-{number}"] = copy.deepcopy(document["fabrics"]["cube"])
+    text = document_table(document, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    headers = [line for line in text.splitlines() if line.startswith("Metric")]
+    assert len(headers) > 1 and all(" tree " in header for header in headers)
+    assert all(sum(name in header.split() for header in headers) == 1 for name in document["fabrics"] if name != "tree")
+    assert sum(line.startswith("Metric") for line in document_table(document).splitlines()) == 1
+
+
+def test_one_fabric_has_no_change_column(document: dict[str, Any]) -> None:
+    del document["fabrics"]["cube"]
+    assert "change" not in document_table(document, 80).splitlines()[0]
+    assert headline(document)[0].startswith("tree: switches and switch-side optics 6,000,000 USD")
+
+
+def test_colour_only_when_asked(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    assert document_table(document, width=80, ascii_only=True) == TABLE
+    assert "\x1b[" in document_table(document, width=80, colour=True)
+
+
+def test_names_cannot_steer_the_terminal(document: dict[str, Any]) -> None:
+    document["fabrics"]["[red]\x1b[2J\u202e:smile:"] = document["fabrics"].pop("cube")
+    document["requests"]["source"] = "\x1b]0;owned\x07"
+    text = document_table(document, 80)
+    assert "\x1b" not in text and "\x07" not in text and "\u202e" not in text
+    assert "[red]?[2J?:smile:" in text
+
+
+def test_headline_counts(document: dict[str, Any]) -> None:
+    document["fabrics"]["cube"]["requests"] = {"offered": 1200, "completed": 900, "rejected": 100, "unfinished": 200}
+    first, busiest, caution = headline(document)
+    assert first == (
+        "cube against tree: switches and switch-side optics 33.3 % less (4,000,000 instead of 6,000,000 USD); output "
+        "throughput 25.0 % more (5,000 instead of 4,000 tok/s); P99 time to first token 25.0 % less (1.500 instead of "
+        "2.000 s); mean KV transfer within 0.05 % (12.50 ms)."
+    )
+    assert busiest == "The busiest link was used to 40.0 % on tree, 25.0 % on cube, averaged over the run."
+    assert "only 900 of 1,200 requests completed (100 rejected, 200 unfinished)" in caution
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0, 4, "0"), (1, 4, "1.000"), (999.94, 4, "999.9"), (999.96, 4, "1,000"), (0.0063697, 4, "0.006370"),
+     (136326.09, 4, "136,326"), (0.872, 3, "0.872"), (99.96, 3, "100"), (250.4, 3, "250"), (-3.5, 3, "-3.50")],
+)  # fmt: skip
+def test_significant_digits(value: float, digits: int, text: str) -> None:
+    assert significant(value, digits) == text
+
+
+def test_a_change_too_small_to_print_is_neither_better_nor_worse() -> None:
+    ttft = ROWS[0]
+    assert ttft.change(1.0001, 1.0) == ttft.change(0.9999, 1.0) == "0.0 %"
+    assert ttft.improves(1.0001, 1.0) is None
+    assert ttft.improves(0.9, 1.0) is True and ttft.improves(1.1, 1.0) is False
+    assert ttft.change(1.0, 0.0) == "-"
+
+
+def test_names_and_slugs_stay_distinct() -> None:
+    given = ["a/x.toml", "b/x.toml", "only/y.toml", "z", "Z", "<script>", ".hidden", "???", "x" * 500, "x" * 501]
+    assert display_names(given)["only/y.toml"] == "y"
+    assert len(set(display_names(given).values())) == len(given)
+    slugs = list(file_slugs(given).values())
+    assert len({slug.casefold() for slug in slugs}) == len(given)
+    assert all(slug and slug[0] != "." and not set(slug) & set('/\\<>:"|?*') and len(slug) < 80 for slug in slugs)
+
+
+def test_a_fabric_keeps_its_colour() -> None:
+    tree, cube = {"family": "spine-leaf"}, {"family": "zcube"}
+    one, other = fabric_colours({"t": tree, "c": cube}), fabric_colours({"c": cube, "t": tree})
+    assert one == other and one["t"] != one["c"]
+    six = fabric_colours({str(number): cube for number in range(6)})
+    assert sorted(six.values()) == sorted(COLOURS)
+
+
+def test_tables_need_neither_pandas_nor_matplotlib() -> None:
+    code = "import sys, zcube.report.terminal; sys.exit(bool({'pandas', 'matplotlib', 'numba', 'rich'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

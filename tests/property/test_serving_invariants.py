@@ -1,0 +1,233 @@
+"""Laws of every serving run: nothing is lost, times are in order, limits hold, runs repeat, fabrics see the same requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zcube.compare import Comparison, FabricResult, compare
+from zcube.outputs import to_json
+from zcube.scenario import Scenario
+from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
+from zcube.serving.transfers import KV
+
+FABRICS = ("roft-256", "zcube-256")
+#: Rank map: prefill layout, decode layout, full copies of a request's KV on the wire.
+MAPS = {
+    "tp8-tp8": ("tp8", "tp8", 8),
+    "tp8-dp8": ("tp8", "dp8", 1),
+    "dp8-dp8": ("dp8", "dp8", 1),
+    "dp8-tp8": ("dp8", "tp8", 8),
+    "cp8-dp8": ("cp8", "dp8", 1),
+    "cp8-layersplit-dp8": ("cp8", "dp8", 1),
+    "tp8-tilert": ("tp8", "tp8", 1),
+}
+SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(SOME, max_examples=6)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
+    name = draw(st.sampled_from(sorted(MAPS)))
+    prefill_layout, decode_layout, _ = MAPS[name]
+    span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
+    mode = draw(st.sampled_from(["open", "closed"]))
+    declared = {
+        "fabrics": FABRICS,
+        "seed": draw(st.integers(0, 1 << 40)),
+        "requests": {"source": "coding-agent", "count": draw(st.integers(20, 40))},
+        "load": {
+            "mode": mode,
+            "rate_per_s": draw(st.sampled_from([0.5, 5.0, 50.0])),
+            "concurrency": draw(st.integers(1, 30)),
+            "horizon_s": draw(st.sampled_from([None, None, 7.3])),
+        },
+        "prefill": {
+            "nodes": span * draw(st.integers(1, 3)),
+            "nodes_per_instance": span,
+            "layout": prefill_layout,
+            "chunk_tokens": draw(st.sampled_from([1000, 8192, 50_000])),
+            "prefix_cache_tokens": draw(st.sampled_from([0, 100_000, 2_000_000])),
+            "max_queue": draw(st.sampled_from([None, None, 2])),
+            "expert_overlap": draw(st.booleans()),
+            "expert_bursts": draw(st.integers(1, 3)),
+        },
+        "decode": {
+            "nodes": draw(st.integers(1, 3)),
+            "layout": decode_layout,
+            "max_batch": draw(st.sampled_from([1, 3, 128])),
+            "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
+        },
+        "kv": {
+            "rank_map": name,
+            "push": draw(st.sampled_from(["per-chunk", "after-prefill"])),
+            "setup_s": draw(st.sampled_from([0.0, 0.00037])),
+        },
+        "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
+        "network": {
+            "fidelity": draw(st.sampled_from(["flow", "flow", "ideal"])),
+            "path_split": draw(st.sampled_from(["pooled", "fixed"])),
+            "nic_gbps": draw(st.sampled_from([None, 50.0])),
+        },
+    }
+    for table, changes in fixed.items():
+        declared[table] = {**declared[table], **changes}
+    return Scenario.model_validate(declared)
+
+
+def kv_by_hand(tokens: np.ndarray) -> np.ndarray:
+    """fp8 rows of 656 B and index pages of 8,448 B in GLM-5.1's 78 layers and the draft layer (SGLang, TileRT)."""
+    return 79.0 * (656 * tokens + 8448 * -(-tokens // 64))
+
+
+def most_at_once(starts_s: np.ndarray, ends_s: np.ndarray) -> int:
+    """Return how many of the intervals [start, end) overlap at most."""
+    events = sorted([(at, 1) for at in starts_s] + [(at, -1) for at in ends_s])
+    return int(np.cumsum([step for _, step in events]).max(initial=0))
+
+
+def check_requests(result: FabricResult) -> None:
+    counts, outcome = result.metrics["requests"], result.run.journeys.outcome
+    assert counts["offered"] == counts["completed"] + counts["rejected"] + counts["unfinished"]
+    assert counts["offered"] == len(outcome) - (outcome == ABSENT).sum()
+    assert np.array_equal(outcome == ABSENT, np.isnan(result.run.journeys.arrival_s))
+
+
+def check_bytes(result: FabricResult, copies: int) -> None:
+    run, found = result.run, result.metrics["bytes"]
+    assert found["sent"] == pytest.approx(found["received"], rel=1e-9)
+    posted = found["kv"] + found["expert"]
+    assert found["sent"] <= posted * (1 + 1e-9)
+    if np.isfinite(run.completions.finish_s).all():
+        assert found["sent"] == pytest.approx(posted, rel=1e-9)
+    done = run.journeys.outcome == COMPLETED
+    expected = copies * kv_by_hand(run.journeys.trace.input_tokens[done])
+    assert run.journeys.kv_bytes[done] == pytest.approx(expected, rel=1e-9)
+    if not (run.journeys.outcome == UNFINISHED).any():
+        assert found["kv"] == pytest.approx(expected.sum(), rel=1e-9)
+    assert result.metrics["congestion"]["max_link_utilisation"] <= 1 + 1e-9
+
+
+def check_times(result: FabricResult) -> None:
+    life = result.run.journeys
+    order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+    done = life.outcome == COMPLETED
+    times = np.stack([getattr(life, name)[done] for name in order])
+    assert (np.diff(times, axis=0) >= 0).all()
+    assert times.max(initial=0.0) <= result.run.end_s
+    longer = done & (life.trace.output_tokens > 1)
+    assert (life.finish_s[longer] > life.first_token_s[longer]).all()
+    assert np.isnan(life.prefill_start_s[life.outcome == REJECTED]).all()
+
+
+def check_limits(result: FabricResult, scenario: Scenario) -> None:
+    life = result.run.journeys
+    posted = np.isfinite(life.kv_post_s)
+    ends = np.where(np.isfinite(life.finish_s), life.finish_s, np.inf)
+    for node in range(scenario.decode.nodes):
+        here = posted & (life.decode_node == node)
+        assert most_at_once(life.kv_post_s[here], ends[here]) <= scenario.decode.max_batch
+    if scenario.load.mode == "closed":
+        accepted = (life.outcome == COMPLETED) | (life.outcome == UNFINISHED)
+        assert most_at_once(life.arrival_s[accepted], ends[accepted]) <= scenario.load.concurrency
+
+
+def check_congestion(result: FabricResult, scenario: Scenario) -> None:
+    found = result.metrics["congestion"]
+    if found["type1_slowdown"] is not None:
+        assert found["type1_slowdown"] >= 1 - 1e-9
+    if found["type2_slowdown"] is not None and scenario.network.fidelity == "ideal":
+        assert found["type2_slowdown_p99"] == pytest.approx(1.0, rel=1e-6)
+    kv = result.run.flow_kind == KV
+    span = scenario.prefill.nodes_per_instance
+    assert kv.all() == (span == 1) or not len(kv)
+
+
+def check_same_requests(comparison: Comparison, scenario: Scenario) -> None:
+    first, second = (result.run.journeys for result in comparison.results.values())
+    assert first.trace is second.trace is comparison.trace
+    if scenario.load.mode == "open" and scenario.load.horizon_s is None:
+        assert np.array_equal(first.arrival_s, second.arrival_s)
+        assert np.array_equal(first.arrival_s, comparison.trace.arrival_s)
+
+
+@SOME
+@given(scenarios())
+def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
+    comparison = compare(scenario)
+    check_same_requests(comparison, scenario)
+    for result in comparison.results.values():
+        check_requests(result)
+        check_bytes(result, MAPS[scenario.kv.rank_map][2])
+        check_times(result)
+        check_limits(result, scenario)
+        check_congestion(result, scenario)
+
+
+@FEW
+@given(scenarios())
+def test_a_run_repeats_byte_for_byte(scenario: Scenario):
+    first, second = compare(scenario), compare(scenario)
+    assert to_json(first.document()) == to_json(second.document())
+    for name, result in first.results.items():
+        assert result.run.journeys.frame().equals(second.results[name].run.journeys.frame())
+
+
+@FEW
+@given(scenarios(network={"fidelity": "ideal", "nic_gbps": 100_000.0}))
+def test_fabrics_without_a_core_are_equal(scenario: Scenario):
+    left, right = (result.run.journeys for result in compare(scenario).results.values())
+    for name in ("ttft_s", "tpot_s", "e2e_s", "kv_transfer_s"):
+        np.testing.assert_allclose(getattr(left, name)(), getattr(right, name)(), rtol=1e-9)
+    assert np.array_equal(left.outcome, right.outcome)
+
+
+PROGRAM = """
+import json, sys
+from zcube.compare import compare
+from zcube.outputs import to_json
+from zcube.scenario import Scenario
+sys.stdout.write(to_json(compare(Scenario.model_validate(json.loads(sys.argv[1]))).document()))
+"""
+
+
+def test_another_process_writes_the_same_bytes():
+    declared = {
+        "fabrics": FABRICS,
+        "requests": {"count": 20},
+        "prefill": {"nodes": 4, "nodes_per_instance": 2, "layout": "dp8"},
+        "decode": {"nodes": 2},
+        "kv": {"rank_map": "dp8-dp8"},
+        "load": {"rate_per_s": 5.0},
+    }
+    written = [
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, json.dumps(declared)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert written[0] == written[1]
+    assert json.loads(written[0])["fabrics"].keys() == set(FABRICS)
+
+
+def test_another_seed_gives_other_requests():
+    declared = {
+        "fabrics": FABRICS,
+        "requests": {"count": 20},
+        "prefill": {"nodes": 2},
+        "decode": {"nodes": 1},
+        "load": {"rate_per_s": 5.0, "horizon_s": 1.0},
+    }
+    first, second = (compare(Scenario.model_validate({**declared, "seed": seed})).trace for seed in (1, 2))
+    assert not np.array_equal(first.input_tokens, second.input_tokens)

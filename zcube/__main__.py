@@ -1,0 +1,5 @@
+"""``python -m zcube``."""
+
+from zcube.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""The output folder of a comparison: provenance, summary, one table per fabric of requests and of links, pictures, page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zcube.outputs import RUN_FILE, to_json, whole_folder
+from zcube.report.names import file_slugs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zcube.compare import Comparison
+
+SUMMARY_FILE = "summary.json"
+PAGE_FILE = "report.html"
+
+
+def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Path) -> None:
+    """Write everything a comparison gave, as a whole or not at all.
+
+    ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
+    ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What came of the fabrics.
+    run_record : dict
+        JSON-ready provenance, from the caller.
+    folder : Path
+        New, empty, or written by an earlier run, which it then replaces.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else.
+    """
+    from zcube.report.html import render_html
+
+    document = comparison.document()
+    slugs = file_slugs(comparison.results)
+    with whole_folder(folder) as temporary:
+        # What can be refused goes first, before the pictures take their time.
+        (temporary / RUN_FILE).write_text(to_json(run_record), encoding="utf-8")
+        (temporary / SUMMARY_FILE).write_text(to_json(document), encoding="utf-8")
+        for name, result in comparison.results.items():
+            _write_table(result.run.journeys.frame(), temporary / f"requests-{slugs[name]}.parquet")
+            _write_table(result.run.links.frame(result.metrics["duration_s"]), temporary / f"links-{slugs[name]}.parquet")
+        pictures = _draw(comparison, temporary)
+        conditions = comparison.scenario.model_dump(mode="json")
+        (temporary / PAGE_FILE).write_text(render_html(document, conditions, pictures), encoding="utf-8")
+
+
+def _draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
+    """Draw every picture into a folder and return them by file name."""
+    from zcube.report import plots
+
+    drawn = {
+        "ttft_cdf.png": plots.plot_ttft_cdf,
+        "ttft_parts.png": plots.plot_latency_breakdown,
+        "link_load.png": plots.plot_link_heatmap,
+        "cost.png": plots.plot_cost_bars,
+    }
+    for name, draw in drawn.items():
+        draw(comparison, folder / name)
+    return {name: (folder / name).read_bytes() for name in drawn}
+
+
+def _write_table(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, engine="pyarrow", index=False)

@@ -1,0 +1,148 @@
+"""The one-file page: a comparison for readers who have only a browser. No script, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zcube import __version__
+from zcube.report.headline import headline
+from zcube.report.names import display_names, file_slugs, printable
+from zcube.report.palette import fabric_colours
+from zcube.report.rows import ABSENT, Document, Row, fabric_rows, significant
+
+#: What the pictures show, by file name, in the page's order.
+CAPTIONS = {
+    "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time.",
+    "ttft_parts.png": "What the mean time to first token consists of. The last part is the set-up and transfer of the last KV push.",
+    "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the run.",
+    "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
+}
+
+
+def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+    """Return the page of a comparison.
+
+    Everything that comes from data is escaped. Pictures are embedded, so that the page can be sent as one file.
+
+    Parameters
+    ----------
+    document : mapping
+        ``Comparison.document()``.
+    scenario : mapping
+        The scenario as JSON-ready data, for the conditions.
+    pictures : mapping
+        PNG bytes by file name; those named in :data:`CAPTIONS` are shown.
+
+    Returns
+    -------
+    str
+        HTML 5.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("zcube.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    names, colours, slugs = (
+        display_names(document["fabrics"]),
+        fabric_colours(document["fabrics"]),
+        file_slugs(document["fabrics"]),
+    )
+    fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
+    return environment.get_template("report.html.j2").render(
+        fabrics=fabrics,
+        headline=[printable(sentence) for sentence in headline(document)],
+        sections=_sections(document),
+        pictures=[(CAPTIONS[name], base64.b64encode(pictures[name]).decode("ascii")) for name in CAPTIONS if name in pictures],
+        definitions=_definitions(document),
+        errors=_stated_errors(document),
+        counting_rule=document["counting_rule"],
+        compute=document["compute"]["model"],
+        source=printable(document["requests"]["source"]),
+        baseline=names[document["baseline"]],
+        conditions=list(_flat(scenario)),
+        seed=document["seed"],
+        version=__version__,
+    )
+
+
+def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -> dict[str, Any]:
+    fabric = document["fabrics"][name]
+    return {
+        "name": shown,
+        "given": printable(name),
+        "colour": colour,
+        "slug": slug,
+        "is_baseline": name == document["baseline"],
+        "family": fabric["family"],
+        "gpus": f"{fabric['gpus']:,}",
+        "routing": fabric["routing"],
+        "price_book": fabric["bill"]["price_book"],
+        "hot_links": [
+            (link["from"], link["to"], significant(100 * link["utilisation"], 3)) for link in fabric["congestion"]["hot_links"]
+        ],
+        "bill": [
+            (line["item"], f"{line['quantity']:,}", _usd(line["unit_usd"]), _usd(line["usd"]))
+            for line in fabric["bill"]["lines"]
+        ],
+        "bill_total": _usd(fabric["bill"]["with_nic_side"]["total_usd"]),
+    }
+
+
+def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the table by section: label, unit and one cell per fabric."""
+    base = list(document["fabrics"]).index(document["baseline"])
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for row, values in fabric_rows(document):
+        cells = [_cell(row, value, values[base], is_baseline=place == base) for place, value in enumerate(values)]
+        sections.setdefault(row.section, []).append({"label": row.label, "unit": row.unit, "cells": cells})
+    return list(sections.items())
+
+
+def _cell(row: Row, value: float | None, reference: float | None, is_baseline: bool) -> dict[str, str]:
+    better = row.improves(value, reference)
+    return {
+        "value": row.text(value),
+        "change": "" if is_baseline else row.change(value, reference),
+        "mark": "" if better is None else "better" if better else "worse",
+    }
+
+
+def _definitions(document: Document) -> list[tuple[str, str, str]]:
+    """Return name, unit and formula of every metric; statistics of one metric share an entry."""
+    entries: dict[str, tuple[str, str, str]] = {}
+    for row, _ in fabric_rows(document):
+        name = row.label
+        for statistic in (" mean", " P50", " P90", " P99"):
+            name = name.removesuffix(statistic)
+        entries.setdefault(f"{row.section}: {name}, {row.unit}", (f"{name}", row.unit, row.definition))
+    return list(entries.values())
+
+
+def _stated_errors(document: Document) -> list[tuple[str, str, str, str, str, str]]:
+    return [
+        (
+            operation.replace("_", " "),
+            *(f"{100 * error[key]:.1f}" for key in ("median", "p90", "mape")),
+            f"{error['points']:,}",
+            error["against"],
+        )
+        for operation, error in document["compute"]["stated_error"].items()
+    ]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return dotted keys and values of a nested table."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{key}", printable(", ".join(str(item) for item in value) or ABSENT)
+        else:
+            yield f"{prefix}{key}", ABSENT if value is None or value == "" else printable(str(value))
+
+
+def _usd(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:,.0f}"

@@ -1,0 +1,55 @@
+"""What all pictures share: conditions, safe text, saving. Only matplotlib's object interface, so no global state."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zcube.outputs import write_file
+from zcube.report.names import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from zcube.compare import Comparison
+
+DPI = 150
+
+#: Characters of the conditions' line per inch of a picture's width.
+_CHARACTERS_PER_INCH = 14
+
+
+def picture_text(text: str) -> str:
+    """Return text that matplotlib draws as it stands: no formulas between dollar signs, no hidden legend entries."""
+    plain = printable(text).replace("$", r"\$")
+    # matplotlib leaves a label that starts with an underscore out of the legend.
+    return f" {plain}" if plain.startswith("_") else plain
+
+
+def conditions(comparison: Comparison) -> str:
+    """Return in one line under which conditions a comparison was made."""
+    scenario, load = comparison.scenario, comparison.scenario.load
+    if load.mode == "closed":
+        offered = f"closed loop, {load.concurrency:,} under way"
+    else:
+        trace = comparison.trace
+        offered = f"{len(trace) / trace.duration_s:.3g} requests/s" if trace.duration_s > 0 else "all at once"
+    cap = "" if scenario.network.nic_gbps is None else f", NICs capped at {scenario.network.nic_gbps:g} Gb/s"
+    return (
+        f"{comparison.compute.name}; {len(comparison.trace):,} requests, {offered}{cap}; "
+        f"fidelity {scenario.network.fidelity}, seed {scenario.seed}"
+    )
+
+
+def title(figure: Figure, headline: str, under: str) -> None:
+    """Write what a picture shows and, smaller, under which conditions."""
+    width = round(_CHARACTERS_PER_INCH * float(figure.get_figwidth()))
+    small = picture_text(under)
+    figure.suptitle(headline, fontsize=12, fontweight="bold")
+    figure.supxlabel("\n".join(textwrap.wrap(small, width)), fontsize=8, color="#555555")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG through a temporary name."""
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=DPI, format="png", facecolor="white"))

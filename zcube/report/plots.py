@@ -1,0 +1,234 @@
+"""Pictures of a comparison: latency distribution, parts of the time to first token, link loads, bills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zcube.report.heatmap import plot_link_heatmap
+from zcube.report.names import display_names
+from zcube.report.palette import COLOURS, fabric_colours, tint
+from zcube.report.picture import conditions, picture_text, save, title
+from zcube.report.rows import significant
+from zcube.serving.journey import COMPLETED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from zcube.compare import Comparison, FabricResult
+
+__all__ = ["plot_cost_bars", "plot_latency_breakdown", "plot_link_heatmap", "plot_ttft_cdf"]
+
+#: Points of a curve beyond which more would not change the picture.
+MOST_POINTS = 4000
+
+#: Strength of a fabric's colour in the parts of its bar, from the first part to the last.
+_STRENGTHS = (1.0, 0.65, 0.35, 0.15)
+_HATCHES = ("", "", "", "///")
+_DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+
+
+def plot_ttft_cdf(comparison: Comparison, path: Path) -> None:
+    """Draw which part of the completed requests had its first token within a time, per fabric.
+
+    Later fabrics are drawn thinner and dashed, so that curves that coincide are all seen.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What came of the fabrics.
+    path : Path
+        PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    names, colours = display_names(comparison.results), _colours(comparison)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    longest_s = 0.0
+    for number, (name, result) in enumerate(comparison.results.items()):
+        ttft_s, percent = _distribution(result)
+        if not len(ttft_s):
+            axes.plot([], [], color=colours[name], label=f"{picture_text(names[name])}: no request completed")
+            continue
+        longest_s = max(longest_s, float(ttft_s[-1]))
+        axes.step(
+            np.concatenate([ttft_s[:1], ttft_s]),
+            np.concatenate([[0.0], percent]),
+            where="post",
+            color=colours[name],
+            linewidth=max(1.4, 3.6 - 1.1 * number),
+            linestyle=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],
+            label=f"{picture_text(names[name])}: {_quantiles(result)}",
+        )
+    for mark in (50, 90, 99):
+        axes.axhline(mark, color="#999999", linewidth=0.7, zorder=0)
+        axes.annotate(f"P{mark}", (1.0, mark), xycoords=("axes fraction", "data"), xytext=(3, -3), textcoords="offset points")
+    axes.set_xlim(0, 1.02 * longest_s or 1.0)
+    axes.set_ylim(0, 101)
+    axes.set_xlabel("time to first token (s)")
+    axes.set_ylabel("completed requests with at most this time (%)")
+    axes.legend(loc="lower right", fontsize=9)
+    _plain(axes)
+    title(figure, "Time to first token", conditions(comparison))
+    save(figure, path)
+
+
+def plot_cost_bars(comparison: Comparison, path: Path) -> None:
+    """Draw each fabric's bill as a bar: switches, switch-side optics, NIC-side optics, in million USD.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What came of the fabrics.
+    path : Path
+        PNG to write.
+    """
+    document = comparison.document()
+    bills = {name: fabric["bill"] for name, fabric in document["fabrics"].items()}
+
+    def parts(name: str) -> list[float | None]:
+        bill = bills[name]
+        switch_side, both = bill["optics_usd"], bill["with_nic_side"]["optics_usd"]
+        nic_side = None if switch_side is None or both is None else both - switch_side
+        return [None if usd is None else usd / 1e6 for usd in (bill["switch_usd"], switch_side, nic_side)]
+
+    def remark(name: str) -> str:
+        total = bills[name]["total_usd"]
+        if total is None:
+            return "total unknown:\na price is missing"
+        relative = document["fabrics"][name]["relative"]["bill_usd"]
+        change = "" if name == document["baseline"] or relative is None else f" ({100 * relative:+.1f} %)"
+        return f"switch side {total / 1e6:,.2f}{change}\nwith NIC side {sum(part or 0.0 for part in parts(name)):,.2f}"
+
+    book = next(iter(bills.values()))["price_book"]
+    _stacked_bars(
+        comparison,
+        path,
+        headline="What the fabrics cost",
+        under=f"Price book {book}; switches bought whole; cables, NICs and labour carry no price",
+        labels=("switches", "switch-side optics", "NIC-side optics"),
+        parts=parts,
+        remark=remark,
+        axis="million USD",
+        value=lambda usd: f"{usd:,.2f}",
+    )
+
+
+def plot_latency_breakdown(comparison: Comparison, path: Path) -> None:
+    """Draw what the mean time to first token consists of: waiting, prefill, waiting for decode room, last KV push.
+
+    The four parts add up to the mean over completed requests.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What came of the fabrics.
+    path : Path
+        PNG to write.
+    """
+    means = {name: _ttft_parts(result) for name, result in comparison.results.items()}
+
+    def remark(name: str) -> str:
+        parts = [part or 0.0 for part in means[name]]
+        if means[name][0] is None:
+            return "no request completed"
+        return f"{significant(sum(parts))} s, of which\nlast KV push {significant(1000 * parts[3], 3)} ms"
+
+    _stacked_bars(
+        comparison,
+        path,
+        headline="What the mean time to first token consists of",
+        under=conditions(comparison),
+        labels=("waiting for prefill", "prefill", "waiting for decode room", "last KV push"),
+        parts=lambda name: means[name],
+        remark=remark,
+        axis="mean over completed requests (s)",
+        value=significant,
+    )
+
+
+def _stacked_bars(
+    comparison: Comparison,
+    path: Path,
+    headline: str,
+    under: str,
+    labels: tuple[str, ...],
+    parts: Callable[[str], list[float | None]],
+    remark: Callable[[str], str],
+    axis: str,
+    value: Callable[[float], str],
+) -> None:
+    """Draw one bar per fabric in shades of its colour; a part without a value is left out."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    names, colours = display_names(comparison.results), _colours(comparison)
+    lengths = {name: [part or 0.0 for part in parts(name)] for name in names}
+    longest = max(sum(bar) for bar in lengths.values()) or 1.0
+    figure = Figure(figsize=(8, 2.0 + 0.7 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for row, name in enumerate(names):
+        left = 0.0
+        for length, strength, hatch in zip(lengths[name], _STRENGTHS, _HATCHES, strict=False):
+            axes.barh(row, length, 0.6, left, color=tint(colours[name], strength), edgecolor="white", hatch=hatch)
+            if length > 0.07 * longest:
+                ink = "white" if strength > 0.9 else "black"
+                axes.text(left + length / 2, row, value(length), ha="center", va="center", color=ink, fontsize=9)
+            left += length
+        axes.text(left + 0.01 * longest, row, remark(name), va="center", fontsize=8.5)
+    axes.set_yticks(range(len(names)), [picture_text(name) for name in names.values()])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3 * longest)
+    axes.set_xlabel(axis)
+    shades = [
+        Patch(facecolor=tint("#333333", strength), edgecolor="white", hatch=hatch, label=label)
+        for label, strength, hatch in zip(labels, _STRENGTHS, _HATCHES, strict=False)
+    ]
+    axes.legend(handles=shades, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(labels), fontsize=8.5, frameon=False)
+    _plain(axes)
+    title(figure, headline, under)
+    save(figure, path)
+
+
+def _ttft_parts(result: FabricResult) -> list[float | None]:
+    journeys = result.run.journeys
+    moments = (
+        journeys.arrival_s,
+        journeys.prefill_start_s,
+        journeys.prefill_end_s,
+        journeys.kv_post_s,
+        journeys.first_token_s,
+    )
+    done = journeys.outcome == COMPLETED
+    if not done.any():
+        return [None] * (len(moments) - 1)
+    return [float(np.mean(later[done] - sooner[done])) for sooner, later in pairwise(moments)]
+
+
+def _distribution(result: FabricResult) -> tuple[np.ndarray, np.ndarray]:
+    """Return times to first token in order and the percentage of completed requests with at most each, thinned."""
+    journeys = result.run.journeys
+    ttft_s = np.sort(journeys.ttft_s()[journeys.outcome == COMPLETED])
+    percent = 100.0 * np.arange(1, len(ttft_s) + 1) / max(1, len(ttft_s))
+    kept = np.unique(np.linspace(0, len(ttft_s) - 1, min(len(ttft_s), MOST_POINTS)).round().astype(int))
+    return ttft_s[kept], percent[kept]
+
+
+def _quantiles(result: FabricResult) -> str:
+    ttft_s = result.metrics["ttft_s"]
+    return ", ".join(f"{key.upper()} {significant(ttft_s[key], 3)} s" for key in ("p50", "p90", "p99"))
+
+
+def _colours(comparison: Comparison) -> dict[str, str]:
+    return fabric_colours({name: {"family": result.fabric.family} for name, result in comparison.results.items()})
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)

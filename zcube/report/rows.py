@@ -1,0 +1,230 @@
+"""The rows of a comparison table: label, unit, place in the document, definition. Terminal and page share them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Document = Mapping[str, Any]
+
+#: Stands where there is no value: a latency nobody had, a price the book does not hold.
+ABSENT = "-"
+
+Style = Literal["measure", "count", "usd", "percent"]
+Better = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of a comparison.
+
+    Attributes
+    ----------
+    section, label, unit : str
+        Heading it stands under, name, unit (empty for a count or a ratio).
+    path : tuple of str
+        Keys that lead to its value in a fabric's part of the document.
+    definition : str
+        Formula in words and symbols.
+    better : {"lower", "higher", "neither"}
+        Which direction is an improvement.
+    style : {"measure", "count", "usd", "percent"}
+        How it is written. The change of a percentage is given in percentage points (pp), of all else in percent.
+    scale : float
+        What the document's value is multiplied by to get the unit.
+    per : tuple of str
+        Keys of a value to divide by.
+    """
+
+    section: str
+    label: str
+    unit: str
+    path: tuple[str, ...]
+    definition: str
+    better: Better = "lower"
+    style: Style = "measure"
+    scale: float = 1.0
+    per: tuple[str, ...] = ()
+
+    def value(self, fabric: Document) -> float | None:
+        """Return the row's value for a fabric in the row's unit, None where there is none."""
+        value = _at(fabric, self.path)
+        if value is None or not self.per:
+            return None if value is None else value * self.scale
+        divisor = _at(fabric, self.per)
+        return value * self.scale / divisor if divisor else None
+
+    def text(self, value: float | None) -> str:
+        """Return a value as the table writes it, without its unit."""
+        if value is None:
+            return ABSENT
+        if self.style in ("count", "usd"):
+            return f"{value:,.0f}"
+        return significant(value, 3 if self.style == "percent" else 4)
+
+    def change(self, value: float | None, reference: float | None) -> str:
+        """Return the change of a value against the baseline's, with its unit."""
+        if value is None or reference is None:
+            return ABSENT
+        if self.style == "percent":
+            return f"{_signed(value - reference, 2)} pp"
+        if value == reference:
+            return "0.0 %"
+        return f"{_signed(100 * (value / reference - 1), 1)} %" if reference else ABSENT
+
+    def improves(self, value: float | None, reference: float | None) -> bool | None:
+        """Return whether a value is better than the baseline's; None where the two print as equal or cannot be compared."""
+        if value is None or reference is None or self.better == "neither":
+            return None
+        if not any(digit in self.change(value, reference) for digit in "123456789"):
+            return None
+        return (value < reference) == (self.better == "lower")
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits, thousands separated, without a bare final point."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10**digits - 0.5 or abs(value) >= 999.95:
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".")
+
+
+def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
+    """Return every row with its values over the fabrics, in the document's order."""
+    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in ROWS]
+
+
+def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
+    value: Any = fabric
+    for key in path:
+        value = value[key]
+    return value if value is None else float(value)
+
+
+def _signed(value: float, decimals: int) -> str:
+    text = f"{value:+,.{decimals}f}"
+    return text if text.strip("+-0.,") else text[1:]
+
+
+def _latency(name: str, key: str, unit: str, definition: str, statistics: tuple[str, ...]) -> list[Row]:
+    section = "Latency of completed requests"
+    scale = 1000.0 if unit == "ms" else 1.0
+    marks = {"mean": "mean", "p50": "P50", "p90": "P90", "p99": "P99"}
+    return [
+        Row(section, f"{name} {marks[statistic]}", unit, (key, statistic), definition, scale=scale) for statistic in statistics
+    ]
+
+
+_ALL = ("mean", "p50", "p90", "p99")
+_SHORT = ("mean", "p99")
+_TYPE1 = (
+    "Per KV transfer: time on an ideal core, in which only NICs limit, over time alone there (bytes / line rate). What "
+    "contention for its own NICs costs; no fabric can avoid it. 1 = none. Path delays left out."
+)
+_TYPE2 = (
+    "Per KV transfer: time on the fabric over time on the ideal core with the same start times. What the fabric adds. "
+    "1 = nothing. Path delays left out."
+)
+
+ROWS: tuple[Row, ...] = (
+    *_latency("TTFT", "ttft_s", "s", "Time to first token: arrival -> KV cache complete at the decode node.", _ALL),
+    *_latency(
+        "TPOT",
+        "tpot_s",
+        "ms",
+        "Time per output token after the first: (last token - first token) / (output tokens - 1).",
+        _SHORT,
+    ),
+    *_latency("End to end", "e2e_s", "s", "Arrival -> last token.", _SHORT),
+    *_latency(
+        "KV transfer",
+        "kv_transfer_s",
+        "ms",
+        "Post of the request's last KV push -> arrival of its last byte.",
+        _SHORT,
+    ),
+    Row(
+        "Throughput",
+        "Output",
+        "tok/s",
+        ("throughput", "output_tokens_per_s"),
+        "Output tokens of completed requests / (end of run - first arrival).",
+        "higher",
+    ),
+    Row(
+        "Throughput",
+        "Input",
+        "tok/s",
+        ("throughput", "input_tokens_per_s"),
+        "Prompt tokens of completed requests, cached ones included / (end of run - first arrival).",
+        "higher",
+    ),
+    Row(
+        "Throughput",
+        "Requests",
+        "req/s",
+        ("throughput", "requests_per_s"),
+        "Completed requests / (end of run - first arrival).",
+        "higher",
+    ),
+    Row(
+        "Requests",
+        "Offered",
+        "",
+        ("requests", "offered"),
+        "Arrived before the end of the run = completed + rejected + unfinished.",
+        "neither",
+        "count",
+    ),
+    Row("Requests", "Completed", "", ("requests", "completed"), "Got their last token.", "higher", "count"),
+    Row("Requests", "Rejected", "", ("requests", "rejected"), "Turned away at a full queue.", "lower", "count"),
+    Row("Requests", "Unfinished", "", ("requests", "unfinished"), "Under way at the end of the run.", "lower", "count"),
+    Row(
+        "Requests",
+        "Prefix-cache hits",
+        "%",
+        ("prefix_cache", "hit_fraction"),
+        "Prompt tokens found in prefill nodes' prefix caches / prompt tokens, completed requests.",
+        "higher",
+        "percent",
+        100.0,
+    ),
+    Row("Network", "Type-1 slow-down mean", "", ("congestion", "type1_slowdown"), _TYPE1),
+    Row("Network", "Type-1 slow-down P99", "", ("congestion", "type1_slowdown_p99"), _TYPE1),
+    Row("Network", "Type-2 slow-down mean", "", ("congestion", "type2_slowdown"), _TYPE2),
+    Row("Network", "Type-2 slow-down P99", "", ("congestion", "type2_slowdown_p99"), _TYPE2),
+    Row(
+        "Network",
+        "Busiest link",
+        "%",
+        ("congestion", "max_link_utilisation"),
+        "Largest carried bits / (line rate x duration) over directed links, NVLink left out.",
+        "lower",
+        "percent",
+        100.0,
+    ),
+    Row("Cost", "Switches", "", ("bill", "switches"), "Switches bought.", "lower", "count"),
+    Row("Cost", "Switch-side modules", "", ("bill", "transceivers"), "Transceivers in switch ports.", "lower", "count"),
+    Row("Cost", "Switches", "USD", ("bill", "switch_usd"), "Native ports x port price.", "lower", "usd"),
+    Row("Cost", "Switch-side optics", "USD", ("bill", "optics_usd"), "Switch-side modules x price.", "lower", "usd"),
+    Row("Cost", "Total", "USD", ("bill", "total_usd"), "Switches + switch-side optics.", "lower", "usd"),
+    Row(
+        "Cost",
+        "Total with NIC optics",
+        "USD",
+        ("bill", "with_nic_side", "total_usd"),
+        "Total + NIC-side optics, one module per GPU.",
+        "lower",
+        "usd",
+    ),
+    Row(
+        "Cost",
+        "Total per output",
+        "USD/(tok/s)",
+        ("bill", "total_usd"),
+        "Total / output throughput.",
+        per=("throughput", "output_tokens_per_s"),
+    ),
+)

@@ -1,0 +1,250 @@
+"""Tables for a terminal or a pipe: plain text of a given width, colour only when asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zcube.report.names import display_names, printable
+from zcube.report.rows import ROWS, Document, Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from zcube.compare import Comparison
+
+#: Footers are not stretched beyond what is comfortable to read.
+LEAST_WIDTH, READING_WIDTH = 40, 100
+#: Wider than any table of 32 fabrics; asks rich for a table's natural width.
+UNBOUNDED = 10_000
+
+_BETTER, _WORSE = "cyan", "yellow"
+
+_BILL_ROWS: tuple[Row, ...] = (
+    Row("", "Switches", "", ("switches",), "", style="count"),
+    Row("", "Switch-side modules", "", ("transceivers",), "", style="count"),
+    Row("", "Modules with NIC side", "", ("with_nic_side", "transceivers"), "", style="count"),
+    Row("", "Switches (their ports)", "USD", ("switch_usd",), "", style="usd"),
+    Row("", "Switch-side optics", "USD", ("optics_usd",), "", style="usd"),
+    Row("", "Optics with NIC side", "USD", ("with_nic_side", "optics_usd"), "", style="usd"),
+    Row("", "Total", "USD", ("total_usd",), "", style="usd"),
+    Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd"),
+)
+
+
+def comparison_table(comparison: Comparison, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
+    """Return a comparison as a table; see :func:`document_table`."""
+    return document_table(comparison.document(), width, colour, ascii_only)
+
+
+def document_table(document: Document, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
+    """Return a comparison's document as a table of metrics over fabrics, with a footer of definitions.
+
+    Parameters
+    ----------
+    document : mapping
+        ``Comparison.document()``.
+    width : int, optional
+        Columns of the terminal. Fabrics that do not fit go into further tables that repeat the baseline. Default: as wide
+        as one table needs.
+    colour : bool
+        Whether to add terminal colours.
+    ascii_only : bool
+        Whether to keep to ASCII, for an output that cannot hold UTF-8.
+
+    Returns
+    -------
+    str
+        Lines with a final newline.
+    """
+    names = display_names(document["fabrics"])
+    paper = _Paper(width, colour, ascii_only)
+    text = paper.tables(ROWS, document["fabrics"], names, document["baseline"])
+    return text + paper.footer(_footer(document, names))
+
+
+def bill_table(
+    documents: dict[str, dict[str, Any]],
+    price_book: str,
+    counting_rule: str,
+    baseline: str | None = None,
+    width: int | None = None,
+    colour: bool = False,
+    ascii_only: bool = False,
+) -> str:
+    """Return bills side by side.
+
+    Parameters
+    ----------
+    documents : dict
+        ``BillOfMaterials.document()`` by fabric, at least one.
+    price_book : str
+        Name of the price book, and its source where known.
+    counting_rule : str
+        How positions are counted.
+    baseline : str, optional
+        The fabric the others are compared with. Default: the first.
+    width, colour, ascii_only
+        As in :func:`document_table`.
+
+    Returns
+    -------
+    str
+        Lines with a final newline.
+    """
+    names = display_names(documents)
+    base = next(iter(documents)) if baseline is None else baseline
+    paper = _Paper(width, colour, ascii_only)
+    notes = [("Price book", price_book), ("Counting rule", counting_rule)]
+    missing = [names[name] for name, bill in documents.items() if bill["with_nic_side"]["total_usd"] is None]
+    if missing:
+        notes.insert(0, ("Unknown", f"the price book lacks a price that {', '.join(missing)} needs; '-' marks such sums."))
+    return paper.tables(_BILL_ROWS, documents, names, base) + paper.footer(notes)
+
+
+class _Paper:
+    """A width, an alphabet and whether there is colour."""
+
+    def __init__(self, width: int | None, colour: bool, ascii_only: bool):
+        self._width = UNBOUNDED if width is None else max(width, LEAST_WIDTH)
+        self._colour = colour
+        self._ascii_only = ascii_only
+        self._widest = 0
+
+    def tables(self, rows: Sequence[Row], fabrics: Mapping[str, Document], names: Mapping[str, str], base: str) -> str:
+        """Return as few tables as the width allows."""
+        others = [name for name in fabrics if name != base]
+        for at_once in range(len(others), 0, -1):
+            parts = [others[first : first + at_once] for first in range(0, len(others), at_once)]
+            built = [self._table(rows, fabrics, names, [base, *part]) for part in parts]
+            if all(self._natural_width(table) <= self._width for table in built):
+                break
+        else:
+            built = [self._table(rows, fabrics, names, [base, *part]) for part in ([[name] for name in others] or [[]])]
+        self._widest = max(min(self._natural_width(table), self._width) for table in built)
+        return "\n".join(self._render(table, self._width) for table in built)
+
+    def footer(self, notes: Sequence[tuple[str, str]]) -> str:
+        """Return definitions, wrapped, under an empty line."""
+        from rich.text import Text
+
+        lines = [Text(f"{name}: ", style="bold").append(printable(text), style="not bold") for name, text in notes]
+        width = min(self._width, max(self._widest, 80), READING_WIDTH)
+        return "\n" + "".join(self._render(line, width) for line in lines)
+
+    def _table(self, rows: Sequence[Row], fabrics: Mapping[str, Document], names: Mapping[str, str], shown: list[str]) -> Table:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        edges = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n") if self._ascii_only else box.SIMPLE_HEAD
+        table = Table(box=edges, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+        table.add_column(Text("Metric"), no_wrap=True)
+        table.add_column(Text("Unit"), no_wrap=True)
+        for place, name in enumerate(shown):
+            table.add_column(Text(names[name]), justify="right", overflow="fold")
+            if place:
+                table.add_column(Text("change"), justify="right", no_wrap=True)
+        section = ""
+        for row in rows:
+            if row.section != section:
+                section = row.section
+                table.add_row(Text(section, style="bold"))
+            table.add_row(*_cells(row, [row.value(fabrics[name]) for name in shown], indent=bool(section)))
+        return table
+
+    def _natural_width(self, table: Table) -> int:
+        from rich.measure import Measurement
+
+        console = self._console(io.StringIO(), UNBOUNDED)
+        return Measurement.get(console, console.options, table).maximum
+
+    def _render(self, item: RenderableType, width: int) -> str:
+        file = io.StringIO()
+        self._console(file, width).print(item)
+        # Trailing blanks only make lines wrap in a terminal one column narrower.
+        text = "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+        return text.encode("ascii", "backslashreplace").decode() if self._ascii_only else text
+
+    def _console(self, file: io.StringIO, width: int) -> Any:
+        from rich.console import Console
+
+        # Every setting that rich would otherwise take from the surroundings is fixed, so that equal input gives equal text.
+        return Console(
+            file=file,
+            width=width,
+            height=100,
+            force_terminal=self._colour,
+            color_system="standard" if self._colour else None,
+            no_color=not self._colour,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+            _environ={},
+        )
+
+
+def _cells(row: Row, values: list[float | None], indent: bool) -> list[Any]:
+    from rich.text import Text
+
+    cells = [Text(("  " if indent else "") + row.label), Text(row.unit), Text(row.text(values[0]))]
+    for value in values[1:]:
+        better = row.improves(value, values[0])
+        style = "" if better is None else _BETTER if better else _WORSE
+        cells += [Text(row.text(value)), Text(row.change(value, values[0]), style=style)]
+    return cells
+
+
+def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    fabrics = document["fabrics"]
+    routing = ", ".join(f"{names[name]} by {fabric['routing']}" for name, fabric in fabrics.items())
+    books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
+    requests = document["requests"]
+    return [
+        ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
+        ("TTFT", "arrival to KV cache complete at the decode node; latencies count completed requests only."),
+        ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
+        ("Requests", f"{requests['requests']:,}; {requests['source']}"),
+        ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
+        ("Compute", f"{document['compute']['model']}; {stated_error(document)}."),
+        ("Price book", ", ".join(books)),
+        ("Counting rule", document["counting_rule"]),
+    ]
+
+
+def stated_error(document: Document) -> str:
+    """Return the compute model's stated relative errors in one line: median and 90th percentile by operation."""
+    errors = document["compute"]["stated_error"]
+    parts = [
+        f"{operation.replace('_', ' ')} {100 * error['median']:.1f} / {100 * error['p90']:.1f} %"
+        for operation, error in errors.items()
+    ]
+    return "error against measurements, median / P90: " + ", ".join(parts) if parts else "no stated error"
+
+
+def counts_lines(counts: Mapping[str, Any]) -> str:
+    """Return a fabric's counts as aligned lines, switch groups indented.
+
+    Parameters
+    ----------
+    counts : mapping
+        ``zcube.fabric.counts.fabric_counts`` of a fabric.
+    """
+    lines: list[tuple[str, Any]] = []
+    for key, value in counts.items():
+        if isinstance(value, Mapping):
+            lines.append((key, ""))
+            for name, group in value.items():
+                inner = ", ".join(f"{part} {_plain(number)}" for part, number in group.items())
+                lines.append((f"  {printable(name)}", inner))
+        else:
+            lines.append((key, _plain(value)))
+    margin = max(len(key) for key, _ in lines) + 2
+    return "".join(f"{key:<{margin}}{text}".rstrip() + "\n" for key, text in lines)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))
