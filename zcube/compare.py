@@ -15,6 +15,7 @@ from zcube.fabric.model import Fabric
 from zcube.llm.cards import load_card
 from zcube.llm.compute import ComputeModel, roofline
 from zcube.llm.devices import load_device
+from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.flow_model import flow_model, ideal_model
 from zcube.network.protocol import NetworkModel
 from zcube.routing.catalog import routing_for
@@ -140,6 +141,7 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     """
     book = load_price_book(scenario.cost.price_book)
     card = load_card(scenario.compute.model)
+    _check_expert_span(scenario)
     compute = _compute_model(scenario)
     fabrics = _fitting_fabrics(scenario)
     trace = load_requests(scenario)
@@ -160,7 +162,7 @@ def load_requests(scenario: Scenario) -> RequestTrace:
         trace = _generated(scenario, rate)
     else:
         trace = read_requests(Path(requests.source), max_requests=requests.count)
-    return trace if rate is None else trace.at_rate(rate)
+    return trace if rate is None or not trace.duration_s else trace.at_rate(rate)
 
 
 def _generated(scenario: Scenario, rate_per_s: float | None) -> RequestTrace:
@@ -172,6 +174,15 @@ def _generated(scenario: Scenario, rate_per_s: float | None) -> RequestTrace:
         return trace
     starts = agent.session_starts_per_s * rate_per_s * trace.duration_s / count
     return generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, scenario.seed)
+
+
+def _check_expert_span(scenario: Scenario) -> None:
+    """Refuse a span of nodes that the model's expert groups cannot be spread over."""
+    span = scenario.prefill.nodes_per_instance
+    try:
+        prefill_expert_bytes(load_card(scenario.compute.model), 1.0, span)
+    except InputError as error:
+        raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
 
 
 def _compute_model(scenario: Scenario) -> ComputeModel:

@@ -47,7 +47,11 @@ class InputError(ZcubeError):
 
     def __init__(self, faults: Iterable[Fault] | Fault):
         self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        # The faults are the argument, so that the error survives being pickled and raised again.
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
 
 
 class RunError(ZcubeError):

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared, bundled_folder, read_bounded, read_toml, resolve_declared, validate
-from zcube.llm.rankmap import rank_map_names
 from zcube.outputs import whole_folder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.coding_agent import CodingAgent
@@ -76,15 +75,20 @@ class Scenario(ServingSettings):
     network: Network = Network()
     cost: Cost = Cost()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Scenario:
-        if len(set(self.fabrics)) != len(self.fabrics):
-            raise ValueError("fabrics without repetition")
-        if self.baseline is not None and self.baseline not in self.fabrics:
-            raise ValueError(f"baseline = {self.baseline!r} to be one of fabrics = {list(self.fabrics)}")
-        if self.kv.rank_map not in rank_map_names():
-            raise ValueError(f"kv.rank_map = {self.kv.rank_map!r} to be one of " + ", ".join(rank_map_names()))
-        return self
+    @field_validator("fabrics")
+    @classmethod
+    def _each_once(cls, fabrics: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(fabrics)) != len(fabrics):
+            raise ValueError("names without repetition")
+        return fabrics
+
+    @field_validator("baseline")
+    @classmethod
+    def _among_fabrics(cls, baseline: str | None, info: ValidationInfo) -> str | None:
+        fabrics = info.data.get("fabrics")
+        if baseline is not None and fabrics is not None and baseline not in fabrics:
+            raise ValueError("one of fabrics: " + ", ".join(fabrics))
+        return baseline
 
     @property
     def labels(self) -> dict[str, str]:
@@ -119,7 +123,8 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     """
     path = resolve_declared(reference, "scenarios")
     data = _read_run(path) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
-    for key, value in [*(_parse(text) for text in assignments), *(changes or {}).items()]:
+    _assign(data, assignments)
+    for key, value in (changes or {}).items():
         _set(data, key, value)
     return validate(Scenario, data, reference)
 
@@ -161,10 +166,22 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     return data
 
 
+def _assign(data: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Carry out ``KEY=VALUE`` assignments, naming every one that cannot be."""
+    faults: list[Fault] = []
+    for text in assignments:
+        try:
+            _set(data, *_parse(text))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
+
+
 def _parse(assignment: str) -> tuple[str, Any]:
     key, equals, text = assignment.partition("=")
-    if not equals or not key.strip():
-        raise InputError(Fault("--set", repr(assignment), "KEY=VALUE, e.g. load.rate_per_s=40"))
+    if not equals or not key.strip() or "\n" in assignment or "\r" in assignment:
+        raise InputError(Fault("--set", repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

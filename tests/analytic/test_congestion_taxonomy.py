@@ -33,7 +33,8 @@ def test_a_transfer_alone_is_not_slowed(fabric):
 @pytest.mark.parametrize("senders", [2, 4, 7])
 def test_incast_into_one_gpu_is_type_1(fabric, senders):
     # TileRT's rule sends GPU 0 to GPU 0: equal prompts on equal nodes reach one NIC at the same moment.
-    settings = settings_of(prefill={"nodes": senders, "layout": "tp8"}, kv={"rank_map": "tp8-tilert", "push": "after-prefill"})
+    prefill, decode = {"nodes": senders, "layout": "tp8"}, {"layout": "tp8"}
+    settings = settings_of(prefill=prefill, decode=decode, kv={"rank_map": "tp8-tilert", "push": "after-prefill"})
     found = congestion(trace_of(np.zeros(senders), [BIG] * senders, [1] * senders), settings, fabric)
     assert found["type1_slowdown"] == pytest.approx(senders, **CLOSE)
     assert found["type1_slowdown_p99"] == pytest.approx(senders, **CLOSE)

@@ -112,6 +112,20 @@ def test_the_router_sends_a_prompt_where_it_starts_soonest():
     assert life.decode_node.tolist() == [0, 1, 2]
 
 
+def test_the_router_forgets_what_has_been_computed():
+    # At 0.15 s node 0 has 500 tokens left of 2000 and node 1, long idle, none; at 1 s both are idle and the lower one takes it.
+    trace = trace_of([0.0, 0.15, 1.0], [2000, 100, 100], [2, 2, 2])
+    life = run_by_hand(trace, settings_of(prefill={"nodes": 2, "chunk_tokens": 500})).journeys
+    assert life.prefill_node.tolist() == [0, 1, 0]
+
+
+def test_the_router_counts_what_remains_of_a_prompt():
+    # At 0.16 s node 0 has 500 of 2000 tokens left, node 1 1200 of 1200 (its first iteration is under way).
+    trace = trace_of([0.0, 0.159, 0.16], [2000, 1200, 100], [2, 2, 2])
+    life = run_by_hand(trace, settings_of(prefill={"nodes": 2, "chunk_tokens": 500})).journeys
+    assert life.prefill_node.tolist() == [0, 1, 0]
+
+
 def test_kv_that_arrives_within_a_step_waits_for_its_end():
     trace = trace_of([0.0, 0.0], [100, 433], [21, 6])
     life = run_by_hand(trace, settings_of(prefill={"nodes": 2})).journeys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,21 @@ def test_unknown_cards_devices_and_books_are_named(scenario_file, key, stem):
 def test_a_missing_trace_is_named(scenario_file):
     (fault,) = faults_of(scenario_file, changes={"requests.source": "/no/such/trace.jsonl"})
     assert "/no/such/trace.jsonl" in fault.where
+
+
+def test_an_instance_over_which_the_experts_cannot_be_spread(scenario_file):
+    # DeepSeek-V3.2's eight expert groups do not divide over three nodes.
+    assignments = ("prefill.nodes=3", "prefill.nodes_per_instance=3", "prefill.layout=dp8", "kv.rank_map=dp8-dp8")
+    (fault,) = faults_of(scenario_file, *assignments, "compute.model=deepseek-v3.2")
+    assert "nodes_per_instance" in fault.where and fault.found == "3" and "8" in fault.expected
+
+
+@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), lambda error: type(error)(*error.args)])
+def test_an_error_survives_the_way_from_a_worker_or_a_process(again):
+    # A process pool pickles an error, SimPy builds it anew from its arguments.
+    error = InputError([Fault("a.toml: seed", "-1", "0 or more"), Fault("a.toml: gpus", "4", "8 or more")])
+    assert again(error).faults == error.faults
+    assert str(again(error)) == str(error)
 
 
 class TestAssignments:

@@ -56,7 +56,7 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
             "layout": prefill_layout,
             "chunk_tokens": draw(st.sampled_from([1000, 8192, 50_000])),
             "prefix_cache_tokens": draw(st.sampled_from([0, 100_000, 2_000_000])),
-            "max_queue": draw(st.sampled_from([None, None, 2])),
+            "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" else None,
             "expert_overlap": draw(st.booleans()),
             "expert_bursts": draw(st.integers(1, 3)),
         },

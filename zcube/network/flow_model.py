@@ -189,7 +189,7 @@ class FlowModel:
         return rates
 
     def link_table(self) -> LinkTable:
-        """Return what every link has carried up to the last event."""
+        """Return what every link has carried up to the time last advanced to."""
         for pool in np.flatnonzero(self._state.pool_phase[: self._pools] == fluid.ACTIVE):
             fluid.settle(self._state, int(pool), self._now_s)
         medium, state = self.medium, self._state

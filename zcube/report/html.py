@@ -15,7 +15,7 @@ from zcube.report.rows import ABSENT, Document, Row, fabric_rows, significant
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
     "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time.",
-    "ttft_parts.png": "What the mean time to first token consists of. The last part is the set-up and transfer of the last KV push.",
+    "ttft_parts.png": "What the mean time to first token consists of; last, set-up and transfer of the last KV push.",
     "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the run.",
     "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
 }

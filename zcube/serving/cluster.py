@@ -27,8 +27,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class _Assigned:
-    """Where a request goes and what it holds there."""
+    """A prompt's full blocks, where the request goes and what it holds there."""
 
+    blocks: list[int]
     source_rank: int
     target_rank: int
     reserved_tokens: int
@@ -38,7 +39,7 @@ class _Assigned:
 class Cluster:
     """Prefill and decode pools under one router.
 
-    The router sends a request to the prefill node that could start it soonest, counting tokens: what is queued there plus
+    The router sends a request to the prefill node that could finish it soonest, counting tokens: what is queued there plus
     what the prompt needs beyond that node's prefix cache. Among decode nodes it takes the one with the fewest outstanding
     requests. Ties go to the lower number.
     """
@@ -120,20 +121,19 @@ class Cluster:
         journeys.arrival_s[request] = arrival_s
         journeys.outcome[request] = UNFINISHED
         input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
-        node, new_tokens = self._choose_prefill(request, input_tokens)
-        pool, total = self._settings.prefill, input_tokens + output_tokens
-        full = pool.max_queue is not None and self._instance(node).waiting(node) >= pool.max_queue
-        if full or total > self._card.max_positions or not self._decode[0].fits(total):
+        blocks, total = self._full_blocks(request), input_tokens + output_tokens
+        node, new_tokens = self._choose_prefill(blocks, input_tokens)
+        if node is None or total > self._card.max_positions or not self._decode[0].fits(total):
             self._resolve(request, REJECTED)
             return
         decode_node = min(range(len(self._decode)), key=lambda candidate: self._decode[candidate].outstanding)
         journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
-        self._assigned[request] = _Assigned(source_rank, self._decode[decode_node].take_rank(), total)
+        self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
         self._instance(node).submit(node, PrefillJob(request, input_tokens, new_tokens))
 
-    def _blocks(self, request: int) -> list[int]:
+    def _full_blocks(self, request: int) -> list[int]:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
         trace = self.journeys.trace
         if not trace.block_tokens:
@@ -141,12 +141,14 @@ class Cluster:
         full = int(trace.input_tokens[request]) // trace.block_tokens
         return list(trace.blocks(request)[:full].tolist())
 
-    def _choose_prefill(self, request: int, input_tokens: int) -> tuple[int, int]:
-        """Return the node that could start a prompt soonest and the tokens it would have to compute."""
-        hits = self._caches.hits(self._blocks(request))
-        block_tokens = self.journeys.trace.block_tokens
-        best, best_cost, best_new = 0, None, input_tokens
+    def _choose_prefill(self, blocks: list[int], input_tokens: int) -> tuple[int | None, int]:
+        """Return the node with room that could finish a prompt soonest, None if all are full, and the tokens it would compute."""
+        hits = self._caches.hits(blocks)
+        block_tokens, max_queue = self.journeys.trace.block_tokens, self._settings.prefill.max_queue
+        best, best_cost, best_new = None, None, input_tokens
         for node in range(self._settings.prefill.nodes):
+            if max_queue is not None and self._instance(node).held(node) >= max_queue:
+                continue
             new_tokens = max(1, input_tokens - hits.get(node, 0) * block_tokens)
             cost = self._instance(node).backlog_tokens(node) + new_tokens
             if best_cost is None or cost < best_cost:
@@ -157,7 +159,7 @@ class Cluster:
         """Note the start, look the prompt up in the node's cache, and ask the decode node for room."""
         request, journeys = job.request, self.journeys
         journeys.prefill_start_s[request] = self._env.now
-        held = self._caches.hit(node, self._blocks(request)) * journeys.trace.block_tokens
+        held = self._caches.hit(node, self._assigned[request].blocks) * journeys.trace.block_tokens
         # The last token is always computed: its logits give the first output token.
         cached = min(held, job.input_tokens - 1)
         journeys.cached_tokens[request] = cached
@@ -172,7 +174,7 @@ class Cluster:
         request = job.request
         if job.done_tokens == job.input_tokens:
             self.journeys.prefill_end_s[request] = self._env.now
-            self._caches.insert(node, self._blocks(request))
+            self._caches.insert(node, self._assigned[request].blocks)
         shipment = self._assigned[request].shipment
         assert shipment is not None
         self._shipper.computed(shipment, job.done_tokens)
@@ -187,7 +189,7 @@ class Cluster:
         tokens_left = int(journeys.trace.output_tokens[request]) - 1
         if tokens_left:
             node = self._decode[int(journeys.decode_node[request])]
-            node.join(request, shipment.input_tokens + 1, tokens_left)
+            node.join(request, shipment.input_tokens, tokens_left)
         else:
             self._on_finish(request)
 
@@ -204,4 +206,5 @@ class Cluster:
         if self._resolved == len(self.journeys.trace):
             self.finished.succeed()
         elif not self._open_loop:
-            self._issue_next()
+            # As an event of its own: requests that are rejected one after the other must not nest.
+            self._env.timeout(0.0).callbacks.append(lambda _: self._issue_next())

@@ -15,8 +15,9 @@ import simpy
 from zcube.llm.compute import ComputeModel
 from zcube.serving.settings import DecodePool
 
-#: Steps predicted at once; a longer prediction is likelier to be cut short by a request that joins.
-STEPS_AHEAD = 512
+#: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
+#: to be cut short.
+LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
 
 
 class DecodeNode:
@@ -100,6 +101,7 @@ class DecodeNode:
 
     def _run(self) -> simpy.events.ProcessGenerator:
         env = self._env
+        ahead = LEAST_STEPS_AHEAD
         while True:
             if not self._running and not self._joining:
                 self._wake = env.event()
@@ -107,12 +109,15 @@ class DecodeNode:
             self._running += self._joining
             self._joining = []
             start_s = env.now
-            steps = min(STEPS_AHEAD, min(left for _, _, left in self._running))
+            steps = min(ahead, min(left for _, _, left in self._running))
             contexts = np.array([context for _, context, _ in self._running])
             ends_s = start_s + np.cumsum(self._compute.decode_steps_s(contexts, steps))
             self._wake = env.event()
             yield env.timeout(float(ends_s[-1]) - start_s) | self._wake
-            done = min(int(np.searchsorted(ends_s, env.now - 1e-12)) + 1, steps) if self._joining else steps
+            # A time equal to a boundary up to the clock's rounding is that boundary.
+            now_s = env.now - 4 * np.spacing(env.now)
+            done = min(int(np.searchsorted(ends_s, now_s)) + 1, steps) if self._joining else steps
+            ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
             self._step(done)

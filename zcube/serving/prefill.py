@@ -83,7 +83,7 @@ class PrefillInstance:
         """Return the tokens a node has still to compute, cached ones left out as far as they were known on arrival."""
         return self._backlog[node]
 
-    def waiting(self, node: int) -> int:
+    def held(self, node: int) -> int:
         """Return the requests queued or under way at a node."""
         return len(self._queues[node])
 

@@ -89,6 +89,7 @@ def serve(
         env.run(until=cluster.finished)
     else:
         env.run(until=cluster.finished | env.timeout(horizon_s))
+    model.advance(float(env.now))
     flows, kind = cluster.transfers.posted()
     return ServingRun(
         journeys=cluster.journeys,

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.inputs import Declared
+from zcube.llm.rankmap import rank_map, rank_map_names
+
+
+def layout_name(tensor_parallel: int, context_parallel: int) -> str:
+    """Return the layout of an eight-GPU node whose attention is sliced so: tp8, cp8, or dp8 where it is not sliced."""
+    return "tp8" if tensor_parallel == 8 else "cp8" if context_parallel == 8 else "dp8"
 
 
 class Load(Declared):
@@ -31,23 +37,30 @@ class PrefillPool(Declared):
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
-    nodes_per_instance: int = Field(default=1, ge=1, le=256, description="nodes that share one expert-parallel group")
+    nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
     layout: Literal["tp8", "cp8", "dp8"] = Field(default="cp8", description="attention layout inside a node")
     chunk_tokens: int = Field(default=8192, ge=64, le=1 << 20, description="tokens a node computes in one iteration at most")
     prefix_cache_tokens: int = Field(default=2_000_000, ge=0, le=10**10, description="KV a node keeps for reuse; inferred")
-    max_queue: int | None = Field(default=None, ge=1, description="requests waiting at a node before new ones are rejected")
+    max_queue: int | None = Field(
+        default=None, ge=1, description="requests queued or under way at a node beyond which it takes no more; open loop only"
+    )
     expert_overlap: bool = True
     expert_bursts: int = Field(default=8, ge=1, le=1000)
 
-    @model_validator(mode="after")
-    def _whole_instances(self) -> PrefillPool:
-        if self.nodes % self.nodes_per_instance:
-            raise ValueError(f"nodes = {self.nodes} to be whole instances of nodes_per_instance = {self.nodes_per_instance}")
-        if self.nodes_per_instance > 1 and self.layout != "dp8":
-            raise ValueError(
-                f"layout = dp8 where nodes_per_instance > 1 (DeepEP needs data-parallel attention), not {self.layout}"
-            )
-        return self
+    @field_validator("nodes_per_instance")
+    @classmethod
+    def _whole_instances(cls, span: int, info: ValidationInfo) -> int:
+        nodes = info.data.get("nodes", span)
+        if nodes % span:
+            raise ValueError(f"nodes_per_instance that divides nodes = {nodes}, so that instances are whole")
+        return span
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_spans(cls, layout: str, info: ValidationInfo) -> str:
+        if info.data.get("nodes_per_instance", 1) > 1 and layout != "dp8":
+            raise ValueError("dp8 where nodes_per_instance > 1: DeepEP goes with data-parallel attention")
+        return layout
 
 
 class DecodePool(Declared):
@@ -72,6 +85,13 @@ class KvTransfer(Declared):
     with_mtp_layer: bool = Field(default=True, description="ship the draft layer's cache too")
     setup_s: float = Field(default=0.00037, ge=0, le=10, description="control-plane time before a push reaches the network")
 
+    @field_validator("rank_map")
+    @classmethod
+    def _known_map(cls, name: str) -> str:
+        if name not in rank_map_names():
+            raise ValueError("one of " + ", ".join(rank_map_names()))
+        return name
+
 
 class Placement(Declared):
     """Which servers prefill and decode nodes take: ``blocked`` side by side, ``striped`` interleaved in proportion."""
@@ -87,6 +107,24 @@ class ServingSettings(Declared):
     decode: DecodePool
     kv: KvTransfer = KvTransfer()
     placement: Placement = Placement()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ServingSettings:
+        ranks = rank_map(self.kv.rank_map)
+        wanted = {
+            "prefill.layout": (self.prefill.layout, layout_name(ranks.prefill_tp, ranks.prefill_cp)),
+            "decode.layout": (self.decode.layout, layout_name(ranks.decode_tp, 1)),
+        }
+        wrong = [
+            f"{key} = {name} for kv.rank_map = {self.kv.rank_map}, not {found}"
+            for key, (found, name) in wanted.items()
+            if found != name
+        ]
+        if self.load.mode == "closed" and self.prefill.max_queue is not None:
+            wrong.append("no prefill.max_queue in a closed loop, which would reject the rest of a trace at one instant")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     @property
     def nodes(self) -> int:

@@ -27,6 +27,7 @@ class Transfers:
         self._env = env
         self._model = model
         self._wake_s = float("inf")
+        self._network_s = 0.0
         self._group_of: IntArray = np.zeros(1024, dtype=np.int64)
         self._open: list[int] = []
         self._done: list[simpy.Event] = []
@@ -34,7 +35,7 @@ class Transfers:
 
     def send(self, source: IntArray, target: IntArray, size_bytes: FloatArray, kind: int) -> simpy.Event:
         """Post transfers now and return the event of the last one's completion."""
-        now = self._env.now
+        now = max(self._env.now, self._network_s)
         flows = FlowTable(source, target, size_bytes, np.full(len(source), now))
         numbers = self._model.send(flows)
         group = len(self._done)
@@ -71,9 +72,9 @@ class Transfers:
         if wake.value != self._wake_s:
             return
         # Adding a delay to the clock rounds, so the planned time may lie a last place after the present.
-        completed = self._model.advance(max(self._env.now, self._wake_s))
-        for group, count in zip(*np.unique(self._group_of[completed], return_counts=True), strict=True):
-            self._open[group] -= int(count)
+        self._network_s = max(self._env.now, self._wake_s)
+        for group in self._group_of[self._model.advance(self._network_s)].tolist():
+            self._open[group] -= 1
             if not self._open[group]:
                 self._done[group].succeed()
         self._wake_s = float("inf")
