@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from zcube.fabric.families import FAMILIES
+from zcube.fabric.families import families
 from zcube.fabric.spec import SwitchSpec
 from zcube.scenario import Scenario
 
@@ -32,7 +32,7 @@ def page() -> str:
     for name, field in Scenario.model_fields.items():
         parts += _nested(name, field.annotation)
     parts.append("## Topology\n\nOne of these families, named under `family`.\n")
-    for family, spec in FAMILIES.items():
+    for family, spec in families().items():
         parts += [f"### `{family}`\n", *_table(spec)]
     parts += ["### `[switch]`\n", *_table(SwitchSpec)]
     return "\n".join(parts)

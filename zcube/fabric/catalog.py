@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.errors import Fault, InputError
-from zcube.fabric.families import FAMILIES
+from zcube.fabric.families import families
 from zcube.fabric.model import Fabric
 from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import MAX_CABLES
@@ -27,10 +27,10 @@ def load_fabric(reference: str) -> Fabric:
     source = str(path) if path.stem != reference else reference
     data = read_toml(path)
     family = data.get("family")
-    if not isinstance(family, str) or family not in FAMILIES:
+    if not isinstance(family, str) or family not in families():
         found = "nothing" if family is None else repr(family)
-        raise InputError(Fault(f"{source}: family", found, "one of " + ", ".join(sorted(FAMILIES))))
-    spec = validate(FAMILIES[family], data, source)
+        raise InputError(Fault(f"{source}: family", found, "one of " + ", ".join(sorted(families()))))
+    spec = validate(families()[family], data, source)
     estimate = 4 * spec.gpus
     if estimate > MAX_CABLES:
         raise InputError(Fault(f"{source}: gpus", f"{spec.gpus}, about {estimate} cables", f"at most {MAX_CABLES} cables"))

@@ -32,6 +32,13 @@ class CableKind(IntEnum):
     NVLINK = 2
 
 
+class CableMedium(IntEnum):
+    """What a cable is made of, by the counting rule of the ATOP/ZCube paper: see :mod:`zcube.fabric.counts`."""
+
+    COPPER = 0
+    FIBRE = 1
+
+
 @dataclass(frozen=True, slots=True)
 class SwitchModel:
     """A switch as it is bought.
@@ -93,6 +100,8 @@ class Cables:
         One-way delay of the cable and of the device it leads into, seconds.
     kind : int array [cables]
         :class:`CableKind`.
+    medium : int array [cables]
+        :class:`CableMedium`.
     """
 
     a: IntArray
@@ -102,6 +111,7 @@ class Cables:
     gbps: FloatArray
     latency_s: FloatArray
     kind: IntArray
+    medium: IntArray
 
     def __len__(self) -> int:
         return len(self.a)
@@ -109,14 +119,22 @@ class Cables:
     @staticmethod
     def join(parts: list[Cables]) -> Cables:
         """Concatenate cables in order."""
-        columns = ("a", "b", "a_port", "b_port", "gbps", "latency_s", "kind")
+        columns = ("a", "b", "a_port", "b_port", "gbps", "latency_s", "kind", "medium")
         return Cables(*(np.concatenate([getattr(part, column) for part in parts]) for column in columns))
 
     @staticmethod
     def of(
-        a: IntArray, b: IntArray, a_port: IntArray, b_port: IntArray, *, gbps: float, latency_s: float, kind: CableKind
+        a: IntArray,
+        b: IntArray,
+        a_port: IntArray,
+        b_port: IntArray,
+        *,
+        gbps: float,
+        latency_s: float,
+        kind: CableKind,
+        medium: CableMedium = CableMedium.FIBRE,
     ) -> Cables:
-        """Return cables that share a rate, a delay and a kind."""
+        """Return cables that share a rate, a delay, a kind and a medium."""
         count = len(a)
         return Cables(
             a=np.asarray(a, dtype=np.int32),
@@ -126,6 +144,7 @@ class Cables:
             gbps=np.full(count, gbps),
             latency_s=np.full(count, latency_s),
             kind=np.full(count, kind, dtype=np.int8),
+            medium=np.full(count, medium, dtype=np.int8),
         )
 
 
@@ -149,8 +168,12 @@ class Fabric:
         Cable at each NIC port.
     nvlink_cable : int array [gpus]
         Cable from each GPU to its server's NVSwitch.
+    routings : tuple of str
+        Routing policies made for this family, the one it is operated with first.
     parameters : mapping
         What the family was asked for, for provenance and for the family's own routing.
+    cable_up : bool array [cables]
+        False for a cable that has failed, itself or with a port, NIC or switch at its end.
     """
 
     name: str
@@ -161,7 +184,9 @@ class Fabric:
     cables: Cables
     nic_cable: IntArray
     nvlink_cable: IntArray
+    routings: tuple[str, ...]
     parameters: Mapping[str, Any]
+    cable_up: BoolArray
 
     @property
     def servers(self) -> int:
@@ -200,8 +225,8 @@ class Fabric:
 
     @cached_property
     def link_capacity_bps(self) -> FloatArray:
-        """Bits per second of each directed link [links]."""
-        return np.repeat(self.cables.gbps * BITS_PER_GBIT, 2)
+        """Bits per second of each directed link, 0 where the cable has failed [links]."""
+        return np.repeat(self.cables.gbps * BITS_PER_GBIT * self.cable_up, 2)
 
     @cached_property
     def link_latency_s(self) -> FloatArray:
@@ -238,12 +263,3 @@ class Fabric:
         gbps[self.nic_cable] = nic_gbps / self.nic_ports
         parameters = MappingProxyType({**self.parameters, "nic_gbps": nic_gbps})
         return replace(self, cables=replace(self.cables, gbps=gbps), parameters=parameters)
-
-
-def nvlink_cables(gpus: int, gpus_per_server: int, first_nvswitch: int, *, gbps: float, latency_s: float) -> Cables:
-    """Return the cables from every GPU to its server's NVSwitch."""
-    gpu = np.arange(gpus)
-    local = gpu % gpus_per_server
-    nvswitch = first_nvswitch + gpu // gpus_per_server
-    zero = np.zeros(gpus, dtype=np.int32)
-    return Cables.of(gpu, nvswitch, zero, local, gbps=gbps, latency_s=latency_s, kind=CableKind.NVLINK)

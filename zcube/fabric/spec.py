@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.model import SwitchModel
+from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, IntArray, SwitchGroup, SwitchModel
 from zcube.inputs import Declared
 
 #: Cables beyond which a fabric is refused before memory is taken (about 1.5 GB of arrays).
@@ -27,9 +32,14 @@ class SwitchSpec(Declared):
 class FabricSpec(Declared):
     """Keys shared by every family.
 
+    A family derives from this class, adds its keys and ``build(name) -> Fabric``, and names under ``routings`` the policies that
+    fit it, the one it is operated with first.
+
     Delays default to what public fabric studies exchange in SimAI topology files: 0.5 us for a link with the device it
     leads into, 25 ns for NVLink; NVLink defaults to 450 GB/s a direction (H100, H200).
     """
+
+    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path")
 
     description: str = Field(default="", max_length=400)
     gpus: int = Field(ge=1, le=MAX_GPUS, description="GPUs in the cluster")
@@ -45,3 +55,97 @@ class FabricSpec(Declared):
         if self.gpus % self.gpus_per_server:
             raise ValueError(f"gpus = {self.gpus} to be whole servers of {self.gpus_per_server} GPUs")
         return self
+
+    def build(self, name: str) -> Fabric:
+        """Return the fabric; every family has its own."""
+        raise TypeError(f"{type(self).__name__} declares no fabric")
+
+    def groups_of(self, counts: Mapping[str, int]) -> tuple[SwitchGroup, ...]:
+        """Return switch groups in node order, of one model, empty ones left out."""
+        model, first, groups = self.switch.switch_model(), self.gpus, []
+        for name, count in counts.items():
+            groups.append(SwitchGroup(name, first, count, model))
+            first += count
+        return tuple(group for group in groups if group.count)
+
+    def nic_cables(
+        self, port: int, switch: IntArray, switch_port: IntArray, *, ports: int = 1, medium: CableMedium = CableMedium.FIBRE
+    ) -> Cables:
+        """Return the cables of one NIC port of every GPU.
+
+        Parameters
+        ----------
+        port : int
+            The NIC port.
+        switch, switch_port : int array [gpus]
+            Node and port at the other end.
+        ports : int
+            NIC ports per GPU, over which ``nic_gbps`` is split evenly.
+        medium : CableMedium
+            Copper or fibre.
+        """
+        gpu = np.arange(self.gpus)
+        rate, delay = self.nic_gbps / ports, self.link_latency_s
+        nic_port = np.full(self.gpus, port)
+        return Cables.of(gpu, switch, nic_port, switch_port, gbps=rate, latency_s=delay, kind=CableKind.NIC, medium=medium)
+
+    def switch_cables(
+        self,
+        ends: tuple[IntArray, IntArray, IntArray, IntArray],
+        gbps: float,
+        *,
+        medium: CableMedium = CableMedium.FIBRE,
+    ) -> Cables:
+        """Return inter-switch cables from (node a, node b, port a, port b) arrays."""
+        return Cables.of(*ends, gbps=gbps, latency_s=self.link_latency_s, kind=CableKind.SWITCH, medium=medium)
+
+    def assemble(
+        self,
+        name: str,
+        groups: tuple[SwitchGroup, ...],
+        nic: Sequence[Cables],
+        trunks: Sequence[Cables],
+        parameters: Mapping[str, Any],
+    ) -> Fabric:
+        """Put a fabric together: NIC cables port by port, inter-switch cables, NVLink.
+
+        Parameters
+        ----------
+        name : str
+            The fabric's name.
+        groups : tuple of SwitchGroup
+            Switches in node order.
+        nic : sequence of Cables
+            One entry per NIC port, each in GPU order.
+        trunks : sequence of Cables
+            Inter-switch cables.
+        parameters : mapping
+            What the family's routing needs besides the declared keys.
+        """
+        gpu = np.arange(self.gpus)
+        server, local = np.divmod(gpu, self.gpus_per_server)
+        nvswitch = self.gpus + sum(group.count for group in groups) + server
+        nvlink = Cables.of(
+            gpu,
+            nvswitch,
+            np.zeros_like(gpu),
+            local,
+            gbps=self.nvlink_gbps,
+            latency_s=self.nvlink_latency_s,
+            kind=CableKind.NVLINK,
+            medium=CableMedium.COPPER,
+        )
+        cables = Cables.join([*nic, *trunks, nvlink])
+        return Fabric(
+            name=name,
+            family=self.model_dump().get("family", type(self).__name__),
+            gpus=self.gpus,
+            gpus_per_server=self.gpus_per_server,
+            groups=groups,
+            cables=cables,
+            nic_cable=np.stack([port * self.gpus + gpu for port in range(len(nic))], axis=1),
+            nvlink_cable=len(cables) - self.gpus + gpu,
+            routings=self.routings,
+            parameters=MappingProxyType({**self.model_dump(), **parameters}),
+            cable_up=np.ones(len(cables), dtype=bool),
+        )

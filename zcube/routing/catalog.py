@@ -14,11 +14,6 @@ DEFAULT_QUEUE_PAIRS = 2
 ROUTINGS = ("ecmp", "shortest-path", "zcube-paths")
 
 
-def default_routing(fabric: Fabric) -> str:
-    """Return the policy a fabric is operated with: both ZCube paths, else ECMP."""
-    return "zcube-paths" if fabric.family == "zcube" else "ecmp"
-
-
 def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEFAULT_QUEUE_PAIRS, seed: int = 0) -> Routing:
     """Bind a policy to a fabric.
 
@@ -38,7 +33,7 @@ def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEF
     InputError
         If the policy is unknown, the fabric has no such paths, or a transfer would have no queue pair.
     """
-    name = default_routing(fabric) if name == "default" else name
+    name = fabric.routings[0] if name == "default" else name
     if queue_pairs < 1:
         raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
     if name == "ecmp":

@@ -142,7 +142,7 @@ class Cluster:
         return list(trace.blocks(request)[:full].tolist())
 
     def _choose_prefill(self, blocks: list[int], input_tokens: int) -> tuple[int | None, int]:
-        """Return the node with room that could finish a prompt soonest, None if all are full, and the tokens it would compute."""
+        """Return the node that could finish a prompt soonest, None if all are full, and the tokens it would compute."""
         hits = self._caches.hits(blocks)
         block_tokens, max_queue = self.journeys.trace.block_tokens, self._settings.prefill.max_queue
         best, best_cost, best_new = None, None, input_tokens

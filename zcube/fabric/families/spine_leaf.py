@@ -7,13 +7,12 @@ Not rail-optimised: a leaf takes whole servers. Counting follows NVIDIA's DGX H1
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.model import CableKind, Cables, Fabric, IntArray, SwitchGroup, nvlink_cables
+from zcube.fabric.model import CableMedium, Fabric, IntArray
 from zcube.fabric.spec import FabricSpec
 
 
@@ -106,38 +105,22 @@ class SpineLeafSpec(FabricSpec):
 
     def build(self, name: str) -> Fabric:
         """Return the fabric."""
-        n, sizes, model = self.gpus, self.sizes(), self.switch.switch_model()
-        spines = sizes.pods * sizes.spines_per_pod
-        first_leaf, first_spine, first_core = n, n + sizes.leaves, n + sizes.leaves + spines
-        groups = [
-            SwitchGroup("leaf", first_leaf, sizes.leaves, model),
-            SwitchGroup("spine", first_spine, spines, model),
-        ]
-        if sizes.cores:
-            groups.append(SwitchGroup("core", first_core, sizes.cores, model))
-        gpu = np.arange(n)
-        leaf, leaf_port = self.leaf_of(gpu)
-        rate, delay = self.nic_gbps, self.link_latency_s
-        no_port = np.zeros(n, dtype=np.int32)
-        parts = [Cables.of(gpu, first_leaf + leaf, no_port, leaf_port, gbps=rate, latency_s=delay, kind=CableKind.NIC)]
-        for ends in (
-            _leaf_uplinks(sizes, first_leaf, first_spine),
-            _spine_uplinks(sizes, self.radix, first_spine, first_core),
-        ):
-            parts.append(Cables.of(*ends, gbps=rate, latency_s=delay, kind=CableKind.SWITCH))
-        nvswitch = n + sum(group.count for group in groups)
-        parts.append(nvlink_cables(n, self.gpus_per_server, nvswitch, gbps=self.nvlink_gbps, latency_s=self.nvlink_latency_s))
-        cables = Cables.join(parts)
-        return Fabric(
-            name=name,
-            family=self.family,
-            gpus=n,
-            gpus_per_server=self.gpus_per_server,
-            groups=tuple(group for group in groups if group.count),
-            cables=cables,
-            nic_cable=gpu[:, None],
-            nvlink_cable=len(cables) - n + gpu,
-            parameters=MappingProxyType({**self.model_dump(), "sizes": sizes._asdict()}),
+        sizes = self.sizes()
+        groups = self.groups_of({"leaf": sizes.leaves, "spine": sizes.pods * sizes.spines_per_pod, "core": sizes.cores})
+        first_leaf = self.gpus
+        first_spine = first_leaf + sizes.leaves
+        first_core = first_spine + sizes.pods * sizes.spines_per_pod
+        leaf, leaf_port = self.leaf_of(np.arange(self.gpus))
+        shared = CableMedium.FIBRE if self.rail_optimised else CableMedium.COPPER
+        return self.assemble(
+            name,
+            groups,
+            [self.nic_cables(0, first_leaf + leaf, leaf_port, medium=shared)],
+            [
+                self.switch_cables(_leaf_uplinks(sizes, first_leaf, first_spine), self.nic_gbps),
+                self.switch_cables(_spine_uplinks(sizes, self.radix, first_spine, first_core), self.nic_gbps),
+            ],
+            {"sizes": sizes._asdict()},
         )
 
 

@@ -7,83 +7,78 @@ form with ``gpus_per_switch`` = k GPUs on each of 2N/k switches. With N = k^2 th
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.model import CableKind, Cables, Fabric, SwitchGroup, nvlink_cables
+from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
 
 
 class ZCubeSpec(FabricSpec):
-    """A two-port ZCube.
+    """A two-port ZCube, full or partly filled.
 
     Port 0 of GPU ``g`` goes to switch ``A[g // k]`` (a segment of k consecutive GPUs), port 1 to ``B[g mod m]``, where m =
-    gpus / k is the number of switches in a group. Every A-B pair has ``k / m`` parallel links, so that up- and down-link
-    capacity of every switch are equal; k / m must be whole.
+    capacity_gpus / k is the number of B switches. Every A-B pair has ``k / m`` parallel links, so that up- and down-link
+    capacity of every switch are equal; k / m must be whole. Partly filled, GPUs come in order and only the A switches of
+    begun segments are there.
+
+    ``rails = "skewed"`` connects port 1 to ``B[(g + g // k) mod m]`` instead: the same graph with GPUs renamed inside each
+    segment, in which GPUs of one local index meet all rails. No publication mentions it.
     """
 
+    routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "shortest-path", "ecmp")
+
     family: Literal["zcube"] = "zcube"
-    gpus_per_switch: int | None = Field(default=None, ge=1, description="k; default: the square root of gpus")
+    gpus_per_switch: int | None = Field(default=None, ge=1, description="k; default: the square root of capacity_gpus")
+    capacity_gpus: int | None = Field(default=None, ge=1, description="GPUs when full; default: gpus")
+    rails: Literal["plain", "skewed"] = "plain"
+
+    @property
+    def full_gpus(self) -> int:
+        """GPUs of the full fabric."""
+        return self.capacity_gpus or self.gpus
 
     @property
     def segment_gpus(self) -> int:
         """GPUs per switch, k."""
-        return self.gpus_per_switch or math.isqrt(self.gpus)
-
-    @property
-    def group_switches(self) -> int:
-        """Switches per group, m."""
-        return self.gpus // self.segment_gpus
+        return self.gpus_per_switch or math.isqrt(self.full_gpus)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ZCubeSpec:
-        k = self.segment_gpus
-        if self.gpus_per_switch is None and k * k != self.gpus:
-            raise ValueError(f"gpus = {self.gpus} to be a square, or gpus_per_switch to be given")
-        if self.gpus % k:
-            raise ValueError(f"gpus = {self.gpus} to be a multiple of gpus_per_switch = {k}")
-        m = self.gpus // k
+        k, full = self.segment_gpus, self.full_gpus
+        if full < self.gpus:
+            raise ValueError(f"capacity_gpus = {full} of at least gpus = {self.gpus}")
+        if self.gpus_per_switch is None and k * k != full:
+            raise ValueError(f"gpus = {full} to be a square, or gpus_per_switch to be given")
+        if full % k:
+            raise ValueError(f"gpus = {full} to be a multiple of gpus_per_switch = {k}")
+        m = full // k
         if k % m:
             raise ValueError(
-                f"gpus_per_switch^2 / gpus = {k}^2 / {self.gpus} = {k * k / self.gpus:g} parallel links per switch pair "
-                "to be a whole number"
+                f"gpus_per_switch^2 / gpus = {k}^2 / {full} = {k * k / full:g} parallel links per switch pair to be a whole number"
             )
         return self
 
     def build(self, name: str) -> Fabric:
         """Return the fabric."""
-        n, k, m = self.gpus, self.segment_gpus, self.group_switches
-        trunk = k // m
-        model = self.switch.switch_model()
-        groups = (SwitchGroup("A", n, m, model), SwitchGroup("B", n + m, m, model))
-        gpu = np.arange(n)
-        port0, port1 = np.zeros(n, dtype=np.int32), np.ones(n, dtype=np.int32)
-        a, b, member = (axis.ravel() for axis in np.indices((m, m, trunk)))
-        rate, delay = self.nic_gbps / 2, self.link_latency_s
-        cables = Cables.join(
+        k, m = self.segment_gpus, self.full_gpus // self.segment_gpus
+        segments, trunk = -(-self.gpus // k), k // m
+        gpu = np.arange(self.gpus)
+        segment = gpu // k
+        rail = (gpu + segment * (self.rails == "skewed")) % m
+        first_a, first_b = self.gpus, self.gpus + segments
+        a, b, member = (axis.ravel() for axis in np.indices((segments, m, trunk)))
+        ends = (first_a + a, first_b + b, k + b * trunk + member, k + a * trunk + member)
+        return self.assemble(
+            name,
+            self.groups_of({"A": segments, "B": m}),
             [
-                Cables.of(gpu, n + gpu // k, port0, gpu % k, gbps=rate, latency_s=delay, kind=CableKind.NIC),
-                Cables.of(gpu, n + m + gpu % m, port1, gpu // m, gbps=rate, latency_s=delay, kind=CableKind.NIC),
-                Cables.of(
-                    n + a, n + m + b, k + b * trunk + member, k + a * trunk + member, gbps=rate, latency_s=delay,
-                    kind=CableKind.SWITCH,
-                ),
-                nvlink_cables(n, self.gpus_per_server, n + 2 * m, gbps=self.nvlink_gbps, latency_s=self.nvlink_latency_s),
-            ]
-        )  # fmt: skip
-        return Fabric(
-            name=name,
-            family=self.family,
-            gpus=n,
-            gpus_per_server=self.gpus_per_server,
-            groups=groups,
-            cables=cables,
-            nic_cable=np.stack([gpu, n + gpu], axis=1),
-            nvlink_cable=len(cables) - n + gpu,
-            parameters=MappingProxyType(
-                {**self.model_dump(), "gpus_per_switch": k, "group_switches": m, "parallel_links": trunk}
-            ),
+                # A server's port 0 all go to one switch, beside which it can stand.
+                self.nic_cables(0, first_a + segment, gpu % k, ports=2, medium=CableMedium.COPPER),
+                self.nic_cables(1, first_b + rail, gpu // m, ports=2),
+            ],
+            [self.switch_cables(ends, self.nic_gbps / 2)],
+            {"gpus_per_switch": k, "segments": segments, "group_switches": m, "parallel_links": trunk},
         )
