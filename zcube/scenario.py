@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.inputs import Declared, bundled_folder, read_bounded, read_toml, resolve_declared, validate
 from zcube.outputs import whole_folder
 from zcube.serving.settings import ServingSettings
@@ -50,7 +51,7 @@ class Network(Declared):
     """
 
     fidelity: Literal["ideal", "flow"] = "flow"
-    routing: Literal["default", "ecmp", "shortest-path", "zcube-paths"] = "default"
+    routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
     queue_pairs: int = Field(default=2, ge=1, le=64, description="per transfer under ecmp; Mooncake opens 2")
     path_split: Literal["pooled", "fixed"] = "pooled"
     nic_gbps: float | None = Field(default=None, gt=0, le=1e6)
@@ -93,7 +94,7 @@ class Scenario(ServingSettings):
     @property
     def labels(self) -> dict[str, str]:
         """How results name each fabric: by the stem of its file, or in full where stems repeat."""
-        stems = [Path(fabric).stem for fabric in self.fabrics]
+        stems = [fabric if FAILURES_AFTER in fabric else Path(fabric).stem for fabric in self.fabrics]
         return {fabric: stem if stems.count(stem) == 1 else fabric for fabric, stem in zip(self.fabrics, stems, strict=True)}
 
     @property

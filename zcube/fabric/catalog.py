@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 from zcube.errors import Fault, InputError
+from zcube.fabric.failures import with_failures
 from zcube.fabric.families import families
 from zcube.fabric.model import Fabric
 from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import MAX_CABLES
 from zcube.inputs import read_toml, resolve_declared, validate
 
+#: Parts a topology's name from what has failed in it: ``zcube-1024@switch:A3,link:A0-B5``.
+FAILURES_AFTER = "@"
 
-def load_fabric(reference: str) -> Fabric:
+
+def load_fabric(reference: str, failures: Sequence[str] = ()) -> Fabric:
     """Build the fabric a topology file declares.
 
     Parameters
     ----------
     reference : str
-        Stem of a bundled topology (``"zcube-1024"``) or path to a topology file.
+        Stem of a bundled topology (``"zcube-1024"``) or path to a topology file; behind an ``@``, failures parted by commas:
+        ``"zcube-1024@switch:A3,link:A0-B5"``.
+    failures : sequence of str
+        Further failures; see :mod:`zcube.fabric.failures`.
 
     Raises
     ------
     InputError
-        If the file cannot be read, a key is wrong, sizes do not fit, or switches run out of ports.
+        If the file cannot be read, a key is wrong, sizes do not fit, switches run out of ports, or a failure names nothing.
     """
+    whole = Path(reference).is_file() or FAILURES_AFTER not in reference
+    topology, _, behind = (reference, "", "") if whole else reference.partition(FAILURES_AFTER)
+    fabric = _declared_fabric(topology)
+    failed = [*(part for part in behind.split(",") if part), *failures]
+    if not failed:
+        return fabric
+    named = replace(fabric, name=f"{fabric.name}{FAILURES_AFTER}{','.join(failed)}")
+    return with_failures(named, failed, reference if behind else "--fail")
+
+
+def _declared_fabric(reference: str) -> Fabric:
     path = resolve_declared(reference, "topologies")
     source = str(path) if path.stem != reference else reference
     data = read_toml(path)
@@ -31,9 +53,9 @@ def load_fabric(reference: str) -> Fabric:
         found = "nothing" if family is None else repr(family)
         raise InputError(Fault(f"{source}: family", found, "one of " + ", ".join(sorted(families()))))
     spec = validate(families()[family], data, source)
-    estimate = 4 * spec.gpus
-    if estimate > MAX_CABLES:
-        raise InputError(Fault(f"{source}: gpus", f"{spec.gpus}, about {estimate} cables", f"at most {MAX_CABLES} cables"))
+    cables = spec.cable_estimate()
+    if cables > MAX_CABLES:
+        raise InputError(Fault(f"{source}: gpus", f"{spec.gpus}, about {cables} cables", f"at most {MAX_CABLES} cables"))
     fabric = spec.build(path.stem)
     check_port_budget(fabric, source)
     return fabric

@@ -251,6 +251,20 @@ class Fabric:
                 return f"{group.name}{node - group.first_node}"
         return f"s{node - self.gpus - self.switches}nvswitch"
 
+    def node_number(self, name: str) -> int:
+        """Return the node of a name as :meth:`node_name` gives it.
+
+        Raises
+        ------
+        KeyError
+            If no GPU, switch or NVSwitch has that name.
+        """
+        return self._numbers[name]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {self.node_name(node): node for node in range(self.nodes)}
+
     def with_nic_rate(self, nic_gbps: float) -> Fabric:
         """Return the same fabric with every GPU's NIC ports together limited to a rate, the rest unchanged.
 

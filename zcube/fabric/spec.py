@@ -32,8 +32,8 @@ class SwitchSpec(Declared):
 class FabricSpec(Declared):
     """Keys shared by every family.
 
-    A family derives from this class, adds its keys and ``build(name) -> Fabric``, and names under ``routings`` the policies that
-    fit it, the one it is operated with first.
+    A family derives from this class, adds its keys and ``build(name) -> Fabric``, and names under ``routings`` the policies
+    that fit it, the one it is operated with first.
 
     Delays default to what public fabric studies exchange in SimAI topology files: 0.5 us for a link with the device it
     leads into, 25 ns for NVLink; NVLink defaults to 450 GB/s a direction (H100, H200).
@@ -55,6 +55,10 @@ class FabricSpec(Declared):
         if self.gpus % self.gpus_per_server:
             raise ValueError(f"gpus = {self.gpus} to be whole servers of {self.gpus_per_server} GPUs")
         return self
+
+    def cable_estimate(self) -> int:
+        """Return about how many cables the fabric has, to refuse one that would not fit in memory before it is built."""
+        return 5 * self.gpus
 
     def build(self, name: str) -> Fabric:
         """Return the fabric; every family has its own."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from zcube.errors import RunError
 from zcube.fabric.model import BoolArray, CableKind, Fabric, FloatArray, IntArray
 from zcube.network import fluid
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
@@ -149,6 +150,8 @@ class FlowModel:
         ------
         ValueError
             If a size is not positive and finite, a start lies before the present, or a GPU is unknown.
+        RunError
+            If failures leave a transfer without a path.
         """
         size, start = np.asarray(flows.size_bytes, dtype=float), np.asarray(flows.start_s, dtype=float)
         if not np.all(np.isfinite(size)) or np.any(size <= 0):
@@ -156,6 +159,11 @@ class FlowModel:
         if not np.all(np.isfinite(start)) or np.any(start < self._now_s):
             raise ValueError(f"transfers must start at or after {self._now_s} s")
         routes = self.routing.routes(flows.source, flows.target)
+        if len(routes.unreachable):
+            lost = routes.unreachable
+            pairs = ", ".join(f"GPU {flows.source[flow]} to GPU {flows.target[flow]}" for flow in lost[:5])
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            raise RunError(f"no path left from {pairs}{more}")
         latency = routes.latency_s(self.medium.latency_s)
         first = self._flows
         self._add(routes, size * 8.0, start + latency)

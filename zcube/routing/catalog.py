@@ -1,6 +1,9 @@
-"""Routing policies by name, and which a family uses unless told otherwise."""
+"""Routing policies by name, bound to a fabric."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
@@ -11,7 +14,42 @@ from zcube.routing.zcube_paths import ZCubePaths
 #: Queue pairs per transfer: Mooncake's MC_NUM_QP_PER_EP.
 DEFAULT_QUEUE_PAIRS = 2
 
-ROUTINGS = ("ecmp", "shortest-path", "zcube-paths")
+Factory = Callable[[Fabric, int, int], Routing]
+
+
+def _ecmp(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ShortestPaths(fabric, "ecmp", queue_pairs=queue_pairs, all_ports=False, seed=seed)
+
+
+def _shortest_path(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ShortestPaths(fabric, "shortest-path", queue_pairs=1, all_ports=True, seed=seed)
+
+
+def _dual_plane(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ShortestPaths(fabric, "dual-plane", queue_pairs=queue_pairs, all_ports=True, seed=seed)
+
+
+def _zcube_paths(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ZCubePaths(fabric, last_resort=_ecmp(fabric, 1, seed))
+
+
+def _zcube_detours(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ZCubePaths(fabric, last_resort=_ecmp(fabric, 1, seed), name="zcube-detours", extra_detours=True)
+
+
+#: Policies by name; each takes a fabric, the queue pairs per transfer and the seed of their UDP source ports.
+ROUTINGS: Mapping[str, Factory] = MappingProxyType(
+    {
+        "ecmp": _ecmp,
+        "shortest-path": _shortest_path,
+        "dual-plane": _dual_plane,
+        "zcube-paths": _zcube_paths,
+        "zcube-detours": _zcube_detours,
+    }
+)
+
+#: Policies that walk the switch graph of any fabric; the others need the family they were made for.
+GENERAL = ("ecmp", "shortest-path")
 
 
 def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEFAULT_QUEUE_PAIRS, seed: int = 0) -> Routing:
@@ -22,26 +60,22 @@ def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEF
     fabric : Fabric
         What is routed.
     name : str
-        ``"default"`` or one of :data:`ROUTINGS`.
+        A policy of :data:`ROUTINGS`, or ``"default"``: the one the fabric's family is operated with.
     queue_pairs : int
-        Queue pairs per transfer under ``ecmp``.
+        Queue pairs per transfer where paths are hashed.
     seed : int
         Seed of the queue pairs' UDP source ports.
 
     Raises
     ------
     InputError
-        If the policy is unknown, the fabric has no such paths, or a transfer would have no queue pair.
+        If the policy is unknown, not made for this fabric, or a transfer would have no queue pair.
     """
     name = fabric.routings[0] if name == "default" else name
     if queue_pairs < 1:
         raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
-    if name == "ecmp":
-        return ShortestPaths(fabric, name, queue_pairs=queue_pairs, all_ports=False, seed=seed)
-    if name == "shortest-path":
-        return ShortestPaths(fabric, name, queue_pairs=1, all_ports=True, seed=seed)
-    if name == "zcube-paths" and fabric.family == "zcube":
-        return ZCubePaths(fabric)
-    if name == "zcube-paths":
-        raise InputError(Fault("routing", f"zcube-paths on {fabric.name}, a {fabric.family}", "ecmp or shortest-path"))
-    raise InputError(Fault("routing", repr(name), "default or one of " + ", ".join(ROUTINGS)))
+    fitting = dict.fromkeys((*fabric.routings, *GENERAL))
+    if name not in ROUTINGS or name not in fitting:
+        found = f"{name} on {fabric.name}, a {fabric.family}" if name in ROUTINGS else repr(name)
+        raise InputError(Fault("routing", found, "default or one of " + ", ".join(fitting)))
+    return ROUTINGS[name](fabric, queue_pairs, seed)

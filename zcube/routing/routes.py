@@ -12,7 +12,7 @@ from zcube.fabric.model import Fabric, FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Routes:
-    """Paths of flows. A flow has one subflow or more, a subflow one directed link or more.
+    """Paths of flows. A subflow has one directed link or more; a flow has one subflow or more, or none if it cannot be routed.
 
     Attributes
     ----------
@@ -36,14 +36,22 @@ class Routes:
         """Number of flows."""
         return len(self.first_subflow) - 1
 
+    @property
+    def unreachable(self) -> IntArray:
+        """Flows for which there is no path."""
+        return np.flatnonzero(np.diff(self.first_subflow) == 0)
+
     def subflow_latency_s(self, link_latency_s: FloatArray) -> FloatArray:
         """Return the one-way delay along each subflow [subflows], seconds."""
         return np.add.reduceat(link_latency_s[self.link], self.first_hop[:-1]) if len(self.link) else np.zeros(0)
 
     def latency_s(self, link_latency_s: FloatArray) -> FloatArray:
-        """Return the longest delay over each flow's subflows [flows], seconds."""
-        delays = self.subflow_latency_s(link_latency_s)
-        return np.maximum.reduceat(delays, self.first_subflow[:-1]) if len(delays) else np.zeros(0)
+        """Return the longest delay over each flow's subflows [flows], seconds; 0 for a flow without a path."""
+        latency = np.zeros(self.flows)
+        routed = np.flatnonzero(np.diff(self.first_subflow))
+        if len(routed):
+            latency[routed] = np.maximum.reduceat(self.subflow_latency_s(link_latency_s), self.first_subflow[routed])
+        return latency
 
 
 class Routing(Protocol):
@@ -55,7 +63,7 @@ class Routing(Protocol):
         ...
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
-        """Return the paths from GPU ``source[i]`` to GPU ``target[i]``; flow i is row i."""
+        """Return the paths from GPU ``source[i]`` to ``target[i]`` as flow i, without subflows if there is no path."""
         ...
 
 
@@ -65,14 +73,14 @@ def assemble(subflows_per_flow: IntArray, hops: IntArray) -> Routes:
     Parameters
     ----------
     subflows_per_flow : int array [flows]
-        How many rows each flow owns, in order; all >= 1.
+        How many rows each flow owns, in order; 0 for a flow without a path.
     hops : int array [subflows, width]
         Directed links in order, -1 where there is none.
     """
     taken = hops >= 0
     first_hop = np.concatenate([[0], np.cumsum(taken.sum(axis=1))])
     first_subflow = np.concatenate([[0], np.cumsum(subflows_per_flow)])
-    share = np.repeat(1.0 / subflows_per_flow, subflows_per_flow)
+    share = np.repeat(1.0 / np.maximum(subflows_per_flow, 1), subflows_per_flow)
     return Routes(first_subflow.astype(np.int64), first_hop.astype(np.int64), hops[taken].astype(np.int64), share)
 
 

@@ -22,7 +22,7 @@ UNREACHABLE = np.int16(32767)
 
 @dataclass(frozen=True, eq=False)
 class SwitchGraph:
-    """Inter-switch links in compressed rows, and hop distances between switches.
+    """Inter-switch links that are up, in compressed rows, and hop distances between switches.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class SwitchGraph:
     @staticmethod
     def of(fabric: Fabric) -> SwitchGraph:
         """Return the switch graph of a fabric."""
-        trunk = np.flatnonzero(np.repeat(fabric.cables.kind == CableKind.SWITCH, 2))
+        trunk = np.flatnonzero(np.repeat((fabric.cables.kind == CableKind.SWITCH) & fabric.cable_up, 2))
         source = fabric.link_source[trunk] - fabric.gpus
         order = np.lexsort((trunk, source))
         link = trunk[order]
@@ -131,33 +131,27 @@ class ShortestPaths:
 
     @cached_property
     def nic_switch(self) -> IntArray:
-        """Switch behind each NIC port [gpus, ports], numbered from 0."""
-        return (self.fabric.cables.b[self.fabric.nic_cable] - self.fabric.gpus).astype(np.int64)
+        """Switch behind each NIC port, numbered from 0, -1 where the port is down [gpus, ports]."""
+        fabric = self.fabric
+        switch = (fabric.cables.b[fabric.nic_cable] - fabric.gpus).astype(np.int64)
+        return np.where(fabric.cable_up[fabric.nic_cable], switch, -1)
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
-        """Return the paths of each pair.
-
-        Raises
-        ------
-        ValueError
-            If a pair cannot be reached.
-        """
+        """Return the paths of each pair."""
         fabric = self.fabric
         source, target = check_pairs(fabric, source, target)
         local = fabric.server_of(source) == fabric.server_of(target)
-        near = self._nearest_ports(source, target)
+        near = self.nearest_ports(source, target)
         flow, source_port, target_port, key = self._subflows(source, target, near, local)
         hops = self._hops(source[flow], target[flow], source_port, target_port, key, local[flow])
         return assemble(np.bincount(flow, minlength=len(source)), hops)
 
-    def _nearest_ports(self, source: IntArray, target: IntArray) -> IntArray:
-        """Return which port pairs are nearest [flows, source ports, target ports]."""
-        apart = self.graph.distance[self.nic_switch[source][:, :, None], self.nic_switch[target][:, None, :]]
+    def nearest_ports(self, source: IntArray, target: IntArray) -> IntArray:
+        """Return which port pairs are nearest, none where there is no way [flows, source ports, target ports]."""
+        start, goal = self.nic_switch[source][:, :, None], self.nic_switch[target][:, None, :]
+        apart = np.where((start < 0) | (goal < 0), UNREACHABLE, self.graph.distance[start, goal])
         nearest = apart.min(axis=(1, 2), initial=UNREACHABLE)
-        if np.any(nearest == UNREACHABLE):
-            lost = int(np.flatnonzero(nearest == UNREACHABLE)[0])
-            raise ValueError(f"GPU {target[lost]} cannot be reached from GPU {source[lost]}")
-        return np.asarray(apart == nearest[:, None, None])
+        return np.asarray((apart == nearest[:, None, None]) & (apart < UNREACHABLE))
 
     def _subflows(
         self, source: IntArray, target: IntArray, near: IntArray, local: IntArray
@@ -172,7 +166,8 @@ class ShortestPaths:
             rows = np.repeat(np.arange(len(flow)), np.where(local[flow], 1, self.queue_pairs))
             flow, source_port, target_port = flow[rows], source_port[rows], target_port[rows]
         else:
-            flow = np.repeat(np.arange(len(source)), np.where(local, 1, self.queue_pairs))
+            routed = near.any(axis=(1, 2))
+            flow = np.repeat(np.arange(len(source)), np.where(local, 1, np.where(routed, self.queue_pairs, 0)))
             source_port, target_port = np.zeros_like(flow), np.zeros_like(flow)
         first = np.searchsorted(flow, np.arange(len(source)))
         queue_pair = (np.arange(len(flow)) - first[flow]) % self.queue_pairs

@@ -86,13 +86,8 @@ class SpineLeafSpec(FabricSpec):
         return Sizes(down, up, leaves, leaves_per_pod, pods, spines, plane_spines, plane_cores, cores)
 
     def _leaf_ports(self) -> tuple[int, int]:
-        """Down and up ports of a leaf: as many down ports as the ratio allows, whole servers where a leaf takes servers."""
-        radix = self.radix
-        down = max(1, int(radix * self.oversubscription / (1 + self.oversubscription)))
-        if not self.rail_optimised and down >= self.gpus_per_server:
-            down -= down % self.gpus_per_server
-        up = max(1, min(radix - down, int(np.ceil(down / self.oversubscription - 1e-9))))
-        return down, up
+        """Down and up ports of a leaf; whole servers where a leaf takes servers."""
+        return leaf_ports(self.radix, self.oversubscription, 1 if self.rail_optimised else self.gpus_per_server)
 
     def leaf_of(self, gpu: IntArray) -> tuple[IntArray, IntArray]:
         """Return the leaf and its down port of each GPU."""
@@ -117,11 +112,30 @@ class SpineLeafSpec(FabricSpec):
             groups,
             [self.nic_cables(0, first_leaf + leaf, leaf_port, medium=shared)],
             [
-                self.switch_cables(_leaf_uplinks(sizes, first_leaf, first_spine), self.nic_gbps),
+                self.switch_cables(leaf_uplinks(sizes, first_leaf, first_spine, sizes.down), self.nic_gbps),
                 self.switch_cables(_spine_uplinks(sizes, self.radix, first_spine, first_core), self.nic_gbps),
             ],
             {"sizes": sizes._asdict()},
         )
+
+
+def leaf_ports(radix: int, oversubscription: float, whole: int = 1) -> tuple[int, int]:
+    """Return down and up ports of a leaf: as many down ports as the ratio allows.
+
+    Parameters
+    ----------
+    radix : int
+        Ports of the leaf.
+    oversubscription : float
+        Down capacity / up capacity, at least 1.
+    whole : int
+        Down ports are a multiple of this where they suffice for one.
+    """
+    down = max(1, int(radix * oversubscription / (1 + oversubscription)))
+    if down >= whole:
+        down -= down % whole
+    up = max(1, min(radix - down, int(np.ceil(down / oversubscription - 1e-9))))
+    return down, up
 
 
 def spread_evenly(uplinks: int, ports: int, uplinks_per_switch: int) -> int:
@@ -163,8 +177,20 @@ def core_planes(pods: int, spines_per_pod: int, spine_up: int, radix: int) -> tu
 Ends = tuple[IntArray, IntArray, IntArray, IntArray]
 
 
-def _leaf_uplinks(sizes: Sizes, first_leaf: int, first_spine: int) -> Ends:
-    """Return the leaf-spine cables; uplink u of a leaf goes to spine ``u mod spines_per_pod`` of its pod."""
+def leaf_uplinks(sizes: Sizes, first_leaf: int, first_spine: int, first_up_port: int) -> Ends:
+    """Return the leaf-spine cables; uplink u of a leaf goes to spine ``u mod spines_per_pod`` of its pod.
+
+    Pods share no spine: families of independent planes have one pod per plane and no core.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        The tiers; leaves and spines are numbered pod by pod.
+    first_leaf, first_spine : int
+        Node of leaf 0 and of spine 0.
+    first_up_port : int
+        Leaf port of uplink 0, counted at the uplinks' rate.
+    """
     if not sizes.spines_per_pod:
         return _no_ends()
     leaf, uplink = (axis.ravel() for axis in np.indices((sizes.leaves, sizes.up)))
@@ -172,7 +198,7 @@ def _leaf_uplinks(sizes: Sizes, first_leaf: int, first_spine: int) -> Ends:
     parallel = sizes.up // sizes.spines_per_pod
     spine = pod * sizes.spines_per_pod + uplink % sizes.spines_per_pod
     spine_port = leaf_in_pod * parallel + uplink // sizes.spines_per_pod
-    return first_leaf + leaf, first_spine + spine, sizes.down + uplink, spine_port
+    return first_leaf + leaf, first_spine + spine, first_up_port + uplink, spine_port
 
 
 def _spine_uplinks(sizes: Sizes, radix: int, first_spine: int, first_core: int) -> Ends:

@@ -28,7 +28,7 @@ class ZCubeSpec(FabricSpec):
     segment, in which GPUs of one local index meet all rails. No publication mentions it.
     """
 
-    routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "shortest-path", "ecmp")
+    routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "zcube-detours", "shortest-path", "ecmp")
 
     family: Literal["zcube"] = "zcube"
     gpus_per_switch: int | None = Field(default=None, ge=1, description="k; default: the square root of capacity_gpus")
@@ -56,9 +56,8 @@ class ZCubeSpec(FabricSpec):
             raise ValueError(f"gpus = {full} to be a multiple of gpus_per_switch = {k}")
         m = full // k
         if k % m:
-            raise ValueError(
-                f"gpus_per_switch^2 / gpus = {k}^2 / {full} = {k * k / full:g} parallel links per switch pair to be a whole number"
-            )
+            links = f"gpus_per_switch^2 / gpus = {k}^2 / {full} = {k * k / full:g} parallel links per switch pair"
+            raise ValueError(f"{links} to be a whole number")
         return self
 
     def build(self, name: str) -> Fabric:

@@ -1,7 +1,7 @@
 """ZCube(n,k) by its recursive definition: n^k GPUs, k levels of n^(k-1) switches, k NIC ports per GPU.
 
-ZCube(n,1) is one switch with n GPUs. ZCube(n,k+1) is n copies of ZCube(n,k) and n^k switches of level k: GPU i of copy j goes to
-level-k switch i, port j; switch i of level k-1 of every copy goes to level-k switches i n .. (i+1) n - 1. Source: ATOP/ZCube
+ZCube(n,1) is one switch with n GPUs. ZCube(n,k+1) is n copies of ZCube(n,k) and n^k switches of level k: GPU i of copy j goes
+to level-k switch i, port j; switch i of level k-1 of every copy goes to level-k switches i n .. (i+1) n - 1. Source: ATOP/ZCube
 (SIGCOMM 2025, doi 10.1145/3718958.3750503).
 """
 
@@ -30,6 +30,10 @@ class ZCubeLevelsSpec(FabricSpec):
         if self.n**self.levels != self.gpus or self.gpus > MAX_GPUS:
             raise ValueError(f"gpus = n^levels = {self.n}^{self.levels} = {self.n**self.levels}, not {self.gpus}")
         return self
+
+    def cable_estimate(self) -> int:
+        """Return NIC, inter-switch and NVLink cables."""
+        return 2 * self.levels * self.gpus
 
     def build(self, name: str) -> Fabric:
         """Return the fabric."""

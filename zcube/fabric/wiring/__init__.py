@@ -1,0 +1,1 @@
+"""How a fabric is cabled: port names, cable schedules, interchange formats, and checking what was found in the field."""

@@ -1,0 +1,1 @@
+"""Where a fabric loses: adversarial permutations, a searched worst case, and funnels shaped like an engine's KV traffic."""
