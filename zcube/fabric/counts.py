@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from zcube.fabric.model import CableKind, Fabric
+from zcube.fabric.model import CableKind, CableMedium, Fabric
 from zcube.fabric.ports import native_ports_used
 
-COUNTING_RULE = "a link is a full-duplex cable; native ports are front-panel ports, shared by links slower than they are"
+COUNTING_RULE = (
+    "a link is a full-duplex cable, NIC links included, NVLink left out; copper where a server's NICs share a switch or switches "
+    "stand together, else fibre with two modules (the rule of the ATOP/ZCube paper); native ports are front-panel ports, shared "
+    "by links slower than they are"
+)
 
 
 def fabric_counts(fabric: Fabric) -> dict[str, Any]:
     """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind."""
     used = native_ports_used(fabric)
-    kinds = fabric.cables.kind
+    kinds, medium = fabric.cables.kind, fabric.cables.medium
+    wired = kinds != CableKind.NVLINK
     groups = {}
     for group in fabric.groups:
         ports = used[group.first_node - fabric.gpus :][: group.count]
@@ -37,5 +42,9 @@ def fabric_counts(fabric: Fabric) -> dict[str, Any]:
         "groups": groups,
         "nic_links": int((kinds == CableKind.NIC).sum()),
         "switch_links": int((kinds == CableKind.SWITCH).sum()),
+        "copper_links": int((wired & (medium == CableMedium.COPPER)).sum()),
+        "fibre_links": int((wired & (medium == CableMedium.FIBRE)).sum()),
+        "modules": 2 * int((wired & (medium == CableMedium.FIBRE)).sum()),
+        "failed_links": int((~fabric.cable_up).sum()),
         "counting_rule": COUNTING_RULE,
     }

@@ -238,7 +238,8 @@ def counts_lines(counts: Mapping[str, Any]) -> str:
         if isinstance(value, Mapping):
             lines.append((key, ""))
             for name, group in value.items():
-                inner = ", ".join(f"{part} {_plain(number)}" for part, number in group.items())
+                parts = group.items() if isinstance(group, Mapping) else ()
+                inner = ", ".join(f"{part} {_plain(number)}" for part, number in parts) or _plain(group)
                 lines.append((f"  {printable(name)}", inner))
         else:
             lines.append((key, _plain(value)))

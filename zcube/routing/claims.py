@@ -31,15 +31,15 @@ class Claim:
         Short, for a table and for JSON.
     statement : str
         What is claimed, and over what.
-    holds : bool
-        Whether it does.
+    holds : bool or None
+        Whether it does; None for a number that is reported and that no fabric owes.
     evidence : str
         What was counted, or the witness against the claim.
     """
 
     name: str
     statement: str
-    holds: bool
+    holds: bool | None
     evidence: str
 
 
@@ -75,7 +75,7 @@ def _port_budget(fabric: Fabric) -> Claim:
 
 
 def _one_cable_per_port(fabric: Fabric) -> Claim:
-    """A cable is both directions, so links are symmetric by construction; a port held twice would break that."""
+    """Claim what makes links symmetric: a cable is both directions by construction, so only a port held twice breaks it."""
     cables = fabric.cables
     wired = cables.kind != CableKind.NVLINK
     node = np.concatenate([cables.a[wired], cables.b[wired]]).astype(np.int64)
@@ -113,8 +113,8 @@ def _paths(fabric: Fabric, routing: Routing, source: IntArray, target: IntArray,
         "well-formed paths", f"paths of {extent} lead from source to target over links that are up", not broken, evidence
     )
     number = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    evidence = f"{number} path{'s' * (most != 1)} between servers" + (f"; {shared[0]} has two over one link" if shared else "")
-    yield Claim("disjoint paths", "the paths of a pair share no link", not shared, evidence)
+    evidence = f"{number} path{'s' * (most != 1)}, " + (f"two of {shared[0]} over one link" if shared else "sharing no link")
+    yield Claim("number of paths", "paths between GPUs of different servers, and whether they share links", None, evidence)
 
 
 def _pair(fabric: Fabric, source: IntArray, target: IntArray, flow: int) -> str:
