@@ -69,11 +69,11 @@ def _cycle(before: IntArray, after: IntArray, links: int) -> tuple[int, ...]:
     ring = component[before[inside][0]]
     members = inside & (component[before] == ring)
     graph = nx.DiGraph(zip(before[members].tolist(), after[members].tolist(), strict=True))
-    rings = [_ring_through(graph, link) for link in sorted(graph)[:STARTS]]
-    return min(rings, key=len)
+    return min((_ring_through(graph, int(link)) for link in sorted(graph)[:STARTS]), key=lambda ring: len(ring))
 
 
 def _ring_through(graph: nx.DiGraph, link: int) -> tuple[int, ...]:
     """Return a shortest ring through a link of a strongly connected graph."""
     paths: dict[int, list[int]] = nx.single_source_shortest_path(graph, link)
-    return tuple(min((paths[last] for last in graph.predecessors(link)), key=len))
+    shortest: list[int] = min((paths[last] for last in graph.predecessors(link)), key=len)
+    return tuple(shortest)
