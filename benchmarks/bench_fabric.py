@@ -1,6 +1,6 @@
 """Time building ZCube(128,2), routing a million random pairs on it, and searching its path lengths.
 
-Run ``python benchmarks/bench_fabric.py``. Bounds: 2 s and 1 GB for the build, 2 s for the routes; the counts are asserted, so that
+Run ``python benchmarks/bench_fabric.py``. Bounds: 2 s and 1 GB for the build, 2 s for the routes; counts are asserted, so that
 a faster wrong run fails.
 """
 

@@ -56,6 +56,6 @@ def _declared_fabric(reference: str) -> Fabric:
     cables = spec.cable_estimate()
     if cables > MAX_CABLES:
         raise InputError(Fault(f"{source}: gpus", f"{spec.gpus}, about {cables} cables", f"at most {MAX_CABLES} cables"))
-    fabric = spec.build(path.stem)
+    fabric = spec.located(path.parent).build(path.stem)
     check_port_budget(fabric, source)
     return fabric

@@ -8,9 +8,9 @@ from zcube.fabric.model import CableKind, CableMedium, Fabric
 from zcube.fabric.ports import native_ports_used
 
 COUNTING_RULE = (
-    "a link is a full-duplex cable, NIC links included, NVLink left out; copper where a server's NICs share a switch or switches "
-    "stand together, else fibre with two modules (the rule of the ATOP/ZCube paper); native ports are front-panel ports, shared "
-    "by links slower than they are"
+    "a link is a full-duplex cable, NIC links included, NVLink left out; copper where a server's NICs share a switch or "
+    "switches stand together, else fibre with two modules (the rule of the ATOP/ZCube paper); native ports are front-panel "
+    "ports, shared by links slower than they are"
 )
 
 

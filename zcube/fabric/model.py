@@ -76,12 +76,15 @@ class SwitchGroup:
         Switches in the group.
     model : SwitchModel
         What they are.
+    names : tuple of str
+        The switches' own names; empty where they are the group's name and a number.
     """
 
     name: str
     first_node: int
     count: int
     model: SwitchModel
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +251,8 @@ class Fabric:
             return f"s{node // self.gpus_per_server}g{node % self.gpus_per_server}"
         for group in self.groups:
             if group.first_node <= node < group.first_node + group.count:
-                return f"{group.name}{node - group.first_node}"
+                number = node - group.first_node
+                return group.names[number] if group.names else f"{group.name}{number}"
         return f"s{node - self.gpus - self.switches}nvswitch"
 
     def node_number(self, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -59,6 +60,10 @@ class FabricSpec(Declared):
     def cable_estimate(self) -> int:
         """Return about how many cables the fabric has, to refuse one that would not fit in memory before it is built."""
         return 5 * self.gpus
+
+    def located(self, folder: Path) -> FabricSpec:
+        """Return the spec with files it names found beside its topology file, which lies in ``folder``."""
+        return self
 
     def build(self, name: str) -> Fabric:
         """Return the fabric; every family has its own."""

@@ -7,6 +7,9 @@ from types import MappingProxyType
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
+from zcube.routing.bcube_paths import BCubePaths
+from zcube.routing.dragonfly_paths import DragonflyPaths
+from zcube.routing.pxn import PxnPaths
 from zcube.routing.routes import Routing
 from zcube.routing.shortest import ShortestPaths
 from zcube.routing.zcube_paths import ZCubePaths
@@ -37,19 +40,27 @@ def _zcube_detours(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return ZCubePaths(fabric, last_resort=_ecmp(fabric, 1, seed), name="zcube-detours", extra_detours=True)
 
 
+def _bcube_paths(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return BCubePaths(fabric)
+
+
+def _dragonfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return DragonflyPaths(fabric, seed)
+
+
 #: Policies by name; each takes a fabric, the queue pairs per transfer and the seed of their UDP source ports.
 ROUTINGS: Mapping[str, Factory] = MappingProxyType(
     {
         "ecmp": _ecmp,
         "shortest-path": _shortest_path,
         "dual-plane": _dual_plane,
+        "pxn": PxnPaths,
+        "bcube-paths": _bcube_paths,
+        "dragonfly-minimal": _dragonfly_minimal,
         "zcube-paths": _zcube_paths,
         "zcube-detours": _zcube_detours,
     }
 )
-
-#: Policies that walk the switch graph of any fabric; the others need the family they were made for.
-GENERAL = ("ecmp", "shortest-path")
 
 
 def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEFAULT_QUEUE_PAIRS, seed: int = 0) -> Routing:
@@ -74,8 +85,7 @@ def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEF
     name = fabric.routings[0] if name == "default" else name
     if queue_pairs < 1:
         raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
-    fitting = dict.fromkeys((*fabric.routings, *GENERAL))
-    if name not in ROUTINGS or name not in fitting:
+    if name not in ROUTINGS or name not in fabric.routings:
         found = f"{name} on {fabric.name}, a {fabric.family}" if name in ROUTINGS else repr(name)
-        raise InputError(Fault("routing", found, "default or one of " + ", ".join(fitting)))
+        raise InputError(Fault("routing", found, "default or one of " + ", ".join(fabric.routings)))
     return ROUTINGS[name](fabric, queue_pairs, seed)

@@ -12,6 +12,11 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.families.bcube import BCubeSpec
+from zcube.fabric.families.custom import CustomSpec
+from zcube.fabric.families.dragonfly import DragonflySpec
+from zcube.fabric.families.hpn import HpnSpec
+from zcube.fabric.families.planes import MultiPlaneSpec, RailOnlySpec
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.families.zcube import ZCubeSpec
 from zcube.fabric.families.zcube_levels import ZCubeLevelsSpec
@@ -22,6 +27,12 @@ ENTRY_POINTS = "zcube.families"
 
 BUILT_IN: Mapping[str, type[FabricSpec]] = MappingProxyType(
     {
+        "bcube": BCubeSpec,
+        "custom": CustomSpec,
+        "dragonfly": DragonflySpec,
+        "hpn": HpnSpec,
+        "multi-plane": MultiPlaneSpec,
+        "rail-only": RailOnlySpec,
         "spine-leaf": SpineLeafSpec,
         "zcube": ZCubeSpec,
         "zcube-levels": ZCubeLevelsSpec,

@@ -1,6 +1,6 @@
 """BCube(n,2): n^2 GPUs with two NIC ports each, two levels of n switches of n ports, no cable between switches.
 
-GPU (a, b) = a n + b has port 0 on level-0 switch a, with the n GPUs of one a, and port 1 on level-1 switch b. GPUs forward:
+GPU (a, b) = a n + b has port 0 on level-0 switch a (``lower``) and port 1 on level-1 switch b (``upper``). GPUs forward:
 two GPUs without a common switch meet over a third one. Source: BCube (SIGCOMM 2009), in the form in which ATOP/ZCube
 (SIGCOMM 2025, doi 10.1145/3718958.3750503) compares it.
 """
@@ -41,7 +41,7 @@ class BCubeSpec(FabricSpec):
         a, b = np.divmod(np.arange(self.gpus), n)
         return self.assemble(
             name,
-            self.groups_of({"L0-": n, "L1-": n}),
+            self.groups_of({"lower": n, "upper": n}),
             [
                 # A server's ports to level 0 all go to one switch, beside which it can stand.
                 self.nic_cables(0, self.gpus + a, b, ports=2, medium=CableMedium.COPPER),

@@ -27,7 +27,7 @@ class HpnSpec(FabricSpec):
 
     family: Literal["hpn"] = "hpn"
     tor_down_ports: int | None = Field(
-        default=None, ge=1, le=4096, description="servers per segment; default: half of the switch's ports at the NIC ports' rate"
+        default=None, ge=1, le=4096, description="servers per segment; default: half of the ports at the NIC ports' rate"
     )
     tor_uplinks: int | None = Field(
         default=None, ge=1, le=4096, description="per top-of-rack switch; default: as much capacity up as down"
@@ -44,8 +44,15 @@ class HpnSpec(FabricSpec):
         if not self.uplink_radix:
             raise ValueError(f"switch ports of at least uplink_gbps = {self.uplink_gbps:g}")
         sizes = self.sizes()
+        if sizes.down > self.port_radix:
+            raise ValueError(f"tor_down_ports = {sizes.down} of at most {self.port_radix} ports")
         if sizes.leaves_per_pod == 1:
             return self
+        if self.first_up_port(sizes.down) + sizes.up > self.uplink_radix:
+            raise ValueError(
+                f"tor_uplinks = {sizes.up} beside tor_down_ports = {sizes.down} on {self.switch.ports} native ports, "
+                f"split evenly into ports of {self.nic_gbps / PLANES:g}G and {self.uplink_gbps:g}G"
+            )
         if not sizes.spines_per_pod:
             raise ValueError(
                 f"{sizes.leaves_per_pod} top-of-rack switches a plane with tor_uplinks = {sizes.up} each to split evenly over "
@@ -70,6 +77,11 @@ class HpnSpec(FabricSpec):
         """Switch ports at the rate of an uplink."""
         return self.switch.switch_model().split_ports(self.uplink_gbps)
 
+    def first_up_port(self, down: int) -> int:
+        """Return the first uplink port, counted at the uplinks' rate, on native ports that the down ports leave free."""
+        native = self.switch.ports
+        return -(-down // (self.port_radix // native)) * (self.uplink_radix // native)
+
     def sizes(self) -> Sizes:
         """Return the tier sizes, a plane being a pod; zero aggregation switches where none fit."""
         down = self.tor_down_ports or self.port_radix // 2
@@ -87,9 +99,7 @@ class HpnSpec(FabricSpec):
         server, rail = np.divmod(np.arange(self.gpus), self.gpus_per_server)
         tor = server // sizes.down * self.gpus_per_server + rail
         first_agg = self.gpus + sizes.leaves
-        # Down ports are split native ports, uplinks start at the first native port that they leave free.
-        first_up_port = math.ceil(sizes.down / max(1, self.port_radix // self.uplink_radix))
-        ends = leaf_uplinks(sizes, self.gpus, first_agg, first_up_port)
+        ends = leaf_uplinks(sizes, self.gpus, first_agg, self.first_up_port(sizes.down))
         return self.assemble(
             name,
             self.groups_of({"tor": sizes.leaves, "agg": PLANES * sizes.spines_per_pod}),

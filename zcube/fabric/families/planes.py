@@ -109,7 +109,7 @@ class MultiPlaneSpec(PlanesSpec):
 
     family: Literal["multi-plane"] = "multi-plane"
     planes: int = Field(ge=1, le=256)
-    ports_per_gpu: int = Field(default=1, ge=1, le=256, description="1, or planes: a port in every plane, nic_gbps split evenly")
+    ports_per_gpu: int = Field(default=1, ge=1, le=256, description="1, or planes: a port in each, nic_gbps split evenly")
 
     def plane_count(self) -> int:
         """Return the declared number."""

@@ -7,7 +7,7 @@ Not rail-optimised: a leaf takes whole servers. Counting follows NVIDIA's DGX H1
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -32,6 +32,8 @@ class Sizes(NamedTuple):
 
 class SpineLeafSpec(FabricSpec):
     """A Clos of leaves, spines and, with three tiers, cores. One NIC port per GPU."""
+
+    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "pxn")
 
     family: Literal["spine-leaf"] = "spine-leaf"
     tiers: Literal[2, 3] = 2

@@ -1,0 +1,305 @@
+"""Wiring files: what is written reads back, follows the consumer's rules, and faults carry their line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from zcube.errors import InputError
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.wiring.cabling import EXACT, Wiring
+from zcube.fabric.wiring.formats import FORMATS, detect_format, export_fabric, read_links, read_wiring
+from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text
+from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole
+from zcube.fabric.wiring.netbox import netbox_csv
+from zcube.fabric.wiring.rack_layout import RackLayout
+from zcube.fabric.wiring.simai import simai_text
+
+
+@pytest.fixture(scope="module")
+def n16():
+    return load_fabric("zcube-n16")
+
+
+@pytest.fixture(scope="module", params=["zcube-n16", "roft-256", "zcube-256"])
+def fabric(request):
+    return load_fabric(request.param)
+
+
+def written(tmp_path, text, name="file.txt"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def links_as_set(links: LinkList, *, ports: bool):
+    rows = zip(links.a, links.b, links.a_port, links.b_port, links.gbps, links.latency_s)
+    return sorted((*sorted([(a, p if ports else 0), (b, q if ports else 0)]), g, t) for a, b, p, q, g, t in rows)
+
+
+# --- SimAI -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [16, 32, 64])
+def test_simai_file_is_the_formula(n):
+    """GPUs, NVSwitches, A, B in this order; GPU g to its NVSwitch, A[g // n] and B[g % n], then every A to every B."""
+    gpus, servers = n * n, n * n // 8
+    first_a = gpus + servers
+    lines = [f"{gpus + servers + 2 * n} 8 {servers} {2 * n} {3 * gpus + n * n} H100"]
+    lines.append(" ".join(map(str, range(gpus, gpus + servers + 2 * n))))
+    for g in range(gpus):
+        lines.append(f"{g} {gpus + g // 8} 3600Gbps 0.000025ms 0")
+        lines.append(f"{g} {first_a + g // n} 200Gbps 0.0005ms 0")
+        lines.append(f"{g} {first_a + n + g % n} 200Gbps 0.0005ms 0")
+    for a in range(n):
+        lines += [f"{first_a + a} {first_a + n + b} 200Gbps 0.0005ms 0" for b in range(n)]
+    assert simai_text(load_fabric(f"zcube-n{n}")).splitlines() == lines
+    if n == 16:
+        assert lines[0] == "320 8 32 32 1024 H100"
+
+
+def test_simai_round_trip_keeps_every_link_rate_and_delay(fabric, tmp_path):
+    path = tmp_path / "t.txt"
+    export_fabric(fabric, "simai", path)
+    back = read_links(path)
+    assert back.gpus == fabric.gpus
+    assert back.gpus_per_server == fabric.gpus_per_server
+    assert (back.roles == NodeRole.SWITCH).sum() == fabric.switches
+    assert (back.a_port == NO_PORT).all()
+    # Switches lose their names but not their order, so that node numbers are the fabric's again.
+    assert links_as_set(back, ports=False) == links_as_set(LinkList.of(fabric), ports=False)
+
+
+def test_simai_accepts_switch_numbers_on_two_lines_and_other_units(tmp_path):
+    text = "5 2 1 2 4 A100\n2\n3 4\n0 2 3.6Tbps 25ns 0\n1 2 3600Gbps 0.025us 0.0\n0 3 200000Mbps 0.0005ms 0\n"
+    text += "3 4 200Gb/s 5us 0\n"
+    links = read_links(written(tmp_path, text))
+    assert links.names == ("s0g0", "s0g1", "switch0", "switch1", "s0nvswitch")
+    assert links.gbps.tolist() == [3600, 3600, 200, 200]
+    assert links.latency_s.tolist() == [2.5e-8, 2.5e-8, 5e-7, 5e-6]
+
+
+def test_simai_faults_are_all_named_by_line(tmp_path):
+    text = "5 2 1 2 4 A100\n2 3 4\n0 9 200Gbps 1us 0\n0 3 fast 1us 0\n0 3 200Gbps soon 0\n0 3 200Gbps 1us 0.1\n1 3\n"
+    with pytest.raises(InputError) as caught:
+        read_links(written(tmp_path, text))
+    message = str(caught.value)
+    assert [f"line {line}:" in message for line in range(3, 8)] == [True] * 5
+    assert "4 links announced" in message
+
+
+@pytest.mark.parametrize("head", ["5 2 1 2", "5 2 1 2 x H100", "5 2 1 4 1 H100", "999999999 1 0 0 1 H100", "5 3 1 2 1 H100"])
+def test_simai_heads_that_cannot_be(head, tmp_path):
+    with pytest.raises(InputError):
+        FORMATS["simai"].read_links(written(tmp_path, head + "\n2 3 4\n"))
+
+
+# --- GraphML and link lists ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["graphml", "links"])
+def test_link_formats_round_trip_with_names_and_ports(name, fabric, tmp_path):
+    path = tmp_path / "t"
+    export_fabric(fabric, name, path)
+    back, plan = read_links(path), LinkList.of(fabric)
+    assert sorted(back.names) == sorted(plan.names)
+
+    def named(links):
+        ends = zip(links.a.tolist(), links.a_port.tolist(), links.b.tolist(), links.b_port.tolist())
+        rates = zip(links.gbps.tolist(), links.latency_s.tolist())
+        return sorted((links.names[a], p, links.names[b], q, *r) for (a, p, b, q), r in zip(ends, rates))
+
+    assert named(back) == named(plan)
+
+
+def test_link_list_counts_follow_the_names(tmp_path):
+    text = "a,a_port,b,b_port,gbps,latency_s\ns0g0,0,leaf0,0,400,5e-7\ns0g1,,leaf0,,400,0\ns0g0,0,s0nvswitch,0,3600,0\n"
+    links = read_links(written(tmp_path, text))
+    assert links.names == ("s0g0", "s0g1", "leaf0", "s0nvswitch")
+    assert (links.gpus, links.gpus_per_server) == (2, 2)
+    np.testing.assert_array_equal(links.a_port, [0, NO_PORT, 0])
+
+
+def test_link_list_faults_are_all_named_by_line(tmp_path):
+    rows = [
+        "s0g0,0,leaf0,0,400,5e-7",
+        "s0g1,0,leaf0,0,400,5e-7",  # leaf0 port 0 again
+        "=cmd(),0,leaf0,1,400,5e-7",
+        "s0g2,x,leaf0,2,nan,5e-7",
+        "leaf0,,leaf0,,400,-1",
+        "s0g3,0,leaf0",
+    ]
+    with pytest.raises(InputError) as caught:
+        read_links(written(tmp_path, "a,a_port,b,b_port,gbps,latency_s\n" + "\n".join(rows) + "\n"))
+    places = [re.search(r"line (\d+)", fault.where)[1] for fault in caught.value.faults]
+    assert sorted(places) == ["3", "4", "5", "5", "6", "6", "7"]
+
+
+def test_graphml_with_entities_is_refused(tmp_path):
+    bomb = '<?xml version="1.0"?><!DOCTYPE g [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><graphml>&b;</graphml>'
+    with pytest.raises(InputError, match="document type"):
+        FORMATS["graphml"].read_links(written(tmp_path, bomb))
+
+
+@pytest.mark.parametrize("text", ["<graphml", "<graphml></graphml>", "<graphml><graph><edge/></graph></graphml>"])
+def test_broken_graphml_is_an_input_error(text, tmp_path):
+    with pytest.raises(InputError):
+        read_links(written(tmp_path, text))
+
+
+# --- Wirings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, entry in FORMATS.items() if entry.write and entry.read_wiring])
+def test_wiring_formats_round_trip_and_are_told_by_content(name, fabric, tmp_path):
+    path = tmp_path / "no-suffix"
+    export_fabric(fabric, name, path)
+    assert detect_format(path.read_text()) == name
+    assert read_wiring(path).partners(EXACT) == Wiring.of(fabric).partners(EXACT)
+
+
+def test_ptm_example_parses_with_comments_and_attributes(tmp_path):
+    text = """# made by hand
+/* two
+   lines */
+graph G {
+    hostidtype="hostname"
+    graph [rankdir=LR]
+    node [shape=record];
+    "leaf1" [role="leaf"]
+    "spine1":"swp1" -- "leaf1":"swp1";  // trunk
+    "leaf1":"swp5s0" -- "server1":"eth1" [color="red", label="a;b"]
+    leaf2:swp1--spine1:swp2
+}
+"""
+    wiring = read_wiring(written(tmp_path, text))
+    assert [str(cable) for cable in wiring.cables] == [
+        "spine1:swp1 -- leaf1:swp1",
+        "leaf1:swp5s0 -- server1:eth1",
+        "leaf2:swp1 -- spine1:swp2",
+    ]
+    assert wiring.lines == (9, 10, 11)
+
+
+def test_ptm_faults_are_all_named_by_line(tmp_path):
+    text = 'graph G {\n"a":"1" -- "b";\n"a":"2" -> "b":"2";\n"a":"3" -- "b":"3";\n"c":"1" -- "b":"\x1b[2J";\nsubgraph {\n}\n'
+    with pytest.raises(InputError) as caught:
+        read_wiring(written(tmp_path, text))
+    message = str(caught.value)
+    assert all(f"line {line}:" in message for line in (2, 3, 5, 6))
+    assert "line 4:" not in message
+    assert "\x1b" not in message
+
+
+@pytest.mark.parametrize("text", ['graph G {\n"a', "graph G {\n/* x", "graph G {", "digraph G { }", "graph", 'graph G { } "a"'])
+def test_broken_dot_is_an_input_error(text, tmp_path):
+    with pytest.raises(InputError):
+        FORMATS["ptm"].read_wiring(written(tmp_path, text))
+
+
+def test_ptm_parses_with_pydot(n16, tmp_path):
+    pydot = pytest.importorskip("pydot", reason="pydot is not installed: pip install pydot")
+    path = tmp_path / "topology.dot"
+    export_fabric(n16, "ptm", path)
+    (graph,) = pydot.graph_from_dot_file(str(path))
+    assert graph.get_type() == "graph"
+
+    def ends(edge):
+        both = (edge.get_source(), edge.get_destination())
+        return frozenset(tuple(re.findall(r'"([^"]*)"', end)) for end in both)
+
+    plan = {frozenset((tuple(a), tuple(z))) for a, z in Wiring.of(n16).cables}
+    assert {ends(edge) for edge in graph.get_edges()} == plan
+
+
+def test_netbox_rows_follow_its_import_rules(n16):
+    """Independent of the writer: NetBox's column names, choices and lengths (dcim choices and model fields)."""
+    rows = list(csv.DictReader(io.StringIO(netbox_csv(n16, RackLayout())), strict=True))
+    assert len(rows) == 768
+    required = [f"side_{side}_{key}" for side in "ab" for key in ("device", "type", "name")]
+    optional = ["type", "status", "tenant", "label", "color", "length", "length_unit", "description", "comments", "tags"]
+    assert list(rows[0]) == required + optional
+    terminations = []
+    for row in rows:
+        assert None not in row
+        assert row["side_a_type"] == row["side_b_type"] == "dcim.interface"
+        assert row["type"] in {"dac-passive", "dac-active", "mmf-om4", "smf-os2", "aoc"}
+        assert row["status"] in {"planned", "connected"}
+        assert row["length_unit"] == "m"
+        assert re.fullmatch(r"\d{1,6}(\.\d{1,2})?", row["length"])
+        assert len(row["label"]) <= 100
+        assert len(row["description"]) <= 200
+        for side in "ab":
+            assert 1 <= len(row[f"side_{side}_device"]) <= 64
+            assert 1 <= len(row[f"side_{side}_name"]) <= 64
+            terminations.append((row[f"side_{side}_device"], row[f"side_{side}_name"]))
+    assert len(set(terminations)) == len(terminations)
+    assert len({row["label"] for row in rows}) == len(rows)
+
+
+def test_netbox_sides_other_than_interfaces_are_faults(tmp_path):
+    head = "side_a_device,side_a_type,side_a_name,side_b_device,side_b_type,side_b_name\n"
+    with pytest.raises(InputError, match=r"line 3: found side_b_type 'dcim.rearport'"):
+        read_wiring(written(tmp_path, head + "a,dcim.interface,1,b,dcim.interface,1\na,dcim.interface,2,p,dcim.rearport,1\n"))
+
+
+def test_ibdiagnet_example_parses(tmp_path):
+    text = """MQM8700 sw-ufm-hdr01
+   P2 -4x-50G-> HCA_mlx5_3 swx-ufm3-04 mlx5_0/P1
+   P40 -4x-50G-> MQM9700 sw-ufm-ndr05 P62
+
+MQM9700 sw-ufm-ndr05
+    P61 -4x-50G-> MQM8700 sw-ufm-hdr01 P39
+    P62 -4x-50G-> MQM8700 sw-ufm-hdr01 P40
+"""
+    wiring = read_wiring(written(tmp_path, text))
+    assert len(wiring.partners(EXACT)) == 2 * 3
+    assert str(wiring.cables[0]) == "sw-ufm-hdr01:swp2 -- swx-ufm3-04:gpu0p0"
+
+
+def test_ibdiagnet_blocks_and_lanes(n16):
+    """A block per switch, a blank line between, 32 ports each; 200G of a 400G port is two of four 100G lanes."""
+    blocks = ibdiagnet_text(n16).strip().split("\n\n")
+    assert len(blocks) == 32
+    for block in blocks:
+        head, *ports = block.split("\n")
+        assert len(head.split()) == 2
+        assert len(ports) == 32
+        assert all(re.fullmatch(r" +P\d+/[12] -2x-100G-> \S+ \S+ \S+", line) for line in ports)
+
+
+def test_contradicting_lldp_ends_are_faults(tmp_path):
+    text = "local_device,local_port,remote_device,remote_port\nleaf1,swp1,spine1,swp1\nspine1,swp1,leaf2,swp9\n"
+    with pytest.raises(InputError, match=r"line 3.*spine1:swp1 joined to leaf2:swp9, but joined to leaf1:swp1 at line 2"):
+        read_wiring(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", "a,b,c\n1,2,3\n", "\x00\x01", "x" * 300_000])
+def test_unknown_content_is_an_input_error(text, tmp_path):
+    path = written(tmp_path, text)
+    for read in (read_wiring, read_links):
+        with pytest.raises(InputError, match="unknown format"):
+            read(path)
+
+
+def test_a_whole_fabric_is_no_wiring_and_the_reverse(n16, tmp_path):
+    export_fabric(n16, "simai", tmp_path / "s")
+    export_fabric(n16, "ptm", tmp_path / "p")
+    with pytest.raises(InputError, match="SimAI"):
+        read_wiring(tmp_path / "s")
+    with pytest.raises(InputError, match="PTM"):
+        read_links(tmp_path / "p")
+
+
+def test_export_faults(n16, tmp_path):
+    with pytest.raises(InputError, match="one of simai"):
+        export_fabric(n16, "lldp", tmp_path / "x")
+    with pytest.raises(InputError, match="No such file"):
+        export_fabric(n16, "ptm", tmp_path / "missing" / "x")
+    with pytest.raises(InputError, match="longest stocked length"):
+        export_fabric(n16, "netbox", tmp_path / "x", RackLayout(stocked_lengths_m=(1.0, 2.0)))
+    assert list(tmp_path.iterdir()) == []

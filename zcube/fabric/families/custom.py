@@ -1,0 +1,145 @@
+"""A fabric read from a list of its links: any graph of GPUs and switches.
+
+The file is a link list (CSV), a SimAI topology or GraphML, told by content. GPUs are named ``s3g5``; every GPU has the same
+number of NIC ports, in the order of their ports in the file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from zcube.errors import Fault, InputError
+from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, IntArray, SwitchGroup
+from zcube.fabric.spec import FabricSpec
+from zcube.fabric.wiring.formats import read_links
+from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole
+
+
+class CustomSpec(FabricSpec):
+    """A fabric whose links are listed in a file that lies beside the topology file.
+
+    Rates and delays are the file's. ``gpus`` is counted in the file and need not be given. ``switch`` is the model every switch
+    is bought as. NVLink is ``nvlink_gbps`` inside every server.
+    """
+
+    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "dual-plane")
+
+    family: Literal["custom"] = "custom"
+    gpus: int = Field(default=0, ge=0, description="counted in the file; checked if given")
+    links: str = Field(min_length=1, max_length=4096, description="file of links")
+
+    def located(self, folder: Path) -> CustomSpec:
+        """Return the spec with the file of links as a path."""
+        return self.model_copy(update={"links": str(folder / self.links)})
+
+    def build(self, name: str) -> Fabric:
+        """Return the fabric.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or its graph is none of GPUs with equal NIC ports and switches.
+        """
+        table = _numbered_ports(read_links(Path(self.links)))
+        self._check(table)
+        sized = self.model_copy(update={"gpus": table.gpus, "gpus_per_server": table.gpus_per_server})
+        groups, node = _switch_groups(table, self)
+        nic, trunk = _split(table)
+        ports = _nic_port_order(table, nic, self.links)
+        columns = [_cables(table, node, rows, CableKind.NIC) for rows in ports]
+        return sized.assemble(name, groups, columns, [_cables(table, node, trunk, CableKind.SWITCH)], {"links": self.links})
+
+    def _check(self, table: LinkList) -> None:
+        faults = []
+        gpus = table.gpus
+        if self.gpus and self.gpus != gpus:
+            faults.append(Fault(f"{self.links}", f"{gpus} GPUs", f"{self.gpus}, as the topology's gpus"))
+        if not gpus or gpus % max(1, table.gpus_per_server):
+            faults.append(Fault(f"{self.links}", f"{gpus} GPUs", "whole servers of GPUs named s0g0, s0g1, ..."))
+        direct = (table.roles[table.a] == NodeRole.GPU) & (table.roles[table.b] == NodeRole.GPU)
+        if direct.any():
+            pair = f"{table.names[table.a[direct][0]]} to {table.names[table.b[direct][0]]}"
+            faults.append(Fault(f"{self.links}", f"a link from GPU to GPU, {pair}", "GPUs linked to switches and NVSwitches"))
+        if faults:
+            raise InputError(faults)
+
+
+def _split(table: LinkList) -> tuple[IntArray, IntArray]:
+    """Return the rows of NIC links and of inter-switch links; NVLink is put there by the spec."""
+    at_a, at_b = table.roles[table.a], table.roles[table.b]
+    nvlink = (at_a == NodeRole.NVSWITCH) | (at_b == NodeRole.NVSWITCH)
+    gpu = (at_a == NodeRole.GPU) | (at_b == NodeRole.GPU)
+    return np.flatnonzero(gpu & ~nvlink), np.flatnonzero(~gpu & ~nvlink)
+
+
+def _nic_port_order(table: LinkList, nic: IntArray, source: str) -> list[IntArray]:
+    """Return the rows of each NIC port, in GPU order."""
+    gpu = np.where(table.roles[table.a[nic]] == NodeRole.GPU, table.a[nic], table.b[nic])
+    port = np.where(table.roles[table.a[nic]] == NodeRole.GPU, table.a_port[nic], table.b_port[nic])
+    order = nic[np.lexsort((nic, port, gpu))]
+    count = np.bincount(gpu, minlength=table.gpus)
+    odd = np.flatnonzero(count != count[0])
+    if count[0] == 0 or len(odd):
+        other = int(odd[0]) if len(odd) else 0
+        found = f"{table.names[other]} with {count[other]} NIC links, {table.names[0]} with {count[0]}"
+        raise InputError(Fault(source, found, "the same number of NIC links, at least one, on every GPU"))
+    return list(order.reshape(table.gpus, -1).T)
+
+
+def _switch_groups(table: LinkList, spec: CustomSpec) -> tuple[tuple[SwitchGroup, ...], IntArray]:
+    """Return switches grouped by the letters of their names, and the new number of every node of the list."""
+    switches = [node for node, role in enumerate(table.roles) if role == NodeRole.SWITCH]
+    prefixes: dict[str, list[int]] = {}
+    for node in switches:
+        prefixes.setdefault(re.sub(r"\d+$", "", table.names[node]) or "switch", []).append(node)
+    number = np.arange(len(table.names))
+    groups, first, model = [], table.gpus, spec.switch.switch_model()
+    for prefix, members in prefixes.items():
+        number[members] = first + np.arange(len(members))
+        names = tuple(table.names[node] for node in members)
+        groups.append(SwitchGroup(prefix, first, len(members), model, names))
+        first += len(members)
+    return tuple(groups), number
+
+
+def _cables(table: LinkList, node: IntArray, rows: IntArray, kind: CableKind) -> Cables:
+    """Return rows of the list as cables, GPU end first."""
+    swap = (kind == CableKind.NIC) & (table.roles[table.b[rows]] == NodeRole.GPU)
+    a, b = np.where(swap, table.b[rows], table.a[rows]), np.where(swap, table.a[rows], table.b[rows])
+    a_port = np.where(swap, table.b_port[rows], table.a_port[rows])
+    b_port = np.where(swap, table.a_port[rows], table.b_port[rows])
+    return Cables(
+        a=node[a].astype(np.int32),
+        b=node[b].astype(np.int32),
+        a_port=a_port.astype(np.int32),
+        b_port=b_port.astype(np.int32),
+        gbps=table.gbps[rows],
+        latency_s=table.latency_s[rows],
+        kind=np.full(len(rows), kind, dtype=np.int8),
+        medium=np.full(len(rows), CableMedium.FIBRE, dtype=np.int8),
+    )
+
+
+def _numbered_ports(table: LinkList) -> LinkList:
+    """Return the list with every open port numbered: per node, in order of the file, the lowest numbers not taken."""
+    a_port, b_port = table.a_port.copy(), table.b_port.copy()
+    taken: dict[int, set[int]] = {}
+    for side, port in ((table.a, a_port), (table.b, b_port)):
+        for node, number in zip(side.tolist(), port.tolist()):
+            if number != NO_PORT:
+                taken.setdefault(node, set()).add(number)
+    upcoming: dict[int, int] = {}
+    for row in range(len(table)):
+        for side, port in ((table.a, a_port), (table.b, b_port)):
+            if port[row] == NO_PORT:
+                node = int(side[row])
+                number = upcoming.get(node, 0)
+                while number in taken.get(node, ()):
+                    number += 1
+                port[row], upcoming[node] = number, number + 1
+    return LinkList(table.names, table.roles, table.a, table.b, a_port, b_port, table.gbps, table.latency_s)
