@@ -50,6 +50,11 @@ def test_unequal_nics_and_unknown_files_are_refused(tmp_path):
     (tmp_path / "direct.csv").write_text(header + "s0g0,0,s0g1,0,400,0\n")
     with pytest.raises(InputError, match="GPU to GPU"):
         custom(tmp_path, "direct.csv")
+    (tmp_path / "gap.csv").write_text(
+        header + "s0g0,0,leaf0,0,400,0\ns0g1,0,leaf0,1,400,0\ns2g0,0,leaf0,2,400,0\ns2g1,0,leaf0,3,400,0\n"
+    )
+    with pytest.raises(InputError, match="s2g0"):
+        custom(tmp_path, "gap.csv")
     with pytest.raises(InputError):
         custom(tmp_path, "missing.csv")
     (tmp_path / "over.csv").write_text(header + "".join(f"s{g // 8}g{g % 8},0,leaf0,{g},400,0\n" for g in range(72)))

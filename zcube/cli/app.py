@@ -9,8 +9,9 @@ import typer
 from zcube import __version__
 from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
-from zcube.cli.fabric import fabric_app
+from zcube.cli.fabric import adversary_command, check_command, draw_command, show_command
 from zcube.cli.new import new_command
+from zcube.cli.wiring import export_command, import_command, verify_command
 
 app = typer.Typer(
     name="zcube",
@@ -22,6 +23,14 @@ app = typer.Typer(
 )
 app.command("compare")(compare_command)
 app.command("cost")(cost_command)
+fabric_app = typer.Typer(help="Look at a fabric, draw, check, wire and attack it.", no_args_is_help=True, rich_markup_mode=None)
+fabric_app.command("show")(show_command)
+fabric_app.command("draw")(draw_command)
+fabric_app.command("check")(check_command)
+fabric_app.command("export")(export_command)
+fabric_app.command("import")(import_command)
+fabric_app.command("verify")(verify_command)
+fabric_app.command("adversary")(adversary_command)
 app.add_typer(fabric_app, name="fabric")
 app.command("new")(new_command)
 

@@ -16,9 +16,16 @@ REFRESH_S = 0.1
 
 
 class RunProgress:
-    """Follows runs by name; use as a context manager and pass :meth:`update` as the callback."""
+    """Follows runs by name; use as a context manager and pass :meth:`update` as the callback.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    units : str
+        What is counted.
+    """
+
+    def __init__(self, units: str = "requests") -> None:
+        self._units = units
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._started_s: dict[str, float] = {}
@@ -36,7 +43,7 @@ class RunProgress:
                 TimeRemainingColumn,
             )
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("requests"))
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self._units))
             times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
             self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True)
             self._bar.start()
@@ -47,7 +54,7 @@ class RunProgress:
             self._bar.stop()
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Note that ``done`` of ``total`` requests of a run have ended."""
+        """Note that ``done`` of ``total`` units of a run have ended."""
         now = time.monotonic()
         started = self._started_s.setdefault(what, now)
         ended = done == total
@@ -59,5 +66,5 @@ class RunProgress:
             self._bar.update(self._tasks[what], completed=done)
         elif not ended or now - started > LINE_EVERY_S:
             left_s = (now - started) / done * (total - done)
-            print(f"{what}: {done} of {total} requests, about {left_s:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{what}: {done} of {total} {self._units}, about {left_s:.0f} s left", file=sys.stderr, flush=True)
         self._said_s = now

@@ -18,6 +18,7 @@ from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, IntArray,
 from zcube.fabric.spec import FabricSpec
 from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole
+from zcube.outputs import write_file
 
 
 class CustomSpec(FabricSpec):
@@ -59,14 +60,42 @@ class CustomSpec(FabricSpec):
         gpus = table.gpus
         if self.gpus and self.gpus != gpus:
             faults.append(Fault(f"{self.links}", f"{gpus} GPUs", f"{self.gpus}, as the topology's gpus"))
-        if not gpus or gpus % max(1, table.gpus_per_server):
-            faults.append(Fault(f"{self.links}", f"{gpus} GPUs", "whole servers of GPUs named s0g0, s0g1, ..."))
+        size = max(1, table.gpus_per_server)
+        odd = [name for gpu, name in enumerate(table.names[:gpus]) if name != f"s{gpu // size}g{gpu % size}"]
+        if not gpus or odd:
+            found = f"GPU {odd[0]} out of order" if odd else "no GPU"
+            faults.append(Fault(f"{self.links}", found, "whole servers of equal size, GPUs named s0g0, s0g1, ... without gaps"))
         direct = (table.roles[table.a] == NodeRole.GPU) & (table.roles[table.b] == NodeRole.GPU)
         if direct.any():
             pair = f"{table.names[table.a[direct][0]]} to {table.names[table.b[direct][0]]}"
             faults.append(Fault(f"{self.links}", f"a link from GPU to GPU, {pair}", "GPUs linked to switches and NVSwitches"))
         if faults:
             raise InputError(faults)
+
+
+def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_gbps: float) -> None:
+    """Write a topology file of this family, and beside it the links of any file that lists a whole fabric.
+
+    Parameters
+    ----------
+    source : Path
+        A SimAI topology, GraphML or link list.
+    topology : Path
+        TOML file to write; the links go to the same name with ``.links.csv``.
+    switch_ports, switch_port_gbps
+        The switch every switch of the file is bought as.
+
+    Raises
+    ------
+    InputError
+        If the source is none of these, or is no fabric of this family.
+    """
+    links = topology.with_suffix(".links.csv")
+    text = read_links(source).to_csv()
+    keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
+    write_file(links, lambda temporary: temporary.write_text(text))
+    content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
+    write_file(topology, lambda temporary: temporary.write_text(content))
 
 
 def _split(table: LinkList) -> tuple[IntArray, IntArray]:

@@ -6,6 +6,7 @@ GPUs are named ``s3g5`` (server 3, GPU 5), NVSwitches ``s3nvswitch``; every othe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -78,7 +79,7 @@ class LinkList:
     def gpus_per_server(self) -> int:
         """GPUs of the largest server, 0 without GPUs."""
         servers = [int(match[1]) for match in map(_GPU.fullmatch, self.names[: self.gpus]) if match]
-        return int(np.bincount(servers).max(initial=0)) if servers else 0
+        return max(Counter(servers).values(), default=0)
 
     @staticmethod
     def of(fabric: Fabric) -> LinkList:
@@ -123,8 +124,17 @@ class RawLink:
     latency_s: str
 
 
-def build_link_list(rows: Iterable[RawLink], faults: Faults) -> LinkList:
+def build_link_list(rows: Iterable[RawLink], faults: Faults, names: Iterable[str] = ()) -> LinkList:
     """Check links and number their nodes.
+
+    Parameters
+    ----------
+    rows : iterable of RawLink
+        The links.
+    faults : Faults
+        Where faults are noted.
+    names : iterable of str
+        Nodes listed ahead of the links: switches keep this order, the others follow as links name them.
 
     Raises
     ------
@@ -132,17 +142,21 @@ def build_link_list(rows: Iterable[RawLink], faults: Faults) -> LinkList:
         With every name, port or number that is wrong, every link from a node to itself, and every port used twice.
     """
     nodes: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        _node(name, nodes, f"node {number}", faults)
     ends: list[tuple[int, int, int, int]] = []
     numbers: list[tuple[float, float]] = []
-    taken: dict[tuple[int, int], int | str] = {}
+    taken: dict[tuple[int, int, bool], int | str] = {}
     for row in rows:
         a, b = (_node(name, nodes, row.place, faults) for name in (row.a, row.b))
         a_port, b_port = (_port(text, row.place, faults) for text in (row.a_port, row.b_port))
         if a == b and row.a:
             faults.add(row.place, f"a link from {row.a} to itself", "two nodes")
+        # A GPU's NVLink ports are numbered apart from its NIC ports.
+        nvlink = NodeRole.NVSWITCH in (role_of(row.a), role_of(row.b))
         for node, port, name in ((a, a_port, row.a), (b, b_port, row.b)):
             if port != NO_PORT:
-                first = taken.setdefault((node, port), row.place)
+                first = taken.setdefault((node, port, nvlink), row.place)
                 if first != row.place:
                     faults.add(row.place, f"{name} port {port}, used already at {first}", "each port once")
         rate = _number(row.gbps, "gbps", row.place, faults, above=0.0, at_most=MAX_GBPS)
@@ -168,7 +182,7 @@ def read_links_csv(path: Path) -> LinkList:
 
 
 def _numbered(names: list[str], ends: IntArray, numbers: FloatArray) -> LinkList:
-    """Put nodes in the order of a fabric's: GPUs by server and GPU, switches and NVSwitches as they came."""
+    """Put nodes in the order of a fabric's: GPUs and NVSwitches by server, switches as they came."""
 
     def rank(node: int) -> tuple[int, int, int]:
         name = names[node]

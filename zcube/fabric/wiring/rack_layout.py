@@ -9,6 +9,7 @@ a parameter, to be replaced by the room's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ class RackLayout(Declared):
     @field_validator("stocked_lengths_m")
     @classmethod
     def _rising(cls, lengths: tuple[float, ...]) -> tuple[float, ...]:
-        if any(length <= 0 for length in lengths) or any(b <= a for a, b in zip(lengths, lengths[1:])):
+        if any(length <= 0 for length in lengths) or any(b <= a for a, b in pairwise(lengths)):
             raise ValueError("lengths above 0 that rise")
         return lengths
 
@@ -118,7 +119,9 @@ class Placement:
         layout = self.layout
         height = (self.unit - 1 + self.units / 2) * UNIT_M
         tray = layout.rack_units * UNIT_M + layout.tray_height_m
-        across = np.abs(self.slot[a] - self.slot[z]) * layout.rack_width_m + np.abs(self.row[a] - self.row[z]) * layout.row_depth_m
+        across = (
+            np.abs(self.slot[a] - self.slot[z]) * layout.rack_width_m + np.abs(self.row[a] - self.row[z]) * layout.row_depth_m
+        )
         same_rack = (self.row[a] == self.row[z]) & (self.slot[a] == self.slot[z])
         inside = np.abs(height[a] - height[z])
         return 2 * layout.slack_m + np.where(same_rack, inside, 2 * tray - height[a] - height[z] + across)

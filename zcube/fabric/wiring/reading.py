@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 64 << 20
 #: Most cables or links of one file.
 MAX_ROWS = 1_000_000
 #: Faults listed before the rest is only counted, so that a file of the wrong kind does not fill the screen.
-MAX_FAULTS = 200
+MAX_FAULTS = 100
 #: NetBox allows 64 characters for a name; a domain suffix may follow it (RFC 1035 allows 255).
 MAX_NAME_CHARS = 255
 

@@ -40,7 +40,7 @@ SCHEDULE_COLUMNS = (
 
 
 class Medium(NamedTuple):
-    """What is ordered up to a reach. ``cable_type`` is NetBox's name; ``optic`` is empty where the ends are part of the cable."""
+    """What is ordered up to a reach; ``cable_type`` is NetBox's name, ``optic`` is empty where the cable has fixed ends."""
 
     reach_m: float
     name: str

@@ -1,8 +1,8 @@
 """Permutation families that fabrics are tried with, defined on any fabric.
 
 GPUs are laid out in order on a grid: *segments* of as many consecutive GPUs as a first-tier switch has at NIC port 0, and the
-*position* inside the segment. On a ZCube a segment is one A switch and the position gives the rail; on any other fabric the grid
-only orders the GPUs, so that one segment length gives the same traffic to all fabrics. The last segment may be short.
+*position* inside the segment. On a ZCube a segment is one A switch and the position gives the rail; on any other fabric the
+grid only orders the GPUs, so that one segment length gives the same traffic to all fabrics. The last segment may be short.
 
 Names as in Dally and Towles, Principles and Practices of Interconnection Networks, table 3.1, where the pattern is there.
 """
@@ -27,17 +27,21 @@ def segment_gpus(fabric: Fabric) -> int:
 
 
 def segment_shift(gpus: int, segment: int, seed: int = 0) -> Pattern:
-    """Same rail, one segment on: GPU x sends to x + segment, modulo the GPUs."""
+    """Shift by one segment on the same rail: GPU x sends to x + segment, modulo the GPUs."""
     source = np.arange(gpus)
     return source, (source + segment) % gpus
 
 
 def segment_shuffle(gpus: int, segment: int, seed: int = 0) -> Pattern:
-    """Segment to next segment, shuffled: as the shift, with the targets of each segment in random order."""
-    source, target = segment_shift(gpus, segment)
-    draw = stream(seed, "adversary segment shuffle").random(gpus)
-    shuffled = np.lexsort((draw, source // segment))
-    return source, target[shuffled]
+    """Segment to segment, shuffled: segments in a random cycle, each sends to the next, its members in random order."""
+    rng = stream(seed, "adversary segment shuffle")
+    source = np.arange(gpus)
+    own = source // segment
+    place = rng.permutation(-(-gpus // segment))
+    in_cycle = np.lexsort((rng.random(gpus), place[own]))
+    target = np.empty(gpus, dtype=np.int64)
+    target[in_cycle] = np.roll(np.lexsort((rng.random(gpus), place[own])), -segment)
+    return source, target
 
 
 def random_permutation(gpus: int, segment: int, seed: int = 0) -> Pattern:

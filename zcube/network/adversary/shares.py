@@ -43,6 +43,9 @@ class LinkDemand:
         return {"link": self.name, "flows": self.flows, "offered_over_capacity": overload}
 
 
+NO_LINK = LinkDemand(-1, "none", 0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class PatternShare:
     """Shares of line rate under a pattern, over the flows that leave their server.
@@ -51,6 +54,8 @@ class PatternShare:
     ----------
     flows : int
         Flows that leave their server; those inside one and those of a GPU to itself are left out.
+    unreachable : int
+        Flows of these for which failures leave no path; their share is 0.
     mean, minimum, p1 : float
         Mean, smallest and first percentile of rate over the line rate of a GPU; nan without flows.
     fullest : LinkDemand
@@ -58,6 +63,7 @@ class PatternShare:
     """
 
     flows: int
+    unreachable: int
     mean: float
     minimum: float
     p1: float
@@ -68,6 +74,7 @@ class PatternShare:
         shares = {"mean": self.mean, "min": self.minimum, "p1": self.p1}
         return {
             "flows": self.flows,
+            "unreachable_flows": self.unreachable,
             **{f"share_of_line_rate_{name}": value if self.flows else None for name, value in shares.items()},
             "fullest_link": self.fullest.document(),
         }
@@ -90,14 +97,20 @@ def pattern_shares(
         How a flow uses its paths. Rates are the sum over the paths either way.
     """
     source, target = crossing(fabric, source, target)
-    fullest = fullest_link(fabric, routing.routes(source, target)) if len(source) else LinkDemand(-1, "none", 0, 0.0)
     if not len(source):
-        return PatternShare(0, np.nan, np.nan, np.nan, fullest)
-    model = flow_model(fabric, routing, path_split)
-    model.send(FlowTable(source, target, np.full(len(source), _SIZE_BYTES), np.zeros(len(source))))
-    model.advance(_LATER_S)
-    share = model.rates_bps() / (fabric.nic_gbps * BITS_PER_GBIT)
-    return PatternShare(len(source), float(share.mean()), float(share.min()), float(np.percentile(share, 1)), fullest)
+        return PatternShare(0, 0, np.nan, np.nan, np.nan, NO_LINK)
+    routes = routing.routes(source, target)
+    routed = np.diff(routes.first_subflow) > 0
+    share = np.zeros(len(source))
+    if routed.any():
+        model = flow_model(fabric, routing, path_split)
+        flows = int(routed.sum())
+        model.send(FlowTable(source[routed], target[routed], np.full(flows, _SIZE_BYTES), np.zeros(flows)))
+        model.advance(_LATER_S)
+        share[routed] = model.rates_bps() / (fabric.nic_gbps * BITS_PER_GBIT)
+    lost = len(source) - int(routed.sum())
+    low = float(np.percentile(share, 1))
+    return PatternShare(len(source), lost, float(share.mean()), float(share.min()), low, fullest_link(fabric, routes))
 
 
 def crossing(fabric: Fabric, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray]:
@@ -112,11 +125,10 @@ def trunk_links(fabric: Fabric) -> IntArray:
     return np.flatnonzero(np.repeat(fabric.cables.kind == CableKind.SWITCH, 2))
 
 
-def link_loads(fabric: Fabric, routes: Routes, weight: FloatArray | None = None) -> FloatArray:
-    """Return what each directed link carries when every flow sends its weight (default 1) in the routing's fixed parts [links]."""
-    subflows = np.diff(routes.first_subflow)
-    part = routes.share if weight is None else routes.share * np.repeat(weight, subflows)
-    return np.bincount(routes.link, weights=np.repeat(part, np.diff(routes.first_hop)), minlength=fabric.links)
+def link_loads(fabric: Fabric, routes: Routes) -> FloatArray:
+    """Return what each directed link carries when every flow sends 1 in the routing's fixed parts [links]."""
+    part = np.repeat(routes.share, np.diff(routes.first_hop))
+    return np.asarray(np.bincount(routes.link, weights=part, minlength=fabric.links), dtype=np.float64)
 
 
 def link_name(fabric: Fabric, link: int) -> str:
@@ -135,7 +147,7 @@ def fullest_link(fabric: Fabric, routes: Routes) -> LinkDemand:
     trunk = trunk_links(fabric)
     load = link_loads(fabric, routes)[trunk] * fabric.nic_gbps * BITS_PER_GBIT
     if not load.any():
-        return LinkDemand(-1, "none", 0, 0.0)
+        return NO_LINK
     capacity = fabric.link_capacity_bps[trunk]
     overload = np.divide(load, capacity, out=np.where(load > 0, np.inf, 0.0), where=capacity > 0)
     link = int(trunk[np.argmax(overload)])

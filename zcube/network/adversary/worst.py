@@ -1,8 +1,8 @@
 """A worst permutation, found by search.
 
 Which targets GPUs should send to so that chosen links carry most is an assignment problem: with ``w(s, t)`` the part of a flow
-from s to t that crosses a chosen link, the permutation sought is the maximum-weight perfect matching of sources and targets. Two
-choices of links:
+from s to t that crosses a chosen link, the permutation sought is the maximum-weight perfect matching of sources and targets.
+Two choices of links:
 
 * *One link.* The matching is then exact: no permutation puts more on that link. Links are sampled from every kind (pair of
   switch groups); the fullest of a sample of random pairs come first.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from zcube.fabric.model import BoolArray, Fabric, FloatArray, IntArray
+from zcube.network.adversary.patterns import PATTERNS, segment_gpus
 from zcube.network.adversary.shares import PatternShare, link_loads, link_name, pattern_shares, trunk_links
 from zcube.routing.routes import Routes, Routing
 from zcube.seeds import stream
@@ -40,7 +41,7 @@ class FoundPermutation:
     Attributes
     ----------
     search : str
-        ``one link``, ``one cable per switch`` or ``one neighbour per switch``.
+        ``one link``, ``one cable per switch`` or ``one neighbour per switch``; the name of a pattern where none is worse.
     target : int array [gpus]
         Where each GPU sends to.
     link : str
@@ -63,7 +64,9 @@ class FoundPermutation:
         return {**found, "target_gpu": self.target.tolist()} if with_targets else found
 
 
-def fullest_link_permutation(fabric: Fabric, routing: Routing, seed: int = 0, links_per_kind: int = 2) -> FoundPermutation | None:
+def fullest_link_permutation(
+    fabric: Fabric, routing: Routing, seed: int = 0, links_per_kind: int = 2
+) -> FoundPermutation | None:
     """Return the permutation that puts most on one link, over a sample of links of each kind.
 
     Parameters
@@ -100,10 +103,14 @@ def fullest_link_permutation(fabric: Fabric, routing: Routing, seed: int = 0, li
         return None
     _, link, permutation = best
     share = pattern_shares(fabric, routing, np.arange(fabric.gpus), permutation)
-    return FoundPermutation("one link", permutation, link_name(fabric, link), _flows_on(fabric, routing, permutation, link), share)
+    return FoundPermutation(
+        "one link", permutation, link_name(fabric, link), _flows_on(fabric, routing, permutation, link), share
+    )
 
 
-def worst_permutation(fabric: Fabric, routing: Routing, seed: int = 0) -> FoundPermutation | None:
+def worst_permutation(
+    fabric: Fabric, routing: Routing, seed: int = 0, known: FoundPermutation | None = None
+) -> FoundPermutation | None:
     """Return the permutation with the least mean share of line rate that the search finds.
 
     Parameters
@@ -114,28 +121,42 @@ def worst_permutation(fabric: Fabric, routing: Routing, seed: int = 0) -> FoundP
         A policy bound to it.
     seed : int
         Seed of the choice of links.
+    known : FoundPermutation, optional
+        What :func:`fullest_link_permutation` found, where it has been called.
 
     Returns
     -------
     FoundPermutation or None
-        Of fabrics beyond :data:`MOST_GPUS` the one of :func:`fullest_link_permutation`; None where no pair crosses a link
-        between switches.
+        Never better than a pattern of :data:`~zcube.network.adversary.patterns.PATTERNS`. Fabrics beyond :data:`MOST_GPUS`
+        are tried with these and with :func:`fullest_link_permutation` only. None where no pair crosses a link between switches.
     """
-    best = fullest_link_permutation(fabric, routing, seed)
-    if best is None or fabric.gpus > MOST_GPUS:
+    best = known or fullest_link_permutation(fabric, routing, seed)
+    if best is None:
         return best
     gpu = np.arange(fabric.gpus)
+    for name, pattern in PATTERNS.items():
+        _, target = pattern(fabric.gpus, segment_gpus(fabric), seed)
+        best = _worse(fabric, routing, best, name, target)
+    if fabric.gpus > MOST_GPUS:
+        return best
     for search, chosen in (
         ("one cable per switch", _ways_out(fabric, seed, whole_bundle=False)),
         ("one neighbour per switch", _ways_out(fabric, seed, whole_bundle=True)),
     ):
         weight = _weights(fabric, routing, gpu, gpu, chosen)
         _, target = _matching(np.where(weight > 0, weight**2, weight))
-        share = pattern_shares(fabric, routing, gpu, target)
-        if share.flows and share.mean < best.share.mean:
-            fullest = share.fullest
-            best = FoundPermutation(search, target, fullest.name, _flows_on(fabric, routing, target, fullest.link), share)
+        best = _worse(fabric, routing, best, search, target)
     return best
+
+
+def _worse(fabric: Fabric, routing: Routing, best: FoundPermutation, search: str, target: IntArray) -> FoundPermutation:
+    """Return a permutation if its mean share is below that of the best attack so far, else the latter."""
+    share = pattern_shares(fabric, routing, np.arange(fabric.gpus), target)
+    # A pattern that hardly leaves its servers is no attack, however little the rest gets.
+    if 2 * share.flows < best.share.flows or not share.mean < best.share.mean or share.fullest.link < 0:
+        return best
+    load = _flows_on(fabric, routing, target, share.fullest.link)
+    return FoundPermutation(search, target, share.fullest.name, load, share)
 
 
 def _probe(fabric: Fabric, seed: int) -> tuple[IntArray, IntArray]:
@@ -183,9 +204,11 @@ def _weights(fabric: Fabric, routing: Routing, sources: IntArray, targets: IntAr
         if not away.any():
             continue
         routes = routing.routes(source[away], target[away])
-        met = np.logical_or.reduceat(chosen[routes.link], routes.first_hop[:-1])
+        subflow = np.repeat(np.arange(len(routes.share)), np.diff(routes.first_hop))
+        met = np.bincount(subflow, weights=chosen[routes.link], minlength=len(routes.share)) > 0
+        flow = np.repeat(np.arange(routes.flows), np.diff(routes.first_subflow))
         block = np.full(len(source), _LOCAL)
-        block[away] = np.add.reduceat(routes.share * met, routes.first_subflow[:-1])
+        block[away] = np.bincount(flow, weights=routes.share * met, minlength=routes.flows)
         weight[rows] = block.reshape(-1, len(targets))
     return weight
 
@@ -221,19 +244,18 @@ def _ways_out(fabric: Fabric, seed: int, whole_bundle: bool) -> BoolArray:
     linked = np.full((fabric.switches, fabric.switches), _LOCAL)
     linked[source, target] = 1.0 + 1e-3 * rng.random(len(trunk))
     row, column = _matching(linked[with_gpus])
+    neighbour = dict(zip(with_gpus[row].tolist(), column.tolist(), strict=True))
     chosen = np.zeros(fabric.links, dtype=bool)
-    for switch, neighbour in zip(with_gpus[row], column, strict=True):
-        out = trunk[(source == switch) & (target == neighbour)]
-        if not len(out):
-            out = trunk[source == switch]
-            out = out[target[source == switch] == target[source == switch][:1]]
+    for switch in with_gpus.tolist():
+        mine = source == switch
+        if not mine.any():
+            continue
+        # More switches than neighbours, as leaves under few spines: the rest share neighbours.
+        wanted = neighbour.get(switch, -1)
+        if not (mine & (target == wanted)).any():
+            wanted = rng.choice(target[mine])
+        out = trunk[mine & (target == wanted)]
         chosen[out if whole_bundle else out[:1]] = True
-    missing = np.setdiff1d(with_gpus, with_gpus[row])
-    for switch in missing:
-        out = trunk[source == switch]
-        if len(out):
-            pick = fabric.link_target[out] == fabric.link_target[out[rng.integers(len(out))]]
-            chosen[out[pick] if whole_bundle else out[pick][:1]] = True
     return chosen
 
 

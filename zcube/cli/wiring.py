@@ -1,0 +1,73 @@
+"""``zcube fabric export|import|verify``: cables as files, and files of what the field has plugged in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zcube.cli.fabric import FabricArgument, JsonOption, load
+
+
+def export_command(
+    fabric: FabricArgument,
+    form: Annotated[
+        str, typer.Option("--format", help="schedule, links, simai, graphml, ptm, netbox, ufm or ibdiagnet.")
+    ] = "schedule",
+    out: Annotated[Path | None, typer.Option(help="File to write; default: stdout.")] = None,
+    racks: Annotated[Path | None, typer.Option(help="TOML file of the machine room: racks, trays, stocked lengths.")] = None,
+) -> None:
+    """Write a fabric as a cable schedule or in an interchange format."""
+    from zcube.fabric.wiring.formats import export_fabric, fabric_text
+    from zcube.fabric.wiring.rack_layout import RackLayout
+    from zcube.inputs import read_toml, validate
+
+    layout = RackLayout() if racks is None else validate(RackLayout, read_toml(racks), str(racks))
+    loaded = load(fabric, None)
+    if out is None:
+        sys.stdout.write(fabric_text(loaded, form, layout))
+        return
+    export_fabric(loaded, form, out, layout)
+    print(f"written: {out}", file=sys.stderr)
+
+
+def import_command(
+    source: Annotated[Path, typer.Argument(help="SimAI topology, GraphML or link list; told by content.")],
+    topology: Annotated[Path, typer.Argument(help="Topology file to write; the link list is written beside it.")],
+    switch_ports: Annotated[int, typer.Option(min=2, max=4096, help="Ports of every switch.")] = 64,
+    switch_port_gbps: Annotated[float, typer.Option(min=0.001, max=1e6, help="Native rate of a port, Gb/s.")] = 400.0,
+) -> None:
+    """Make a topology file of family custom from a file that lists links."""
+    from zcube.errors import Fault, InputError
+    from zcube.fabric.families.custom import write_topology
+
+    if topology.suffix != ".toml":
+        raise InputError(Fault(str(topology), "another ending", "a name that ends in .toml"))
+    write_topology(source, topology, switch_ports, switch_port_gbps)
+    print(f"written: {topology}", file=sys.stderr)
+
+
+def verify_command(
+    plan: Annotated[str, typer.Argument(help="Bundled topology, topology file, or a wiring file.")],
+    found: Annotated[Path, typer.Argument(help="Wiring found in the field: PTM dot, NetBox CSV, LLDP CSV, UFM or ibdiagnet.")],
+    exact_names: Annotated[bool, typer.Option(help="Tell upper from lower case and heed domain suffixes.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Compare a wiring with the plan: swapped, missing and extra cables with the shortest correction; exit 1 if they differ."""
+    from zcube.fabric.wiring.cabling import EXACT, NameRule, Wiring
+    from zcube.fabric.wiring.formats import read_wiring
+    from zcube.fabric.wiring.verify import verify
+    from zcube.outputs import to_json
+
+    planned = read_wiring(Path(plan)) if Path(plan).is_file() and Path(plan).suffix != ".toml" else Wiring.of(load(plan, None))
+    report = verify(planned, read_wiring(found), EXACT if exact_names else NameRule())
+    if json:
+        sys.stdout.write(to_json(report.document()))
+    else:
+        from zcube.report.wiring_table import wiring_text
+
+        sys.stdout.write(wiring_text(report))
+    if not report.agrees:
+        raise typer.Exit(1)
