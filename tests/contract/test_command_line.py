@@ -10,22 +10,8 @@ import time
 
 import pytest
 
-from zcube.cli import main
 
 SMALL = ["--set", "requests.count=40", "--set", "load.rate_per_s=20"]
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process; returns status, stdout, stderr."""
-
-    def run_main(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_info:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(exit_info.value.code or 0), captured.out, captured.err
-
-    return run_main
 
 
 def leaves(document, prefix=""):
