@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-
 SMALL = ["--set", "requests.count=40", "--set", "load.rate_per_s=20"]
 
 
