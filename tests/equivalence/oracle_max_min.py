@@ -1,7 +1,7 @@
 """Max-min fair fluid in plain Python, written from its definition; the specification of the fast kernels.
 
-A transfer becomes active at its start plus the longest delay of its paths. Each path of it claims a max-min fair share of
-each link it crosses. ``pooled``: all its paths drain one amount of bits; ``fixed``: each drains an equal part. All rates are
+A transfer is active from its start; its last bit arrives the longest delay of its paths after it was sent. Each path claims a
+max-min fair share of each link it crosses. ``pooled``: all its paths drain one amount of bits; ``fixed``: each drains an equal part. All rates are
 solved anew whenever anything starts or ends. Numbers may be floats or fractions.
 """
 
@@ -56,7 +56,7 @@ def finish_times(
     for number, transfer in enumerate(transfers):
         groups = [list(transfer.paths)] if pooled else [[path] for path in transfer.paths]
         for part, group in enumerate(groups):
-            waiting[number, part] = transfer.start + max(sum(delay[link] for link in path) for path in transfer.paths)
+            waiting[number, part] = transfer.start
             left[number, part] = transfer.bits / len(groups)
             paths_of[number, part] = group
     finish: list[Number] = [0] * len(transfers)
@@ -71,7 +71,8 @@ def finish_times(
         for pool in active:
             left[pool] -= rate[pool] * (then - now)
         for pool in [pool for pool in active if end[pool] == then]:
-            finish[pool[0]] = max(finish[pool[0]], then)
+            longest = max(sum(delay[link] for link in path) for path in transfers[pool[0]].paths)
+            finish[pool[0]] = max(finish[pool[0]], then + longest)
             active.remove(pool)
         for pool in [pool for pool, start in waiting.items() if start == then]:
             active.add(pool)

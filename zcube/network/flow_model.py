@@ -1,19 +1,21 @@
 """The flow fidelity: max-min fair fluid over the routes of a fabric; and ``ideal``, the same with only NIC links kept.
 
-A transfer's bytes reach its links after the delay of its longest path (as in SimGrid's CM02 model without correction
-factors), so one transfer alone takes ``latency + bytes / rate``.
+A transfer claims its links from when it is posted until its last byte has left; that byte arrives the delay of its longest
+path later. So one transfer alone takes ``bytes / rate + latency``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from zcube.errors import RunError
 from zcube.fabric.model import BoolArray, CableKind, Fabric, FloatArray, IntArray
 from zcube.network import fluid
+from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.routing.routes import Routes, Routing, assemble, check_pairs
 
@@ -23,22 +25,8 @@ PathSplit = Literal["pooled", "fixed"]
 #: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.
 PATH_SPLITS: tuple[PathSplit, ...] = get_args(PathSplit)
 
-#: What each array of the fluid's state is indexed by, and its type.
-_WHOLE, _REAL = np.dtype(np.int64), np.dtype(np.float64)
-_ARRAYS: dict[str, dict[str, np.dtype[Any]]] = {
-    "links": dict.fromkeys(("link_first", "link_subflows", "link_peak", "unfixed", "share_heap"), _WHOLE)
-    | dict.fromkeys(("share_place", "link_stamp", "component_link"), _WHOLE)
-    | dict.fromkeys(("capacity_bps", "link_bits", "residual_bps", "share_bps"), _REAL),
-    "hops": dict.fromkeys(("hop_link", "hop_subflow", "hop_next", "hop_previous"), _WHOLE),
-    "subflows": dict.fromkeys(("subflow_pool", "subflow_stamp", "component_subflow"), _WHOLE)
-    | dict.fromkeys(("subflow_rate_bps", "new_rate_bps"), _REAL),
-    "subflow rows": {"subflow_first_hop": _WHOLE},
-    "pools": dict.fromkeys(("event_heap", "event_place"), _WHOLE)
-    | dict.fromkeys(("pool_remaining_bits", "pool_rate_bps", "pool_settled_s", "pool_finish_s", "event_s"), _REAL)
-    | {"pool_phase": np.dtype(np.int8)},
-    "pool rows": {"pool_first_subflow": _WHOLE},
-    "counters": dict.fromkeys(("event_size", "share_size", "stamp"), _WHOLE) | {"clock_s": _REAL},
-}
+#: Bins of time times links beyond which a run is refused (800 MB).
+MOST_BIN_ENTRIES = 100_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +116,22 @@ class FlowModel:
         How a transfer uses its paths.
     fidelity : str
         Name in results.
+    quantum_s : float
+        Events that follow each other within this time are solved as one; 0, the default, is exact. See docs/models.md.
+    bin_s : float
+        Width of the bins of time in which links' bytes are kept beside their totals; 0 keeps totals only.
     """
 
-    def __init__(self, medium: Medium, routing: Routing, path_split: PathSplit = "pooled", fidelity: str = "flow"):
+    def __init__(
+        self,
+        medium: Medium,
+        routing: Routing,
+        path_split: PathSplit = "pooled",
+        fidelity: str = "flow",
+        *,
+        quantum_s: float = 0.0,
+        bin_s: float = 0.0,
+    ):
         self.fidelity = fidelity
         self.medium = medium
         self.routing = routing
@@ -140,8 +141,16 @@ class FlowModel:
         self._flow_of_pool: IntArray = np.zeros(16, dtype=np.int64)
         self._open_pools: IntArray = np.zeros(16, dtype=np.int64)
         self._finish_s: FloatArray = np.zeros(16)
+        self._start_s: FloatArray = np.zeros(16)
         self._latency_s: FloatArray = np.zeros(16)
-        self._state = _empty_state(medium.capacity_bps)
+        self._size_bits: FloatArray = np.zeros(16)
+        self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
+        self._state = empty_state(medium.capacity_bps, quantum_s, bin_s)
+
+    @property
+    def events(self) -> int:
+        """Events solved so far; ties count once."""
+        return int(self._state.events[0])
 
     def send(self, flows: FlowTable) -> IntArray:
         """Post transfers.
@@ -149,107 +158,211 @@ class FlowModel:
         Raises
         ------
         ValueError
-            If a size is not positive and finite, a start lies before the present, or a GPU is unknown.
+            If a size is not positive and finite, a start lies before the present, a GPU is unknown, or a cap or weight is
+            out of range.
         RunError
             If failures leave a transfer without a path.
         """
-        size, start = np.asarray(flows.size_bytes, dtype=float), np.asarray(flows.start_s, dtype=float)
-        if not np.all(np.isfinite(size)) or np.any(size <= 0):
-            raise ValueError("transfer sizes must be positive and finite")
-        if not np.all(np.isfinite(start)) or np.any(start < self._now_s):
-            raise ValueError(f"transfers must start at or after {self._now_s} s")
+        flows.check(self._now_s)
         routes = self.routing.routes(flows.source, flows.target)
         if len(routes.unreachable):
             lost = routes.unreachable
             pairs = ", ".join(f"GPU {flows.source[flow]} to GPU {flows.target[flow]}" for flow in lost[:5])
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
             raise RunError(f"no path left from {pairs}{more}")
-        latency = routes.latency_s(self.medium.latency_s)
-        first = self._flows
-        self._add(routes, size * 8.0, start + latency)
-        self._finish_s = _grown(self._finish_s, self._flows + 1)
-        self._latency_s = _grown(self._latency_s, self._flows + 1)
-        self._finish_s[first : self._flows] = np.nan
-        self._latency_s[first : self._flows] = latency
-        return np.arange(first, self._flows)
+        first, last = self._flows, self._flows + routes.flows
+        self._finish_s, self._start_s = grown(self._finish_s, last), grown(self._start_s, last)
+        self._latency_s, self._size_bits = grown(self._latency_s, last), grown(self._size_bits, last)
+        self._finish_s[first:last] = np.nan
+        self._start_s[first:last] = flows.start_s
+        self._latency_s[first:last] = routes.latency_s(self.medium.latency_s)
+        self._size_bits[first:last] = flows.size_bytes * 8.0
+        self._add(routes, flows)
+        return np.arange(first, last)
 
     def next_event_s(self) -> float:
-        """Return the next start, finish or rate change; infinity when idle."""
+        """Return the next start, last byte sent or arrived; infinity when idle."""
+        return min(self._next_drain_s(), float(self._finish_s[self._undelivered].min(initial=np.inf)))
+
+    def _next_drain_s(self) -> float:
         state = self._state
         return float(state.event_s[state.event_heap[0]]) if state.event_size[0] else float("inf")
 
     def advance(self, to_s: float) -> IntArray:
         """Run up to a time and return completed transfers."""
-        done = np.empty(int(self._state.event_size[0]), dtype=np.int64)
-        count = fluid.advance(self._state, to_s, done)
-        self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else float(self._state.clock_s[0]))
-        return fluid.close_flows(self._state, done[:count], self._flow_of_pool, self._open_pools, self._finish_s)
+        while True:
+            self._some_events(to_s, np.iinfo(np.int64).max)
+            if self._next_drain_s() > to_s or self._next_drain_s() == float("inf"):
+                break
+        delivered = self._deliver(to_s)
+        last_s = float(self._finish_s[delivered].max(initial=self._state.clock_s[0]))
+        self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else last_s)
+        return delivered
+
+    def _deliver(self, to_s: float) -> IntArray:
+        """Take the transfers whose last byte has arrived by a time, in order of arrival."""
+        if not len(self._undelivered):
+            return self._undelivered
+        finish_s = self._finish_s[self._undelivered]
+        order = np.lexsort((self._undelivered, finish_s))
+        count = int(np.searchsorted(finish_s[order], to_s, side="right"))
+        waiting = self._undelivered[order]
+        self._undelivered = waiting[count:]
+        return waiting[:count]
+
+    def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
+        """Run to the end.
+
+        Parameters
+        ----------
+        progress : callable
+            ``progress(finished, total)`` transfers, after every ``events_at_once`` events.
+        """
+        while self._next_drain_s() < float("inf"):
+            self._some_events(float("inf"), events_at_once)
+            progress(self._flows - int(np.isnan(self._finish_s[: self._flows]).sum()), self._flows)
+        self.advance(float("inf"))
+
+    def change_capacity(self, links: IntArray, capacity_bps: FloatArray, at_s: float) -> IntArray:
+        """Run up to a time, then give links another capacity: a failure (0), a repair, another rate.
+
+        Returns
+        -------
+        int array
+            Transfers completed by then.
+
+        Raises
+        ------
+        ValueError
+            If the time lies before the present, a link is unknown, or a capacity is negative or not finite.
+        """
+        links, capacity_bps = np.asarray(links, dtype=np.int64), np.asarray(capacity_bps, dtype=float)
+        if at_s < self._now_s or not np.isfinite(at_s):
+            raise ValueError(f"capacities can change at or after {self._now_s} s, not at {at_s}")
+        if len(links) and not (links.min() >= 0 and links.max() < len(self.medium.capacity_bps)):
+            raise ValueError(f"links must lie in 0..{len(self.medium.capacity_bps) - 1}")
+        if links.shape != capacity_bps.shape or not np.all(np.isfinite(capacity_bps)) or np.any(capacity_bps < 0):
+            raise ValueError("capacities must be finite and at least 0, one per link")
+        completed = self.advance(at_s)
+        self._cover_bins(at_s)
+        fluid.change_capacity(self._state, links, capacity_bps, at_s)
+        return completed
 
     def completions(self) -> CompletionTable:
-        """Return finish times and delays of every transfer."""
-        return CompletionTable(self._finish_s[: self._flows].copy(), self._latency_s[: self._flows].copy())
+        """Return what became of every transfer."""
+        flows, state = self._flows, self._state
+        hops, subflows = state.hops[: self._hops], state.subflows[: self._subflows]
+        flow_of_hop = self._flow_of_pool[subflows["pool"]][hops["subflow"]]
+        order = np.lexsort((hops["bound_s"], flow_of_hop))
+        longest = order[np.searchsorted(flow_of_hop[order], np.arange(flows), side="right") - 1]
+        bound = np.where(hops["bound_s"][longest] > 0, hops["link"][longest], -1)
+        finish, start, latency = self._finish_s[:flows], self._start_s[:flows], self._latency_s[:flows]
+        with np.errstate(invalid="ignore"):
+            rate = self._size_bits[:flows] / (finish - start - latency)
+        return CompletionTable(finish.copy(), latency.copy(), rate, bound.astype(np.int64))
 
     def rates_bps(self) -> FloatArray:
         """Return the present rate of every transfer, bits per second [flows]."""
         pools = slice(0, self._pools)
         rates = np.zeros(self._flows)
-        np.add.at(rates, self._flow_of_pool[pools], self._state.pool_rate_bps[pools])
+        np.add.at(rates, self._flow_of_pool[pools], self._state.pools["rate_bps"][pools])
         return rates
 
     def link_table(self) -> LinkTable:
         """Return what every link has carried up to the time last advanced to."""
-        for pool in np.flatnonzero(self._state.pool_phase[: self._pools] == fluid.ACTIVE):
-            fluid.settle(self._state, int(pool), self._now_s)
+        self._settle()
         medium, state = self.medium, self._state
         return LinkTable(
             medium.source,
             medium.target,
             medium.kind,
             medium.capacity_bps,
-            state.link_bits / 8.0,
-            state.link_peak.copy(),
+            state.links["bits"] / 8.0,
+            state.links["peak"].astype(np.int64),
             medium.leaves_gpu,
             medium.enters_gpu,
         )
 
-    def _add(self, routes: Routes, bits: FloatArray, active_s: FloatArray) -> None:
-        subflows_per_flow = np.diff(routes.first_subflow)
+    def binned_bytes(self) -> FloatArray:
+        """Return bytes carried per bin of time [bins, links]; no bins where ``bin_s`` is 0."""
+        self._settle()
+        return self._state.bin_bits.reshape(-1, len(self.medium.capacity_bps)) / 8.0
+
+    def _settle(self) -> None:
+        """Credit links with what active transfers have sent up to the present."""
+        self._cover_bins(self._now_s)
+        fluid.settle_active(self._state, self._pools, self._now_s)
+
+    def _some_events(self, to_s: float, most_events: int) -> None:
+        """Process up to so many events up to a time, bins permitting; note transfers whose last byte has left."""
+        reach_s = min(to_s, self._next_drain_s())
+        to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
+        state = self._state
+        done = np.empty(int(state.event_size[0]), dtype=np.int64)
+        count = fluid.advance(state, to_s, most_events, done)
+        closed = fluid.close_flows(state, done[:count], self._flow_of_pool, self._open_pools, self._finish_s)
+        if len(closed):
+            self._finish_s[closed] += self._latency_s[closed]
+            self._undelivered = np.concatenate([self._undelivered, closed])
+
+    def _cover_bins(self, time_s: float) -> float:
+        """Make room for bins up to a time; return up to when there is room, infinity without bins."""
+        bin_s, links = float(self._state.settings[1]), len(self.medium.capacity_bps)
+        if bin_s <= 0:
+            return float("inf")
+        bins, room = int(min(time_s / bin_s, MOST_BIN_ENTRIES)) + 2, len(self._state.bin_bits) // links
+        if bins * links > MOST_BIN_ENTRIES:
+            most = MOST_BIN_ENTRIES // links
+            raise RunError(f"{time_s:g} s in bins of {bin_s:g} s are too many for {links} links; at most {most} bins")
+        if bins > room:
+            room = min(max(bins, 2 * room), MOST_BIN_ENTRIES // links)
+            self._state = self._state._replace(bin_bits=grown(self._state.bin_bits, room * links)[: room * links])
+        return room * bin_s
+
+    def _add(self, routes: Routes, flows: FlowTable) -> None:
+        count, per_flow = routes.flows, np.diff(routes.first_subflow)
+        bits = self._size_bits[self._flows : self._flows + count]
+        flow_of_subflow = np.repeat(np.arange(count), per_flow)
         if self.path_split == "pooled":
-            pool_of_subflow = np.repeat(np.arange(routes.flows), subflows_per_flow)
-            flow_of_pool = np.arange(routes.flows)
-            pool_bits, pool_start = bits, active_s
+            subflows_per_pool, flow_of_pool = per_flow, np.arange(count)
+            pool_bits = bits
         else:
-            pool_of_subflow = np.arange(len(routes.share))
-            flow_of_pool = np.repeat(np.arange(routes.flows), subflows_per_flow)
-            pool_bits, pool_start = bits[flow_of_pool] * routes.share, active_s[flow_of_pool]
+            subflows_per_pool, flow_of_pool = np.ones(len(routes.share), dtype=np.int64), flow_of_subflow
+            pool_bits = bits[flow_of_pool] * routes.share
         pools, subflows, hops = len(flow_of_pool), len(routes.share), len(routes.link)
         p, s, h = self._pools, self._subflows, self._hops
-        self._state = state = _with_room(self._state, p + pools, s + subflows, h + hops)
-        state.hop_link[h : h + hops] = routes.link
-        state.hop_subflow[h : h + hops] = s + np.repeat(np.arange(subflows), np.diff(routes.first_hop))
-        state.subflow_first_hop[s + 1 : s + subflows + 1] = h + routes.first_hop[1:]
-        state.subflow_pool[s : s + subflows] = p + pool_of_subflow
-        state.subflow_rate_bps[s : s + subflows] = 0.0
-        state.subflow_stamp[s : s + subflows] = 0
-        per_pool = np.bincount(pool_of_subflow, minlength=pools)
-        state.pool_first_subflow[p + 1 : p + pools + 1] = s + np.cumsum(per_pool)
-        state.pool_remaining_bits[p : p + pools] = pool_bits
-        state.pool_rate_bps[p : p + pools] = 0.0
-        state.pool_finish_s[p : p + pools] = np.nan
-        state.pool_phase[p : p + pools] = fluid.PENDING
+        self._state = state = with_room(self._state, p + pools, s + subflows, h + hops)
+        new_hops, new_subflows, new_pools = (
+            state.hops[h : h + hops],
+            state.subflows[s : s + subflows],
+            state.pools[p : p + pools],
+        )
+        new_hops["link"] = routes.link
+        new_hops["subflow"] = s + np.repeat(np.arange(subflows), np.diff(routes.first_hop))
+        new_subflows["first_hop"], new_subflows["end_hop"] = h + routes.first_hop[:-1], h + routes.first_hop[1:]
+        new_subflows["pool"] = p + np.repeat(np.arange(pools), subflows_per_pool)
+        new_subflows["bound"] = UNBOUND
+        new_subflows["weight"] = 1.0 if flows.weight is None else flows.weight[flow_of_subflow]
+        new_subflows["cap_bps"] = np.inf if flows.cap_bps is None else flows.cap_bps[flow_of_subflow] * routes.share
+        new_pools["end_subflow"] = s + np.cumsum(subflows_per_pool)
+        new_pools["first_subflow"] = new_pools["end_subflow"] - subflows_per_pool
+        new_pools["remaining_bits"] = pool_bits
+        new_pools["finish_s"] = np.nan
         state.event_place[p : p + pools] = -1
-        fluid.schedule(state, p, pool_start)
-        self._flow_of_pool = _grown(self._flow_of_pool, p + pools)
+        fluid.schedule(state, p, np.asarray(flows.start_s, dtype=float)[flow_of_pool])
+        self._flow_of_pool = grown(self._flow_of_pool, p + pools)
         self._flow_of_pool[p : p + pools] = self._flows + flow_of_pool
-        self._open_pools = _grown(self._open_pools, self._flows + routes.flows)
-        self._open_pools[self._flows : self._flows + routes.flows] = np.bincount(flow_of_pool, minlength=routes.flows)
+        self._open_pools = grown(self._open_pools, self._flows + count)
+        self._open_pools[self._flows : self._flows + count] = np.bincount(flow_of_pool, minlength=count)
         self._pools, self._subflows, self._hops = p + pools, s + subflows, h + hops
-        self._flows += routes.flows
+        self._flows += count
 
 
-def flow_model(fabric: Fabric, routing: Routing, path_split: PathSplit = "pooled") -> FlowModel:
+def flow_model(
+    fabric: Fabric, routing: Routing, path_split: PathSplit = "pooled", *, quantum_s: float = 0.0, bin_s: float = 0.0
+) -> FlowModel:
     """Return the fluid model of a fabric under a routing policy."""
-    return FlowModel(Medium.of_fabric(fabric), routing, path_split)
+    return FlowModel(Medium.of_fabric(fabric), routing, path_split, quantum_s=quantum_s, bin_s=bin_s)
 
 
 def ideal_model(fabric: Fabric) -> FlowModel:
@@ -262,31 +375,3 @@ def run_flows(model: FlowModel, flows: FlowTable) -> CompletionTable:
     model.send(flows)
     model.advance(float("inf"))
     return model.completions()
-
-
-def _grown(array: IntArray | FloatArray, size: int) -> np.ndarray:
-    if size <= len(array):
-        return array
-    larger = np.zeros(max(size, 2 * len(array)), dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-def _with_room(state: fluid.FluidState, pools: int, subflows: int, hops: int) -> fluid.FluidState:
-    sizes = {"hops": hops, "subflows": subflows, "subflow rows": subflows + 1, "pools": pools, "pool rows": pools + 1}
-    small = {
-        name: _grown(getattr(state, name), size)
-        for index, size in sizes.items()
-        for name in _ARRAYS[index]
-        if len(getattr(state, name)) < size
-    }
-    return state._replace(**small) if small else state
-
-
-def _empty_state(capacity_bps: FloatArray) -> fluid.FluidState:
-    sizes = {"links": len(capacity_bps), "counters": 1}
-    arrays = {name: np.zeros(sizes.get(index, 16), dtype) for index, names in _ARRAYS.items() for name, dtype in names.items()}
-    arrays["capacity_bps"][:] = capacity_bps
-    arrays["link_first"][:] = -1
-    arrays["share_place"][:] = -1
-    return fluid.FluidState(**arrays)

@@ -1,67 +1,24 @@
 """The max-min fair fluid, event to event, as Numba kernels over arrays.
 
 A *pool* is an amount of bits drained by one subflow or more; a *subflow* crosses links and is one claimant of max-min
-fairness on each of them. Between events all rates are constant. An event is a pool becoming active or running dry; after it
-only the rates of the connected component of subflows and links that it touches are solved again, by progressive filling
-(Bertsekas and Gallager, Data Networks, 6.5.2): the link with the smallest fair share fixes its subflows, and so on.
+fairness on each of them. Between events all rates are constant. An event is a pool becoming active or running dry, or several
+that tie; after it :mod:`zcube.network.max_min` gives new rates to those subflows whose rate it changes.
 
-Pools whose bits are not touched keep their predicted finish, so no error builds up over events.
+Pools whose rate stays keep their predicted finish, so no error builds up over events.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from zcube.network.event_heap import heap_pop, heap_set
-
-PENDING, ACTIVE, DONE = 0, 1, 2
+from zcube.network.fluid_state import ACTIVE, DONE, PENDING, UNBOUND, FluidState
+from zcube.network.max_min import free_bound_by, set_free, solve
 
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
 TIE_S = 1e-12
 TIE_RELATIVE = 1e-15
-
-
-class FluidState(NamedTuple):
-    """Everything the kernels read and write. Sizes: L links, H hops, S subflows, P pools."""
-
-    capacity_bps: np.ndarray  # f8[L]
-    link_first: np.ndarray  # i8[L] first hop of the link's list of active hops, -1 if none
-    link_subflows: np.ndarray  # i8[L] active subflows
-    link_peak: np.ndarray  # i8[L] most subflows ever active together
-    link_bits: np.ndarray  # f8[L] bits carried
-    hop_link: np.ndarray  # i8[H]
-    hop_subflow: np.ndarray  # i8[H]
-    hop_next: np.ndarray  # i8[H]
-    hop_previous: np.ndarray  # i8[H]
-    subflow_first_hop: np.ndarray  # i8[S+1]
-    subflow_pool: np.ndarray  # i8[S]
-    subflow_rate_bps: np.ndarray  # f8[S]
-    pool_first_subflow: np.ndarray  # i8[P+1]
-    pool_remaining_bits: np.ndarray  # f8[P]
-    pool_rate_bps: np.ndarray  # f8[P]
-    pool_settled_s: np.ndarray  # f8[P] time up to which remaining_bits is true
-    pool_finish_s: np.ndarray  # f8[P] nan until done
-    pool_phase: np.ndarray  # i1[P]
-    event_s: np.ndarray  # f8[P] key of the event heap: start or predicted finish
-    event_heap: np.ndarray  # i8[P]
-    event_place: np.ndarray  # i8[P]
-    event_size: np.ndarray  # i8[1]
-    residual_bps: np.ndarray  # f8[L] scratch of one solve
-    unfixed: np.ndarray  # i8[L] scratch
-    share_bps: np.ndarray  # f8[L] scratch: key of the heap of links
-    share_heap: np.ndarray  # i8[L] scratch
-    share_place: np.ndarray  # i8[L] scratch
-    share_size: np.ndarray  # i8[1] scratch
-    new_rate_bps: np.ndarray  # f8[S] scratch
-    link_stamp: np.ndarray  # i8[L] solve in which the link was last seen
-    subflow_stamp: np.ndarray  # i8[S]
-    stamp: np.ndarray  # i8[1]
-    clock_s: np.ndarray  # f8[1] time of the last event
-    component_link: np.ndarray  # i8[L] scratch
-    component_subflow: np.ndarray  # i8[S] scratch
 
 
 @njit(cache=True)
@@ -82,167 +39,157 @@ def close_flows(
         flow = flow_of_pool[pool]
         open_pools[flow] -= 1
         if open_pools[flow] == 0:
-            finish_s[flow] = state.pool_finish_s[pool]
+            finish_s[flow] = state.pools[pool].finish_s
             closed[count] = flow
             count += 1
     return closed[:count]
 
 
 @njit(cache=True)
+def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float) -> None:
+    """Credit a link with bits carried evenly between two times, to its total and to its bins of time."""
+    state.links[link].bits += bits
+    bin_s = state.settings[1]
+    if bin_s > 0.0 and to_s > from_s:
+        links = len(state.links)
+        bins = len(state.bin_bits) // links
+        first = min(int(from_s / bin_s), bins - 1)
+        last = min(int(to_s / bin_s), bins - 1)
+        for at in range(first, last + 1):
+            begin = max(from_s, at * bin_s)
+            end = to_s if at == last else min(to_s, (at + 1) * bin_s)
+            if end > begin:
+                state.bin_bits[at * links + link] += bits * (end - begin) / (to_s - from_s)
+
+
+@njit(cache=True)
 def settle(state: FluidState, pool: int, now_s: float) -> None:
     """Move the bits a pool has sent since it was last settled from its remainder to its links."""
-    elapsed_s = now_s - state.pool_settled_s[pool]
+    from_s = state.pools[pool].settled_s
+    elapsed_s = now_s - from_s
     if elapsed_s > 0.0:
-        for subflow in range(state.pool_first_subflow[pool], state.pool_first_subflow[pool + 1]):
-            bits = state.subflow_rate_bps[subflow] * elapsed_s
-            state.pool_remaining_bits[pool] -= bits
-            for hop in range(state.subflow_first_hop[subflow], state.subflow_first_hop[subflow + 1]):
-                state.link_bits[state.hop_link[hop]] += bits
-    state.pool_settled_s[pool] = now_s
+        for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+            bits = state.subflows[subflow].rate_bps * elapsed_s
+            state.pools[pool].remaining_bits -= bits
+            if state.subflows[subflow].bound >= 0:
+                state.hops[state.subflows[subflow].bound].bound_s += elapsed_s
+            for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+                carry(state, state.hops[hop].link, bits, from_s, now_s)
+        state.pools[pool].settled_s = now_s
+
+
+@njit(cache=True)
+def settle_active(state: FluidState, pools: int, now_s: float) -> None:
+    """Settle every active pool."""
+    for pool in range(pools):
+        if state.pools[pool].phase == ACTIVE:
+            settle(state, pool, now_s)
 
 
 @njit(cache=True)
 def finish(state: FluidState, pool: int, now_s: float) -> None:
     """End a pool: its links get exactly what remained, and its hops leave their links' lists."""
-    remaining = state.pool_remaining_bits[pool]
-    for subflow in range(state.pool_first_subflow[pool], state.pool_first_subflow[pool + 1]):
-        bits = remaining * (state.subflow_rate_bps[subflow] / state.pool_rate_bps[pool])
-        state.subflow_rate_bps[subflow] = 0.0
-        for hop in range(state.subflow_first_hop[subflow], state.subflow_first_hop[subflow + 1]):
-            link = state.hop_link[hop]
-            state.link_bits[link] += bits
-            state.link_subflows[link] -= 1
-            before, after = state.hop_previous[hop], state.hop_next[hop]
+    remaining = state.pools[pool].remaining_bits
+    for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+        bits = remaining * (state.subflows[subflow].rate_bps / state.pools[pool].rate_bps)
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            link = state.hops[hop].link
+            state.links[link].bits += bits
+            state.links[link].subflows -= 1
+            state.links[link].load_bps -= state.subflows[subflow].rate_bps
+            state.links[link].updates += 1
+            if state.links[link].subflows == 0:
+                state.links[link].load_bps = 0.0
+            before, after = state.hops[hop].previous, state.hops[hop].next
             if before >= 0:
-                state.hop_next[before] = after
+                state.hops[before].next = after
             else:
-                state.link_first[link] = after
+                state.links[link].first = after
             if after >= 0:
-                state.hop_previous[after] = before
-    state.pool_remaining_bits[pool] = 0.0
-    state.pool_rate_bps[pool] = 0.0
-    state.pool_phase[pool] = DONE
-    state.pool_finish_s[pool] = now_s
+                state.hops[after].previous = before
+        set_bound(state, subflow, UNBOUND)
+        state.subflows[subflow].rate_bps = 0.0
+    state.pools[pool].remaining_bits = 0.0
+    state.pools[pool].rate_bps = 0.0
+    state.pools[pool].phase = DONE
+    state.pools[pool].finish_s = now_s
+
+
+@njit(cache=True)
+def set_bound(state: FluidState, subflow: int, bound: int) -> None:
+    """Note which hop bounds a subflow, and count per link whom it bounds."""
+    old = state.subflows[subflow].bound
+    if old >= 0:
+        state.links[state.hops[old].link].bound -= 1
+    if bound >= 0:
+        state.links[state.hops[bound].link].bound += 1
+    state.subflows[subflow].bound = bound
 
 
 @njit(cache=True)
 def activate(state: FluidState, pool: int, now_s: float) -> None:
     """Put a pool's hops on their links' lists; its rate is set by the solve that follows."""
-    state.pool_phase[pool] = ACTIVE
-    state.pool_settled_s[pool] = now_s
-    for subflow in range(state.pool_first_subflow[pool], state.pool_first_subflow[pool + 1]):
-        for hop in range(state.subflow_first_hop[subflow], state.subflow_first_hop[subflow + 1]):
-            link = state.hop_link[hop]
-            after = state.link_first[link]
-            state.hop_next[hop] = after
-            state.hop_previous[hop] = -1
+    state.pools[pool].phase = ACTIVE
+    state.pools[pool].settled_s = now_s
+    for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            link = state.hops[hop].link
+            after = state.links[link].first
+            state.hops[hop].next = after
+            state.hops[hop].previous = -1
             if after >= 0:
-                state.hop_previous[after] = hop
-            state.link_first[link] = hop
-            state.link_subflows[link] += 1
-            if state.link_subflows[link] > state.link_peak[link]:
-                state.link_peak[link] = state.link_subflows[link]
+                state.hops[after].previous = hop
+            state.links[link].first = hop
+            state.links[link].subflows += 1
+            if state.links[link].subflows > state.links[link].peak:
+                state.links[link].peak = state.links[link].subflows
 
 
 @njit(cache=True)
-def collect(state: FluidState, pool: int, links: int) -> int:
-    """Add a pool's links to the component under way, each once; return how many links it has."""
-    stamp = state.stamp[0]
-    for subflow in range(state.pool_first_subflow[pool], state.pool_first_subflow[pool + 1]):
-        for hop in range(state.subflow_first_hop[subflow], state.subflow_first_hop[subflow + 1]):
-            link = state.hop_link[hop]
-            if state.link_stamp[link] != stamp:
-                state.link_stamp[link] = stamp
-                state.component_link[links] = link
-                links += 1
-    return links
+def free_around(state: FluidState, pool: int, frees: int, links: int) -> tuple[int, int]:
+    """Make free what a pool's coming or going may change first: itself if active, and whom its links bound."""
+    active = state.pools[pool].phase == ACTIVE
+    for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+        if active:
+            frees, links = set_free(state, subflow, frees, links)
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            frees, links = free_bound_by(state, state.hops[hop].link, frees, links)
+    return frees, links
 
 
 @njit(cache=True)
-def close_component(state: FluidState, links: int) -> tuple[int, int]:
-    """Grow the component until no active subflow crosses its border; return its links and subflows."""
-    stamp = state.stamp[0]
-    subflows = 0
-    at = 0
-    while at < links:
-        hop = state.link_first[state.component_link[at]]
-        at += 1
-        while hop >= 0:
-            subflow = state.hop_subflow[hop]
-            if state.subflow_stamp[subflow] != stamp:
-                state.subflow_stamp[subflow] = stamp
-                state.component_subflow[subflows] = subflow
-                subflows += 1
-                for other in range(state.subflow_first_hop[subflow], state.subflow_first_hop[subflow + 1]):
-                    link = state.hop_link[other]
-                    if state.link_stamp[link] != stamp:
-                        state.link_stamp[link] = stamp
-                        state.component_link[links] = link
-                        links += 1
-            hop = state.hop_next[hop]
-    return links, subflows
-
-
-@njit(cache=True)
-def fill(state: FluidState, links: int, subflows: int) -> None:
-    """Write the max-min rates of a component's subflows into ``new_rate_bps``."""
-    state.share_size[0] = 0
-    for at in range(links):
-        link = state.component_link[at]
-        state.residual_bps[link] = state.capacity_bps[link]
-        state.unfixed[link] = state.link_subflows[link]
-        if state.unfixed[link] > 0:
-            share = state.capacity_bps[link] / state.unfixed[link]
-            heap_set(state.share_heap, state.share_bps, state.share_place, state.share_size, link, share)
-    for at in range(subflows):
-        state.new_rate_bps[state.component_subflow[at]] = -1.0
-    while state.share_size[0] > 0:
-        link = state.share_heap[0]
-        if state.unfixed[link] == 0:
-            heap_pop(state.share_heap, state.share_bps, state.share_place, state.share_size)
+def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
+    """Settle every pool whose rate or bound changes, take the new ones, and predict its finish again."""
+    for at in range(frees):
+        subflow = state.free_subflow[at]
+        rate, bound = state.subflows[subflow].new_rate_bps, state.subflows[subflow].new_bound
+        if rate != state.subflows[subflow].rate_bps or bound != state.subflows[subflow].bound:
+            settle(state, state.subflows[subflow].pool, now_s)
+            set_bound(state, subflow, bound)
+        if bound >= 0:
+            state.links[state.hops[bound].link].bound_level_bps = rate / state.subflows[subflow].weight
+    for at in range(frees):
+        subflow = state.free_subflow[at]
+        pool = state.subflows[subflow].pool
+        if state.subflows[subflow].new_rate_bps == state.subflows[subflow].rate_bps and state.event_place[pool] >= 0:
             continue
-        # A share only grows as others are fixed below it, so a key may lag behind but never lead.
-        share = max(state.residual_bps[link], 0.0) / state.unfixed[link]
-        if share > state.share_bps[link]:
-            heap_set(state.share_heap, state.share_bps, state.share_place, state.share_size, link, share)
-            continue
-        heap_pop(state.share_heap, state.share_bps, state.share_place, state.share_size)
-        hop = state.link_first[link]
-        while hop >= 0:
-            subflow = state.hop_subflow[hop]
-            if state.new_rate_bps[subflow] < 0.0:
-                state.new_rate_bps[subflow] = share
-                for other in range(state.subflow_first_hop[subflow], state.subflow_first_hop[subflow + 1]):
-                    state.residual_bps[state.hop_link[other]] -= share
-                    state.unfixed[state.hop_link[other]] -= 1
-            hop = state.hop_next[hop]
-
-
-@njit(cache=True)
-def apply_rates(state: FluidState, subflows: int, now_s: float) -> None:
-    """Settle every pool whose rate changes, take the new rates, and predict its finish again."""
-    for at in range(subflows):
-        subflow = state.component_subflow[at]
-        if state.new_rate_bps[subflow] != state.subflow_rate_bps[subflow]:
-            settle(state, state.subflow_pool[subflow], now_s)
-    for at in range(subflows):
-        subflow = state.component_subflow[at]
-        pool = state.subflow_pool[subflow]
-        if state.new_rate_bps[subflow] == state.subflow_rate_bps[subflow]:
-            continue
-        state.subflow_rate_bps[subflow] = state.new_rate_bps[subflow]
+        change = state.subflows[subflow].new_rate_bps - state.subflows[subflow].rate_bps
+        state.subflows[subflow].rate_bps = state.subflows[subflow].new_rate_bps
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            state.links[state.hops[hop].link].load_bps += change
+            state.links[state.hops[hop].link].updates += 1
         rate = 0.0
-        for other in range(state.pool_first_subflow[pool], state.pool_first_subflow[pool + 1]):
-            rate += state.subflow_rate_bps[other]
-        state.pool_rate_bps[pool] = rate
-        left = max(state.pool_remaining_bits[pool], 0.0)
+        for other in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+            rate += state.subflows[other].rate_bps
+        state.pools[pool].rate_bps = rate
+        left = max(state.pools[pool].remaining_bits, 0.0)
         until_s = now_s + left / rate if rate > 0.0 else np.inf
         heap_set(state.event_heap, state.event_s, state.event_place, state.event_size, pool, until_s)
 
 
 @njit(cache=True)
-def advance(state: FluidState, to_s: float, done: np.ndarray) -> int:
-    """Process every event up to a time.
+def advance(state: FluidState, to_s: float, most_events: int, done: np.ndarray) -> int:
+    """Process events up to a time.
 
     Parameters
     ----------
@@ -250,6 +197,8 @@ def advance(state: FluidState, to_s: float, done: np.ndarray) -> int:
         Changed in place.
     to_s : float
         Events later than this stay in the heap.
+    most_events : int
+        Return after so many events, the rest still in the heap.
     done : int array [at least as long as the event heap]
         Receives the pools that ran dry, in order; the rest is scratch.
 
@@ -259,21 +208,21 @@ def advance(state: FluidState, to_s: float, done: np.ndarray) -> int:
         How many pools ran dry.
     """
     finished = 0
-    while state.event_size[0] > 0 and state.event_s[state.event_heap[0]] <= to_s:
+    last_event = state.events[0] + most_events
+    while state.event_size[0] > 0 and state.events[0] < last_event:
         now_s = state.event_s[state.event_heap[0]]
-        if now_s == np.inf:
+        if now_s > to_s or now_s == np.inf:
             break
-        tied_s = min(to_s, now_s + TIE_S + now_s * TIE_RELATIVE)
+        until_s = min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0]))
         state.stamp[0] += 1
-        state.clock_s[0] = now_s
-        links = 0
+        state.events[0] += 1
         # Ends come before starts, so that a link's peak does not depend on the numbers of the pools. The pools that start
         # wait at the far end of ``done``: they and the finished ones are together at most all pools.
-        starting = len(done)
-        while state.event_size[0] > 0 and state.event_s[state.event_heap[0]] <= tied_s:
+        starting, first_finished = len(done), finished
+        while state.event_size[0] > 0 and state.event_s[state.event_heap[0]] <= until_s:
+            now_s = state.event_s[state.event_heap[0]]
             pool = heap_pop(state.event_heap, state.event_s, state.event_place, state.event_size)
-            links = collect(state, pool, links)
-            if state.pool_phase[pool] == PENDING:
+            if state.pools[pool].phase == PENDING:
                 starting -= 1
                 done[starting] = pool
             else:
@@ -281,9 +230,32 @@ def advance(state: FluidState, to_s: float, done: np.ndarray) -> int:
                 finish(state, pool, now_s)
                 done[finished] = pool
                 finished += 1
+        state.clock_s[0] = now_s
+        frees, links = 0, 0
         for at in range(len(done) - 1, starting - 1, -1):
             activate(state, done[at], now_s)
-        links, subflows = close_component(state, links)
-        fill(state, links, subflows)
-        apply_rates(state, subflows, now_s)
+        for at in range(len(done) - 1, starting - 1, -1):
+            frees, links = free_around(state, done[at], frees, links)
+        for at in range(first_finished, finished):
+            frees, links = free_around(state, done[at], frees, links)
+        apply_rates(state, solve(state, frees, links), now_s)
     return finished
+
+
+@njit(cache=True)
+def change_capacity(state: FluidState, changed: np.ndarray, capacity_bps: np.ndarray, now_s: float) -> None:
+    """Give links another capacity from a time on, and solve again; ``now_s`` is at or after the last event."""
+    state.stamp[0] += 1
+    state.clock_s[0] = now_s
+    frees, links = 0, 0
+    for at in range(len(changed)):
+        link = changed[at]
+        smaller = capacity_bps[at] < state.links[link].capacity_bps
+        state.links[link].capacity_bps = capacity_bps[at]
+        frees, links = free_bound_by(state, link, frees, links)
+        if smaller:
+            hop = state.links[link].first
+            while hop >= 0:
+                frees, links = set_free(state, state.hops[hop].subflow, frees, links)
+                hop = state.hops[hop].next
+    apply_rates(state, solve(state, frees, links), now_s)

@@ -13,6 +13,9 @@ from zcube.fabric.model import BoolArray, FloatArray, IntArray
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Beyond these weights a path's share would drown in the rounding of the others'.
+LEAST_WEIGHT, MOST_WEIGHT = 1e-3, 1e3
+
 
 @dataclass(frozen=True, eq=False)
 class FlowTable:
@@ -26,15 +29,52 @@ class FlowTable:
         Payload, > 0.
     start_s : float array [flows]
         When the sender posts it.
+    cap_bps : float array [flows], optional
+        Rate a transfer never exceeds, bits per second, split over its paths by their shares; infinity where there is none.
+    weight : float array [flows], optional
+        Weight of each of its paths in the sharing of a link; 1 unless given.
+    coflow : int array [flows], optional
+        Group a transfer belongs to, -1 for none; a group is done when its last transfer is.
     """
 
     source: IntArray
     target: IntArray
     size_bytes: FloatArray
     start_s: FloatArray
+    cap_bps: FloatArray | None = None
+    weight: FloatArray | None = None
+    coflow: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def check(self, now_s: float) -> None:
+        """Refuse what no network could carry.
+
+        Raises
+        ------
+        ValueError
+            If columns differ in length, a size or cap is not positive, a start is too early or a weight out of range.
+        """
+        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight", "coflow"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self):
+                raise ValueError(f"{len(self)} transfers, but {len(column)} entries of {name}")
+        if not np.all(np.isfinite(self.size_bytes)) or np.any(self.size_bytes <= 0):
+            raise ValueError("transfer sizes must be positive and finite")
+        if not np.all(np.isfinite(self.start_s)) or np.any(self.start_s < now_s):
+            raise ValueError(f"transfers must start at or after {now_s} s")
+        if self.cap_bps is not None and not np.all(self.cap_bps > 0):
+            raise ValueError("caps must be positive")
+        if self.weight is not None and not np.all((self.weight >= LEAST_WEIGHT) & (self.weight <= MOST_WEIGHT)):
+            raise ValueError(f"weights must lie in {LEAST_WEIGHT:g}..{MOST_WEIGHT:g}")
+
+    def coflow_finish_s(self, finish_s: FloatArray) -> dict[int, float]:
+        """Return when each group's last transfer ended; nan for a group that is not done."""
+        if self.coflow is None:
+            return {}
+        groups = np.unique(self.coflow[self.coflow >= 0])
+        return {int(group): float(finish_s[self.coflow == group].max()) for group in groups}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +87,16 @@ class CompletionTable:
         When the last byte arrived; nan for a transfer still under way.
     latency_s : float array [flows]
         Delay along the longest of its paths, contained in ``finish_s``.
+    mean_rate_bps : float array [flows]
+        Size over the time between start and finish, delay left out; nan for a transfer still under way.
+    bound_link : int array [flows]
+        Link that bounded it longest, -1 if none did.
     """
 
     finish_s: FloatArray
     latency_s: FloatArray
+    mean_rate_bps: FloatArray
+    bound_link: IntArray
 
 
 @dataclass(frozen=True, eq=False)

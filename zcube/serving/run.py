@@ -106,7 +106,7 @@ def serve(
 def _on_ideal_core(fabric: Fabric, flows: FlowTable) -> CompletionTable:
     """Replay transfers at their recorded times on an ideal core; the same starts make the comparison fair per transfer."""
     if not len(flows):
-        return CompletionTable(np.zeros(0), np.zeros(0))
+        return CompletionTable(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
     ideal = ideal_model(fabric)
     ideal.send(flows)
     ideal.advance(float("inf"))

@@ -1,0 +1,159 @@
+"""The records of the max-min fluid, and how they grow.
+
+Rows of one kind are records of one array: what a kernel needs of a link or subflow lies together in memory, and few arrays
+have to be handed from kernel to kernel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zcube.fabric.model import FloatArray
+
+PENDING, ACTIVE, DONE = 0, 1, 2
+
+#: No hop bounds the subflow: it is held by its own cap, or has no rate yet.
+UNBOUND = -1
+
+LINK = np.dtype(
+    [
+        ("capacity_bps", "f8"),
+        ("bits", "f8"),  # carried
+        ("load_bps", "f8"),  # sum of the rates on the link
+        ("bound_level_bps", "f8"),  # rate per weight of the subflows it bounds, the largest on the link
+        ("residual_bps", "f8"),  # scratch of one solve: what fixed subflows leave
+        ("unfixed", "f8"),  # scratch: weight of free subflows without a rate
+        ("level_bps", "f8"),  # scratch: share at which the link fixed subflows, infinity if it fixed none
+        ("stamp", "i8"),  # solve in which the link was last touched
+        ("first", "i4"),  # first hop of the list of active hops, -1 if none
+        ("subflows", "i4"),  # active subflows
+        ("peak", "i4"),  # most of them ever active together
+        ("bound", "i4"),  # active subflows that the link bounds
+        ("updates", "i4"),  # changes of load_bps since it was last added up afresh
+        ("free_left", "i4"),  # scratch: free subflows without a rate
+        ("free_bound", "i4"),  # scratch: free subflows that the link bounded before
+        ("free_first", "i4"),  # scratch: where the link's free hops begin in free_hop
+        ("free_count", "i4"),  # scratch: how many they are
+    ],
+    align=True,
+)
+HOP = np.dtype([("link", "i4"), ("subflow", "i4"), ("next", "i4"), ("previous", "i4"), ("bound_s", "f8")], align=True)
+SUBFLOW = np.dtype(
+    [
+        ("weight", "f8"),
+        ("cap_bps", "f8"),  # infinity without a cap
+        ("rate_bps", "f8"),
+        ("new_rate_bps", "f8"),  # scratch
+        ("stamp", "i8"),  # solve in which the subflow was last free
+        ("first_hop", "i4"),
+        ("end_hop", "i4"),
+        ("pool", "i4"),
+        ("bound", "i4"),  # hop that bounds it, UNBOUND
+        ("new_bound", "i4"),  # scratch
+    ],
+    align=True,
+)
+POOL = np.dtype(
+    [
+        ("remaining_bits", "f8"),
+        ("rate_bps", "f8"),
+        ("settled_s", "f8"),  # time up to which remaining_bits is true
+        ("finish_s", "f8"),  # nan until done
+        ("first_subflow", "i4"),
+        ("end_subflow", "i4"),
+        ("phase", "i8"),
+    ],
+    align=True,
+)
+
+
+class FluidState(NamedTuple):
+    """Everything the kernels read and write. Sizes: L links, H hops, S subflows, P pools, B bins of time."""
+
+    links: np.ndarray  # LINK[L]
+    hops: np.ndarray  # HOP[H]
+    subflows: np.ndarray  # SUBFLOW[S]
+    pools: np.ndarray  # POOL[P]
+    event_s: np.ndarray  # f8[P] key of the event heap: start or predicted finish
+    event_heap: np.ndarray  # i8[P]
+    event_place: np.ndarray  # i8[P]
+    event_size: np.ndarray  # i8[1]
+    share_bps: np.ndarray  # f8[L] scratch: key of the heap of links
+    share_heap: np.ndarray  # i8[L] scratch
+    share_place: np.ndarray  # i8[L] scratch
+    share_size: np.ndarray  # i8[1] scratch
+    touched_link: np.ndarray  # i8[L] scratch
+    free_subflow: np.ndarray  # i8[S] scratch
+    free_hop: np.ndarray  # i4[H] scratch: hops of free subflows, link by link
+    stamp: np.ndarray  # i8[1] number of the solve
+    events: np.ndarray  # i8[1] events processed
+    clock_s: np.ndarray  # f8[1] time of the last event
+    settings: np.ndarray  # f8[2] quantum_s, bin_s
+    bin_bits: np.ndarray  # f8[B * L] bits carried per bin of time, L links a bin; empty without bins
+
+
+_WITH_HOPS, _WITH_SUBFLOWS = ("hops", "free_hop"), ("subflows", "free_subflow")
+_WITH_POOLS = ("pools", "event_s", "event_heap", "event_place")
+
+#: Bytes one hop, one subflow and one pool take in these arrays.
+HOP_BYTES = HOP.itemsize + 4
+SUBFLOW_BYTES = SUBFLOW.itemsize + 8
+POOL_BYTES = POOL.itemsize + 24
+
+
+def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> FluidState:
+    """Return the state of an idle network."""
+    count = len(capacity_bps)
+    links = np.zeros(count, LINK)
+    links["capacity_bps"] = capacity_bps
+    links["first"] = -1
+
+    def whole(size: int) -> np.ndarray:
+        return np.zeros(size, dtype=np.int64)
+
+    return FluidState(
+        links=links,
+        hops=np.zeros(16, HOP),
+        subflows=np.zeros(16, SUBFLOW),
+        pools=np.zeros(16, POOL),
+        event_s=np.zeros(16),
+        event_heap=whole(16),
+        event_place=whole(16),
+        event_size=whole(1),
+        share_bps=np.zeros(count),
+        share_heap=whole(count),
+        share_place=whole(count) - 1,
+        share_size=whole(1),
+        touched_link=whole(count),
+        free_subflow=whole(16),
+        free_hop=np.zeros(16, dtype=np.int32),
+        stamp=whole(1),
+        events=whole(1),
+        clock_s=np.zeros(1),
+        settings=np.array([quantum_s, bin_s]),
+        bin_bits=np.zeros(0),
+    )
+
+
+def with_room(state: FluidState, pools: int, subflows: int, hops: int) -> FluidState:
+    """Return the state with arrays of at least so many entries."""
+    wanted = {_WITH_HOPS: hops, _WITH_SUBFLOWS: subflows, _WITH_POOLS: pools}
+    small = {
+        name: grown(getattr(state, name), size)
+        for names, size in wanted.items()
+        if len(getattr(state, names[0])) < size
+        for name in names
+    }
+    return state._replace(**small) if small else state
+
+
+def grown(array: np.ndarray, size: int) -> np.ndarray:
+    """Return an array of at least a size: the same, or a copy of twice the length or what is asked, zeros behind."""
+    if size <= len(array):
+        return array
+    # Doubling keeps repeated growth linear; a first large request gets just what it asks for.
+    larger = np.zeros(max(size, 2 * len(array)), dtype=array.dtype)
+    larger[: len(array)] = array
+    return larger
