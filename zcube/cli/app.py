@@ -11,6 +11,7 @@ from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
 from zcube.cli.fabric import adversary_command, check_command, draw_command, show_command
 from zcube.cli.new import new_command
+from zcube.cli.replay import replay_command
 from zcube.cli.wiring import export_command, import_command, verify_command
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ fabric_app.command("import")(import_command)
 fabric_app.command("verify")(verify_command)
 fabric_app.command("adversary")(adversary_command)
 app.add_typer(fabric_app, name="fabric")
+app.command("replay")(replay_command)
 app.command("new")(new_command)
 
 

@@ -22,10 +22,13 @@ class RunProgress:
     ----------
     units : str
         What is counted.
+    silent_s : float
+        No line in a pipe for so long after the start.
     """
 
-    def __init__(self, units: str = "requests") -> None:
+    def __init__(self, units: str = "requests", silent_s: float = 0.0) -> None:
         self._units = units
+        self._silent_until_s = time.monotonic() + silent_s
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._started_s: dict[str, float] = {}
@@ -64,7 +67,9 @@ class RunProgress:
             if what not in self._tasks:
                 self._tasks[what] = self._bar.add_task(what, total=total)
             self._bar.update(self._tasks[what], completed=done)
+        elif now < self._silent_until_s:
+            return
         elif not ended or now - started > LINE_EVERY_S:
-            left_s = (now - started) / done * (total - done)
-            print(f"{what}: {done} of {total} {self._units}, about {left_s:.0f} s left", file=sys.stderr, flush=True)
+            left = f", about {(now - started) / done * (total - done):.0f} s left" if done else ""
+            print(f"{what}: {done} of {total} {self._units}{left}", file=sys.stderr, flush=True)
         self._said_s = now

@@ -40,7 +40,7 @@ class FabricSpec(Declared):
     leads into, 25 ns for NVLink; NVLink defaults to 450 GB/s a direction (H100, H200).
     """
 
-    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path")
+    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "hash")
 
     description: str = Field(default="", max_length=400)
     gpus: int = Field(ge=1, le=MAX_GPUS, description="GPUs in the cluster")

@@ -24,6 +24,11 @@ def _ecmp(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return ShortestPaths(fabric, "ecmp", queue_pairs=queue_pairs, all_ports=False, seed=seed)
 
 
+def _hash(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    """Return one path per transfer, chosen by the hash of (source, target) that zcube.routing.hashing states."""
+    return ShortestPaths(fabric, "hash", queue_pairs=1, all_ports=False, seed=seed)
+
+
 def _shortest_path(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return ShortestPaths(fabric, "shortest-path", queue_pairs=1, all_ports=True, seed=seed)
 
@@ -52,6 +57,7 @@ def _dragonfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
 ROUTINGS: Mapping[str, Factory] = MappingProxyType(
     {
         "ecmp": _ecmp,
+        "hash": _hash,
         "shortest-path": _shortest_path,
         "dual-plane": _dual_plane,
         "pxn": PxnPaths,

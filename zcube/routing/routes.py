@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,6 +83,19 @@ def assemble(subflows_per_flow: IntArray, hops: IntArray) -> Routes:
     first_subflow = np.concatenate([[0], np.cumsum(subflows_per_flow)])
     share = np.repeat(1.0 / np.maximum(subflows_per_flow, 1), subflows_per_flow)
     return Routes(first_subflow.astype(np.int64), first_hop.astype(np.int64), hops[taken].astype(np.int64), share)
+
+
+def join(parts: Sequence[Routes]) -> Routes:
+    """Return the routes of flows that follow each other, from at least one part."""
+    subflow = np.cumsum([0, *(len(part.share) for part in parts)])
+    hop = np.cumsum([0, *(len(part.link) for part in parts)])
+    zero = np.zeros(1, dtype=np.int64)
+    return Routes(
+        np.concatenate([zero, *(part.first_subflow[1:] + base for part, base in zip(parts, subflow))]),
+        np.concatenate([zero, *(part.first_hop[1:] + base for part, base in zip(parts, hop))]),
+        np.concatenate([part.link for part in parts]),
+        np.concatenate([part.share for part in parts]),
+    )
 
 
 def nvlink_hops(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:

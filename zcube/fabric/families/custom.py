@@ -28,7 +28,7 @@ class CustomSpec(FabricSpec):
     is bought as. NVLink is ``nvlink_gbps`` inside every server.
     """
 
-    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "dual-plane")
+    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "dual-plane", "hash")
 
     family: Literal["custom"] = "custom"
     gpus: int = Field(default=0, ge=0, description="counted in the file; checked if given")

@@ -20,7 +20,7 @@ from zcube.fabric.spec import MAX_CABLES, FabricSpec
 class DragonflySpec(FabricSpec):
     """A balanced dragonfly. All switches are there; GPUs fill them in order."""
 
-    routings: ClassVar[tuple[str, ...]] = ("dragonfly-minimal", "shortest-path", "ecmp")
+    routings: ClassVar[tuple[str, ...]] = ("dragonfly-minimal", "shortest-path", "ecmp", "hash")
 
     family: Literal["dragonfly"] = "dragonfly"
     gpus_per_switch: int | None = Field(default=None, ge=1, le=64, description="p; default: the smallest that has room")

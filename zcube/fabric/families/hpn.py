@@ -23,7 +23,7 @@ PLANES = 2
 class HpnSpec(FabricSpec):
     """One pod of HPN. NIC ports and down ports have half of ``nic_gbps``; the last segment may be begun only."""
 
-    routings: ClassVar[tuple[str, ...]] = ("dual-plane", "ecmp", "shortest-path")
+    routings: ClassVar[tuple[str, ...]] = ("dual-plane", "ecmp", "shortest-path", "hash")
 
     family: Literal["hpn"] = "hpn"
     tor_down_ports: int | None = Field(

@@ -123,5 +123,5 @@ class MultiPlaneSpec(PlanesSpec):
         """Return the fabric; GPUs with a port in every plane need no relay between planes."""
         fabric = super().build(name)
         if self.planes == self.ports_per_gpu:
-            return replace(fabric, routings=("dual-plane", "ecmp", "shortest-path"))
+            return replace(fabric, routings=("dual-plane", "ecmp", "shortest-path", "hash"))
         return fabric

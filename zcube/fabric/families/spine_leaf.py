@@ -33,7 +33,7 @@ class Sizes(NamedTuple):
 class SpineLeafSpec(FabricSpec):
     """A Clos of leaves, spines and, with three tiers, cores. One NIC port per GPU."""
 
-    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "pxn")
+    routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "pxn", "hash")
 
     family: Literal["spine-leaf"] = "spine-leaf"
     tiers: Literal[2, 3] = 2

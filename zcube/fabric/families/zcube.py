@@ -28,7 +28,7 @@ class ZCubeSpec(FabricSpec):
     segment, in which GPUs of one local index meet all rails. No publication mentions it.
     """
 
-    routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "zcube-detours", "shortest-path", "ecmp")
+    routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "zcube-detours", "shortest-path", "ecmp", "hash")
 
     family: Literal["zcube"] = "zcube"
     gpus_per_switch: int | None = Field(default=None, ge=1, description="k; default: the square root of capacity_gpus")

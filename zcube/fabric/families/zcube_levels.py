@@ -19,7 +19,7 @@ from zcube.fabric.spec import MAX_GPUS, FabricSpec
 class ZCubeLevelsSpec(FabricSpec):
     """ZCube(n,k). ``nic_gbps`` is the rate of all k NIC ports together; every link has the rate of one."""
 
-    routings: ClassVar[tuple[str, ...]] = ("shortest-path", "ecmp")
+    routings: ClassVar[tuple[str, ...]] = ("shortest-path", "ecmp", "hash")
 
     family: Literal["zcube-levels"] = "zcube-levels"
     n: int = Field(ge=2, le=1024, description="GPUs per switch and copies per level")

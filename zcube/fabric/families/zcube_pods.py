@@ -19,7 +19,7 @@ from zcube.fabric.spec import FabricSpec
 class ZCubePodsSpec(FabricSpec):
     """ZCube(n,3)-partial with all n pods."""
 
-    routings: ClassVar[tuple[str, ...]] = ("shortest-path", "ecmp")
+    routings: ClassVar[tuple[str, ...]] = ("shortest-path", "ecmp", "hash")
 
     family: Literal["zcube-pods"] = "zcube-pods"
     n: int = Field(ge=2, le=128, description="GPUs per switch, segments per pod and pods; even")

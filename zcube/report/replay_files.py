@@ -1,0 +1,180 @@
+"""A replay's tables on disk, CSV or Parquet by the name's ending, written in pieces and whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zcube.errors import Fault
+from zcube.outputs import write_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from zcube.replay import Replay
+
+#: Rows of flows turned into a piece of a table at once.
+FLOWS_AT_ONCE = 1 << 16
+_NEEDS_QUOTES = r'[",\r\n]'
+
+
+def target_faults(option: str, path: Path) -> list[Fault]:
+    """Return what is wrong with a file to be written, before it is."""
+    where = f"{option} {path}"
+    if path.suffix not in (".csv", ".parquet"):
+        return [Fault(where, f"the ending {path.suffix!r}", ".csv or .parquet")]
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        return [Fault(where, found, "a file in a folder that exists")]
+    return []
+
+
+def write_flows(replay: Replay, path: Path) -> None:
+    """Write the per-flow table; the link that bounded a flow is named ``from>to``, empty for none."""
+    columns, links = replay.flow_columns(), replay.link_names()
+    _write(path, (_flow_piece(columns, links, rows) for rows in _slices(len(replay.flows))))
+
+
+def write_links(replay: Replay, path: Path) -> None:
+    """Write the per-link table in order of link numbers."""
+    import pyarrow as pa
+
+    table = replay.link_table
+    columns = {
+        "link": pa.array(np.arange(len(table.capacity_bps))),
+        "from": pa.array(table.source),
+        "to": pa.array(table.target),
+        "kind": pa.array(table.kind),
+        "capacity_bps": pa.array(table.capacity_bps),
+        "bytes": pa.array(table.size_bytes),
+        "peak_flows": pa.array(table.peak_flows),
+        "utilisation": pa.array(np.where(table.size_bytes > 0, table.utilisation(replay.makespan_s), 0.0)),
+    }
+    _write(path, iter([pa.table(columns)]))
+
+
+def write_bins(replay: Replay, path: Path) -> None:
+    """Write what links carried per bin of time, one row per bin and link that carried anything."""
+    _write(path, (_bin_piece(replay, number) for number in range(max(1, len(replay.bins.size_bytes)))))
+
+
+def _bin_piece(replay: Replay, number: int) -> pa.Table:
+    import pyarrow as pa
+
+    bins, table = replay.bins, replay.link_table
+    carried = bins.size_bytes[number] if len(bins.size_bytes) else np.zeros(len(table.capacity_bps))
+    used = np.flatnonzero(carried > 0)
+    return pa.table(
+        {
+            "bin_start_s": pa.array(np.full(len(used), bins.origin_s + number * bins.bin_s)),
+            "link": pa.array(used),
+            "from": pa.array([table.source[link] for link in used.tolist()], pa.string()),
+            "to": pa.array([table.target[link] for link in used.tolist()], pa.string()),
+            "bytes": pa.array(carried[used]),
+            "utilisation": pa.array(carried[used] * 8.0 / (table.capacity_bps[used] * bins.bin_s)),
+        }
+    )
+
+
+def write_paths(replay: Replay, path: Path) -> None:
+    """Write the directed links of every flow, hop by hop; flows are routed again, piece by piece."""
+    ends = [_Names(names) for names in (replay.medium.source, replay.medium.target)]
+    _write(path, (_path_piece(replay, ends, rows) for rows in _slices(len(replay.flows))))
+
+
+class _Names:
+    """Names of nodes, coded once for all pieces."""
+
+    def __init__(self, names: Sequence[str]):
+        distinct = list(dict.fromkeys(names))
+        number = {name: place for place, name in enumerate(distinct)}
+        self.code = np.array([number[name] for name in names], dtype=np.int32)
+        self.distinct = distinct
+
+    def of(self, link: np.ndarray) -> pa.Array:
+        import pyarrow as pa
+
+        return pa.DictionaryArray.from_arrays(pa.array(self.code[link]), pa.array(self.distinct))
+
+
+def _flow_piece(columns: dict[str, np.ndarray], links: list[str], rows: slice) -> pa.Table:
+    import pyarrow as pa
+
+    piece = {name: pa.array(column[rows]) for name, column in columns.items()}
+    bound = columns["bound_link"][rows]
+    code = pa.array(np.where(bound < 0, len(links), bound).astype(np.int32))
+    piece["bound_link"] = pa.DictionaryArray.from_arrays(code, pa.array([*links, ""]))
+    return pa.table(piece)
+
+
+def _path_piece(replay: Replay, ends: list[_Names], rows: slice) -> pa.Table:
+    import pyarrow as pa
+
+    flows, medium = replay.flows, replay.medium
+    routes = replay.routing.routes(flows.source[rows], flows.target[rows])
+    per_flow, per_subflow = np.diff(routes.first_subflow), np.diff(routes.first_hop)
+    flow = np.repeat(np.arange(routes.flows), per_flow)
+    subflow = np.arange(len(flow)) - routes.first_subflow[flow]
+    hop = np.arange(len(routes.link)) - np.repeat(routes.first_hop[:-1], per_subflow)
+    return pa.table(
+        {
+            "flow": pa.array(np.repeat(flows.flow_id[rows][flow], per_subflow)),
+            "hop": pa.array(hop),
+            "from": ends[0].of(routes.link),
+            "to": ends[1].of(routes.link),
+            "link": pa.array(routes.link),
+            "capacity_bps": pa.array(medium.capacity_bps[routes.link]),
+            "subflow": pa.array(np.repeat(subflow, per_subflow)),
+            "share": pa.array(np.repeat(routes.share, per_subflow)),
+            "latency_s": pa.array(medium.latency_s[routes.link]),
+        }
+    )
+
+
+def _slices(count: int) -> Iterator[slice]:
+    return (slice(first, min(first + FLOWS_AT_ONCE, count)) for first in range(0, count, FLOWS_AT_ONCE))
+
+
+def _write(path: Path, pieces: Iterator[pa.Table]) -> None:
+    """Write pieces of one table, of one schema, at least one."""
+    write_file(
+        path,
+        lambda temporary: _write_parquet(temporary, pieces) if path.suffix == ".parquet" else _write_csv(temporary, pieces),
+    )
+
+
+def _write_parquet(path: Path, pieces: Iterator[pa.Table]) -> None:
+    from pyarrow import parquet
+
+    first = next(pieces)
+    with closing(parquet.ParquetWriter(path, first.schema, compression="zstd")) as writer:
+        writer.write_table(first)
+        for piece in pieces:
+            writer.write_table(piece)
+
+
+def _write_csv(path: Path, pieces: Iterator[pa.Table]) -> None:
+    from pyarrow import csv
+
+    with path.open("wb") as handle:
+        for number, piece in enumerate(pieces):
+            if not number:
+                handle.write((",".join(piece.column_names) + "\n").encode())
+            # Arrow quotes all text or none; quotes are for the rare names that need them.
+            style: Any = "needed" if _needs_quotes(piece) else "none"
+            csv.write_csv(piece, handle, csv.WriteOptions(include_header=False, quoting_style=style))
+
+
+def _needs_quotes(piece: pa.Table) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for column in piece.columns:
+        text = column.chunk(0).dictionary if pa.types.is_dictionary(column.type) and column.num_chunks else column
+        if pa.types.is_string(text.type) and pc.any(pc.match_substring_regex(text, _NEEDS_QUOTES)).as_py():
+            return True
+    return False
