@@ -80,7 +80,8 @@ static std::vector<Flow> read_flows(const std::string& path)
 {
   std::vector<Flow> flows;
   Table table(path);
-  const size_t src = table.column("src"), dst = table.column("dst"), bytes = table.column("bytes"), start = table.column("start_s");
+  const size_t src = table.column("src"), dst = table.column("dst");
+  const size_t bytes = table.column("bytes"), start = table.column("start_s");
   while (table.next()) {
     flows.emplace_back();
     flows.back().source  = std::atol(table.fields[src]);
