@@ -14,6 +14,7 @@ from numba import njit
 
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import ACTIVE, DONE, PENDING, UNBOUND, FluidState
+from zcube.network.kernels import inner
 from zcube.network.max_min import free_bound_by, set_free, solve
 
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
@@ -45,7 +46,7 @@ def close_flows(
     return closed[:count]
 
 
-@njit(cache=True)
+@inner
 def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float) -> None:
     """Credit a link with bits carried evenly between two times, to its total and to its bins of time."""
     state.links[link].bits += bits
@@ -62,7 +63,7 @@ def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float)
                 state.bin_bits[at * links + link] += bits * (end - begin) / (to_s - from_s)
 
 
-@njit(cache=True)
+@inner
 def settle(state: FluidState, pool: int, now_s: float) -> None:
     """Move the bits a pool has sent since it was last settled from its remainder to its links."""
     from_s = state.pools[pool].settled_s
@@ -86,7 +87,7 @@ def settle_active(state: FluidState, pools: int, now_s: float) -> None:
             settle(state, pool, now_s)
 
 
-@njit(cache=True)
+@inner
 def finish(state: FluidState, pool: int, now_s: float) -> None:
     """End a pool: its links get exactly what remained, and its hops leave their links' lists."""
     remaining = state.pools[pool].remaining_bits
@@ -115,7 +116,7 @@ def finish(state: FluidState, pool: int, now_s: float) -> None:
     state.pools[pool].finish_s = now_s
 
 
-@njit(cache=True)
+@inner
 def set_bound(state: FluidState, subflow: int, bound: int) -> None:
     """Note which hop bounds a subflow, and count per link whom it bounds."""
     old = state.subflows[subflow].bound
@@ -126,7 +127,7 @@ def set_bound(state: FluidState, subflow: int, bound: int) -> None:
     state.subflows[subflow].bound = bound
 
 
-@njit(cache=True)
+@inner
 def activate(state: FluidState, pool: int, now_s: float) -> None:
     """Put a pool's hops on their links' lists; its rate is set by the solve that follows."""
     state.pools[pool].phase = ACTIVE
@@ -145,7 +146,7 @@ def activate(state: FluidState, pool: int, now_s: float) -> None:
                 state.links[link].peak = state.links[link].subflows
 
 
-@njit(cache=True)
+@inner
 def free_around(state: FluidState, pool: int, frees: int, links: int) -> tuple[int, int]:
     """Make free what a pool's coming or going may change first: itself if active, and whom its links bound."""
     active = state.pools[pool].phase == ACTIVE
@@ -157,7 +158,7 @@ def free_around(state: FluidState, pool: int, frees: int, links: int) -> tuple[i
     return frees, links
 
 
-@njit(cache=True)
+@inner
 def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
     """Settle every pool whose rate or bound changes, take the new ones, and predict its finish again."""
     for at in range(frees):

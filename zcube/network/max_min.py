@@ -10,10 +10,10 @@ with rates that satisfy the condition everywhere, hence with the max-min rates, 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import UNBOUND, FluidState
+from zcube.network.kernels import inner
 
 #: Relative differences of rates below this are rounding. The sum of a few thousand rates errs by 1e-13.
 RATE_TOLERANCE = 1e-11
@@ -21,7 +21,7 @@ RATE_TOLERANCE = 1e-11
 MOST_UPDATES = 256
 
 
-@njit(cache=True)
+@inner
 def touch(state: FluidState, link: int, links: int) -> int:
     """Note a link as touched by the solve under way; return how many are."""
     if state.links[link].stamp != state.stamp[0]:
@@ -31,7 +31,7 @@ def touch(state: FluidState, link: int, links: int) -> int:
     return links
 
 
-@njit(cache=True)
+@inner
 def set_free(state: FluidState, subflow: int, frees: int, links: int) -> tuple[int, int]:
     """Make a subflow free and touch its links; return the counts of both."""
     if state.subflows[subflow].stamp != state.stamp[0]:
@@ -43,7 +43,7 @@ def set_free(state: FluidState, subflow: int, frees: int, links: int) -> tuple[i
     return frees, links
 
 
-@njit(cache=True)
+@inner
 def free_bound_by(state: FluidState, link: int, frees: int, links: int) -> tuple[int, int]:
     """Make every subflow free that a link bounds."""
     if state.links[link].bound > 0:
@@ -57,7 +57,7 @@ def free_bound_by(state: FluidState, link: int, frees: int, links: int) -> tuple
     return frees, links
 
 
-@njit(cache=True)
+@inner
 def add_up_load(state: FluidState, link: int) -> None:
     """Add the rates on a link up afresh, so that rounding of many small changes does not build up."""
     load = 0.0
@@ -69,7 +69,7 @@ def add_up_load(state: FluidState, link: int) -> None:
     state.links[link].updates = 0
 
 
-@njit(cache=True)
+@inner
 def measure(state: FluidState, frees: int, links: int) -> None:
     """Find what fixed subflows leave of every touched link, list its free hops, and queue the links by fair share."""
     for at in range(links):
@@ -107,7 +107,7 @@ def measure(state: FluidState, frees: int, links: int) -> None:
             state.links[link].free_left += 1
 
 
-@njit(cache=True)
+@inner
 def fix(state: FluidState, subflow: int, rate_bps: float, bound: int) -> None:
     """Give a free subflow its rate and take it off the links it crosses."""
     state.subflows[subflow].new_rate_bps = rate_bps
@@ -120,21 +120,28 @@ def fix(state: FluidState, subflow: int, rate_bps: float, bound: int) -> None:
         state.links[link].free_left -= 1
 
 
-@njit(cache=True)
+@inner
 def cap_order(state: FluidState, frees: int) -> np.ndarray:
     """Return the free subflows that have a cap, by cap per weight."""
-    capped, key = np.empty(frees, dtype=np.int64), np.empty(frees)
+    capped = np.empty(frees, dtype=np.int64)
     count = 0
     for at in range(frees):
-        subflow = state.free_subflow[at]
-        if state.subflows[subflow].cap_bps < np.inf:
-            capped[count] = subflow
-            key[count] = state.subflows[subflow].cap_bps / state.subflows[subflow].weight
+        if state.subflows[state.free_subflow[at]].cap_bps < np.inf:
+            capped[count] = state.free_subflow[at]
             count += 1
-    return capped[np.argsort(key[:count], kind="mergesort")] if count > 1 else capped[:count]
+    # The event heap's kernels sort as well, and are compiled already.
+    heap, place = np.empty(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+    key, size = np.empty(count), np.zeros(1, dtype=np.int64)
+    for at in range(count):
+        subflow = capped[at]
+        heap_set(heap, key, place, size, at, state.subflows[subflow].cap_bps / state.subflows[subflow].weight)
+    ordered = np.empty(count, dtype=np.int64)
+    for at in range(count):
+        ordered[at] = capped[heap_pop(heap, key, place, size)]
+    return ordered
 
 
-@njit(cache=True)
+@inner
 def fill(state: FluidState, frees: int) -> None:
     """Fill the free subflows progressively: the smallest share among links and caps fixes its subflows, and so on."""
     capped = cap_order(state, frees)
@@ -172,7 +179,7 @@ def fill(state: FluidState, frees: int) -> None:
     state.share_size[0] = 0
 
 
-@njit(cache=True)
+@inner
 def largest_free(state: FluidState, link: int) -> float:
     """Return the largest new rate per weight among a link's free subflows."""
     largest = 0.0
@@ -182,7 +189,7 @@ def largest_free(state: FluidState, link: int) -> float:
     return largest
 
 
-@njit(cache=True)
+@inner
 def free_on_link(state: FluidState, link: int, lost: bool, frees: int, links: int) -> tuple[int, int]:
     """Make fixed subflows of a link free: whom it bounds if that is lost, and who holds more than the link's new level."""
     most = state.links[link].level_bps * (1.0 + RATE_TOLERANCE)
@@ -198,7 +205,7 @@ def free_on_link(state: FluidState, link: int, lost: bool, frees: int, links: in
     return frees, links
 
 
-@njit(cache=True)
+@inner
 def free_violators(state: FluidState, frees: int, links: int) -> tuple[int, int]:
     """Make those fixed subflows on touched links free that have lost their bottleneck or hold more than a fair share.
 
@@ -220,7 +227,7 @@ def free_violators(state: FluidState, frees: int, links: int) -> tuple[int, int]
     return frees, links
 
 
-@njit(cache=True)
+@inner
 def solve(state: FluidState, frees: int, links: int) -> int:
     """Write max-min rates and bounds of the free subflows and of all that depend on them; return how many are free."""
     while frees > 0:
