@@ -1,8 +1,8 @@
 """Max-min fair fluid in plain Python, written from its definition; the specification of the fast kernels.
 
 A transfer is active from its start; its last bit arrives the longest delay of its paths after it was sent. Each path claims
-a max-min fair share of each link it crosses. ``pooled``: all its paths drain one amount of bits; ``fixed``: each drains an equal part. All rates are
-solved anew whenever anything starts or ends. Numbers may be floats or fractions.
+a max-min fair share of each link it crosses. ``pooled``: all its paths drain one amount of bits; ``fixed``: each drains an
+equal part. All rates are solved anew whenever anything starts or ends. Numbers may be floats or fractions.
 """
 
 from __future__ import annotations
