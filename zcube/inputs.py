@@ -67,8 +67,8 @@ def resolve_declared(reference: str, kind: str) -> Path:
     raise InputError(Fault(reference, "no such file", f"a path to a TOML file or one of {kind}: {stems}"))
 
 
-def read_bounded(path: Path) -> str:
-    """Return the text of a file of at most :data:`MAX_DECLARED_BYTES`.
+def read_bounded(path: Path, most_bytes: int = MAX_DECLARED_BYTES) -> str:
+    """Return the text of a file of bounded size; a byte-order mark, which spreadsheets write, is left out.
 
     Raises
     ------
@@ -77,13 +77,13 @@ def read_bounded(path: Path) -> str:
     """
     try:
         with path.open("rb") as handle:
-            raw = handle.read(MAX_DECLARED_BYTES + 1)
+            raw = handle.read(most_bytes + 1)
     except OSError as error:
         raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
-    if len(raw) > MAX_DECLARED_BYTES:
-        raise InputError(Fault(str(path), "a larger file", f"a file of at most {MAX_DECLARED_BYTES} bytes"))
+    if len(raw) > most_bytes:
+        raise InputError(Fault(str(path), "a larger file", f"a file of at most {most_bytes} bytes"))
     try:
-        return raw.decode()
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
 

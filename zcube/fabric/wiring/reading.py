@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
+from zcube.inputs import read_bounded
 
 #: Largest wiring file read; the GraphML of a 16,384-GPU fabric takes about 30 MB.
 MAX_FILE_BYTES = 64 << 20
@@ -62,25 +63,8 @@ def shown(text: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a wiring file of at most :data:`MAX_FILE_BYTES`.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, too large or not UTF-8.
-    """
-    try:
-        with path.open("rb") as handle:
-            raw = handle.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise InputError(Fault(str(path), "a larger file", f"a file of at most {MAX_FILE_BYTES} bytes"))
-    try:
-        # Spreadsheets put a byte-order mark in front of UTF-8.
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+    """Return the text of a wiring file of at most :data:`MAX_FILE_BYTES`; see :func:`zcube.inputs.read_bounded`."""
+    return read_bounded(path, MAX_FILE_BYTES)
 
 
 def csv_header(text: str) -> tuple[str, ...]:
