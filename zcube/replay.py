@@ -154,9 +154,9 @@ class Replay:
             **self.settings,
             "flows": len(self.flows),
             "bytes": {
-                "payload": float(self.flows.size_bytes.sum()),
-                "sent": float(links.size_bytes[links.leaves_gpu].sum()),
-                "received": float(links.size_bytes[links.enters_gpu].sum()),
+                "payload": round(self.flows.size_bytes.sum()),
+                "sent": round(links.size_bytes[links.leaves_gpu].sum()),
+                "received": round(links.size_bytes[links.enters_gpu].sum()),
             },
             "makespan_s": self.makespan_s,
             "throughput_gbps": float(self.flows.size_bytes.sum()) * 8e-9 / self.makespan_s,

@@ -77,14 +77,14 @@ def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:
     return {"hit_fraction": float(journeys.cached_tokens[done].sum() / tokens) if tokens else 0.0}
 
 
-def _bytes(run: ServingRun) -> dict[str, float]:
-    """Bytes that left GPUs and that reached GPUs, over NIC and NVLink, and what was posted of each kind."""
+def _bytes(run: ServingRun) -> dict[str, int]:
+    """Bytes that left GPUs and that reached GPUs, over NIC and NVLink, and what was posted of each kind; whole bytes."""
     carried = run.links.size_bytes
     return {
-        "sent": float(carried[run.links.leaves_gpu].sum()),
-        "received": float(carried[run.links.enters_gpu].sum()),
-        "kv": float(run.flows.size_bytes[run.flow_kind == KV].sum()),
-        "expert": float(run.flows.size_bytes[run.flow_kind != KV].sum()),
+        "sent": round(carried[run.links.leaves_gpu].sum()),
+        "received": round(carried[run.links.enters_gpu].sum()),
+        "kv": round(run.flows.size_bytes[run.flow_kind == KV].sum()),
+        "expert": round(run.flows.size_bytes[run.flow_kind != KV].sum()),
     }
 
 
