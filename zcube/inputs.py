@@ -42,6 +42,14 @@ def bundled_stems(kind: str) -> list[str]:
     return sorted(path.stem for path in bundled_folder(kind).glob("*.toml"))
 
 
+def is_file(reference: str) -> bool:
+    """Return whether a text is the path of a file; one that cannot be a path (too long, say) is not."""
+    try:
+        return Path(reference).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def resolve_declared(reference: str, kind: str) -> Path:
     """Find a declared file by bundled stem or by path.
 
@@ -57,12 +65,10 @@ def resolve_declared(reference: str, kind: str) -> Path:
     InputError
         If there is neither a bundled file of that stem nor a file at that path.
     """
-    bundled = bundled_folder(kind) / f"{reference}.toml"
-    if "/" not in reference and "\\" not in reference and bundled.is_file():
-        return bundled
-    path = Path(reference)
-    if path.is_file():
-        return path
+    if reference in bundled_stems(kind):
+        return bundled_folder(kind) / f"{reference}.toml"
+    if is_file(reference):
+        return Path(reference)
     stems = ", ".join(bundled_stems(kind))
     raise InputError(Fault(reference, "no such file", f"a path to a TOML file or one of {kind}: {stems}"))
 

@@ -168,8 +168,6 @@ class Replay:
 
     def _hot_links(self) -> dict[str, Any]:
         links, used = self.link_table, self.link_table.utilisation(self.makespan_s)
-        # A failed link has no capacity to be used, and carries nothing.
-        used = np.where(links.size_bytes > 0, used, 0.0)
         hottest = np.argsort(-used, kind="stable")[:HOT_LINKS]
         rows = [
             {

@@ -112,6 +112,8 @@ def test_rewiring_saves_a_third_of_ports_and_switch_side_optics(run):
         (["compare", "--set", "load"], ["--set", "KEY=VALUE"]),
         (["cost", "roft-1024", "roft-1024"], ["roft-1024", "once"]),
         (["fabric", "show", "zcube-77"], ["zcube-77", "zcube-n64"]),
+        (["compare", "--requests", "x" * 400], ["x" * 60, "no such file"]),
+        (["compare", "--fabric", "x" * 400], ["x" * 60, "no such file"]),
         (["compare", "--no-such-option"], ["--no-such-option"]),
         (["plot"], ["plot"]),
     ],
@@ -177,3 +179,17 @@ def test_help_is_quick():
     assert "compare" in done.stdout
     # 0.3 s on an idle machine; the bound leaves room for a loaded one.
     assert time.perf_counter() - started < 1.5
+
+
+def test_a_failed_fabric_is_compared_and_one_that_cuts_a_gpu_off_fails_by_name(run, tmp_path):
+    fabrics = ["--fabric", "roft-1024", "--fabric", "zcube-1024@switch:A3,link:A0-B5#0"]
+    status, out, err = run("compare", *SMALL, *fabrics, "--json")
+    assert status == 0, err
+    failed = json.loads(out)["fabrics"]["zcube-1024@switch:A3,link:A0-B5#0"]
+    assert failed["requests"]["completed"] == 40
+    assert all("A3" not in (link["from"], link["to"]) for link in failed["congestion"]["hot_links"])
+    assert run("compare", *SMALL, *fabrics, "--out", tmp_path / "run")[0] == 0
+    cut = "zcube-1024@" + ",".join(f"nic:s{server}g0" for server in range(96))
+    status, out, err = run("compare", *SMALL, "--fabric", cut, "--json")
+    assert (status, out) == (1, "")
+    assert "no path left from GPU" in err and "Traceback" not in err

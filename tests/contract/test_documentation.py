@@ -52,3 +52,23 @@ def test_notebook_runs_from_top_to_bottom():
     assert set(names["document"]["fabrics"]) == {"roft-1024", "zcube-1024"}
     assert len(names["requests"]) == 40
     assert names["links"].utilisation.max() > 0
+
+
+def compare_calls():
+    """Return the arguments of every ``zcube compare`` that the README and the fabrics page show."""
+    for page in ("README.md", "docs/fabrics.md"):
+        for line in re.findall(r"^zcube compare([^\n#&]*)", (PROJECT / page).read_text(), flags=re.MULTILINE):
+            yield line.split()
+
+
+def test_scenarios_in_the_documentation_are_accepted():
+    from zcube.scenario import load_scenario
+
+    calls = list(compare_calls())
+    assert len(calls) >= 5
+    for words in calls:
+        assignments = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+        fabrics = [words[at + 1] for at, word in enumerate(words) if word == "--fabric"]
+        changes = {"fabrics": fabrics, "baseline": None} if fabrics else {}
+        scenario = load_scenario("glm51-pd-1024", changes, assignments)
+        assert scenario.gpus == 1024

@@ -59,9 +59,11 @@ def verify_command(
     from zcube.fabric.wiring.cabling import EXACT, NameRule, Wiring
     from zcube.fabric.wiring.formats import read_wiring
     from zcube.fabric.wiring.verify import verify
+    from zcube.inputs import is_file
     from zcube.outputs import to_json
 
-    planned = read_wiring(Path(plan)) if Path(plan).is_file() and Path(plan).suffix != ".toml" else Wiring.of(load(plan, None))
+    is_wiring = is_file(plan) and not plan.endswith(".toml")
+    planned = read_wiring(Path(plan)) if is_wiring else Wiring.of(load(plan, None))
     report = verify(planned, read_wiring(found), EXACT if exact_names else NameRule())
     if json:
         sys.stdout.write(to_json(report.document()))

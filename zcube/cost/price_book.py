@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, read_toml, validate
+from zcube.inputs import Declared, is_file, read_toml, validate
 
 BOOKS = Path(__file__).resolve().parent / "books"
 
@@ -38,12 +38,12 @@ def load_price_book(reference: str) -> PriceBook:
     InputError
         If there is no such book or a key is wrong; a price below zero is a fault.
     """
-    bundled = BOOKS / f"{reference}.toml"
-    path = bundled if "/" not in reference and bundled.is_file() else Path(reference)
-    if not path.is_file():
+    bundled = reference in price_book_names()
+    path = BOOKS / f"{reference}.toml" if bundled else Path(reference)
+    if not bundled and not is_file(reference):
         names = ", ".join(price_book_names())
         raise InputError(Fault(f"price book {reference}", "no such file", f"a path to a TOML file or one of: {names}"))
-    source = str(path) if path != bundled else reference
+    source = reference if bundled else str(path)
     book = validate(PriceBook, {"name": path.stem, **read_toml(path)}, source)
     faults = [
         Fault(f"{source}: {table}.{rate}", f"{price:g}", "a price of at least 0")

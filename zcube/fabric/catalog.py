@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.failures import with_failures
@@ -12,7 +11,7 @@ from zcube.fabric.families import families
 from zcube.fabric.model import Fabric
 from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import MAX_CABLES
-from zcube.inputs import read_toml, resolve_declared, validate
+from zcube.inputs import is_file, read_toml, resolve_declared, validate
 
 #: Parts a topology's name from what has failed in it: ``zcube-1024@switch:A3,link:A0-B5``.
 FAILURES_AFTER = "@"
@@ -34,7 +33,7 @@ def load_fabric(reference: str, failures: Sequence[str] = ()) -> Fabric:
     InputError
         If the file cannot be read, a key is wrong, sizes do not fit, switches run out of ports, or a failure names nothing.
     """
-    whole = Path(reference).is_file() or FAILURES_AFTER not in reference
+    whole = FAILURES_AFTER not in reference or is_file(reference)
     topology, _, behind = (reference, "", "") if whole else reference.partition(FAILURES_AFTER)
     fabric = _declared_fabric(topology)
     failed = [*(part for part in behind.split(",") if part), *failures]

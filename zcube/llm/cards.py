@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, read_toml, validate
+from zcube.inputs import Declared, is_file, read_toml, validate
 
 _FOLDER = Path(__file__).resolve().parent / "models"
 
@@ -207,6 +207,6 @@ def load_card(reference: str) -> ModelCard:
         If there is no such card, or the file is not a valid card.
     """
     path = _FOLDER / f"{reference}.toml" if reference in card_names() else Path(reference)
-    if not path.is_file():
+    if not is_file(str(path)):
         raise InputError(Fault(reference, "no such model card", f"a path to a TOML file or one of {', '.join(card_names())}"))
     return validate(ModelCard, read_toml(path), path.name)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, read_toml, validate
+from zcube.inputs import Declared, is_file, read_toml, validate
 
 _FOLDER = Path(__file__).resolve().parent / "devices"
 
@@ -215,7 +215,7 @@ def load_device(reference: str) -> Device:
         If there is no such device, or the file is not a valid one.
     """
     path = _FOLDER / f"{reference}.toml" if reference in device_names() else Path(reference)
-    if not path.is_file():
+    if not is_file(str(path)):
         names = ", ".join(device_names())
         raise InputError(Fault(reference, "no such device", f"a path to a TOML file or one of {names}"))
     return validate(Device, read_toml(path), path.name)

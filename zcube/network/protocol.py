@@ -129,10 +129,9 @@ class LinkTable:
     enters_gpu: BoolArray
 
     def utilisation(self, duration_s: float) -> FloatArray:
-        """Return carried bits over what a link could have carried in a time [links]."""
-        if duration_s <= 0:
-            return np.zeros(len(self.size_bytes))
-        return self.size_bytes * 8.0 / (self.capacity_bps * duration_s)
+        """Return carried bits over what a link could have carried in a time, 0 for a failed link [links]."""
+        possible = self.capacity_bps * max(duration_s, 0.0)
+        return np.divide(self.size_bytes * 8.0, possible, out=np.zeros(len(possible)), where=possible > 0)
 
     def frame(self, duration_s: float) -> pd.DataFrame:
         """Return the table with a ``utilisation`` column over a duration."""

@@ -52,7 +52,7 @@ def write_links(replay: Replay, path: Path) -> None:
         "capacity_bps": pa.array(table.capacity_bps),
         "bytes": pa.array(table.size_bytes),
         "peak_flows": pa.array(table.peak_flows),
-        "utilisation": pa.array(np.where(table.size_bytes > 0, table.utilisation(replay.makespan_s), 0.0)),
+        "utilisation": pa.array(table.utilisation(replay.makespan_s)),
     }
     _write(path, iter([pa.table(columns)]))
 

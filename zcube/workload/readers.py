@@ -10,6 +10,7 @@ import json
 import re
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from zcube.errors import Fault, InputError
+from zcube.inputs import is_file
 from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, MAX_TOKENS, FloatArray, IntArray, RequestTrace
 from zcube.workload.ticks import spread_ties
 
@@ -92,8 +94,11 @@ def read_requests(path: Path, *, max_requests: int | None = None, seed: int = 0)
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
-        found = "no such file" if not path.exists() else "something that is not a file"
+    if not is_file(str(path)):
+        found = "no such file"
+        # A name that cannot be one, too long say, is no file either.
+        with suppress(OSError, ValueError):
+            found = "something that is not a file" if path.exists() else found
         raise InputError(Fault(str(path), found, FORMATS))
     size = path.stat().st_size
     if size == 0 or size > MAX_FILE_BYTES:
