@@ -12,7 +12,7 @@ from zcube.cost.price_book import load_price_book
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
-from zcube.llm.cards import load_card
+from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel, roofline
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
@@ -141,8 +141,8 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     """
     book = load_price_book(scenario.cost.price_book)
     card = load_card(scenario.compute.model)
-    _check_expert_span(scenario)
-    compute = _compute_model(scenario)
+    _check_expert_span(scenario, card)
+    compute = _compute_model(scenario, card)
     fabrics = _fitting_fabrics(scenario)
     trace = load_requests(scenario)
     results = {}
@@ -176,18 +176,18 @@ def _generated(scenario: Scenario, rate_per_s: float | None) -> RequestTrace:
     return generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, scenario.seed)
 
 
-def _check_expert_span(scenario: Scenario) -> None:
+def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
     """Refuse a span of nodes that the model's expert groups cannot be spread over."""
     span = scenario.prefill.nodes_per_instance
     try:
-        prefill_expert_bytes(load_card(scenario.compute.model), 1.0, span)
+        prefill_expert_bytes(card, 1.0, span)
     except InputError as error:
         raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
 
 
-def _compute_model(scenario: Scenario) -> ComputeModel:
+def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     return roofline(
-        load_card(scenario.compute.model),
+        card,
         load_device(scenario.compute.device),
         prefill_layout=scenario.prefill.layout,
         decode_layout=scenario.decode.layout,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from zcube.compare import Comparison
 
 #: Footers are not stretched beyond what is comfortable to read.
 LEAST_WIDTH, READING_WIDTH = 40, 100
@@ -32,11 +31,6 @@ _BILL_ROWS: tuple[Row, ...] = (
     Row("", "Total", "USD", ("total_usd",), "", style="usd"),
     Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd"),
 )
-
-
-def comparison_table(comparison: Comparison, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
-    """Return a comparison as a table; see :func:`document_table`."""
-    return document_table(comparison.document(), width, colour, ascii_only)
 
 
 def document_table(document: Document, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:

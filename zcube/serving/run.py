@@ -10,7 +10,7 @@ import simpy
 from zcube.fabric.model import Fabric, IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
-from zcube.network.flow_model import ideal_model
+from zcube.network.flow_model import ideal_model, run_flows
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
 from zcube.serving.cluster import Cluster, Progress
 from zcube.serving.journey import Journeys
@@ -107,7 +107,4 @@ def _on_ideal_core(fabric: Fabric, flows: FlowTable) -> CompletionTable:
     """Replay transfers at their recorded times on an ideal core; the same starts make the comparison fair per transfer."""
     if not len(flows):
         return CompletionTable(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
-    ideal = ideal_model(fabric)
-    ideal.send(flows)
-    ideal.advance(float("inf"))
-    return ideal.completions()
+    return run_flows(ideal_model(fabric), flows)
