@@ -185,8 +185,7 @@ class FlowModel:
         return min(self._next_drain_s(), float(self._finish_s[self._undelivered].min(initial=np.inf)))
 
     def _next_drain_s(self) -> float:
-        state = self._state
-        return float(state.event_s[state.event_heap[0]]) if state.event_size[0] else float("inf")
+        return float(fluid.next_event_s(self._state))
 
     def advance(self, to_s: float) -> IntArray:
         """Run up to a time and return completed transfers."""
@@ -245,7 +244,8 @@ class FlowModel:
             raise ValueError("capacities must be finite and at least 0, one per link")
         completed = self.advance(at_s)
         self._cover_bins(at_s)
-        fluid.change_capacity(self._state, links, capacity_bps, at_s)
+        is_less = capacity_bps < self._state.links["capacity_bps"][links]
+        fluid.change_capacity(self._state, links, capacity_bps, is_less, at_s)
         return completed
 
     def completions(self) -> CompletionTable:
@@ -298,7 +298,7 @@ class FlowModel:
         reach_s = min(to_s, self._next_drain_s())
         to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
         state = self._state
-        done = np.empty(int(state.event_size[0]), dtype=np.int64)
+        done = np.empty(int(state.start_size[0] + state.finish_size[0]), dtype=np.int64)
         count = fluid.advance(state, to_s, most_events, done)
         closed = fluid.close_flows(state, done[:count], self._flow_of_pool, self._open_pools, self._finish_s)
         if len(closed):
@@ -349,6 +349,7 @@ class FlowModel:
         new_pools["remaining_bits"] = pool_bits
         new_pools["finish_s"] = np.nan
         state.event_place[p : p + pools] = -1
+        state.cap_place[s : s + subflows] = -1
         fluid.schedule(state, p, np.asarray(flows.start_s, dtype=float)[flow_of_pool])
         self._flow_of_pool = grown(self._flow_of_pool, p + pools)
         self._flow_of_pool[p : p + pools] = self._flows + flow_of_pool

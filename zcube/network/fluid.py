@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 
 from zcube.network.event_heap import heap_pop, heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, PENDING, UNBOUND, FluidState
-from zcube.network.kernels import inner
+from zcube.network.fluid_state import ACTIVE, DONE, UNBOUND, FluidState
+from zcube.network.kernels import inner, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
@@ -22,11 +22,19 @@ TIE_S = 1e-12
 TIE_RELATIVE = 1e-15
 
 
-@njit(cache=True)
+@kernel
 def schedule(state: FluidState, first_pool: int, start_s: np.ndarray) -> None:
-    """Put pools that follow each other into the event heap, each at its start."""
+    """Let pools that follow each other wait, each for its start."""
     for offset in range(len(start_s)):
-        heap_set(state.event_heap, state.event_s, state.event_place, state.event_size, first_pool + offset, start_s[offset])
+        heap_set(state.start_heap, state.event_s, state.event_place, state.start_size, first_pool + offset, start_s[offset])
+
+
+@kernel
+def next_event_s(state: FluidState) -> float:
+    """Return when a pool next starts or runs dry; infinity when none will."""
+    start_s = state.event_s[state.start_heap[0]] if state.start_size[0] > 0 else np.inf
+    finish_s = state.event_s[state.finish_heap[0]] if state.finish_size[0] > 0 else np.inf
+    return min(start_s, finish_s)
 
 
 @njit(cache=True)
@@ -79,7 +87,7 @@ def settle(state: FluidState, pool: int, now_s: float) -> None:
         state.pools[pool].settled_s = now_s
 
 
-@njit(cache=True)
+@kernel
 def settle_active(state: FluidState, pools: int, now_s: float) -> None:
     """Settle every active pool."""
     for pool in range(pools):
@@ -147,15 +155,15 @@ def activate(state: FluidState, pool: int, now_s: float) -> None:
 
 
 @inner
-def free_around(state: FluidState, pool: int, frees: int, links: int) -> tuple[int, int]:
-    """Make free what a pool's coming or going may change first: itself if active, and whom its links bound."""
-    active = state.pools[pool].phase == ACTIVE
+def free_around(state: FluidState, pool: int, frees: int) -> int:
+    """Make free what a pool's coming or going changes first: itself if active, else whom its links bound."""
     for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
-        if active:
-            frees, links = set_free(state, subflow, frees, links)
-        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
-            frees, links = free_bound_by(state, state.hops[hop].link, frees, links)
-    return frees, links
+        if state.pools[pool].phase == ACTIVE:
+            frees = set_free(state, subflow, frees)
+        else:
+            for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+                frees = free_bound_by(state, state.hops[hop].link, frees)
+    return frees
 
 
 @inner
@@ -185,10 +193,10 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
         state.pools[pool].rate_bps = rate
         left = max(state.pools[pool].remaining_bits, 0.0)
         until_s = now_s + left / rate if rate > 0.0 else np.inf
-        heap_set(state.event_heap, state.event_s, state.event_place, state.event_size, pool, until_s)
+        heap_set(state.finish_heap, state.event_s, state.event_place, state.finish_size, pool, until_s)
 
 
-@njit(cache=True)
+@kernel
 def advance(state: FluidState, to_s: float, most_events: int, done: np.ndarray) -> int:
     """Process events up to a time.
 
@@ -200,7 +208,7 @@ def advance(state: FluidState, to_s: float, most_events: int, done: np.ndarray) 
         Events later than this stay in the heap.
     most_events : int
         Return after so many events, the rest still in the heap.
-    done : int array [at least as long as the event heap]
+    done : int array [at least as long as the heaps]
         Receives the pools that ran dry, in order; the rest is scratch.
 
     Returns
@@ -210,53 +218,55 @@ def advance(state: FluidState, to_s: float, most_events: int, done: np.ndarray) 
     """
     finished = 0
     last_event = state.events[0] + most_events
-    while state.event_size[0] > 0 and state.events[0] < last_event:
-        now_s = state.event_s[state.event_heap[0]]
+    while state.events[0] < last_event:
+        now_s = next_event_s(state)
         if now_s > to_s or now_s == np.inf:
             break
         until_s = min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0]))
         state.stamp[0] += 1
         state.events[0] += 1
-        # Ends come before starts, so that a link's peak does not depend on the numbers of the pools. The pools that start
-        # wait at the far end of ``done``: they and the finished ones are together at most all pools.
-        starting, first_finished = len(done), finished
-        while state.event_size[0] > 0 and state.event_s[state.event_heap[0]] <= until_s:
-            now_s = state.event_s[state.event_heap[0]]
-            pool = heap_pop(state.event_heap, state.event_s, state.event_place, state.event_size)
-            if state.pools[pool].phase == PENDING:
-                starting -= 1
-                done[starting] = pool
-            else:
-                settle(state, pool, now_s)
-                finish(state, pool, now_s)
-                done[finished] = pool
-                finished += 1
+        # Ends come before starts, so that a link's peak does not depend on the numbers of the pools.
+        first_finished = finished
+        while state.finish_size[0] > 0 and state.event_s[state.finish_heap[0]] <= until_s:
+            pool = heap_pop(state.finish_heap, state.event_s, state.event_place, state.finish_size)
+            now_s = max(now_s, state.event_s[pool])
+            settle(state, pool, state.event_s[pool])
+            finish(state, pool, state.event_s[pool])
+            done[finished] = pool
+            finished += 1
+        # The pools that start wait at the far end of ``done``: they and the finished ones are together at most all pools.
+        starting = len(done)
+        while state.start_size[0] > 0 and state.event_s[state.start_heap[0]] <= until_s:
+            starting -= 1
+            done[starting] = heap_pop(state.start_heap, state.event_s, state.event_place, state.start_size)
+            now_s = max(now_s, state.event_s[done[starting]])
         state.clock_s[0] = now_s
-        frees, links = 0, 0
+        frees = 0
         for at in range(len(done) - 1, starting - 1, -1):
             activate(state, done[at], now_s)
         for at in range(len(done) - 1, starting - 1, -1):
-            frees, links = free_around(state, done[at], frees, links)
+            frees = free_around(state, done[at], frees)
         for at in range(first_finished, finished):
-            frees, links = free_around(state, done[at], frees, links)
-        apply_rates(state, solve(state, frees, links), now_s)
+            frees = free_around(state, done[at], frees)
+        apply_rates(state, solve(state, frees), now_s)
     return finished
 
 
-@njit(cache=True)
-def change_capacity(state: FluidState, changed: np.ndarray, capacity_bps: np.ndarray, now_s: float) -> None:
-    """Give links another capacity from a time on, and solve again; ``now_s`` is at or after the last event."""
+@kernel
+def change_capacity(
+    state: FluidState, changed: np.ndarray, capacity_bps: np.ndarray, is_less: np.ndarray, now_s: float
+) -> None:
+    """Give links another capacity, less than before or not, and solve again; ``now_s`` is at or after the last event."""
     state.stamp[0] += 1
     state.clock_s[0] = now_s
-    frees, links = 0, 0
+    frees = 0
     for at in range(len(changed)):
-        link = changed[at]
-        smaller = capacity_bps[at] < state.links[link].capacity_bps
-        state.links[link].capacity_bps = capacity_bps[at]
-        frees, links = free_bound_by(state, link, frees, links)
-        if smaller:
-            hop = state.links[link].first
+        state.links[changed[at]].capacity_bps = capacity_bps[at]
+    for at in range(len(changed)):
+        frees = free_bound_by(state, changed[at], frees)
+        if is_less[at]:
+            hop = state.links[changed[at]].first
             while hop >= 0:
-                frees, links = set_free(state, state.hops[hop].subflow, frees, links)
+                frees = set_free(state, state.hops[hop].subflow, frees)
                 hop = state.hops[hop].next
-    apply_rates(state, solve(state, frees, links), now_s)
+    apply_rates(state, solve(state, frees), now_s)

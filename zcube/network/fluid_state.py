@@ -25,7 +25,6 @@ LINK = np.dtype(
         ("bound_level_bps", "f8"),  # rate per weight of the subflows it bounds, the largest on the link
         ("residual_bps", "f8"),  # scratch of one solve: what fixed subflows leave
         ("unfixed", "f8"),  # scratch: weight of free subflows without a rate
-        ("level_bps", "f8"),  # scratch: share at which the link fixed subflows, infinity if it fixed none
         ("stamp", "i8"),  # solve in which the link was last touched
         ("first", "i4"),  # first hop of the list of active hops, -1 if none
         ("subflows", "i4"),  # active subflows
@@ -33,9 +32,7 @@ LINK = np.dtype(
         ("bound", "i4"),  # active subflows that the link bounds
         ("updates", "i4"),  # changes of load_bps since it was last added up afresh
         ("free_left", "i4"),  # scratch: free subflows without a rate
-        ("free_bound", "i4"),  # scratch: free subflows that the link bounded before
-        ("free_first", "i4"),  # scratch: where the link's free hops begin in free_hop
-        ("free_count", "i4"),  # scratch: how many they are
+        ("holds", "i4"),  # scratch: fixed subflows that the link bounds
     ],
     align=True,
 )
@@ -76,17 +73,21 @@ class FluidState(NamedTuple):
     hops: np.ndarray  # HOP[H]
     subflows: np.ndarray  # SUBFLOW[S]
     pools: np.ndarray  # POOL[P]
-    event_s: np.ndarray  # f8[P] key of the event heap: start or predicted finish
-    event_heap: np.ndarray  # i8[P]
-    event_place: np.ndarray  # i8[P]
-    event_size: np.ndarray  # i8[1]
-    share_bps: np.ndarray  # f8[L] scratch: key of the heap of links
-    share_heap: np.ndarray  # i8[L] scratch
-    share_place: np.ndarray  # i8[L] scratch
-    share_size: np.ndarray  # i8[1] scratch
-    touched_link: np.ndarray  # i8[L] scratch
+    event_s: np.ndarray  # f8[P] key of the two heaps: start of a pending pool, predicted finish of an active one
+    event_place: np.ndarray  # i8[P] place in its heap, a pool being in one of them only
+    start_heap: np.ndarray  # i8[P] pending pools; apart, so that the many that wait do not slow the few that run
+    start_size: np.ndarray  # i8[1]
+    finish_heap: np.ndarray  # i8[P] active pools
+    finish_size: np.ndarray  # i8[1]
+    level_bps: np.ndarray  # f8[L] scratch: key of the heap of links
+    level_heap: np.ndarray  # i8[L] scratch
+    level_place: np.ndarray  # i8[L] scratch
+    level_size: np.ndarray  # i8[1] scratch
+    cap_bps: np.ndarray  # f8[S] scratch: key of the heap of capped subflows
+    cap_heap: np.ndarray  # i8[S] scratch
+    cap_place: np.ndarray  # i8[S] scratch
+    cap_size: np.ndarray  # i8[1] scratch
     free_subflow: np.ndarray  # i8[S] scratch
-    free_hop: np.ndarray  # i4[H] scratch: hops of free subflows, link by link
     stamp: np.ndarray  # i8[1] number of the solve
     events: np.ndarray  # i8[1] events processed
     clock_s: np.ndarray  # f8[1] time of the last event
@@ -94,13 +95,13 @@ class FluidState(NamedTuple):
     bin_bits: np.ndarray  # f8[B * L] bits carried per bin of time, L links a bin; empty without bins
 
 
-_WITH_HOPS, _WITH_SUBFLOWS = ("hops", "free_hop"), ("subflows", "free_subflow")
-_WITH_POOLS = ("pools", "event_s", "event_heap", "event_place")
+_WITH_HOPS, _WITH_SUBFLOWS = ("hops",), ("subflows", "free_subflow", "cap_bps", "cap_heap", "cap_place")
+_WITH_POOLS = ("pools", "event_s", "event_place", "start_heap", "finish_heap")
 
 #: Bytes one hop, one subflow and one pool take in these arrays.
-HOP_BYTES = HOP.itemsize + 4
-SUBFLOW_BYTES = SUBFLOW.itemsize + 8
-POOL_BYTES = POOL.itemsize + 24
+HOP_BYTES = HOP.itemsize
+SUBFLOW_BYTES = SUBFLOW.itemsize + 32
+POOL_BYTES = POOL.itemsize + 32
 
 
 def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> FluidState:
@@ -119,16 +120,20 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
         subflows=np.zeros(16, SUBFLOW),
         pools=np.zeros(16, POOL),
         event_s=np.zeros(16),
-        event_heap=whole(16),
         event_place=whole(16),
-        event_size=whole(1),
-        share_bps=np.zeros(count),
-        share_heap=whole(count),
-        share_place=whole(count) - 1,
-        share_size=whole(1),
-        touched_link=whole(count),
+        start_heap=whole(16),
+        start_size=whole(1),
+        finish_heap=whole(16),
+        finish_size=whole(1),
+        level_bps=np.zeros(count),
+        level_heap=whole(count),
+        level_place=whole(count) - 1,
+        level_size=whole(1),
+        cap_bps=np.zeros(16),
+        cap_heap=whole(16),
+        cap_place=whole(16),
+        cap_size=whole(1),
         free_subflow=whole(16),
-        free_hop=np.zeros(16, dtype=np.int32),
         stamp=whole(1),
         events=whole(1),
         clock_s=np.zeros(1),

@@ -1,10 +1,17 @@
 """Max-min fair rates, solved again only where something changed; Numba kernels over arrays.
 
 Rates are max-min fair exactly if every subflow has a bottleneck: a saturated link on its path on which no subflow has a larger
-rate per weight, or its own cap (Bertsekas and Gallager, Data Networks, 6.5.2). After an arrival or departure the subflows that
-may change are *free*, all others keep their rates. Free ones are filled progressively into what the others leave. Then every
-subflow on a touched link is tried against the condition; those that fail become free too, and the filling is repeated. It ends
-with rates that satisfy the condition everywhere, hence with the max-min rates, and mostly after a few subflows.
+rate per weight, or its own cap (Bertsekas and Gallager, Data Networks, 6.5.2). Progressive filling finds them in order of
+level: the link with the smallest share fixes its subflows, and so on. An arrival or departure changes nothing below its own
+level, so the filling starts there and goes through changed links only. Subflows that may change are *free*, all others keep
+their rates. A link whose share has become the smallest
+
+* frees the subflows it bounded before, if their level is no longer its share;
+* frees the largest of the others, if they hold more than its share: they will be held to it;
+* else fixes its free subflows at its share.
+
+A subflow fixed below its former rate leaves room on its other links; whom such a link bounded becomes free when no other free
+subflow takes the room. All that is freed lies above the level reached, so no subflow is fixed twice in a solve.
 """
 
 from __future__ import annotations
@@ -22,42 +29,6 @@ MOST_UPDATES = 256
 
 
 @inner
-def touch(state: FluidState, link: int, links: int) -> int:
-    """Note a link as touched by the solve under way; return how many are."""
-    if state.links[link].stamp != state.stamp[0]:
-        state.links[link].stamp = state.stamp[0]
-        state.touched_link[links] = link
-        links += 1
-    return links
-
-
-@inner
-def set_free(state: FluidState, subflow: int, frees: int, links: int) -> tuple[int, int]:
-    """Make a subflow free and touch its links; return the counts of both."""
-    if state.subflows[subflow].stamp != state.stamp[0]:
-        state.subflows[subflow].stamp = state.stamp[0]
-        state.free_subflow[frees] = subflow
-        frees += 1
-        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
-            links = touch(state, state.hops[hop].link, links)
-    return frees, links
-
-
-@inner
-def free_bound_by(state: FluidState, link: int, frees: int, links: int) -> tuple[int, int]:
-    """Make every subflow free that a link bounds."""
-    if state.links[link].bound > 0:
-        hop = state.links[link].first
-        while hop >= 0:
-            subflow = state.hops[hop].subflow
-            bound = state.subflows[subflow].bound
-            if bound >= 0 and state.hops[bound].link == link:
-                frees, links = set_free(state, subflow, frees, links)
-            hop = state.hops[hop].next
-    return frees, links
-
-
-@inner
 def add_up_load(state: FluidState, link: int) -> None:
     """Add the rates on a link up afresh, so that rounding of many small changes does not build up."""
     load = 0.0
@@ -70,171 +41,189 @@ def add_up_load(state: FluidState, link: int) -> None:
 
 
 @inner
-def measure(state: FluidState, frees: int, links: int) -> None:
-    """Find what fixed subflows leave of every touched link, list its free hops, and queue the links by fair share."""
-    for at in range(links):
-        link = state.touched_link[at]
+def touch(state: FluidState, link: int) -> None:
+    """Note what a link leaves its free subflows, of which it has none yet in the solve under way."""
+    if state.links[link].stamp != state.stamp[0]:
+        state.links[link].stamp = state.stamp[0]
         if state.links[link].updates > MOST_UPDATES:
             add_up_load(state, link)
         state.links[link].residual_bps = state.links[link].capacity_bps - state.links[link].load_bps
-        state.links[link].unfixed, state.links[link].level_bps = 0.0, np.inf
-        state.links[link].free_count = state.links[link].free_bound = state.links[link].free_left = 0
-    for at in range(frees):
-        subflow = state.free_subflow[at]
-        state.subflows[subflow].new_rate_bps = -1.0
-        rate, weight = state.subflows[subflow].rate_bps, state.subflows[subflow].weight
-        if state.subflows[subflow].bound >= 0:
-            state.links[state.hops[state.subflows[subflow].bound].link].free_bound += 1
-        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
-            link = state.hops[hop].link
-            state.links[link].residual_bps += rate
-            state.links[link].unfixed += weight
-            state.links[link].free_count += 1
-    state.share_size[0] = 0
-    first = 0
-    for at in range(links):
-        link = state.touched_link[at]
-        state.links[link].free_first = first
-        first += state.links[link].free_count
-        if state.links[link].free_count > 0:
-            share = max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed
-            heap_set(state.share_heap, state.share_bps, state.share_place, state.share_size, link, share)
-    for at in range(frees):
-        subflow = state.free_subflow[at]
-        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
-            link = state.hops[hop].link
-            state.free_hop[state.links[link].free_first + state.links[link].free_left] = hop
-            state.links[link].free_left += 1
+        state.links[link].unfixed = 0.0
+        state.links[link].free_left = 0
+        state.links[link].holds = state.links[link].bound
 
 
 @inner
-def fix(state: FluidState, subflow: int, rate_bps: float, bound: int) -> None:
-    """Give a free subflow its rate and take it off the links it crosses."""
+def set_free(state: FluidState, subflow: int, frees: int) -> int:
+    """Make a subflow free, unless it is, and give its rate back to its links; return how many are free."""
+    if state.subflows[subflow].stamp != state.stamp[0]:
+        state.subflows[subflow].stamp = state.stamp[0]
+        state.subflows[subflow].new_rate_bps = -1.0
+        state.free_subflow[frees] = subflow
+        frees += 1
+        rate, weight = state.subflows[subflow].rate_bps, state.subflows[subflow].weight
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            link = state.hops[hop].link
+            touch(state, link)
+            state.links[link].residual_bps += rate
+            state.links[link].unfixed += weight
+            state.links[link].free_left += 1
+        bound = state.subflows[subflow].bound
+        if bound >= 0:
+            state.links[state.hops[bound].link].holds -= 1
+    return frees
+
+
+@inner
+def free_bound_by(state: FluidState, link: int, frees: int) -> int:
+    """Make every subflow free that a link bounds."""
+    touch(state, link)
+    hop = state.links[link].first
+    while hop >= 0 and state.links[link].holds > 0:
+        after = state.hops[hop].next
+        subflow = state.hops[hop].subflow
+        if state.subflows[subflow].bound == hop:
+            frees = set_free(state, subflow, frees)
+        hop = after
+    return frees
+
+
+@inner
+def free_largest(state: FluidState, link: int, frees: int) -> int:
+    """Make the fixed subflows of a link free that hold the most per weight, if that is more than the link's share."""
+    most = share_of(state, link) * (1.0 + RATE_TOLERANCE)
+    largest = most
+    hop = state.links[link].first
+    while hop >= 0:
+        subflow = state.hops[hop].subflow
+        if state.subflows[subflow].stamp != state.stamp[0]:
+            largest = max(largest, state.subflows[subflow].rate_bps / state.subflows[subflow].weight)
+        hop = state.hops[hop].next
+    if largest > most:
+        least = largest * (1.0 - RATE_TOLERANCE)
+        hop = state.links[link].first
+        while hop >= 0:
+            subflow = state.hops[hop].subflow
+            fixed = state.subflows[subflow].stamp != state.stamp[0]
+            if fixed and state.subflows[subflow].rate_bps >= least * state.subflows[subflow].weight:
+                frees = set_free(state, subflow, frees)
+            hop = state.hops[hop].next
+    return frees
+
+
+@inner
+def share_of(state: FluidState, link: int) -> float:
+    """Return the rate per weight at which a link's free subflows would fill it."""
+    return max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed
+
+
+@inner
+def level_of(state: FluidState, link: int) -> float:
+    """Return the level at which a link has to be looked at: its share, or that of whom it bounds if lower."""
+    share = share_of(state, link)
+    return min(share, state.links[link].bound_level_bps) if state.links[link].holds > 0 else share
+
+
+@inner
+def queue(state: FluidState, first: int, frees: int) -> None:
+    """Put the links of subflows just freed into the order of levels, and their caps into that of caps."""
+    for at in range(first, frees):
+        subflow = state.free_subflow[at]
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            link = state.hops[hop].link
+            level = level_of(state, link)
+            # A link's level may lag behind in the heap but never lead.
+            if state.level_place[link] < 0 or level < state.level_bps[link]:
+                heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, level)
+        if state.subflows[subflow].cap_bps < np.inf:
+            cap = state.subflows[subflow].cap_bps / state.subflows[subflow].weight
+            heap_set(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size, subflow, cap)
+
+
+@inner
+def fix(state: FluidState, subflow: int, rate_bps: float, bound: int, frees: int) -> int:
+    """Give a free subflow its rate, and free whom its other links bounded where room is left for good."""
     state.subflows[subflow].new_rate_bps = rate_bps
     state.subflows[subflow].new_bound = bound
-    weight = state.subflows[subflow].weight
+    weight, first = state.subflows[subflow].weight, frees
     for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
         link = state.hops[hop].link
         state.links[link].residual_bps -= rate_bps
         state.links[link].unfixed -= weight
         state.links[link].free_left -= 1
+    for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+        link = state.hops[hop].link
+        has_room = state.links[link].residual_bps > RATE_TOLERANCE * state.links[link].capacity_bps
+        if has_room and state.links[link].holds > 0 and state.links[link].free_left == 0:
+            frees = free_bound_by(state, link, frees)
+    queue(state, first, frees)
+    return frees
 
 
 @inner
-def cap_order(state: FluidState, frees: int) -> np.ndarray:
-    """Return the free subflows that have a cap, by cap per weight."""
-    capped = np.empty(frees, dtype=np.int64)
-    count = 0
-    for at in range(frees):
-        if state.subflows[state.free_subflow[at]].cap_bps < np.inf:
-            capped[count] = state.free_subflow[at]
-            count += 1
-    # The event heap's kernels sort as well, and are compiled already.
-    heap, place = np.empty(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
-    key, size = np.empty(count), np.zeros(1, dtype=np.int64)
-    for at in range(count):
-        subflow = capped[at]
-        heap_set(heap, key, place, size, at, state.subflows[subflow].cap_bps / state.subflows[subflow].weight)
-    ordered = np.empty(count, dtype=np.int64)
-    for at in range(count):
-        ordered[at] = capped[heap_pop(heap, key, place, size)]
-    return ordered
+def fix_capped(state: FluidState, level: float, frees: int) -> tuple[int, int]:
+    """Fix the free subflow of smallest cap if that is not above a level; return how many were fixed and are free."""
+    while state.cap_size[0] > 0:
+        subflow = state.cap_heap[0]
+        if state.subflows[subflow].new_rate_bps < 0.0:
+            if state.cap_bps[subflow] > level:
+                break
+            heap_pop(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size)
+            return 1, fix(state, subflow, state.subflows[subflow].cap_bps, UNBOUND, frees)
+        heap_pop(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size)
+    return 0, frees
 
 
 @inner
-def fill(state: FluidState, frees: int) -> None:
-    """Fill the free subflows progressively: the smallest share among links and caps fixes its subflows, and so on."""
-    capped = cap_order(state, frees)
-    next_cap, left = 0, frees
-    while left > 0 and state.share_size[0] > 0:
-        link = state.share_heap[0]
-        if state.links[link].free_left == 0:
-            heap_pop(state.share_heap, state.share_bps, state.share_place, state.share_size)
-            continue
-        # A share only grows as others are fixed below it, so a key may lag behind but never lead.
-        share = max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed
-        if share > state.share_bps[link]:
-            heap_set(state.share_heap, state.share_bps, state.share_place, state.share_size, link, share)
-            continue
-        if next_cap < len(capped):
-            subflow = capped[next_cap]
-            if state.subflows[subflow].new_rate_bps >= 0.0:
-                next_cap += 1
-                continue
-            if state.subflows[subflow].cap_bps <= share * state.subflows[subflow].weight:
-                fix(state, subflow, state.subflows[subflow].cap_bps, UNBOUND)
-                next_cap += 1
-                left -= 1
-                continue
-        heap_pop(state.share_heap, state.share_bps, state.share_place, state.share_size)
-        state.links[link].level_bps = share
-        for at in range(state.links[link].free_first, state.links[link].free_first + state.links[link].free_count):
-            hop = state.free_hop[at]
-            subflow = state.hops[hop].subflow
-            if state.subflows[subflow].new_rate_bps < 0.0:
-                fix(state, subflow, share * state.subflows[subflow].weight, hop)
-                left -= 1
-    for at in range(state.share_size[0]):
-        state.share_place[state.share_heap[at]] = -1
-    state.share_size[0] = 0
-
-
-@inner
-def largest_free(state: FluidState, link: int) -> float:
-    """Return the largest new rate per weight among a link's free subflows."""
-    largest = 0.0
-    for at in range(state.links[link].free_first, state.links[link].free_first + state.links[link].free_count):
-        subflow = state.hops[state.free_hop[at]].subflow
-        largest = max(largest, state.subflows[subflow].new_rate_bps / state.subflows[subflow].weight)
-    return largest
-
-
-@inner
-def free_on_link(state: FluidState, link: int, lost: bool, frees: int, links: int) -> tuple[int, int]:
-    """Make fixed subflows of a link free: whom it bounds if that is lost, and who holds more than the link's new level."""
-    most = state.links[link].level_bps * (1.0 + RATE_TOLERANCE)
+def fill_link(state: FluidState, link: int, share: float, frees: int) -> tuple[int, int]:
+    """Fix the free subflows of a link at its share; return how many were fixed and are free."""
+    fixed = 0
     hop = state.links[link].first
-    while hop >= 0:
+    while hop >= 0 and state.links[link].free_left > 0:
         subflow = state.hops[hop].subflow
-        if state.subflows[subflow].stamp != state.stamp[0]:
-            bound = state.subflows[subflow].bound
-            here = bound >= 0 and state.hops[bound].link == link
-            if (lost and here) or state.subflows[subflow].rate_bps > most * state.subflows[subflow].weight:
-                frees, links = set_free(state, subflow, frees, links)
+        if state.subflows[subflow].stamp == state.stamp[0] and state.subflows[subflow].new_rate_bps < 0.0:
+            frees = fix(state, subflow, share * state.subflows[subflow].weight, hop, frees)
+            fixed += 1
         hop = state.hops[hop].next
-    return frees, links
+    return fixed, frees
 
 
 @inner
-def free_violators(state: FluidState, frees: int, links: int) -> tuple[int, int]:
-    """Make those fixed subflows on touched links free that have lost their bottleneck or hold more than a fair share.
-
-    Before the event every link that bounded somebody had no larger rate per weight than its level, so a link is gone through
-    only if that level tells that somebody on it fails.
-    """
-    for at in range(links):
-        link = state.touched_link[at]
-        if state.links[link].subflows == state.links[link].free_count:
-            continue
-        level, before = state.links[link].level_bps, state.links[link].bound_level_bps
-        if state.links[link].bound > state.links[link].free_bound:
-            lost = state.links[link].residual_bps > RATE_TOLERANCE * state.links[link].capacity_bps
-            lost = lost or largest_free(state, link) > before * (1.0 + RATE_TOLERANCE)
-            if lost or before > level * (1.0 + RATE_TOLERANCE):
-                frees, links = free_on_link(state, link, lost, frees, links)
-        elif level < np.inf and (state.links[link].bound == 0 or before > level * (1.0 + RATE_TOLERANCE)):
-            frees, links = free_on_link(state, link, False, frees, links)
-    return frees, links
-
-
-@inner
-def solve(state: FluidState, frees: int, links: int) -> int:
+def solve(state: FluidState, frees: int) -> int:
     """Write max-min rates and bounds of the free subflows and of all that depend on them; return how many are free."""
-    while frees > 0:
-        measure(state, frees, links)
-        fill(state, frees)
-        before = frees
-        frees, links = free_violators(state, frees, links)
-        if frees == before:
-            break
+    queue(state, 0, frees)
+    fixed = 0
+    while fixed < frees:
+        link = state.level_heap[0]
+        if state.links[link].free_left == 0:
+            heap_pop(state.level_heap, state.level_bps, state.level_place, state.level_size)
+            continue
+        level = level_of(state, link)
+        if level > state.level_bps[link]:
+            heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, level)
+            continue
+        if state.cap_size[0] > 0:
+            more, frees = fix_capped(state, level, frees)
+            fixed += more
+            if more:
+                continue
+        before, share = frees, share_of(state, link)
+        if state.links[link].holds > 0:
+            if abs(share - state.links[link].bound_level_bps) > RATE_TOLERANCE * share:
+                frees = free_bound_by(state, link, frees)
+        else:
+            frees = free_largest(state, link, frees)
+        if frees > before:
+            queue(state, before, frees)
+            continue
+        heap_pop(state.level_heap, state.level_bps, state.level_place, state.level_size)
+        more, frees = fill_link(state, link, share, frees)
+        fixed += more
+        if state.links[link].free_left > 0:
+            heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, level_of(state, link))
+    for at in range(state.level_size[0]):
+        state.level_place[state.level_heap[at]] = -1
+    for at in range(state.cap_size[0]):
+        state.cap_place[state.cap_heap[at]] = -1
+    state.level_size[0] = state.cap_size[0] = 0
     return frees
