@@ -152,8 +152,15 @@ class FlowModel:
         """Events solved so far; ties count once."""
         return int(self._state.events[0])
 
-    def send(self, flows: FlowTable) -> IntArray:
+    def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
         """Post transfers.
+
+        Parameters
+        ----------
+        flows : FlowTable
+            At least one.
+        routes : Routes, optional
+            Their paths over the medium's links; default: what the routing says.
 
         Raises
         ------
@@ -164,7 +171,7 @@ class FlowModel:
             If failures leave a transfer without a path.
         """
         flows.check(self._now_s)
-        routes = self.routing.routes(flows.source, flows.target)
+        routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
         if len(routes.unreachable):
             lost = routes.unreachable
             pairs = ", ".join(f"GPU {flows.source[flow]} to GPU {flows.target[flow]}" for flow in lost[:5])

@@ -13,6 +13,8 @@ from zcube.fabric.model import BoolArray, FloatArray, IntArray
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zcube.routing.routes import Routes
+
 #: Beyond these weights a path's share would drown in the rounding of the others'.
 LEAST_WEIGHT, MOST_WEIGHT = 1e-3, 1e3
 
@@ -158,8 +160,8 @@ class NetworkModel(Protocol):
 
     fidelity: str
 
-    def send(self, flows: FlowTable) -> IntArray:
-        """Post transfers and return their numbers, consecutive in row order."""
+    def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
+        """Post transfers, over paths found beforehand if given, and return their numbers, consecutive in row order."""
         ...
 
     def next_event_s(self) -> float:

@@ -9,34 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.errors import Fault
 from zcube.outputs import write_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from zcube.replay import Replay
+    from zcube.replay.flows import Replay
+    from zcube.replay.operations import TraceReplay
 
 #: Rows of flows turned into a piece of a table at once.
 FLOWS_AT_ONCE = 1 << 16
 _NEEDS_QUOTES = r'[",\r\n]'
 
 
-def target_faults(option: str, path: Path) -> list[Fault]:
-    """Return what is wrong with a file to be written, before it is."""
-    where = f"{option} {path}"
-    if path.suffix not in (".csv", ".parquet"):
-        return [Fault(where, f"the ending {path.suffix!r}", ".csv or .parquet")]
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
-        return [Fault(where, found, "a file in a folder that exists")]
-    return []
-
-
 def write_flows(replay: Replay, path: Path) -> None:
     """Write the per-flow table; the link that bounded a flow is named ``from>to``, empty for none."""
     columns, links = replay.flow_columns(), replay.link_names()
     _write(path, (_flow_piece(columns, links, rows) for rows in _slices(len(replay.flows))))
+
+
+def write_operations(replay: TraceReplay, path: Path) -> None:
+    """Write the per-operation table of a trace."""
+    columns = replay.operation_columns()
+    _write(path, (_operation_piece(columns, rows) for rows in _slices(len(replay.trace))))
+
+
+def _operation_piece(columns: dict[str, np.ndarray], rows: slice) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(column[rows]) for name, column in columns.items()})
 
 
 def write_links(replay: Replay, path: Path) -> None:
@@ -82,7 +83,7 @@ def _bin_piece(replay: Replay, number: int) -> pa.Table:
 
 def write_paths(replay: Replay, path: Path) -> None:
     """Write the directed links of every flow, hop by hop; flows are routed again, piece by piece."""
-    ends = [_Names(names) for names in (replay.medium.source, replay.medium.target)]
+    ends = [_Names(names) for names in (replay.carrier.medium.source, replay.carrier.medium.target)]
     _write(path, (_path_piece(replay, ends, rows) for rows in _slices(len(replay.flows))))
 
 
@@ -114,8 +115,8 @@ def _flow_piece(columns: dict[str, np.ndarray], links: list[str], rows: slice) -
 def _path_piece(replay: Replay, ends: list[_Names], rows: slice) -> pa.Table:
     import pyarrow as pa
 
-    flows, medium = replay.flows, replay.medium
-    routes = replay.routing.routes(flows.source[rows], flows.target[rows])
+    flows, medium = replay.flows, replay.carrier.medium
+    routes = replay.carrier.routing.routes(flows.source[rows], flows.target[rows])
     per_flow, per_subflow = np.diff(routes.first_subflow), np.diff(routes.first_hop)
     flow = np.repeat(np.arange(routes.flows), per_flow)
     subflow = np.arange(len(flow)) - routes.first_subflow[flow]

@@ -36,11 +36,25 @@ def replay_text(document: Mapping[str, Any]) -> str:
     for place, link in enumerate(document["hot_links"]):
         name = f"{printable(link['from'])}>{printable(link['to'])}"
         lines += _row("" if place else "Hot links", f"{name}  {link['utilisation']:.1%}  {link['peak_flows']} paths at once")
+    if "trace" in document:
+        lines += ["", *_trace_lines(document["trace"])]
     lines += [
         "",
         "Slow-down: duration over what the flow would take with the network to itself. Utilisation: over the makespan.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _trace_lines(trace: Mapping[str, Any]) -> list[str]:
+    """Return when a trace's phases ran and what its rails carried."""
+    lines = _row("Completion", f"{_time(trace['completion_s'])}, {_time(trace['waiting_for_network_s'])} of it the network's")
+    for place, phase in enumerate(trace["phases"]):
+        span = f"{_time(phase['first_start_s'])} to {_time(phase['last_finish_s'])}"
+        lines += _row("" if place else "Phases", f"{printable(phase['phase'])}  {_bytes(phase['bytes'])}  {span}")
+    for place, rail in enumerate(trace["rails"]):
+        sums = f"{_bytes(rail['nic_sent_bytes'])} sent, {_bytes(rail['nic_received_bytes'])} received over NICs"
+        lines += _row("" if place else "Rails", f"{rail['rail']}  {sums}, {_bytes(rail['nvlink_sent_bytes'])} over NVLink")
+    return lines
 
 
 def _row(name: str, value: str) -> list[str]:
@@ -52,6 +66,8 @@ def _spread(quantiles: Mapping[str, float], form: Any) -> str:
 
 
 def _time(seconds: float) -> str:
+    if not seconds:
+        return "0 s"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.4g} {unit}"

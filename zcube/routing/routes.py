@@ -42,6 +42,13 @@ class Routes:
         """Flows for which there is no path."""
         return np.flatnonzero(np.diff(self.first_subflow) == 0)
 
+    def take(self, flows: IntArray) -> Routes:
+        """Return the paths of some of the flows, in the order given."""
+        subflow, per_flow = _members(self.first_subflow, flows)
+        hop, per_subflow = _members(self.first_hop, subflow)
+        first = [np.concatenate([[0], np.cumsum(counts)]).astype(np.int64) for counts in (per_flow, per_subflow)]
+        return Routes(first[0], first[1], self.link[hop], self.share[subflow])
+
     def subflow_latency_s(self, link_latency_s: FloatArray) -> FloatArray:
         """Return the one-way delay along each subflow [subflows], seconds."""
         return np.add.reduceat(link_latency_s[self.link], self.first_hop[:-1]) if len(self.link) else np.zeros(0)
@@ -96,6 +103,12 @@ def join(parts: Sequence[Routes]) -> Routes:
         np.concatenate([part.link for part in parts]),
         np.concatenate([part.share for part in parts]),
     )
+
+
+def _members(first: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the members of some rows of a compressed table, one after the other, and how many each row has."""
+    count = first[rows + 1] - first[rows]
+    return np.repeat(first[rows] - np.cumsum(count) + count, count) + np.arange(count.sum()), count
 
 
 def nvlink_hops(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:

@@ -1,0 +1,236 @@
+"""Listed transfers carried over one fabric: when each ended, what bounded it, and what every link carried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zcube.fabric.model import FloatArray, IntArray
+from zcube.network.flow_model import FlowModel
+from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
+from zcube.replay.carrier import Carrier, ReplayProgress
+from zcube.workload.flow_lists import FlowList
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 2
+
+#: Hot links and slowest coflows named in the summary.
+HOT_LINKS, LISTED_COFLOWS = 10, 100
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedBytes:
+    """Bytes per directed link and bin of time.
+
+    Attributes
+    ----------
+    origin_s : float
+        Start of bin 0.
+    bin_s : float
+        Width of a bin; 0 where none were asked for.
+    size_bytes : float array [bins, links]
+        Bytes carried.
+    """
+
+    origin_s: float
+    bin_s: float
+    size_bytes: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """Transfers and what became of them; times are the list's own.
+
+    Attributes
+    ----------
+    carrier : Carrier
+        What carried them.
+    flows : FlowList
+        What was asked for.
+    completions : CompletionTable
+        What became of each, in the list's order.
+    duration_s : float array [flows]
+        Start to arrival of the last byte; finer than the difference of times where these are large.
+    makespan_s : float
+        First start to last arrival.
+    alone_s : float array [flows]
+        Time each would have taken with the network to itself, delay included.
+    link_table : LinkTable
+        What every link carried.
+    bins : BinnedBytes
+        What every link carried per bin of time, if bins were asked for.
+    events : int
+        Events solved.
+    """
+
+    carrier: Carrier
+    flows: FlowList
+    completions: CompletionTable
+    duration_s: FloatArray
+    makespan_s: float
+    alone_s: FloatArray
+    link_table: LinkTable
+    bins: BinnedBytes
+    events: int
+
+    def flow_columns(self) -> dict[str, np.ndarray]:
+        """Return the per-flow table as columns; ``bound_link`` is a link's number, -1 for none."""
+        return {
+            "id": self.flows.flow_id,
+            "src": self.flows.source,
+            "dst": self.flows.target,
+            "bytes": self.flows.size_bytes,
+            "start_s": self.flows.start_s,
+            "finish_s": self.completions.finish_s,
+            "duration_s": self.duration_s,
+            "mean_rate_gbps": self.completions.mean_rate_bps / 1e9,
+            "slowdown": self.duration_s / self.alone_s,
+            "bound_link": self.completions.bound_link,
+        }
+
+    def link_names(self) -> list[str]:
+        """Return ``from>to`` of every link."""
+        medium = self.carrier.medium
+        return [f"{source}>{target}" for source, target in zip(medium.source, medium.target, strict=True)]
+
+    def flow_frame(self) -> pd.DataFrame:
+        """Return the per-flow table, ``bound_link`` by name, empty for none."""
+        import pandas as pd
+
+        columns = self.flow_columns()
+        names = np.array([*self.link_names(), ""], dtype=object)
+        return pd.DataFrame({**columns, "bound_link": names[columns["bound_link"]]})
+
+    def link_frame(self) -> pd.DataFrame:
+        """Return the per-link table, utilisation over the makespan; a row's number is the link's."""
+        return self.link_table.frame(self.makespan_s)
+
+    def document(self) -> dict[str, Any]:
+        """Return the summary, JSON-ready; docs/replay.md defines every key."""
+        links, slowdown = self.link_table, self.duration_s / self.alone_s
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            **self.carrier.document(),
+            "events": self.events,
+            "flows": len(self.flows),
+            "bytes": {
+                "payload": round(self.flows.size_bytes.sum()),
+                "sent": round(links.size_bytes[links.leaves_gpu].sum()),
+                "received": round(links.size_bytes[links.enters_gpu].sum()),
+            },
+            "makespan_s": self.makespan_s,
+            "throughput_gbps": float(self.flows.size_bytes.sum()) * 8e-9 / self.makespan_s,
+            "duration_s": _quantiles(self.duration_s),
+            "slowdown": _quantiles(slowdown),
+            **self._hot_links(),
+        }
+        return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
+
+    def _hot_links(self) -> dict[str, Any]:
+        links, used = self.link_table, self.link_table.utilisation(self.makespan_s)
+        hottest = np.argsort(-used, kind="stable")[:HOT_LINKS]
+        rows = [
+            {
+                "link": int(link),
+                "from": links.source[link],
+                "to": links.target[link],
+                "utilisation": float(used[link]),
+                "bytes": float(links.size_bytes[link]),
+                "peak_flows": int(links.peak_flows[link]),
+            }
+            for link in hottest
+            if used[link] > 0
+        ]
+        return {"max_link_utilisation": float(used.max(initial=0.0)), "hot_links": rows}
+
+    def _coflows(self, coflow: IntArray) -> dict[str, Any]:
+        inside, count = coflow >= 0, len(self.flows.coflow_names)
+        if not count:
+            return {"count": 0, "duration_s": None, "slowest": []}
+        start, finish = np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(start, coflow[inside], self.flows.start_s[inside])
+        np.maximum.at(finish, coflow[inside], self.completions.finish_s[inside])
+        members = np.bincount(coflow[inside], minlength=count)
+        slowest = [
+            {
+                "coflow": self.flows.coflow_names[group],
+                "flows": int(members[group]),
+                "start_s": float(start[group]),
+                "finish_s": float(finish[group]),
+                "duration_s": float(finish[group] - start[group]),
+            }
+            for group in np.argsort(start - finish, kind="stable")[:LISTED_COFLOWS]
+        ]
+        return {"count": count, "duration_s": _quantiles(finish - start), "slowest": slowest}
+
+
+def replay(
+    carrier: Carrier,
+    flows: FlowList,
+    *,
+    memory_gb: float | None = None,
+    progress: ReplayProgress = lambda what, done, total: None,
+) -> Replay:
+    """Carry listed transfers to their end.
+
+    Parameters
+    ----------
+    carrier : Carrier
+        What carries them.
+    flows : FlowList
+        At least one.
+    memory_gb : float, optional
+        Most memory to be used, in 1e9 bytes; default: what is available.
+    progress : callable
+        Told what is under way and how much of it is done.
+
+    Raises
+    ------
+    InputError
+        If a pair has no path, or the run would not fit in memory; before it starts.
+    """
+    # Times since the first start: a list in seconds since 1970 would leave them a resolution of a quarter microsecond.
+    origin_s = float(flows.start_s.min())
+    start_s = flows.start_s - origin_s
+    posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight, flows.coflow)
+    routes, alone_s = carrier.route(posted, flows.where, memory_gb, progress)
+    model = carrier.model()
+    model.send(posted, routes)
+    del routes
+    # The callback comes after so many events; where many transfers start together, an event is that much more work.
+    at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
+    progress("flows", 0, len(flows))
+    model.run(lambda done, total: progress("flows", done, total), at_once)
+    return outcome(carrier, model, flows, start_s, alone_s, origin_s)
+
+
+def outcome(
+    carrier: Carrier, model: FlowModel, flows: FlowList, start_s: FloatArray, alone_s: FloatArray, origin_s: float
+) -> Replay:
+    """Return what became of transfers that a model has carried to their end.
+
+    Parameters
+    ----------
+    carrier, model : Carrier, FlowModel
+        What carried them.
+    flows : FlowList
+        The transfers, in the order in which they were posted.
+    start_s, alone_s : float array [flows]
+        When they were posted on the model's clock, and what each would take alone.
+    origin_s : float
+        Time of the list at which the model's clock was 0.
+    """
+    done = model.completions()
+    duration_s, makespan_s = done.finish_s - start_s, float(done.finish_s.max())
+    done = replace(done, finish_s=done.finish_s + origin_s)
+    bins = BinnedBytes(origin_s, carrier.bin_s, model.binned_bytes())
+    return Replay(carrier, flows, done, duration_s, makespan_s, alone_s, model.link_table(), bins, model.events)
+
+
+def _quantiles(values: FloatArray) -> dict[str, float]:
+    p50, p90, p99 = np.quantile(values, (0.5, 0.9, 0.99))
+    return {"mean": float(values.mean()), "p50": float(p50), "p90": float(p90), "p99": float(p99), "max": float(values.max())}

@@ -1,0 +1,342 @@
+"""Communication traces on disk: Parquet, or JSON Lines.
+
+Both hold a header and one row per operation. The header is a JSON object, in Parquet the value of the key ``zcube_trace`` of
+the file's metadata, in JSON Lines the first line:
+
+==================  =============================================================================================
+``zcube_trace``     true: marks the file
+``schema_version``  1
+``ranks``           GPUs; rank ``r`` is GPU ``r % ranks_per_node`` of node ``r // ranks_per_node``
+``ranks_per_node``  8 where left out
+``operations``      rows, so that a truncated file is noticed; may be left out
+``names``           names of operations in the order in which the program numbers them; may be left out, as may the
+                    next
+``phases``          the same of phases
+``groups``          lists of ranks
+``metadata``        how the trace came about, any JSON
+==================  =============================================================================================
+
+Columns of Parquet, keys of JSON Lines; what does not apply is null or left out:
+
+=================  =============================================================================================
+``kind``           ``compute``, ``transfer`` or ``collective``
+``name``           operation, such as ``all-reduce`` or ``attention``
+``phase``          such as ``prefill``
+``layer``          transformer layer
+``source``         rank that computes or sends; root of a collective
+``target``         rank that receives
+``group``          of a collective: which of the header's groups, from 0
+``size_bytes``     of a transfer; of a collective, the bytes that one rank puts in
+``start_s``        earliest start, 0 where left out
+``duration_s``     of a computation; recorded, of the others
+``depends_on``     list of operations, counted from 0, that must have ended; all stand above this one
+=================  =============================================================================================
+
+Equal traces give equal bytes (of Parquet, under one version of its library).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from zcube.errors import Fault, InputError
+from zcube.inputs import Declared
+from zcube.memory import check_memory
+from zcube.outputs import write_file
+from zcube.trace.comm_trace import MAX_OPERATIONS, MAX_RANKS, RANKS_PER_NODE, CommTrace, Kind
+from zcube.trace.rows import KINDS, Columns, Where, check_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+MARK = "zcube_trace"
+SUFFIXES = (".parquet", ".jsonl")
+
+#: A trace of the most operations, one line each.
+MAX_FILE_BYTES = 32 << 30
+#: More than any node, so that a table of rails by rails stays small.
+MAX_RANKS_PER_NODE = 1024
+#: The header holds every group; a line of an operation holds what it waits for.
+MAX_LINE_BYTES = 64 << 20
+#: What all operations wait for, together.
+MAX_DEPENDENCIES = 1 << 29
+
+#: Memory of one operation and of one dependency while a file is read.
+_BYTES_PER_OPERATION, _BYTES_PER_DEPENDENCY = 250, 24
+#: Memory of one byte of JSON Lines.
+_MEMORY_PER_BYTE = 4
+_WHOLE_COLUMNS = ("layer", "source", "target", "group", "size_bytes")
+
+
+class Header(Declared):
+    """What stands above the operations."""
+
+    zcube_trace: bool = True
+    schema_version: int
+    ranks: int = Field(ge=1, le=MAX_RANKS)
+    ranks_per_node: int = Field(default=RANKS_PER_NODE, ge=1, le=MAX_RANKS_PER_NODE)
+    operations: int | None = Field(default=None, ge=0, le=MAX_OPERATIONS)
+    names: tuple[str, ...] = ()
+    phases: tuple[str, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = ()
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+def write_trace(trace: CommTrace, path: Path) -> None:
+    """Write a trace, as Parquet or JSON Lines by the name's ending.
+
+    Parameters
+    ----------
+    trace : CommTrace
+        Any trace.
+    path : Path
+        ``.parquet`` or ``.jsonl``.
+
+    Raises
+    ------
+    InputError
+        If the ending is another.
+    ValueError
+        If the metadata holds what JSON does not.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(Fault(str(path), f"the ending {path.suffix!r}", " or ".join(SUFFIXES)))
+    write_file(path, lambda temporary: (_write_parquet if path.suffix == ".parquet" else _write_lines)(trace, temporary))
+
+
+def read_trace(path: Path) -> CommTrace:
+    """Read a trace, telling Parquet from JSON Lines by content.
+
+    Raises
+    ------
+    InputError
+        With every fault found: a missing or unreadable header, another schema version, and the first 20 faults of rows, by
+        row or line and key.
+    """
+    if _starts_with(path) == b"PAR1":
+        return _read_parquet(path)
+    from zcube.trace.lines import read_lines
+
+    _check_size(path)
+    check_memory(_MEMORY_PER_BYTE * path.stat().st_size, None, f"reading {path}")
+    with path.open("rb") as handle:
+        header = _header(_first_line(handle, path), f"{path}: line 1")
+        columns = read_lines(handle, path, header.names, header.phases, MAX_LINE_BYTES)
+    return _trace(columns, header, path, lambda row: f"{path}: line {columns.line[row]}")
+
+
+def is_trace(path: Path) -> bool:
+    """Return whether a file is marked as a communication trace; reads no operation. A file that cannot be read is not."""
+    try:
+        if _starts_with(path) == b"PAR1":
+            from pyarrow import parquet
+
+            return MARK.encode() in (parquet.read_schema(path).metadata or {})
+        with path.open("rb") as handle:
+            first = handle.readline(MAX_LINE_BYTES) if handle.read(1) == b"{" else b""
+    except (OSError, ValueError, InputError):
+        # What Arrow says of a broken file is a ValueError or an OSError.
+        return False
+    try:
+        document = json.loads(b"{" + first)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and MARK in document
+
+
+def _starts_with(path: Path) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(4)
+    except OSError as error:
+        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise InputError(Fault(str(path), f"{size} bytes", f"at most {MAX_FILE_BYTES} bytes"))
+
+
+def _first_line(handle: Any, path: Path) -> bytes:
+    line = handle.readline(MAX_LINE_BYTES + 1)
+    if len(line) > MAX_LINE_BYTES:
+        raise InputError(Fault(f"{path}: line 1", "a longer line", f"a header of at most {MAX_LINE_BYTES} bytes"))
+    return bytes(line)
+
+
+def _header(text: bytes, where: str) -> Header:
+    from zcube.inputs import validate
+    from zcube.trace.lines import parse
+
+    document, problem = parse(text)
+    if problem or not isinstance(document, dict) or MARK not in document:
+        found = problem or f"no {MARK}"
+        raise InputError(Fault(where, found, f"a JSON object with {MARK}, schema_version and ranks"))
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        found = "no schema_version" if version is None else f"schema_version {str(version)[:40]}"
+        raise InputError(Fault(where, found, f"schema_version {SCHEMA_VERSION}, the one this program reads"))
+    header = validate(Header, document, where)
+    faults = []
+    for number, group in enumerate(header.groups):
+        if not group or len(set(group)) != len(group) or min(group) < 0 or max(group) >= header.ranks:
+            faults.append(Fault(f"{where}: groups.{number}", "no set of ranks", f"different ranks below {header.ranks}"))
+    for key, texts in (("names", header.names), ("phases", header.phases)):
+        if len(set(texts)) != len(texts):
+            faults.append(Fault(f"{where}: {key}", "a text twice", "different texts"))
+    if faults:
+        raise InputError(faults[:20])
+    return header
+
+
+def _header_text(trace: CommTrace) -> str:
+    document = {
+        MARK: True,
+        "schema_version": SCHEMA_VERSION,
+        "ranks": trace.ranks,
+        "ranks_per_node": trace.ranks_per_node,
+        "operations": len(trace),
+        "names": trace.names,
+        "phases": trace.phases,
+        "groups": trace.groups,
+        "metadata": dict(trace.metadata),
+    }
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+
+
+def _trace(columns: Columns, header: Header, path: Path, where: Where) -> CommTrace:
+    faults = check_columns(columns, header.ranks, len(header.groups), where)
+    count = len(columns.values["kind"])
+    if header.operations is not None and count != header.operations:
+        faults.append(Fault(str(path), f"{count} operations", f"the {header.operations} that the header speaks of"))
+    if faults:
+        raise InputError(faults)
+    trace = CommTrace(
+        **columns.values,
+        first_dependency=columns.first_dependency,
+        dependency=columns.dependency,
+        names=columns.names,
+        phases=columns.phases,
+        groups=header.groups,
+        ranks=header.ranks,
+        ranks_per_node=header.ranks_per_node,
+        metadata=header.metadata,
+    )
+    trace.check()
+    return trace
+
+
+# --- Parquet ------------------------------------------------------------------------------------------------------
+
+
+def _write_parquet(trace: CommTrace, path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def texts(code: np.ndarray, known: Iterable[str]) -> pa.Array:
+        index = pa.array(code.astype(np.int32), mask=code < 0)
+        return pa.DictionaryArray.from_arrays(index, pa.array(list(known), pa.string()))
+
+    columns = {
+        "kind": texts(trace.kind, KINDS),
+        "name": texts(trace.name, trace.names),
+        "phase": texts(trace.phase, trace.phases),
+        **{name: pa.array(getattr(trace, name), mask=getattr(trace, name) < 0) for name in _WHOLE_COLUMNS},
+        "start_s": pa.array(trace.start_s),
+        "duration_s": pa.array(trace.duration_s, mask=np.isnan(trace.duration_s)),
+        "depends_on": pa.ListArray.from_arrays(
+            pa.array(trace.first_dependency, pa.int32()), pa.array(trace.dependency, pa.int64())
+        ),
+    }
+    table = pa.table(columns).replace_schema_metadata({MARK: _header_text(trace)})
+    parquet.write_table(table, path, compression="zstd")
+
+
+def _read_parquet(path: Path) -> CommTrace:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from zcube.trace.parquet_columns import COLUMNS, NEEDED, TEXTS, read_columns
+
+    _check_size(path)
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            text = (schema.metadata or {}).get(MARK.encode())
+            if text is None:
+                raise InputError(Fault(f"{path}: metadata", f"no {MARK}", f"a trace, with the key {MARK}"))
+            header = _header(text, f"{path}: metadata {MARK}")
+            _check_rows(file.metadata, path)
+        missing = [name for name in NEEDED if name not in schema.names]
+        if missing:
+            raise InputError(Fault(f"{path}: schema", f"no column {name}", f"the column {name}") for name in missing)
+        # Text that repeats is unpacked once, however many rows hold it.
+        texts = [name for name in TEXTS if name in schema.names and pa.types.is_string(schema.field(name).type)]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read(columns=[name for name in COLUMNS if name in schema.names])
+        columns = read_columns(table, path, header.names, header.phases)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        found = (str(error).splitlines() or [""])[0][:160]
+        raise InputError(Fault(str(path), found, "a whole Parquet file")) from error
+    return _trace(columns, header, path, lambda row: f"{path}: row {row + 1}")
+
+
+def _check_rows(metadata: Any, path: Path) -> None:
+    """Refuse what would be too large once unpacked."""
+    if metadata.num_rows > MAX_OPERATIONS:
+        raise InputError(Fault(str(path), f"{metadata.num_rows} rows", f"at most {MAX_OPERATIONS}"))
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    dependencies = sum(
+        group.column(column).num_values
+        for group in groups
+        for column in range(group.num_columns)
+        if group.column(column).path_in_schema.split(".")[0] == "depends_on"
+    )
+    if dependencies > MAX_DEPENDENCIES:
+        raise InputError(Fault(f"{path}: depends_on", f"{dependencies} entries", f"at most {MAX_DEPENDENCIES}"))
+    needed = metadata.num_rows * _BYTES_PER_OPERATION + dependencies * _BYTES_PER_DEPENDENCY
+    check_memory(needed + sum(group.total_byte_size for group in groups), None, f"reading {path}")
+
+
+# --- JSON Lines ---------------------------------------------------------------------------------------------------
+
+
+def _write_lines(trace: CommTrace, path: Path) -> None:
+    at_once = 1 << 16
+    with path.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.write(_header_text(trace) + "\n")
+        for first in range(0, len(trace), at_once):
+            handle.writelines(_operation_lines(trace, first, min(first + at_once, len(trace))))
+
+
+def _operation_lines(trace: CommTrace, first: int, last: int) -> Iterable[str]:
+    encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+    columns = [getattr(trace, name)[first:last].tolist() for name in ("kind", "name", "phase", *_WHOLE_COLUMNS)]
+    times = zip(trace.start_s[first:last].tolist(), trace.duration_s[first:last].tolist(), strict=True)
+    bounds = trace.first_dependency[first : last + 1].tolist()
+    waits = trace.dependency[bounds[0] : bounds[-1]].tolist()
+    for place, ((kind, name, phase, *whole), (start_s, duration_s)) in enumerate(
+        zip(zip(*columns, strict=True), times, strict=True)
+    ):
+        row: dict[str, Any] = {"kind": KINDS[kind], "name": trace.names[name]}
+        if phase >= 0:
+            row["phase"] = trace.phases[phase]
+        row.update((key, value) for key, value in zip(_WHOLE_COLUMNS, whole, strict=True) if value >= 0)
+        if kind == Kind.COMPUTE and row["size_bytes"] == 0:
+            del row["size_bytes"]
+        if start_s != 0:
+            row["start_s"] = start_s
+        # Only nan differs from itself.
+        if duration_s == duration_s:
+            row["duration_s"] = duration_s
+        if bounds[place + 1] > bounds[place]:
+            row["depends_on"] = waits[bounds[place] - bounds[0] : bounds[place + 1] - bounds[0]]
+        yield encode(row) + "\n"
