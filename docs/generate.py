@@ -6,6 +6,7 @@ Run ``python docs/generate.py`` after changing a model; a test compares the file
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from pydantic_core import PydanticUndefined
 
 from zcube.fabric.families import families
 from zcube.fabric.spec import SwitchSpec
+from zcube.llm.schedules.options import EngineOptions
 from zcube.scenario import Scenario
 
 TARGET = Path(__file__).resolve().parent / "scenarios.md"
 
-INTRODUCTION = """# Keys of scenario and topology files
+INTRODUCTION = """# Keys of scenario, topology and trace-option files
 
 Both are TOML. Unknown keys are refused, and every fault of a file is listed at once. Any key of a scenario can be changed on
 the command line: `--set load.rate_per_s=40`. Files named in a scenario lie relative to it. This page is generated from the
@@ -35,6 +37,9 @@ def page() -> str:
     for family, spec in families().items():
         parts += [f"### `{family}`\n", *_table(spec)]
     parts += ["### `[switch]`\n", *_table(SwitchSpec)]
+    parts += ["## Options of `zcube trace generate`\n", *_table(EngineOptions)]
+    for name, field in EngineOptions.model_fields.items():
+        parts += _nested(name, field.annotation)
     return "\n".join(parts)
 
 
@@ -48,8 +53,9 @@ def _nested(name: str, annotation: Any) -> list[str]:
 
 
 def _table(model: type[BaseModel]) -> list[str]:
+    introduction, meanings = _documented(model)
     lines = [
-        inspect.cleandoc(model.__doc__ or "").replace("``", "`"),
+        introduction,
         "",
         "| key | type | default | meaning |",
         "|---|---|---|---|",
@@ -61,9 +67,24 @@ def _table(model: type[BaseModel]) -> list[str]:
             if "[" in str(field.annotation)
             else getattr(field.annotation, "__name__", str(field.annotation))
         )
+        kind = re.sub(r"Annotated\[(\w+), .*\]", r"\1]", kind)
         kind = kind.replace("typing.", "").replace("Literal", "one of ").replace("|", "or")
-        lines.append(f"| `{name}` | {kind} | {default} | {field.description or ''} |")
+        lines.append(f"| `{name}` | {kind} | {default} | {field.description or meanings.get(name, '')} |")
     return [*lines, ""]
+
+
+def _documented(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
+    """Return what a model's docstring says of the whole, and of each key in its section of attributes."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", inspect.cleandoc(model.__doc__ or "").replace("``", "`"))
+    introduction, _, attributes = text.partition("\n\nAttributes\n----------\n")
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in attributes.splitlines():
+        if line.startswith(" "):
+            meanings |= {name: f"{meanings.get(name, '')} {line.strip()}".strip() for name in names}
+        else:
+            names = [name.strip() for name in line.partition(" : ")[0].split(",")]
+    return introduction, meanings
 
 
 def _plain(default: Any) -> str:

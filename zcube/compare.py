@@ -13,7 +13,8 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard, load_card
-from zcube.llm.compute import ComputeModel, roofline
+from zcube.llm.compute import ComputeModel
+from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.flow_model import flow_model, ideal_model
@@ -90,7 +91,7 @@ class Comparison:
             "baseline": scenario.baseline_label,
             "requests": {"source": self.trace.source, **asdict(self.trace.summary())},
             "compute": {
-                "model": self.compute.name,
+                **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
             "counting_rule": COUNTING_RULE,
@@ -186,7 +187,9 @@ def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
 
 
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
-    return roofline(
+    tables = scenario.compute.tables
+    return compute_model(
+        scenario.compute.times,
         card,
         load_device(scenario.compute.device),
         prefill_layout=scenario.prefill.layout,
@@ -194,6 +197,7 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
         prefill_ep_nodes=scenario.prefill.nodes_per_instance,
         kv_dtype=scenario.kv.dtype,
         moe_balance=scenario.compute.moe_balance,
+        tables=None if tables is None else Path(tables),
     )
 
 

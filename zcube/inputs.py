@@ -6,7 +6,7 @@ Every fault of a file is collected before one :class:`~zcube.errors.InputError` 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,6 +129,61 @@ def validate(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
         return model.model_validate(dict(data))
     except ValidationError as error:
         raise InputError(_fault(detail, source) for detail in error.errors(include_url=False)) from error
+
+
+def assign(data: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Carry out ``KEY=VALUE`` assignments of a command line on what a file declares.
+
+    Parameters
+    ----------
+    data : dict
+        Changed in place.
+    assignments : sequence of str
+        Keys with dots for tables; values in TOML, a bare word being text.
+
+    Raises
+    ------
+    InputError
+        With every assignment that cannot be carried out.
+    """
+    faults: list[Fault] = []
+    for text in assignments:
+        try:
+            set_key(data, *_parse(text))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
+
+
+def _parse(assignment: str) -> tuple[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip() or "\n" in assignment or "\r" in assignment:
+        raise InputError(Fault("--set", repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text
+
+
+def set_key(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key with dots for tables, or take it out where the value is None; in place.
+
+    Raises
+    ------
+    InputError
+        If part of the key is no table.
+    """
+    *tables, last = key.split(".")
+    for table in tables:
+        inner = data.setdefault(table, {})
+        if not isinstance(inner, dict):
+            raise InputError(Fault(f"--set {key}", f"{table}, which is not a table", "a documented key"))
+        data = inner
+    if value is None:
+        data.pop(last, None)
+    else:
+        data[last] = value
 
 
 def _fault(detail: Any, source: str) -> Fault:

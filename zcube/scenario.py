@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
-from zcube.inputs import Declared, bundled_folder, read_bounded, read_toml, resolve_declared, validate
+from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
+from zcube.llm.compute_choice import ComputeKind
 from zcube.outputs import whole_folder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.coding_agent import CodingAgent
@@ -23,10 +23,14 @@ GENERATOR = "coding-agent"
 
 
 class Compute(Declared):
-    """What computes: model card, GPU, and the balance of the experts' load."""
+    """What computes: model card, GPU, where compute times come from, and the balance of the experts' load."""
 
     model: str = Field(default="glm-5.1", min_length=1, max_length=200, description="model card")
     device: str = Field(default="h200", min_length=1, max_length=200)
+    times: ComputeKind = Field(
+        default="auto", description="roofline; measured: NVIDIA's tables; auto: the roofline unless tables are named"
+    )
+    tables: str | None = Field(default=None, max_length=4096, description="folder of measured tables, CSV")
     moe_balance: Literal["balanced", "power_law_1.01", "power_law_1.2"] = "power_law_1.2"
 
 
@@ -124,9 +128,9 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     """
     path = resolve_declared(reference, "scenarios")
     data = _read_run(path) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
-    _assign(data, assignments)
+    assign(data, assignments)
     for key, value in (changes or {}).items():
-        _set(data, key, value)
+        set_key(data, key, value)
     return validate(Scenario, data, reference)
 
 
@@ -164,39 +168,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])
+    compute = data.get("compute")
+    if isinstance(compute, dict) and isinstance(compute.get("tables"), str):
+        compute["tables"] = str(folder / compute["tables"])
     return data
-
-
-def _assign(data: dict[str, Any], assignments: Sequence[str]) -> None:
-    """Carry out ``KEY=VALUE`` assignments, naming every one that cannot be."""
-    faults: list[Fault] = []
-    for text in assignments:
-        try:
-            _set(data, *_parse(text))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
-
-
-def _parse(assignment: str) -> tuple[str, Any]:
-    key, equals, text = assignment.partition("=")
-    if not equals or not key.strip() or "\n" in assignment or "\r" in assignment:
-        raise InputError(Fault("--set", repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
-    try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), text
-
-
-def _set(data: dict[str, Any], key: str, value: Any) -> None:
-    *tables, last = key.split(".")
-    for table in tables:
-        inner = data.setdefault(table, {})
-        if not isinstance(inner, dict):
-            raise InputError(Fault(f"--set {key}", f"{table}, which is not a table", "a documented key"))
-        data = inner
-    if value is None:
-        data.pop(last, None)
-    else:
-        data[last] = value

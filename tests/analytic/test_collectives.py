@@ -7,7 +7,7 @@ import pytest
 
 from zcube.errors import InputError
 from zcube.trace.builder import TraceBuilder
-from zcube.trace.collectives import END, expand, ring_orders
+from zcube.trace.collectives import END, START, expand, ring_orders
 from zcube.trace.comm_trace import Kind
 
 
@@ -114,9 +114,11 @@ def test_reduction_needs_every_contribution():
     for algorithm in ("ring", "tree", "one-shot", "two-shot"):
         for ranks in (2, 5, 8, 16):
             trace = alone("all-reduce", ranks, 1 << 20, algorithm)
+            start = trace.names.index(START)
             heard = [set() for _ in range(len(trace))]
             for row in range(len(trace)):
-                heard[row] = {int(trace.source[row])}.union(*(heard[wait] for wait in trace.waits_for(row)))
+                own = {int(trace.source[row])} if trace.name[row] == start else set()
+                heard[row] = own.union(*(heard[wait] for wait in trace.waits_for(row)))
             for row in np.flatnonzero(trace.name == trace.names.index(END)):
                 assert heard[row] == set(range(ranks)), (algorithm, ranks)
 
@@ -247,3 +249,17 @@ def test_too_large_is_refused_before_it_is_built():
     builder.collective("all-to-all", range(1 << 14), 1 << 20)
     with pytest.raises(InputError, match="at most"):
         expand(builder.build({}))
+
+
+def test_a_collective_goes_by_the_end_of_its_name():
+    traces = []
+    for name in ("all-reduce", "attention-all-reduce"):
+        trace = TraceBuilder(8)
+        trace.collective(name, range(8), 12_288)
+        traces.append(expand(trace.build({})))
+    assert traces[0].size_bytes.tolist() == traces[1].size_bytes.tolist()
+    assert "attention-all-reduce" in traces[1].metadata["collective_algorithms"] or "attention-all-reduce" in traces[1].names
+    refused = TraceBuilder(8)
+    refused.collective("reduce-everything", range(8), 1)
+    with pytest.raises(InputError, match="reduce-everything"):
+        expand(refused.build({}))

@@ -12,6 +12,9 @@ from zcube.cli.cost import cost_command
 from zcube.cli.fabric import adversary_command, check_command, draw_command, show_command
 from zcube.cli.new import new_command
 from zcube.cli.replay import replay_command
+from zcube.cli.trace import generate_command
+from zcube.cli.trace import import_command as import_trace_command
+from zcube.cli.trace import show_command as show_trace_command
 from zcube.cli.wiring import export_command, import_command, verify_command
 
 app = typer.Typer(
@@ -34,6 +37,11 @@ fabric_app.command("verify")(verify_command)
 fabric_app.command("adversary")(adversary_command)
 app.add_typer(fabric_app, name="fabric")
 app.command("replay")(replay_command)
+trace_app = typer.Typer(help="What an engine's GPUs send: generate, import, show.", no_args_is_help=True, rich_markup_mode=None)
+trace_app.command("generate")(generate_command)
+trace_app.command("import")(import_trace_command)
+trace_app.command("show")(show_trace_command)
+app.add_typer(trace_app, name="trace")
 app.command("new")(new_command)
 
 

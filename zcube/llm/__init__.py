@@ -2,5 +2,6 @@
 
 ``cards`` holds the models, ``kv`` the size of a KV cache, ``rankmap`` who sends it to whom, ``expert_traffic`` the
 expert all-to-all, ``compute`` the compute times of a node (from ``devices``, ``attention``, ``experts`` and
-``node_links``) and ``measured`` the tables those times are checked against.
+``node_links``), ``tables`` the measured ones, ``compute_choice`` which of both. ``schedules`` puts prefill, KV transfer and
+decode of whole engines into traces, ``decode_node`` is TileRT's decode.
 """

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcube.errors import Fault, InputError
-from zcube.llm.attention import combine, decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
+from zcube.llm.attention import PrefillWork, combine, decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.kv import KvDtype
+from zcube.llm.layer_times import DecodeLayer, PrefillLayer
 from zcube.llm.node_links import (
     GPUS_PER_NODE,
     DecodeLayout,
@@ -40,6 +41,8 @@ FloatArray: TypeAlias = NDArray[np.float64]
 MAX_TOKENS = 1 << 32
 MAX_STEPS = 1 << 20
 MAX_EP_NODES = 128
+#: Tokens a request verifies in one decode step.
+MAX_QUERY_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +135,29 @@ class RooflineModel:
         InputError
             If there is no piece, the shapes differ or a number is out of range.
         """
-        new, prefix = _pieces(new_tokens, prefix_tokens)
-        card, tokens = self._card, float(new.sum())
-        attention_s = self._prefill_attention_s(new, prefix)
-        sparse_layer_s = self._prefill_moe_s(tokens) + self._prefill_feed_forward_s(
-            card.shared_experts * card.expert_parameters, tokens
+        card, layer, tokens = self._card, self.prefill_layer(new_tokens, prefix_tokens), float(np.sum(new_tokens))
+        sparse_layer_s = layer.experts_s + layer.shared_s + self._prefill_links_s(tokens, True)
+        dense_layer_s = layer.dense_s + self._prefill_links_s(tokens, False)
+        return float(
+            card.layers * layer.attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s
         )
-        sparse_layer_s += self._prefill_links_s(tokens, True)
-        dense_layer_s = self._prefill_feed_forward_s(card.dense_parameters, tokens)
-        dense_layer_s += self._prefill_links_s(tokens, False)
-        return float(card.layers * attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s)
+
+    def prefill_layer(self, new_tokens: IntArray, prefix_tokens: IntArray) -> PrefillLayer:
+        """Return one layer of an iteration; parameters and errors as :meth:`prefill_iteration_s`."""
+        new, prefix = _pieces(new_tokens, prefix_tokens)
+        card, figures, tokens = self._card, self._prefill, float(new.sum())
+        work = self._prefill_work(new, prefix)
+        attention_s = float(prefill_attention_s(figures, work))
+        projection_s = min(float(work.linear_flops) / (figures.linear_tflops * 1e12), attention_s)
+        indexer_s = 0.0 if work.is_dense else float(work.index_flops) / (figures.index_tflops * 1e12)
+        return PrefillLayer(
+            attention_s=attention_s,
+            projection_s=projection_s,
+            indexer_s=min(indexer_s, attention_s - projection_s),
+            experts_s=self._prefill_moe_s(tokens),
+            shared_s=self._prefill_feed_forward_s(card.shared_experts * card.expert_parameters, tokens),
+            dense_s=self._prefill_feed_forward_s(card.dense_parameters, tokens),
+        )
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
@@ -175,7 +191,47 @@ class RooflineModel:
         seconds += rest_s
         return seconds
 
-    def _prefill_attention_s(self, new: IntArray, prefix: IntArray) -> float:
+    def decode_layer(self, context_tokens: IntArray, *, query_tokens: int = 1, ep_nodes: int = 1) -> DecodeLayer:
+        """Return one layer of one step; under dp8, of the GPU with the first requests.
+
+        Parameters
+        ----------
+        context_tokens : int array, shape (requests,)
+            Tokens cached before the step, of a node's requests, dealt as in :meth:`decode_steps_s`.
+        query_tokens : int
+            Tokens verified at once per request (drafts plus one). They multiply the work of weights and experts; of
+            attention only the part that grows with requests and selected tokens (inferred).
+        ep_nodes : int
+            Nodes the experts are spread over; each decodes as many requests. Under dp8 only.
+
+        Raises
+        ------
+        InputError
+            If a number is out of range.
+        """
+        contexts = _contexts(context_tokens, 1)
+        wanted = (("query_tokens", query_tokens, MAX_QUERY_TOKENS), ("ep_nodes", ep_nodes, MAX_EP_NODES))
+        faults = [Fault(key, str(value), f"1 .. {most}") for key, value, most in wanted if not 1 <= value <= most]
+        if faults:
+            raise InputError(faults)
+        card, figures, rates = self._card, self._decode, self._rates
+        tp8 = self._decode_layout == "tp8"
+        mine = contexts if tp8 else contexts[::GPUS_PER_NODE]
+        queries, longest = len(mine) * query_tokens, max(mine)
+        attended = query_tokens * sum(min(context + 1, card.index_topk) for context in mine)
+        attention_s = float(decode_fixed_s(card, figures, self._decode_heads, queries, self._device.padded_heads))
+        attention_s += rates.sparse_s * (longest >= card.index_topk) + rates.selected_s * attended
+        attention_s += rates.longest_s * longest + rates.context_s * sum(mine)
+        everyone, slices = len(contexts) * query_tokens, GPUS_PER_NODE if tp8 else 1
+        return DecodeLayer(
+            attention_s=attention_s,
+            experts_s=self._decode_moe_s(everyone, ep_nodes),
+            shared_s=self._gemm_s(card.shared_experts * card.expert_parameters / slices, queries, 1),
+            dense_s=self._gemm_s(card.dense_parameters / slices, queries, 1),
+            head_s=self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, everyone, 2),
+        )
+
+    def _prefill_work(self, new: IntArray, prefix: IntArray) -> PrefillWork:
         work = prefill_work(
             self._card,
             self._prefill_heads,
@@ -187,7 +243,7 @@ class RooflineModel:
         share = 1.0 if self._prefill_layout == "tp8" else 1.0 / GPUS_PER_NODE
         # Under context parallelism every GPU reads the whole prefix's keys; data-parallel GPUs only their requests'.
         gather_share = 1.0 / GPUS_PER_NODE if self._prefill_layout == "dp8" else 1.0
-        return float(prefill_attention_s(self._prefill, combine(work, share, gather_share)))
+        return combine(work, share, gather_share)
 
     def _prefill_moe_s(self, tokens: float) -> float:
         figures, group = self._device.experts, GPUS_PER_NODE * self._ep_nodes
@@ -206,7 +262,7 @@ class RooflineModel:
 
     def _decode_fixed_s(self, requests: int) -> tuple[tuple[float, float], float]:
         """Return what depends only on the batch size: attention of a fuller and an emptier GPU, and the rest."""
-        card, figures, experts = self._card, self._decode, self._device.experts
+        card, figures = self._card, self._decode
         tp8 = self._decode_layout == "tp8"
         fullest = requests if tp8 else -(-requests // GPUS_PER_NODE)
         attention = tuple(
@@ -214,11 +270,7 @@ class RooflineModel:
             for count in (fullest, max(fullest - 1, 0))
         )
         slices = GPUS_PER_NODE if tp8 else 1
-        if tp8:
-            moe_s = expert_layer_s(card, experts, self._balance, requests, GPUS_PER_NODE, 1)
-        else:
-            resident = requests * resident_share(card, GPUS_PER_NODE)
-            moe_s = expert_layer_s(card, experts, self._balance, requests, 1, GPUS_PER_NODE, resident)
+        moe_s = self._decode_moe_s(requests, 1)
         moe_s += self._gemm_s(card.shared_experts * card.expert_parameters / slices, fullest, 1)
         dense_s = self._gemm_s(card.dense_parameters / slices, fullest, 1)
         moe_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, True)
@@ -226,6 +278,14 @@ class RooflineModel:
         head_s = self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, requests, 2)
         rest_s = float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
         return (attention[0], attention[1]), rest_s
+
+    def _decode_moe_s(self, tokens: int, ep_nodes: int) -> float:
+        figures = self._device.experts
+        if self._decode_layout == "tp8":
+            return float(expert_layer_s(self._card, figures, self._balance, tokens, GPUS_PER_NODE, 1))
+        group, everyone = GPUS_PER_NODE * ep_nodes, tokens * ep_nodes
+        resident = everyone * resident_share(self._card, group)
+        return float(expert_layer_s(self._card, figures, self._balance, everyone, 1, group, resident))
 
     def _gemm_s(self, parameters: float, tokens: int, bytes_per_parameter: int) -> float:
         read_s = parameters * bytes_per_parameter / (self._decode.weight_gbytes_per_s * 1e9)

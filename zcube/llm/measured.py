@@ -6,75 +6,27 @@ The tables (Apache-2.0) give milliseconds of one layer on one GPU of a kind, in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zcube.errors import Fault, InputError
 from zcube.llm.attention import decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
-from zcube.llm.cards import ModelCard
+from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import StatedError
 from zcube.llm.devices import DecodeAttention, Device, ExpertBalance, Experts, PrefillAttention
 from zcube.llm.experts import expert_layer_s
+from zcube.llm.tables import read as tables
+from zcube.llm.tables.read import LARGEST_DECODE_BATCH, AttentionTable, ExpertTable, read_attention
+from zcube.llm.tables.source import CsvSource
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-#: Largest table read; the published ones have less than a megabyte.
-MAX_TABLE_BYTES = 64 << 20
 #: Fewer new tokens than this only measure the host's launch time and would flatter the prefill error.
 LEAST_NEW_TOKENS = 512
-#: Beyond this batch the tables were taken without CUDA graphs.
-LARGEST_DECODE_BATCH = 256
 #: (moe_tp, moe_ep) the model uses: experts sliced over a node, or spread over one to eight nodes.
 EXPERT_LAYOUTS = ((8, 1), (1, 8), (1, 16), (1, 32), (1, 64))
-#: Load distributions of the MoE table.
-BALANCES = ("balanced", "power_law_1.01", "power_law_1.2")
-_TABLE_DTYPE = {"fp8": "fp8", "bf16": "bfloat16"}
-_ATTENTION_COLUMNS = ("model", "kv_cache_dtype", "num_heads", "batch_size", "isl", "step", "latency")
-_MOE_COLUMNS = ("moe_dtype", "num_tokens", "moe_tp_size", "moe_ep_size", "distribution", "latency")
-
-
-@dataclass(frozen=True)
-class AttentionTable:
-    """Measured attention blocks; arrays of shape (points,).
-
-    Attributes
-    ----------
-    heads, batch, new_tokens, prefix_tokens : float array
-        Heads on the GPU, equal pieces (or requests), new tokens and cached tokens of each.
-    seconds : float array
-        Measured time of one layer.
-    """
-
-    heads: FloatArray
-    batch: FloatArray
-    new_tokens: FloatArray
-    prefix_tokens: FloatArray
-    seconds: FloatArray
-
-
-@dataclass(frozen=True)
-class ExpertTable:
-    """Measured expert layers; arrays of shape (points,).
-
-    Attributes
-    ----------
-    tokens, moe_tp, moe_ep : float array
-        Tokens of the expert-parallel group, slices of an expert, ranks of the group.
-    balance : object array
-        Name of the load distribution.
-    seconds : float array
-        Measured time of one layer.
-    """
-
-    tokens: FloatArray
-    moe_tp: FloatArray
-    moe_ep: FloatArray
-    balance: NDArray[np.object_]
-    seconds: FloatArray
 
 
 def read_prefill(folder: Path, device: str, kv: str) -> AttentionTable:
@@ -94,63 +46,19 @@ def read_prefill(folder: Path, device: str, kv: str) -> AttentionTable:
     InputError
         If the table is missing, too large or lacks a column or any usable point.
     """
-    path = folder / f"{device}_sxm_glm5_dsa_context.csv"
-    frame = _attention_frame(path, kv)
-    return _attention_table(frame[frame["batch_size"] * frame["isl"] >= LEAST_NEW_TOKENS], path)
+    table = read_attention(CsvSource(folder), "context", device, kv)
+    return table.rows(table.batch * table.new_tokens >= LEAST_NEW_TOKENS)
 
 
 def read_decode(folder: Path, device: str, kv: str) -> AttentionTable:
     """Read the decode attention points of batches up to 256; as :func:`read_prefill`."""
-    path = folder / f"{device}_sxm_glm5_dsa_generation.csv"
-    frame = _attention_frame(path, kv)
-    return _attention_table(frame[frame["batch_size"] <= LARGEST_DECODE_BATCH], path)
+    return read_attention(CsvSource(folder), "generation", device, kv)
 
 
 def read_experts(folder: Path, device: str) -> ExpertTable:
-    """Read the fp8 expert points of the layouts the model uses; as :func:`read_prefill`."""
-    path = folder / f"{device}_sxm_glm5_moe.csv"
-    frame = _frame(path, _MOE_COLUMNS)
-    used = np.array([pair in EXPERT_LAYOUTS for pair in zip(frame["moe_tp_size"], frame["moe_ep_size"])], dtype=bool)
-    frame = frame[used & (frame["moe_dtype"] == "fp8_block") & frame["distribution"].isin(BALANCES)]
-    tokens, moe_tp, moe_ep, latency_ms = _columns(frame, ("num_tokens", "moe_tp_size", "moe_ep_size", "latency"), path)
-    balance = frame["distribution"].to_numpy(dtype=object)
-    return ExpertTable(tokens, moe_tp, moe_ep, balance, latency_ms * 1e-3)
-
-
-def _frame(path: Path, columns: tuple[str, ...]) -> Any:
-    import pandas as pd
-
-    if not path.is_file() or path.stat().st_size > MAX_TABLE_BYTES:
-        raise InputError(Fault(str(path), "no usable file", f"a CSV table of at most {MAX_TABLE_BYTES} bytes"))
-    try:
-        frame = pd.read_csv(path)
-    except ValueError as error:
-        raise InputError(Fault(str(path), str(error), "a CSV table")) from error
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise InputError(Fault(f"{path}: {column}", "nothing", "this column") for column in missing)
-    return frame
-
-
-def _attention_frame(path: Path, kv: str) -> Any:
-    frame = _frame(path, _ATTENTION_COLUMNS)
-    # GLM-5.2 shares its indexer between layers; its rows describe another model.
-    return frame[(frame["model"] == "zai-org/GLM-5-FP8") & (frame["kv_cache_dtype"] == _TABLE_DTYPE[kv])]
-
-
-def _attention_table(frame: Any, path: Path) -> AttentionTable:
-    heads, batch, new, prefix, latency_ms = _columns(frame, ("num_heads", "batch_size", "isl", "step", "latency"), path)
-    return AttentionTable(heads, batch, new, prefix, latency_ms * 1e-3)
-
-
-def _columns(frame: Any, names: tuple[str, ...], path: Path) -> list[FloatArray]:
-    try:
-        columns = [frame[name].to_numpy(dtype=np.float64) for name in names]
-    except ValueError as error:
-        raise InputError(Fault(str(path), str(error), "numbers in the columns " + ", ".join(names))) from error
-    if not columns[0].size or not all(np.isfinite(column).all() for column in columns) or columns[-1].min() <= 0:
-        raise InputError(Fault(str(path), "no usable point", "finite numbers and positive latencies"))
-    return columns
+    """Read GLM-5's fp8 expert points of the layouts the figures are fitted to; as :func:`read_prefill`."""
+    table = tables.read_experts(CsvSource(folder), device, load_card("glm-5.1"))
+    return table.rows(np.array([pair in EXPERT_LAYOUTS for pair in zip(table.moe_tp, table.moe_ep)], dtype=bool))
 
 
 def model_prefill_s(card: ModelCard, figures: PrefillAttention, table: AttentionTable, padded_heads: int) -> FloatArray:
@@ -210,24 +118,24 @@ def measure_errors(card: ModelCard, device: Device, folder: Path) -> dict[str, S
         If a table is missing or not as published.
     """
     errors = {}
-    tables = f"the fitted points themselves: NVIDIA aiconfigurator {device.name} GLM-5"
+    fitted = f"the fitted points themselves: NVIDIA aiconfigurator {device.name} GLM-5"
     for kv in ("fp8", "bf16"):
         prefill = read_prefill(folder, device.name, kv)
         errors[f"prefill_attention_{kv}"] = relative_error(
             model_prefill_s(card, device.prefill[kv], prefill, device.padded_heads),
             prefill.seconds,
-            f"{tables} context table, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens, 8 .. 64 heads",
+            f"{fitted} context table, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens, 8 .. 64 heads",
         )
         decode = read_decode(folder, device.name, kv)
         errors[f"decode_attention_{kv}"] = relative_error(
             model_decode_s(card, device.decode[kv], decode, device.padded_heads),
             decode.seconds,
-            f"{tables} generation table, {kv} KV, batch <= {LARGEST_DECODE_BATCH}, 8 .. 64 heads",
+            f"{fitted} generation table, {kv} KV, batch <= {LARGEST_DECODE_BATCH}, 8 .. 64 heads",
         )
     experts = read_experts(folder, device.name)
     errors["moe"] = relative_error(
         model_experts_s(card, device.experts, device.experts.balance, experts),
         experts.seconds,
-        f"{tables} MoE table, fp8, TP8 and EP8 .. EP64, three load distributions",
+        f"{fitted} MoE table, fp8, TP8 and EP8 .. EP64, three load distributions",
     )
     return errors

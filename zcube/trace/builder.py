@@ -116,8 +116,13 @@ class TraceBuilder:
         values["name"] = np.asarray(self._names.setdefault(name, len(self._names)))
         values["phase"] = np.asarray(self._phases.setdefault(phase, len(self._phases)) if phase else NONE)
         for column, dtype in _COLUMNS.items():
-            value = values.get(column, np.asarray(_EMPTY.get(column, NONE)))
-            self._columns.setdefault(column, []).append(np.broadcast_to(value, rows).astype(dtype))
+            value = values.get(column)
+            # Most columns of a batch are one value, and broadcasting takes longer than filling.
+            if value is None or not value.ndim:
+                filled = np.full(rows, _EMPTY.get(column, NONE) if value is None else value, dtype)
+            else:
+                filled = np.broadcast_to(value, rows).astype(dtype)
+            self._columns.setdefault(column, []).append(filled)
         self._wait(waits, rows)
         self._count += rows
         return np.arange(self._count - rows, self._count)

@@ -45,6 +45,11 @@ ROOTED = ("broadcast", "reduce", "gather", "scatter")
 IDLE = "idle"
 
 
+def collective_of(name: str) -> str | None:
+    """Return the collective that an operation's name ends with (``attention-all-reduce``: ``all-reduce``), None if none."""
+    return next((known for known in ALGORITHMS if name == known or name.endswith(f"-{known}")), None)
+
+
 @dataclass(frozen=True, eq=False)
 class Steps:
     """Transfers between positions in a group, each after all it waits for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -111,21 +112,12 @@ def last_of_ranks(trace: CommTrace) -> IntArray:
 
 
 def _runs(trace: CommTrace) -> list[tuple[int, int]]:
-    """Cut a trace into runs of one kind, name and phase whose operations do not wait for each other."""
+    """Cut a trace into runs of one kind, name and phase; a collective is a run of its own."""
     if not len(trace):
         return []
     alike = np.diff(np.stack([trace.kind, trace.name, trace.phase]), axis=1) == 0
-    starts = np.concatenate([[True], ~alike.all(axis=0) | (trace.kind[1:] == Kind.COLLECTIVE)])
-    latest = np.full(len(trace), NONE, dtype=np.int64)
-    owner = np.repeat(np.arange(len(trace)), np.diff(trace.first_dependency))
-    np.maximum.at(latest, owner, trace.dependency)
-    runs: list[tuple[int, int]] = []
-    first = 0
-    for row in range(1, len(trace)):
-        if starts[row] or latest[row] >= first:
-            runs.append((first, row))
-            first = row
-    return [*runs, (first, len(trace))]
+    starts = np.flatnonzero(np.concatenate([[True], ~alike.all(axis=0) | (trace.kind[1:] == Kind.COLLECTIVE)]))
+    return list(pairwise([*starts.tolist(), len(trace)]))
 
 
 def _append_run(

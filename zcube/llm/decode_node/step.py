@@ -221,6 +221,26 @@ def ideas(card: ModelCard, node: DecodeNode, context_tokens: int, drafts: int = 
     return tuple(effects)
 
 
+def step_document(
+    card: ModelCard, node: DecodeNode, context_tokens: int, drafts: int = 0, accepted_tokens: float = 1.0
+) -> dict[str, Any]:
+    """Return a step of TileRT as JSON values: its time and speed, where it goes by worker, and what each idea saves."""
+    made = step(card, node, context_tokens, drafts)
+    return {
+        "context_tokens": context_tokens,
+        "drafts": drafts,
+        "accepted_tokens": accepted_tokens,
+        "step_ms": 1e3 * made.total_s,
+        "drafts_ms": 1e3 * made.drafts_s,
+        "tokens_per_s": made.tokens_per_s(accepted_tokens),
+        "workers": made.rows(),
+        "ideas": [
+            {"engine": effect.name, "step_ms": 1e3 * effect.step.total_s, "saved_ms": 1e3 * effect.saved_s}
+            for effect in ideas(card, node, context_tokens, drafts)
+        ],
+    }
+
+
 def stretches(
     card: ModelCard,
     node: DecodeNode,

@@ -1,0 +1,67 @@
+"""The installed package's tables, read without its code, against the CSV extracts of the same tables."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pytest
+
+from zcube.llm.cards import load_card
+from zcube.llm.compute_choice import compute_model, described
+from zcube.llm.devices import device_names, load_device
+from zcube.llm.tables.read import read_attention, read_experts, table_model
+from zcube.llm.tables.source import CsvSource, open_source
+
+
+@pytest.fixture(scope="module")
+def package():
+    try:
+        version("aiconfigurator-core")
+    except PackageNotFoundError:
+        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
+    return open_source(None)
+
+
+@pytest.mark.parametrize("device", device_names())
+def test_package_holds_the_points_of_the_extracts(package, device, shared_data):
+    extract = CsvSource(shared_data / "aiconfigurator-glm5")
+    for table in ("context", "generation"):
+        for kv in ("fp8", "bf16"):
+            ours, theirs = (_points(read_attention(source, table, device, kv)) for source in (extract, package))
+            assert ours.items() <= theirs.items()
+    ours, theirs = (read_experts(source, device, load_card("glm-5.1")) for source in (extract, package))
+    assert np.sort(ours.seconds) == pytest.approx(np.sort(theirs.seconds))
+
+
+def _points(table):
+    keys = zip(table.heads, table.batch, table.new_tokens, table.prefix_tokens)
+    return dict(zip(keys, table.seconds))
+
+
+@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("card", ["glm-5.1", "deepseek-v3.2"])
+def test_models_and_devices_of_the_package(package, card, device):
+    node = compute_model("measured", load_card(card), load_device(device), prefill_layout="cp8", decode_layout="dp8")
+    found = described(node)
+    assert found["tables"]["source"] == f"aiconfigurator-core {version('aiconfigurator-core')}"
+    assert {"nccl", "deepep_normal", "deepep_low_latency", "all_reduce"} < set(found["tables"])
+    assert "SGLang" in found["model"] and "NCCL" in found["model"]
+    for operation, median in (("prefill_attention", 0.03), ("decode_attention", 0.02), ("moe", 0.05)):
+        assert node.stated_error[operation].median < median
+    assert node.stated_error["prefill_attention_many_pieces"].median < 0.05
+    context = read_attention(package, "context", device, "fp8", table_model(load_card(card)))
+    assert load_card(card).heads in context.heads
+
+
+def test_none_of_the_packages_code_is_imported(package):
+    script = (
+        "import sys\n"
+        "from zcube.llm.cards import load_card\n"
+        "from zcube.llm.devices import load_device\n"
+        "from zcube.llm.compute_choice import compute_model\n"
+        "compute_model('measured', load_card('glm-5.1'), load_device('h200'), prefill_layout='tp8', decode_layout='tp8')\n"
+        "print([name for name in sys.modules if name.startswith('aiconfigurator')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

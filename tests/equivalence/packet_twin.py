@@ -1,0 +1,411 @@
+"""The packet model once more, in plain Python with objects and a heap: the specification of the kernels.
+
+Same order of ties, same integer times; nothing is shared with the kernels but the settings, the records of routes and the
+hash. What the twin leaves out: acknowledgements as packets, cells, series over time, and who is a victim of whom.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+import numpy as np
+
+PAUSE, ARRIVAL, CUT, REPEAT, READY, TIMEOUT, WAKE, START = range(8)
+WORD = (1 << 64) - 1
+PS = 10**12
+
+
+def hashed(value):
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & WORD
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & WORD
+    return value ^ (value >> 31)
+
+
+class Link:
+    def __init__(self, number, medium, settings, marks):
+        self.number, self.bps = number, round(medium.capacity_bps[number])
+        self.latency = round(medium.latency_s[number] * PS)
+        self.free_at, self.woken, self.turn, self.draws, self.active, self.peak = 0, False, 0, 0, 0, 0
+        self.from_host, self.to_host = bool(medium.leaves_gpu[number]), bool(medium.enters_gpu[number])
+        self.source, self.target = medium.source[number], medium.target[number]
+        self.kmin, self.kmax, self.pmax = marks
+        self.queues = [Queue(self, priority) for priority in range(settings.priorities)]
+        self.payload = 0
+
+    def wire(self, size):
+        bits = size * 8 * PS
+        return (2 * bits + self.bps) // (2 * self.bps)
+
+
+class Queue:
+    def __init__(self, link, priority):
+        self.link, self.priority = link, priority
+        self.waiting, self.depth, self.paused = deque(), 0, False
+        self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses = 0, 0, False, 0, 0, 0
+
+
+class Packet:
+    def __init__(self, pair, number, payload, size, path):
+        self.pair, self.number, self.payload, self.size, self.path = pair, number, payload, size, path
+        self.hop, self.marked = 0, False
+
+
+class Pair:
+    def __init__(self, number, flow, paths, line, capped, back, unsent):
+        self.number, self.flow, self.paths, self.line, self.capped, self.back = number, flow, paths, line, capped, back
+        self.unsent, self.turn, self.sent, self.payloads, self.state = unsent, 0, 0, [], "idle"
+        self.rate = self.goal = line
+        self.cut, self.alpha, self.timer_at, self.alpha_at = False, 1.0, 0, 0
+        self.count, self.timers, self.counters, self.cuts = 0, 0, 0, 0
+        self.notice_at, self.wanted, self.asked, self.seen, self.checking, self.highest, self.late = 0, 0, -1, 0, False, 0, 0
+
+
+class Flow:
+    def __init__(self, number, size, start):
+        self.number, self.size, self.unsent, self.start = number, size, size, start
+        self.received, self.finish, self.pairs = 0, None, []
+
+
+class Twin:
+    """Runs transfers to their end; ``finish`` are their completion times in picoseconds, None where there is none."""
+
+    def __init__(self, medium, routes, flows, settings, path_split="pooled"):
+        self.settings, self.pooled = settings, path_split == "pooled"
+        self.now, self.heap, self.serial = 0, [], 0
+        self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
+        marks = np.stack(settings.marking_of(medium.capacity_bps), axis=1)
+        self.links = [Link(number, medium, settings, marks[number]) for number in range(len(medium.source))]
+        self.headroom = settings.headroom_of(medium.capacity_bps, medium.latency_s)
+        self.used, self.shared = {}, {}
+        for link in self.links:
+            if not link.to_host:
+                self.used[link.target] = 0
+                taken = self.headroom[link.number] * settings.priorities if settings.pfc else 0
+                self.shared[link.target] = self.shared.get(link.target, settings.buffer_bytes) - taken
+        for link in self.links:
+            if not link.from_host:
+                self.used.setdefault(link.source, 0)
+                self.shared.setdefault(link.source, settings.buffer_bytes)
+        self.shared = {name: int(max(left, settings.buffer_bytes / 2)) for name, left in self.shared.items()}
+        self.flows, pairs = [], 0
+        for number in range(len(flows)):
+            flow = Flow(number, int(np.ceil(flows.size_bytes[number])), round(flows.start_s[number] * PS))
+            pairs = self.add_pairs(flow, routes, medium, flows.cap_bps, pairs)
+            self.flows.append(flow)
+            self.at(flow.start, START, number, lambda flow=flow: self.start(flow))
+        while self.heap:
+            self.now, *_, action = heapq.heappop(self.heap)
+            action()
+        self.finish = [flow.finish for flow in self.flows]
+
+    def add_pairs(self, flow, routes, medium, caps, number):
+        groups = {}
+        for subflow in range(routes.first_subflow[flow.number], routes.first_subflow[flow.number + 1]):
+            links = [int(link) for link in routes.link[routes.first_hop[subflow] : routes.first_hop[subflow + 1]]]
+            key = subflow if self.settings.path_choice == "static" else links[0]
+            groups.setdefault(key, []).append((links, routes.share[subflow]))
+        done = 0.0
+        for key in sorted(groups):
+            share = sum(part for _, part in groups[key])
+            first = groups[key][0][0][0]
+            line = medium.capacity_bps[first]
+            cap = np.inf if caps is None else caps[flow.number] * share
+            back = max(sum(self.links[link].latency for link in links) for links, _ in groups[key])
+            unsent = round((done + share) * flow.size) - round(done * flow.size)
+            done += share
+            paths = [self.path(links) for links, _ in groups[key]]
+            flow.pairs.append(Pair(number, flow, paths, min(cap, line) / 8 / PS, cap < line, back, unsent))
+            number += 1
+        return number
+
+    def path(self, links):
+        queues, crossed = [], 0
+        for link in links:
+            queues.append(self.links[link].queues[min(crossed, self.settings.priorities - 1)])
+            crossed += not self.links[link].from_host and not self.links[link].to_host
+        return queues
+
+    def at(self, time, kind, number, action):
+        self.serial += 1
+        heapq.heappush(self.heap, (time, kind, number, self.serial, action))
+
+    # Sending
+
+    def start(self, flow):
+        for pair in flow.pairs:
+            for path in pair.paths:
+                for queue in path:
+                    queue.link.active += 1
+                    queue.link.peak = max(queue.link.peak, queue.link.active)
+        for pair in flow.pairs:
+            self.rouse(pair)
+
+    def rouse(self, pair):
+        queue = pair.paths[0][0]
+        pair.state = "listed"
+        queue.waiting.append(pair)
+        self.stir(queue.link)
+
+    def stir(self, link):
+        if link.free_at > self.now:
+            self.wake_later(link)
+        elif not link.woken:
+            self.serve(link)
+
+    def wake_later(self, link):
+        if not link.woken:
+            link.woken = True
+            self.at(link.free_at, WAKE, link.number, lambda: self.wake(link))
+
+    def wake(self, link):
+        link.woken = False
+        if link.free_at > self.now:
+            self.wake_later(link)
+        else:
+            self.serve(link)
+
+    def next_queue(self, link):
+        count = 1 << (len(link.queues) - 1).bit_length()
+        order = [(link.turn + step) % count for step in range(count)]
+        ready = [queue for queue in order if queue < len(link.queues) and link.queues[queue].waiting]
+        return next((link.queues[queue] for queue in ready if not link.queues[queue].paused), None)
+
+    def serve(self, link):
+        while (queue := self.next_queue(link)) is not None:
+            link.turn = (queue.priority + 1) % (1 << (len(link.queues) - 1).bit_length())
+            if not link.from_host:
+                self.leave_switch(queue)
+                break
+            if self.send_from(queue):
+                break
+        if self.next_queue(link) is not None:
+            self.wake_later(link)
+
+    def send_from(self, queue):
+        pair, settings = queue.waiting.popleft(), self.settings
+        number = pair.sent
+        if number < len(pair.payloads):
+            self.repeats += 1
+        else:
+            source = pair.flow if self.pooled else pair
+            payload = min(settings.packet_payload_bytes, source.unsent)
+            source.unsent -= payload
+            if not payload:
+                pair.state = "empty"
+                return False
+            pair.payloads.append(payload)
+        payload = pair.payloads[number]
+        packet = Packet(pair, number, payload, payload + settings.header_bytes, self.choose(pair))
+        pair.sent += 1
+        ready = self.pace(pair, packet.size)
+        self.transmit(queue.link, packet)
+        if not settings.pfc:
+            self.check_later(pair)
+        if pair.sent >= len(pair.payloads) and not (pair.flow if self.pooled else pair).unsent:
+            pair.state = "empty"
+        elif ready <= queue.link.free_at:
+            pair.state = "listed"
+            queue.waiting.append(pair)
+        else:
+            pair.state = "paced"
+            self.at(ready, READY, pair.number, lambda: self.rouse(pair))
+        return True
+
+    def choose(self, pair):
+        count = len(pair.paths)
+        order = [(pair.turn + step) % count for step in range(count)]
+        chosen = order[0]
+        if self.settings.path_choice == "adaptive":
+            chosen = min(order, key=lambda at: pair.paths[at][1].depth if len(pair.paths[at]) > 1 else 0)
+        pair.turn = (chosen + 1) % count
+        return pair.paths[chosen]
+
+    def transmit(self, link, packet):
+        taken = link.wire(packet.size)
+        link.free_at = self.now + taken
+        link.payload += packet.payload
+        self.hops += 1
+        due = self.now + taken + link.latency
+        if self.settings.forwarding == "cut-through" and packet.hop + 1 < len(packet.path):
+            header = link.wire(min(packet.size, self.settings.header_bytes))
+            onward = packet.path[packet.hop + 1].link.wire(packet.size)
+            due = max(self.now + header + link.latency, due - onward)
+        self.at(due, ARRIVAL, link.number, lambda: self.arrive(packet))
+
+    # Switching
+
+    def arrive(self, packet):
+        came = packet.path[packet.hop]
+        if packet.hop + 1 == len(packet.path):
+            self.receive(packet)
+            return
+        packet.hop += 1
+        queue = packet.path[packet.hop]
+        link = queue.link
+        if link.free_at <= self.now and not link.woken and not queue.waiting and not queue.paused:
+            self.transmit(link, packet)
+        elif self.admit(packet, came, queue):
+            queue.waiting.append(packet)
+            queue.depth += packet.size
+            self.stir(link)
+        else:
+            self.drops += 1
+
+    def threshold(self, switch):
+        if self.settings.pfc_threshold == "static":
+            return self.settings.xoff_bytes
+        return int(self.settings.pfc_alpha * max(self.shared[switch] - self.used[switch], 0))
+
+    def admit(self, packet, came, queue):
+        switch, size = came.link.target, packet.size
+        free = self.shared[switch] - self.used[switch]
+        if not self.settings.pfc:
+            if size > free or queue.depth + size > self.settings.drop_alpha * free:
+                return False
+            self.used[switch] += size
+        elif came.held + size - came.extra <= self.threshold(switch) and size <= free:
+            self.used[switch] += size
+        else:
+            assert came.extra + size <= self.headroom[came.link.number], "headroom too small"
+            came.extra += size
+            if not came.stopped:
+                came.stopped = True
+                came.pauses += 1
+                self.pauses += 1
+                self.frame(came, True)
+        came.held += size
+        return True
+
+    def leave_switch(self, queue):
+        packet, link = queue.waiting.popleft(), queue.link
+        depth, queue.depth = queue.depth, queue.depth - packet.size
+        if self.settings.congestion_control == "dcqcn" and depth > link.kmin:
+            packet.marked = packet.marked or self.marked(link, depth)
+        came = packet.path[packet.hop - 1]
+        spare = min(came.extra, packet.size)
+        came.held, came.extra = came.held - packet.size, came.extra - spare
+        self.used[link.source] -= packet.size - spare
+        if came.stopped and came.extra == 0:
+            if came.held <= max(self.threshold(link.source) - self.settings.xon_gap_bytes, 0):
+                came.stopped = False
+                self.frame(came, False)
+        self.transmit(link, packet)
+
+    def marked(self, link, depth):
+        if depth < link.kmax:
+            draw = hashed(self.settings.seed + (link.number + 1) * 0x9E3779B97F4A7C15 & WORD)
+            draw = hashed(draw + link.draws * 0x9E3779B97F4A7C15 & WORD)
+            link.draws += 1
+            if (draw >> 11) / 2**53 >= link.pmax * (depth - link.kmin) / (link.kmax - link.kmin):
+                return False
+        self.marks += 1
+        return True
+
+    def frame(self, queue, stop):
+        queue.frames += 1
+        number = queue.frames
+        delay = queue.link.latency + queue.link.wire(self.settings.pause_frame_bytes) + round(self.settings.pause_reaction_s * PS)
+        place = queue.link.number << 2 | queue.priority
+        self.at(self.now + delay, PAUSE, place, lambda: self.apply_frame(queue, stop, number))
+
+    def apply_frame(self, queue, stop, number):
+        if number > queue.applied:
+            queue.applied = number
+            resumes = queue.paused and not stop
+            queue.paused = stop
+            if resumes:
+                self.stir(queue.link)
+
+    # Receiving
+
+    def receive(self, packet):
+        pair, settings = packet.pair, self.settings
+        if packet.marked and self.now >= pair.notice_at:
+            pair.notice_at = self.now + round(settings.dcqcn.notification_interval_s * PS)
+            self.at(self.now + pair.back, CUT, pair.number, lambda: self.cut(pair))
+        if not settings.pfc:
+            if packet.number != pair.wanted:
+                if packet.number > pair.wanted != pair.asked:
+                    pair.asked = wanted = pair.wanted
+                    self.at(self.now + pair.back, REPEAT, pair.number, lambda: self.go_back(pair, wanted))
+                return
+            pair.wanted += 1
+        elif len(pair.paths) > 1:
+            pair.late += packet.number < pair.highest
+            pair.highest = max(pair.highest, packet.number + 1)
+        flow = pair.flow
+        flow.received += packet.payload
+        if flow.received == flow.size:
+            late = sum(other.late for other in flow.pairs)
+            flow.finish = self.now + late * round(settings.reorder_cost_s * PS)
+            for other in flow.pairs:
+                for path in other.paths:
+                    for queue in path:
+                        queue.link.active -= 1
+
+    def check_later(self, pair):
+        if not pair.checking:
+            pair.checking = True
+            self.at(self.now + round(self.settings.retransmit_timeout_s * PS), TIMEOUT, pair.number, lambda: self.check(pair))
+
+    def check(self, pair):
+        pair.checking = False
+        if pair.wanted < len(pair.payloads):
+            self.check_later(pair)
+            if pair.wanted == pair.seen:
+                self.go_back(pair, pair.wanted)
+            pair.seen = pair.wanted
+
+    def go_back(self, pair, number):
+        if number < pair.sent:
+            pair.sent = number
+            if pair.state == "empty":
+                self.rouse(pair)
+
+    # DCQCN
+
+    def pace(self, pair, size):
+        if pair.cut:
+            self.catch_up(pair)
+        if pair.cut:
+            pair.count += size
+            if pair.count >= self.settings.dcqcn.byte_counter_bytes:
+                pair.count -= self.settings.dcqcn.byte_counter_bytes
+                pair.counters += 1
+                self.increase(pair)
+        if pair.cut:
+            return self.now + int(size / pair.rate + 0.5)
+        return self.now + int(size / pair.line + 0.5) if pair.capped else 0
+
+    def catch_up(self, pair):
+        timer = round(self.settings.dcqcn.rate_timer_s * PS)
+        while pair.cut and self.now >= pair.timer_at + timer:
+            pair.timer_at += timer
+            pair.timers += 1
+            self.increase(pair)
+
+    def increase(self, pair):
+        dcqcn, least, most = self.settings.dcqcn, min(pair.timers, pair.counters), max(pair.timers, pair.counters)
+        if least > dcqcn.fast_recovery_steps:
+            pair.goal += (least - dcqcn.fast_recovery_steps) * dcqcn.hyper_increase * pair.line
+        elif most > dcqcn.fast_recovery_steps:
+            pair.goal += dcqcn.additive_increase * pair.line
+        pair.goal = min(pair.goal, pair.line)
+        pair.rate = (pair.rate + pair.goal) / 2
+        if pair.rate >= 0.999 * pair.line:
+            pair.rate, pair.cut = pair.line, False
+
+    def cut(self, pair):
+        dcqcn = self.settings.dcqcn
+        self.catch_up(pair)
+        if not pair.cut:
+            pair.cut, pair.rate = True, pair.line
+        idle = (self.now - pair.alpha_at) // round(dcqcn.alpha_timer_s * PS)
+        alpha = pair.alpha * (1 - dcqcn.gain) ** idle
+        pair.goal = pair.rate
+        pair.rate = max(pair.rate * (1 - alpha / 2), pair.line * dcqcn.least_rate)
+        pair.alpha = (1 - dcqcn.gain) * alpha + dcqcn.gain
+        pair.alpha_at = pair.timer_at = self.now
+        pair.count = pair.timers = pair.counters = 0
+        pair.cuts += 1

@@ -1,0 +1,184 @@
+"""``zcube trace generate|import|show``: what an engine's GPUs send, generated or recorded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from zcube.cli.targets import Target
+    from zcube.trace.comm_trace import CommTrace
+
+ENDINGS = (".parquet", ".jsonl")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+TraceOut = Annotated[Path, typer.Option(help="Trace to write, .parquet or .jsonl.")]
+PictureOption = Annotated[Path | None, typer.Option(help="Timeline to draw, .png or .svg.")]
+ChromeOption = Annotated[Path | None, typer.Option(help="Timeline for Perfetto to write, .json.")]
+
+
+def generate_command(
+    engine: Annotated[str, typer.Option(help="tilert, sglang or vllm.")],
+    out: TraceOut,
+    model: Annotated[str, typer.Option(help="Bundled model card or card file.")] = "glm-5.1",
+    options: Annotated[Path | None, typer.Option(help="TOML file of options; docs/traces.md names all keys.")] = None,
+    prefill_layout: Annotated[str | None, typer.Option(help="tp8, cp8, cp8-layersplit or dp8; default: the engine's.")] = None,
+    prefill_nodes: Annotated[int | None, typer.Option(help="Prefill nodes; 0 for none. Default 1.")] = None,
+    decode_layout: Annotated[str | None, typer.Option(help="tp8 or dp8; default: the engine's.")] = None,
+    decode_nodes: Annotated[int | None, typer.Option(help="Decode nodes; 0 for none. Default 1.")] = None,
+    requests: Annotated[int | None, typer.Option(help="Prompts, all there at the start. Default 1.")] = None,
+    new_tokens: Annotated[int | None, typer.Option(help="Tokens to be computed of each prompt. Default 8192.")] = None,
+    cached_tokens: Annotated[int | None, typer.Option(help="Tokens cached before them. Default 0.")] = None,
+    decode_steps: Annotated[int | None, typer.Option(help="Steps of each decode node. Default 1.")] = None,
+    drafts: Annotated[int | None, typer.Option(help="Tokens drafted with each step. Default 0.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Only the first layers, for a shorter trace.")] = None,
+    compute: Annotated[str | None, typer.Option(help="Compute times: auto, roofline or measured.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of sampled expert counts. Default 0.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option, e.g. exchange_chunks=4.")
+    ] = None,
+    picture: PictureOption = None,
+    chrome: ChromeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write what an engine's GPUs compute and send: prefill, KV transfer and decode."""
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.inputs import assign, read_toml, validate
+    from zcube.llm.cards import load_card
+    from zcube.llm.schedules.engines import generate
+    from zcube.llm.schedules.options import EngineOptions
+    from zcube.trace.files import write_trace
+
+    written = [Target("--out", out, ENDINGS, write_trace), *_timelines(picture, chrome)]
+    check_targets(written, [] if options is None else [options])
+    named = {
+        "prefill_layout": prefill_layout,
+        "prefill_nodes": prefill_nodes,
+        "decode_layout": decode_layout,
+        "decode_nodes": decode_nodes,
+        "requests": requests,
+        "new_tokens": new_tokens,
+        "cached_tokens": cached_tokens,
+        "decode_steps": decode_steps,
+        "drafts": drafts,
+        "layers": layers,
+        "compute": compute,
+        "seed": seed,
+    }
+    data = {} if options is None else read_toml(options)
+    assign(data, set_ or ())
+    data |= {key: value for key, value in named.items() if value is not None}
+    chosen = validate(EngineOptions, data, "options" if options is None else str(options))
+    trace = generate(engine, load_card(model), chosen)  # type: ignore[arg-type]
+    write_targets(written, trace)
+    print(f"compute times: {trace.metadata['compute']['model']}", file=sys.stderr)
+    _show(trace, json)
+
+
+def import_command(
+    files: Annotated[list[Path], typer.Argument(help="The files of one job, plain or gzip, usually one a rank.")],
+    out: TraceOut,
+    form: Annotated[str, typer.Option("--format", help="Format by name; auto tells it from the content.")] = "auto",
+    ranks_per_node: Annotated[int, typer.Option(min=1, max=1024, help="GPUs of a node.")] = 8,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of the job; default: as many as the files name.")] = None,
+    chain: Annotated[bool, typer.Option(help="Let every call wait for the one before it on its rank's stream.")] = False,
+    source_rank: Annotated[int, typer.Option(min=0, help="Sender of KV transfers whose log names none.")] = 0,
+    target_rank: Annotated[int | None, typer.Option(min=0, help="Their receiver; default: GPU 0 of the second node.")] = None,
+    kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.outputs import to_json
+    from zcube.report.import_table import import_text
+    from zcube.trace.files import write_trace
+    from zcube.trace.importers.catalog import import_trace
+
+    written = [Target("--out", out, ENDINGS, write_trace)]
+    check_targets(written, files)
+    imported = import_trace(
+        files,
+        form,
+        ranks_per_node=ranks_per_node,
+        ranks=ranks,
+        chain=chain,
+        source_rank=source_rank,
+        target_rank=target_rank,
+        kernels=kernels,
+    )
+    write_targets(written, imported.trace)
+    document = imported.report.document()
+    sys.stdout.write(to_json(document) if json else import_text(document))
+    if imported.broken is not None:
+        print(f"error: {imported.broken}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def show_command(
+    trace: Annotated[Path, typer.Argument(help="Trace, .parquet or .jsonl.")],
+    expand: Annotated[bool, typer.Option(help="Count what collectives send, by their default algorithms.")] = False,
+    picture: PictureOption = None,
+    chrome: ChromeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add a trace up by phase, operation and rail; draw it over time, as recorded or as alone on the network."""
+    from zcube.cli.targets import check_targets, write_targets
+    from zcube.trace.collectives import expand as expanded
+    from zcube.trace.files import read_trace
+
+    written = _timelines(picture, chrome)
+    check_targets(written, [trace])
+    loaded = read_trace(trace)
+    write_targets(written, loaded)
+    _show(expanded(loaded) if expand else loaded, json)
+
+
+def _timelines(picture: Path | None, chrome: Path | None) -> list[Target]:
+    from zcube.cli.targets import Target
+    from zcube.trace.chrome import write_chrome
+
+    def draw(trace: CommTrace, path: Path) -> None:
+        from zcube.report.trace_timeline import plot_timeline
+
+        shown, start_s, finish_s, under = _times(trace)
+        plot_timeline(shown, start_s, finish_s, path, under)
+
+    return [
+        Target("--picture", picture, (".png", ".svg"), draw),
+        Target("--chrome", chrome, (".json",), lambda trace, path: write_chrome(*_times(trace)[:3], path)),
+    ]
+
+
+def _times(trace: CommTrace) -> tuple[CommTrace, Any, Any, str]:
+    """Return when operations run: as recorded where that is known, else each alone at line rate."""
+    import numpy as np
+
+    from zcube.trace.collectives import expand
+    from zcube.trace.comm_trace import Kind
+    from zcube.trace.unloaded import recorded_times, unloaded_times
+
+    sent = trace.kind != Kind.COMPUTE
+    if sent.any() and np.isfinite(trace.duration_s[sent]).all() and not len(trace.dependency):
+        return trace, *recorded_times(trace), "as recorded"
+    shown = expand(trace)
+    return shown, *unloaded_times(shown, UNLOADED_GBPS), f"every transfer alone, {UNLOADED_GBPS:g} Gb/s between nodes"
+
+
+#: NIC of the nodes in pictures of traces that no network has carried yet.
+UNLOADED_GBPS = 400.0
+
+
+def _show(trace: CommTrace, json: bool) -> None:
+    from zcube.outputs import to_json
+    from zcube.trace.totals import totals
+
+    document = totals(trace).document()
+    if json:
+        sys.stdout.write(to_json(document))
+        return
+    from zcube.report.trace_table import trace_text
+
+    sys.stdout.write(trace_text(document))

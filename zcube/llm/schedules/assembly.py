@@ -1,0 +1,221 @@
+"""Putting an engine's phases into one trace: iterations of prefill, KV transfers request by request, steps of decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from zcube.llm.cards import ModelCard
+from zcube.llm.decode_node.figures import load_node
+from zcube.llm.decode_node.schedule import decode_trace
+from zcube.llm.devices import load_device
+from zcube.llm.kv import KvLayout
+from zcube.llm.layer_times import LayerTimes
+from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.llm.rankmap import RankMap
+from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
+from zcube.llm.schedules.expert_pipeline import batches
+from zcube.llm.schedules.expert_prefill import append_expert_prefill
+from zcube.llm.schedules.expert_routing import ExpertRouting, IntArray
+from zcube.llm.schedules.kv_plans import Connector, kv_plan
+from zcube.llm.schedules.kv_push import append_kv
+from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
+from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
+from zcube.llm.schedules.pieces import Piece
+from zcube.trace.builder import TraceBuilder
+from zcube.trace.merging import extend, last_of_ranks
+
+#: An iteration of a node: which request gets which piece.
+_Iteration = list[tuple[int, Piece]]
+
+
+class Assembly:
+    """One trace in the making; ``append`` fills ``builder``.
+
+    Parameters
+    ----------
+    card, options, times
+        Model, workload and layouts, compute times of the layers.
+    prefill, decode, connector
+        Schedules and KV connector chosen.
+    ranks, layout
+        Rank map, and the bytes of the KV cache.
+    """
+
+    def __init__(
+        self, card: ModelCard, options: EngineOptions, times: LayerTimes, prefill: PrefillSchedule, decode: DecodeSchedule,
+        connector: Connector, ranks: RankMap, layout: KvLayout,
+    ):  # fmt: skip
+        self.card, self.options, self.times = card, options, times
+        self.prefill, self.decode, self.connector, self.ranks, self.layout = prefill, decode, connector, ranks, layout
+        self.builder = TraceBuilder((options.prefill_nodes + options.decode_nodes) * GPUS_PER_NODE)
+        self._iterations = [self._filled(node) for node in range(options.prefill_nodes)]
+        self._layers = card.layers if options.layers is None else min(options.layers, card.layers)
+        # Per request: tokens that exist after each chunk, and what each GPU of its node waits for to have them.
+        self._chunk_ends: list[list[int]] = [[] for _ in range(options.requests)]
+        self._ready: list[list[list[IntArray]]] = [[] for _ in range(options.requests)]
+
+    def append(self) -> None:
+        """Append all phases."""
+        if self.prefill == "dp8" and self.options.prefill_nodes:
+            self._prefill_group()
+        else:
+            for node in range(self.options.prefill_nodes):
+                self._prefill_node(node)
+        if self.options.decode_nodes:
+            if self.decode == "tilert":
+                self._decode_tilert()
+            else:
+                self._decode_conventional()
+
+    def estimated_operations(self) -> float:
+        """Return about how many operations it will be, before any is made."""
+        options, card = self.options, self.card
+        ranks = options.prefill_nodes * GPUS_PER_NODE
+        rounds = max((len(node) for node in self._iterations), default=0)
+        if self.prefill == "dp8":
+            sends = 2 * ranks * (options.prefill_nodes + GPUS_PER_NODE - 2) * options.exchange_chunks
+            rows = float(rounds * self._layers * batches(options.prefill_overlap) * (3 * ranks + sends))
+        else:
+            rows = float(sum(len(node) for node in self._iterations) * self._layers * 5 * (GPUS_PER_NODE + 1))
+        ranks = options.decode_nodes * GPUS_PER_NODE
+        if options.prefill_nodes and options.decode_nodes:
+            chunks = 2 + options.prompt_tokens // options.chunk_tokens
+            rows += options.requests * chunks * GPUS_PER_NODE * (2 + options.slicing.queue_pairs)
+        if self.decode == "dp8":
+            return rows + options.decode_steps * self._layers * batches(options.decode_overlap) * ranks * (4 + 2.0 * ranks)
+        served = options.requests if self.decode == "tilert" else options.decode_nodes
+        return rows + served * options.decode_steps * (card.layers + options.drafts) * 100.0
+
+    def _requests(self, node: int, nodes: int) -> range:
+        return range(node, self.options.requests, nodes)
+
+    def _filled(self, node: int) -> list[_Iteration]:
+        """Cut a node's prompts into iterations of at most ``chunk_tokens``, first come first served."""
+        options = self.options
+        iterations: list[_Iteration] = []
+        room = 0
+        for request in self._requests(node, options.prefill_nodes):
+            done = 0
+            while done < options.new_tokens:
+                if not room:
+                    iterations.append([])
+                    room = options.chunk_tokens
+                here = min(room, options.new_tokens - done)
+                iterations[-1].append((request, Piece(here, options.cached_tokens + done)))
+                done, room = done + here, room - here
+        return iterations
+
+    def _note(self, iteration: _Iteration, ends: IntArray) -> None:
+        for request, piece in iteration:
+            self._chunk_ends[request].append(piece.cached_tokens + piece.new_tokens)
+            self._ready[request].append([ends])
+
+    def _prefill_node(self, node: int) -> None:
+        split = None
+        if self.prefill == "cp8-layersplit":
+            rows, tokens = self.options.layer_split_rows, self.options.layer_split_buffer_tokens
+            split = LayerSplit(rows, tokens, self.options.layer_split_beside, self.layout)
+        ends: IntArray = np.full(GPUS_PER_NODE, -1, dtype=np.int64)
+        for iteration in self._iterations[node]:
+            pieces = [piece for _, piece in iteration]
+            if self.prefill == "tp8":
+                ends = append_tp8(self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers)
+            else:
+                ends = append_cp8(
+                    self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers, split=split
+                )
+            self._note(iteration, ends)
+
+    def _prefill_group(self) -> None:
+        options = self.options
+        routing = self._routing(options.prefill_nodes)
+        ends: IntArray = np.full(routing.ranks, -1, dtype=np.int64)
+        for number in range(max(len(node) for node in self._iterations)):
+            iterations = [node[number] if number < len(node) else [] for node in self._iterations]
+            pieces = [[piece for _, piece in iteration] for iteration in iterations]
+            ends = append_expert_prefill(
+                self.builder, self.card, self.times, pieces, routing, after=ends, layers=self._layers,
+                overlap=options.prefill_overlap, chunks=options.exchange_chunks,
+            )  # fmt: skip
+            for node, iteration in enumerate(iterations):
+                self._note(iteration, ends[node * GPUS_PER_NODE : (node + 1) * GPUS_PER_NODE])
+
+    def _routing(self, nodes: int) -> ExpertRouting:
+        options = self.options
+        return ExpertRouting(self.card, nodes, options.expert_counts, options.moe_balance, options.seed)
+
+    def _transfer(self, request: int, after: Sequence[int] = ()) -> list[IntArray]:
+        """Append a request's KV transfer; returns what each GPU of its decode node waits for."""
+        options = self.options
+        if not options.prefill_nodes:
+            return []
+        node, target = request % options.prefill_nodes, request % options.decode_nodes
+        plan = kv_plan(
+            self.card, self.connector, self.ranks, self._chunk_ends[request], self.layout,
+            source_rank=request // options.prefill_nodes % self.ranks.prefill_dp,
+            target_rank=request // options.decode_nodes % self.ranks.decode_dp,
+            decode_prefix_tokens=options.decode_prefix_tokens, page_tokens=options.page_tokens, page_runs=options.page_runs,
+            whole_last_page=options.whole_last_page, slicing=options.slicing,
+        )  # fmt: skip
+        place = options.prefill_nodes + target
+        return append_kv(self.builder, plan, self._ready[request], node, place, options.kv_timing, after)
+
+    def _decode_tilert(self) -> None:
+        options = self.options
+        figures = load_node(options.tilert_node, load_device(options.device))
+        step = decode_trace(
+            self.card, figures, options.decode_context, options.drafts, steps=options.decode_steps,
+            accepted_tokens=options.accepted_tokens,
+        )  # fmt: skip
+        last = last_of_ranks(step)
+        for node in range(options.decode_nodes):
+            offset = (options.prefill_nodes + node) * GPUS_PER_NODE
+            # One request at a time: the receive buffer is free again when its decode has ended.
+            free: list[int] = []
+            for request in self._requests(node, options.decode_nodes):
+                arrived = self._transfer(request, free)
+                waits = arrived[0] if arrived else np.full(GPUS_PER_NODE, free[0] if free else -1, dtype=np.int64)
+                rows = extend(self.builder, step, rank_offset=offset, after=waits)
+                free = rows[last].tolist()
+
+    def _decode_conventional(self) -> None:
+        arrived = np.full(self.options.decode_nodes * GPUS_PER_NODE, -1, dtype=np.int64)
+        for node in range(self.options.decode_nodes):
+            waits = [wait for request in self._requests(node, self.options.decode_nodes) for wait in self._transfer(request)]
+            if waits:
+                here = slice(node * GPUS_PER_NODE, (node + 1) * GPUS_PER_NODE)
+                gpus = self.options.prefill_nodes * GPUS_PER_NODE + np.arange(here.start, here.stop)
+                arrived[here] = self.builder.compute("kv-ready", gpus, 0.0, phase="kv", after=waits)
+        if self.decode == "dp8":
+            if (arrived >= 0).any():
+                # The group's step takes all requests along: every GPU waits for the last cache.
+                gpus = self.options.prefill_nodes * GPUS_PER_NODE + np.arange(len(arrived))
+                arrived = self.builder.compute("decode-start", gpus, 0.0, phase="kv", after=arrived[arrived >= 0].tolist())
+            self._decode_group(arrived)
+        else:
+            for node in range(self.options.decode_nodes):
+                self._decode_node(node, arrived[node * GPUS_PER_NODE : (node + 1) * GPUS_PER_NODE])
+
+    def _context(self, step: int) -> int:
+        return self.options.decode_context + int(step * self.options.accepted_tokens)
+
+    def _decode_node(self, node: int, ends: IntArray) -> None:
+        options = self.options
+        batch = options.decode_batch or max(1, len(self._requests(node, options.decode_nodes)))
+        for step in range(options.decode_steps):
+            ends = append_tp8_step(
+                self.builder, self.card, self.times, [self._context(step)] * batch, query_tokens=options.drafts + 1,
+                node=options.prefill_nodes + node, after=ends, layers=self._layers,
+            )  # fmt: skip
+
+    def _decode_group(self, ends: IntArray) -> None:
+        options = self.options
+        routing = self._routing(options.decode_nodes)
+        batch = options.decode_batch or -(-options.requests // routing.ranks)
+        for step in range(options.decode_steps):
+            ends = append_expert_step(
+                self.builder, self.card, self.times, batch, self._context(step), routing, query_tokens=options.drafts + 1,
+                first_node=options.prefill_nodes, after=ends, layers=self._layers, overlap=options.decode_overlap,
+            )  # fmt: skip

@@ -1,0 +1,164 @@
+"""Whole engines: prefill, KV transfer and decode in one trace.
+
+===========  ==================================  =====================  ==========================================
+engine       prefill (first: its own)            decode                 KV connector
+===========  ==================================  =====================  ==========================================
+``sglang``   cp8, cp8-layersplit, dp8, tp8       dp8, tp8               mooncake-push
+``vllm``     tp8, dp8                            tp8, dp8               nixl-pull, after-prefill
+``tilert``   tp8 (vLLM)                          tilert                 tilert
+===========  ==================================  =====================  ==========================================
+
+Nodes are numbered through: prefill nodes first, then decode nodes; rank = node * 8 + GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+from zcube.errors import Fault, InputError
+from zcube.llm.cards import ModelCard
+from zcube.llm.compute import ComputeModel
+from zcube.llm.compute_choice import compute_model, described
+from zcube.llm.decode_node.figures import load_node
+from zcube.llm.decode_node.step import step_document
+from zcube.llm.devices import load_device
+from zcube.llm.kv import KvLayout
+from zcube.llm.layer_times import LayerTimes
+from zcube.llm.node_links import GPUS_PER_NODE, PrefillLayout
+from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
+from zcube.llm.schedules.assembly import Assembly
+from zcube.llm.schedules.kv_plans import Connector
+from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
+from zcube.memory import check_memory
+from zcube.trace.comm_trace import MAX_OPERATIONS, CommTrace
+
+Engine: TypeAlias = Literal["tilert", "sglang", "vllm"]
+
+#: Memory of an operation with its dependencies while a trace is put together.
+_BYTES_PER_OPERATION = 300
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """What an engine offers; the first of each is its own choice."""
+
+    prefill: tuple[PrefillSchedule, ...]
+    decode: tuple[DecodeSchedule, ...]
+    connectors: tuple[Connector, ...]
+
+
+ENGINES: dict[Engine, EngineKind] = {
+    "tilert": EngineKind(("tp8",), ("tilert",), ("tilert",)),
+    "sglang": EngineKind(("cp8", "cp8-layersplit", "dp8", "tp8"), ("dp8", "tp8"), ("mooncake-push",)),
+    "vllm": EngineKind(("tp8", "dp8"), ("tp8", "dp8"), ("nixl-pull", "after-prefill")),
+}
+
+
+def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = None) -> CommTrace:
+    """Return what an engine's GPUs compute and send for some prompts.
+
+    Parameters
+    ----------
+    engine : {"tilert", "sglang", "vllm"}
+        The engine.
+    card : ModelCard
+        The model.
+    options : EngineOptions, optional
+        Workload and layouts.
+
+    Returns
+    -------
+    CommTrace
+        Phases ``prefill``, ``kv`` and ``decode``; the metadata holds engine, model, layouts, compute model and options.
+
+    Raises
+    ------
+    InputError
+        If the engine does not offer a choice, or the trace would be too large.
+    """
+    chosen = options or EngineOptions()
+    prefill, decode, connector = _choices(engine, chosen)
+    layout = KvLayout(chosen.kv_dtype, chosen.with_mtp_layer or connector == "tilert")
+    ranks = _rank_map(prefill, decode, layout.layers(card))
+    times = _compute(card, chosen, prefill, decode)
+    assembly = Assembly(card, chosen, cast("LayerTimes", times), prefill, decode, connector, ranks, layout)
+    _check_size(assembly)
+    assembly.append()
+    return assembly.builder.build(_metadata(engine, card, chosen, times, assembly))
+
+
+def _choices(engine: Engine, options: EngineOptions) -> tuple[PrefillSchedule, DecodeSchedule, Connector]:
+    if engine not in ENGINES:
+        raise InputError(Fault("engine", repr(engine), "one of " + ", ".join(get_args(Engine))))
+    kind = ENGINES[engine]
+    offered = (
+        ("prefill_layout", options.prefill_layout, kind.prefill),
+        ("decode_layout", options.decode_layout, kind.decode),
+        ("connector", options.connector, kind.connectors),
+    )
+    faults = [
+        Fault(key, repr(value), f"one of {', '.join(values)} with {engine}")
+        for key, value, values in offered
+        if value is not None and value not in values
+    ]
+    if engine == "tilert" and options.layers is not None and options.decode_nodes:
+        faults.append(Fault("layers", str(options.layers), "all layers with tilert's decode"))
+    if engine == "tilert" and options.decode_batch not in (None, 1):
+        faults.append(Fault("decode_batch", str(options.decode_batch), "1 with tilert"))
+    if faults:
+        raise InputError(faults)
+    return (
+        options.prefill_layout or kind.prefill[0],
+        options.decode_layout or kind.decode[0],
+        options.connector or kind.connectors[0],
+    )
+
+
+def _rank_map(prefill: PrefillSchedule, decode: DecodeSchedule, layers: int) -> RankMap:
+    if decode == "tilert":
+        return rank_map("tp8-tilert", layers)
+    return resolve_rank_map(
+        prefill_tp=GPUS_PER_NODE if prefill == "tp8" else 1,
+        decode_tp=GPUS_PER_NODE if decode == "tp8" else 1,
+        prefill_cp=GPUS_PER_NODE if prefill.startswith("cp8") else 1,
+        layer_split=prefill == "cp8-layersplit",
+        layers=layers,
+    )
+
+
+def _compute(card: ModelCard, options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule) -> ComputeModel:
+    return compute_model(
+        options.compute,
+        card,
+        load_device(options.device),
+        prefill_layout=cast("PrefillLayout", prefill.removesuffix("-layersplit")),
+        decode_layout="tp8" if decode == "tilert" else decode,
+        prefill_ep_nodes=max(1, options.prefill_nodes) if prefill == "dp8" else 1,
+        kv_dtype=options.kv_dtype,
+        moe_balance=options.moe_balance,
+    )
+
+
+def _check_size(assembly: Assembly) -> None:
+    rows = assembly.estimated_operations()
+    if rows > MAX_OPERATIONS:
+        found = f"about {rows:.3g} operations"
+        raise InputError(Fault("options", found, f"at most {MAX_OPERATIONS}: fewer nodes, steps, tokens or layers"))
+    check_memory(rows * _BYTES_PER_OPERATION, None, f"a trace of about {rows:.3g} operations")
+
+
+def _metadata(
+    engine: Engine, card: ModelCard, options: EngineOptions, times: ComputeModel, assembly: Assembly
+) -> dict[str, Any]:
+    layouts: dict[str, Any] = {"engine": engine, "model": card.name, "device": options.device}
+    if options.prefill_nodes:
+        layouts["prefill_layout"] = assembly.prefill
+    if options.decode_nodes:
+        layouts["decode_layout"] = assembly.decode
+    if options.prefill_nodes and options.decode_nodes:
+        layouts |= {"connector": assembly.connector, "rank_map": assembly.ranks.name}
+    if options.decode_nodes and assembly.decode == "tilert":
+        node = load_node(options.tilert_node)
+        layouts["decode_step"] = step_document(card, node, options.decode_context, options.drafts, options.accepted_tokens)
+    return {**layouts, "compute": described(times), "options": options.model_dump(mode="json")}

@@ -1,0 +1,144 @@
+"""``measured / roofline`` of one kind of GPU, model and KV dtype, as grids to interpolate in.
+
+Prefill is indexed by new tokens on the GPU, pieces and the prefix of each, apart for dense and sparse attention; decode by
+requests and the mean context; experts by ranks and tokens of the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcube.errors import Fault, InputError
+from zcube.llm.cards import ModelCard
+from zcube.llm.devices import Device
+from zcube.llm.measured import model_decode_s, model_experts_s, model_prefill_s
+from zcube.llm.node_links import GPUS_PER_NODE, PrefillLayout
+from zcube.llm.tables.grid import RatioGrid
+from zcube.llm.tables.read import AttentionTable, ExpertTable
+
+FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+def prefill_points(
+    card: ModelCard, device: Device, kv: str, table: AttentionTable
+) -> tuple[FloatArray, FloatArray, list[BoolArray]]:
+    """Return coordinates (new tokens, pieces, prefix), ratios, and the rows of dense and of sparse attention."""
+    axes = np.column_stack([table.batch * table.new_tokens, table.batch, table.prefix_tokens])
+    ratio = table.seconds / model_prefill_s(card, device.prefill[kv], table, device.padded_heads)
+    dense = table.new_tokens + table.prefix_tokens <= card.index_topk
+    return axes, ratio, [dense, ~dense]
+
+
+def decode_points(card: ModelCard, device: Device, kv: str, table: AttentionTable) -> tuple[FloatArray, FloatArray]:
+    """Return coordinates (requests, context) and ratios."""
+    ratio = table.seconds / model_decode_s(card, device.decode[kv], table, device.padded_heads)
+    return np.column_stack([table.batch, table.prefix_tokens]), ratio
+
+
+def expert_points(card: ModelCard, device: Device, table: ExpertTable) -> tuple[FloatArray, FloatArray]:
+    """Return coordinates (ranks, tokens) and ratios."""
+    balances = {name: balance for name, balance in device.experts.balance.items() if name in table.balance}
+    ratio = table.seconds / model_experts_s(card, device.experts, balances, table)
+    return np.column_stack([table.moe_ep, table.tokens]), ratio
+
+
+@dataclass(frozen=True)
+class PrefillRatios:
+    """Prefill attention of a GPU that holds a given number of heads."""
+
+    dense: RatioGrid
+    sparse: RatioGrid
+
+    def at(self, is_dense: bool, tokens: float, pieces: float, prefix: float) -> float:
+        """Return the ratio for ``pieces`` equal pieces of together ``tokens`` new tokens."""
+        return float((self.dense if is_dense else self.sparse).at(tokens, pieces, prefix))
+
+
+def prefill_ratios(card: ModelCard, device: Device, kv: str, table: AttentionTable, heads: int) -> PrefillRatios:
+    """Return the prefill grids of one number of heads; as :func:`decode_ratios`."""
+    rows = _with_heads(table, heads, "prefill")
+    axes, ratio, (dense, sparse) = prefill_points(card, device, kv, rows)
+    if not dense.any() or not sparse.any():
+        found = "no point of " + ("dense" if not dense.any() else "sparse") + " attention"
+        raise InputError(Fault(f"prefill attention table, {heads} heads", found, "points of dense and of sparse attention"))
+    return PrefillRatios(RatioGrid(axes[dense], ratio[dense]), RatioGrid(axes[sparse], ratio[sparse]))
+
+
+def decode_ratios(card: ModelCard, device: Device, kv: str, table: AttentionTable, heads: int) -> RatioGrid:
+    """Return the decode grid of one number of heads.
+
+    Raises
+    ------
+    InputError
+        If the table has no such point.
+    """
+    return RatioGrid(*decode_points(card, device, kv, _with_heads(table, heads, "decode")))
+
+
+def expert_ratios(card: ModelCard, device: Device, table: ExpertTable, balance: str, moe_tp: int) -> RatioGrid:
+    """Return the expert grid of one load distribution and slicing.
+
+    Raises
+    ------
+    InputError
+        If the table has no such point.
+    """
+    keep = np.asarray((table.balance == balance) & (table.moe_tp == moe_tp))
+    if not keep.any():
+        found = ", ".join(f"TP{int(tp)}" for tp in np.unique(table.moe_tp[table.balance == balance])) or "no point"
+        raise InputError(Fault(f"expert table, balance {balance}", found, f"points of experts sliced TP{moe_tp}"))
+    return RatioGrid(*expert_points(card, device, table.rows(keep)))
+
+
+def equal_pieces(layout: PrefillLayout, new: NDArray[np.int64], prefix: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return the equal pieces that stand for one GPU's share of an iteration: new tokens, pieces, prefix.
+
+    Pieces of n_i tokens count as ``(sum n)**2 / sum n**2`` equal ones; the prefix is the one that leaves the mean context
+    of a new token unchanged. cp8 leaves an eighth of every piece on a GPU, dp8 an eighth of the pieces.
+
+    Parameters
+    ----------
+    layout : {"tp8", "cp8", "dp8"}
+        How the node's GPUs share the pieces.
+    new, prefix : int array, shape (pieces,)
+        New and cached tokens of each piece.
+    """
+    tokens = new.astype(np.float64)
+    total = float(tokens.sum())
+    pieces = total**2 / float((tokens**2).sum())
+    context = float((tokens * (prefix + (tokens + 1) / 2)).sum()) / total
+    share = total if layout == "tp8" else total / GPUS_PER_NODE
+    if layout == "dp8":
+        pieces = max(1.0, pieces / GPUS_PER_NODE)
+    return share, pieces, max(0.0, context - (share / pieces + 1) / 2)
+
+
+def described_ranges(prefill: AttentionTable, decode: AttentionTable, experts: ExpertTable) -> Mapping[str, str]:
+    """Return what the tables cover, by operation; the text says what happens beyond."""
+
+    def span(values: FloatArray) -> str:
+        return f"{values.min():.0f} .. {values.max():.0f}"
+
+    beyond = "; beyond, the roofline times the ratio at the nearest measured point"
+    tokens = prefill.batch * prefill.new_tokens
+    return {
+        "prefill_attention": f"{span(tokens)} new tokens on a GPU, {span(prefill.batch)} pieces, "
+        f"prefix {span(prefill.prefix_tokens)}{beyond}",
+        "decode_attention": f"{span(decode.batch)} requests on a GPU, context {span(decode.prefix_tokens)}, "
+        f"the larger the batch the shorter{beyond}",
+        "moe": f"{span(experts.tokens)} tokens of the group, {span(experts.moe_ep)} ranks{beyond}",
+    }
+
+
+def _with_heads(table: AttentionTable, heads: int, phase: str) -> AttentionTable:
+    keep = table.heads == heads
+    if not keep.any():
+        found = ", ".join(f"{count:.0f}" for count in np.unique(table.heads)) + " heads"
+        raise InputError(Fault(f"{phase} attention table", found, f"points with {heads} heads"))
+    return table.rows(keep)

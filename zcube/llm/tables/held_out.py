@@ -1,0 +1,96 @@
+"""Error of the interpolation on points that it was not given.
+
+Every second value of every coordinate is struck out with all points that have it (the outermost values stay), and those
+points are predicted from the rest: on a grid twice as coarse as the one in use, so that a query between measured points
+should do better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcube.llm.cards import ModelCard
+from zcube.llm.compute import StatedError
+from zcube.llm.devices import Device
+from zcube.llm.measured import LEAST_NEW_TOKENS, relative_error
+from zcube.llm.tables.grid import RatioGrid
+from zcube.llm.tables.grids import decode_points, expert_points, prefill_points
+from zcube.llm.tables.read import AttentionTable, ExpertTable
+
+FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+#: Predicted and measured, both relative to the roofline.
+Pairs: TypeAlias = tuple[FloatArray, FloatArray]
+#: Most pieces of the points the rooflines were fitted to; iterations of more are stated apart.
+FEW_PIECES = 4
+
+
+def held_out_errors(
+    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable, experts: ExpertTable
+) -> dict[str, StatedError]:
+    """Return the held-out error by operation: ``prefill_attention``, ``decode_attention`` and ``moe``.
+
+    If the table has points of more than four pieces, those are ``prefill_attention_many_pieces``.
+    """
+    pairs = held_out_pairs(card, device, kv, prefill, decode, experts)
+    table = f"points held out of NVIDIA aiconfigurator's {device.name} table, every second value of every coordinate"
+    notes = {
+        "prefill_attention": f"{table}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in at most {FEW_PIECES} pieces",
+        "prefill_attention_many_pieces": f"{table}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in more pieces",
+        "decode_attention": f"{table}, {kv} KV",
+        "moe": f"{table}, fp8",
+    }
+    return {operation: relative_error(*pairs[operation], note) for operation, note in notes.items() if operation in pairs}
+
+
+def held_out_pairs(
+    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable, experts: ExpertTable
+) -> dict[str, Pairs]:
+    """Return predicted and measured times of the points held out, both divided by the roofline, by operation."""
+    few_parts, many_parts = [], []
+    for heads in np.unique(prefill.heads):
+        axes, ratio, regimes = prefill_points(card, device, kv, prefill.rows(prefill.heads == heads))
+        enough, few = axes[:, 0] >= LEAST_NEW_TOKENS, axes[:, 1] <= FEW_PIECES
+        few_parts += [(axes[rows], ratio[rows], (enough & few)[rows]) for rows in regimes]
+        many_parts += [(axes[rows], ratio[rows], (enough & ~few)[rows]) for rows in regimes]
+    decode_parts = []
+    for heads in np.unique(decode.heads):
+        axes, ratio = decode_points(card, device, kv, decode.rows(decode.heads == heads))
+        decode_parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
+    expert_parts = []
+    for balance in sorted(set(experts.balance) & set(device.experts.balance)):
+        for moe_tp in np.unique(experts.moe_tp):
+            rows = experts.rows(np.asarray((experts.balance == balance) & (experts.moe_tp == moe_tp)))
+            axes, ratio = expert_points(card, device, rows)
+            expert_parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
+    many = {"prefill_attention_many_pieces": _predict(many_parts)} if prefill.batch.max() > FEW_PIECES else {}
+    return many | {
+        "prefill_attention": _predict(few_parts),
+        "decode_attention": _predict(decode_parts),
+        "moe": _predict(expert_parts),
+    }
+
+
+def every_second(axes: FloatArray) -> BoolArray:
+    """Return which points stay, shape (points,)."""
+    stay = np.ones(len(axes), dtype=bool)
+    for coordinate in axes.T:
+        stay &= ~np.isin(coordinate, np.unique(coordinate)[1:-1:2])
+    return stay
+
+
+def _predict(parts: Iterable[tuple[FloatArray, FloatArray, BoolArray]]) -> Pairs:
+    predicted, measured = [], []
+    for axes, ratio, wanted in parts:
+        stay = every_second(axes)
+        if not stay.any():
+            continue
+        grid = RatioGrid(axes[stay], ratio[stay])
+        out = ~stay & wanted
+        predicted += [float(grid.at(*point)) for point in axes[out]]
+        measured += ratio[out].tolist()
+    return np.array(predicted), np.array(measured)

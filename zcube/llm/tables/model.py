@@ -1,0 +1,170 @@
+"""The compute model that interpolates measured tables: the roofline, scaled everywhere by ``measured / roofline``.
+
+Attention, routed experts and NVLink collectives follow the tables; shared experts, dense feed-forward and the output head
+stay on the roofline. The experts' benchmark moves every token of the group through a GPU; the ratio found there scales the
+roofline of the tokens that reach the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from zcube.errors import Fault, InputError
+from zcube.llm.cards import ModelCard
+from zcube.llm.compute import FloatArray, IntArray, RooflineModel, _contexts, roofline
+from zcube.llm.decode_steps import attention_steps_s
+from zcube.llm.devices import Device
+from zcube.llm.kv import KvDtype
+from zcube.llm.layer_times import DecodeLayer, PrefillLayer
+from zcube.llm.node_links import GPUS_PER_NODE, DecodeLayout, PrefillLayout
+from zcube.llm.tables.grids import decode_ratios, described_ranges, equal_pieces, expert_ratios, prefill_ratios
+from zcube.llm.tables.held_out import held_out_errors
+from zcube.llm.tables.links import measured_links
+from zcube.llm.tables.read import BALANCES, GLM_5, read_attention, read_experts, table_model
+from zcube.llm.tables.source import CsvSource, PackageSource, open_source
+
+
+class MeasuredModel(RooflineModel):
+    """The interpolating model; built by :func:`measured`.
+
+    Attributes
+    ----------
+    name : str
+        Model, device, layouts, and the tables, of a package with their versions.
+    stated_error : mapping
+        By operation, on points held out; see :mod:`zcube.llm.tables.held_out`.
+    tables : mapping
+        ``source`` and, for each table read, the version of what was measured (package) or a checksum (CSV).
+    range : mapping
+        By operation: what the tables cover and what holds beyond.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        device: Device,
+        source: CsvSource | PackageSource,
+        prefill_layout: PrefillLayout,
+        decode_layout: DecodeLayout,
+        prefill_ep_nodes: int,
+        kv: str,
+        moe_balance: str,
+    ):
+        model = table_model(card)
+        context = read_attention(source, "context", device.name, kv, model)
+        generation = read_attention(source, "generation", device.name, kv, model)
+        experts = read_experts(source, device.name, card)
+        links = measured_links(card, device.links, source, device.name)
+        device = device.model_copy(update={"links": links})
+        super().__init__(card, device, prefill_layout, decode_layout, prefill_ep_nodes, kv, moe_balance)
+        self.tables: Mapping[str, str] = {"source": source.label, **source.read}
+        self.name += f", interpolated in {source.describe()}"
+        self.stated_error = held_out_errors(card, device, kv, context, generation, experts)
+        self.range: Mapping[str, str] = described_ranges(context, generation, experts)
+        self._prefill_ratios = prefill_ratios(card, device, kv, context, self._prefill_heads)
+        self._decode_ratios = decode_ratios(card, device, kv, generation, self._decode_heads)
+        self._sliced = expert_ratios(card, device, experts, moe_balance, GPUS_PER_NODE)
+        self._spread = expert_ratios(card, device, experts, moe_balance, 1)
+
+    def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
+        """Return the durations of the next ``steps`` decode steps, as :meth:`RooflineModel.decode_steps_s`.
+
+        The ratio of a GPU is taken at the mean of its contexts.
+        """
+        contexts = _contexts(context_tokens, steps)
+        if steps == 0:
+            return np.empty(0)
+        fixed_s, rest_s = self._fixed_s(len(contexts))
+        ranks = 1 if self._decode_layout == "tp8" else min(GPUS_PER_NODE, len(contexts))
+        fuller = len(contexts) % ranks or ranks
+        grown = np.arange(steps, dtype=np.float64)
+        seconds = np.zeros(steps)
+        for rank in range(ranks):
+            own = contexts[rank::ranks]
+            base_s = fixed_s[0] if rank < fuller else fixed_s[1]
+            gpu_s = attention_steps_s(self._rates, self._card.index_topk, own, (base_s, base_s), 1, steps)
+            gpu_s *= self._decode_ratios.at(len(own), grown + sum(own) / len(own))
+            np.maximum(seconds, gpu_s, out=seconds)
+        return seconds * self._card.layers + rest_s
+
+    def prefill_layer(self, new_tokens: IntArray, prefix_tokens: IntArray) -> PrefillLayer:
+        """Return one layer of an iteration; the parts of attention share its ratio."""
+        layer = super().prefill_layer(new_tokens, prefix_tokens)
+        new, prefix = np.atleast_1d(np.asarray(new_tokens)), np.atleast_1d(np.asarray(prefix_tokens))
+        dense = bool(np.all(new + prefix <= self._card.index_topk))
+        ratio = self._prefill_ratios.at(dense, *equal_pieces(self._prefill_layout, new, prefix))
+        return replace(
+            layer,
+            attention_s=layer.attention_s * ratio,
+            projection_s=layer.projection_s * ratio,
+            indexer_s=layer.indexer_s * ratio,
+        )
+
+    def decode_layer(self, context_tokens: IntArray, *, query_tokens: int = 1, ep_nodes: int = 1) -> DecodeLayer:
+        """Return one layer of one step; tokens verified at once count as requests, as in the roofline."""
+        layer = super().decode_layer(context_tokens, query_tokens=query_tokens, ep_nodes=ep_nodes)
+        contexts = np.asarray(context_tokens)
+        own = contexts if self._decode_layout == "tp8" else contexts[::GPUS_PER_NODE]
+        ratio = float(self._decode_ratios.at(len(own) * query_tokens, float(own.mean())))
+        return replace(layer, attention_s=layer.attention_s * ratio)
+
+    def _prefill_moe_s(self, tokens: float) -> float:
+        if self._prefill_layout != "dp8" and self._ep_nodes == 1:
+            return super()._prefill_moe_s(tokens) * float(self._sliced.at(1, tokens))
+        group = GPUS_PER_NODE * self._ep_nodes
+        return super()._prefill_moe_s(tokens) * float(self._spread.at(group, tokens * self._ep_nodes))
+
+    def _decode_moe_s(self, tokens: int, ep_nodes: int) -> float:
+        tp8 = self._decode_layout == "tp8"
+        ratio = self._sliced.at(1, tokens) if tp8 else self._spread.at(GPUS_PER_NODE * ep_nodes, tokens * ep_nodes)
+        return super()._decode_moe_s(tokens, ep_nodes) * float(ratio)
+
+
+def measured(
+    card: ModelCard,
+    device: Device,
+    tables: Path | None = None,
+    *,
+    prefill_layout: PrefillLayout,
+    decode_layout: DecodeLayout,
+    prefill_ep_nodes: int = 1,
+    kv_dtype: KvDtype = "fp8",
+    moe_balance: str = "power_law_1.2",
+) -> MeasuredModel:
+    """Build the compute model of one kind of node from measured tables.
+
+    Parameters
+    ----------
+    card, device : ModelCard, Device
+        The model and the GPU; its roofline is what the tables scale.
+    tables : Path, optional
+        Folder of NVIDIA aiconfigurator's CSV extracts; without it the installed package ``aiconfigurator-core``.
+    prefill_layout, decode_layout, prefill_ep_nodes, kv_dtype, moe_balance
+        As :func:`zcube.llm.compute.roofline`.
+
+    Raises
+    ------
+    InputError
+        With every choice that is not offered; if the package is missing (naming the extra), or the tables lack this device
+        or model.
+    """
+    roofline(
+        card,
+        device,
+        prefill_layout=prefill_layout,
+        decode_layout=decode_layout,
+        prefill_ep_nodes=prefill_ep_nodes,
+        kv_dtype=kv_dtype,
+        moe_balance=moe_balance,
+    )
+    if moe_balance not in BALANCES:
+        raise InputError(Fault("moe_balance", repr(moe_balance), "a measured one: " + ", ".join(BALANCES)))
+    kv = "fp8" if kv_dtype == "fp8" else "bf16"
+    source = open_source(tables)
+    if isinstance(source, CsvSource) and table_model(card) != GLM_5:
+        raise InputError(Fault(f"model card {card.name}", "CSV tables, which hold GLM-5 only", "the package's tables"))
+    return MeasuredModel(card, device, source, prefill_layout, decode_layout, prefill_ep_nodes, kv, moe_balance)

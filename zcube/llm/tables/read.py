@@ -1,0 +1,165 @@
+"""The measured tables as arrays of points, for one kind of GPU and one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcube.errors import Fault, InputError
+from zcube.llm.cards import ModelCard, load_card
+from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.llm.tables.source import CsvSource, PackageSource
+
+FloatArray: TypeAlias = NDArray[np.float64]
+Source: TypeAlias = CsvSource | PackageSource
+
+#: Beyond this batch the tables were taken without CUDA graphs.
+LARGEST_DECODE_BATCH = 256
+#: Load distributions of the MoE table.
+BALANCES = ("balanced", "power_law_1.01", "power_law_1.2")
+#: Bundled card -> the name under which the tables hold its attention. GLM-5 and GLM-5.1 have the same sizes; GLM-5.2
+#: shares its indexer between layers and is another model.
+MEASURED_MODELS = {"glm-5.1": "zai-org/GLM-5-FP8", "deepseek-v3.2": "deepseek-ai/DeepSeek-V3.2"}
+GLM_5 = MEASURED_MODELS["glm-5.1"]
+_TABLE_DTYPE = {"fp8": "fp8", "bf16": "bfloat16"}
+_ATTENTION_COLUMNS = ("model", "kv_cache_dtype", "num_heads", "batch_size", "isl", "step", "latency")
+_MOE_COLUMNS = ("moe_dtype", "num_tokens", "moe_tp_size", "moe_ep_size", "distribution", "latency")
+#: What may differ between two cards whose layers take the same time.
+_NOT_TIMED = ("name", "description", "source", "layers", "first_dense_layers", "vocabulary", "mtp_layers", "max_positions")
+
+
+@dataclass(frozen=True)
+class AttentionTable:
+    """Measured attention blocks; arrays of shape (points,).
+
+    Attributes
+    ----------
+    heads, batch, new_tokens, prefix_tokens : float array
+        Heads on the GPU, equal pieces (or requests), new tokens and cached tokens of each.
+    seconds : float array
+        Measured time of one layer.
+    """
+
+    heads: FloatArray
+    batch: FloatArray
+    new_tokens: FloatArray
+    prefix_tokens: FloatArray
+    seconds: FloatArray
+
+    def rows(self, keep: NDArray[np.bool_]) -> AttentionTable:
+        """Return some of the points."""
+        return AttentionTable(
+            self.heads[keep], self.batch[keep], self.new_tokens[keep], self.prefix_tokens[keep], self.seconds[keep]
+        )
+
+
+@dataclass(frozen=True)
+class ExpertTable:
+    """Measured expert layers; arrays of shape (points,).
+
+    Attributes
+    ----------
+    tokens, moe_tp, moe_ep : float array
+        Tokens of the expert-parallel group, slices of an expert, ranks of the group.
+    balance : object array
+        Name of the load distribution.
+    seconds : float array
+        Measured time of one layer.
+    """
+
+    tokens: FloatArray
+    moe_tp: FloatArray
+    moe_ep: FloatArray
+    balance: NDArray[np.object_]
+    seconds: FloatArray
+
+    def rows(self, keep: NDArray[np.bool_]) -> ExpertTable:
+        """Return some of the points."""
+        return ExpertTable(self.tokens[keep], self.moe_tp[keep], self.moe_ep[keep], self.balance[keep], self.seconds[keep])
+
+
+def table_model(card: ModelCard) -> str:
+    """Return the name under which the tables hold a model with this card's layer sizes.
+
+    Raises
+    ------
+    InputError
+        If no measured model has them.
+    """
+    sizes = card.model_dump(exclude=set(_NOT_TIMED))
+    for name, model in MEASURED_MODELS.items():
+        if load_card(name).model_dump(exclude=set(_NOT_TIMED)) == sizes:
+            return model
+    expected = "layer sizes of " + " or ".join(MEASURED_MODELS) + ", or the roofline"
+    raise InputError(Fault(f"model card {card.name}", "layer sizes that no measured table has", expected))
+
+
+def read_attention(source: Source, table: str, device: str, kv: str, model: str = GLM_5) -> AttentionTable:
+    """Read the points of an attention table.
+
+    Parameters
+    ----------
+    source : CsvSource or PackageSource
+        Where the tables lie.
+    table : {"context", "generation"}
+        Prefill, or decode with batches up to 256.
+    device : str
+        ``h200``, ``b200``, ...
+    kv : {"fp8", "bf16"}
+        KV dtype.
+    model : str
+        A value of :data:`MEASURED_MODELS`.
+
+    Raises
+    ------
+    InputError
+        If the table is missing, too large or lacks a column or any usable point.
+    """
+    frame, path = source.frame(table, device, _ATTENTION_COLUMNS, {"model": model, "kv_cache_dtype": _TABLE_DTYPE[kv]})
+    if table == "generation":
+        frame = frame[frame["batch_size"] <= LARGEST_DECODE_BATCH]
+    names = ("num_heads", "batch_size", "isl", "step", "latency")
+    heads, batch, new, prefix, latency_ms = columns(frame, names, path)
+    return AttentionTable(heads, batch, new, prefix, latency_ms * 1e-3)
+
+
+def read_experts(source: Source, device: str, card: ModelCard) -> ExpertTable:
+    """Read the fp8 points of the layouts a node uses: experts sliced over it, or spread over 8 ranks or more.
+
+    As :func:`read_attention`; a CSV extract holds GLM-5's experts only.
+    """
+    rows: dict[str, str | int] = {
+        "moe_dtype": "fp8_block",
+        "hidden_size": card.hidden,
+        "inter_size": card.moe_intermediate,
+        "topk": card.experts_per_token,
+        "num_experts": card.routed_experts,
+    }
+    frame, path = source.frame("moe", device, _MOE_COLUMNS, rows)
+    sliced = (frame["moe_tp_size"] == GPUS_PER_NODE) & (frame["moe_ep_size"] == 1)
+    spread = (frame["moe_tp_size"] == 1) & (frame["moe_ep_size"] >= GPUS_PER_NODE)
+    frame = frame[(sliced | spread) & frame["distribution"].isin(BALANCES)]
+    tokens, moe_tp, moe_ep, latency_ms = columns(frame, ("num_tokens", "moe_tp_size", "moe_ep_size", "latency"), path)
+    return ExpertTable(tokens, moe_tp, moe_ep, frame["distribution"].to_numpy(dtype=object), latency_ms * 1e-3)
+
+
+def columns(frame: Any, names: tuple[str, ...], path: Path) -> list[FloatArray]:
+    """Return columns of numbers, the last of them times.
+
+    Raises
+    ------
+    InputError
+        If there is no row, a number is not finite, or a time not positive.
+    """
+    try:
+        arrays = [frame[name].to_numpy(dtype=np.float64) for name in names]
+    except ValueError as error:
+        raise InputError(Fault(str(path), str(error), "numbers in the columns " + ", ".join(names))) from error
+    finite = all(np.isfinite(array).all() and (array >= 0).all() for array in arrays)
+    if not arrays[0].size or not finite or arrays[-1].min() <= 0:
+        raise InputError(Fault(str(path), "no usable point", "finite numbers, >= 0, and positive latencies"))
+    return arrays

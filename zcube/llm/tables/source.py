@@ -1,0 +1,201 @@
+"""Where NVIDIA aiconfigurator's measured tables are read from: a folder of CSV extracts, or the installed PyPI package.
+
+Of the package (``aiconfigurator-core``, Apache-2.0) only the data files are opened; none of its code is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+from zcube.errors import Fault, InputError
+
+#: Largest table read, in bytes and in rows; the published ones stay below 3 MB and 300,000 rows.
+MAX_TABLE_BYTES = 64 << 20
+MAX_TABLE_ROWS = 4 << 20
+PACKAGE, EXTRA = "aiconfigurator-core", "measured"
+_DATA = "aiconfigurator_core/systems/data"
+#: Rows to keep: column -> value.
+Rows = Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class TableName:
+    """How a table is called: suffix of the CSV file, and folders and file in the package."""
+
+    csv: str
+    family: str
+    framework: str
+    file: str
+
+
+TABLES = {
+    "context": TableName("glm5_dsa_context", "sparse_attention", "sglang", "dsa_context_module_perf"),
+    "generation": TableName("glm5_dsa_generation", "sparse_attention", "sglang", "dsa_generation_module_perf"),
+    "moe": TableName("glm5_moe", "moe", "sglang", "moe_perf"),
+    "all_reduce": TableName("custom_allreduce", "comm", "sglang", "custom_allreduce_perf"),
+    "nccl": TableName("nccl_*", "comm", "nccl", "nccl_perf"),
+    "deepep_normal": TableName("deepep_normal", "comm", "sglang", "wideep_deepep_normal_perf"),
+    "deepep_low_latency": TableName("deepep_ll", "comm", "sglang", "wideep_deepep_ll_perf"),
+}
+
+
+@dataclass
+class CsvSource:
+    """CSV files ``<device>_sxm_<table>.csv`` of one folder; the GLM-5 ones need not have columns that name the model.
+
+    Attributes
+    ----------
+    folder : Path
+        Where they lie.
+    read : dict
+        Tables read so far, with the file and the start of its SHA-256.
+    """
+
+    folder: Path
+    read: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Return the folder."""
+        return f"aiconfigurator CSV tables in {self.folder}"
+
+    def describe(self) -> str:
+        """Return the folder; files carry no version."""
+        return self.label
+
+    def find(self, table: str, device: str) -> Path | None:
+        """Return the file of a table, the newest by the version in its name; None if there is none."""
+        found = sorted(self.folder.glob(f"{device}_sxm_{TABLES[table].csv}.csv"), key=lambda path: _version(path.stem))
+        return found[-1] if found else None
+
+    def frame(self, table: str, device: str, columns: Iterable[str], rows: Rows) -> tuple[Any, Path]:
+        """Return the rows that match; a row filter on a column the extract has left out is passed over.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, too large, not CSV or lacks one of ``columns``.
+        """
+        import pandas as pd
+
+        path = self.find(table, device) or self.folder / f"{device}_sxm_{TABLES[table].csv}.csv"
+        _check_size(path)
+        try:
+            frame = pd.read_csv(path, nrows=MAX_TABLE_ROWS)
+        except ValueError as error:
+            raise InputError(Fault(str(path), str(error), "a CSV table")) from error
+        _check_columns(path, columns, frame.columns)
+        for column, value in rows.items():
+            if column in frame.columns:
+                frame = frame[frame[column] == value]
+        self.read[table] = f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        return frame, path
+
+
+@dataclass
+class PackageSource:
+    """The Parquet tables of the installed package, the newest version of each.
+
+    Attributes
+    ----------
+    folder : Path
+        The package's data folder.
+    version : str
+        The package's version.
+    read : dict
+        Tables read so far, with the version of the engine or library that was measured.
+    """
+
+    folder: Path
+    version: str
+    read: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Return package and version."""
+        return f"{PACKAGE} {self.version}"
+
+    def describe(self) -> str:
+        """Return package, version, and the engine and library versions of the tables read."""
+        return f"{self.label} ({', '.join(sorted(set(self.read.values())))})"
+
+    def find(self, table: str, device: str) -> Path | None:
+        """Return the newest version's file of a table, None if there is none."""
+        name = TABLES[table]
+        system = self.folder / f"{device}_sxm"
+        parent = (system if system.is_dir() else self.folder / device) / name.family / name.framework
+        found = sorted(parent.glob(f"*/{name.file}.parquet"), key=lambda path: _version(path.parent.name))
+        return found[-1] if found else None
+
+    def frame(self, table: str, device: str, columns: Iterable[str], rows: Rows) -> tuple[Any, Path]:
+        """Return the rows that match.
+
+        Raises
+        ------
+        InputError
+            If the package has no such table, or it is too large, not Parquet or lacks a column.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.find(table, device)
+        if path is None:
+            raise InputError(Fault(f"{self.label}: {device}", f"no {table} table", "a device with measured tables"))
+        _check_size(path)
+        try:
+            file = pq.ParquetFile(path)
+            if file.metadata.num_rows > MAX_TABLE_ROWS:
+                raise InputError(Fault(str(path), f"{file.metadata.num_rows} rows", f"at most {MAX_TABLE_ROWS}"))
+            _check_columns(path, (*columns, *rows), file.schema_arrow.names)
+            wanted = list(dict.fromkeys((*columns, *rows)))
+            frame = pq.read_table(path, columns=wanted, filters=[(key, "==", value) for key, value in rows.items()])
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(Fault(str(path), str(error), "a Parquet table")) from error
+        framework = {"sglang": "SGLang", "nccl": "NCCL"}[TABLES[table].framework]
+        self.read[table] = f"{framework} {path.parent.name}"
+        return frame.to_pandas(), path
+
+
+def open_source(folder: Path | None) -> CsvSource | PackageSource:
+    """Return the CSV tables of a folder, or without a folder those of the installed package.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or the package is not installed; the fault names the extra that installs it.
+    """
+    if folder is not None:
+        if not folder.is_dir():
+            raise InputError(Fault(str(folder), "no such folder", "a folder of aiconfigurator's CSV tables"))
+        return CsvSource(folder)
+    try:
+        package = distribution(PACKAGE)
+    except PackageNotFoundError as error:
+        hint = f"the extra {EXTRA} (pip install 'zcube[{EXTRA}]'), or a folder of CSV tables"
+        raise InputError(Fault(f"package {PACKAGE}", "not installed", hint)) from error
+    data = Path(str(package.locate_file(_DATA)))
+    if not data.is_dir():
+        raise InputError(Fault(f"package {PACKAGE} {package.version}", f"no folder {_DATA}", "a version that has it"))
+    return PackageSource(data, package.version)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
+def _check_size(path: Path) -> None:
+    if not path.is_file() or path.stat().st_size > MAX_TABLE_BYTES:
+        raise InputError(Fault(str(path), "no usable file", f"a table of at most {MAX_TABLE_BYTES} bytes"))
+
+
+def _check_columns(path: Path, needed: Iterable[str], found: Iterable[str]) -> None:
+    present = set(found)
+    missing = [column for column in dict.fromkeys(needed) if column not in present]
+    if missing:
+        raise InputError(Fault(f"{path}: {column}", "nothing", "this column") for column in missing)

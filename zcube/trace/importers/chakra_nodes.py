@@ -1,0 +1,167 @@
+"""Nodes of Chakra execution traces, whatever file they come from, and the calls they are.
+
+A trace is a graph per rank (MLCommons Chakra, et_def.proto and its feeder): computations with a duration, sends, receives and
+collectives with ``comm_size`` bytes, and ``data_deps``, what each node waits for (``ctrl_deps`` name the caller, and simulators
+do not wait for them). ``comm_size`` is the input of one rank, as simulators take it: of an all-gather the rank's own part, of a
+reduce-scatter the whole input, of an all-to-all the whole send buffer. A communication node marked ``is_cpu_op`` is the host's
+call, whose kernel is a node of its own; it counts as a computation of its duration.
+
+The rank is the number in ``name.N.et`` or ``name.N.json``. If no node of a file has a start, its dependencies rule; else the
+starts do, and the dependencies too only with ``chain``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zcube.trace.comm_trace import MAX_RANKS, NONE
+from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.host_trace import PROCESS_GROUPS, process_groups
+from zcube.trace.importers.kineto import rank_of_file
+from zcube.trace.importers.numbers import span_us, time_us, whole
+from zcube.trace.importers.operations import BARRIER, canonical
+from zcube.trace.importers.ordering import JOIN
+from zcube.trace.importers.source import CutShort, Source
+
+METADATA, MEM_LOAD, MEM_STORE, COMP, SEND, RECEIVE, COLLECTIVE = range(1, 8)
+#: Collectives by number (et_def.proto, CollectiveCommType).
+COLLECTIVES = (
+    "all-reduce", "reduce", "all-gather", "gather", "scatter", "broadcast", "all-to-all", "reduce-scatter", "reduce-scatter",
+    BARRIER,
+)  # fmt: skip
+
+#: The collective in the name of an NCCL kernel, for nodes without comm_type.
+_KERNEL = re.compile(r"nccl(?:Dev)?Kernel_([A-Za-z]+)")
+
+
+@dataclass(slots=True)
+class Node:
+    """One node; ``attributes`` by name, ``values`` the text of its inputs."""
+
+    id: int
+    name: str
+    type: int
+    deps: tuple[int, ...]
+    start_us: float | None
+    duration_us: float | None
+    attributes: Mapping[str, Any]
+    number: int
+    values: str = ""
+
+
+class ChakraFile:
+    """The nodes of one rank's file."""
+
+    def __init__(self, source: Source, gathered: Gathered):
+        self._source, self._gathered = source, gathered
+        self._nodes: list[Node] = []
+        named = rank_of_file(source)
+        self.rank = source.index if named is None else named
+
+    def add(self, node: Node) -> None:
+        """Take one node.
+
+        Raises
+        ------
+        CutShort
+            If there are too many.
+        """
+        if len(self._nodes) >= MAX_CALLS:
+            raise CutShort(f"more than {MAX_CALLS} nodes")
+        if node.name == PROCESS_GROUPS:
+            for names, ranks in process_groups(node.values):
+                for name in names:
+                    self._gathered.add_group(f"pg {name}", ranks)
+        self._nodes.append(node)
+
+    def finish(self, chain: bool) -> None:
+        """Turn the nodes into calls."""
+        timed = any(node.start_us for node in self._nodes)
+        waited_for = {dep for node in self._nodes for dep in node.deps}
+        places: dict[int, int] = {}
+        made: list[tuple[Call, Node]] = []
+        with self._source.guard():
+            for node in self._nodes:
+                call = self._call(node)
+                reason = call if isinstance(call, str) else ("a node number used twice" if node.id in places else None)
+                if reason is not None:
+                    self._source.report.skip(reason, node.number, node.name)
+                    if not (node.id in waited_for and (node.deps or node.duration_us)) or node.id in places:
+                        continue
+                    # What waits for a node that is left out still waits for its time and for what it waits for.
+                    call = self._compute(node, JOIN)
+                else:
+                    self._source.report.used += 1
+                if isinstance(call, Call):
+                    call.start_us = node.start_us if timed else None
+                    places[node.id] = self._gathered.add(call)
+                    made.append((call, node))
+        if chain or not timed:
+            for call, node in made:
+                call.waits = tuple(places[dep] for dep in node.deps if dep in places)
+
+    def _call(self, node: Node) -> Call | str:
+        """Return the call that a node is, or why it is none."""
+        attributes = node.attributes
+        host = attributes.get("is_cpu_op") in (True, 1)
+        if node.type in (MEM_LOAD, MEM_STORE, COMP) or (node.type in (SEND, RECEIVE, COLLECTIVE) and host):
+            return self._compute(node, node.name[:120] or "compute")
+        if node.type not in (SEND, RECEIVE, COLLECTIVE):
+            return "metadata" if node.type == METADATA else "a node of an unknown type"
+        size = whole(attributes.get("comm_size"))
+        if node.type == COLLECTIVE:
+            return self._collective(node, size)
+        if size is None:
+            return "a send or receive without comm_size"
+        side = "comm_dst" if node.type == SEND else "comm_src"
+        peer = whole(attributes.get(side), MAX_RANKS - 1)
+        if peer is None:
+            return f"a send or receive without {side}"
+        role, name = (Role.SEND, "send") if node.type == SEND else (Role.RECEIVE, "receive")
+        tag = attributes.get("comm_tag")
+        tag = tag if isinstance(tag, (int, str)) else None
+        return Call(
+            self._source.index, node.number, role, name, self.rank, size, "", peer, tag, None, node.duration_us, ordered=False
+        )
+
+    def _collective(self, node: Node, size: int | None) -> Call | str:
+        kind = node.attributes.get("comm_type")
+        number = whole(kind, len(COLLECTIVES) - 1) if not isinstance(kind, str) or kind.isdigit() else None
+        operation = COLLECTIVES[number] if number is not None else canonical(str(kind))
+        if operation is None and (match := _KERNEL.search(node.name)):
+            operation = canonical(match[1])
+        if size is None and operation != BARRIER:
+            return "a collective without comm_size"
+        if operation is None:
+            return "a collective without comm_type"
+        group = node.attributes.get("pg_name")
+        group = "pg " + str(group)[:200] if group not in (None, "") else "all"
+        root = whole(node.attributes.get("root"), MAX_RANKS - 1) if "root" in node.attributes else None
+        return Call(
+            self._source.index, node.number, Role.COLLECTIVE, operation, self.rank, size or 0, group,
+            NONE if root is None else root, None, None, node.duration_us,
+        )  # fmt: skip
+
+    def _compute(self, node: Node, name: str) -> Call:
+        return Call(self._source.index, node.number, Role.COMPUTE, name, self.rank, 0, duration_us=node.duration_us or 0.0)
+
+
+def finish(files: list[ChakraFile], gathered: Gathered, options: Options) -> None:
+    """Turn all files' nodes into calls, and name the groups they use."""
+    gathered.ranks = max([gathered.ranks, options.ranks or 1, *(file.rank + 1 for file in files)])
+    for name, ranks in options.groups.items():
+        gathered.add_group(f"pg {name}", ranks)
+    for file in files:
+        file.finish(options.chain)
+    for key in sorted({call.group for call in gathered.calls if call.role == Role.COLLECTIVE} - set(gathered.groups)):
+        gathered.add_group(key, range(gathered.ranks))
+        if key != "all":
+            gathered.note(f"process group {key[3:]} is not described; it is taken as all {gathered.ranks} ranks")
+
+
+def node_times(start: Any, duration: Any) -> tuple[float | None, float | None]:
+    """Return a node's start, None if it is 0 (not recorded), and its duration."""
+    return time_us(start) or None, span_us(duration)

@@ -1,0 +1,207 @@
+"""PyTorch execution traces (host ET): which collectives a rank called, on which tensors, without times.
+
+Written by ``torch.profiler.ExecutionTraceObserver``, one file per rank, as JSON: ``{"schema", "pid", ..., "nodes": [...]}``. A
+node ``record_param_comms`` has the input values (tensors, sequence, process group, rank, name, in_split, out_split, [start,
+stride,] world size), a tensor being (id, storage, offset, elements, bytes per element, device). Bytes are those of its input
+tensors: of an all-gather the rank's own part, of a reduce-scatter the whole input, of an all-to-all the whole send buffer. For
+``send`` and ``recv`` the rank is that of the other side in the group.
+
+Process groups are described by the node ``## process_group:init ##``; a group it does not name is taken as the first ranks of
+the trace. There are no times: each collective waits for the one before it on its thread, in the order of node numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from zcube.trace.comm_trace import MAX_RANKS, NONE
+from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.json_stream import JsonStream
+from zcube.trace.importers.kineto import rank_of_file
+from zcube.trace.importers.numbers import whole
+from zcube.trace.importers.operations import BARRIER, RECEIVE, SEND, canonical
+from zcube.trace.importers.source import CutShort, Source
+
+PROCESS_GROUPS = "## process_group:init ##"
+_MOST_TENSORS = 1 << 16
+_LIST = re.compile(r"\[\s*\{.*\}\s*\]", re.DOTALL)
+
+
+def recognise(head: bytes, name: str) -> bool:
+    """Return whether a file is a PyTorch execution trace."""
+    return head.lstrip()[:1] == b"{" and b'"schema"' in head and b'"nodes"' in head
+
+
+def process_groups(text: Any) -> Iterator[tuple[list[str], list[int]]]:
+    """Yield the names and ranks of the process groups in a description; no ranks listed means the first ``group_size``."""
+    match = _LIST.search(text) if isinstance(text, str) and len(text) < 1 << 22 else None
+    try:
+        groups = json.loads(match[0].replace('\\"', '"')) if match else []
+    except (ValueError, RecursionError):
+        return
+    for group in groups if isinstance(groups, list) else []:
+        if not isinstance(group, dict) or not isinstance(group.get("ranks"), list):
+            continue
+        ranks = [whole(rank, MAX_RANKS - 1) for rank in group["ranks"]] or list(
+            range(whole(group.get("group_size"), MAX_RANKS) or 0)
+        )
+        if ranks and None not in ranks:
+            yield [str(group[key]) for key in ("pg_name", "backend_id") if key in group], ranks  # type: ignore[misc]
+
+
+def read(sources: list[Source], options: Options) -> Gathered:
+    """Read the execution traces of one job, one file per rank."""
+    gathered = Gathered(options.chain)
+    for name, ranks in options.groups.items():
+        gathered.add_group(name, ranks)
+    for source in sources:
+        reader = _Reader(source, gathered)
+        with source.guard():
+            for member in JsonStream(source).members(("nodes",)):
+                if member.element:
+                    reader.node(member.value)
+        reader.finish()
+    gathered.note("execution traces have no times: each collective waits for the one before it on its thread")
+    return gathered
+
+
+@dataclass(slots=True)
+class _Record:
+    id: int
+    number: int
+    operation: str
+    rank: int
+    group: str
+    size_bytes: int
+    world: int
+    first: int | None
+    step: int | None
+    thread: str
+
+
+class _Reader:
+    """The nodes of one file; calls are made at its end, when all process groups are known."""
+
+    def __init__(self, source: Source, gathered: Gathered):
+        self._source, self._gathered = source, gathered
+        self._records: list[_Record] = []
+
+    def node(self, node: Any) -> None:
+        """Take one node."""
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        values = inputs.get("values") if isinstance(inputs, dict) else None
+        if isinstance(node, dict) and node.get("name") == PROCESS_GROUPS and isinstance(values, list) and values:
+            for names, ranks in process_groups(values[0]):
+                for name in names:
+                    self._gathered.add_group(name, ranks)
+            self._source.skip("process groups (read for their ranks)")
+        elif not isinstance(node, dict) or node.get("name") != "record_param_comms":
+            self._source.skip("not a collective")
+        elif not isinstance(values, list):
+            self._source.skip("a collective without input values", node)
+        else:
+            found = self._record(node, values)
+            if isinstance(found, str):
+                self._source.skip(found, values)
+                return
+            if len(self._records) >= MAX_CALLS:
+                raise CutShort(f"more than {MAX_CALLS} operations")
+            self._source.report.used += 1
+            self._records.append(found)
+
+    def _record(self, node: dict[str, Any], values: list[Any]) -> _Record | str:
+        place = next((i for i, value in enumerate(values) if isinstance(value, str) and canonical(value)), None)
+        if place is None or place < 2:
+            return "a collective of an unknown name"
+        operation = canonical(values[place]) or ""
+        if operation in ("wait", BARRIER):
+            return "wait or barrier: no bytes"
+        rank, world = whole(values[place - 1], MAX_RANKS - 1), whole(values[-1], MAX_RANKS)
+        size = _tensor_bytes(values[0])
+        if rank is None or not world or size is None:
+            return "no usable rank, world size or tensors"
+        group = values[place - 2]
+        group = str(group[0] if isinstance(group, list) and group else group)[:200]
+        first, step = (whole(values[-3], MAX_RANKS), whole(values[-2], MAX_RANKS)) if len(values) - place >= 6 else (None, None)
+        return _Record(
+            whole(node.get("id"), 1 << 63) or 0,
+            self._source.number,
+            operation,
+            rank,
+            group,
+            size,
+            world,
+            first,
+            step,
+            _thread(node),
+        )
+
+    def finish(self) -> None:
+        """Turn the records into calls, in the order of node numbers."""
+        self._records.sort(key=lambda record: record.id)
+        own = None
+        for record in self._records:
+            if not self._known(record):
+                continue
+            ranks = self._gathered.groups[record.group]
+            if own is None and record.operation not in (SEND, RECEIVE) and record.rank < len(ranks):
+                own = ranks[record.rank]
+        if own is None:
+            named = rank_of_file(self._source)
+            own = self._source.index if named is None else named
+        with self._source.guard():
+            for record in self._records:
+                self._add(record, own)
+
+    def _known(self, record: _Record) -> bool:
+        if record.group in self._gathered.groups:
+            return True
+        first, step = record.first or 0, record.step or 1
+        ranks = range(first, first + step * record.world, step)
+        if record.first is None:
+            self._gathered.note(f"process group {record.group} is not described; it is taken as the first {record.world} ranks")
+        return self._gathered.add_group(record.group, ranks)
+
+    def _add(self, record: _Record, own: int) -> None:
+        role = {SEND: Role.SEND, RECEIVE: Role.RECEIVE}.get(record.operation, Role.COLLECTIVE)
+        ranks = self._gathered.groups.get(record.group, ())
+        if role != Role.COLLECTIVE and record.rank >= len(ranks):
+            self._source.report.drop("a peer outside its group", record.number)
+            return
+        peer = ranks[record.rank] if role != Role.COLLECTIVE else NONE
+        self._gathered.add(
+            Call(
+                self._source.index, record.number, role, record.operation, own, record.size_bytes, record.group, peer,
+                stream=record.thread, batch="p2p" if role != Role.COLLECTIVE else None, ordered=True,
+            )
+        )  # fmt: skip
+
+
+def _thread(node: dict[str, Any]) -> str:
+    attributes = node.get("attrs")
+    for attribute in attributes if isinstance(attributes, list) else []:
+        if isinstance(attribute, dict) and attribute.get("name") == "tid":
+            return str(attribute.get("value"))[:40]
+    return ""
+
+
+def _tensor_bytes(value: Any) -> int | None:
+    """Return the bytes of all tensors in a value; a tensor is a list of five numbers or more with its device last."""
+    total, waiting, seen = 0, [value], 0
+    while waiting:
+        item = waiting.pop()
+        seen += 1
+        if not isinstance(item, list) or seen > _MOST_TENSORS:
+            return None
+        if len(item) >= 6 and all(type(part) is int for part in item[:5]):
+            elements, width = whole(item[3]), whole(item[4], 64)
+            if elements is None or width is None:
+                return None
+            total += elements * width
+        else:
+            waiting += item
+    return whole(total)

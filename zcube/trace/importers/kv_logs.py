@@ -1,0 +1,164 @@
+"""Logs of engines that send KV caches: vLLM's, Mooncake's and TileRT's lines.
+
+None of them names both ends of a transfer, so that all go from ``source_rank`` to ``target_rank`` (by default the first GPU of
+the first node to the first of the second). What each line tells:
+
+* vLLM (NIXL connector): ``KV Transfer metrics: Num successful transfers=1, Avg xfer time (ms)=9.862, ..., Avg MB per
+  transfer=70.0, ...``, pooled over tensor-parallel ranks; a megabyte is 2^20 bytes. As many transfers of that size. Older
+  lines have no size and are left out.
+* Mooncake (``MC_TE_METRIC=1``): ``[Metrics] Transfer Engine Stats (over last 5s): Throughput: 1234.56 MB/s | ...``; its
+  megabyte is 2^20 bytes. One transfer per line, of all bytes of the interval.
+* TileRT 0.1.5: ``sent <rid>: rank=0 seq=<N> <x.x> MB in <y.y> ms``, sent by prefill rank 0 to decode GPU 0. Where the figure
+  agrees with the plan of its cache layout, bytes are the plan's, exactly: per layer 528 N (fp8) or 1024 N (bf16) of latent, 128
+  N of rope keys and 8448 for each 64 tokens of index keys (TileRT 0.1.5, pd_vllm); else a megabyte is 10^6 bytes.
+
+A start is taken from the time at the front of a line, which is written at the end of what it tells; a line without one waits
+for the line before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from zcube.trace.comm_trace import MAX_RANKS
+from zcube.trace.importers.calls import Call, Gathered, Options, Role
+from zcube.trace.importers.numbers import span_us, whole
+from zcube.trace.importers.source import Line, Source
+
+MEBIBYTE = 1 << 20
+#: Transfers that one line may stand for.
+MAX_TRANSFERS = 1 << 20
+#: Layers TileRT sends for GLM-5.1, the multi-token-prediction layer among them.
+TILERT_LAYERS = 79
+
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"
+_VLLM = re.compile(r"KV Transfer metrics: (.*)")
+_VLLM_FIELD = re.compile(r"([A-Za-z][\w ()/]*)=" + _NUMBER + r"(?=,|\s*$)")
+_MOONCAKE = re.compile(
+    r"\[Metrics\] Transfer Engine Stats \(over last ([0-9]{1,7})s\): (?:Throughput: " + _NUMBER + r" MB/s)?(.*)"
+)
+_TILERT = re.compile(r"\bsent (\S{1,200}): rank=(\d{1,7}) seq=(\d{1,9}) " + _NUMBER + r" MB in " + _NUMBER + r" ms\b")
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
+_GLOG = re.compile(r"\b[IWE](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})")
+_SHORT = re.compile(r"\b()(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
+#: Stands behind a line that the file does not end.
+_CUT = "\0"
+#: A year for times that have none; only differences count.
+_ANY_YEAR = 2000
+
+_Taken = tuple[list[int], float | None, float | None]
+
+
+def recognise(head: bytes, name: str, form: str) -> bool:
+    """Return whether a file has lines of a form: ``vllm``, ``mooncake`` or ``tilert``."""
+    return {"vllm": _VLLM, "mooncake": _MOONCAKE, "tilert": _TILERT}[form].search(head.decode("utf-8", "replace")) is not None
+
+
+def read(sources: list[Source], options: Options, form: str) -> Gathered:
+    """Read the logs of one form."""
+    gathered = Gathered(options.chain)
+    gathered.ranks = max(options.source_rank, options.kv_target) + 1
+    take: dict[str, Callable[[str], _Taken | str | None]] = {
+        "vllm": partial(_vllm, megabyte=options.megabyte_bytes or MEBIBYTE),
+        "mooncake": partial(_mooncake, megabyte=options.megabyte_bytes or MEBIBYTE),
+        "tilert": partial(_tilert, megabyte=options.megabyte_bytes or 1_000_000, layers=options.tilert_layers),
+    }
+    for source in sources:
+        with source.guard():
+            for line in source.lines():
+                _line(source, line, take[form], gathered, options)
+    ends = f"from rank {options.source_rank} to rank {options.kv_target}"
+    gathered.note(f"the log does not say which GPUs or NICs: all transfers go {ends} (source_rank, target_rank)")
+    if form == "vllm":
+        gathered.note("vLLM pools its figures over ranks and an interval: sizes and times are averages")
+    if form == "mooncake":
+        gathered.note("Mooncake logs totals of an interval: neither single transfers nor their peers are known")
+    return gathered
+
+
+def _line(source: Source, line: Line, take: Callable[[str], _Taken | str | None], gathered: Gathered, options: Options) -> None:
+    # A number that the end of the file may have cut must not pass for a whole one.
+    taken = take(line.text if line.ended else line.text + _CUT)
+    if not isinstance(taken, tuple) and not line.ended:
+        source.skip("a line cut short by the end of the file", line.text)
+        source.broken("a line without its end", "a whole line of the log")
+    elif taken is None:
+        source.skip("not a line about transfers", line.text)
+    elif isinstance(taken, str):
+        source.skip(taken, line.text)
+    elif options.source_rank == options.kv_target or max(options.source_rank, options.kv_target) >= MAX_RANKS:
+        source.skip("source_rank and target_rank are not two ranks", line.text)
+    else:
+        sizes, duration, back = taken
+        ended = _time_us(line.text)
+        start = None if ended is None else ended - (back or 0)
+        source.report.used += 1
+        for size in sizes:
+            gathered.add(
+                Call(
+                    source.index, line.number, Role.SEND, "kv-write", options.source_rank, size, "", options.kv_target, None,
+                    start, duration, "kv", (source.index, line.number), start is None,
+                )
+            )  # fmt: skip
+
+
+def _vllm(text: str, megabyte: int) -> _Taken | str | None:
+    match = _VLLM.search(text)
+    if not match:
+        return None
+    fields = {name.strip(): float(value) for name, value in _VLLM_FIELD.findall(match[1])}
+    count, average = whole(fields.get("Num successful transfers"), MAX_TRANSFERS), fields.get("Avg MB per transfer")
+    if count is None or average is None:
+        return "no number of transfers or no size"
+    total = whole(float(round(count * average * megabyte)))
+    if not count or not total:
+        return "no bytes"
+    time = fields.get("Avg xfer time (ms)")
+    sizes = [total // count + (place < total % count) for place in range(count)]
+    duration = None if time is None else span_us(time * 1000)
+    return [size for size in sizes if size], duration, duration
+
+
+def _mooncake(text: str, megabyte: int) -> _Taken | str | None:
+    match = _MOONCAKE.search(text)
+    if not match:
+        return None
+    if match[2] is None:
+        return "no throughput: latencies only"
+    interval = int(match[1])
+    total = whole(float(round(float(match[2]) * interval * megabyte)))
+    return ([total], interval * 1e6, interval * 1e6) if total else "no bytes"
+
+
+def _tilert(text: str, megabyte: int, layers: int) -> _Taken | str | None:
+    match = _TILERT.search(text)
+    if not match:
+        return None
+    if match[2] != "0":
+        return "a sender other than rank 0"
+    tokens, logged = int(match[3]), match[4]
+    total = whole(float(round(float(logged) * megabyte)))
+    digits = len(logged.partition(".")[2])
+    for width in (528, 1024):
+        plan = layers * ((width + 128) * tokens + 8448 * -(-tokens // 64))
+        if any(f"{plan / unit:.{digits}f}" == logged for unit in (1_000_000, MEBIBYTE)):
+            total = plan
+    duration = span_us(float(match[5]) * 1000)
+    return ([total], duration, duration) if total else "no bytes"
+
+
+def _time_us(text: str) -> float | None:
+    """Return the time at the front of a line, local times taken as UTC."""
+    front = text[:120]
+    match = _ISO.search(front) or _GLOG.search(front) or _SHORT.search(front)
+    if not match:
+        return None
+    year, month, day, hour, minute, second = (int(part or _ANY_YEAR) for part in match.groups()[:6])
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) * 1_000_000 + int((match[7] or "").ljust(6, "0"))

@@ -1,0 +1,166 @@
+r"""NCCL's debug log: one line per call of each rank, without bytes or duration.
+
+Written with ``NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=INIT,COLL[,P2P]`` (NCCL 2.30 source: enqueue.cc, init.cc, debug.cc)::
+
+    host:pid:tid [dev] NCCL INFO AllReduce: opCount 1a sendbuff 0x.. recvbuff 0x.. count 6144 datatype 9 op 0 root 0
+        comm 0x55d0c8a0 [nranks=8] stream 0x55d0b1f0
+
+(one line). The lines of ``ncclCommInitRank`` and ``ncclCommSplit`` say which rank of which communicator a pointer is; without
+them a call cannot be used. The call with the same communicator, opCount and name on all ranks is one collective. A send and
+the receive that answers it are one transfer; the other side is the ``root``.
+
+Bytes are ``count`` times the size of the data type; see :func:`~zcube.trace.importers.operations.bytes_put_in` for what the
+count means. A time stands before a line only if ``NCCL_DEBUG_TIMESTAMP_LEVELS`` includes INFO. Without, or with whole seconds
+only (too coarse to order calls), each call waits for the one before it on its rank's stream; calls of one group call, which
+share an opCount, run together.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from zcube.trace.comm_trace import NONE
+from zcube.trace.importers.calls import Call, Gathered, Options, Role
+from zcube.trace.importers.communicators import Communicators
+from zcube.trace.importers.numbers import whole
+from zcube.trace.importers.operations import BARRIER, NCCL_ENUM_BYTES, RECEIVE, SEND, bytes_put_in, canonical
+from zcube.trace.importers.source import Line, Source
+
+_PREFIX = r"^(?:\[(?P<ts>[^\]]{1,64})\] )?(?P<host>[^:\s]+):(?P<pid>\d{1,10}):\d{1,10} \[(?P<dev>\d{1,4})\] NCCL INFO "
+_CALL = re.compile(
+    _PREFIX + r"(?P<op>\w+): opCount (?P<opc>[0-9a-f]{1,16}) sendbuff \S+ recvbuff \S+ count (?P<count>\d{1,20})"
+    r" datatype (?P<dt>\d{1,4}) op \d+ root (?P<root>-?\d{1,10}) comm (?P<comm>\S+) \[nranks=(?P<nr>\d{1,10})\]"
+    r" stream (?P<stream>\S+)\s*$",
+    re.ASCII,
+)
+_INIT = re.compile(
+    _PREFIX + r"\w+ comm (?P<comm>\S+) rank (?P<rank>\d{1,10}) nranks (?P<nr>\d{1,10}) cudaDev (?P<cuda>\d{1,4})\b"
+    r".*?(?:commId (?P<id>0x[0-9a-f]+)"
+    r"|parent (?P<parent>\S+) (?:splitCount|childCount) (?P<split>\d{1,10}) color (?P<color>-?\d{1,10}) key -?\d+)"
+    r" ?- Init (?:START|COMPLETE)",
+    re.ASCII,
+)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?", re.ASCII)
+
+
+def recognise(head: bytes, name: str) -> bool:
+    """Return whether a file is a log with lines of NCCL."""
+    return b" NCCL INFO " in head
+
+
+def read(sources: list[Source], options: Options) -> Gathered:
+    """Read the logs of one job, one file per rank or several ranks in one."""
+    gathered = Gathered(options.chain)
+    gathered.note("NCCL's log has no durations, and replays of CUDA graphs print nothing: only their capture is seen")
+    reader = _Reader(gathered)
+    for source in sources:
+        with source.guard():
+            for line in source.lines():
+                reader.line(source, line)
+    reader.finish(sources)
+    return gathered
+
+
+class _Reader:
+    def __init__(self, gathered: Gathered):
+        self._gathered = gathered
+        self._communicators = Communicators()
+        #: (host, pid, pointer) -> (communicator, rank).
+        self._pointers: dict[tuple[str, str, str], tuple[str, int]] = {}
+        self._early: list[tuple[int, int, re.Match[str]]] = []
+        self._coarse = 0
+
+    def line(self, source: Source, line: Line) -> None:
+        """Take one line."""
+        match = _CALL.match(line.text)
+        if match:
+            self._call(source, line.number, match)
+        elif (match := _INIT.match(line.text)) and self._init(match):
+            source.skip("set-up of a communicator (read for its ranks)", line.text)
+        elif match:
+            source.skip("set-up of a communicator that contradicts another line", line.text)
+        elif not line.ended:
+            source.skip("a line cut short by the end of the file", line.text)
+            source.broken("a line without its end", "a whole line of the log")
+        else:
+            source.skip("a call that cannot be read" if ": opCount " in line.text else "not a call", line.text)
+
+    def _init(self, match: re.Match[str]) -> bool:
+        host, pid, pointer = match["host"], match["pid"], match["comm"]
+        rank, size = int(match["rank"]), int(match["nr"])
+        name = match["id"]
+        if name is None:
+            parent = self._pointers.get((host, pid, match["parent"]), (f"{host}:{pid}:{match['parent']}", 0))[0]
+            name = f"{parent}/{match['split']}/{match['color']}"
+        if not self._communicators.join(name, rank, size, f"{host}:{pid}:{match['cuda']}"):
+            return False
+        self._pointers[host, pid, pointer] = (name, rank)
+        return True
+
+    def _call(self, source: Source, number: int, match: re.Match[str]) -> None:
+        if (match["host"], match["pid"], match["comm"]) not in self._pointers:
+            self._early.append((source.index, number, match))
+            return
+        self._use(source, number, match)
+
+    def _use(self, source: Source, number: int, match: re.Match[str]) -> None:
+        communicator, rank = self._pointers[match["host"], match["pid"], match["comm"]]
+        operation = canonical(match["op"])
+        width = NCCL_ENUM_BYTES.get(int(match["dt"]))
+        ranks = self._communicators.size(communicator)
+        size = whole(bytes_put_in(operation or "", int(match["count"]) * (width or 0), ranks))
+        root = int(match["root"])
+        reason = None
+        if operation is None or operation in (BARRIER, "wait"):
+            reason = "a call of an unknown name"
+        elif width is None:
+            reason = "a data type that is not known"
+        elif size is None:
+            reason = "more bytes than any call moves"
+        elif not 0 <= root < ranks and operation in (SEND, RECEIVE, "broadcast", "reduce", "gather", "scatter"):
+            reason = "a root or peer outside the communicator"
+        if reason is not None or operation is None or size is None:
+            source.report.skip(reason or "", number, match.string)
+            return
+        role = {SEND: Role.SEND, RECEIVE: Role.RECEIVE}.get(operation, Role.COLLECTIVE)
+        rooted = role != Role.COLLECTIVE or operation in ("broadcast", "reduce", "gather", "scatter")
+        start, fine = _time_us(match["ts"])
+        self._coarse += start is not None and not fine
+        source.report.used += 1
+        self._gathered.add(
+            Call(
+                source.index, number, role, operation, rank, size, communicator, root if rooted else NONE,
+                match["opc"] if role == Role.COLLECTIVE else None, start, None, (match["host"], match["pid"], match["stream"]),
+                (communicator, match["opc"]), ordered=start is None or not fine,
+            )
+        )  # fmt: skip
+
+    def finish(self, sources: list[Source]) -> None:
+        """Use the calls that came before their communicator's line, then number the ranks."""
+        for index, number, match in self._early:
+            if (match["host"], match["pid"], match["comm"]) in self._pointers:
+                self._use(sources[index], number, match)
+            else:
+                sources[index].report.skip("a call of a communicator without its set-up line", number, match.string)
+        if self._coarse:
+            self._gathered.note(
+                f"{self._coarse} times are in whole seconds, too coarse to order calls: each call waits for the one before"
+                " it on its stream (NCCL_DEBUG_TIMESTAMP_FORMAT adds digits)"
+            )
+        self._communicators.to_trace(self._gathered)
+
+
+def _time_us(text: str | None) -> tuple[float | None, bool]:
+    """Return a time in microseconds, local times taken as UTC, and whether it has fractions of a second."""
+    match = _TIME.match(text) if text else None
+    if not match:
+        return None, False
+    try:
+        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}").replace(tzinfo=UTC)
+    except ValueError:
+        return None, False
+    fraction = match[3] or ""
+    nanoseconds = int(fraction.ljust(9, "0")) if fraction else 0
+    seconds = int(moment.timestamp())
+    return seconds * 1_000_000 + (nanoseconds // 1000 if nanoseconds % 1000 == 0 else nanoseconds / 1000), bool(fraction)
