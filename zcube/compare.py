@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zcube.calibrate.apply import AppliedCalibration
+from zcube.calibrate.links import calibrated, load_calibration, transfers_document
 from zcube.cost.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
 from zcube.cost.price_book import load_price_book
 from zcube.errors import Fault, InputError
@@ -18,6 +20,7 @@ from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.flow_model import flow_model, ideal_model
+from zcube.network.packet.model import packet_model
 from zcube.network.protocol import NetworkModel
 from zcube.routing.catalog import routing_for
 from zcube.scenario import GENERATOR, Scenario
@@ -73,17 +76,21 @@ class Comparison:
         Compute times used.
     results : dict of FabricResult
         By the fabric's label, in the scenario's order.
+    calibration : AppliedCalibration or None
+        Measured rates and latencies of links, if the scenario names any.
     """
 
     scenario: Scenario
     trace: RequestTrace
     compute: ComputeModel
     results: dict[str, FabricResult]
+    calibration: AppliedCalibration | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
         scenario = self.scenario
         base = self.results[scenario.baseline_label]
+        flows = base.run.flows
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
@@ -94,6 +101,7 @@ class Comparison:
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
+            "calibration": transfers_document(self.calibration, base.fabric, flows.source, flows.target, flows.size_bytes),
             "counting_rule": COUNTING_RULE,
             "fabrics": {
                 name: {
@@ -144,15 +152,18 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     card = load_card(scenario.compute.model)
     _check_expert_span(scenario, card)
     compute = _compute_model(scenario, card)
+    measured = scenario.network.calibration
+    calibration = None if measured is None else load_calibration(Path(measured))
     fabrics = _fitting_fabrics(scenario)
     trace = load_requests(scenario)
     results = {}
     for name, fabric in fabrics.items():
         wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
+        wired = calibrated(wired, calibration)
         model, routing = _network(wired, scenario)
         run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
         results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
-    return Comparison(scenario, trace, compute, results)
+    return Comparison(scenario, trace, compute, results, calibration)
 
 
 def load_requests(scenario: Scenario) -> RequestTrace:
@@ -227,4 +238,7 @@ def _network(fabric: Fabric, scenario: Scenario) -> tuple[NetworkModel, str]:
     if network.fidelity == "ideal":
         return ideal_model(fabric), "ideal"
     routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=scenario.seed)
+    if network.fidelity == "packet":
+        settings = network.packet.model_copy(update={"seed": scenario.seed})
+        return packet_model(fabric, routing, settings, network.path_split), routing.name
     return flow_model(fabric, routing, network.path_split), routing.name

@@ -14,6 +14,7 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
 from zcube.llm.compute_choice import ComputeKind
+from zcube.network.packet.settings import PacketSettings
 from zcube.outputs import whole_folder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.coding_agent import CodingAgent
@@ -54,11 +55,15 @@ class Network(Declared):
     ``nic_gbps`` limits every GPU's NIC ports together, the rest of the fabric unchanged, as in a NIC-cap experiment.
     """
 
-    fidelity: Literal["ideal", "flow"] = "flow"
+    fidelity: Literal["ideal", "flow", "packet"] = "flow"
     routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
     queue_pairs: int = Field(default=2, ge=1, le=64, description="per transfer under ecmp; Mooncake opens 2")
     path_split: Literal["pooled", "fixed"] = "pooled"
     nic_gbps: float | None = Field(default=None, gt=0, le=1e6)
+    calibration: str | None = Field(
+        default=None, max_length=4096, description="file of zcube calibrate fit; its rates and latencies replace line rates"
+    )
+    packet: PacketSettings = Field(default=PacketSettings(), description="of fidelity packet; its seed is the scenario's")
 
 
 class Cost(Declared):
@@ -168,7 +173,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])
-    compute = data.get("compute")
-    if isinstance(compute, dict) and isinstance(compute.get("tables"), str):
-        compute["tables"] = str(folder / compute["tables"])
+    for table, key in (("compute", "tables"), ("network", "calibration")):
+        if isinstance(data.get(table), dict) and isinstance(data[table].get(key), str):
+            data[table][key] = str(folder / data[table][key])
     return data

@@ -83,6 +83,28 @@ def test_options_that_belong_to_traces_are_refused_for_lists(run, tmp_path):
     assert "--collective" in err
 
 
+def test_faults_of_a_replayed_trace_name_its_file(run, tmp_path):
+    path = tmp_path / "trace.jsonl"
+    head = {"zcube_trace": True, "schema_version": 1, "ranks": 16, "groups": [[0, 8]]}
+    rows = [{"kind": "collective", "name": "all-gather", "group": 0, "size_bytes": 10, "source": 3}]
+    path.write_text("\n".join(json.dumps(row) for row in (head, *rows)))
+    status, _, err = run("replay", path, "--fabric", "roft-256")
+    assert status == 2
+    assert f"{path}: operation 0: found a root outside its group" in err
+    rows = [{"kind": "collective", "name": "all-gather", "group": 0, "size_bytes": 10}]
+    path.write_text("\n".join(json.dumps(row) for row in (head, *rows)))
+    status, _, err = run("replay", path, "--fabric", "roft-256@switch:leaf0")
+    assert status == 2
+    assert f"{path}: expanded operation 2: found GPU 0 to GPU 8; expected a pair with a path left" in err
+
+
+def test_prompts_too_long_for_a_transfer_are_named_by_their_option(run, tmp_path):
+    options = ("--engine", "vllm", "--new-tokens", "4194304", "--set", "cached_tokens=1", "--layers", "1")
+    status, _, err = run("trace", "generate", *options, "--out", tmp_path / "t.parquet")
+    assert status == 2
+    assert "new_tokens and cached_tokens of at most 4194304 together" in err
+
+
 def test_an_unknown_choice_is_named_with_what_the_engine_offers(run, tmp_path):
     status, _out, err = run(
         "trace", "generate", "--engine", "tilert", "--prefill-layout", "cp8", "--decode-layout", "dp8", "--out",

@@ -1,5 +1,6 @@
 """Trace files: what hand-written ones may leave out, what is refused and how it is named, and what Perfetto needs."""
 
+import gzip
 import json
 from collections import defaultdict
 from itertools import pairwise
@@ -130,6 +131,53 @@ def test_faults_of_rows_are_named_by_line_and_key(tmp_path, row, key, found):
     assert fault.where == f"{path}: line 4"
     assert key in str(fault) and found in fault.found
     assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"kind":"transfer","name":"x","source":0,"target":8,"size_bytes":1,"size_bytes":2}', "the key 'size_bytes' twice"),
+        (b'{"kind":"transfer","name":"\\ud800","source":0,"target":8,"size_bytes":1}', "half a surrogate pair"),
+        (b'{"kind":"transfer","name":"\xff","source":0,"target":8,"size_bytes":1}', "a byte that is not UTF-8"),
+    ],
+)
+def test_lines_that_mean_two_things_or_cannot_be_written_are_refused(tmp_path, text, found):
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(json.dumps(HEAD).encode() + b"\n" + text + b"\n")
+    with pytest.raises(InputError, match=f"{path}: line 2: found {found}"):
+        read_trace(path)
+
+
+def test_a_whole_surrogate_pair_is_a_text(tmp_path):
+    path = lines(tmp_path, {**GOOD, "name": "\N{GRINNING FACE}"})
+    assert "\\ud83d" in path.read_text()
+    assert read_trace(path).names == ("\N{GRINNING FACE}",)
+
+
+def test_a_byte_order_mark_hides_no_trace(tmp_path):
+    path = lines(tmp_path, GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert is_trace(path)
+    assert len(read_trace(path)) == 1
+
+
+def test_a_column_twice_is_refused(tmp_path):
+    names = [*GOOD, "duration_s", "source"]
+    cells = [pa.array([value]) for value in (*GOOD.values(), 1.0, 3)]
+    table = pa.table(cells, names=names).replace_schema_metadata({"zcube_trace": json.dumps(HEAD)})
+    pq.write_table(table, tmp_path / "trace.parquet")
+    with pytest.raises(InputError, match="several columns source; expected one"):
+        read_trace(tmp_path / "trace.parquet")
+
+
+def test_packed_and_empty_files_are_named_as_such(tmp_path):
+    path = lines(tmp_path, GOOD)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match="found gzip data"):
+        read_trace(path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="line 1: found nothing"):
+        read_trace(path)
 
 
 def test_twenty_faults_are_listed_and_the_rest_counted(tmp_path):

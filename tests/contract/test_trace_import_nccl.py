@@ -59,6 +59,17 @@ def test_counts_of_the_log_become_the_bytes_one_rank_puts_in(load, op, count, da
     assert imported.report.used == ranks
 
 
+def test_rccl_adds_words_to_a_call(load):
+    """RCCL's format of a call: an accumulator before the count, tasks and global rank at the end."""
+    parts = []
+    for rank in range(2):
+        call = nccl_call("AllReduce", 10, 7, nranks=2, pid=100 + rank, dev=rank)
+        call = call.replace(" count ", " acc (nil) count ").rstrip("\n") + f" task 1 globalrank {rank}\n"
+        assert " acc (nil) count 10 " in call
+        parts.append(nccl_init(rank, 2, pid=100 + rank, dev=rank) + call)
+    assert load(*parts).trace.size_bytes.tolist() == [40]
+
+
 def test_interleaved_ranks_in_one_file_make_one_collective_per_call(load):
     lines = [nccl_init(rank, 4, pid=100 + rank, dev=rank) for rank in range(4)]
     lines += [

@@ -32,6 +32,7 @@ class Link:
         self.kmin, self.kmax, self.pmax = marks
         self.queues = [Queue(self, priority) for priority in range(settings.priorities)]
         self.payload = 0
+        self.relayed, self.relay_turn = deque(), False
 
     def wire(self, size):
         bits = size * 8 * PS
@@ -172,15 +173,26 @@ class Twin:
         return next((link.queues[queue] for queue in ready if not link.queues[queue].paused), None)
 
     def serve(self, link):
-        while (queue := self.next_queue(link)) is not None:
+        while True:
+            queue = self.next_queue(link)
+            if self.can_relay(link) and (queue is None or link.relay_turn):
+                link.relay_turn = False
+                self.transmit(link, link.relayed.popleft())
+                break
+            if queue is None:
+                return
+            link.relay_turn = True
             link.turn = (queue.priority + 1) % (1 << (len(link.queues) - 1).bit_length())
             if not link.from_host:
                 self.leave_switch(queue)
                 break
             if self.send_from(queue):
                 break
-        if self.next_queue(link) is not None:
+        if self.next_queue(link) is not None or self.can_relay(link):
             self.wake_later(link)
+
+    def can_relay(self, link):
+        return bool(link.relayed) and not link.relayed[0].path[link.relayed[0].hop].paused
 
     def send_from(self, queue):
         pair, settings = queue.waiting.popleft(), self.settings
@@ -214,12 +226,16 @@ class Twin:
 
     def choose(self, pair):
         count = len(pair.paths)
-        order = [(pair.turn + step) % count for step in range(count)]
-        chosen = order[0]
         if self.settings.path_choice == "adaptive":
-            chosen = min(order, key=lambda at: pair.paths[at][1].depth if len(pair.paths[at]) > 1 else 0)
-        pair.turn = (chosen + 1) % count
-        return pair.paths[chosen]
+            return pair.paths[0]
+        pair.turn = (pair.turn + 1) % count
+        return pair.paths[pair.turn - 1]
+
+    def shortest(self, pair):
+        count = len(pair.paths)
+        best = min(((pair.turn + step) % count for step in range(count)), key=lambda at: pair.paths[at][1].depth)
+        pair.turn = (best + 1) % count
+        return pair.paths[best]
 
     def transmit(self, link, packet):
         taken = link.wire(packet.size)
@@ -240,11 +256,16 @@ class Twin:
         if packet.hop + 1 == len(packet.path):
             self.receive(packet)
             return
+        if self.settings.path_choice == "adaptive" and packet.hop == 0 and len(packet.pair.paths) > 1:
+            packet.path = self.shortest(packet.pair)
         packet.hop += 1
         queue = packet.path[packet.hop]
         link = queue.link
         if link.free_at <= self.now and not link.woken and not queue.waiting and not queue.paused:
             self.transmit(link, packet)
+        elif link.from_host:
+            link.relayed.append(packet)
+            self.stir(link)
         elif self.admit(packet, came, queue):
             queue.waiting.append(packet)
             queue.depth += packet.size
@@ -286,10 +307,10 @@ class Twin:
         spare = min(came.extra, packet.size)
         came.held, came.extra = came.held - packet.size, came.extra - spare
         self.used[link.source] -= packet.size - spare
-        if came.stopped and came.extra == 0:
-            if came.held <= max(self.threshold(link.source) - self.settings.xon_gap_bytes, 0):
-                came.stopped = False
-                self.frame(came, False)
+        below = came.held <= max(self.threshold(link.source) - self.settings.xon_gap_bytes, 0)
+        if came.stopped and came.extra == 0 and below:
+            came.stopped = False
+            self.frame(came, False)
         self.transmit(link, packet)
 
     def marked(self, link, depth):
@@ -305,7 +326,9 @@ class Twin:
     def frame(self, queue, stop):
         queue.frames += 1
         number = queue.frames
-        delay = queue.link.latency + queue.link.wire(self.settings.pause_frame_bytes) + round(self.settings.pause_reaction_s * PS)
+        delay = (
+            queue.link.latency + queue.link.wire(self.settings.pause_frame_bytes) + round(self.settings.pause_reaction_s * PS)
+        )
         place = queue.link.number << 2 | queue.priority
         self.at(self.now + delay, PAUSE, place, lambda: self.apply_frame(queue, stop, number))
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from zcube import __version__
+from zcube.cli.calibrate import check_command as check_calibration_command
+from zcube.cli.calibrate import fit_command, read_command, run_command
 from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
 from zcube.cli.fabric import adversary_command, check_command, draw_command, show_command
@@ -42,6 +44,14 @@ trace_app.command("generate")(generate_command)
 trace_app.command("import")(import_trace_command)
 trace_app.command("show")(show_trace_command)
 app.add_typer(trace_app, name="trace")
+calibrate_app = typer.Typer(
+    help="Measure GPUs, fit the models' parameters, and test them.", no_args_is_help=True, rich_markup_mode=None
+)
+calibrate_app.command("run")(run_command)
+calibrate_app.command("read")(read_command)
+calibrate_app.command("fit")(fit_command)
+calibrate_app.command("check")(check_calibration_command)
+app.add_typer(calibrate_app, name="calibrate")
 app.command("new")(new_command)
 
 

@@ -23,7 +23,10 @@ def compare_command(
     requests: Annotated[
         str | None, typer.Option(help="Request trace: Mooncake JSON Lines or Azure CSV; all of it is served.")
     ] = None,
-    fidelity: Annotated[str | None, typer.Option(help="ideal (only NIC links limit) or flow (max-min fluid).")] = None,
+    fidelity: Annotated[str | None, typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")
+    ] = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
     set_: Annotated[
@@ -40,7 +43,7 @@ def compare_command(
     from zcube.scenario import load_scenario
 
     record = RunRecord()
-    changes = _changes(fabric, baseline, requests, fidelity, price_book, seed)
+    changes = _changes(fabric, baseline, requests, fidelity, calibration, price_book, seed)
     declared = load_scenario(scenario, changes, set_ or ())
     folder = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     if folder is not None:
@@ -57,7 +60,7 @@ def compare_command(
     if folder is not None:
         from zcube.report.folder import write_folder
 
-        write_folder(comparison, record.document(declared.model_dump(mode="json")), folder)
+        write_folder(comparison, record.document(declared.model_dump(mode="json"), document["calibration"]), folder)
         print(f"written: {folder} (open {folder / 'report.html'})", file=sys.stderr)
 
 
@@ -66,11 +69,18 @@ def _changes(
     baseline: str | None,
     requests: str | None,
     fidelity: str | None,
+    calibration: str | None,
     price_book: str | None,
     seed: int | None,
 ) -> dict[str, Any]:
     """Return what the options change in the scenario, by dotted key."""
-    options = {"baseline": baseline, "network.fidelity": fidelity, "cost.price_book": price_book, "seed": seed}
+    options = {
+        "baseline": baseline,
+        "network.fidelity": fidelity,
+        "network.calibration": calibration,
+        "cost.price_book": price_book,
+        "seed": seed,
+    }
     changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if fabric:
         # The scenario's baseline need not be among other fabrics; then the first of them is.

@@ -22,13 +22,15 @@ class RunRecord:
         self._started_at = datetime.now(UTC)
         self._started_s = time.monotonic()
 
-    def document(self, scenario: dict[str, Any]) -> dict[str, Any]:
+    def document(self, scenario: dict[str, Any], calibration: dict[str, Any] | None) -> dict[str, Any]:
         """Return the record as JSON-ready data.
 
         Parameters
         ----------
         scenario : dict
             The scenario in full, defaults included; a run is repeated from it.
+        calibration : dict or None
+            What the result says of the calibration it was made with.
         """
         return {
             "record_version": RECORD_VERSION,
@@ -36,7 +38,7 @@ class RunRecord:
             "call": sys.argv[1:],
             "scenario": scenario,
             "seed": scenario["seed"],
-            "calibration": None,
+            "calibration": calibration,
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "elapsed_s": round(time.monotonic() - self._started_s, 3),
             "peak_memory_bytes": peak_memory_bytes(),

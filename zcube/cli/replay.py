@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
     from zcube.errors import Fault
+    from zcube.network.packet.settings import PacketSettings
     from zcube.replay.carrier import Carrier, ReplayProgress
 
 #: A run shorter than this stays silent.
@@ -25,13 +26,20 @@ def replay_command(
         ),
     ],
     fabric: Annotated[str, typer.Option(help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.")],
-    fidelity: Annotated[str, typer.Option(help="ideal (only NIC links limit) or flow (max-min fluid).")] = "flow",
+    fidelity: Annotated[str, typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")] = "flow",
     routing: Annotated[
         str, typer.Option(help="Routing policy; default: the one of the family; hash: one path a flow.")
     ] = "default",
     queue_pairs: Annotated[int, typer.Option(min=1, max=1024, help="Queue pairs a flow, where paths are hashed.")] = 2,
     path_split: Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")] = "pooled",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the hash.")] = 0,
+    congestion_control: Annotated[str | None, typer.Option(help="Packets: dcqcn (default) or none.")] = None,
+    cell_bytes: Annotated[
+        int | None, typer.Option(help="Packets: payload of packets simulated as one; for transfers of many megabytes.")
+    ] = None,
+    packet_set: Annotated[
+        list[str] | None, typer.Option("--packet-set", metavar="KEY=VALUE", help="Packets: any parameter; see docs/packets.md.")
+    ] = None,
     collective: Annotated[
         list[str] | None,
         typer.Option(help="Of a trace: NAME=ALGORITHM, e.g. all-reduce=ring; see docs/traces.md. May be repeated."),
@@ -46,7 +54,14 @@ def replay_command(
     bins_out: Annotated[
         Path | None, typer.Option(help="Bytes per link and bin of time, .csv or .parquet; needs --bin-s.")
     ] = None,
+    ports_out: Annotated[Path | None, typer.Option(help="Packets: pauses and queues per port, .csv or .parquet.")] = None,
+    pauses_out: Annotated[Path | None, typer.Option(help="Packets: pause by pause, .csv or .parquet.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Packets: ports over time, .png or .svg; needs --bin-s.")] = None,
+    tree: Annotated[Path | None, typer.Option(help="Packets: congestion tree, .png or .svg.")] = None,
     chrome: Annotated[Path | None, typer.Option(help="Of a trace: timeline for Perfetto, .json.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")
+    ] = None,
     quantum_s: Annotated[
         float, typer.Option(min=0.0, help="Solve events within this time as one; 0 is exact, see docs/replay.md.")
     ] = 0.0,
@@ -56,12 +71,21 @@ def replay_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Carry listed transfers or run a trace over a fabric: when each ends, what bounds it, how full every link gets."""
+    from zcube.calibrate.links import load_calibration
     from zcube.cli.fabric import load
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.replay.carrier import carrier
-    from zcube.report.replay_files import write_bins, write_flows, write_links, write_operations, write_paths
+    from zcube.report.replay_files import (
+        write_bins,
+        write_flows,
+        write_links,
+        write_operations,
+        write_paths,
+        write_pauses,
+        write_ports,
+    )
     from zcube.trace.files import is_trace
 
     tables = (".csv", ".parquet")
@@ -75,8 +99,18 @@ def replay_command(
         Target("--operations-out", operations_out, tables, write_operations),
         Target("--chrome", chrome, (".json",), _write_chrome),
     ]
-    traced = is_trace(trace)
-    check_targets([*of_transfers, *of_trace], [trace], _misused(traced, of_trace, collective, bin_s, bins_out))
+    of_packets = [
+        Target("--ports-out", ports_out, tables, write_ports),
+        Target("--pauses-out", pauses_out, tables, write_pauses),
+        Target("--picture", picture, (".png", ".svg"), _draw_ports),
+        Target("--tree", tree, (".png", ".svg"), _draw_tree),
+    ]
+    traced, changes = is_trace(trace), _packet_changes(congestion_control, cell_bytes, packet_set)
+    faults = [] if traced else _only_for("a list of transfers", "a trace", of_trace, {"--collective": collective})
+    if fidelity != "packet":
+        faults += _only_for(f"--fidelity {fidelity}", "--fidelity packet", of_packets, changes)
+    faults += _needed_bins(bin_s, bins_out, picture)
+    check_targets([*of_transfers, *of_trace, *of_packets], [trace], faults)
     loaded = load(fabric, None)
     chosen = carrier(
         loaded,
@@ -87,13 +121,16 @@ def replay_command(
         seed=seed,
         quantum_s=quantum_s,
         bin_s=bin_s,
+        packet=_packet_settings(changes) if fidelity == "packet" else None,
+        calibration=None if calibration is None else load_calibration(calibration),
     )
     with RunProgress("steps", SILENT_S) as progress:
         if traced:
             done = _run_trace(trace, chosen, collective, first_server, server_stride, memory_gb, progress.update)
         else:
             done = _run_flows(trace, chosen, memory_gb, progress.update)
-    write_targets(of_transfers, done.transfers if traced else done)
+    transfers = done.transfers if traced else done
+    write_targets([*of_transfers, *of_packets], transfers)
     write_targets(of_trace, done)
     document = done.document()
     if json:
@@ -123,18 +160,29 @@ def _run_trace(
     memory_gb: float | None,
     progress: ReplayProgress,
 ) -> Any:
+    from zcube.errors import Fault, InputError
     from zcube.replay.operations import replay_trace
     from zcube.trace.files import read_trace
 
-    return replay_trace(
-        chosen,
-        read_trace(path),
-        collectives=_algorithms(collective or []),
-        first_server=first_server,
-        server_stride=server_stride,
-        memory_gb=memory_gb,
-        progress=progress,
-    )
+    algorithms, loaded = _algorithms(collective or []), read_trace(path)
+    try:
+        return replay_trace(
+            chosen,
+            loaded,
+            collectives=algorithms,
+            first_server=first_server,
+            server_stride=server_stride,
+            memory_gb=memory_gb,
+            progress=progress,
+        )
+    except InputError as error:
+        # Only here is it known which file the operations came from.
+        inside = ("trace", "operation ", "expanded operation ")
+        faults = [
+            Fault(f"{path}: {fault.where}", fault.found, fault.expected) if fault.where.startswith(inside) else fault
+            for fault in error.faults
+        ]
+        raise InputError(faults) from error
 
 
 def _write_chrome(done: Any, path: Path) -> None:
@@ -157,16 +205,51 @@ def _algorithms(given: list[str]) -> dict[str, str]:
     return {name: algorithm for name, _, algorithm in pairs}
 
 
-def _misused(
-    traced: bool, of_trace: list[Target], collective: list[str] | None, bin_s: float, bins_out: Path | None
-) -> list[Fault]:
-    """Return which options do not go together."""
+def _draw_ports(done: Any, path: Path) -> None:
+    from zcube.report.packet_ports import plot_port_history, port_history
+
+    packets, links = done.packets, done.link_table
+    history = port_history(packets.queues, packets.depth_bytes, packets.paused_s, packets.bin_s, links, packets.settings)
+    plot_port_history(history, path)
+
+
+def _draw_tree(done: Any, path: Path) -> None:
+    from zcube.report.congestion_tree import congestion_trees
+    from zcube.report.packet_tree_picture import plot_congestion_trees
+
+    medium = done.carrier.medium
+    plot_congestion_trees(congestion_trees(done.packets.pauses, medium.source, medium.target), path)
+
+
+def _packet_changes(congestion_control: str | None, cell_bytes: int | None, packet_set: list[str] | None) -> dict[str, Any]:
+    """Return the options that change packet settings, by name; empty if none was given."""
+    given = {"--congestion-control": congestion_control, "--cell-bytes": cell_bytes, "--packet-set": packet_set}
+    return {option: value for option, value in given.items() if value}
+
+
+def _packet_settings(changes: dict[str, Any]) -> PacketSettings:
+    from zcube.inputs import assign, validate
+    from zcube.network.packet.settings import PacketSettings
+
+    data: dict[str, Any] = {}
+    assign(data, changes.get("--packet-set", ()))
+    keys = {"--congestion-control": "congestion_control", "--cell-bytes": "cell_bytes"}
+    data |= {keys[option]: value for option, value in changes.items() if option in keys}
+    return validate(PacketSettings, data, "packet settings")
+
+
+def _only_for(found: str, expected: str, targets: list[Target], options: dict[str, Any]) -> list[Fault]:
+    """Return a fault for every option given that means nothing here."""
     from zcube.errors import Fault
 
-    faults = []
-    if (bin_s > 0) != (bins_out is not None):
-        faults.append(Fault("--bin-s and --bins-out", "one of them", "both or neither"))
-    if not traced:
-        given = [target.option for target in of_trace if target.path is not None] + ["--collective"] * bool(collective)
-        faults += [Fault(option, "a list of transfers", "a trace; see zcube trace generate") for option in given]
-    return faults
+    given = [target.option for target in targets if target.path is not None]
+    return [Fault(option, found, expected) for option in (*given, *(name for name, value in options.items() if value))]
+
+
+def _needed_bins(bin_s: float, bins_out: Path | None, picture: Path | None) -> list[Fault]:
+    from zcube.errors import Fault
+
+    if bin_s > 0 or (bins_out is None and picture is None):
+        wanted = bin_s == 0 or bins_out is not None or picture is not None
+        return [] if wanted else [Fault("--bin-s", "alone", "--bins-out or --picture beside it")]
+    return [Fault("--bins-out and --picture", "no --bin-s", "the width of a bin, --bin-s")]

@@ -177,6 +177,9 @@ class Fabric:
         What the family was asked for, for provenance and for the family's own routing.
     cable_up : bool array [cables]
         False for a cable that has failed, itself or with a port, NIC or switch at its end.
+    nic_start_s, nvlink_start_s : float
+        What sending a message takes before its first byte leaves by a NIC or by NVLink: engine, driver, kernel launch. 0
+        unless measured.
     """
 
     name: str
@@ -190,6 +193,8 @@ class Fabric:
     routings: tuple[str, ...]
     parameters: Mapping[str, Any]
     cable_up: BoolArray
+    nic_start_s: float = 0.0
+    nvlink_start_s: float = 0.0
 
     @property
     def servers(self) -> int:
@@ -281,3 +286,35 @@ class Fabric:
         gbps[self.nic_cable] = nic_gbps / self.nic_ports
         parameters = MappingProxyType({**self.parameters, "nic_gbps": nic_gbps})
         return replace(self, cables=replace(self.cables, gbps=gbps), parameters=parameters)
+
+    def with_measured_links(
+        self,
+        *,
+        efficiency: float | None = None,
+        nic_start_s: float | None = None,
+        nvlink_gbps: float | None = None,
+        nvlink_start_s: float | None = None,
+    ) -> Fabric:
+        """Return the same fabric with links as measured; what is None stays.
+
+        Parameters
+        ----------
+        efficiency : float, optional
+            Part of the line rate that long messages reach, over NICs and between switches alike.
+        nic_start_s, nvlink_start_s : float, optional
+            As the attributes.
+        nvlink_gbps : float, optional
+            Rate of one GPU's NVLink, each direction, Gb/s.
+        """
+        gbps = self.cables.gbps.copy()
+        nvlink = self.cables.kind == CableKind.NVLINK
+        if efficiency is not None:
+            gbps[~nvlink] *= efficiency
+        if nvlink_gbps is not None:
+            gbps[nvlink] = nvlink_gbps
+        return replace(
+            self,
+            cables=replace(self.cables, gbps=gbps),
+            nic_start_s=self.nic_start_s if nic_start_s is None else nic_start_s,
+            nvlink_start_s=self.nvlink_start_s if nvlink_start_s is None else nvlink_start_s,
+        )

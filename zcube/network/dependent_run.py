@@ -123,9 +123,20 @@ class _Run:
             return
         self._ended += len(operations)
         self._finish_s[operations] = now_s
+        followers = self._followers(operations)
+        if not len(followers):
+            return
+        np.subtract.at(self._waits, followers, 1)
+        ready = followers[self._waits[followers] == 0]
+        self._begin(np.unique(ready) if len(ready) > 1 else ready, now_s)
+
+    def _followers(self, operations: IntArray) -> IntArray:
+        """Return what waits for operations, once for each it waits for."""
+        if len(operations) == 1:
+            # Most moments end one operation, and its followers lie together.
+            only = operations[0]
+            return self._follower[self._first_follower[only] : self._first_follower[only + 1]]
         first, last = self._first_follower[operations], self._first_follower[operations + 1]
         count = last - first
         place = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
-        followers = self._follower[place]
-        np.subtract.at(self._waits, followers, 1)
-        self._begin(np.unique(followers[self._waits[followers] == 0]), now_s)
+        return self._follower[place]

@@ -28,6 +28,9 @@ PATH_SPLITS: tuple[PathSplit, ...] = get_args(PathSplit)
 #: Bins of time times links beyond which a run is refused (800 MB).
 MOST_BIN_ENTRIES = 100_000_000
 
+#: No bound on the events of one call.
+ALL_EVENTS = int(np.iinfo(np.int64).max)
+
 
 @dataclass(frozen=True, eq=False)
 class Medium:
@@ -41,6 +44,8 @@ class Medium:
         Rate and delay of each directed link.
     leaves_gpu, enters_gpu : bool array [links]
         Whether the link starts or ends at a GPU.
+    start_s : float array [links]
+        What a message takes before its first byte enters the link; 0 but where it leaves a GPU.
     """
 
     source: list[str]
@@ -50,20 +55,29 @@ class Medium:
     latency_s: FloatArray
     leaves_gpu: BoolArray
     enters_gpu: BoolArray
+    start_s: FloatArray
+
+    @property
+    def delay_s(self) -> FloatArray:
+        """What each link adds to the time of a message, however short [links]."""
+        return self.latency_s + self.start_s
 
     @staticmethod
     def of_fabric(fabric: Fabric) -> Medium:
         """Return every directed link of a fabric."""
         names = [fabric.node_name(node) for node in range(fabric.nodes)]
         kinds = [CableKind(kind).name.lower() for kind in fabric.cables.kind]
+        leaves_gpu = fabric.link_source < fabric.gpus
+        nvlink = np.repeat(fabric.cables.kind == CableKind.NVLINK, 2)
         return Medium(
             [names[node] for node in fabric.link_source],
             [names[node] for node in fabric.link_target],
             [kind for kind in kinds for _ in range(2)],
             fabric.link_capacity_bps,
             fabric.link_latency_s,
-            fabric.link_source < fabric.gpus,
+            leaves_gpu,
             fabric.link_target < fabric.gpus,
+            np.where(leaves_gpu, 1.0, 0.0) * np.where(nvlink, fabric.nvlink_start_s, fabric.nic_start_s),
         )
 
     @staticmethod
@@ -84,6 +98,7 @@ class Medium:
             np.concatenate([nic_latency, nvlink_latency]),
             outward,
             ~outward,
+            np.where(outward, 1.0, 0.0) * np.repeat([fabric.nic_start_s, fabric.nvlink_start_s], 2 * fabric.gpus),
         )
 
 
@@ -145,6 +160,8 @@ class FlowModel:
         self._latency_s: FloatArray = np.zeros(16)
         self._size_bits: FloatArray = np.zeros(16)
         self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
+        #: The next start or last byte sent, while it is known.
+        self._drain_s: float | None = None
         self._state = empty_state(medium.capacity_bps, quantum_s, bin_s)
 
     @property
@@ -182,7 +199,7 @@ class FlowModel:
         self._latency_s, self._size_bits = grown(self._latency_s, last), grown(self._size_bits, last)
         self._finish_s[first:last] = np.nan
         self._start_s[first:last] = flows.start_s
-        self._latency_s[first:last] = routes.latency_s(self.medium.latency_s)
+        self._latency_s[first:last] = routes.latency_s(self.medium.delay_s)
         self._size_bits[first:last] = flows.size_bytes * 8.0
         self._add(routes, flows)
         return np.arange(first, last)
@@ -192,14 +209,15 @@ class FlowModel:
         return min(self._next_drain_s(), float(self._finish_s[self._undelivered].min(initial=np.inf)))
 
     def _next_drain_s(self) -> float:
-        return float(fluid.next_event_s(self._state))
+        if self._drain_s is None:
+            # Asked for several times between two changes, and handing the state to a kernel takes longer than the answer.
+            self._drain_s = float(fluid.next_event_s(self._state))
+        return self._drain_s
 
     def advance(self, to_s: float) -> IntArray:
         """Run up to a time and return completed transfers."""
-        while True:
-            self._some_events(to_s, np.iinfo(np.int64).max)
-            if self._next_drain_s() > to_s or self._next_drain_s() == float("inf"):
-                break
+        while self._next_drain_s() <= to_s and self._next_drain_s() < float("inf"):
+            self._some_events(to_s, ALL_EVENTS)
         delivered = self._deliver(to_s)
         last_s = float(self._finish_s[delivered].max(initial=self._state.clock_s[0]))
         self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else last_s)
@@ -253,6 +271,7 @@ class FlowModel:
         self._cover_bins(at_s)
         is_less = capacity_bps < self._state.links["capacity_bps"][links]
         fluid.change_capacity(self._state, links, capacity_bps, is_less, at_s)
+        self._drain_s = None
         return completed
 
     def completions(self) -> CompletionTable:
@@ -305,8 +324,11 @@ class FlowModel:
         reach_s = min(to_s, self._next_drain_s())
         to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
         state = self._state
+        self._drain_s = None
         done = np.empty(int(state.start_size[0] + state.finish_size[0]), dtype=np.int64)
         count = fluid.advance(state, to_s, most_events, done)
+        if not count:
+            return
         closed = fluid.close_flows(state, done[:count], self._flow_of_pool, self._open_pools, self._finish_s)
         if len(closed):
             self._finish_s[closed] += self._latency_s[closed]
@@ -327,6 +349,7 @@ class FlowModel:
         return room * bin_s
 
     def _add(self, routes: Routes, flows: FlowTable) -> None:
+        self._drain_s = None
         count, per_flow = routes.flows, np.diff(routes.first_subflow)
         bits = self._size_bits[self._flows : self._flows + count]
         flow_of_subflow = np.repeat(np.arange(count), per_flow)

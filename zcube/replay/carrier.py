@@ -8,17 +8,22 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from zcube.calibrate.apply import AppliedCalibration
+from zcube.calibrate.links import calibrated
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric, FloatArray
 from zcube.memory import check_memory
 from zcube.network.alone import alone_s
 from zcube.network.flow_model import PATH_SPLITS, FlowModel, IdealRouting, Medium, PathSplit
 from zcube.network.fluid_state import HOP_BYTES, POOL_BYTES, SUBFLOW_BYTES
+from zcube.network.packet.footprint import memory_bound_bytes
+from zcube.network.packet.model import PacketModel
+from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import DEFAULT_QUEUE_PAIRS, routing_for
 from zcube.routing.routes import Routes, Routing, join
 
-Fidelity = Literal["ideal", "flow"]
+Fidelity = Literal["ideal", "flow", "packet"]
 FIDELITIES: tuple[Fidelity, ...] = get_args(Fidelity)
 
 #: Pairs routed at once.
@@ -54,7 +59,11 @@ class Carrier:
     quantum_s : float
         Events that follow each other within this time are solved as one; 0 is exact.
     bin_s : float
-        Width of the bins of time for which links' bytes are kept; 0 for totals only.
+        Width of the bins of time for which links' bytes (packets: depths of queues and pauses) are kept; 0 for totals only.
+    packet : PacketSettings or None
+        Of the packet fidelity; None for the others.
+    calibration : AppliedCalibration or None
+        What of the links was measured; ``fabric`` has it already.
     """
 
     fabric: Fabric
@@ -66,10 +75,20 @@ class Carrier:
     seed: int
     quantum_s: float
     bin_s: float
+    packet: PacketSettings | None = None
+    calibration: AppliedCalibration | None = None
 
-    def model(self) -> FlowModel:
+    def model(self) -> FlowModel | PacketModel:
         """Return an idle network."""
+        return self.fluid() if self.packet is None else self.packets()
+
+    def fluid(self) -> FlowModel:
+        """Return an idle fluid over the links; of the packet fidelity, what packets are compared with."""
         return FlowModel(self.medium, self.routing, self.path_split, self.fidelity, quantum_s=self.quantum_s, bin_s=self.bin_s)
+
+    def packets(self) -> PacketModel:
+        """Return an idle packet network over the links."""
+        return PacketModel(self.medium, self.routing, self.packet, self.path_split, bin_s=self.bin_s)
 
     def document(self) -> dict[str, Any]:
         """Return what carried, JSON-ready."""
@@ -133,13 +152,17 @@ class Carrier:
             faults.append(Fault("flows", f"{lost - len(faults)} more without a path", "none; the first ones are listed above"))
         if faults:
             raise InputError(faults)
+        if self.packet is not None:
+            packets = memory_bound_bytes(self.medium, self.packet, flows.size_bytes, subflows, hops)
+            needed = packets + estimate_bytes(total, max(subflows, total), max(hops, 2 * total))
+            check_memory(needed, memory_gb, f"a replay of {total} flows packet by packet")
         return join(blocks), np.concatenate(alone)
 
     def _alone_s(self, routes: Routes, flows: FlowTable, rows: slice) -> FloatArray:
         cap = None if flows.cap_bps is None else flows.cap_bps[rows]
         bits = flows.size_bytes[rows] * 8.0
         seconds = alone_s(routes, self.medium.capacity_bps, bits, cap, self.path_split == "pooled")
-        return seconds + routes.latency_s(self.medium.latency_s)
+        return seconds + routes.latency_s(self.medium.delay_s)
 
 
 def carrier(
@@ -152,6 +175,8 @@ def carrier(
     seed: int = 0,
     quantum_s: float = 0.0,
     bin_s: float = 0.0,
+    packet: PacketSettings | None = None,
+    calibration: AppliedCalibration | None = None,
 ) -> Carrier:
     """Make a fabric ready to carry transfers.
 
@@ -159,14 +184,18 @@ def carrier(
     ----------
     fabric : Fabric
         What carries them.
-    fidelity : {"ideal", "flow"}
-        Only NIC links limit (``routing`` and ``queue_pairs`` then mean nothing), or max-min fluid over the fabric.
+    fidelity : {"ideal", "flow", "packet"}
+        Only NIC links limit (``routing`` and ``queue_pairs`` then mean nothing); max-min fluid; RoCE packet by packet.
     routing, queue_pairs, seed
         As in :func:`~zcube.routing.catalog.routing_for`.
     path_split : {"pooled", "fixed"}
         How a transfer uses its paths.
     quantum_s, bin_s : float
         As in :class:`Carrier`.
+    packet : PacketSettings, optional
+        Of the packet fidelity; default: published values. Its seed is the run's.
+    calibration : AppliedCalibration, optional
+        Measured rates and latencies of links in place of line rates.
 
     Raises
     ------
@@ -175,13 +204,17 @@ def carrier(
     """
     choices = (("--fidelity", fidelity, FIDELITIES), ("--path-split", path_split, PATH_SPLITS))
     faults = [Fault(where, repr(found), "one of " + ", ".join(known)) for where, found, known in choices if found not in known]
+    if packet is not None and fidelity != "packet":
+        faults.append(Fault("packet settings", f"with --fidelity {fidelity}", "--fidelity packet"))
     if faults:
         raise InputError(faults)
-    ideal = fidelity == "ideal"
+    ideal, fabric = fidelity == "ideal", calibrated(fabric, calibration)
     medium = Medium.of_ideal_core(fabric) if ideal else Medium.of_fabric(fabric)
     policy = IdealRouting(fabric) if ideal else routing_for(fabric, routing, queue_pairs=queue_pairs, seed=seed)
     pairs = None if ideal else queue_pairs
-    return Carrier(fabric, fidelity, path_split, policy, medium, pairs, seed, quantum_s, bin_s)
+    if fidelity == "packet":
+        packet = (packet or PacketSettings()).model_copy(update={"seed": seed})
+    return Carrier(fabric, fidelity, path_split, policy, medium, pairs, seed, quantum_s, bin_s, packet, calibration)
 
 
 def estimate_bytes(flows: int, subflows: int, hops: int) -> float:

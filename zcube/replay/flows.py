@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcube.calibrate.links import transfers_document
 from zcube.fabric.model import FloatArray, IntArray
 from zcube.network.flow_model import FlowModel
+from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.replay.carrier import Carrier, ReplayProgress
+from zcube.replay.packets import PacketOutcome, quantiles, run_packets
 from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ class Replay:
         What every link carried per bin of time, if bins were asked for.
     events : int
         Events solved.
+    packets : PacketOutcome or None
+        What the packet fidelity counted.
     """
 
     carrier: Carrier
@@ -76,6 +81,7 @@ class Replay:
     link_table: LinkTable
     bins: BinnedBytes
     events: int
+    packets: PacketOutcome | None = None
 
     def flow_columns(self) -> dict[str, np.ndarray]:
         """Return the per-flow table as columns; ``bound_link`` is a link's number, -1 for none."""
@@ -90,6 +96,7 @@ class Replay:
             "mean_rate_gbps": self.completions.mean_rate_bps / 1e9,
             "slowdown": self.duration_s / self.alone_s,
             "bound_link": self.completions.bound_link,
+            **(self.packets.flow_columns(self.duration_s) if self.packets else {}),
         }
 
     def link_names(self) -> list[str]:
@@ -124,10 +131,16 @@ class Replay:
             },
             "makespan_s": self.makespan_s,
             "throughput_gbps": float(self.flows.size_bytes.sum()) * 8e-9 / self.makespan_s,
-            "duration_s": _quantiles(self.duration_s),
-            "slowdown": _quantiles(slowdown),
+            "duration_s": quantiles(self.duration_s),
+            "slowdown": quantiles(slowdown),
             **self._hot_links(),
         }
+        calibration = self.carrier.calibration
+        ends = self.flows.source, self.flows.target, self.flows.size_bytes
+        if (said := transfers_document(calibration, self.carrier.fabric, *ends)) is not None:
+            document["calibration"] = said
+        if self.packets:
+            document["packet"] = self.packets.document(self.duration_s)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
 
     def _hot_links(self) -> dict[str, Any]:
@@ -165,7 +178,7 @@ class Replay:
             }
             for group in np.argsort(start - finish, kind="stable")[:LISTED_COFLOWS]
         ]
-        return {"count": count, "duration_s": _quantiles(finish - start), "slowest": slowest}
+        return {"count": count, "duration_s": quantiles(finish - start), "slowest": slowest}
 
 
 def replay(
@@ -198,24 +211,35 @@ def replay(
     start_s = flows.start_s - origin_s
     posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight, flows.coflow)
     routes, alone_s = carrier.route(posted, flows.where, memory_gb, progress)
-    model = carrier.model()
-    model.send(posted, routes)
-    del routes
+    fluid = carrier.fluid()
+    fluid.send(posted, routes)
     # The callback comes after so many events; where many transfers start together, an event is that much more work.
     at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
     progress("flows", 0, len(flows))
-    model.run(lambda done, total: progress("flows", done, total), at_once)
-    return outcome(carrier, model, flows, start_s, alone_s, origin_s)
+    fluid.run(lambda done, total: progress("flows", done, total), at_once)
+    if carrier.packet is None:
+        return outcome(carrier, fluid, flows, start_s, alone_s, origin_s)
+    model = carrier.packets()
+    fluid_s = fluid.completions().finish_s - start_s
+    model.send(posted, routes)
+    run_packets(model, float(fluid_s.max()), lambda done: progress("packets", done, len(flows)))
+    return outcome(carrier, model, flows, start_s, alone_s, origin_s, fluid_s)
 
 
 def outcome(
-    carrier: Carrier, model: FlowModel, flows: FlowList, start_s: FloatArray, alone_s: FloatArray, origin_s: float
+    carrier: Carrier,
+    model: FlowModel | PacketModel,
+    flows: FlowList,
+    start_s: FloatArray,
+    alone_s: FloatArray,
+    origin_s: float,
+    fluid_s: FloatArray | None = None,
 ) -> Replay:
     """Return what became of transfers that a model has carried to their end.
 
     Parameters
     ----------
-    carrier, model : Carrier, FlowModel
+    carrier, model : Carrier, FlowModel or PacketModel
         What carried them.
     flows : FlowList
         The transfers, in the order in which they were posted.
@@ -223,14 +247,16 @@ def outcome(
         When they were posted on the model's clock, and what each would take alone.
     origin_s : float
         Time of the list at which the model's clock was 0.
+    fluid_s : float array [flows], optional
+        What each takes in a fluid, of a packet model.
     """
     done = model.completions()
     duration_s, makespan_s = done.finish_s - start_s, float(done.finish_s.max())
     done = replace(done, finish_s=done.finish_s + origin_s)
-    bins = BinnedBytes(origin_s, carrier.bin_s, model.binned_bytes())
-    return Replay(carrier, flows, done, duration_s, makespan_s, alone_s, model.link_table(), bins, model.events)
-
-
-def _quantiles(values: FloatArray) -> dict[str, float]:
-    p50, p90, p99 = np.quantile(values, (0.5, 0.9, 0.99))
-    return {"mean": float(values.mean()), "p50": float(p50), "p90": float(p90), "p99": float(p99), "max": float(values.max())}
+    packets = None
+    if isinstance(model, PacketModel):
+        packets = PacketOutcome.of(model, fluid_s)
+        bins, events = BinnedBytes(origin_s, 0.0, np.zeros((0, 0))), packets.counts.events
+    else:
+        bins, events = BinnedBytes(origin_s, carrier.bin_s, model.binned_bytes()), model.events
+    return Replay(carrier, flows, done, duration_s, makespan_s, alone_s, model.link_table(), bins, events, packets)

@@ -168,14 +168,16 @@ def replay_trace(
         or the run would not fit in memory; before it starts.
     """
     gpu = gpus_of_ranks(carrier.fabric, trace.ranks, trace.ranks_per_node, first_server, server_stride)
-    trace = expand(trace, collectives, memory_gb=memory_gb)
+    given, trace = trace, expand(trace, collectives, memory_gb=memory_gb)
+    # Expansion numbers the operations anew.
+    word = "operation" if trace is given else "expanded operation"
     rows = trace.rows(Kind.TRANSFER)
     if not len(rows):
         raise InputError(Fault("trace", "no transfer", "at least one; there is nothing for a network to carry"))
     ends = gpu[trace.source[rows]], gpu[trace.target[rows]]
     size_bytes = trace.size_bytes[rows].astype(np.float64)
     asked = FlowTable(*ends, size_bytes, np.zeros(len(rows)))
-    routes, alone_s = carrier.route(asked, lambda places: [f"operation {rows[place]}" for place in places], memory_gb, progress)
+    routes, alone_s = carrier.route(asked, lambda places: [f"{word} {rows[place]}" for place in places], memory_gb, progress)
     model = carrier.model()
     progress("operations", 0, len(trace))
     times = run_operations(model, trace, routes, gpu, lambda done, total: progress("operations", done, total))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zcube import __version__
+from zcube.report.calibration_lines import calibration_lines
 from zcube.report.headline import headline
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.palette import fabric_colours
@@ -60,6 +61,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
         compute=document["compute"]["model"],
+        calibration=calibration_lines(document["calibration"]) if document["calibration"] else [],
         source=printable(document["requests"]["source"]),
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),

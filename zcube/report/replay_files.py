@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from zcube.replay.flows import Replay
     from zcube.replay.operations import TraceReplay
+    from zcube.replay.packets import PacketOutcome
 
 #: Rows of flows turned into a piece of a table at once.
 FLOWS_AT_ONCE = 1 << 16
@@ -58,9 +59,62 @@ def write_links(replay: Replay, path: Path) -> None:
     _write(path, iter([pa.table(columns)]))
 
 
+def write_ports(replay: Replay, path: Path) -> None:
+    """Write pauses, depths, marks and drops of every priority of every link, in the packet fidelity."""
+    import pyarrow as pa
+
+    assert replay.packets is not None
+    table = replay.packets.queues
+    columns = {"from": pa.array(table.source), "to": pa.array(table.target)}
+    names = ("priority", "pauses", "paused_s", "peak_bytes", "ingress_peak_bytes", "headroom_bytes", "marks", "drops")
+    columns |= {name: pa.array(getattr(table, name)) for name in names}
+    _write(path, iter([pa.table(columns)]))
+
+
+def write_pauses(replay: Replay, path: Path) -> None:
+    """Write pause by pause what stood still, for whom it waited, and the congested port behind it."""
+    import pyarrow as pa
+
+    assert replay.packets is not None
+    log, names = replay.packets.pauses, np.array([*replay.link_names(), ""], dtype=object)
+    columns = {
+        "from_s": pa.array(log.from_s),
+        "until_s": pa.array(log.until_s),
+        "priority": pa.array(log.priority),
+        **{
+            name: pa.array(names[getattr(log, f"{name}_link" if name != "port" else "link")])
+            for name in ("port", "cause", "root")
+        },
+    }
+    _write(path, iter([pa.table(columns)]))
+
+
 def write_bins(replay: Replay, path: Path) -> None:
-    """Write what links carried per bin of time, one row per bin and link that carried anything."""
+    """Write what links carried per bin of time, of packets the depths and pauses of ports; rows without anything left out."""
+    if replay.packets is not None:
+        packets = replay.packets
+        _write(path, (_port_bin_piece(packets, number) for number in range(max(1, len(packets.depth_bytes)))))
+        return
     _write(path, (_bin_piece(replay, number) for number in range(max(1, len(replay.bins.size_bytes)))))
+
+
+def _port_bin_piece(packets: PacketOutcome, number: int) -> pa.Table:
+    import pyarrow as pa
+
+    queues, kept = packets.queues, number < len(packets.depth_bytes)
+    depth = packets.depth_bytes[number] if kept else np.zeros(len(queues.pauses), dtype=np.int64)
+    paused_s = packets.paused_s[number] if kept else np.zeros(len(queues.pauses))
+    used = np.flatnonzero((depth > 0) | (paused_s > 0))
+    return pa.table(
+        {
+            "bin_start_s": pa.array(np.full(len(used), number * packets.bin_s)),
+            "from": pa.array([queues.source[row] for row in used.tolist()], pa.string()),
+            "to": pa.array([queues.target[row] for row in used.tolist()], pa.string()),
+            "priority": pa.array(queues.priority[used]),
+            "depth_bytes": pa.array(depth[used]),
+            "paused_s": pa.array(paused_s[used]),
+        }
+    )
 
 
 def _bin_piece(replay: Replay, number: int) -> pa.Table:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import printable
+from zcube.report.packet_table import packet_text
 from zcube.report.quantities import bytes_text, time_text
 
 
@@ -39,6 +41,10 @@ def replay_text(document: Mapping[str, Any]) -> str:
         lines += _row("" if place else "Hot links", f"{name}  {link['utilisation']:.1%}  {link['peak_flows']} paths at once")
     if "trace" in document:
         lines += ["", *_trace_lines(document["trace"])]
+    if "packet" in document:
+        lines += ["", *packet_text(document["packet"]).splitlines()]
+    if "calibration" in document:
+        lines += ["", *calibration_lines(document["calibration"])]
     lines += [
         "",
         "Slow-down: duration over what the flow would take with the network to itself. Utilisation: over the makespan.",

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import display_names, printable
 from zcube.report.rows import ROWS, Document, Row
 
@@ -204,9 +205,20 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         ("Requests", f"{requests['requests']:,}; {requests['source']}"),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
         ("Compute", f"{document['compute']['model']}; {stated_error(document)}."),
+        *(
+            (("Calibration", line.strip()) for line in calibration_lines(document["calibration"]))
+            if document["calibration"]
+            else ()
+        ),
         ("Price book", ", ".join(books)),
         ("Counting rule", document["counting_rule"]),
     ]
+
+
+def _calibration(document: Document) -> list[tuple[str, str]]:
+    """Return what is said of the calibration, its name first; nothing without one."""
+    lines = calibration_lines(document["calibration"]) if document["calibration"] else []
+    return [("Calibration", line.strip().removeprefix("Calibration: ")) for line in lines]
 
 
 def stated_error(document: Document) -> str:

@@ -119,7 +119,7 @@ class TraceBuilder:
             value = values.get(column)
             # Most columns of a batch are one value, and broadcasting takes longer than filling.
             if value is None or not value.ndim:
-                filled = np.full(rows, _EMPTY.get(column, NONE) if value is None else value, dtype)
+                filled: np.ndarray = np.full(rows, _EMPTY.get(column, NONE) if value is None else value, dtype)
             else:
                 filled = np.broadcast_to(value, rows).astype(dtype)
             self._columns.setdefault(column, []).append(filled)

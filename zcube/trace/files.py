@@ -37,6 +37,7 @@ Equal traces give equal bytes (of Parquet, under one version of its library).
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MARK = "zcube_trace"
 SUFFIXES = (".parquet", ".jsonl")
+_GZIP = b"\x1f\x8b"
 
 #: A trace of the most operations, one line each.
 MAX_FILE_BYTES = 32 << 30
@@ -121,8 +123,11 @@ def read_trace(path: Path) -> CommTrace:
         With every fault found: a missing or unreadable header, another schema version, and the first 20 faults of rows, by
         row or line and key.
     """
-    if _starts_with(path) == b"PAR1":
+    first = _starts_with(path)
+    if first == b"PAR1":
         return _read_parquet(path)
+    if first.startswith(_GZIP):
+        raise InputError(Fault(str(path), "gzip data", "a trace as Parquet or JSON Lines, unpacked"))
     from zcube.trace.lines import read_lines
 
     _check_size(path)
@@ -144,11 +149,12 @@ def is_trace(path: Path) -> bool:
             except ArrowException:
                 return False
         with path.open("rb") as handle:
-            first = handle.readline(MAX_LINE_BYTES) if handle.read(1) == b"{" else b""
+            first = handle.read(4).removeprefix(codecs.BOM_UTF8)
+            first = first + handle.readline(MAX_LINE_BYTES) if first.startswith(b"{") else b""
     except (OSError, ValueError, InputError):
         return False
     try:
-        document = json.loads(b"{" + first)
+        document = json.loads(first)
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and MARK in document
@@ -180,12 +186,12 @@ def _header(text: bytes, where: str) -> Header:
     from zcube.trace.lines import parse
 
     document, problem = parse(text)
-    if problem or not isinstance(document, dict) or MARK not in document:
-        found = problem or f"no {MARK}"
-        raise InputError(Fault(where, found, f"a JSON object with {MARK}, schema_version and ranks"))
+    if problem or not isinstance(document, dict) or document.get(MARK) is not True:
+        found = problem or f"no {MARK} that is true"
+        raise InputError(Fault(where, found, f"a JSON object with {MARK} (true), schema_version and ranks"))
     version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
-        found = "no schema_version" if version is None else f"schema_version {str(version)[:40]}"
+    if type(version) is not int or version != SCHEMA_VERSION:
+        found = "no schema_version" if version is None else f"schema_version {json.dumps(version)[:40]}"
         raise InputError(Fault(where, found, f"schema_version {SCHEMA_VERSION}, the one this program reads"))
     header = validate(Header, document, where)
     faults = []
@@ -281,6 +287,9 @@ def _read_parquet(path: Path) -> CommTrace:
         missing = [name for name in NEEDED if name not in schema.names]
         if missing:
             raise InputError(Fault(f"{path}: schema", f"no column {name}", f"the column {name}") for name in missing)
+        twice = [name for name in COLUMNS if schema.names.count(name) > 1]
+        if twice:
+            raise InputError(Fault(f"{path}: schema", f"several columns {name}", f"one column {name}") for name in twice)
         # Text that repeats is unpacked once, however many rows hold it.
         texts = [name for name in TEXTS if name in schema.names and pa.types.is_string(schema.field(name).type)]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:

@@ -21,15 +21,26 @@ _LARGEST = (1 << 63) - 1
 
 
 def parse(text: bytes) -> tuple[Any, str]:
-    """Return a JSON document and, where it is none, what is wrong with it; NaN and infinities are wrong."""
+    """Return a JSON document and, where it is none, what is wrong with it.
+
+    NaN, infinities, a key twice in one object and half a surrogate pair are wrong.
+    """
     try:
-        return _DECODER.decode(text.decode("utf-8-sig").strip()), ""
+        document = _DECODER.decode(text.decode("utf-8-sig").strip())
+        if b"\\ud" in text.lower():
+            # Only such an escape can make a text that no file can hold.
+            json.dumps(document, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         return None, f"a byte that is not UTF-8 at {error.start}"
+    except UnicodeEncodeError:
+        return None, "half a surrogate pair"
     except RecursionError:
         return None, "JSON that is nested too deeply"
+    except _TwiceError as error:
+        return None, str(error)
     except ValueError as error:
-        return None, f"no JSON ({str(error)[:80]})"
+        return None, "nothing" if not text.strip() else f"no JSON ({str(error)[:80]})"
+    return document, ""
 
 
 def read_lines(handle: BinaryIO, path: Path, names: tuple[str, ...], phases: tuple[str, ...], most_bytes: int) -> Columns:
@@ -69,7 +80,20 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is no number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+class _TwiceError(ValueError):
+    """A key stands twice in one object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        last = {key: place for place, (key, _) in enumerate(pairs)}
+        again = next(key for place, (key, _) in enumerate(pairs) if last[key] != place)
+        raise _TwiceError(f"the key {again[:40]!r} twice")
+    return document
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
 
 
 class _Reader:

@@ -181,8 +181,8 @@ class CsvRows:
 
         coded = pa.dictionary(pa.int32(), pa.string())
         kinds = {name: number if name in self._numbers else coded for name in self.names}
-        # Columns that repeat under names nobody wants are legal, so that each gets a name of its own.
-        columns = [name if name in self.names else f"{place}:{name}" for place, name in enumerate(self._columns)]
+        # Columns that repeat under names nobody wants are legal, and those names may be no text at all.
+        columns = [name if name in self.names else f"column {place}" for place, name in enumerate(self._columns)]
         # Rows are counted for the handler of malformed ones only when they come in order.
         options = arrow_csv.ReadOptions(column_names=columns, skip_rows=self._header_line, use_threads=on_malformed is None)
         parse = arrow_csv.ParseOptions(invalid_row_handler=on_malformed)

@@ -10,7 +10,7 @@ from zcube.inputs import Declared
 from zcube.llm.compute import MAX_EP_NODES
 from zcube.llm.compute_choice import ComputeKind
 from zcube.llm.kv import KvDtype
-from zcube.llm.schedules.kv_plans import MAX_PAGE_TOKENS, Connector
+from zcube.llm.schedules.kv_plans import MAX_PAGE_TOKENS, MAX_TOKENS, Connector
 from zcube.llm.schedules.kv_push import KvTiming
 from zcube.llm.schedules.slices import Slicing
 
@@ -124,6 +124,8 @@ class EngineOptions(Declared):
             wrong.append("at least one prefill or decode node")
         if self.requests * (self.new_tokens // self.chunk_tokens + 1) > MAX_CHUNKS:
             wrong.append(f"at most {MAX_CHUNKS} chunks of all prompts")
+        if self.prompt_tokens > MAX_TOKENS:
+            wrong.append(f"new_tokens and cached_tokens of at most {MAX_TOKENS} together")
         if self.accepted_tokens > self.drafts + 1:
             wrong.append(f"accepted_tokens at most drafts + 1 = {self.drafts + 1}")
         if self.decode_prefix_tokens > self.prompt_tokens:

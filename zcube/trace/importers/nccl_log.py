@@ -5,9 +5,10 @@ Written with ``NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=INIT,COLL[,P2P]`` (NCCL 2.30 so
     host:pid:tid [dev] NCCL INFO AllReduce: opCount 1a sendbuff 0x.. recvbuff 0x.. count 6144 datatype 9 op 0 root 0
         comm 0x55d0c8a0 [nranks=8] stream 0x55d0b1f0
 
-(one line). The lines of ``ncclCommInitRank`` and ``ncclCommSplit`` say which rank of which communicator a pointer is; without
-them a call cannot be used. The call with the same communicator, opCount and name on all ranks is one collective. A send and
-the receive that answers it are one transfer; the other side is the ``root``.
+(one line; AMD's RCCL adds ``acc 0x..`` before ``count`` and ``task 1 globalrank 0`` at the end). The lines of
+``ncclCommInitRank`` and ``ncclCommSplit`` say which rank of which communicator a pointer is; without them a call cannot be
+used. The call with the same communicator, opCount and name on all ranks is one collective. A send and the receive that answers
+it are one transfer; the other side is the ``root``.
 
 Bytes are ``count`` times the size of the data type; see :func:`~zcube.trace.importers.operations.bytes_put_in` for what the
 count means. A time stands before a line only if ``NCCL_DEBUG_TIMESTAMP_LEVELS`` includes INFO. Without, or with whole seconds
@@ -29,9 +30,9 @@ from zcube.trace.importers.source import Line, Source
 
 _PREFIX = r"^(?:\[(?P<ts>[^\]]{1,64})\] )?(?P<host>[^:\s]+):(?P<pid>\d{1,10}):\d{1,10} \[(?P<dev>\d{1,4})\] NCCL INFO "
 _CALL = re.compile(
-    _PREFIX + r"(?P<op>\w+): opCount (?P<opc>[0-9a-f]{1,16}) sendbuff \S+ recvbuff \S+ count (?P<count>\d{1,20})"
+    _PREFIX + r"(?P<op>\w+): opCount (?P<opc>[0-9a-f]{1,16}) sendbuff \S+ recvbuff \S+(?: acc \S+)? count (?P<count>\d{1,20})"
     r" datatype (?P<dt>\d{1,4}) op \d+ root (?P<root>-?\d{1,10}) comm (?P<comm>\S+) \[nranks=(?P<nr>\d{1,10})\]"
-    r" stream (?P<stream>\S+)\s*$",
+    r" stream (?P<stream>\S+)(?: task \d+ globalrank -?\d+)?\s*$",
     re.ASCII,
 )
 _INIT = re.compile(

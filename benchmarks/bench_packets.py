@@ -1,0 +1,129 @@
+"""Time the packet model on the permutations that packet simulators are compared by, and on an all-to-all.
+
+    python benchmarks/bench_packets.py [--only permutation-128]... [--repeats 3]
+
+Every host sends to one other on a two-tier 400G leaf-spine without oversubscription, one ECMP queue pair a transfer, 4 KiB
+packets, PFC, ECN and DCQCN on; the all-to-all is that of 256 GPUs of ZCube(16,2), 1 MiB a pair. A packet-hop is a data packet
+transmitted over one link. The rate is per second of the process's own CPU time, best of the repeats; kernels are compiled
+before. Each repeat must process the stated number of events and end at the same picosecond. Bounds: 6 and 4 million packet-hops
+a second for the permutations, 90 s for the all-to-all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.families.spine_leaf import SpineLeafSpec
+from zcube.fabric.model import Fabric
+from zcube.fabric.spec import SwitchSpec
+from zcube.network.packet.model import PacketModel, packet_model
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.protocol import FlowTable
+from zcube.routing.catalog import routing_for
+from zcube.seeds import stream
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is run.
+
+    Attributes
+    ----------
+    fabric : callable
+        Builds the fabric.
+    flows : callable
+        Gives its transfers.
+    least_rate : float
+        Packet-hops per second to reach, 0 for none.
+    most_s : float
+        CPU time not to exceed.
+    events : int
+        Events the run has; a change that alters it alters what is simulated.
+    """
+
+    fabric: Callable[[], Fabric]
+    flows: Callable[[Fabric], FlowTable]
+    least_rate: float
+    most_s: float
+    events: int
+
+
+def leaf_spine(hosts: int, ports: int) -> Fabric:
+    switch = SwitchSpec(model="bench", ports=ports, port_gbps=400)
+    spec = SpineLeafSpec(gpus=hosts, gpus_per_server=1, nic_gbps=400, rail_optimised=False, switch=switch)
+    return spec.build(f"leaf-spine-{hosts}")
+
+
+def permutation(fabric: Fabric, size_bytes: int) -> FlowTable:
+    """Return one transfer per host, none to itself."""
+    cycle = stream(0, "permutation").permutation(fabric.gpus)
+    target = np.empty(fabric.gpus, dtype=np.int64)
+    target[cycle] = np.roll(cycle, -1)
+    return FlowTable(np.arange(fabric.gpus), target, np.full(fabric.gpus, float(size_bytes)), np.zeros(fabric.gpus))
+
+
+def all_to_all(fabric: Fabric) -> FlowTable:
+    source, target = (axis.ravel() for axis in np.indices((fabric.gpus, fabric.gpus)))
+    pairs = source != target
+    flows = int(pairs.sum())
+    return FlowTable(source[pairs], target[pairs], np.full(flows, float(MIB)), np.zeros(flows))
+
+
+CASES = {
+    "permutation-128": Case(lambda: leaf_spine(128, 32), lambda fabric: permutation(fabric, 8 * MIB), 6e6, np.inf, 1_377_415),
+    "permutation-1024": Case(lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), 4e6, np.inf, 3_172_029),
+    "all-to-all-n16": Case(lambda: load_fabric("zcube-n16"), all_to_all, 0.0, 90.0, 116_997_809),
+}
+
+
+def measured(fabric: Fabric, flows: FlowTable) -> tuple[PacketModel, float]:
+    """Run once and return the model and the CPU time of moving the packets."""
+    model = packet_model(fabric, routing_for(fabric, queue_pairs=1), PacketSettings(congestion_control="dcqcn"))
+    model.send(flows)
+    started = time.process_time()
+    model.advance(float("inf"))
+    return model, time.process_time() - started
+
+
+def main() -> None:
+    """Print one row per case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=CASES)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    tiny = leaf_spine(8, 8)
+    measured(tiny, permutation(tiny, MIB))
+    print(f"{'':18}{'hops':>12}{'events':>12}{'CPU, s':>9}{'M hops/s':>10}{'last, us':>11}{'pauses':>9}{'cuts':>8}{'MB':>8}")
+    slow = []
+    for name in arguments.only or CASES:
+        case = CASES[name]
+        fabric = case.fabric()
+        flows = case.flows(fabric)
+        seen, best_s = set(), float("inf")
+        for _ in range(arguments.repeats if case.least_rate else 1):
+            model, taken_s = measured(fabric, flows)
+            last_s = float(model.completions().finish_s.max())
+            seen.add((model.counts, last_s))
+            best_s = min(best_s, taken_s)
+        assert len(seen) == 1, f"{name} does not repeat: {seen}"
+        counts, rate = model.counts, model.counts.packet_hops / best_s
+        assert counts.drops == 0 and counts.events == case.events, f"{name}: {counts}"
+        print(
+            f"{name:18}{counts.packet_hops:12,}{counts.events:12,}{best_s:9.2f}{rate / 1e6:10.2f}{last_s * 1e6:11.1f}"
+            f"{counts.pauses:9,}{counts.rate_cuts:8,}{model.memory_bytes / 1e6:8.1f}"
+        )
+        if rate < case.least_rate or best_s > case.most_s:
+            slow.append(name)
+    assert not slow, f"slower than their bounds: {slow}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""``zcube calibrate`` and ``--calibration``: from measured files to a result that names them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+CALIBRATIONS = Path(__file__).resolve().parents[2] / "calibrations"
+KEPT = sorted(CALIBRATIONS.glob("*x-h200-*.json"))
+
+
+def table(shared_data):
+    return shared_data / "aiconfigurator-glm5" / "h200_sxm_nccl_2.29.2.csv"
+
+
+@pytest.mark.parametrize("name", ["2x-h200-nvlink", "2x-h200-shared-memory", "2x-h200-socket", "4x-h200-nvlink"])
+def test_all_to_all_left_out_of_the_fit_is_predicted(run, name):
+    status, out, err = run("calibrate", "check", CALIBRATIONS / f"{name}.json", "--json")
+    assert status == 0, err
+    found = next(row for row in json.loads(out)["by_operation"] if row["operation"] == "alltoall")
+    assert found["points"] >= 8
+    assert found["median"] <= 0.06
+    assert found["p90"] <= 0.15
+
+
+def test_two_gpus_of_another_machine_are_predicted(run, tmp_path):
+    fitted = tmp_path / "calibration.json"
+    status, _, err = run("calibrate", "fit", CALIBRATIONS / "2x-h200-nvlink.json", "--out", fitted)
+    assert status == 0, err
+    status, out, err = run("calibrate", "check", CALIBRATIONS / "4x-h200-nvlink.json", "--calibration", fitted, "--json")
+    assert status == 0, err
+    total = json.loads(out)["total"]
+    assert total["points"] > 100
+    assert total["median"] <= 0.06
+    assert total["p90"] <= 0.15
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_kept_measurements_are_whole_and_received_right(path):
+    from zcube.calibrate.measurements import read_measurements
+
+    measured = read_measurements(path)
+    assert len(measured) > 30
+    assert all(row.correct for row in measured.rows())
+    assert "H200" in measured.metadata.hardware
+    wanted = {"nvlink": "nvlink", "shared-memory": "shared-memory"}.get(path.stem.split("h200-")[1], "socket")
+    assert wanted in set(measured.path)
+
+
+def test_published_tables_are_read_fitted_and_checked(run, shared_data, tmp_path):
+    measured, fitted, picture = tmp_path / "m.json", tmp_path / "c.json", tmp_path / "c.png"
+    status, out, err = run("calibrate", "read", table(shared_data), "--out", measured)
+    assert status == 0, err
+    assert "alltoall" in out
+    status, out, err = run("calibrate", "fit", measured, "--out", fitted, "--picture", picture, "--draws", "50", "--json")
+    assert status == 0, err
+    assert json.loads(out) == json.loads(fitted.read_text())
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    status, out, err = run("calibrate", "check", measured, "--without-ranks", "8", "--json")
+    assert status == 0, err
+    assert {row["ranks"] for row in json.loads(out)["by_ranks"]} == {8}
+
+
+def test_a_failed_fit_leaves_the_calibration_before_it(run, tmp_path):
+    fitted, broken = tmp_path / "calibration.json", tmp_path / "broken.json"
+    status, _, err = run("calibrate", "fit", CALIBRATIONS / "2x-h200-nvlink.json", "--out", fitted, "--draws", "0")
+    assert status == 0, err
+    before = fitted.read_bytes()
+    measured = json.loads((CALIBRATIONS / "2x-h200-nvlink.json").read_text())
+    measured["rows"][3]["time_s"] = 0
+    broken.write_text(json.dumps(measured))
+    status, _, err = run("calibrate", "fit", broken, "--out", fitted)
+    assert status == 2
+    assert "time_s" in err
+    assert fitted.read_bytes() == before
+
+
+def test_a_machine_without_gpus_is_told_what_is_missing(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, out, err = run("calibrate", "run", "--out", tmp_path / "m.json", "--sizes", "1K,4K")
+    assert status == 2
+    assert not out
+    assert "GPU" in err
+    assert not (tmp_path / "m.json").exists()
+
+
+@pytest.fixture(scope="module")
+def nvlink(tmp_path_factory):
+    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.measurements import read_measurements
+
+    path = tmp_path_factory.mktemp("calibrations") / "nvlink.json"
+    fit_file(read_measurements(CALIBRATIONS / "2x-h200-nvlink.json"), path, draws=0)
+    return path
+
+
+def test_a_replay_takes_rate_and_latency_of_nvlink_from_the_calibration(run, nvlink, tmp_path):
+    flows = tmp_path / "flows.csv"
+    flows.write_text("src,dst,bytes,start_s\n0,1,1000000000,0\n8,16,1000000000,0\n")
+    _, plain, _ = run("replay", flows, "--fabric", "roft-256", "--out", tmp_path / "plain.csv", "--json")
+    status, out, err = run(
+        "replay", flows, "--fabric", "roft-256", "--calibration", nvlink, "--out", tmp_path / "new.csv", "--json"
+    )
+    assert status == 0, err
+    assert "calibration" not in json.loads(plain)
+    said = json.loads(out)["calibration"]
+    applied = said["applied"]
+    assert applied["nic_efficiency"] is None
+    before, after = (
+        [float(line.split(",")[6]) for line in (tmp_path / name).read_text().splitlines()[1:]]
+        for name in ("plain.csv", "new.csv")
+    )
+    link_delay_s = before[0] - 8e9 / 3600e9
+    assert after[0] == pytest.approx(8e9 / (applied["nvlink_gbps"] * 1e9) + applied["nvlink_latency_s"] + link_delay_s)
+    assert after[1] == pytest.approx(before[1])
+    assert said["error_median"] <= 0.06
+    assert not said["warnings"]
+
+
+def test_transfers_outside_the_measured_range_are_warned_of(run, nvlink, tmp_path):
+    flows = tmp_path / "flows.csv"
+    flows.write_text("src,dst,bytes,start_s\n0,1,200,0\n")
+    status, out, err = run("replay", flows, "--fabric", "roft-256", "--calibration", nvlink)
+    assert status == 0, err
+    assert "warning: messages of 200 bytes over nvlink" in out
+
+
+def test_a_comparison_names_its_calibration(run, nvlink, tmp_path):
+    folder = tmp_path / "out"
+    status, out, err = run(
+        "compare",
+        "glm51-pd-256",
+        "--set",
+        "requests.count=30",
+        "--fabric",
+        "zcube-256",
+        "--calibration",
+        nvlink,
+        "--out",
+        folder,
+    )
+    assert status == 0, err
+    assert "2x NVIDIA H200" in out
+    assert "NVLink rate" in (folder / "report.html").read_text()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["calibration"]["applied"]["nvlink_gbps"] > 0
+    assert record["scenario"]["network"]["calibration"] == str(nvlink)
+
+
+def test_a_file_that_is_no_calibration_is_refused(run, tmp_path):
+    flows, wrong = tmp_path / "flows.csv", tmp_path / "wrong.json"
+    flows.write_text("src,dst,bytes,start_s\n0,1,200,0\n")
+    wrong.write_text('{"schema_version": 1, "curves": []}')
+    status, _, err = run("replay", flows, "--fabric", "roft-256", "--calibration", wrong)
+    assert status == 2
+    assert "wrong.json" in err

@@ -1,0 +1,102 @@
+"""``zcube replay --fidelity packet``: its parameters, files and pictures."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def incast(tmp_path):
+    flows = tmp_path / "incast.csv"
+    rows = [f"{8 * sender},0,2000000,0" for sender in range(1, 25)] + ["200,1,2000000,0"]
+    flows.write_text("src,dst,bytes,start_s\n" + "\n".join(rows) + "\n")
+    return flows
+
+
+def test_pauses_ports_and_victims_are_reported(run, incast, tmp_path):
+    out, ports, pauses, bins = (tmp_path / name for name in ("out.csv", "ports.csv", "pauses.csv", "bins.csv"))
+    picture, tree = tmp_path / "ports.png", tmp_path / "tree.svg"
+    status, text, err = run(
+        "replay", incast, "--fabric", "zcube-n16", "--fidelity", "packet", "--congestion-control", "none", "--json",
+        "--out", out, "--ports-out", ports, "--pauses-out", pauses, "--bin-s", "1e-5", "--bins-out", bins,
+        "--picture", picture, "--tree", tree,
+    )  # fmt: skip
+    assert status == 0, err
+    document = json.loads(text)
+    packet = document["packet"]
+    assert packet["counts"]["drops"] == 0
+    assert packet["counts"]["pauses"] > 0
+    assert packet["settings"]["congestion_control"] == "none"
+    assert packet["fluid_ratio"]["mean"] > 1
+    listed = ports.read_text().splitlines()
+    column = listed[0].split(",").index("pauses")
+    assert sum(int(row.split(",")[column]) for row in listed[1:]) == packet["counts"]["pauses"]
+    assert {"blocked_s", "victim_s", "rate_cuts", "fluid_ratio"} <= set(out.read_text().splitlines()[0].split(","))
+    log = pauses.read_text().splitlines()
+    assert log[0] == "from_s,until_s,priority,port,cause,root"
+    assert any(row.endswith(">s0g0") for row in log[1:])
+    assert "depth_bytes" in bins.read_text().splitlines()[0]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert tree.read_text().lstrip().startswith("<?xml")
+
+
+def test_a_run_repeats_byte_for_byte(run, incast, tmp_path):
+    texts = []
+    for name in ("one.csv", "two.csv"):
+        status, _, err = run("replay", incast, "--fabric", "roft-256", "--fidelity", "packet", "--out", tmp_path / name)
+        assert status == 0, err
+        texts.append((tmp_path / name).read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_every_parameter_has_a_name(run, incast):
+    status, text, err = run(
+        "replay", incast, "--fabric", "roft-256", "--fidelity", "packet", "--cell-bytes", "16384", "--json",
+        "--packet-set", "pfc_alpha=0.5", "--packet-set", "dcqcn.gain=0.0625", "--packet-set", "path_choice=spray",
+    )  # fmt: skip
+    assert status == 0, err
+    settings = json.loads(text)["packet"]["settings"]
+    assert settings["cell_bytes"] == 16384
+    assert settings["pfc_alpha"] == 0.5
+    assert settings["dcqcn"]["gain"] == 0.0625
+    assert settings["path_choice"] == "spray"
+
+
+def test_wrong_parameters_are_all_named(run, incast):
+    status, _, err = run(
+        "replay",
+        incast,
+        "--fabric",
+        "roft-256",
+        "--fidelity",
+        "packet",
+        "--packet-set",
+        "pfc_alpha=-1",
+        "--packet-set",
+        "buffer=3",
+    )
+    assert status == 2
+    assert "pfc_alpha" in err
+    assert "buffer" in err
+
+
+def test_packet_options_need_the_packet_fidelity(run, incast, tmp_path):
+    status, _, err = run("replay", incast, "--fabric", "roft-256", "--congestion-control", "none", "--tree", tmp_path / "t.png")
+    assert status == 2
+    assert "--congestion-control" in err
+    assert "--tree" in err
+
+
+def test_a_run_that_would_not_fit_is_refused(run, incast):
+    status, _, err = run("replay", incast, "--fabric", "roft-256", "--fidelity", "packet", "--memory-gb", "0.3")
+    assert status == 2
+    assert "memory" in err
+
+
+def test_a_comparison_runs_packet_by_packet(run, tmp_path):
+    status, text, err = run(
+        "compare", "glm51-pd-256", "--fidelity", "packet", "--fabric", "zcube-256", "--set", "requests.count=20",
+        "--set", "network.packet.cell_bytes=262144", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    assert json.loads(text)["fidelity"] == "packet"

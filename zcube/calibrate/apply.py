@@ -1,0 +1,208 @@
+"""What the network models take from a calibration: rates and latencies by path class.
+
+A rate is the bus bandwidth of the last regime, the wire bytes per second of long messages, of one operation among as many
+ranks as were measured: all-to-all where it was measured, since it is what expert traffic sends. A latency is what the first
+regime's line gives for an empty message, of the operation with the fewest messages one after another; it holds for a whole
+message, its start included, and is not a delay of each link. What was not measured stays None, and the model keeps its own
+value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zcube.calibrate.calibration import Calibration, Curve
+from zcube.errors import Fault, InputError
+
+#: Operations whose rate is taken, the first that was measured.
+RATE_ORDER = ("alltoall", "send_recv", "all_gather", "reduce_scatter", "all_reduce", "broadcast")
+#: Operations whose latency is taken, the first that was measured.
+LATENCY_ORDER = ("send_recv", "alltoall", "all_gather", "reduce_scatter", "broadcast", "all_reduce")
+#: Path classes that lead through NICs, the one that a fabric is built for first. ``socket`` is not among them: NCCL's sockets
+#: copy through the processor, and between two ranks of one host they use no NIC at all.
+NIC_PATHS = ("across", "same-leaf")
+NVLINK_PATHS = ("nvlink",)
+#: Part by which a measured rate may exceed the stated line rate before that is an error of the line rate.
+OVERSHOOT = 0.05
+_GBPS = 8e-9
+
+
+@dataclass(frozen=True)
+class MeasuredRange:
+    """Where an operation was measured over a path class.
+
+    Attributes
+    ----------
+    operation, path : str
+    ranks : tuple of int
+        Numbers of ranks, ascending.
+    from_bytes, to_bytes : float
+        Smallest and largest size.
+    """
+
+    operation: str
+    path: str
+    ranks: tuple[int, ...]
+    from_bytes: float
+    to_bytes: float
+
+
+@dataclass(frozen=True)
+class AppliedCalibration:
+    """What a run takes from a calibration; None where nothing was measured.
+
+    Attributes
+    ----------
+    nic_efficiency : float or None
+        Part of a NIC's line rate that long messages reach, above 0, at most 1.
+    nic_latency_s : float or None
+        Time of an empty message through NICs.
+    nvlink_gbps : float or None
+        Rate of one GPU's NVLink, each direction, that long messages reach.
+    nvlink_latency_s : float or None
+        Time of an empty message over NVLink.
+    name : str
+        Hardware and library, for the report.
+    data_sha256 : str
+        Of the measurements.
+    error_median, error_p90 : float or None
+        Relative errors on points that were kept out of the fit; None if there were too few.
+    range : tuple of MeasuredRange
+        Where it holds.
+    notes : tuple of str
+        Which curve each value comes from, and which values were not measured.
+    """
+
+    nic_efficiency: float | None
+    nic_latency_s: float | None
+    nvlink_gbps: float | None
+    nvlink_latency_s: float | None
+    name: str
+    data_sha256: str
+    error_median: float | None
+    error_p90: float | None
+    range: tuple[MeasuredRange, ...]
+    notes: tuple[str, ...]
+
+    def outside(
+        self, path: str, *, operation: str | None = None, size_bytes: float | None = None, ranks: int | None = None
+    ) -> tuple[str, ...]:
+        """Return in words in what a use lies outside what was measured; empty if it lies inside or is not stated."""
+        ranges = [one for one in self.range if one.path == path and operation in (None, one.operation)]
+        if not ranges:
+            return (f"{operation or 'communication'} over {path} was not measured by the calibration",)
+        said = []
+        least, most = min(one.ranks[0] for one in ranges), max(one.ranks[-1] for one in ranges)
+        low, high = min(one.from_bytes for one in ranges), max(one.to_bytes for one in ranges)
+        if ranks is not None and not least <= ranks <= most:
+            said.append(f"{ranks} ranks over {path}: the calibration holds for {least} to {most}")
+        if size_bytes is not None and not low <= size_bytes <= high:
+            said.append(
+                f"messages of {size_bytes:.4g} bytes over {path}: the calibration holds for {low:.4g} to {high:.4g} bytes"
+            )
+        return tuple(said)
+
+
+def apply_calibration(
+    calibration: Calibration,
+    *,
+    nic_line_rate_gbps: float | None = None,
+    nic_paths: Sequence[str] = NIC_PATHS,
+    operation: str | None = None,
+) -> AppliedCalibration:
+    """Return what the network models take.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    nic_line_rate_gbps : float, optional
+        Line rate of the measured NIC, each direction; default: what the measurements recorded. Without it there is no
+        efficiency.
+    nic_paths : sequence of str
+        Path classes that stand for NICs, the best first.
+    operation : str, optional
+        Take rates and latencies from this operation only.
+
+    Raises
+    ------
+    InputError
+        If the measured rate is above the line rate.
+    """
+    notes: list[str] = []
+    line_rate = nic_line_rate_gbps or calibration.provenance.nic_line_rate_gbps
+    nic_gbps = _rate(calibration, nic_paths, operation, "NIC efficiency", notes)
+    efficiency = None
+    if nic_gbps is not None and line_rate is None:
+        notes.append("NIC efficiency: the NIC's line rate is not known; the model's own value stays")
+    elif nic_gbps is not None and line_rate is not None:
+        if nic_gbps > line_rate * (1 + OVERSHOOT):
+            raise InputError(
+                Fault(
+                    "calibration: NIC line rate", f"{line_rate:g} Gb/s", f"at least the {nic_gbps:.4g} Gb/s that were measured"
+                )
+            )
+        efficiency = min(1.0, nic_gbps / line_rate)
+    held_out = calibration.held_out
+    provenance = calibration.provenance
+    return AppliedCalibration(
+        nic_efficiency=efficiency,
+        nic_latency_s=_latency(calibration, nic_paths, operation, "NIC latency", notes),
+        nvlink_gbps=_rate(calibration, NVLINK_PATHS, operation, "NVLink rate", notes),
+        nvlink_latency_s=_latency(calibration, NVLINK_PATHS, operation, "NVLink latency", notes),
+        name=", ".join(filter(None, (provenance.hardware, f"{provenance.backend} {provenance.nccl_version}".strip()))),
+        data_sha256=provenance.data_sha256,
+        error_median=None if held_out is None else held_out.total.median,
+        error_p90=None if held_out is None else held_out.total.p90,
+        range=_ranges(calibration),
+        notes=tuple(notes),
+    )
+
+
+def _rate(calibration: Calibration, paths: Sequence[str], operation: str | None, what: str, notes: list[str]) -> float | None:
+    """Return Gb/s on the wire of the curve that stands for a path, and say which that is."""
+    curve = _chosen(calibration, paths, (operation,) if operation else RATE_ORDER, most_ranks=True)
+    bandwidth = None if curve is None else curve.bus_bandwidth_bytes_per_s
+    if curve is None or bandwidth is None:
+        why = "not measured" if curve is None else "the largest messages measured are not limited by bandwidth"
+        notes.append(f"{what}: {why}; the model's own value stays")
+        return None
+    notes.append(f"{what}: {bandwidth * _GBPS:.4g} Gb/s, {_named(curve)} from {curve.regimes[-1].from_bytes:.4g} bytes up")
+    return bandwidth * _GBPS
+
+
+def _latency(
+    calibration: Calibration, paths: Sequence[str], operation: str | None, what: str, notes: list[str]
+) -> float | None:
+    curve = _chosen(calibration, paths, (operation,) if operation else LATENCY_ORDER, most_ranks=False)
+    if curve is None:
+        notes.append(f"{what}: not measured; the model's own value stays")
+        return None
+    latency_s = curve.regimes[0].latency_s
+    notes.append(f"{what}: {latency_s * 1e6:.4g} us, {_named(curve)} up to {curve.regimes[0].to_bytes:.4g} bytes")
+    return latency_s
+
+
+def _chosen(calibration: Calibration, paths: Sequence[str], order: Sequence[str], most_ranks: bool) -> Curve | None:
+    """Return the curve that stands for a path class: path first, then operation, then the number of ranks."""
+    plain = [curve for curve in calibration.curves if not curve.pattern and curve.ranks > 1]
+    for path in paths:
+        for operation in order:
+            found = [curve for curve in plain if curve.path == path and curve.operation == operation]
+            if found:
+                return sorted(found, key=lambda curve: curve.ranks)[-1 if most_ranks else 0]
+    return None
+
+
+def _named(curve: Curve) -> str:
+    return f"{curve.operation} among {curve.ranks} ranks over {curve.path}"
+
+
+def _ranges(calibration: Calibration) -> tuple[MeasuredRange, ...]:
+    found = []
+    for operation, path in sorted({(curve.operation, curve.path) for curve in calibration.curves if not curve.pattern}):
+        curves = [one for one in calibration.curves if (one.operation, one.path, one.pattern) == (operation, path, "")]
+        ranks = tuple(sorted(one.ranks for one in curves))
+        low, high = min(one.from_bytes for one in curves), max(one.to_bytes for one in curves)
+        found.append(MeasuredRange(operation, path, ranks, low, high))
+    return tuple(found)

@@ -1,0 +1,244 @@
+"""What a fit found, as one frozen value, and the file ``calibration.json`` it is kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from zcube.calibrate.lines import FloatArray
+from zcube.calibrate.measurements import MAX_FILE_BYTES, json_document
+from zcube.calibrate.operations import OPERATIONS, PATHS, wire_factor
+from zcube.calibrate.regimes import Piece, evaluate
+from zcube.calibrate.scaling import ScalingPiece, at_ranks
+from zcube.errors import Fault, InputError
+from zcube.inputs import Declared, read_bounded, validate
+from zcube.outputs import write_file
+
+SCHEMA_VERSION = 1
+
+NonNegative = Annotated[float, Field(ge=0)]
+Interval = tuple[NonNegative, NonNegative]
+
+
+class Regime(Declared):
+    """A range of sizes in which ``time = latency_s + size_bytes * s_per_byte``, with 95 % bootstrap intervals."""
+
+    from_bytes: float = Field(gt=0, description="smallest size that was fitted")
+    to_bytes: float = Field(gt=0, description="largest size that was fitted")
+    latency_s: NonNegative
+    s_per_byte: NonNegative
+    latency_interval_s: Interval | None = None
+    s_per_byte_interval: Interval | None = None
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float | None:
+        """Size per second at the margin (nccl-tests' algorithm bandwidth); None where time does not grow with size."""
+        return 1.0 / self.s_per_byte if self.s_per_byte > 0 else None
+
+
+class ScalingRegime(Declared):
+    """A range of sizes of the model over numbers of ranks (:mod:`zcube.calibrate.scaling`)."""
+
+    from_bytes: float = Field(gt=0)
+    to_bytes: float = Field(gt=0)
+    latency_s: NonNegative
+    latency_per_step_s: NonNegative
+    s_per_byte: NonNegative
+    s_per_wire_byte: NonNegative
+
+
+class _Fitted(Declared):
+    operation: str
+    path: str
+    pattern: str = ""
+
+    @model_validator(mode="after")
+    def _known(self) -> _Fitted:
+        if self.operation not in OPERATIONS:
+            raise ValueError(f"operation should be one of {', '.join(OPERATIONS)}")
+        if self.path not in PATHS:
+            raise ValueError(f"path should be one of {', '.join(PATHS)}")
+        return self
+
+
+class Curve(_Fitted):
+    """Time by size of one operation, number of ranks and path class, and the points it was fitted to."""
+
+    ranks: int = Field(ge=1)
+    regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
+    sizes_bytes: tuple[int, ...] = Field(description="of the fitted points")
+    times_s: tuple[float, ...] = Field(description="measured")
+    log_residuals: tuple[float, ...] = Field(description="ln(measured / fitted)")
+
+    @model_validator(mode="after")
+    def _shape(self) -> Curve:
+        if not len(self.sizes_bytes) == len(self.times_s) == len(self.log_residuals) > 0:
+            raise ValueError("sizes_bytes, times_s and log_residuals should have one length above zero")
+        _check_ends(self.regimes)
+        if any(regime.latency_s + regime.s_per_byte <= 0 for regime in self.regimes):
+            raise ValueError("a regime should take time")
+        return self
+
+    def predict_s(self, size_bytes: FloatArray) -> FloatArray:
+        """Return the time of every size."""
+        pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in self.regimes]
+        return evaluate(pieces, np.asarray(size_bytes, dtype=np.float64))
+
+    @property
+    def from_bytes(self) -> float:
+        """Smallest size that was fitted."""
+        return self.regimes[0].from_bytes
+
+    @property
+    def to_bytes(self) -> float:
+        """Largest size that was fitted."""
+        return self.regimes[-1].to_bytes
+
+    @property
+    def bus_bandwidth_bytes_per_s(self) -> float | None:
+        """Wire bytes per second of the last regime, what compares with a line rate; None if time does not grow there."""
+        bandwidth = self.regimes[-1].bandwidth_bytes_per_s
+        return None if bandwidth is None else bandwidth * wire_factor(self.operation, self.ranks)
+
+
+class Scaling(_Fitted):
+    """Time by size and number of ranks of one operation and path class."""
+
+    ranks: tuple[int, ...] = Field(min_length=2, description="numbers of ranks it was fitted to")
+    regimes: tuple[ScalingRegime, ...] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _shape(self) -> Scaling:
+        _check_ends(self.regimes)
+        return self
+
+    def predict_s(self, ranks: int, size_bytes: FloatArray) -> FloatArray:
+        """Return the time of every size for a number of ranks."""
+        pieces = [
+            ScalingPiece(
+                part.from_bytes, part.to_bytes, part.latency_s, part.latency_per_step_s, part.s_per_byte, part.s_per_wire_byte
+            )
+            for part in self.regimes
+        ]
+        return evaluate(at_ranks(self.operation, pieces, ranks), np.asarray(size_bytes, dtype=np.float64))
+
+
+class ErrorSummary(Declared):
+    """How far predictions are from what was measured: relative errors ``|predicted / measured - 1|``."""
+
+    points: int = Field(ge=0)
+    mape: NonNegative = Field(description="mean")
+    median: NonNegative
+    p90: NonNegative
+
+
+class HeldOut(Declared):
+    """Errors on points that were kept out of a second fit."""
+
+    how: str = Field(description="which points were kept out")
+    total: ErrorSummary
+    by_operation: dict[str, ErrorSummary] = Field(default_factory=dict)
+
+
+class Provenance(Declared):
+    """Which measurements a calibration comes from."""
+
+    hardware: str = ""
+    backend: str = ""
+    nccl_version: str = ""
+    source: str = ""
+    how: str = ""
+    nic_line_rate_gbps: float | None = None
+    nvlink_line_rate_gbps: float | None = None
+    data_sha256: str = Field(description="of the measured points, in any order")
+    points: int = Field(ge=1)
+
+
+class Calibration(Declared):
+    """Latency-bandwidth parameters of measured operations.
+
+    Curves hold for a number of ranks that was measured; a scaling predicts the numbers between and beyond.
+    """
+
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    zcube_calibration: bool = True
+    zcube_version: str = ""
+    seed: int = Field(default=0, ge=0)
+    bootstrap_draws: int = Field(default=0, ge=0)
+    provenance: Provenance
+    curves: tuple[Curve, ...] = Field(min_length=1)
+    scalings: tuple[Scaling, ...] = ()
+    held_out: HeldOut | None = None
+    notes: tuple[str, ...] = ()
+
+    def curve(self, operation: str, ranks: int, path: str, pattern: str = "") -> Curve | None:
+        """Return the curve of an operation, None if that was not measured."""
+        key = (operation, ranks, path, pattern)
+        return next((curve for curve in self.curves if (curve.operation, curve.ranks, curve.path, curve.pattern) == key), None)
+
+    def scaling(self, operation: str, path: str, pattern: str = "") -> Scaling | None:
+        """Return the model over numbers of ranks, None if fewer than two were measured."""
+        key = (operation, path, pattern)
+        return next((model for model in self.scalings if (model.operation, model.path, model.pattern) == key), None)
+
+    def predict_s(self, operation: str, ranks: int, path: str, size_bytes: FloatArray, pattern: str = "") -> FloatArray | None:
+        """Return the time of every size, from the curve of that number of ranks, else from the scaling; None without either."""
+        curve, scaling = self.curve(operation, ranks, path, pattern), self.scaling(operation, path, pattern)
+        if curve is not None:
+            return curve.predict_s(size_bytes)
+        return None if scaling is None or ranks < 2 else scaling.predict_s(ranks, size_bytes)
+
+    def outside(self, operation: str, size_bytes: float, ranks: int, path: str, pattern: str = "") -> tuple[str, ...]:
+        """Return in words in what a use lies outside the range that was measured; empty if it lies inside."""
+        curves = [curve for curve in self.curves if (curve.operation, curve.path, curve.pattern) == (operation, path, pattern)]
+        if not curves:
+            return (f"{operation} over {path} was not measured",)
+        said = []
+        counts = sorted(curve.ranks for curve in curves)
+        if ranks not in counts:
+            said.append(f"{operation} among {ranks} ranks over {path} was not measured (only among {_listed(counts)})")
+        low, high = min(curve.from_bytes for curve in curves), max(curve.to_bytes for curve in curves)
+        if not low <= size_bytes <= high:
+            said.append(
+                f"{operation} of {size_bytes:.4g} bytes over {path} was not measured (only {low:.4g} to {high:.4g} bytes)"
+            )
+        return tuple(said)
+
+
+def write_calibration(calibration: Calibration, path: Path) -> None:
+    """Write a calibration as JSON, whole or not at all."""
+    text = json.dumps(calibration.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a file that :func:`write_calibration` wrote.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file.
+    """
+    document: Any = json_document(path, read_bounded(path, MAX_FILE_BYTES))
+    if not isinstance(document, dict) or document.get("zcube_calibration") is not True:
+        raise InputError(
+            Fault(str(path), "a file without zcube_calibration", "a calibration.json, as zcube calibrate fit writes")
+        )
+    return validate(Calibration, document, str(path))
+
+
+def _check_ends(regimes: Sequence[Regime | ScalingRegime]) -> None:
+    if any(regime.from_bytes > regime.to_bytes for regime in regimes):
+        raise ValueError("a regime should not end before it starts")
+    if any(first.to_bytes >= second.from_bytes for first, second in pairwise(regimes)):
+        raise ValueError("regimes should be ascending and apart")
+
+
+def _listed(counts: list[int]) -> str:
+    return ", ".join(str(count) for count in counts)

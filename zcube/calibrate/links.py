@@ -1,0 +1,83 @@
+"""A calibration on a fabric's links: what changes, what a report says of it, and which transfers lie outside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zcube.calibrate.apply import NIC_PATHS, NVLINK_PATHS, AppliedCalibration, apply_calibration
+from zcube.calibrate.calibration import read_calibration
+from zcube.fabric.model import Fabric, FloatArray, IntArray
+
+
+def load_calibration(path: Path) -> AppliedCalibration:
+    """Read a calibration and take from it what the network models use.
+
+    Raises
+    ------
+    InputError
+        If the file is no calibration, or its rates exceed its line rates.
+    """
+    return apply_calibration(read_calibration(path))
+
+
+def calibrated(fabric: Fabric, calibration: AppliedCalibration | None) -> Fabric:
+    """Return the fabric with links as measured; its counts, bill and paths stay.
+
+    The efficiency holds for NICs and links between switches alike: what takes it, headers and the pauses between messages,
+    travels the whole way. The time of an empty message is added once to each message, beside the delay of its path.
+    """
+    if calibration is None:
+        return fabric
+    return fabric.with_measured_links(
+        efficiency=calibration.nic_efficiency,
+        nic_start_s=calibration.nic_latency_s,
+        nvlink_gbps=calibration.nvlink_gbps,
+        nvlink_start_s=calibration.nvlink_latency_s,
+    )
+
+
+def outside_range(
+    calibration: AppliedCalibration, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray
+) -> tuple[str, ...]:
+    """Return in words which transfers lie outside what was measured, of those paths for which a value was taken."""
+    inside = fabric.server_of(source) == fabric.server_of(target)
+    measured = {one.path for one in calibration.range}
+    said: list[str] = []
+    for paths, mask, taken in (
+        (NVLINK_PATHS, inside, calibration.nvlink_gbps is not None),
+        (NIC_PATHS, ~inside, calibration.nic_efficiency is not None),
+    ):
+        path = next((path for path in paths if path in measured), None)
+        if path is not None and taken and mask.any():
+            for size in (float(size_bytes[mask].min()), float(size_bytes[mask].max())):
+                said += [text for text in calibration.outside(path, size_bytes=size) if text not in said]
+    return tuple(said)
+
+
+def calibration_document(calibration: AppliedCalibration, warnings: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a result says of the calibration it was made with, JSON-ready."""
+    values = ("nic_efficiency", "nic_latency_s", "nvlink_gbps", "nvlink_latency_s")
+    return {
+        "name": calibration.name,
+        "data_sha256": calibration.data_sha256,
+        "error_median": calibration.error_median,
+        "error_p90": calibration.error_p90,
+        "applied": {name: getattr(calibration, name) for name in values},
+        "range": [{**asdict(one), "ranks": list(one.ranks)} for one in calibration.range],
+        "notes": list(calibration.notes),
+        "warnings": list(warnings),
+    }
+
+
+def transfers_document(
+    calibration: AppliedCalibration | None, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray
+) -> dict[str, Any] | None:
+    """Return the document of a calibration for transfers that were carried with it; None without one."""
+    if calibration is None:
+        return None
+    ends = np.asarray(source), np.asarray(target)
+    return calibration_document(calibration, outside_range(calibration, fabric, *ends, np.asarray(size_bytes)))

@@ -1,0 +1,73 @@
+"""Which reader a file is for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_document, join, json_document
+from zcube.calibrate.points import capped
+from zcube.calibrate.readers import nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
+from zcube.calibrate.readers.options import ReadOptions
+from zcube.errors import Fault, InputError
+from zcube.inputs import read_bounded
+
+_HEAD_CHARACTERS = 1 << 16
+
+#: Name, test on the head, reader; the first that recognises a file reads it.
+READERS: tuple[tuple[str, Callable[[str], bool], Callable[[str, str, ReadOptions], Measurements]], ...] = (
+    ("NCCL Inspector JSON", nccl_inspector.recognise, nccl_inspector.read),
+    ("nccl-tests JSON", nccl_tests_json.recognise, nccl_tests_json.read),
+    ("NCCL latency table", nccl_table.recognise, nccl_table.read),
+    ("nccl-tests text", nccl_tests_text.recognise, nccl_tests_text.read),
+)
+
+
+def read_measured(path: Path, options: ReadOptions | None = None) -> Measurements:
+    """Read one file of measured runs, whichever format it has.
+
+    Raises
+    ------
+    InputError
+        If no reader knows the file, or with every fault that its reader found.
+    """
+    options = options or ReadOptions()
+    text = read_bounded(path, MAX_FILE_BYTES)
+    head = text[:_HEAD_CHARACTERS]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if head.lstrip()[:1] == "{" and '"zcube_measurements"' in head:
+        found = from_document(json_document(path, text), str(path))
+        if options.path is not None:
+            found = replace(found, path=np.full(len(found), options.path))
+    else:
+        reader = next((read for _, recognise, read in READERS if recognise(head)), None)
+        if reader is None:
+            known = ", ".join(["measurements of zcube calibrate run", *(name for name, _, _ in READERS)])
+            raise InputError(Fault(str(path), "a file of an unknown or empty format", f"one of: {known}"))
+        found = reader(text, str(path), options)
+    metadata = found.metadata.model_copy(update={"source": path.name, "sha256": digest})
+    return replace(found, metadata=metadata)
+
+
+def read_files(paths: Sequence[Path], options: ReadOptions | None = None) -> Measurements:
+    """Read several files as one.
+
+    Raises
+    ------
+    InputError
+        With the faults of all files, or if they come from different hardware.
+    """
+    parts: list[Measurements] = []
+    faults: list[Fault] = []
+    for path in paths:
+        try:
+            parts.append(read_measured(path, options))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(capped(faults, "measurements"))
+    return join(parts)

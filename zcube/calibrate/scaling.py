@@ -1,0 +1,94 @@
+"""One model for several numbers of ranks, which predicts numbers that were not measured.
+
+In each regime of sizes::
+
+    t(size, n) = latency + latency_per_step * steps(n) + size * (s_per_byte + s_per_wire_byte * wire_factor(n))
+
+with ``steps`` and ``wire_factor`` of :mod:`zcube.calibrate.operations`, all four parameters at least zero, least squares on
+log residuals. The first two terms are the start of an operation and of each message on its longest chain, the third is what
+every byte of the buffer costs whichever rank it is for (copies, reductions), the last the bytes that leave the rank, as in
+nccl-tests' bus bandwidth. The regimes are cut as for one curve.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zcube.calibrate.lines import FloatArray
+from zcube.calibrate.operations import steps, wire_factor
+from zcube.calibrate.regimes import Piece, all_runs, best_cut, cells
+
+_ROUNDS = 10
+_PARAMETERS = 4
+_LEAST = 1e-6
+
+
+class ScalingPiece(NamedTuple):
+    """The four parameters of a regime and the sizes they were fitted to."""
+
+    from_bytes: float
+    to_bytes: float
+    latency_s: float
+    latency_per_step_s: float
+    s_per_byte: float
+    s_per_wire_byte: float
+
+
+def fit_scaling(operation: str, size_bytes: FloatArray, ranks: FloatArray, time_s: FloatArray) -> list[ScalingPiece]:
+    """Return the regimes of an operation over several numbers of ranks, ascending.
+
+    Parameters
+    ----------
+    operation : str
+        For its ``steps`` and ``wire_factor``.
+    size_bytes, ranks, time_s : float array [points]
+        Of at least two numbers of ranks.
+    """
+    cell, count = cells(size_bytes)
+    design = _design(operation, size_bytes, ranks)
+    runs = all_runs(count)
+    insides = [(cell >= first) & (cell < last) for first, last in runs]
+    fitted = [_fit(design[inside], time_s[inside]) for inside in insides]
+    squares, members = np.array([one for _, one in fitted]), np.array([float(inside.sum()) for inside in insides])
+    chosen = best_cut(runs, squares, members, count, _PARAMETERS)
+    pieces = []
+    for run in chosen:
+        low, high = float(size_bytes[insides[run]].min()), float(size_bytes[insides[run]].max())
+        pieces.append(ScalingPiece(low, high, *(float(value) for value in fitted[run][0])))
+    return pieces
+
+
+def at_ranks(operation: str, pieces: list[ScalingPiece], ranks: int) -> list[Piece]:
+    """Return the lines that the model gives for a number of ranks."""
+    chain, wire = steps(operation, ranks), wire_factor(operation, ranks)
+    return [
+        Piece(
+            piece.from_bytes,
+            piece.to_bytes,
+            piece.latency_s + piece.latency_per_step_s * chain,
+            piece.s_per_byte + piece.s_per_wire_byte * wire,
+        )
+        for piece in pieces
+    ]
+
+
+def _design(operation: str, size_bytes: FloatArray, ranks: FloatArray) -> FloatArray:
+    chain = np.array([steps(operation, int(count)) for count in ranks])
+    wire = np.array([wire_factor(operation, int(count)) for count in ranks])
+    return np.stack([np.ones(len(ranks)), chain, size_bytes, size_bytes * wire], axis=1)
+
+
+def _fit(design: FloatArray, time_s: FloatArray) -> tuple[FloatArray, float]:
+    """Return the parameters and the sum of squared log residuals of one regime."""
+    from scipy.optimize import nnls
+
+    scale = (design / time_s[:, None]).max(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    scaled, line = design / scale, time_s
+    weights = np.zeros(design.shape[1])
+    for _ in range(_ROUNDS):
+        weights = nnls(scaled / line[:, None], 1.0 + np.log(time_s / line))[0]
+        line = np.maximum(scaled @ weights, _LEAST * time_s)
+    return weights / scale, float((np.log(time_s / line) ** 2).sum())

@@ -1,0 +1,147 @@
+"""``zcube calibrate run|read|fit|check``: how the models' parameters are measured, fitted and tested."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MEASURED = (".json",)
+
+FilesArgument = Annotated[
+    list[Path], typer.Argument(help="Measurements, nccl-tests text or JSON, NCCL tables (CSV), NCCL Inspector JSON.")
+]
+PathClassOption = Annotated[
+    str | None, typer.Option("--path", help="Path class of all points: nvlink, shared-memory, socket, same-leaf, across.")
+]
+LenientOption = Annotated[bool, typer.Option(help="Leave out what is broken and say so, instead of refusing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+
+
+def run_command(
+    out: Annotated[Path, typer.Option(help="Measurements to write, .json.")],
+    sizes: Annotated[str, typer.Option(help="Sizes, e.g. 1K-1G (doubling) or 4K,1M.")] = "1K-1G",
+    operations: Annotated[str | None, typer.Option(help="alltoall, send_recv, all_gather, ...; default: all.")] = None,
+    ranks: Annotated[str | None, typer.Option(help="GPUs of each run, e.g. 2,4; default: all there are.")] = None,
+    path: Annotated[str, typer.Option(help="What NCCL may use: nvlink, shared-memory, socket or network.")] = "nvlink",
+    patterns: Annotated[str | None, typer.Option(help="Matrices: pairs, incast and so on; none for none.")] = None,
+    driver: Annotated[str, typer.Option(help="auto, torch or nccl-tests.")] = "auto",
+    nccl_tests: Annotated[Path | None, typer.Option(help="Folder of the nccl-tests binaries; default: the PATH.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. budget_s=0.5 or hosts=a,b.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure NCCL on this machine's GPUs; exit 2 with what is missing where that cannot be done."""
+    from zcube.calibrate.measure.run import measure
+    from zcube.calibrate.measure.settings import MeasureSettings, parse_sizes
+    from zcube.cli.targets import Target, check_targets
+    from zcube.inputs import assign, validate
+    from zcube.outputs import to_json
+    from zcube.report.calibration_table import measurements_text
+
+    check_targets([Target("--out", out, MEASURED, lambda result, target: None)])
+    data: dict[str, object] = {}
+    assign(data, set_ or ())
+    data |= {"sizes_bytes": parse_sizes(sizes), "path": path, "driver": driver}
+    lists = {"operations": operations, "ranks": ranks, "patterns": patterns}
+    data |= {key: _listed(text) for key, text in lists.items() if text is not None}
+    if nccl_tests is not None:
+        data["nccl_tests"] = nccl_tests
+    settings = validate(MeasureSettings, data, "settings")
+    measured = measure(settings, out, lambda line: print(line, file=sys.stderr, flush=True))
+    if len(measured):
+        print(f"written: {out}", file=sys.stderr)
+    sys.stdout.write(to_json(measured.document()) if json else measurements_text(measured))
+
+
+def read_command(
+    files: FilesArgument,
+    out: Annotated[Path, typer.Option(help="Measurements to write, .json.")],
+    path: PathClassOption = None,
+    operation: Annotated[str | None, typer.Option(help="Operation of files that do not name it.")] = None,
+    lenient: LenientOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Read what other tools measured into one file of measurements."""
+    from zcube.calibrate.measurements import write_measurements
+    from zcube.calibrate.readers.catalog import read_files
+    from zcube.calibrate.readers.options import ReadOptions
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.outputs import to_json
+    from zcube.report.calibration_table import measurements_text
+
+    written = [Target("--out", out, MEASURED, write_measurements)]
+    check_targets(written, files)
+    measured = read_files(files, ReadOptions(path, operation, lenient))
+    write_targets(written, measured)
+    sys.stdout.write(to_json(measured.document()) if json else measurements_text(measured))
+
+
+def fit_command(
+    files: FilesArgument,
+    out: Annotated[Path, typer.Option(help="Calibration to write, .json.")] = Path("calibration.json"),
+    path: PathClassOption = None,
+    picture: Annotated[Path | None, typer.Option(help="Measured against fitted, with residuals, .png or .svg.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    draws: Annotated[int | None, typer.Option(min=0, max=100_000, help="Bootstrap rounds; 0 for no intervals.")] = None,
+    lenient: LenientOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Fit latency and bandwidth by operation, size and path, with intervals and the error on sizes left out."""
+    from zcube.calibrate.bootstrap import DRAWS
+    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.readers.catalog import read_files
+    from zcube.calibrate.readers.options import ReadOptions
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.outputs import to_json
+    from zcube.report.calibration_plot import plot_calibration
+    from zcube.report.calibration_table import calibration_text
+
+    drawn = [Target("--picture", picture, (".png", ".svg"), plot_calibration)]
+    check_targets([Target("--out", out, MEASURED, lambda result, target: None), *drawn], files)
+    measured = read_files(files, ReadOptions(path, None, lenient))
+    fitted = fit_file(measured, out, seed=seed, draws=DRAWS if draws is None else draws, lenient=lenient)
+    print(f"written: {out}", file=sys.stderr)
+    write_targets(drawn, fitted)
+    sys.stdout.write(to_json(fitted.model_dump(mode="json")) if json else calibration_text(fitted))
+
+
+def check_command(
+    files: FilesArgument,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration to predict with; default: the files themselves, every second size.")
+    ] = None,
+    path: PathClassOption = None,
+    without_ranks: Annotated[
+        int | None, typer.Option(help="Without --calibration: leave this number of ranks out instead.")
+    ] = None,
+    lenient: LenientOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Predict runs that were not fitted: mean, median and P90 error by operation, size and number of GPUs."""
+    from zcube.calibrate.calibration import read_calibration
+    from zcube.calibrate.check import check, held_out, leave_ranks_out
+    from zcube.calibrate.readers.catalog import read_files
+    from zcube.calibrate.readers.options import ReadOptions
+    from zcube.errors import Fault, InputError
+    from zcube.outputs import to_json
+    from zcube.report.calibration_table import check_text
+
+    if calibration is not None and without_ranks is not None:
+        raise InputError(Fault("--without-ranks", "beside --calibration", "one of them"))
+    measured = read_files(files, ReadOptions(path, None, lenient))
+    if calibration is not None:
+        result = check(read_calibration(calibration), measured)
+    elif without_ranks is not None:
+        result = leave_ranks_out(measured, without_ranks, lenient)
+    else:
+        result = held_out(measured, lenient=lenient)
+    sys.stdout.write(to_json(result.document()) if json else check_text(result))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Return the parts of a list with commas; ``none`` is an empty list."""
+    return () if text == "none" else tuple(part.strip() for part in text.split(","))

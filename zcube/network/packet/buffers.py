@@ -1,0 +1,79 @@
+"""A switch's shared buffer: what is let in, when the sender is stopped, and when it may go on.
+
+With PFC an ingress queue may hold, of the buffer shared by all, a fixed amount or a part alpha of what is free; beyond it lies
+its headroom, used from XOFF on. Without PFC it is the egress queue that may hold a part alpha of what is free, and more is
+dropped.
+"""
+
+from __future__ import annotations
+
+from zcube.network.kernels import inner
+from zcube.network.packet.pauses import send_frame
+from zcube.network.packet.records import queue_of, switch_of
+from zcube.network.packet.state import Net
+
+
+@inner
+def off_threshold(net: Net, switch: int) -> int:
+    """Return how much shared buffer an ingress queue may hold."""
+    free = max(switch_of(net, switch).shared - switch_of(net, switch).used, 0)
+    if net.dynamic_off == 1:
+        return int(net.alpha * free)
+    return net.off_bytes
+
+
+@inner
+def admit(net: Net, came_by: int, wanted: int, switch: int, size: int) -> bool:
+    """Count a packet into the buffer, stopping its sender where it exceeds a threshold; False if it has to be dropped."""
+    used = switch_of(net, switch).used
+    free = switch_of(net, switch).shared - used
+    if net.lossless == 0:
+        if size > free or queue_of(net, wanted).bytes + size > net.alpha * free:
+            queue_of(net, wanted).drops += 1
+            net.drops += 1
+            return False
+        queue_of(net, came_by).in_bytes += size
+        _use(net, switch, used + size)
+        return True
+    held = queue_of(net, came_by).in_bytes + size
+    inside = held - queue_of(net, came_by).in_headroom
+    if inside <= off_threshold(net, switch) and size <= free:
+        _use(net, switch, used + size)
+    elif queue_of(net, came_by).in_headroom + size <= queue_of(net, came_by).headroom:
+        queue_of(net, came_by).in_headroom += size
+        if queue_of(net, came_by).off == 0:
+            queue_of(net, came_by).off = 1
+            queue_of(net, came_by).cause = wanted
+            queue_of(net, came_by).pauses += 1
+            net.pauses += 1
+            send_frame(net, came_by, 1)
+    else:
+        queue_of(net, wanted).drops += 1
+        net.drops += 1
+        return False
+    queue_of(net, came_by).in_bytes = held
+    if held > queue_of(net, came_by).in_peak:
+        queue_of(net, came_by).in_peak = held
+    return True
+
+
+@inner
+def _use(net: Net, switch: int, used: int) -> None:
+    switch_of(net, switch).used = used
+    if used > switch_of(net, switch).peak:
+        switch_of(net, switch).peak = used
+
+
+@inner
+def release(net: Net, came_by: int, switch: int, size: int) -> None:
+    """Take a packet out of the buffer, headroom first, and let its sender go on where enough has left."""
+    held = queue_of(net, came_by).in_bytes - size
+    queue_of(net, came_by).in_bytes = held
+    spare = min(queue_of(net, came_by).in_headroom, size)
+    if spare > 0:
+        queue_of(net, came_by).in_headroom -= spare
+    switch_of(net, switch).used -= size - spare
+    paused = queue_of(net, came_by).off == 1 and queue_of(net, came_by).in_headroom == 0
+    if paused and held <= max(off_threshold(net, switch) - net.on_gap, 0):
+        queue_of(net, came_by).off = 0
+        send_frame(net, came_by, 0)

@@ -1,0 +1,191 @@
+"""The state of an idle packet network, how it grows, and what it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zcube.errors import Fault, InputError
+from zcube.fabric.model import IntArray
+from zcube.network.flow_model import Medium
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.state import KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, QUEUE, SWITCH
+from zcube.network.packet.tables import Tables
+
+PS = 1e12
+
+#: Records of packets and events at the start, beside one per link; more are added when they run short.
+FIRST_PACKETS = 4096
+
+#: Pauses kept one by one, the first so many of a run (4 MB).
+PAUSE_LOG_ROWS = 100_000
+
+#: Buckets of the calendar per link, and least and most of them in all.
+BUCKETS_PER_LINK, LEAST_BUCKETS, MOST_BUCKETS = 4, 1 << 12, 1 << 18
+#: Long buckets beyond those; each covers half of them.
+LONG_BUCKETS = 1 << 12
+
+
+def picoseconds(seconds: float) -> int:
+    """Return a time in whole picoseconds."""
+    return round(seconds * PS)
+
+
+def switch_numbers(medium: Medium) -> tuple[list[str], IntArray, IntArray]:
+    """Return the names of the switches of a medium, and which one each link leaves and enters, NONE for a host."""
+    ends = {name for name, host in zip(medium.source, medium.leaves_gpu) if not host}
+    ends |= {name for name, host in zip(medium.target, medium.enters_gpu) if not host}
+    names = sorted(ends)
+    number = {name: at for at, name in enumerate(names)}
+    source = [NONE if host else number[name] for name, host in zip(medium.source, medium.leaves_gpu)]
+    target = [NONE if host else number[name] for name, host in zip(medium.target, medium.enters_gpu)]
+    return names, np.array(source, dtype=np.int64), np.array(target, dtype=np.int64)
+
+
+def reverse_links(medium: Medium) -> IntArray:
+    """Return the link that leads back from each link's end to its start; the k-th of parallel links pairs with the k-th."""
+    waiting: dict[tuple[str, str], list[int]] = {}
+    for link, ends in enumerate(zip(medium.source, medium.target)):
+        waiting.setdefault(ends, []).append(link)
+    reverse = np.full(len(medium.source), NONE, dtype=np.int64)
+    for (source, target), links in waiting.items():
+        for link, back in zip(links, waiting.get((target, source), [])):
+            reverse[link] = back
+    return reverse
+
+
+def class_shift(settings: PacketSettings) -> int:
+    """Return log2 of the queues per link: the priorities and, where acknowledgements are packets, one for those."""
+    classes = settings.priorities + (settings.acknowledgements == "packets")
+    return (classes - 1).bit_length()
+
+
+def idle_network(medium: Medium, settings: PacketSettings, bin_s: float) -> Tables:
+    """Return an idle network.
+
+    Raises
+    ------
+    InputError
+        If there are too many links.
+    """
+    links = len(medium.capacity_bps)
+    shift = class_shift(settings)
+    if links << shift >= 1 << KEY_BITS:
+        raise InputError(Fault("links", str(links), f"fewer than {(1 << KEY_BITS) >> shift} links in the packet model"))
+    names, leaves, enters = switch_numbers(medium)
+    buckets = 1 << int(np.ceil(np.log2(np.clip(BUCKETS_PER_LINK * links, LEAST_BUCKETS, MOST_BUCKETS))))
+    queues = _queues(medium, settings, shift)
+    tables = Tables(
+        packets=np.zeros(links, PACKET),
+        buckets=np.full(buckets, NONE, dtype=np.int32),
+        bits=np.zeros(buckets // 64, dtype=np.uint64),
+        spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
+        runs=np.full(64, NONE, dtype=np.int32),
+        links=_links(medium, settings, leaves, enters),
+        queues=queues,
+        switches=_switches(settings, names, enters, queues, shift),
+    )
+    net = tables.net
+    _set(net, settings, shift, bin_s)
+    net["buckets"], net["spans"], net["queues"] = buckets, LONG_BUCKETS, len(queues)
+    net["span_shift"] = buckets.bit_length() - 2
+    net["span"] = 2
+    net["bucket_shift"] = _bucket_shift(medium, settings, buckets)
+    tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
+    net["log_room"] = PAUSE_LOG_ROWS
+    net["current"] = net["free"] = NONE
+    tables.add_packets(links + FIRST_PACKETS)
+    return tables
+
+
+def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) -> None:
+    dcqcn = settings.dcqcn
+    values = {
+        "mtu_payload": settings.unit_payload_bytes,
+        "mtu": settings.unit_bytes,
+        "packet_payload": settings.packet_payload_bytes,
+        "header": settings.header_bytes,
+        "class_shift": shift,
+        "control": (1 << shift) - 1 if settings.acknowledgements == "packets" else NONE,
+        "lossless": settings.pfc,
+        "cut_through": settings.forwarding == "cut-through",
+        "dynamic_off": settings.pfc_threshold == "dynamic",
+        "off_bytes": max(settings.xoff_bytes, settings.least_threshold_bytes if settings.cell_bytes else 0),
+        "on_gap": max(settings.xon_gap_bytes, settings.unit_bytes if settings.cell_bytes else 0),
+        "alpha": settings.pfc_alpha if settings.pfc else settings.drop_alpha,
+        "pause_bytes": settings.pause_frame_bytes,
+        "pause_ps": picoseconds(settings.pause_reaction_s),
+        "ack_bytes": settings.ack_bytes,
+        "ack_every": settings.ack_every_packets,
+        "adaptive": settings.path_choice == "adaptive",
+        "reorder_ps": picoseconds(settings.reorder_cost_s),
+        "seed": settings.seed,
+        "marking": settings.congestion_control == "dcqcn",
+        "dcqcn": settings.congestion_control == "dcqcn",
+        "notice_ps": picoseconds(dcqcn.notification_interval_s),
+        "gain": dcqcn.gain,
+        "alpha_ps": picoseconds(dcqcn.alpha_timer_s),
+        "timer_ps": picoseconds(dcqcn.rate_timer_s),
+        "counter": dcqcn.byte_counter_bytes,
+        "fast": dcqcn.fast_recovery_steps,
+        "additive": dcqcn.additive_increase,
+        "hyper": dcqcn.hyper_increase,
+        "least": dcqcn.least_rate,
+        "timeout_ps": picoseconds(settings.retransmit_timeout_s),
+        "bin_ps": picoseconds(bin_s),
+        "bins_end_ps": 0 if bin_s > 0 else NEVER,
+    }
+    for name, value in values.items():
+        net[name] = value
+
+
+def _kbps(medium: Medium) -> IntArray:
+    """Return rates in kilobits per second, at least one, also for a failed link, which no path crosses."""
+    return np.maximum(np.round(medium.capacity_bps / 1e3), 1).astype(np.int64)
+
+
+def _bucket_shift(medium: Medium, settings: PacketSettings, buckets: int) -> int:
+    """Return log2 of a bucket's picoseconds: the calendar covers a packet's way over any link twice."""
+    up = medium.capacity_bps > 0
+    if not up.any():
+        return 0
+    longest_s = (settings.unit_bytes * 8 / medium.capacity_bps[up] + medium.latency_s[up]).max()
+    return max(0, int(np.ceil(np.log2(2 * longest_s * PS / buckets))))
+
+
+def _links(medium: Medium, settings: PacketSettings, leaves: IntArray, enters: IntArray) -> np.ndarray:
+    links = np.zeros(len(leaves), LINK)
+    kbps = _kbps(medium)
+    links["kbps"] = kbps
+    links["full_ps"] = (settings.unit_bytes * 8_000_000_000 + kbps // 2) // kbps
+    links["latency_ps"] = np.round(medium.latency_s * PS)
+    links["kmin"], links["kmax"], links["pmax"] = settings.marking_of(medium.capacity_bps)
+    links["from_switch"], links["to_switch"] = leaves, enters
+    links["relay_head"] = links["relay_tail"] = NONE
+    return links
+
+
+def _queues(medium: Medium, settings: PacketSettings, shift: int) -> np.ndarray:
+    queues = np.zeros(len(medium.capacity_bps) << shift, QUEUE)
+    for name in ("head", "tail", "root", "cause"):
+        queues[name] = NONE
+    queues["paused_ps"] = queues["resumed_ps"] = -1
+    queues["headroom"] = np.repeat(settings.headroom_of(medium.capacity_bps, medium.latency_s), 1 << shift)
+    return queues
+
+
+def _switches(settings: PacketSettings, names: list[str], enters: IntArray, queues: np.ndarray, shift: int) -> np.ndarray:
+    """Return switches whose shared buffer is what headroom leaves of it, half of it at least.
+
+    Headroom is counted as for packets, so that cells leave the shared part as it is.
+    """
+    switches = np.zeros(len(names), SWITCH)
+    into = enters >= 0
+    headroom = queues["headroom"][:: 1 << shift] - (0 if settings.headroom_bytes is not None else 3 * settings.unit_bytes)
+    packet = 0 if settings.headroom_bytes is not None else 3 * settings.wire_bytes(settings.packet_payload_bytes)
+    taken = np.bincount(enters[into], (headroom[into] + packet) * settings.priorities, minlength=len(names))
+    least = settings.buffer_bytes / 2
+    if settings.cell_bytes:
+        least = max(least, settings.least_threshold_bytes / min(settings.pfc_alpha, 1.0))
+    switches["headroom"] = np.bincount(enters[into], queues["headroom"][:: 1 << shift][into] * settings.priorities, len(names))
+    switches["shared"] = np.maximum(settings.buffer_bytes - (taken if settings.pfc else 0), least)
+    return switches

@@ -1,0 +1,240 @@
+"""The event loop."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from zcube.network.kernels import inner
+from zcube.network.packet.buffers import admit
+from zcube.network.packet.calendar import enter, give_back, next_time, take_next
+from zcube.network.packet.dcqcn import cut_rate
+from zcube.network.packet.pauses import apply_frame
+from zcube.network.packet.ports import append, payload_of, transmit
+from zcube.network.packet.receivers import CONGESTION, receive
+from zcube.network.packet.records import flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of, queue_of, start_of
+from zcube.network.packet.relays import hold
+from zcube.network.packet.senders import check_progress, repeat_from, rouse, serve, shortest_hop, stir, wake_at_end
+from zcube.network.packet.state import (
+    ARRIVAL,
+    CUT,
+    KEY_BITS,
+    NEEDS_BINS,
+    NEEDS_PACKETS,
+    NEVER,
+    NONE,
+    PAUSE,
+    REACHED,
+    READY,
+    REPEAT,
+    SPENT,
+    TIMEOUT,
+    Net,
+)
+
+_NUMBER = (1 << KEY_BITS) - 1
+
+
+@njit(cache=True)
+def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
+    """Process events up to a time, and return why it stopped.
+
+    Parameters
+    ----------
+    table : NET array [1]
+        The network; it and its tables are changed in place.
+    to_ps : int
+        Events later than this stay.
+    most_events : int
+        Return after so many.
+    """
+    net = table[0]
+    last = net.events + most_events
+    while net.events < last:
+        start_ps = NEVER
+        if net.waiting > 0:
+            start_ps = flow_of(net, start_of(net, 0).item).start_ps
+        due_ps = next_time(net, min(to_ps, start_ps))
+        if due_ps == NEVER and start_ps > to_ps:
+            return REACHED
+        if min(due_ps, start_ps) >= net.bins_end_ps:
+            return NEEDS_BINS
+        if due_ps == NEVER:
+            flow = start_of(net, 0).item
+            pairs = flow_of(net, flow).end_pair - flow_of(net, flow).first_pair
+            if net.free_count < 8 + 4 * pairs:
+                return NEEDS_PACKETS
+            net.now_ps = start_ps
+            if net.current == NONE and start_ps >> net.bucket_shift > net.bucket:
+                enter(net, start_ps >> net.bucket_shift)
+            net.events += 1
+            pop_start(net)
+            start_flow(net, flow)
+            continue
+        if net.free_count < 8:
+            return NEEDS_PACKETS
+        net.now_ps = due_ps
+        net.events += 1
+        slot = take_next(net)
+        kind = packet_of(net, slot).key >> KEY_BITS
+        if kind == ARRIVAL:
+            arrive(net, slot)
+        else:
+            other_event(net, slot, kind, packet_of(net, slot).key & _NUMBER)
+    return SPENT
+
+
+@inner
+def arrive(net: Net, slot: int) -> None:
+    """Take a packet at the end of a link: into a host, on to the next link, or into its queue."""
+    hop = packet_of(net, slot).hop
+    came_by, wanted = hop_of(net, hop).item, hop_of(net, hop + 1).item
+    if wanted == NONE:
+        receive(net, slot)
+        return
+    if net.adaptive == 1 and packet_of(net, slot).number >= 0:
+        pair = packet_of(net, slot).pair
+        if pair_of(net, pair).paths > 1 and (hop == 0 or hop_of(net, hop - 1).item == NONE):
+            hop = shortest_hop(net, pair)
+            wanted = hop_of(net, hop + 1).item
+    packet_of(net, slot).hop = hop + 1
+    shift = net.class_shift
+    link = wanted >> shift
+    if packet_of(net, slot).number < 0:
+        append(net, wanted, slot)
+        stir(net, link)
+        return
+    idle = link_of(net, link).busy_ps <= net.now_ps and link_of(net, link).wakes == 0
+    if idle and queue_of(net, wanted).head == NONE and queue_of(net, wanted).paused == 0:
+        # A packet that need not wait is never counted as buffered.
+        net.packet_hops += 1
+        transmit(net, link, slot, payload_of(net, slot))
+        return
+    if link_of(net, link).from_switch == NONE:
+        hold(net, link, slot)
+        stir(net, link)
+        return
+    size = packet_of(net, slot).size >> 1
+    if admit(net, came_by, wanted, link_of(net, link).from_switch, size):
+        append(net, wanted, slot)
+        stir(net, link)
+    else:
+        give_back(net, slot)
+
+
+@inner
+def other_event(net: Net, slot: int, kind: int, number: int) -> None:
+    """Take an event other than an arrival."""
+    if kind == PAUSE:
+        stop, frame = packet_of(net, slot).hop, packet_of(net, slot).number
+        give_back(net, slot)
+        if apply_frame(net, number, stop, frame):
+            stir(net, number >> net.class_shift)
+    elif kind == READY:
+        give_back(net, slot)
+        rouse(net, number)
+    elif kind == CUT:
+        give_back(net, slot)
+        cut_rate(net, number, net.now_ps)
+    elif kind == REPEAT:
+        wanted = CONGESTION - 1 - packet_of(net, slot).number
+        give_back(net, slot)
+        repeat_from(net, number, wanted)
+    elif kind == TIMEOUT:
+        give_back(net, slot)
+        check_progress(net, number)
+    else:
+        link_of(net, number).wakes = 0
+        if link_of(net, number).busy_ps > net.now_ps:
+            wake_at_end(net, number)
+        else:
+            serve(net, number)
+
+
+@inner
+def start_flow(net: Net, flow: int) -> None:
+    """Let a flow's queue pairs send."""
+    shift = net.class_shift
+    live_of(net, net.active).item = flow
+    flow_of(net, flow).place = net.active
+    net.active += 1
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        first = pair_of(net, pair).first_path
+        for path in range(first, first + pair_of(net, pair).paths):
+            hop = path_of(net, path).item
+            while hop_of(net, hop).item != NONE:
+                link = hop_of(net, hop).item >> shift
+                link_of(net, link).active += 1
+                link_of(net, link).peak = max(link_of(net, link).peak, link_of(net, link).active)
+                hop += 1
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        rouse(net, pair)
+
+
+@inner
+def _starts_before(net: Net, one: int, other: int) -> bool:
+    first, second = flow_of(net, one).start_ps, flow_of(net, other).start_ps
+    return first < second or (first == second and one < other)
+
+
+@njit(cache=True)
+def push_starts(table: np.ndarray, first: int, end: int) -> None:
+    """Put flows into the heap of those not started; there must be room."""
+    net = table[0]
+    for flow in range(first, end):
+        at = net.waiting
+        net.waiting += 1
+        while at > 0:
+            above = (at - 1) // 2
+            if not _starts_before(net, flow, start_of(net, above).item):
+                break
+            start_of(net, at).item = start_of(net, above).item
+            at = above
+        start_of(net, at).item = flow
+
+
+@inner
+def pop_start(net: Net) -> None:
+    """Remove the flow that starts next."""
+    net.waiting -= 1
+    size = net.waiting
+    flow = start_of(net, size).item
+    at = 0
+    while True:
+        below = 2 * at + 1
+        if below >= size:
+            break
+        if below + 1 < size and _starts_before(net, start_of(net, below + 1).item, start_of(net, below).item):
+            below += 1
+        if not _starts_before(net, start_of(net, below).item, flow):
+            break
+        start_of(net, at).item = start_of(net, below).item
+        at = below
+    start_of(net, at).item = flow
+
+
+@njit(cache=True)
+def earliest(table: np.ndarray, now_ps: int) -> int:
+    """Return a time before which no flow can start or complete, NEVER if there is none, -1 if no event is left for live flows.
+
+    What of a flow has been put on its last links arrives at a known time; the rest has yet to cross them, at their full rate at
+    best. Where packets are lost, what counts is what has arrived.
+    """
+    net = table[0]
+    found = NEVER
+    if net.waiting > 0:
+        found = flow_of(net, start_of(net, 0).item).start_ps
+    if net.active > 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
+        return found if found < NEVER else -1
+    for at in range(net.active):
+        flow = flow_of(net, live_of(net, at).item)
+        left = flow.size - flow.delivering
+        if net.lossless == 0:
+            full = net.mtu_payload * (flow.end_pair - flow.first_pair)
+            bound_ps = now_ps + max(1, int((flow.size - flow.received - full) / flow.drain))
+        elif left == 0:
+            bound_ps = flow.latest_ps
+        else:
+            bound_ps = now_ps + max(1, int(left / flow.drain)) + flow.tail_ps
+        found = min(found, bound_ps)
+    return found

@@ -1,0 +1,52 @@
+"""How much memory a run of the packet model may take, known before it starts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zcube.fabric.model import FloatArray
+from zcube.network.flow_model import Medium
+from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.state import FLOW, PACKET, PAIR
+
+#: Tables at most double when they run short.
+GROWTH = 2
+#: Events besides packets: in flight per queue (frames), and per queue pair (pace, timeout, notification, request to repeat).
+EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 4, 4
+#: Records of whole numbers per flow (start, done, live) and hop, bytes.
+FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
+
+
+def memory_bound_bytes(
+    medium: Medium, settings: PacketSettings, flow_bytes: FloatArray, subflows: int, hops: int, bins: int = 0
+) -> float:
+    """Return a bound on the tables of a run.
+
+    Packets are bounded by what the transfers hold, and by what switches can hold and links carry; of packets that are not full
+    there is one per queue pair.
+
+    Parameters
+    ----------
+    medium : Medium
+        Links.
+    settings : PacketSettings
+        Parameters.
+    flow_bytes : float array [flows]
+        Payload of all transfers that will be posted.
+    subflows, hops : int
+        Paths of all of them, and links on these paths.
+    bins : int
+        Bins of time kept.
+    """
+    idle = idle_network(medium, settings, 0.0)
+    links, queues = idle["links"], len(medium.capacity_bps) << class_shift(settings)
+    buffers = idle["switches"]["shared"].astype(float).sum() + idle["switches"]["headroom"].astype(float).sum()
+    under_way = (links["latency_ps"] / np.maximum(links["full_ps"], 1) + 2)[medium.capacity_bps > 0].sum()
+    network = buffers / settings.unit_bytes + under_way
+    whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum() * (2 if settings.acknowledgements == "packets" else 1)
+    records = min(network, whole) + subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
+    per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
+    per_path = (PAIR.itemsize + HOP_BYTES) * subflows + HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0))
+    tables = (PACKET.itemsize + HOP_BYTES) * records + per_flow + per_path
+    return float(idle.bytes + GROWTH * tables + 16.0 * bins * queues)

@@ -1,0 +1,308 @@
+"""The packet fidelity as a network model: transfers in, completions and counts out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+
+import numpy as np
+
+from zcube.errors import RunError
+from zcube.fabric.model import Fabric, FloatArray, IntArray
+from zcube.network.flow_model import MOST_BIN_ENTRIES, IdealRouting, Medium, PathSplit
+from zcube.network.fluid_state import grown
+from zcube.network.packet import engine
+from zcube.network.packet.build import PS, idle_network, picoseconds
+from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
+from zcube.network.packet.postings import Postings
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, REACHED
+from zcube.network.packet.stuck import find_deadlock
+from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
+from zcube.routing.routes import Routes, Routing
+
+#: A buffer that no run fills.
+UNLIMITED_BYTES = 1 << 50
+
+#: Events after which a kernel returns, so that an interrupt is heard and the watchdog looks.
+EVENTS_AT_ONCE = 2_000_000
+
+
+class PacketModel:
+    """RoCE with PFC, ECN and DCQCN, packet by packet; implements :class:`~zcube.network.protocol.NetworkModel`.
+
+    Parameters
+    ----------
+    medium : Medium
+        Links.
+    routing : Routing
+        Gives each transfer its paths over these links.
+    settings : PacketSettings, optional
+        Parameters; published defaults.
+    path_split : {"pooled", "fixed"}
+        How a transfer uses its paths.
+    fidelity : str
+        Name in results.
+    bin_s : float
+        Width of the bins of time in which queue depths and pauses are kept; 0 keeps totals only.
+    watchdog_s : float
+        A pause that has lasted so long makes the watchdog look for a deadlock.
+    """
+
+    def __init__(
+        self,
+        medium: Medium,
+        routing: Routing,
+        settings: PacketSettings | None = None,
+        path_split: PathSplit = "pooled",
+        fidelity: str = "packet",
+        *,
+        bin_s: float = 0.0,
+        watchdog_s: float = 1e-3,
+    ):
+        self.fidelity = fidelity
+        self.medium = medium
+        self.routing = routing
+        self.path_split = path_split
+        self.settings = settings or PacketSettings()
+        self._watchdog_ps = max(1, picoseconds(watchdog_s))
+        self._tables = idle_network(medium, self.settings, bin_s)
+        self._tables.net["pooled"] = path_split == "pooled"
+        self._postings = Postings(self._tables, medium, self.settings, path_split)
+        self._reached_ps = 0
+        self._now_s = 0.0
+        self._latency_s: FloatArray = np.zeros(16)
+        self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
+
+    @property
+    def counts(self) -> PacketCounts:
+        """What has been counted so far."""
+        return PacketCounts.of(self._tables)
+
+    @property
+    def bin_s(self) -> float:
+        """Width of the bins of time; 0 without."""
+        return self._bin_ps / PS
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory the tables take now."""
+        return self._tables.bytes
+
+    def set_shared_buffer(self, size_bytes: int) -> None:
+        """Give every switch a shared buffer beside its headroom; before the first transfer."""
+        self._tables["switches"]["shared"] = size_bytes
+
+    def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
+        """Post transfers; sizes are rounded up to whole bytes, times to picoseconds.
+
+        Parameters
+        ----------
+        flows : FlowTable
+            At least one.
+        routes : Routes, optional
+            Their paths over the medium's links; default: what the routing says.
+
+        Raises
+        ------
+        ValueError
+            If a size is not positive and finite, a start lies before the present, a GPU is unknown, a cap is out of range, or
+            a weight is not 1: a NIC serves its queue pairs in turn.
+        RunError
+            If failures leave a transfer without a path.
+        """
+        flows.check(self._now_s)
+        if flows.weight is not None and np.any(flows.weight != 1):
+            raise ValueError("weights other than 1 have no meaning in the packet model")
+        first = self._postings.flows
+        if not len(flows):
+            return np.arange(first, first)
+        routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
+        _refuse_unreachable(routes, flows)
+        self._latency_s = grown(self._latency_s, first + routes.flows)
+        self._latency_s[first : first + routes.flows] = routes.latency_s(self.medium.latency_s)
+        # A message is not on its way before it has been started.
+        self._postings.add(routes, replace(flows, start_s=flows.start_s + routes.latency_s(self.medium.start_s)))
+        engine.push_starts(self._tables.net, first, first + routes.flows)
+        return np.arange(first, first + routes.flows)
+
+    def next_event_s(self) -> float:
+        """Return a time before which no transfer starts or completes; infinity when idle.
+
+        It is the next completion's where all its packets are on their last link, and else a bound on it, so that a driver that
+        advances from bound to bound takes a few steps per transfer and not one per packet.
+
+        Raises
+        ------
+        RunError
+            If transfers are under way and nothing can move.
+        """
+        bound_ps = int(engine.earliest(self._tables.net, self._reached_ps))
+        if bound_ps == -1:
+            self._report_stuck()
+        waiting_ps = self._tables["flows"]["finish_ps"][self._undelivered].min(initial=NEVER)
+        found_ps = min(bound_ps, int(waiting_ps))
+        return float("inf") if found_ps >= NEVER else max(found_ps, self._reached_ps) / PS
+
+    def advance(self, to_s: float) -> IntArray:
+        """Run up to a time and return completed transfers.
+
+        Raises
+        ------
+        RunError
+            If the watchdog finds a deadlock; its text names the ring of ports.
+        """
+        to_ps = picoseconds(to_s) if np.isfinite(to_s) else NEVER - 1
+        net = self._tables.net
+        while True:
+            why = engine.advance(net, to_ps, EVENTS_AT_ONCE)
+            if why == REACHED:
+                break
+            if why == NEEDS_PACKETS:
+                self._tables.add_packets(2 * len(self._tables["packets"]))
+            elif why == NEEDS_BINS:
+                self._cover_bins()
+            elif self.deadlock(self._watchdog_ps / PS):
+                self._report_stuck()
+        if to_ps == NEVER - 1 and net["active"][0] > 0:
+            self._report_stuck()
+        delivered = self._deliver(to_ps)
+        self._advance_clock(to_s)
+        return delivered
+
+    def deadlock(self, lasting_s: float = 0.0) -> tuple[str, ...]:
+        """Return the ports that wait for each other in a ring, as ``from->to``; empty if none do.
+
+        Parameters
+        ----------
+        lasting_s : float
+            Look only if some pause has lasted so long.
+        """
+        queues, now_ps = self._tables["queues"], int(self._tables.net["now_ps"][0])
+        paused = queues["paused"] == 1
+        if not (paused & (now_ps - queues["paused_ps"] >= picoseconds(lasting_s))).any():
+            return ()
+        return tuple(f"{self.medium.source[link]}->{self.medium.target[link]}" for link in find_deadlock(self._tables))
+
+    def completions(self) -> CompletionTable:
+        """Return what became of every transfer; no link is named as the one that bounded it."""
+        flows = self._tables["flows"][: self._postings.flows]
+        latency_s = self._latency_s[: len(flows)].copy()
+        finish_s = np.where(flows["finish_ps"] < NEVER, flows["finish_ps"] / PS, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = flows["size"] * 8.0 / (finish_s - flows["start_ps"] / PS - latency_s)
+        return CompletionTable(finish_s, latency_s, rate, np.full(len(flows), -1))
+
+    def link_table(self) -> LinkTable:
+        """Return the payload every link has carried; ``peak_flows`` counts paths of transfers under way."""
+        medium, links = self.medium, self._tables["links"]
+        return LinkTable(
+            medium.source,
+            medium.target,
+            medium.kind,
+            medium.capacity_bps,
+            links["payload"].astype(float),
+            links["peak"].astype(np.int64),
+            medium.leaves_gpu,
+            medium.enters_gpu,
+        )
+
+    def queue_table(self) -> QueueTable:
+        """Return pauses, depths, marks and drops of every priority of every link."""
+        return QueueTable.of(self._tables, self.medium.source, self.medium.target)
+
+    def delays(self) -> DelayTable:
+        """Return how pauses and rate cuts met every transfer."""
+        return DelayTable.of(self._tables, self._postings.flows, self._postings.pairs)
+
+    def pause_log(self) -> PauseLog:
+        """Return the pauses that have ended, with causes and roots."""
+        return PauseLog.of(self._tables)
+
+    def depth_bins(self) -> IntArray:
+        """Return how deep packets that joined each queue in a bin of time made it, bytes [bins, queues].
+
+        A queue that only drains in a bin, or stands still, shows 0 there. There are no bins where ``bin_s`` is 0.
+        """
+        return self._binned("depth_bins")
+
+    def pause_bins_s(self) -> FloatArray:
+        """Return how long each queue was paused in each bin of time [bins, queues], pauses that last left out."""
+        return self._binned("pause_bins") / PS
+
+    def _binned(self, name: str) -> IntArray:
+        return self._tables[name].reshape(-1, len(self._tables["queues"])) if self._bin_ps else np.zeros((0, 0), dtype=np.int64)
+
+    @property
+    def _bin_ps(self) -> int:
+        return int(self._tables.net["bin_ps"][0])
+
+    def _cover_bins(self) -> None:
+        """Double the bins."""
+        queues = len(self._tables["queues"])
+        have = int(self._tables.net["bins_end_ps"][0]) // self._bin_ps
+        bins = min(max(64, 2 * have), MOST_BIN_ENTRIES // (2 * queues))
+        if bins <= have:
+            raise RunError(f"bins of {self._bin_ps / PS:g} s are too many for {queues} queues; at most {have} bins")
+        for name in ("depth_bins", "pause_bins"):
+            larger = np.zeros(bins * queues, dtype=np.int64)
+            larger[: have * queues] = self._tables[name][: have * queues]
+            self._tables[name] = larger
+        self._tables.net["bins_end_ps"] = bins * self._bin_ps
+
+    def _deliver(self, to_ps: int) -> IntArray:
+        """Take the transfers that completed by a time, in order of completion."""
+        net, finish_ps = self._tables.net, self._tables["flows"]["finish_ps"]
+        count = int(net["done_count"][0])
+        waiting = np.concatenate([self._undelivered, self._tables["done"][:count].astype(np.int64)])
+        net["done_count"] = 0
+        waiting = waiting[np.lexsort((waiting, finish_ps[waiting]))]
+        ready = int(np.searchsorted(finish_ps[waiting], to_ps, side="right"))
+        self._undelivered = waiting[ready:]
+        if to_ps == NEVER - 1:
+            to_ps = max(int(net["now_ps"][0]), int(finish_ps[waiting].max(initial=0)))
+        self._reached_ps = max(self._reached_ps, to_ps)
+        return waiting[:ready]
+
+    def _advance_clock(self, to_s: float) -> None:
+        """Note the time reached as the caller gave it, so that what starts just then does not lie before it by rounding."""
+        self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else self._reached_ps / PS)
+
+    def _report_stuck(self) -> NoReturn:
+        ring, active = self.deadlock(), int(self._tables.net["active"][0])
+        if ring:
+            raise RunError(f"deadlock of {active} transfers, ports that wait for each other: {', '.join(ring)}, {ring[0]}")
+        raise RunError(f"{active} transfers under way and nothing can move")
+
+
+def packet_model(
+    fabric: Fabric,
+    routing: Routing,
+    settings: PacketSettings | None = None,
+    path_split: PathSplit = "pooled",
+    *,
+    bin_s: float = 0.0,
+) -> PacketModel:
+    """Return the packet model of a fabric under a routing policy."""
+    return PacketModel(Medium.of_fabric(fabric), routing, settings, path_split, bin_s=bin_s)
+
+
+def ideal_packet_model(fabric: Fabric, settings: PacketSettings | None = None) -> PacketModel:
+    """Return the packet model of an ideal core: one switch that joins all NICs, one per server that joins its GPUs.
+
+    These have no limit of memory for queues that wait for a receiver, so nothing a sender has for one receiver holds up what it
+    has for another.
+    """
+    medium, settings = Medium.of_ideal_core(fabric), settings or PacketSettings()
+    model = PacketModel(medium, IdealRouting(fabric), settings, fidelity="ideal-packet")
+    model.set_shared_buffer(UNLIMITED_BYTES)
+    return model
+
+
+def _refuse_unreachable(routes: Routes, flows: FlowTable) -> None:
+    """Refuse transfers that have no path."""
+    lost = routes.unreachable
+    if len(lost):
+        pairs = ", ".join(f"GPU {flows.source[flow]} to GPU {flows.target[flow]}" for flow in lost[:5])
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise RunError(f"no path left from {pairs}{more}")

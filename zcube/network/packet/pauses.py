@@ -1,0 +1,89 @@
+"""PFC: pause frames on their way up a link, what they stop, and whom they delay."""
+
+from __future__ import annotations
+
+from zcube.network.kernels import inner
+from zcube.network.packet.calendar import put, take_free
+from zcube.network.packet.records import flow_of, hop_of, link_of, log_of, packet_of, pair_of, paused_of, queue_of
+from zcube.network.packet.state import KEY_BITS, NONE, PAUSE, Net
+
+#: Links a chain of pauses is followed; more than any path has, and an end where pauses form a ring.
+LONGEST_CHAIN = 64
+
+
+@inner
+def send_frame(net: Net, queue: int, stop: int) -> None:
+    """Send a pause (1) or resume (0) frame to the source of the link by which a queue comes."""
+    link = queue >> net.class_shift
+    kbps = link_of(net, link).kbps
+    wire_ps = (net.pause_bytes * 8_000_000_000 + kbps // 2) // kbps
+    queue_of(net, queue).frames += 1
+    slot = take_free(net)
+    packet_of(net, slot).hop = stop
+    packet_of(net, slot).number = queue_of(net, queue).frames
+    due_ps = net.now_ps + link_of(net, link).latency_ps + wire_ps + net.pause_ps
+    put(net, slot, due_ps, (PAUSE << KEY_BITS) | queue)
+
+
+@inner
+def apply_frame(net: Net, queue: int, stop: int, number: int) -> bool:
+    """Stop a queue or let it go on; True if it may send now and could not before."""
+    if number < queue_of(net, queue).applied:
+        return False
+    queue_of(net, queue).applied = number
+    now_ps = net.now_ps
+    if stop == 1 and queue_of(net, queue).paused == 0:
+        queue_of(net, queue).paused = 1
+        queue_of(net, queue).paused_ps = now_ps
+        queue_of(net, queue).pause_cause = queue_of(net, queue).cause
+        root = queue_of(net, queue).cause
+        for _ in range(LONGEST_CHAIN):
+            if queue_of(net, root).paused == 0 or queue_of(net, root).cause == NONE:
+                break
+            root = queue_of(net, root).cause
+        queue_of(net, queue).root = root
+    elif stop == 0 and queue_of(net, queue).paused == 1:
+        queue_of(net, queue).paused = 0
+        queue_of(net, queue).resumed_ps = now_ps
+        queue_of(net, queue).pause_total_ps += now_ps - queue_of(net, queue).paused_ps
+        if net.bin_ps > 0:
+            credit_pause(net, queue, now_ps)
+        if net.logged < net.log_room:
+            row = log_of(net, net.logged)
+            row.from_ps, row.until_ps = queue_of(net, queue).paused_ps, now_ps
+            row.queue, row.cause, row.root = queue, queue_of(net, queue).pause_cause, queue_of(net, queue).root
+        net.logged += 1
+        return True
+    return False
+
+
+@inner
+def credit_pause(net: Net, queue: int, until_ps: int) -> None:
+    """Spread a pause over the bins of time."""
+    bin_ps = net.bin_ps
+    from_ps = queue_of(net, queue).paused_ps
+    for at in range(from_ps // bin_ps, until_ps // bin_ps + 1):
+        part_ps = min(until_ps, (at + 1) * bin_ps) - max(from_ps, at * bin_ps)
+        paused_of(net, at * net.queues + queue).item += part_ps
+
+
+@inner
+def note_blocked(net: Net, queue: int, pair: int, hop: int, since_ps: int) -> None:
+    """Note that a packet stood behind the last pause of a queue since a time; it is about to leave, at ``hop`` of its path.
+
+    The flow is a victim where the congested queue that the pause came from is not on the rest of the packet's path.
+    """
+    flow = pair_of(net, pair).flow
+    until_ps = queue_of(net, queue).resumed_ps
+    from_ps = max(since_ps, queue_of(net, queue).paused_ps)
+    if until_ps > max(from_ps, flow_of(net, flow).blocked_until_ps):
+        flow_of(net, flow).blocked_ps += until_ps - max(from_ps, flow_of(net, flow).blocked_until_ps)
+        flow_of(net, flow).blocked_until_ps = until_ps
+    if until_ps > max(from_ps, flow_of(net, flow).victim_until_ps):
+        root = queue_of(net, queue).root
+        while hop_of(net, hop).item != NONE:
+            if hop_of(net, hop).item == root:
+                return
+            hop += 1
+        flow_of(net, flow).victim_ps += until_ps - max(from_ps, flow_of(net, flow).victim_until_ps)
+        flow_of(net, flow).victim_until_ps = until_ps

@@ -1,0 +1,157 @@
+"""Links and the queues in front of them: who transmits next, and when the packet is at the other end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zcube.network.kernels import inner
+from zcube.network.packet.buffers import release
+from zcube.network.packet.calendar import put
+from zcube.network.packet.pauses import note_blocked
+from zcube.network.packet.records import depth_of, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
+from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, WAKE, Net
+from zcube.routing.hashing import ODD, mix
+
+
+@inner
+def wire_ps(net: Net, link: int, size: int) -> int:
+    """Return what a link takes for so many bytes, to the nearest picosecond."""
+    if size == net.mtu:
+        return link_of(net, link).full_ps
+    kbps = link_of(net, link).kbps
+    return (size * 8_000_000_000 + kbps // 2) // kbps
+
+
+@inner
+def transmit(net: Net, link: int, slot: int, payload: int) -> None:
+    """Put a packet on an idle link."""
+    now_ps = net.now_ps
+    size = packet_of(net, slot).size >> 1
+    taken_ps = wire_ps(net, link, size)
+    link_of(net, link).busy_ps = now_ps + taken_ps
+    due_ps = now_ps + taken_ps + link_of(net, link).latency_ps
+    if hop_of(net, packet_of(net, slot).hop + 1).item != NONE:
+        if net.cut_through == 1:
+            due_ps -= _ahead_ps(net, link, slot, size, taken_ps)
+    elif payload > 0:
+        flow = pair_of(net, packet_of(net, slot).pair).flow
+        flow_of(net, flow).delivering += payload
+        flow_of(net, flow).latest_ps = max(flow_of(net, flow).latest_ps, due_ps)
+    link_of(net, link).packets += 1
+    link_of(net, link).payload += payload
+    put(net, slot, due_ps, (ARRIVAL << KEY_BITS) | link)
+
+
+@inner
+def _ahead_ps(net: Net, link: int, slot: int, size: int, taken_ps: int) -> int:
+    """Return how long before a packet's end a cut-through switch can begin to send it on."""
+    after = hop_of(net, packet_of(net, slot).hop + 1).item
+    onward_ps = wire_ps(net, after >> net.class_shift, size)
+    # The header must be in, and a faster link must not run dry.
+    return min(taken_ps - wire_ps(net, link, min(size, net.header)), onward_ps)
+
+
+@inner
+def note_depth(net: Net, queue: int, depth: int) -> None:
+    """Enter the depth a queue has had since it last changed into the bins of time, and its new one into the present bin."""
+    now, held = net.now_ps // net.bin_ps, queue_of(net, queue).bytes
+    if held > 0:
+        for number in range(queue_of(net, queue).noted_bin, now + 1):
+            at = number * net.queues + queue
+            depth_of(net, at).item = max(depth_of(net, at).item, held)
+    at = now * net.queues + queue
+    depth_of(net, at).item = max(depth_of(net, at).item, depth)
+    queue_of(net, queue).noted_bin = now
+
+
+@inner
+def append(net: Net, queue: int, slot: int) -> None:
+    """Put a packet at the end of a queue."""
+    packet_of(net, slot).next = NONE
+    packet_of(net, slot).time_ps = net.now_ps
+    if queue_of(net, queue).head == NONE:
+        queue_of(net, queue).head = slot
+    else:
+        packet_of(net, queue_of(net, queue).tail).next = slot
+    queue_of(net, queue).tail = slot
+    depth = queue_of(net, queue).bytes + (packet_of(net, slot).size >> 1)
+    if net.bin_ps > 0:
+        note_depth(net, queue, depth)
+    queue_of(net, queue).bytes = depth
+    if depth > queue_of(net, queue).peak:
+        queue_of(net, queue).peak = depth
+
+
+@inner
+def wake_at_end(net: Net, link: int) -> None:
+    """Look at a link again when it has sent what it is sending."""
+    if link_of(net, link).wakes == 0:
+        link_of(net, link).wakes = 1
+        put(net, link, link_of(net, link).busy_ps, (WAKE << KEY_BITS) | link)
+
+
+@inner
+def next_queue(net: Net, link: int) -> int:
+    """Return the queue a link serves next, NONE if all are empty or paused: control first, then priorities in turn."""
+    shift = net.class_shift
+    if shift == 0:
+        return link if queue_of(net, link).head != NONE and queue_of(net, link).paused == 0 else NONE
+    first, classes, control = link << shift, 1 << shift, net.control
+    if control != NONE and queue_of(net, first + control).head != NONE:
+        return first + control
+    for step in range(classes):
+        queue = first + ((link_of(net, link).turn + step) & (classes - 1))
+        if queue_of(net, queue).head != NONE and queue_of(net, queue).paused == 0:
+            return queue
+    return NONE
+
+
+@inner
+def send_packet(net: Net, link: int, queue: int) -> None:
+    """Transmit the first packet of a queue; its buffer is free from here on, as a switch frees cells while it sends."""
+    slot = queue_of(net, queue).head
+    queue_of(net, queue).head = packet_of(net, slot).next
+    size, depth = packet_of(net, slot).size >> 1, queue_of(net, queue).bytes
+    if net.bin_ps > 0:
+        note_depth(net, queue, depth - size)
+    queue_of(net, queue).bytes = depth - size
+    if link_of(net, link).from_switch != NONE and queue - (link << net.class_shift) != net.control:
+        if net.marking == 1 and depth > link_of(net, link).kmin and packet_of(net, slot).size & 1 == 0:
+            _mark(net, link, queue, slot, depth)
+        hop = packet_of(net, slot).hop
+        if queue_of(net, queue).resumed_ps > packet_of(net, slot).time_ps:
+            note_blocked(net, queue, packet_of(net, slot).pair, hop, packet_of(net, slot).time_ps)
+        release(net, hop_of(net, hop - 1).item, link_of(net, link).from_switch, size)
+        net.packet_hops += 1
+        transmit(net, link, slot, payload_of(net, slot))
+    else:
+        net.control_hops += 1
+        transmit(net, link, slot, 0)
+
+
+@inner
+def payload_of(net: Net, slot: int) -> int:
+    """Return the payload of a data packet."""
+    pair = packet_of(net, slot).pair
+    if packet_of(net, slot).number == pair_of(net, pair).short_number:
+        return pair_of(net, pair).short_payload
+    return net.mtu_payload
+
+
+@inner
+def _mark(net: Net, link: int, queue: int, slot: int, depth: int) -> None:
+    """Mark a packet with the probability that its queue's depth asks for."""
+    kmin, kmax = link_of(net, link).kmin, link_of(net, link).kmax
+    if depth < kmax:
+        chance = link_of(net, link).pmax * (depth - kmin) / (kmax - kmin)
+        packets = net.mtu_payload // net.packet_payload
+        if packets > 1:
+            chance = 1.0 - (1.0 - chance) ** packets
+        draw = mix(net.seed + np.uint64(link + 1) * ODD)
+        draw = mix(draw + np.uint64(link_of(net, link).mark_draws) * ODD)
+        link_of(net, link).mark_draws += 1
+        if np.float64(draw >> np.uint64(11)) * (1.0 / 9007199254740992.0) >= chance:
+            return
+    packet_of(net, slot).size |= 1
+    queue_of(net, queue).marks += 1
+    net.marks += 1

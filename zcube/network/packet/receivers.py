@@ -1,0 +1,101 @@
+"""NICs that receive: completion, order, congestion notifications, and asking again for what was lost."""
+
+from __future__ import annotations
+
+from zcube.network.kernels import inner
+from zcube.network.packet.calendar import give_back, put, take_free
+from zcube.network.packet.dcqcn import cut_rate
+from zcube.network.packet.ports import append, payload_of
+from zcube.network.packet.records import done_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
+from zcube.network.packet.senders import repeat_from, stir
+from zcube.network.packet.state import CUT, KEY_BITS, NONE, REPEAT, Net
+
+#: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
+ACKNOWLEDGE, CONGESTION = -1, -2
+
+
+@inner
+def receive(net: Net, slot: int) -> None:
+    """Take a packet that has reached a host."""
+    number = packet_of(net, slot).number
+    if number < 0:
+        _receive_control(net, slot, number)
+        return
+    pair = packet_of(net, slot).pair
+    if packet_of(net, slot).size & 1 and net.now_ps >= pair_of(net, pair).notice_ps:
+        pair_of(net, pair).notice_ps = net.now_ps + net.notice_ps
+        net.notices += 1
+        _notify(net, pair, CONGESTION)
+    if net.lossless == 0:
+        wanted = pair_of(net, pair).wanted
+        if number != wanted:
+            if number > wanted and pair_of(net, pair).asked != wanted:
+                pair_of(net, pair).asked = wanted
+                _notify(net, pair, CONGESTION - 1 - wanted)
+            give_back(net, slot)
+            return
+        pair_of(net, pair).wanted = wanted + 1
+    elif pair_of(net, pair).paths > 1:
+        if number < pair_of(net, pair).highest:
+            pair_of(net, pair).late += 1
+            net.late += 1
+        else:
+            pair_of(net, pair).highest = number + 1
+    payload = payload_of(net, slot)
+    give_back(net, slot)
+    flow = pair_of(net, pair).flow
+    flow_of(net, flow).received += payload
+    last = flow_of(net, flow).received == flow_of(net, flow).size
+    if net.control != NONE and (last or (number + 1) % net.ack_every == 0):
+        _notify(net, pair, ACKNOWLEDGE)
+    if last:
+        _complete(net, flow)
+
+
+@inner
+def _complete(net: Net, flow: int) -> None:
+    late = 0
+    shift = net.class_shift
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        late += pair_of(net, pair).late
+        first = pair_of(net, pair).first_path
+        for path in range(first, first + pair_of(net, pair).paths):
+            hop = path_of(net, path).item
+            while hop_of(net, hop).item != NONE:
+                link_of(net, hop_of(net, hop).item >> shift).active -= 1
+                hop += 1
+    flow_of(net, flow).finish_ps = net.now_ps + late * net.reorder_ps
+    done_of(net, net.done_count).item = flow
+    net.done_count += 1
+    net.active -= 1
+    place, moved = flow_of(net, flow).place, live_of(net, net.active).item
+    live_of(net, place).item = moved
+    flow_of(net, moved).place = place
+
+
+@inner
+def _notify(net: Net, pair: int, number: int) -> None:
+    """Tell a queue pair's sender something, by a control packet or after the delay of the way back."""
+    slot = take_free(net)
+    if net.control != NONE:
+        packet_of(net, slot).pair = pair
+        packet_of(net, slot).size = 2 * net.ack_bytes
+        packet_of(net, slot).number = number
+        packet_of(net, slot).hop = pair_of(net, pair).reverse
+        queue = hop_of(net, pair_of(net, pair).reverse).item
+        append(net, queue, slot)
+        stir(net, queue >> net.class_shift)
+        return
+    packet_of(net, slot).number = number
+    kind = CUT if number == CONGESTION else REPEAT
+    put(net, slot, net.now_ps + pair_of(net, pair).reverse_ps, (kind << KEY_BITS) | pair)
+
+
+@inner
+def _receive_control(net: Net, slot: int, number: int) -> None:
+    pair = packet_of(net, slot).pair
+    give_back(net, slot)
+    if number == CONGESTION:
+        cut_rate(net, pair, net.now_ps)
+    elif number < CONGESTION:
+        repeat_from(net, pair, CONGESTION - 1 - number)

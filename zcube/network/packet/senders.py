@@ -1,0 +1,206 @@
+"""NICs that send: queue pairs in turn, each at its pace, each packet on a path of the queue pair."""
+
+from __future__ import annotations
+
+from zcube.network.kernels import inner
+from zcube.network.packet.calendar import put, take_free
+from zcube.network.packet.dcqcn import catch_up, count_bytes
+from zcube.network.packet.pauses import note_blocked
+from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
+from zcube.network.packet.records import flow_of, hop_of, link_of, packet_of, pair_of, path_of, queue_of
+from zcube.network.packet.relays import can_relay, has_work, relay_packet
+from zcube.network.packet.state import EMPTY, KEY_BITS, LISTED, NEVER, NONE, PACED, READY, TIMEOUT, Net
+
+
+@inner
+def stir(net: Net, link: int) -> None:
+    """Let a link send if it is idle, or look again when it is."""
+    if link_of(net, link).busy_ps > net.now_ps:
+        wake_at_end(net, link)
+    elif link_of(net, link).wakes == 0:
+        serve(net, link)
+
+
+@inner
+def serve(net: Net, link: int) -> None:
+    """Let an idle link send the next packet, if there is one."""
+    shift = net.class_shift
+    while True:
+        queue = next_queue(net, link)
+        if can_relay(net, link) and (queue == NONE or link_of(net, link).relay_turn == 1):
+            link_of(net, link).relay_turn = 0
+            relay_packet(net, link)
+            break
+        if queue == NONE:
+            return
+        link_of(net, link).relay_turn = 1
+        if shift > 0:
+            link_of(net, link).turn = (queue + 1) & ((1 << shift) - 1)
+        if link_of(net, link).from_switch != NONE or (shift > 0 and queue - (link << shift) == net.control):
+            send_packet(net, link, queue)
+            break
+        if _send_from_pair(net, link, queue):
+            break
+    if has_work(net, link):
+        wake_at_end(net, link)
+
+
+@inner
+def _send_from_pair(net: Net, link: int, queue: int) -> bool:
+    """Send a packet of the queue pair whose turn it is; False if it has none left."""
+    now_ps = net.now_ps
+    pair = queue_of(net, queue).head
+    queue_of(net, queue).head = pair_of(net, pair).next
+    number = pair_of(net, pair).sent
+    payload = _next_payload(net, pair)
+    if payload == 0:
+        pair_of(net, pair).state = EMPTY
+        return False
+    packets = 1
+    if payload > net.packet_payload:
+        packets = (payload + net.packet_payload - 1) // net.packet_payload
+    size = payload + packets * net.header
+    slot = take_free(net)
+    hop = path_of(net, _path(net, pair) if net.adaptive == 0 else pair_of(net, pair).first_path).item
+    packet_of(net, slot).pair = pair
+    packet_of(net, slot).hop = hop
+    packet_of(net, slot).size = 2 * size
+    packet_of(net, slot).number = number
+    pair_of(net, pair).sent = number + 1
+    if queue_of(net, queue).resumed_ps > pair_of(net, pair).since_ps:
+        note_blocked(net, queue, pair, hop, pair_of(net, pair).since_ps)
+    next_ps = _next_time(net, pair, size)
+    net.packet_hops += 1
+    transmit(net, link, slot, payload)
+    if net.lossless == 0:
+        await_progress(net, pair)
+    if not _has_more(net, pair):
+        pair_of(net, pair).state = EMPTY
+    elif next_ps <= link_of(net, link).busy_ps:
+        enlist(net, pair, max(next_ps, now_ps))
+    else:
+        pair_of(net, pair).state = PACED
+        put(net, take_free(net), next_ps, (READY << KEY_BITS) | pair)
+    return True
+
+
+@inner
+def _has_more(net: Net, pair: int) -> bool:
+    if pair_of(net, pair).sent < pair_of(net, pair).most:
+        return True
+    if net.pooled == 1:
+        return flow_of(net, pair_of(net, pair).flow).unsent > 0
+    return pair_of(net, pair).unsent > 0
+
+
+@inner
+def _next_payload(net: Net, pair: int) -> int:
+    """Return the payload of a queue pair's next packet, taken from its bytes unless it is a repetition; 0 if none is left."""
+    full, number = net.mtu_payload, pair_of(net, pair).sent
+    if number < pair_of(net, pair).most:
+        pair_of(net, pair).repeats += 1
+        net.repeats += 1
+        return pair_of(net, pair).short_payload if number == pair_of(net, pair).short_number else full
+    flow = pair_of(net, pair).flow
+    if net.pooled == 1:
+        payload = min(full, flow_of(net, flow).unsent)
+        flow_of(net, flow).unsent -= payload
+    else:
+        payload = min(full, pair_of(net, pair).unsent)
+        pair_of(net, pair).unsent -= payload
+    if payload > 0:
+        pair_of(net, pair).most = number + 1
+        if payload < full:
+            pair_of(net, pair).short_number = number
+            pair_of(net, pair).short_payload = payload
+    return payload
+
+
+@inner
+def _path(net: Net, pair: int) -> int:
+    """Return the path of a queue pair's next packet, in turn."""
+    turn, count = pair_of(net, pair).turn, pair_of(net, pair).paths
+    if count > 1:
+        pair_of(net, pair).turn = (turn + 1) % count
+    return pair_of(net, pair).first_path + turn
+
+
+@inner
+def shortest_hop(net: Net, pair: int) -> int:
+    """Return the first hop of the path whose queue at the first switch is shortest, the next in turn among equals."""
+    first, count = pair_of(net, pair).first_path, pair_of(net, pair).paths
+    turn, least, best = pair_of(net, pair).turn, NEVER, 0
+    for step in range(count):
+        path = (turn + step) % count
+        depth = queue_of(net, hop_of(net, path_of(net, first + path).item + 1).item).bytes
+        if depth < least:
+            least, best = depth, path
+    pair_of(net, pair).turn = (best + 1) % count
+    return path_of(net, first + best).item
+
+
+@inner
+def _next_time(net: Net, pair: int, size: int) -> int:
+    """Return when a queue pair may send again, given that it sends so many bytes now; 0 if nothing but its port holds it."""
+    now_ps = net.now_ps
+    if pair_of(net, pair).cut == 1:
+        catch_up(net, pair, now_ps)
+    if pair_of(net, pair).cut == 1:
+        count_bytes(net, pair, size)
+        if pair_of(net, pair).cut == 1:
+            return now_ps + int(size / pair_of(net, pair).rate + 0.5)
+    if pair_of(net, pair).capped == 1:
+        return now_ps + int(size / pair_of(net, pair).line + 0.5)
+    return 0
+
+
+@inner
+def enlist(net: Net, pair: int, since_ps: int) -> None:
+    """Put a queue pair at the end of its NIC port's round."""
+    queue = pair_of(net, pair).queue
+    pair_of(net, pair).state = LISTED
+    pair_of(net, pair).since_ps = since_ps
+    pair_of(net, pair).next = NONE
+    if queue_of(net, queue).head == NONE:
+        queue_of(net, queue).head = pair
+    else:
+        pair_of(net, queue_of(net, queue).tail).next = pair
+    queue_of(net, queue).tail = pair
+
+
+@inner
+def rouse(net: Net, pair: int) -> None:
+    """Let a queue pair that has something to send take its turns."""
+    enlist(net, pair, net.now_ps)
+    stir(net, pair_of(net, pair).queue >> net.class_shift)
+
+
+@inner
+def await_progress(net: Net, pair: int) -> None:
+    """Check after a while that what was sent has arrived."""
+    if pair_of(net, pair).timeout == 0:
+        pair_of(net, pair).timeout = 1
+        put(net, take_free(net), net.now_ps + net.timeout_ps, (TIMEOUT << KEY_BITS) | pair)
+
+
+@inner
+def repeat_from(net: Net, pair: int, number: int) -> None:
+    """Go back to a packet and send everything from it on again."""
+    if number < pair_of(net, pair).sent:
+        pair_of(net, pair).sent = number
+        if pair_of(net, pair).state == EMPTY:
+            rouse(net, pair)
+
+
+@inner
+def check_progress(net: Net, pair: int) -> None:
+    """Take a timeout: go back if nothing new has arrived since the last check."""
+    pair_of(net, pair).timeout = 0
+    wanted = pair_of(net, pair).wanted
+    if wanted >= pair_of(net, pair).most:
+        return
+    await_progress(net, pair)
+    if wanted == pair_of(net, pair).seen:
+        net.timeouts += 1
+        repeat_from(net, pair, wanted)
+    pair_of(net, pair).seen = wanted

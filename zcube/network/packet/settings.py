@@ -1,0 +1,154 @@
+"""Parameters of the packet model, with published defaults."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from zcube.fabric.model import FloatArray
+from zcube.inputs import Declared
+
+CongestionControl = Literal["none", "dcqcn"]
+CONGESTION_CONTROLS: tuple[CongestionControl, ...] = get_args(CongestionControl)
+
+#: ``static``: a queue pair per path, as routing gives them. ``spray``: one queue pair per NIC port, its packets in turn over
+#: the flow's paths by that port. ``adaptive``: likewise, the first switch putting each packet into the shortest queue.
+PathChoice = Literal["static", "spray", "adaptive"]
+PATH_CHOICES: tuple[PathChoice, ...] = get_args(PathChoice)
+
+Forwarding = Literal["store-and-forward", "cut-through"]
+Threshold = Literal["dynamic", "static"]
+#: ``notified``: what a receiver tells a sender arrives after the delay of the way back and takes no bandwidth. ``packets``:
+#: acknowledgements and notifications are packets of a priority of their own.
+Acknowledgements = Literal["notified", "packets"]
+
+MIB = 1 << 20
+
+
+class MarkingThreshold(Declared):
+    """When a link of up to a rate marks packets (RED on the egress queue)."""
+
+    up_to_gbps: float = Field(gt=0)
+    kmin_bytes: int = Field(ge=0, le=1 << 40)
+    kmax_bytes: int = Field(gt=0, le=1 << 40)
+    pmax: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MarkingThreshold:
+        if self.kmax_bytes <= self.kmin_bytes:
+            raise ValueError("kmax_bytes above kmin_bytes")
+        return self
+
+
+#: As the RoCE configuration of the SimAI simulator has them.
+MARKING = tuple(
+    MarkingThreshold(up_to_gbps=gbps, kmin_bytes=kmin * 1000, kmax_bytes=kmax * 1000, pmax=pmax)
+    for gbps, kmin, kmax, pmax in ((25, 100, 400, 0.2), (40, 200, 800, 0.2), (100, 400, 1600, 0.2), (200, 300, 1200, 0.8),
+                                   (400, 800, 3200, 0.2))
+)  # fmt: skip
+
+
+class Dcqcn(Declared):
+    """DCQCN, defaults of Zhu et al., SIGCOMM 2015; rates as parts of the line rate, which the paper gives for 40 Gb/s."""
+
+    gain: float = Field(default=1 / 256, gt=0, le=1, description="g, weight of a notification in alpha")
+    alpha_timer_s: float = Field(default=55e-6, gt=0, le=1, description="alpha decays once in each such time without one")
+    rate_timer_s: float = Field(default=55e-6, gt=0, le=1, description="T")
+    byte_counter_bytes: int = Field(default=10_000_000, gt=0, le=1 << 50, description="B")
+    fast_recovery_steps: int = Field(default=5, ge=0, le=1000, description="F")
+    additive_increase: float = Field(default=0.001, gt=0, le=1, description="R_AI: 40 Mb/s of 40 Gb/s")
+    hyper_increase: float = Field(default=0.01, gt=0, le=1, description="R_HAI: 400 Mb/s of 40 Gb/s")
+    least_rate: float = Field(default=0.00025, gt=0, le=1, description="100 Mb/s of 400 Gb/s")
+    notification_interval_s: float = Field(default=50e-6, ge=0, le=1, description="N, per queue pair")
+
+
+class PacketSettings(Declared):
+    """What the packet model simulates."""
+
+    packet_payload_bytes: int = Field(default=4096, ge=64, le=65536)
+    header_bytes: int = Field(default=82, ge=0, le=1024, description="RoCEv2 62, preamble and gap 20")
+    cell_bytes: int | None = Field(
+        default=None, ge=64, le=1 << 24, description="payload of packets merged into one; None: none are"
+    )
+    least_threshold_cells: int = Field(
+        default=4, ge=1, le=1024, description="where there are cells: least value of a threshold"
+    )
+    forwarding: Forwarding = "store-and-forward"
+    buffer_bytes: int = Field(default=32 * MIB, ge=1 << 16, le=1 << 40, description="of a switch, shared by its ports")
+    pfc: bool = True
+    pfc_threshold: Threshold = "dynamic"
+    pfc_alpha: float = Field(default=1 / 8, gt=0, le=64, description="XOFF at this part of the free buffer, per ingress queue")
+    xoff_bytes: int = Field(default=512 * 1024, ge=1, le=1 << 40, description="XOFF where the threshold is static")
+    xon_gap_bytes: int = Field(default=8192, ge=0, le=1 << 40, description="XON lies so far below XOFF")
+    headroom_bytes: int | None = Field(default=None, ge=0, le=1 << 40, description="per ingress queue; None: what a link needs")
+    pause_frame_bytes: int = Field(default=84, ge=0, le=4096)
+    pause_reaction_s: float = Field(default=0.0, ge=0, le=1e-3)
+    drop_alpha: float = Field(default=1.0, gt=0, le=64, description="no PFC: part of the free buffer an egress queue may hold")
+    priorities: Literal[1, 2, 4] = Field(
+        default=1, description="a packet's rises by one with every link between switches it has crossed"
+    )
+    congestion_control: CongestionControl = "dcqcn"
+    marking: tuple[MarkingThreshold, ...] = Field(default=MARKING, min_length=1, max_length=64)
+    dcqcn: Dcqcn = Dcqcn()
+    path_choice: PathChoice = "static"
+    reorder_cost_s: float = Field(default=0.0, ge=0, le=1e-3, description="delay of a transfer per packet behind a later one")
+    acknowledgements: Acknowledgements = "notified"
+    ack_bytes: int = Field(default=84, ge=1, le=4096)
+    ack_every_packets: int = Field(default=4, ge=1, le=1 << 20)
+    retransmit_timeout_s: float = Field(default=500e-6, gt=0, le=10)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+    @field_validator("marking")
+    @classmethod
+    def _ascending(cls, marking: tuple[MarkingThreshold, ...]) -> tuple[MarkingThreshold, ...]:
+        rates = [entry.up_to_gbps for entry in marking]
+        if rates != sorted(set(rates)):
+            raise ValueError("rates in ascending order, each once")
+        return marking
+
+    @property
+    def unit_payload_bytes(self) -> int:
+        """Payload of what is simulated as one: a packet or a cell."""
+        return max(self.packet_payload_bytes, self.cell_bytes or 0)
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bytes on the wire of a full packet or cell; a cell has the headers of its packets."""
+        return self.wire_bytes(self.unit_payload_bytes)
+
+    def wire_bytes(self, payload_bytes: int) -> int:
+        """Return the bytes on the wire of a packet or cell of some payload."""
+        return payload_bytes + -(-payload_bytes // self.packet_payload_bytes) * self.header_bytes
+
+    @property
+    def least_threshold_bytes(self) -> int:
+        """Least value of any threshold."""
+        return self.least_threshold_cells * self.unit_bytes
+
+    def marking_of(self, capacity_bps: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return KMIN and KMAX in bytes and PMAX of links; beyond the last rate as for it.
+
+        Where units are large, KMIN and the distance to KMAX are at least ``least_threshold_cells`` of them.
+        """
+        rates = np.array([entry.up_to_gbps for entry in self.marking]) * 1e9
+        row = np.minimum(np.searchsorted(rates, capacity_bps), len(rates) - 1)
+        kmin, kmax, pmax = (
+            np.array([getattr(entry, name) for entry in self.marking], dtype=float)[row]
+            for name in ("kmin_bytes", "kmax_bytes", "pmax")
+        )
+        least = self.least_threshold_bytes if self.cell_bytes else 0
+        low = np.maximum(kmin, least)
+        return low, low + np.maximum(kmax - kmin, least), pmax
+
+    def headroom_of(self, capacity_bps: FloatArray, latency_s: FloatArray) -> FloatArray:
+        """Return the headroom of ingress queues: what arrives between XOFF and its effect.
+
+        A link brings what is under way, what its source sends until the frame is there, the packet then begun, and the packet
+        that caused XOFF; one more for rounding.
+        """
+        if self.headroom_bytes is not None:
+            return np.full(len(capacity_bps), float(self.headroom_bytes))
+        travel = capacity_bps / 8 * (2 * latency_s + self.pause_reaction_s)
+        return np.asarray(np.ceil(travel) + self.pause_frame_bytes + 3 * self.unit_bytes)

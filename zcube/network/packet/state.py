@@ -1,0 +1,286 @@
+"""The records of the packet model: what a kernel needs of one thing lies together in memory.
+
+Times are integer picoseconds. Sizes of packets are bytes on the wire, headers included, unless called payload. A *queue* is
+one priority of one directed link: its egress side stands at the link's source, its ingress side counts at the link's target
+what came by it and has not left. A *queue pair* is a flow's sender on one NIC port; a *path* is a row of queues that ends
+with NONE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+NONE = -1
+
+CACHE_LINE = 64
+
+#: The record of NET, as kernels pass it on: one pointer.
+Net = Any
+
+#: A time that is never reached.
+NEVER = 1 << 62
+
+#: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
+PAUSE, ARRIVAL, CUT, REPEAT, READY, TIMEOUT, WAKE = range(7)
+#: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
+KEY_BITS = 28
+
+#: Why a kernel returned: the time was reached, packets or bins ran short, or it has processed as many events as it was given.
+REACHED, NEEDS_PACKETS, NEEDS_BINS, SPENT = range(4)
+
+#: Where a queue pair stands: not started, able to send, waiting for its pace, out of bytes.
+IDLE, LISTED, PACED, EMPTY = range(4)
+
+
+def _whole_lines(fields: list[tuple[str, str]]) -> np.dtype[Any]:
+    """Return a record type that fills whole cache lines, what is used together first."""
+    plain = np.dtype(fields, align=True)
+    offsets = [plain.fields[name][1] for name in plain.names] if plain.fields and plain.names else []
+    size = -(-plain.itemsize // CACHE_LINE) * CACHE_LINE
+    names, formats = [name for name, _ in fields], [form for _, form in fields]
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+
+
+_WHOLE, _LONG = np.dtype([("item", "i4")]), np.dtype([("item", "i8")])
+
+#: A packet, or an event of another kind, for which the last four fields mean what its kind says.
+PACKET = np.dtype(
+    [
+        ("time_ps", "i8"),  # when the event is due; in a queue, when the packet came there
+        ("key", "i4"),  # kind << KEY_BITS | number
+        ("next", "i4"),  # in a bucket of the calendar, a queue or the free list
+        ("pair", "i4"),
+        ("hop", "i4"),  # place in hops: the queue it stands in or has just left
+        ("size", "i4"),  # twice the bytes on the wire, plus 1 if marked
+        ("number", "i4"),  # sequence number within its queue pair
+    ],
+    align=True,
+)
+LINK = _whole_lines(
+    [
+        ("busy_ps", "i8"),  # until when it transmits
+        ("full_ps", "i8"),  # what a full packet takes
+        ("latency_ps", "i8"),
+        ("payload", "i8"),  # bytes of transfers carried
+        ("packets", "i8"),
+        ("wakes", "i4"),  # 1 while a WAKE is in the calendar
+        ("turn", "i4"),  # priority that goes first next
+        ("from_switch", "i4"),  # NONE: a host
+        ("active", "i4"),  # paths of flows under way that cross it
+        ("kbps", "i8"),
+        ("relay_head", "i4"),  # at a host: packets of others on their way through it
+        ("relay_tail", "i4"),
+        ("relay_turn", "i4"),  # 1: these go before the host's own
+        ("kmin", "i8"),
+        ("kmax", "i8"),
+        ("pmax", "f8"),
+        ("mark_draws", "i8"),
+        ("to_switch", "i4"),
+        ("peak", "i4"),
+    ],
+)
+QUEUE = _whole_lines(
+    [
+        ("head", "i4"),  # packets; at a NIC the queue pairs that may send
+        ("tail", "i4"),
+        ("paused", "i2"),
+        ("off", "i2"),  # 1 from XOFF to XON
+        ("root", "i4"),  # congested queue at the end of the chain of pauses that stopped this one
+        ("bytes", "i8"),
+        ("peak", "i8"),
+        ("resumed_ps", "i8"),  # and let go
+        ("in_bytes", "i8"),  # ingress side from here
+        ("in_headroom", "i8"),  # of these, what was put into headroom
+        ("in_peak", "i8"),
+        ("headroom", "i8"),  # limit of in_headroom
+        ("marks", "i8"),
+        ("paused_ps", "i8"),  # last time it was stopped
+        ("pause_total_ps", "i8"),
+        ("drops", "i8"),
+        ("pauses", "i4"),
+        ("noted_bin", "i4"),  # bin of time in which its depth was last noted
+        ("cause", "i4"),  # egress queue wanted by the packet that caused XOFF
+        ("pause_cause", "i4"),  # cause as it was when the pause began
+        ("frames", "i4"),  # pause and resume frames sent
+        ("applied", "i4"),  # number of the last frame that took effect at the link's source
+    ],
+)
+SWITCH = np.dtype(
+    [
+        ("shared", "i8"),  # buffer beside headroom
+        ("used", "i8"),  # of it
+        ("peak", "i8"),
+        ("headroom", "i8"),  # of all ingress queues
+    ],
+    align=True,
+)
+PAIR = _whole_lines(
+    [
+        ("flow", "i4"),
+        ("queue", "i4"),  # of its NIC port
+        ("next", "i4"),  # in the NIC's round
+        ("state", "i4"),
+        ("sent", "i4"),  # number of the next packet
+        ("most", "i4"),  # packets ever sent; more than sent while it repeats some
+        ("first_path", "i4"),  # place in paths
+        ("paths", "i4"),
+        ("cut", "i4"),  # 1 while DCQCN holds its rate below the line
+        ("capped", "i4"),  # 1 where the line is below the port
+        ("turn", "i4"),  # path of the next packet
+        ("short_number", "i4"),  # the packet that is not full
+        ("since_ps", "i8"),  # since when it could have sent
+        ("rate", "f8"),  # DCQCN: current rate, bytes on the wire per picosecond
+        ("line", "f8"),  # rate without cuts: that of the NIC port, or less under a cap
+        ("clock_ps", "i8"),  # DCQCN: last expiry of the rate timer
+        ("counter", "i8"),  # bytes since the byte counter last expired
+        ("unsent", "i8"),  # payload of its own, where shares are fixed
+        ("target", "f8"),
+        ("timers", "i4"),
+        ("counters", "i4"),
+        ("short_payload", "i4"),
+        ("notice_ps", "i8"),  # receiver: when it may next send a congestion notification
+        ("alpha", "f8"),
+        ("alpha_ps", "i8"),
+        ("reverse_ps", "i8"),  # what a notification takes back to the sender
+        ("reverse", "i4"),  # place in hops of the way back, where acknowledgements are packets
+        ("wanted", "i4"),  # receiver: number of the next packet in order
+        ("highest", "i4"),  # receiver: one more than the largest number seen
+        ("asked", "i4"),  # receiver: number for which it last asked again
+        ("seen", "i4"),  # sender: wanted when the timeout was last checked
+        ("timeout", "i4"),  # 1 while a TIMEOUT is in the calendar
+        ("cuts", "i4"),
+        ("repeats", "i4"),
+        ("late", "i4"),  # packets that came behind a later one
+    ],
+)
+FLOW = _whole_lines(
+    [
+        ("unsent", "i8"),  # of the common pool
+        ("size", "i8"),  # payload
+        ("received", "i8"),
+        ("delivering", "i8"),  # payload put on the last link of a path
+        ("latest_ps", "i8"),  # when the last of it arrives
+        ("blocked_until_ps", "i8"),
+        ("victim_until_ps", "i8"),
+        ("blocked_ps", "i8"),  # time that packets stood behind a pause
+        ("start_ps", "i8"),
+        ("finish_ps", "i8"),  # NEVER until done
+        ("victim_ps", "i8"),  # of it, behind pauses whose root is not on the packet's path
+        ("drain", "f8"),  # rate of its last links together, bytes per picosecond
+        ("tail_ps", "i8"),  # least delay of its last links
+        ("place", "i8"),  # in live
+        ("first_pair", "i4"),
+        ("end_pair", "i4"),
+    ],
+)
+#: A pause that has ended.
+PAUSE_LOG = np.dtype(
+    [
+        ("from_ps", "i8"),
+        ("until_ps", "i8"),
+        ("queue", "i4"),  # that was stopped
+        ("cause", "i4"),  # queue that the packet wanted which caused XOFF
+        ("root", "i4"),  # congested queue at the end of the chain of pauses
+        ("unused", "i4"),
+    ],
+    align=True,
+)
+#: Tables the kernels read and write, by the type of a row.
+TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        "packets": PACKET,  # row l is the WAKE of link l
+        "buckets": _WHOLE,  # first event of each, NONE
+        "bits": np.dtype([("item", "u8")]),  # a bit per bucket that holds events
+        "spans": _WHOLE,  # first event of each of the long buckets beyond, NONE
+        "far": _WHOLE,  # heap of the events beyond those
+        "runs": _WHOLE,  # scratch of the sort
+        "links": LINK,
+        "queues": QUEUE,
+        "switches": SWITCH,
+        "pairs": PAIR,
+        "flows": FLOW,
+        "hops": _WHOLE,  # queues of paths, NONE behind each
+        "paths": _WHOLE,  # place in hops of each path
+        "starts": _WHOLE,  # heap of the flows not started
+        "done": _WHOLE,  # flows completed and not yet handed over
+        "live": _WHOLE,  # flows under way
+        "log": PAUSE_LOG,  # pauses that have ended, the first so many
+        "depth_bins": _LONG,  # deepest made by packets that joined, per bin of time and queue
+        "pause_bins": _LONG,  # picoseconds paused per bin of time and queue
+    }
+)
+#: What there is one of: where the tables lie, sizes, counts, and the settings.
+NET = np.dtype(
+    [
+        *((f"{table}_at", "i8") for table in TABLES),  # address of its first row
+        ("buckets", "i8"),
+        ("spans", "i8"),
+        ("queues", "i8"),
+        ("log_room", "i8"),
+        ("logged", "i8"),  # pauses that have ended
+        ("now_ps", "i8"),
+        ("bucket", "i8"),  # absolute number of the calendar's current bucket
+        ("current", "i8"),  # first event of the current bucket, sorted
+        ("filed", "i8"),  # events in later buckets
+        ("span", "i8"),  # absolute number of the first long bucket not yet dealt out
+        ("spanned", "i8"),  # events in long buckets
+        ("far_count", "i8"),
+        ("free", "i8"),  # first free packet
+        ("free_count", "i8"),
+        ("waiting", "i8"),  # flows not started
+        ("done_count", "i8"),  # completed flows in the list
+        ("events", "i8"),
+        ("packet_hops", "i8"),  # packets transmitted over a link
+        ("control_hops", "i8"),
+        ("marks", "i8"),
+        ("notices", "i8"),
+        ("cuts", "i8"),
+        ("drops", "i8"),
+        ("repeats", "i8"),
+        ("timeouts", "i8"),
+        ("late", "i8"),
+        ("pauses", "i8"),
+        ("active", "i8"),  # flows under way
+        ("mtu_payload", "i8"),  # payload of a full packet or cell
+        ("mtu", "i8"),  # and its bytes on the wire
+        ("packet_payload", "i8"),  # payload of the packets a cell stands for
+        ("header", "i8"),  # bytes beside the payload, per packet
+        ("bucket_shift", "i8"),
+        ("span_shift", "i8"),  # from buckets to long buckets, of half the calendar each
+        ("class_shift", "i8"),  # link = queue >> class_shift
+        ("control", "i8"),  # priority of acknowledgements, NONE where they are no packets
+        ("lossless", "i8"),
+        ("cut_through", "i8"),
+        ("dynamic_off", "i8"),  # 1: XOFF by alpha, 0: static
+        ("off_bytes", "i8"),
+        ("on_gap", "i8"),  # XON lies so far below XOFF
+        ("alpha", "f8"),  # part of the free buffer an ingress queue may take, or an egress queue where there is no PFC
+        ("pause_bytes", "i8"),
+        ("pause_ps", "i8"),  # reaction to a pause frame
+        ("ack_bytes", "i8"),
+        ("ack_every", "i8"),
+        ("pooled", "i8"),
+        ("adaptive", "i8"),  # the first switch picks the path
+        ("reorder_ps", "i8"),
+        ("seed", "u8"),
+        ("marking", "i8"),
+        ("dcqcn", "i8"),
+        ("notice_ps", "i8"),  # least time between congestion notifications of a queue pair
+        ("gain", "f8"),
+        ("alpha_ps", "i8"),
+        ("timer_ps", "i8"),
+        ("counter", "i8"),
+        ("fast", "i8"),
+        ("additive", "f8"),  # of the line rate
+        ("hyper", "f8"),
+        ("least", "f8"),
+        ("timeout_ps", "i8"),
+        ("bin_ps", "i8"),
+        ("bins_end_ps", "i8"),
+    ],
+    align=True,
+)

@@ -1,0 +1,25 @@
+"""What a result says of the calibration it was made with: name, error, values taken, and what lies outside its range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zcube.report.names import printable
+
+
+def calibration_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a ``calibration`` section.
+
+    Parameters
+    ----------
+    document : mapping
+        ``zcube.calibrate.links.calibration_document()``.
+    """
+    head = f"Calibration: {printable(document['name'])}, data {document['data_sha256'][:12]}"
+    if document["error_median"] is None:
+        lines = [f"{head}; its error is not known"]
+    else:
+        lines = [f"{head}; error median {document['error_median']:.1%}, P90 {document['error_p90']:.1%} on sizes left out"]
+    lines += [f"  {printable(note)}" for note in document["notes"]]
+    return [*lines, *(f"  warning: {printable(text)}" for text in document["warnings"])]

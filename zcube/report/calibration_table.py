@@ -1,0 +1,137 @@
+"""A calibration, its error and what a run takes of it, as plain text for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zcube.report.names import printable
+from zcube.report.quantities import bytes_text, time_text
+
+if TYPE_CHECKING:
+    from zcube.calibrate.apply import AppliedCalibration
+    from zcube.calibrate.calibration import Calibration, Curve, ErrorSummary, Regime
+    from zcube.calibrate.check import Check
+    from zcube.calibrate.measurements import Measurements
+
+#: Rows of a table beyond which the rest is given as a count.
+MOST_ROWS = 60
+
+
+def measurements_text(measurements: Measurements) -> str:
+    """Return what was read: operations, path classes, ranks and sizes, with the notes of the reader."""
+    rows: dict[tuple[str, str, int], list[int]] = {}
+    keys = zip(measurements.operation.tolist(), measurements.path.tolist(), measurements.ranks.tolist(), strict=True)
+    for key, size in zip(keys, measurements.size_bytes.tolist(), strict=True):
+        rows.setdefault(key, []).append(size)
+    cells = [["Operation", "Path", "Ranks", "Points", "Sizes"]]
+    for (operation, path, ranks), sizes in sorted(rows.items())[:MOST_ROWS]:
+        cells.append([operation, path, str(ranks), str(len(sizes)), f"{bytes_text(min(sizes))} to {bytes_text(max(sizes))}"])
+    metadata = measurements.metadata
+    head = [f"{len(measurements):,} points; {_machine(metadata.hardware, metadata.backend, metadata.nccl_version)}", ""]
+    return _text([*head, *_aligned(cells, 2), *_rest(len(rows)), *_notes(measurements.notes)])
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """Return the regimes of every curve with their intervals, and the error on points that were kept out of the fit."""
+    provenance = calibration.provenance
+    lines = [
+        f"{provenance.points:,} points; {_machine(provenance.hardware, provenance.backend, provenance.nccl_version)}",
+        f"data {provenance.data_sha256[:16]}; 95 % intervals from {calibration.bootstrap_draws} bootstrap rounds"
+        if calibration.bootstrap_draws
+        else f"data {provenance.data_sha256[:16]}; no intervals",
+        "",
+    ]
+    cells = [["Operation", "Path", "Ranks", "From", "To", "Latency", "95 %", "Rate", "On the wire"]]
+    for curve in calibration.curves[:MOST_ROWS]:
+        for number, regime in enumerate(curve.regimes):
+            name = f"{curve.operation} {curve.pattern}".strip()
+            first = [printable(name), curve.path, str(curve.ranks)] if number == 0 else ["", "", ""]
+            cells.append([*first, *_regime(curve, regime)])
+    lines += [*_aligned(cells, 2), *_rest(len(calibration.curves))]
+    held_out = calibration.held_out
+    if held_out is not None:
+        lines += ["", f"Error, {held_out.how}", *_errors("Operation", held_out.by_operation, held_out.total)]
+    return _text([*lines, *_notes(calibration.notes)])
+
+
+def check_text(check: Check) -> str:
+    """Return the errors by operation, path, ranks and size."""
+    lines = [f"Predicted against measured: {check.how}"]
+    total = check.total()
+    decades = {f"{bytes_text(low)} to {bytes_text(10 * low)}": summary for low, summary in check.by_decade().items()}
+    tables: list[tuple[str, Mapping[Any, ErrorSummary]]] = [
+        ("Operation", dict(check.by_operation())),
+        ("Path", dict(check.by_path())),
+        ("Ranks", dict(check.by_ranks())),
+        ("Size", dict(decades)),
+    ]
+    for head, table in tables:
+        lines += ["", *_errors(head, table, total if head == "Operation" else None)]
+    return _text([*lines, *_notes(check.notes)])
+
+
+def applied_text(applied: AppliedCalibration) -> str:
+    """Return what a run takes of a calibration, its error and the range in which it holds."""
+    lines = [f"Calibration {printable(applied.name)[:200]} (data {applied.data_sha256[:16]})"]
+    if applied.error_median is None or applied.error_p90 is None:
+        lines.append("error not known: too few sizes to keep some out of the fit")
+    else:
+        lines.append(f"error on sizes kept out of the fit: median {applied.error_median:.1%}, P90 {applied.error_p90:.1%}")
+    lines += [printable(note) for note in applied.notes]
+    cells = [["Measured", "Path", "Ranks", "Sizes"]]
+    for one in applied.range[:MOST_ROWS]:
+        ranks = ", ".join(str(count) for count in one.ranks[:12])
+        cells.append([one.operation, one.path, ranks, f"{bytes_text(one.from_bytes)} to {bytes_text(one.to_bytes)}"])
+    return _text([*lines, "", *_aligned(cells, 2), *_rest(len(applied.range))])
+
+
+def _regime(curve: Curve, regime: Regime) -> list[str]:
+    from zcube.calibrate.operations import wire_factor
+
+    interval = regime.latency_interval_s
+    bandwidth = regime.bandwidth_bytes_per_s
+    wire = None if bandwidth is None else bandwidth * wire_factor(curve.operation, curve.ranks)
+    return [
+        bytes_text(regime.from_bytes),
+        bytes_text(regime.to_bytes),
+        time_text(regime.latency_s),
+        "-" if interval is None else f"{interval[0] * 1e6:.4g} to {interval[1] * 1e6:.4g} us",
+        "-" if bandwidth is None else f"{bytes_text(bandwidth)}/s",
+        "-" if wire is None else f"{bytes_text(wire)}/s",
+    ]
+
+
+def _errors(head: str, table: Mapping[Any, ErrorSummary], total: ErrorSummary | None) -> list[str]:
+    cells = [[head, "Points", "MAPE", "Median", "P90"]]
+    rows: list[tuple[str, ErrorSummary]] = [(str(key), summary) for key, summary in table.items()]
+    for name, summary in [*rows[:MOST_ROWS], *([("all", total)] if total else [])]:
+        cells.append([name, f"{summary.points:,}", f"{summary.mape:.1%}", f"{summary.median:.1%}", f"{summary.p90:.1%}"])
+    return _aligned(cells, 1)
+
+
+def _machine(hardware: str, backend: str, version: str) -> str:
+    return printable(", ".join(filter(None, (hardware or "hardware not recorded", f"{backend} {version}".strip()))))[:200]
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    return ["", *(f"note: {printable(note)[:300]}" for note in notes[:MOST_ROWS]), *_rest(len(notes))] if notes else []
+
+
+def _aligned(cells: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Return rows with the first columns set left and the others set right."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(
+            text.ljust(width) if place < left else text.rjust(width) for place, (text, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _rest(rows: int) -> list[str]:
+    return [f"... and {rows - MOST_ROWS:,} more"] if rows > MOST_ROWS else []
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,136 @@
+"""What the packet model counted in a run, as plain text for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zcube.report.packet_picture import counted, port_text
+from zcube.report.quantities import bytes_text, time_text
+
+#: Ports of a list.
+MOST_PORTS = 10
+
+_QUANTILES = ("mean", "p50", "p90", "p99", "max")
+
+
+def packet_text(section: Mapping[str, Any]) -> str:
+    """Return counts, ports and victims of a run as aligned lines.
+
+    Parameters
+    ----------
+    section : mapping
+        The ``packet`` section of a run's document: ``settings``, ``counts``, ``ports``, ``victims`` and, where a fluid run was
+        made for comparison, ``fluid_ratio``; ``paused_ports`` and ``paused_s`` over all ports are shown where they are given.
+
+    Returns
+    -------
+    str
+        Lines with a final newline.
+    """
+    counts, victims = section["counts"], section["victims"]
+    lines = _row("Packets", _settings(section["settings"]))
+    lines += _row("Pauses", _pauses(section))
+    cuts = f"{counted(counts['notifications'], 'notification')}, {counted(counts['rate_cuts'], 'rate cut')}"
+    lines += _row("Marked", f"{counted(counts['marks'], 'packet')}, {cuts}" if counts["marks"] else "none")
+    again = f"{counts['repeats']:,} sent again after {counted(counts['timeouts'], 'timeout')}"
+    lines += _row(
+        "Dropped", f"{counted(counts['drops'], 'packet')}, {again}" if counts["drops"] or counts["repeats"] else "none"
+    )
+    if counts["late"]:
+        lines += _row("Out of order", counted(counts["late"], "packet"))
+    lines += _row("Victims", _victims(victims))
+    if section.get("fluid_ratio"):
+        ratio = section["fluid_ratio"]
+        lines += _row("Against a fluid", ", ".join(f"{name} {ratio[name]:.4g}" for name in _QUANTILES))
+    control = f", {counts['control_hops']:,} of control packets" if counts["control_hops"] else ""
+    lines += _row("Simulated", f"{counts['events']:,} events, {counts['packet_hops']:,} packet-hops{control}")
+    paused, deepest = _most(section["ports"], "paused_s"), _most(section["ports"], "peak_bytes")
+    lines += _ports("Paused longest", paused)
+    # A document may list only what was paused longest, and then tells nothing of the deepest queues.
+    if any(port not in paused for port in deepest):
+        lines += _ports("Deepest queues", deepest)
+    return "\n".join([*lines, "", *_notes(section)]) + "\n"
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    payload, cell = settings["packet_payload_bytes"], settings.get("cell_bytes") or 0
+    parts = [f"payload {payload:,} bytes" + (f", in cells of {cell:,}" if cell > payload else "")]
+    control = settings["congestion_control"]
+    parts.append("no congestion control" if control == "none" else str(control).upper())
+    if not settings["pfc"]:
+        parts.append("no PFC")
+    elif settings["pfc_threshold"] == "static":
+        parts.append(f"PFC, XOFF at {bytes_text(settings['xoff_bytes'])}")
+    else:
+        parts.append(f"PFC, XOFF at {settings['pfc_alpha']:.4g} of the free buffer")
+    parts.append(f"buffer {bytes_text(settings['buffer_bytes'])}")
+    if settings["path_choice"] != "static":
+        parts.append(f"paths by {settings['path_choice']}")
+    if settings["priorities"] > 1:
+        parts.append(f"{settings['priorities']} priorities")
+    return "; ".join(parts)
+
+
+def _pauses(section: Mapping[str, Any]) -> str:
+    pauses = section["counts"]["pauses"]
+    if not pauses:
+        return "none"
+    ports = f" of {counted(section['paused_ports'], 'port')}" if "paused_ports" in section else ""
+    total = f", {time_text(section['paused_s'])} in all" if "paused_s" in section else ""
+    return f"{pauses:,}{ports}{total}"
+
+
+def _victims(victims: Mapping[str, Any]) -> str:
+    if not victims["blocked_s"]:
+        return "none"
+    flows = counted(victims["flows"], "flow")
+    share = victims["victim_s"] / victims["blocked_s"]
+    return f"{flows}; behind pauses {time_text(victims['blocked_s'])}, {share:.1%} of it for others' congestion"
+
+
+def _most(ports: Sequence[Mapping[str, Any]], key: str) -> list[Mapping[str, Any]]:
+    """Return the ports with most of something, without those that have nothing of it."""
+    return sorted((port for port in ports if port[key]), key=lambda port: -port[key])[:MOST_PORTS]
+
+
+def _ports(head: str, ports: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not ports:
+        return []
+    with_priority = any(port["priority"] for port in ports)
+    heads = [head, *(["Priority"] if with_priority else []), "Pauses", "Paused", "Queue", "Ingress", "Marks", "Drops"]
+    cells = [heads]
+    for port in ports:
+        priority = [str(port["priority"])] if with_priority else []
+        depths = [bytes_text(port[name]) if port[name] else "-" for name in ("peak_bytes", "ingress_peak_bytes")]
+        paused = time_text(port["paused_s"]) if port["paused_s"] else "-"
+        counts = [f"{port[name]:,}" if port[name] else "-" for name in ("pauses", "marks", "drops")]
+        cells.append([port_text(port["from"], port["to"]), *priority, counts[0], paused, *depths, *counts[1:]])
+    return ["", *_aligned(cells)]
+
+
+def _notes(section: Mapping[str, Any]) -> list[str]:
+    notes = ["Victims: flows that stood for a good part of their time behind pauses for a congested port not on their path."]
+    if section.get("fluid_ratio"):
+        notes.append("Against a fluid: a flow's duration over what it takes where links are shared without queues.")
+    if section["ports"]:
+        notes.append(
+            "Queue: deepest at the port. Ingress: most that came by its link and stood in the switch at the other end."
+        )
+    return notes
+
+
+def _row(name: str, value: str) -> list[str]:
+    return [f"{name:<16} {value}".rstrip()]
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows with the first column set left and the others set right."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(
+            text.ljust(width) if place == 0 else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
