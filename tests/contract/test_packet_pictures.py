@@ -49,7 +49,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Figures drawn, instead of files."""
     drawn: list[Any] = []
     for module in (packet_ports, packet_tree_picture):
-        monkeypatch.setattr(module, "save_as", lambda figure, path: drawn.append(figure))
+        monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure))
     return drawn
 
 

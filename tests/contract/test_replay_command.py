@@ -92,7 +92,7 @@ def test_seed_and_routing_are_heeded_and_runs_repeat(run, trace, tmp_path):
     [
         (["--fabric", "nowhere"], ["nowhere", "roft-1024"]),
         (["--fabric", "roft-256", "--routing", "zcube-paths"], ["zcube-paths", "hash"]),
-        (["--fabric", "roft-256", "--fidelity", "packet"], ["--fidelity", "'packet'", "ideal, flow"]),
+        (["--fabric", "roft-256", "--fidelity", "exact"], ["--fidelity", "'exact'", "ideal, flow, packet"]),
         (["--fabric", "roft-256", "--fidelity", "x", "--path-split", "y"], ["--fidelity", "--path-split"]),
         (["--fabric", "roft-256", "--out", "out.txt"], ["--out out.txt", ".parquet"]),
         (["--fabric", "roft-256", "--out", "no/such/folder.csv"], ["no/such", "exists"]),

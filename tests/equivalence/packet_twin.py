@@ -424,7 +424,7 @@ class Twin:
         self.catch_up(pair)
         if not pair.cut:
             pair.cut, pair.rate = True, pair.line
-        idle = (self.now - pair.alpha_at) // round(dcqcn.alpha_timer_s * PS)
+        idle = (self.now - pair.alpha_at) // round(dcqcn.alpha_timer_s * PS) if pair.cuts else 0
         alpha = pair.alpha * (1 - dcqcn.gain) ** idle
         pair.goal = pair.rate
         pair.rate = max(pair.rate * (1 - alpha / 2), pair.line * dcqcn.least_rate)

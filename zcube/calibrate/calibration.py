@@ -15,6 +15,7 @@ from zcube.calibrate.lines import FloatArray
 from zcube.calibrate.measurements import MAX_FILE_BYTES, json_document
 from zcube.calibrate.operations import OPERATIONS, PATHS, wire_factor
 from zcube.calibrate.regimes import Piece, evaluate
+from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared, read_bounded, validate
@@ -71,10 +72,12 @@ class Curve(_Fitted):
     """Time by size of one operation, number of ranks and path class, and the points it was fitted to."""
 
     ranks: int = Field(ge=1)
+    dtype: str = Field(default="", description="type of the elements; empty: all that were measured")
     regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
     sizes_bytes: tuple[int, ...] = Field(description="of the fitted points")
     times_s: tuple[float, ...] = Field(description="measured")
-    log_residuals: tuple[float, ...] = Field(description="ln(measured / fitted)")
+    log_residuals: tuple[float, ...] = Field(description="ln(measured / line of the regime)")
+    residual_weight: float = Field(default=0.0, ge=0, le=1, description="part of its neighbours' residual that a size shares")
 
     @model_validator(mode="after")
     def _shape(self) -> Curve:
@@ -86,9 +89,14 @@ class Curve(_Fitted):
         return self
 
     def predict_s(self, size_bytes: FloatArray) -> FloatArray:
-        """Return the time of every size."""
+        """Return the time of every size: that of the lines, and the part of the residuals that neighbours share."""
+        sizes = np.asarray(size_bytes, dtype=np.float64)
         pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in self.regimes]
-        return evaluate(pieces, np.asarray(size_bytes, dtype=np.float64))
+        time_s = evaluate(pieces, sizes)
+        if self.residual_weight == 0:
+            return time_s
+        fitted, residuals = np.array(self.sizes_bytes, dtype=np.float64), np.array(self.log_residuals)
+        return time_s * np.exp(self.residual_weight * interpolated(fitted, residuals, sizes))
 
     @property
     def from_bytes(self) -> float:
@@ -177,19 +185,24 @@ class Calibration(Declared):
     held_out: HeldOut | None = None
     notes: tuple[str, ...] = ()
 
-    def curve(self, operation: str, ranks: int, path: str, pattern: str = "") -> Curve | None:
-        """Return the curve of an operation, None if that was not measured."""
+    def curve(self, operation: str, ranks: int, path: str, pattern: str = "", dtype: str = "") -> Curve | None:
+        """Return the curve of an operation, that of the type if it has one of its own; None if that was not measured."""
         key = (operation, ranks, path, pattern)
-        return next((curve for curve in self.curves if (curve.operation, curve.ranks, curve.path, curve.pattern) == key), None)
+        found = {
+            curve.dtype: curve for curve in self.curves if (curve.operation, curve.ranks, curve.path, curve.pattern) == key
+        }
+        return found.get(dtype, found.get(""))
 
     def scaling(self, operation: str, path: str, pattern: str = "") -> Scaling | None:
         """Return the model over numbers of ranks, None if fewer than two were measured."""
         key = (operation, path, pattern)
         return next((model for model in self.scalings if (model.operation, model.path, model.pattern) == key), None)
 
-    def predict_s(self, operation: str, ranks: int, path: str, size_bytes: FloatArray, pattern: str = "") -> FloatArray | None:
+    def predict_s(
+        self, operation: str, ranks: int, path: str, size_bytes: FloatArray, pattern: str = "", dtype: str = ""
+    ) -> FloatArray | None:
         """Return the time of every size, from the curve of that number of ranks, else from the scaling; None without either."""
-        curve, scaling = self.curve(operation, ranks, path, pattern), self.scaling(operation, path, pattern)
+        curve, scaling = self.curve(operation, ranks, path, pattern, dtype), self.scaling(operation, path, pattern)
         if curve is not None:
             return curve.predict_s(size_bytes)
         return None if scaling is None or ranks < 2 else scaling.predict_s(ranks, size_bytes)

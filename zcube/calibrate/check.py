@@ -106,12 +106,15 @@ def check(calibration: Calibration, measurements: Measurements, how: str = "runs
     notes, known = [], 0
     for group, rows in groups(points):
         sizes = points.size_bytes[rows]
-        times = calibration.predict_s(group.operation, group.ranks, group.path, sizes.astype(np.float64), group.pattern)
         curve = calibration.curve(group.operation, group.ranks, group.path, group.pattern)
-        if times is None:
+        for dtype in np.unique(points.dtype[rows]).tolist():
+            same = rows[points.dtype[rows] == dtype]
+            sent = points.size_bytes[same].astype(np.float64)
+            times = calibration.predict_s(group.operation, group.ranks, group.path, sent, group.pattern, dtype)
+            predicted[same] = np.nan if times is None else times
+        if np.isnan(predicted[rows]).all():
             notes.append(f"no prediction of {group}: nothing like it was fitted")
             continue
-        predicted[rows] = times
         if curve is None:
             notes.append(f"{group} is predicted from other numbers of ranks")
         else:

@@ -1,7 +1,8 @@
 """Fitting: a curve per operation, number of ranks and path class, and a model over the numbers of ranks.
 
 Types (``half``, ``int8`` ...) are pooled, since what moves is bytes. Reductions also compute: the all-reduce of eight H200
-takes up to 30 % longer for ``int8`` than for ``half`` in NVIDIA's aiconfigurator tables, which the fit shows as scatter.
+takes up to 30 % longer for ``int8`` than for ``half`` in NVIDIA's aiconfigurator tables. Where the information criterion prefers
+a curve per type, a reduction gets those beside the pooled one, which stands for types that were not measured.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 from zcube.calibrate.bootstrap import DRAWS, intervals
 from zcube.calibrate.calibration import Calibration, Curve, Provenance, Regime, Scaling, ScalingRegime, write_calibration
 from zcube.calibrate.measurements import Measurements
-from zcube.calibrate.regimes import evaluate, fit_pieces
+from zcube.calibrate.operations import REDUCING
+from zcube.calibrate.regimes import SIZES_PER_REGIME, Piece, evaluate, fit_pieces, information
+from zcube.calibrate.residuals import shared_weight
 from zcube.calibrate.scaling import fit_scaling
 from zcube.calibrate.soundness import Group, groups, sound
 
@@ -46,7 +49,7 @@ def fit(measurements: Measurements, *, seed: int = 0, draws: int = DRAWS, lenien
         seed=seed,
         bootstrap_draws=draws,
         provenance=_provenance(points),
-        curves=tuple(_curve(group, points.where(_mask(rows, len(points))), seed, draws) for group, rows in grouped),
+        curves=tuple(curve for group, rows in grouped for curve in _curves(group, points, rows, seed, draws)),
         scalings=_scalings(points),
         notes=(*measurements.notes, *notes),
     )
@@ -69,7 +72,25 @@ def fit_file(
     return calibration
 
 
-def _curve(group: Group, points: Measurements, seed: int, draws: int) -> Curve:
+def _curves(group: Group, measurements: Measurements, rows: np.ndarray, seed: int, draws: int) -> list[Curve]:
+    """Return the curve of all types, and behind it those of single types if they are worth their parameters."""
+    points = measurements.where(_mask(rows, len(measurements)))
+    pooled = _curve(group, points, "", seed, draws)
+    names = np.unique(points.dtype).tolist() if group.operation in REDUCING else []
+    parts = {name: points.where(points.dtype == name) for name in names}
+    if len(parts) < 2 or any(len(np.unique(part.size_bytes)) < SIZES_PER_REGIME for part in parts.values()) or "" in parts:
+        return [pooled]
+    typed = [_curve(group, part, name, seed, draws) for name, part in parts.items()]
+    apart = sum(_information(curve, len(points)) for curve in typed)
+    return [pooled, *typed] if apart < _information(pooled, len(points)) else [pooled]
+
+
+def _information(curve: Curve, points: int) -> float:
+    pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in curve.regimes]
+    return information(pieces, np.array(curve.sizes_bytes, dtype=np.float64), np.array(curve.times_s), points)
+
+
+def _curve(group: Group, points: Measurements, dtype: str, seed: int, draws: int) -> Curve:
     order = np.lexsort((points.time_s, points.size_bytes))
     size_bytes, time_s = points.size_bytes[order].astype(np.float64), points.time_s[order]
     pieces = fit_pieces(size_bytes, time_s)
@@ -83,10 +104,12 @@ def _curve(group: Group, points: Measurements, seed: int, draws: int) -> Curve:
         path=group.path,
         pattern=group.pattern,
         ranks=group.ranks,
+        dtype=dtype,
         regimes=regimes,
         sizes_bytes=tuple(int(size) for size in size_bytes),
         times_s=tuple(time_s.tolist()),
         log_residuals=tuple(np.log(time_s / evaluate(pieces, size_bytes)).tolist()),
+        residual_weight=shared_weight(size_bytes, time_s),
     )
 
 

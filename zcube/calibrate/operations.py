@@ -74,6 +74,9 @@ OPERATIONS = {
     )
 }
 
+#: Operations that compute on what they move, so that the type of the elements may matter beside their bytes.
+REDUCING = ("all_reduce", "reduce_scatter", "reduce")
+
 #: Spellings of nccl-tests' programs and headers, of PyTorch, of NCCL's functions and of measured tables.
 _OTHER_NAMES = {
     "alltoall": ("all_to_all", "alltoall", "all_to_all_single", "alltoallsingle"),

@@ -24,6 +24,8 @@ SIZES_PER_REGIME = 3
 REPEATABILITY = 0.02
 #: Distinct places where a regime may start; neighbouring sizes share one beyond that.
 _MOST_CELLS = 48
+#: Parameters of a regime: latency, slope, start and scatter.
+_PARAMETERS = 4
 
 
 class Piece(NamedTuple):
@@ -79,6 +81,25 @@ def best_cut(
             if total + criterion[number] < best[last][0]:
                 best[last] = (total + float(criterion[number]), (*cut, number))
     return list(best[count][1])
+
+
+def information(pieces: Sequence[Piece], size_bytes: FloatArray, time_s: FloatArray, points: int) -> float:
+    """Return the information criterion of regimes on the points that they were fitted to, less is better.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+    size_bytes, time_s : float array [points]
+    points : int
+        Points that the choice is made over, of other curves included.
+    """
+    total = 0.0
+    for piece in pieces:
+        inside = (size_bytes >= piece.from_bytes) & (size_bytes <= piece.to_bytes)
+        residual = np.log(time_s[inside] / (piece.latency_s + piece.s_per_byte * size_bytes[inside]))
+        scatter = max(float((residual**2).mean()), REPEATABILITY**2)
+        total += int(inside.sum()) * math.log(scatter) + _PARAMETERS * math.log(points)
+    return total
 
 
 def fit_pieces(size_bytes: FloatArray, time_s: FloatArray) -> list[Piece]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from zcube.network.adversary.report import AdversarialReport
+from zcube.report.columns import aligned
 from zcube.report.names import printable
 
 _NONE = "-"
@@ -37,7 +37,7 @@ def _patterns(report: AdversarialReport) -> str:
         shares = (_share(value) for value in (share.mean, share.p1, share.minimum))
         offered = f"{link.overload:.2f}" if math.isfinite(link.overload) else _NONE
         rows.append((name, *shares, printable(link.name), str(link.flows), offered))
-    return _aligned(rows, left=(0, 4))
+    return "".join(f"{line}\n" for line in aligned(rows, (0, 4)))
 
 
 def _funnels(report: AdversarialReport) -> str:
@@ -47,7 +47,7 @@ def _funnels(report: AdversarialReport) -> str:
     for name, load in report.funnels.items():
         twin = [_share(skewed[name].concentration)] if skewed else []
         rows.append((name, f"{load.pairs:,}", f"{load.transfers:.4g}", _share(load.concentration), *twin, printable(load.link)))
-    return _aligned(rows, left=(0, len(rows[0]) - 1))
+    return "".join(f"{line}\n" for line in aligned(rows, (0, len(rows[0]) - 1)))
 
 
 def _notes(report: AdversarialReport) -> str:
@@ -64,16 +64,3 @@ def _notes(report: AdversarialReport) -> str:
 
 def _share(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else _NONE
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Return rows as lines of columns, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip() + "\n")
-    return "".join(lines)

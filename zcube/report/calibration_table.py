@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zcube.report.columns import aligned
 from zcube.report.names import printable
 from zcube.report.quantities import bytes_text, time_text
 
@@ -29,7 +30,7 @@ def measurements_text(measurements: Measurements) -> str:
         cells.append([operation, path, str(ranks), str(len(sizes)), f"{bytes_text(min(sizes))} to {bytes_text(max(sizes))}"])
     metadata = measurements.metadata
     head = [f"{len(measurements):,} points; {_machine(metadata.hardware, metadata.backend, metadata.nccl_version)}", ""]
-    return _text([*head, *_aligned(cells, 2), *_rest(len(rows)), *_notes(measurements.notes)])
+    return _text([*head, *aligned(cells, 2), *_rest(len(rows)), *_notes(measurements.notes)])
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -48,7 +49,7 @@ def calibration_text(calibration: Calibration) -> str:
             name = f"{curve.operation} {curve.pattern}".strip()
             first = [printable(name), curve.path, str(curve.ranks)] if number == 0 else ["", "", ""]
             cells.append([*first, *_regime(curve, regime)])
-    lines += [*_aligned(cells, 2), *_rest(len(calibration.curves))]
+    lines += [*aligned(cells, 2), *_rest(len(calibration.curves))]
     held_out = calibration.held_out
     if held_out is not None:
         lines += ["", f"Error, {held_out.how}", *_errors("Operation", held_out.by_operation, held_out.total)]
@@ -83,7 +84,7 @@ def applied_text(applied: AppliedCalibration) -> str:
     for one in applied.range[:MOST_ROWS]:
         ranks = ", ".join(str(count) for count in one.ranks[:12])
         cells.append([one.operation, one.path, ranks, f"{bytes_text(one.from_bytes)} to {bytes_text(one.to_bytes)}"])
-    return _text([*lines, "", *_aligned(cells, 2), *_rest(len(applied.range))])
+    return _text([*lines, "", *aligned(cells, 2), *_rest(len(applied.range))])
 
 
 def _regime(curve: Curve, regime: Regime) -> list[str]:
@@ -107,7 +108,7 @@ def _errors(head: str, table: Mapping[Any, ErrorSummary], total: ErrorSummary | 
     rows: list[tuple[str, ErrorSummary]] = [(str(key), summary) for key, summary in table.items()]
     for name, summary in [*rows[:MOST_ROWS], *([("all", total)] if total else [])]:
         cells.append([name, f"{summary.points:,}", f"{summary.mape:.1%}", f"{summary.median:.1%}", f"{summary.p90:.1%}"])
-    return _aligned(cells, 1)
+    return aligned(cells, 1)
 
 
 def _machine(hardware: str, backend: str, version: str) -> str:
@@ -116,17 +117,6 @@ def _machine(hardware: str, backend: str, version: str) -> str:
 
 def _notes(notes: Sequence[str]) -> list[str]:
     return ["", *(f"note: {printable(note)[:300]}" for note in notes[:MOST_ROWS]), *_rest(len(notes))] if notes else []
-
-
-def _aligned(cells: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Return rows with the first columns set left and the others set right."""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return [
-        "  ".join(
-            text.ljust(width) if place < left else text.rjust(width) for place, (text, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in cells
-    ]
 
 
 def _rest(rows: int) -> list[str]:

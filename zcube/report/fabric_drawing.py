@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.errors import Fault, InputError
 from zcube.fabric.model import BoolArray, CableKind, Fabric, IntArray, SwitchGroup
-from zcube.outputs import write_file
 from zcube.report.fabric_layout import Layout, lay_out
 from zcube.report.names import display_names
 from zcube.report.palette import GREEN, ORANGE, PURPLE, fabric_colours, tint
-from zcube.report.picture import DPI, picture_text
+from zcube.report.picture import check_format, picture_text, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FORMATS = (".svg", ".png")
 
 _NIC, _BUS, _TRUNK, _FAILED = GREEN, ORANGE, "#5f6b78", PURPLE
 _INK, _SOFT = "#222222", "#555555"
@@ -62,10 +59,7 @@ def draw_fabric(fabric: Fabric, path: Path) -> None:
     InputError
         If the file's name ends otherwise.
     """
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(Fault(str(path), f"a name that ends in {suffix or 'nothing'}", "a name that ends in .svg or .png"))
-    from matplotlib import rc_context
+    check_format(path)
     from matplotlib.figure import Figure
 
     layout = lay_out(fabric)
@@ -76,11 +70,7 @@ def draw_fabric(fabric: Fabric, path: Path) -> None:
     axes.set_ylim(-0.95, height - 0.95)
     axes.set_axis_off()
     _Drawing(fabric, layout, axes).draw()
-    metadata = {"Date": None} if suffix == ".svg" else None
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcube"}):
-        write_file(
-            path, lambda temporary: figure.savefig(temporary, dpi=DPI, format=suffix[1:], facecolor="white", metadata=metadata)
-        )
+    save(figure, path)
 
 
 class _Drawing:

@@ -61,7 +61,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
         compute=document["compute"]["model"],
-        calibration=calibration_lines(document["calibration"]) if document["calibration"] else [],
+        calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
         source=printable(document["requests"]["source"]),
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),

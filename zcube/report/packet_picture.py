@@ -1,20 +1,10 @@
-"""What pictures and texts of packet runs share: names of ports, files as PNG or SVG."""
+"""What pictures and texts of packet runs share: names of ports, numbers with what they count."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from zcube.errors import Fault, InputError
-from zcube.outputs import write_file
 from zcube.report.names import printable
-from zcube.report.picture import DPI, picture_text
+from zcube.report.picture import picture_text
 from zcube.report.quantities import time_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FORMATS = (".svg", ".png")
 
 #: Characters of a node's name beyond which it is cut, so that no name decides the size of a picture.
 LONGEST_NAME = 24
@@ -46,29 +36,3 @@ def paused_text(paused_s: float, pauses: int) -> str:
 def drawn_port(source: str, target: str) -> str:
     """Return the name of a port as matplotlib draws it."""
     return picture_text(port_text(source, target))
-
-
-def check_format(path: Path) -> str:
-    """Return the format a file's name asks for.
-
-    Raises
-    ------
-    InputError
-        If the name ends neither in ``.svg`` nor in ``.png``.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(Fault(str(path), f"a name that ends in {suffix or 'nothing'}", "a name that ends in .svg or .png"))
-    return suffix[1:]
-
-
-def save_as(figure: Figure, path: Path) -> None:
-    """Write a picture as its name asks for; in an SVG all text stays text, and equal pictures give equal files."""
-    from matplotlib import rc_context
-
-    form = check_format(path)
-    metadata = {"Date": None} if form == "svg" else None
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcube"}):
-        write_file(
-            path, lambda temporary: figure.savefig(temporary, dpi=DPI, format=form, facecolor="white", metadata=metadata)
-        )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcube.fabric.model import BoolArray, FloatArray, IntArray
-from zcube.report.packet_picture import check_format, counted, drawn_port, paused_text, save_as
+from zcube.report.packet_picture import counted, drawn_port, paused_text
 from zcube.report.palette import ORANGE, PURPLE, SKY, VERMILLION
-from zcube.report.picture import title
+from zcube.report.picture import check_format, save, title
 from zcube.report.quantities import bytes_text, time_text
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def plot_port_history(history: PortHistory, path: Path, under: str = "") -> None
         f"{counted(history.left_out, 'further port')} with a queue or a pause not drawn" if history.left_out else "",
     ]
     title(figure, "Queue depth and pauses over time, by port", "; ".join(filter(None, notes)) or "depth of egress queues")
-    save_as(figure, path)
+    save(figure, path)
 
 
 def _joined(cells: np.ndarray, together: int, ufunc: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zcube.report.columns import aligned
 from zcube.report.packet_picture import counted, port_text
 from zcube.report.quantities import bytes_text, time_text
 
@@ -106,7 +107,7 @@ def _ports(head: str, ports: Sequence[Mapping[str, Any]]) -> list[str]:
         paused = time_text(port["paused_s"]) if port["paused_s"] else "-"
         counts = [f"{port[name]:,}" if port[name] else "-" for name in ("pauses", "marks", "drops")]
         cells.append([port_text(port["from"], port["to"]), *priority, counts[0], paused, *depths, *counts[1:]])
-    return ["", *_aligned(cells)]
+    return ["", *aligned(cells)]
 
 
 def _notes(section: Mapping[str, Any]) -> list[str]:
@@ -122,15 +123,3 @@ def _notes(section: Mapping[str, Any]) -> list[str]:
 
 def _row(name: str, value: str) -> list[str]:
     return [f"{name:<16} {value}".rstrip()]
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows with the first column set left and the others set right."""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return [
-        "  ".join(
-            text.ljust(width) if place == 0 else text.rjust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]

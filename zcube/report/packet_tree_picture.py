@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zcube.report.congestion_tree import CongestionTree, Remainder, most_paused
-from zcube.report.packet_picture import check_format, counted, drawn_port, paused_text, save_as
+from zcube.report.packet_picture import counted, drawn_port, paused_text
 from zcube.report.palette import BLUE, VERMILLION, tint
-from zcube.report.picture import picture_text, title
+from zcube.report.picture import check_format, picture_text, save, title
 from zcube.report.quantities import time_text
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def plot_congestion_trees(trees: Sequence[CongestionTree], path: Path, under: st
     if len(trees) > len(drawings):
         notes.append(f"{counted(len(trees) - len(drawings), 'further tree')} not drawn")
     title(figure, "Congestion trees: congested ports and what they paused", "; ".join(filter(None, notes)) or "no pause")
-    save_as(figure, path)
+    save(figure, path)
 
 
 def _heads(axes: Axes, column: float, columns: int) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zcube.errors import Fault, InputError
 from zcube.outputs import write_file
 from zcube.report.names import printable
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from zcube.compare import Comparison
 
 DPI = 150
+FORMATS = (".svg", ".png")
 
 #: Characters of the conditions' line per inch of a picture's width.
 _CHARACTERS_PER_INCH = 14
@@ -50,6 +52,35 @@ def title(figure: Figure, headline: str, under: str) -> None:
     figure.supxlabel("\n".join(textwrap.wrap(small, width)), fontsize=8, color="#555555")
 
 
+def check_format(path: Path) -> str:
+    """Return the format a picture's name asks for.
+
+    Raises
+    ------
+    InputError
+        If the name ends neither in ``.svg`` nor in ``.png``.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(Fault(str(path), f"a name that ends in {suffix or 'nothing'}", "a name that ends in .svg or .png"))
+    return suffix[1:]
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG through a temporary name."""
-    write_file(path, lambda temporary: figure.savefig(temporary, dpi=DPI, format="png", facecolor="white"))
+    """Write a picture as its name asks for, through a temporary name.
+
+    In an SVG all text stays text, and equal pictures give equal files.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_format`.
+    """
+    from matplotlib import rc_context
+
+    form = check_format(path)
+    metadata = {"Date": None} if form == "svg" else None
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcube"}):
+        write_file(
+            path, lambda temporary: figure.savefig(temporary, dpi=DPI, format=form, facecolor="white", metadata=metadata)
+        )

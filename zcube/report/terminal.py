@@ -205,11 +205,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         ("Requests", f"{requests['requests']:,}; {requests['source']}"),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
         ("Compute", f"{document['compute']['model']}; {stated_error(document)}."),
-        *(
-            (("Calibration", line.strip()) for line in calibration_lines(document["calibration"]))
-            if document["calibration"]
-            else ()
-        ),
+        *_calibration(document),
         ("Price book", ", ".join(books)),
         ("Counting rule", document["counting_rule"]),
     ]
@@ -217,7 +213,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
 
 def _calibration(document: Document) -> list[tuple[str, str]]:
     """Return what is said of the calibration, its name first; nothing without one."""
-    lines = calibration_lines(document["calibration"]) if document["calibration"] else []
+    lines = calibration_lines(document["calibration"]) if document.get("calibration") else []
     return [("Calibration", line.strip().removeprefix("Calibration: ")) for line in lines]
 
 

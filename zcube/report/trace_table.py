@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zcube.report.columns import aligned
 from zcube.report.names import printable
 from zcube.report.quantities import bytes_text, time_text
 
@@ -69,10 +70,10 @@ def _decode_step_lines(step: Mapping[str, Any]) -> list[str]:
     fields = [key for key in step["workers"][0] if key.endswith("_ms")]
     cells = [["Worker, ms", *(field.removesuffix("_ms").replace("_", " ") for field in fields)]]
     cells += [[printable(str(row["worker"])), *(f"{row[field]:.3f}" for field in fields)] for row in step["workers"]]
-    lines += _aligned(cells, 1)
+    lines += aligned(cells, 1)
     cells = [["Engine", "step, ms", "saved, ms"]]
     cells += [[printable(str(row["engine"])), f"{row['step_ms']:.3f}", f"{row['saved_ms']:.3f}"] for row in step["ideas"]]
-    return [*lines, "", *_aligned(cells, 1)]
+    return [*lines, "", *aligned(cells, 1)]
 
 
 def _pair(name: str, value: str) -> list[str]:
@@ -107,7 +108,7 @@ def _table(heads: Sequence[str], rows: Sequence[tuple[str, Mapping[str, Any]]], 
     for name, row in rows[:MOST_ROWS]:
         values = [form(row) if row[key] else "-" for key, (_, form) in shown.items()]
         cells.append([*(printable(part) for part in name.split("\t", len(heads) - 1)), *values])
-    return ["", *_aligned(cells, len(heads)), *_rest(len(rows))] if rows else []
+    return ["", *aligned(cells, len(heads)), *_rest(len(rows))] if rows else []
 
 
 def _rails(rails: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,19 +124,7 @@ def _rails(rails: Sequence[Mapping[str, Any]]) -> list[str]:
     for source in sources:
         row = [size.get((source, target), 0) for target in targets]
         cells.append([f"from {source}", *(bytes_text(value) if value else "-" for value in row)])
-    return ["", "Bytes between nodes, by rail", *_aligned(cells, 1)]
-
-
-def _aligned(cells: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Return rows with the first columns set left and the others set right."""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        parts = [
-            text.ljust(width) if place < left else text.rjust(width) for place, (text, width) in enumerate(zip(row, widths))
-        ]
-        lines.append("  ".join(parts).rstrip())
-    return lines
+    return ["", "Bytes between nodes, by rail", *aligned(cells, 1)]
 
 
 def _rest(rows: int) -> list[str]:

@@ -23,7 +23,8 @@ def cut_rate(net: Net, pair: int, now_ps: int) -> None:
         pair_of(net, pair).cut = 1
         pair_of(net, pair).rate = pair_of(net, pair).line
     alpha = pair_of(net, pair).alpha
-    idle = (now_ps - pair_of(net, pair).alpha_ps) // net.alpha_ps
+    # Alpha is what it began with until the first notification: its timer runs from there.
+    idle = (now_ps - pair_of(net, pair).alpha_ps) // net.alpha_ps if pair_of(net, pair).cuts > 0 else 0
     factor = 1.0 - gain
     while idle > 0:
         if idle & 1:

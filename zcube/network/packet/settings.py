@@ -42,16 +42,19 @@ class MarkingThreshold(Declared):
         return self
 
 
-#: As the RoCE configuration of the SimAI simulator has them.
+#: As SimAI.conf of the SimAI simulator has them for Ethernet; KB are 1,000 bytes there too.
 MARKING = tuple(
     MarkingThreshold(up_to_gbps=gbps, kmin_bytes=kmin * 1000, kmax_bytes=kmax * 1000, pmax=pmax)
-    for gbps, kmin, kmax, pmax in ((25, 100, 400, 0.2), (40, 200, 800, 0.2), (100, 400, 1600, 0.2), (200, 300, 1200, 0.8),
+    for gbps, kmin, kmax, pmax in ((25, 100, 400, 0.2), (50, 200, 800, 0.2), (100, 400, 1600, 0.2), (200, 300, 1200, 0.8),
                                    (400, 800, 3200, 0.2))
 )  # fmt: skip
 
 
 class Dcqcn(Declared):
-    """DCQCN, defaults of Zhu et al., SIGCOMM 2015; rates as parts of the line rate, which the paper gives for 40 Gb/s."""
+    """DCQCN, defaults of Zhu et al., SIGCOMM 2015; rates as parts of the line rate, which the paper gives for 40 Gb/s.
+
+    The paper gives no R_HAI; it is ten times R_AI here, as in QCN (IEEE 802.1Qau: 5 and 50 Mb/s).
+    """
 
     gain: float = Field(default=1 / 256, gt=0, le=1, description="g, weight of a notification in alpha")
     alpha_timer_s: float = Field(default=55e-6, gt=0, le=1, description="alpha decays once in each such time without one")
@@ -59,7 +62,7 @@ class Dcqcn(Declared):
     byte_counter_bytes: int = Field(default=10_000_000, gt=0, le=1 << 50, description="B")
     fast_recovery_steps: int = Field(default=5, ge=0, le=1000, description="F")
     additive_increase: float = Field(default=0.001, gt=0, le=1, description="R_AI: 40 Mb/s of 40 Gb/s")
-    hyper_increase: float = Field(default=0.01, gt=0, le=1, description="R_HAI: 400 Mb/s of 40 Gb/s")
+    hyper_increase: float = Field(default=0.01, gt=0, le=1, description="R_HAI: ten times R_AI")
     least_rate: float = Field(default=0.00025, gt=0, le=1, description="100 Mb/s of 400 Gb/s")
     notification_interval_s: float = Field(default=50e-6, ge=0, le=1, description="N, per queue pair")
 
@@ -95,7 +98,7 @@ class PacketSettings(Declared):
     path_choice: PathChoice = "static"
     reorder_cost_s: float = Field(default=0.0, ge=0, le=1e-3, description="delay of a transfer per packet behind a later one")
     acknowledgements: Acknowledgements = "notified"
-    ack_bytes: int = Field(default=84, ge=1, le=4096)
+    ack_bytes: int = Field(default=86, ge=1, le=4096, description="RoCEv2 66, preamble and gap 20")
     ack_every_packets: int = Field(default=4, ge=1, le=1 << 20)
     retransmit_timeout_s: float = Field(default=500e-6, gt=0, le=10)
     seed: int = Field(default=0, ge=0, lt=1 << 63)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from zcube.fabric.model import BoolArray, IntArray
+from zcube.fabric.model import BoolArray, FloatArray, IntArray
 from zcube.network.packet.records import hop_of, packet_of, queue_of
 from zcube.network.packet.state import NONE
 from zcube.network.packet.tables import Tables
@@ -38,8 +38,8 @@ def find_deadlock(tables: Tables) -> tuple[int, ...]:
     """Return links that wait for each other in a ring, in the order in which traffic would flow; empty if there are none.
 
     A paused queue is stuck if what it waits for, the ingress queue at its link's other end, holds more than XON of packets that
-    stand in queues themselves stuck. The largest such set is found by removing queues that are not; what is left never moves
-    again. In it every queue waits for another, so it holds a ring.
+    stand in queues themselves stuck, even when all others have left the switch. The largest such set is found by removing
+    queues that are not; what is left never moves again. In it every queue waits for another, so it holds a ring.
     """
     queues, links, shift = tables["queues"], tables["links"], int(tables.net["class_shift"][0])
     link = np.arange(len(queues)) >> shift
@@ -51,17 +51,24 @@ def find_deadlock(tables: Tables) -> tuple[int, ...]:
     stuck, still = paused.copy(), -1
     while still != stuck.sum():
         still = int(stuck.sum())
-        waits = np.bincount(came[stuck[stands]], size[stuck[stands]], minlength=len(queues))
-        stuck &= waits > _on_threshold(tables)[links["to_switch"][link]]
+        last = stuck[stands]
+        stuck &= _stays_off(tables, np.bincount(came[last], size[last], minlength=len(queues)))
     return _ring(stuck, stands, came, shift)
 
 
-def _on_threshold(tables: Tables) -> IntArray:
-    """Return XON of the ingress queues of each switch, at the present filling of its buffer; the last entry is for hosts."""
-    net, switches = tables.net[0], tables["switches"]
-    free = np.maximum(switches["shared"] - switches["used"], 0)
-    off = np.floor(net["alpha"] * free) if net["dynamic_off"] else np.full(len(free), net["off_bytes"])
-    return np.append(np.maximum(off - net["on_gap"], 0), 0).astype(np.int64)
+def _stays_off(tables: Tables, left: FloatArray) -> BoolArray:
+    """Return whether ingress queues would not send XON if so much were left in each of them."""
+    net, queues, switches = tables.net[0], tables["queues"], tables["switches"]
+    switch = tables["links"]["to_switch"][np.arange(len(queues)) >> int(net["class_shift"])]
+    # What leaves, leaves headroom first.
+    headroom = np.maximum(queues["in_headroom"] - (queues["in_bytes"] - left), 0)
+    inner = switch >= 0
+    used = np.bincount(switch[inner], (left - headroom)[inner], minlength=len(switches))
+    free = np.maximum(switches["shared"] - used, 0)
+    off = np.floor(net["alpha"] * free) if net["dynamic_off"] else np.full(len(free), float(net["off_bytes"]))
+    # Hosts, whose number is -1, hold nothing up.
+    on = np.append(np.maximum(off - net["on_gap"], 0), np.inf)
+    return np.asarray((headroom > 0) | (left > on[switch]))
 
 
 def _ring(stuck: BoolArray, stands: IntArray, came: IntArray, shift: int) -> tuple[int, ...]:
