@@ -161,6 +161,7 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
         wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
         wired = calibrated(wired, calibration)
         model, routing = _network(wired, scenario)
+        progress(name, 0, len(trace))
         run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
         results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
     return Comparison(scenario, trace, compute, results, calibration)

@@ -131,7 +131,7 @@ def validate(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
         raise InputError(_fault(detail, source) for detail in error.errors(include_url=False)) from error
 
 
-def assign(data: dict[str, Any], assignments: Sequence[str]) -> None:
+def assign(data: dict[str, Any], assignments: Sequence[str], option: str = "--set") -> None:
     """Carry out ``KEY=VALUE`` assignments of a command line on what a file declares.
 
     Parameters
@@ -140,6 +140,8 @@ def assign(data: dict[str, Any], assignments: Sequence[str]) -> None:
         Changed in place.
     assignments : sequence of str
         Keys with dots for tables; values in TOML, a bare word being text.
+    option : str
+        What they stood behind, for faults.
 
     Raises
     ------
@@ -149,24 +151,24 @@ def assign(data: dict[str, Any], assignments: Sequence[str]) -> None:
     faults: list[Fault] = []
     for text in assignments:
         try:
-            set_key(data, *_parse(text))
+            set_key(data, *_parse(text, option), option)
         except InputError as error:
             faults += error.faults
     if faults:
         raise InputError(faults)
 
 
-def _parse(assignment: str) -> tuple[str, Any]:
+def _parse(assignment: str, option: str) -> tuple[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip() or "\n" in assignment or "\r" in assignment:
-        raise InputError(Fault("--set", repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
+        raise InputError(Fault(option, repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), text
 
 
-def set_key(data: dict[str, Any], key: str, value: Any) -> None:
+def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -> None:
     """Set a key with dots for tables, or take it out where the value is None; in place.
 
     Raises
@@ -178,7 +180,7 @@ def set_key(data: dict[str, Any], key: str, value: Any) -> None:
     for table in tables:
         inner = data.setdefault(table, {})
         if not isinstance(inner, dict):
-            raise InputError(Fault(f"--set {key}", f"{table}, which is not a table", "a documented key"))
+            raise InputError(Fault(f"{option} {key}", f"{table}, which is not a table", "a documented key"))
         data = inner
     if value is None:
         data.pop(last, None)

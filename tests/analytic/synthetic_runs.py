@@ -36,17 +36,19 @@ def runs(times: dict[tuple[str, int, str], tuple[np.ndarray, np.ndarray]], **met
     return Measurements.of(rows, Metadata(**metadata))
 
 
-def covered(seed: int, scatter: float = 0.02) -> np.ndarray:
-    """Return for each of the six true parameters whether its interval holds it; none if the regimes were not found."""
-    sizes, times = measured(scatter=scatter, seed=seed, copies=2)
+def covered(seed: int, scatter: float = 0.02, copies: int = 2) -> np.ndarray:
+    """Return for each of the six true parameters whether its interval holds it.
+
+    The interval is that of the regime found in the middle of the true one, whether or not the regimes were found.
+    """
+    sizes, times = measured(scatter=scatter, seed=seed, copies=copies)
     pieces = fit_pieces(sizes, times)
-    if [piece[:2] for piece in pieces] != [piece[:2] for piece in TRUTH]:
-        return np.zeros(6, dtype=bool)
-    found = intervals(pieces, sizes, times, seed, draws=300)
+    found = intervals(pieces, sizes, times, seed, draws=120)
+    at = [next(n for n, piece in enumerate(pieces) if piece.to_bytes >= (one[0] * one[1]) ** 0.5) for one in TRUTH]
     return np.array(
         [
             interval[0] <= value <= interval[1]
-            for truth, pair in zip(TRUTH, found, strict=True)
-            for value, interval in zip(truth[2:], pair, strict=True)
+            for truth, number in zip(TRUTH, at, strict=True)
+            for value, interval in zip(truth[2:], found[number], strict=True)
         ]
     )

@@ -223,3 +223,32 @@ def test_refusals():
     )
     with pytest.raises(RunError, match="no path left from GPU 0 to GPU 1"):
         model.send(flows((0, 1, 100, 1.0)))
+
+
+def test_too_little_headroom_is_named_as_what_stops_a_run():
+    model = star(4).model(headroom_bytes=0, pfc_threshold="static", xoff_bytes=20_000)
+    with pytest.raises(RunError, match=r"dropped in spite of PFC: headroom_bytes"):
+        run(model, flows(*((sender, 3, 1 << 20) for sender in range(3))))
+    assert model.counts.drops > 0
+
+
+def test_acknowledgements_leave_the_turns_of_priorities_alone():
+    network = Network(("h0", "s1"), ("h1", "s1"), ("h2", "s0"), ("h3", "s1"), ("s0", "s1"))
+    network.path("h0", "s1", "h3").path("h1", "s1", "h0").path("h2", "s0", "s1", "h0")
+    model = network.model(acknowledgements="packets", ack_every_packets=1, priorities=2)
+    _, local, remote = run(model, flows((0, 3, 16 << 20), (1, 0, 4 << 20), (2, 0, 4 << 20)))
+    assert abs(local - remote) < 10 * FULL_PS
+
+
+@pytest.mark.parametrize("options", [{"pfc": False, "buffer_bytes": 1 << 17}, {"priorities": 2, "cell_bytes": 262144}])
+def test_a_driver_takes_few_steps_to_small_transfers_behind_large_ones(options):
+    """From bound to bound, never picosecond by picosecond, also where what is left of a transfer takes no time."""
+    network = star(5, latency_s=0.0)
+    model = network.model(**options)
+    model.send(flows(*((sender, 4, 1 << 20) for sender in range(3)), (3, 4, 1)))
+    steps, done = 0, []
+    while (next_s := model.next_event_s()) < float("inf"):
+        done += model.advance(next_s).tolist()
+        steps += 1
+        assert steps < 5000
+    assert sorted(done) == [0, 1, 2, 3]

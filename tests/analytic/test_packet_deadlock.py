@@ -161,3 +161,36 @@ def test_p1_and_p2_never_do(seed):
     model = packet_model(fabric, routing_for(fabric), PacketSettings(**SETTINGS))
     assert np.all(run(model, table) > 0)
     assert model.counts.pauses > 1000 and model.counts.drops == 0
+
+
+@pytest.mark.parametrize(("seed", "size_bytes", "buffer_mib"), [(10, 1e6, 2), (24, 5e5, 4), (30, 1e6, 2), (33, 1e6, 4)])
+def test_a_ring_that_is_named_stays(ring_traffic, seed, size_bytes, buffer_mib):
+    """A ring that ends when other packets leave the shared buffer, and thresholds rise, is none."""
+    fabric, _, table = ring_traffic
+    draw = np.random.default_rng(seed)
+    source, target = draw.integers(0, 256, (2, 400))
+    target = np.where(draw.random(400) < 0.6, draw.choice(target[:5], 400), target)
+    apart = source != target
+    ends = np.concatenate([table.source, source[apart]]), np.concatenate([table.target, target[apart]])
+    settings = PacketSettings(
+        congestion_control="none", pfc_alpha=1 / 8, buffer_bytes=buffer_mib << 20, headroom_bytes=60_000, seed=seed
+    )
+    model = packet_model(fabric, routing_for(fabric, "zcube-detours"), settings)
+    model.send(FlowTable(*ends, np.full(len(ends[0]), size_bytes), np.zeros(len(ends[0]))))
+    named = []
+    for step in range(1, 60):
+        model.advance(2e-6 * step)
+        named.append(bool(model.deadlock()))
+    assert named == sorted(named)
+
+
+def test_the_watchdog_looks_while_other_traffic_goes_on_in_short_steps():
+    model, table = ring()
+    ends = np.append(table.source, 8), np.append(table.target, 4)
+    model.routing.path("h8", "s0", "h4")
+    model.send(FlowTable(*ends, np.append(table.size_bytes, 20e9), np.zeros(len(ends[0]))))
+    with pytest.raises(RunError, match="deadlock"):
+        for step in range(1, 400):
+            model.advance(1e-3 * step)
+    assert model.under_way == 9
+    assert model.counts.events < 5_000_000

@@ -1,6 +1,7 @@
 """``zcube calibrate`` and ``--calibration``: from measured files to a result that names them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,55 @@ def test_a_machine_without_gpus_is_told_what_is_missing(run, tmp_path, monkeypat
     assert not (tmp_path / "m.json").exists()
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """Settings that ``calibrate run`` was asked to measure with; nothing is measured."""
+    from zcube.calibrate.measurements import Measurements
+
+    found = []
+
+    def measure(settings, out, progress):
+        found.append(settings)
+        return Measurements.of([])
+
+    monkeypatch.setattr("zcube.calibrate.measure.run.measure", measure)
+    return found
+
+
+def test_commands_of_the_readme_are_understood(run, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calibrations").symlink_to(CALIBRATIONS)
+    lines = [
+        line.split()[1:]
+        for line in (CALIBRATIONS / "README.md").read_text().splitlines()
+        if line.startswith("zcube calibrate") and "--out calibrations/" not in line
+    ]
+    lines += [["calibrate", "run", "--out", "m.json", *["--ranks", "2,4", "--budget-s", "0.1", "--set", "ranks_per_host_id=2"]]]
+    for line in lines:
+        status, _, err = run(*line)
+        assert status == 0, (line, err)
+    assert {line[1] for line in lines} == {"run", "fit", "check"}
+    torch, mpi, last = asked
+    assert (torch.nodes, torch.node_rank, torch.master, torch.ranks) == (2, 0, "node0:29500", (16,))
+    assert (mpi.nodes, mpi.hosts) == (2, "node0:8,node1:8")
+    assert (last.ranks, last.budget_s, last.ranks_per_host_id) == ((2, 4), 0.1, 2)
+
+
+def test_settings_are_not_undone_by_defaults_of_options(run, asked, tmp_path):
+    status, _, err = run("calibrate", "run", "--out", tmp_path / "m.json", "--set", "path=socket", "--set", "driver=torch")
+    assert status == 0, err
+    assert (asked[0].path, asked[0].driver) == ("socket", "torch")
+
+
+def test_options_that_errors_name_are_there(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, _, err = run("calibrate", "run", "--out", tmp_path / "m.json")
+    _, said, _ = run("calibrate", "run", "--help")
+    named = set(re.findall(r"--[a-z][a-z-]+", err))
+    assert {"--python", "--nccl-tests"} <= named
+    assert all(option in said for option in named)
+
+
 @pytest.fixture(scope="module")
 def nvlink(tmp_path_factory):
     from zcube.calibrate.fit import fit_file
@@ -114,7 +164,58 @@ def test_a_replay_takes_rate_and_latency_of_nvlink_from_the_calibration(run, nvl
     assert after[0] == pytest.approx(8e9 / (applied["nvlink_gbps"] * 1e9) + applied["nvlink_latency_s"] + link_delay_s)
     assert after[1] == pytest.approx(before[1])
     assert said["error_median"] <= 0.06
+    # One latency and one rate are further off than the curves, and that is said.
+    assert said["applied_errors"][0]["median"] > said["error_median"]
     assert not said["warnings"]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """All-to-all at 360 of 400 Gb/s among sixteen after 12 us, single messages after 9 us, NVLink at 3,000 Gb/s after 6 us."""
+    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.measurements import Measurements, Metadata, Row
+
+    rows = []
+    for size in (1 << power for power in range(10, 31)):
+        rows += [
+            Row("alltoall", 16, "across", size, 12e-6 + size * 15 / 16 / 45e9),
+            Row("send_recv", 2, "across", size, 9e-6 + size / 46e9),
+            Row("alltoall", 8, "nvlink", size, 6e-6 + size * 7 / 8 / 375e9),
+        ]
+    path = tmp_path_factory.mktemp("calibrations") / "network.json"
+    fit_file(Measurements.of(rows, Metadata(hardware="16x NVIDIA H200", nic_line_rate_gbps=400.0)), path, draws=0)
+    return path
+
+
+@pytest.mark.parametrize("fidelity", ["ideal", "flow", "packet"])
+def test_nics_take_efficiency_and_start_from_the_calibration(run, network, tmp_path, fidelity):
+    """Two messages of 1 MB, one over NVLink and one through NICs: start, link delay and bytes over the calibrated rate."""
+    flows = tmp_path / "flows.csv"
+    flows.write_text("src,dst,bytes,start_s\n0,1,1000000,0\n8,16,1000000,0\n")
+    ends = {}
+    for name, options in (("plain", ()), ("new", ("--calibration", network))):
+        out = tmp_path / f"{name}.csv"
+        status, said, err = run(
+            "replay", flows, "--fabric", "roft-256", "--fidelity", fidelity, *options, "--out", out, "--json"
+        )
+        assert status == 0, err
+        ends[name] = [float(line.split(",")[6]) for line in out.read_text().splitlines()[1:]]
+    applied = json.loads(said)["calibration"]["applied"]
+    assert applied["nic_efficiency"] == pytest.approx(0.9, rel=1e-4)
+    rates = ((3600e9, 3000e9, 6e-6), (400e9, 360e9, 9e-6))
+    # Frames carry headers, which the packets of 1 MB pay with 2.4 % of their time at most.
+    exact = {"abs": 1e-9} if fidelity != "packet" else {"abs": 1e-9, "rel": 0.03}
+    for number, (line_rate, rate, start_s) in enumerate(rates):
+        delay_s = ends["plain"][number] - 8e6 / line_rate
+        assert ends["new"][number] == pytest.approx(start_s + delay_s + 8e6 / rate, **exact)
+
+
+def test_more_gpus_than_were_measured_are_warned_of(run, nvlink, tmp_path):
+    flows = tmp_path / "flows.csv"
+    flows.write_text("src,dst,bytes,start_s\n0,1,2000,0\n2,3,2000,0\n")
+    status, out, err = run("replay", flows, "--fabric", "roft-256", "--calibration", nvlink)
+    assert status == 0, err
+    assert "warning: 4 ranks over nvlink: the calibration holds for 2" in out
 
 
 def test_transfers_outside_the_measured_range_are_warned_of(run, nvlink, tmp_path):

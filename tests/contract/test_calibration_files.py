@@ -38,7 +38,9 @@ def expect_times(measurements: Measurements, in_place: bool = False) -> None:
 # --- formats
 
 
-@pytest.mark.parametrize("prefix", ["", "[1,0]<stdout>:", "[1,0]<stdout>: "])
+@pytest.mark.parametrize(
+    "prefix", ["", "[1,0]<stdout>:", "[1,0]<stdout>: ", "[prterun-node-a-17@1,0]<stdout>: ", " 0: ", "0: "]
+)
 def test_nccl_tests_text(file, prefix):
     noisy = "node-a:6899:6899 [0] NCCL INFO Bootstrap : Using eth0\n" + text()
     found = read_measured(file("".join(prefix + one + "\n" for one in noisy.splitlines())), ReadOptions(path="across"))
@@ -68,6 +70,49 @@ def test_several_runs_in_one_file(file):
     found = read_measured(file(text("alltoall_perf") + text("all_gather_perf")))
     assert sorted(set(found.operation)) == ["all_gather", "alltoall"]
     assert len(found) == 20
+
+
+def test_pages_of_log_before_the_table_do_not_hide_it(file):
+    assert len(read_measured(file("node-a:6899:6899 [0] NCCL INFO Channel 00/32\n" * 5000 + text()))) == 10
+
+
+def test_ranks_of_a_split_run_are_those_of_a_group(file):
+    """NCCL_TESTS_SPLIT: ranks of unlike Group do not communicate, in text and JSON alike."""
+    split = text()
+    for rank in (2, 3):
+        split = split.replace(f"Rank  {rank} Group  0", f"Rank  {rank} Group  1")
+    found = read_measured(file(split))
+    assert set(found.ranks) == {2}
+    assert any("several groups" in note for note in found.notes)
+    changed = document()
+    for device in changed["config"]["devices"]:
+        device["group"] = device["rank"] % 2
+    assert set(read_measured(file(json.dumps(changed))).ranks) == {2}
+
+
+def test_what_nccl_said_at_the_end_is_noted(file):
+    """Without an error nccl-tests writes an empty text."""
+    assert not read_measured(file(json.dumps(document(errors=[""])))).notes
+    found = read_measured(file(json.dumps(document(errors=["unhandled system error"]))))
+    assert found.notes == ("NCCL's last error: unhandled system error",)
+
+
+def test_keys_in_any_order_are_a_file_of_measurements(file, tmp_path):
+    rows = [Row("alltoall", 2, "nvlink", size, 1e-5) for size in range(1, 3000)]
+    path = tmp_path / "sorted.json"
+    write_measurements(Measurements.of(rows), path)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert len(read_measured(path)) == len(rows)
+
+
+def test_more_lines_than_are_read_are_one_fault(file, monkeypatch):
+    for module in ("nccl_tests_text", "nccl_table"):
+        monkeypatch.setattr(f"zcube.calibrate.readers.{module}.MAX_ROWS", 3)
+    many = table([("alltoall", "half", 8, 1 << size, -0.01) for size in range(10, 30)])
+    for content, lines in ((text(), 1), (many, 4)):
+        with pytest.raises(InputError, match="more lines; expected at most 3") as raised:
+            read_measured(file(content))
+        assert len(raised.value.faults) == lines
 
 
 def test_sizes_of_zero_bytes_are_left_out_and_said(file):
@@ -215,7 +260,14 @@ def broken_texts() -> dict[str, tuple[str, str]]:
         "wrong data": (good.replace(third, line(SIZES[2], microseconds(SIZES[2]), wrong="7")), "wrong data were received"),
         "wrong data in the footer": (good.replace("values : 0 OK", "values : 7 FAILED"), "wrong data received"),
         "one size": (one_size, "one size only"),
-        "a truncated JSON": (json.dumps(document())[:-900], "ends early"),
+        "a negative size": (good.replace(f"{SIZES[1]:12}", f"{-SIZES[1]:12}"), "line 15: size_bytes: found -65536"),
+        "a run killed before its table": (good + HEADER[:700].format(program="all_gather_perf"), "a header and no table"),
+        "wrong data in the end of a JSON": (
+            json.dumps(document(out_of_bounds={"count": 3, "okay": "false"})),
+            "out_of_bounds: found 3 wrong elements",
+        ),
+        "two JSON in one file": (json.dumps(document()) + "\n" + json.dumps(document()), "Extra data: line 2"),
+        "a truncated JSON": (json.dumps(document())[:-900], "no whole JSON.*line 1 column"),
         "a JSON without end": (json.dumps({key: value for key, value in document().items() if key != "end_time"}), "end_time"),
         "a truncated inspector dump": (inspector()[:-100], "was the job killed"),
         "a table cut short": (table([("alltoall", "half", 8, 1024, 0.01)]) + "NVIDIA H200,alltoall,half,8", "fewer columns"),

@@ -2,7 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+
+from zcube.fabric.catalog import load_fabric
+from zcube.replay.carrier import carrier
+from zcube.replay.flows import replay
+from zcube.workload.flow_lists import FlowList
 
 
 @pytest.fixture
@@ -100,3 +106,28 @@ def test_a_comparison_runs_packet_by_packet(run, tmp_path):
     )  # fmt: skip
     assert status == 0, err
     assert json.loads(text)["fidelity"] == "packet"
+
+
+def test_what_packets_cannot_carry_is_named_before_the_run(run, tmp_path):
+    flows, out = tmp_path / "odd.csv", tmp_path / "out.csv"
+    flows.write_text("src,dst,bytes,start_s,weight\n0,9,1000,0,1\n0,9,1000,6e6,1\n0,9,1e14,0,1\n0,9,1000,0,2\n")
+    status, text, err = run("replay", flows, "--fabric", "roft-256", "--fidelity", "packet", "--out", out)
+    assert status == 2
+    assert text == ""
+    assert not out.exists()
+    for named in ("line 3: start_s", "line 4: bytes", "line 5: weight"):
+        assert named in err
+    assert run("replay", flows, "--fabric", "roft-256")[0] == 0
+
+
+def test_one_long_transfer_tells_its_progress():
+    carried = carrier(load_fabric("roft-256"), fidelity="packet")
+    said = []
+    flows = FlowList(np.arange(1), np.array([0]), np.array([9]), np.array([2e9]), np.zeros(1))
+    replay(carried, flows, progress=lambda what, done, total: said.append((what, done, total)))
+    packets = [done for what, done, _ in said if what == "packets"]
+    total = -(-2_000_000_000 // 4096)
+    assert len(packets) > 5
+    assert packets == sorted(packets)
+    assert packets[-1] == total == said[-1][2]
+    assert any(0 < done < total for done in packets)

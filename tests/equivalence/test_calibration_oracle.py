@@ -55,7 +55,7 @@ def test_no_other_cut_has_a_smaller_criterion(seed):
         for first, last in itertools.pairwise((0, *cuts, len(sizes))):
             _, _, sums = fit_lines(sizes[first:last], times[None, first:last], np.ones((1, last - first)))
             members = last - first
-            total += members * math.log(max(sums[0] / members, REPEATABILITY**2)) + 4 * math.log(len(sizes))
+            total += members * math.log(max(sums[0] / (members - 2), REPEATABILITY**2)) + 5 * math.log(len(sizes))
         return total
 
     every = [

@@ -100,3 +100,22 @@ def test_the_cases_see_everything():
         counts = model.counts
         seen += np.array([counts.marks, counts.rate_cuts, counts.drops, counts.pauses, counts.late]) > 0
     assert np.all(seen >= 5), seen
+
+
+@pytest.mark.parametrize("seed", [0, 36])
+def test_frames_of_one_picosecond_keep_their_order(seed):
+    """Thresholds near nothing, so that one ingress queue often lets go and stops in the same instant."""
+    draw, fabric = np.random.default_rng(seed), load_fabric("zcube-n16")
+    settings = PacketSettings(
+        congestion_control="none", packet_payload_bytes=9000, forwarding="cut-through", buffer_bytes=1 << 17, pfc_alpha=1 / 64
+    )
+    source, target = draw.integers(0, fabric.gpus, 40), draw.choice(draw.integers(0, fabric.gpus, 2), 40)
+    source = np.where(source == target, (source + 1) % fabric.gpus, source)
+    flows = FlowTable(source, target, draw.choice([60_000.0, 200_000.0], 40), np.zeros(40))
+    medium, routing = Medium.of_fabric(fabric), routing_for(fabric)
+    twin = Twin(medium, routing.routes(source, target), flows, settings, "fixed")
+    model = PacketModel(medium, routing, settings, "fixed")
+    model.send(flows)
+    model.advance(float("inf"))
+    assert np.round(model.completions().finish_s * 1e12).astype(np.int64).tolist() == twin.finish
+    assert model.counts.pauses == twin.pauses

@@ -91,12 +91,16 @@ class Curve(_Fitted):
     def predict_s(self, size_bytes: FloatArray) -> FloatArray:
         """Return the time of every size: that of the lines, and the part of the residuals that neighbours share."""
         sizes = np.asarray(size_bytes, dtype=np.float64)
-        pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in self.regimes]
-        time_s = evaluate(pieces, sizes)
+        time_s = self.line_s(sizes)
         if self.residual_weight == 0:
             return time_s
         fitted, residuals = np.array(self.sizes_bytes, dtype=np.float64), np.array(self.log_residuals)
         return time_s * np.exp(self.residual_weight * interpolated(fitted, residuals, sizes))
+
+    def line_s(self, size_bytes: FloatArray) -> FloatArray:
+        """Return the time of every size on the lines of the regimes."""
+        pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in self.regimes]
+        return evaluate(pieces, np.asarray(size_bytes, dtype=np.float64))
 
     @property
     def from_bytes(self) -> float:
@@ -213,7 +217,7 @@ class Calibration(Declared):
         if not curves:
             return (f"{operation} over {path} was not measured",)
         said = []
-        counts = sorted(curve.ranks for curve in curves)
+        counts = sorted({curve.ranks for curve in curves})
         if ranks not in counts:
             said.append(f"{operation} among {ranks} ranks over {path} was not measured (only among {_listed(counts)})")
         low, high = min(curve.from_bytes for curve in curves), max(curve.to_bytes for curve in curves)

@@ -1,8 +1,8 @@
 """Fitting: a curve per operation, number of ranks and path class, and a model over the numbers of ranks.
 
 Types (``half``, ``int8`` ...) are pooled, since what moves is bytes. Reductions also compute: the all-reduce of eight H200
-takes up to 30 % longer for ``int8`` than for ``half`` in NVIDIA's aiconfigurator tables. Where the information criterion prefers
-a curve per type, a reduction gets those beside the pooled one, which stands for types that were not measured.
+takes up to 30 % longer for ``int8`` than for ``half`` in NVIDIA's aiconfigurator tables. A reduction measured in several types
+therefore gets a curve of each beside the pooled one, which stands for types that were not measured.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from zcube.calibrate.bootstrap import DRAWS, intervals
 from zcube.calibrate.calibration import Calibration, Curve, Provenance, Regime, Scaling, ScalingRegime, write_calibration
 from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.operations import REDUCING
-from zcube.calibrate.regimes import SIZES_PER_REGIME, Piece, evaluate, fit_pieces, information
+from zcube.calibrate.regimes import SIZES_PER_REGIME, evaluate, fit_pieces
 from zcube.calibrate.residuals import shared_weight
 from zcube.calibrate.scaling import fit_scaling
 from zcube.calibrate.soundness import Group, groups, sound
+
+#: Sizes below which a type has no curve of its own.
+SIZES_PER_TYPE = 2 * SIZES_PER_REGIME
 
 
 def fit(measurements: Measurements, *, seed: int = 0, draws: int = DRAWS, lenient: bool = False) -> Calibration:
@@ -73,21 +76,16 @@ def fit_file(
 
 
 def _curves(group: Group, measurements: Measurements, rows: np.ndarray, seed: int, draws: int) -> list[Curve]:
-    """Return the curve of all types, and behind it those of single types if they are worth their parameters."""
+    """Return the curve of all types, and for reductions those of single types behind it."""
     points = measurements.where(_mask(rows, len(measurements)))
-    pooled = _curve(group, points, "", seed, draws)
-    names = np.unique(points.dtype).tolist() if group.operation in REDUCING else []
-    parts = {name: points.where(points.dtype == name) for name in names}
-    if len(parts) < 2 or any(len(np.unique(part.size_bytes)) < SIZES_PER_REGIME for part in parts.values()) or "" in parts:
-        return [pooled]
-    typed = [_curve(group, part, name, seed, draws) for name, part in parts.items()]
-    apart = sum(_information(curve, len(points)) for curve in typed)
-    return [pooled, *typed] if apart < _information(pooled, len(points)) else [pooled]
-
-
-def _information(curve: Curve, points: int) -> float:
-    pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in curve.regimes]
-    return information(pieces, np.array(curve.sizes_bytes, dtype=np.float64), np.array(curve.times_s), points)
+    parts = {str(name): points.where(points.dtype == name) for name in np.unique(points.dtype)}
+    apart = group.operation in REDUCING and len(parts) > 1
+    typed = [
+        _curve(group, part, name, seed, draws)
+        for name, part in parts.items()
+        if apart and name and len(np.unique(part.size_bytes)) >= SIZES_PER_TYPE
+    ]
+    return [_curve(group, points, "", seed, draws), *typed]
 
 
 def _curve(group: Group, points: Measurements, dtype: str, seed: int, draws: int) -> Curve:

@@ -43,18 +43,25 @@ def calibrated(fabric: Fabric, calibration: AppliedCalibration | None) -> Fabric
 def outside_range(
     calibration: AppliedCalibration, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray
 ) -> tuple[str, ...]:
-    """Return in words which transfers lie outside what was measured, of those paths for which a value was taken."""
+    """Return in words which transfers lie outside what was measured, of those paths for which a value was taken.
+
+    The ranks that count are the GPUs that send or receive: over NVLink those of the server with most of them, through NICs all.
+    """
     inside = fabric.server_of(source) == fabric.server_of(target)
     measured = {one.path for one in calibration.range}
     said: list[str] = []
     for paths, mask, taken in (
-        (NVLINK_PATHS, inside, calibration.nvlink_gbps is not None),
-        (NIC_PATHS, ~inside, calibration.nic_efficiency is not None),
+        (NVLINK_PATHS, inside, (calibration.nvlink_gbps, calibration.nvlink_latency_s)),
+        (NIC_PATHS, ~inside, (calibration.nic_efficiency, calibration.nic_latency_s)),
     ):
         path = next((path for path in paths if path in measured), None)
-        if path is not None and taken and mask.any():
-            for size in (float(size_bytes[mask].min()), float(size_bytes[mask].max())):
-                said += [text for text in calibration.outside(path, size_bytes=size) if text not in said]
+        if path is None or taken == (None, None) or not mask.any():
+            continue
+        gpus = np.unique(np.concatenate([source[mask], target[mask]]))
+        ranks = int(np.bincount(fabric.server_of(gpus)).max()) if paths is NVLINK_PATHS else len(gpus)
+        said += calibration.outside(path, ranks=ranks)
+        for size in (float(size_bytes[mask].min()), float(size_bytes[mask].max())):
+            said += [text for text in calibration.outside(path, size_bytes=size) if text not in said]
     return tuple(said)
 
 
@@ -67,6 +74,7 @@ def calibration_document(calibration: AppliedCalibration, warnings: tuple[str, .
         "error_median": calibration.error_median,
         "error_p90": calibration.error_p90,
         "applied": {name: getattr(calibration, name) for name in values},
+        "applied_errors": [asdict(one) for one in calibration.applied_errors],
         "range": [{**asdict(one), "ranks": list(one.ranks)} for one in calibration.range],
         "notes": list(calibration.notes),
         "warnings": list(warnings),

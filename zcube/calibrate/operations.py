@@ -94,7 +94,22 @@ _CANONICAL = {spelling: name for name, spellings in _OTHER_NAMES.items() for spe
 #: Bytes of one element, by the names that nccl-tests, NCCL's tables and PyTorch use.
 DTYPE_BYTES = {
     **dict.fromkeys(
-        ("int8", "uint8", "char", "fp8", "f8e4m3", "f8e5m2", "fp8e4m3", "fp8e5m2", "float8_e4m3", "float8_e5m2"), 1
+        (
+            "int8",
+            "uint8",
+            "char",
+            "fp8",
+            "f8e4m3",
+            "f8e5m2",
+            "fp8e4m3",
+            "fp8e5m2",
+            "fp8_e4m3",
+            "fp8_e5m2",
+            "float8_e4m3",
+            "float8_e4m3fn",
+            "float8_e5m2",
+        ),
+        1,
     ),
     **dict.fromkeys(("half", "fp16", "float16", "bfloat16", "bf16", "int16", "uint16"), 2),
     **dict.fromkeys(("float", "float32", "fp32", "int32", "uint32", "int"), 4),

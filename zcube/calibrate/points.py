@@ -108,7 +108,7 @@ def row_faults(row: Row, where: str) -> list[Fault]:
     if not 1 <= row.ranks <= MAX_RANKS:
         faults.append(Fault(f"{where}: ranks", str(row.ranks), f"1 to {MAX_RANKS}"))
     if not 0 < row.size_bytes <= MAX_SIZE_BYTES:
-        faults.append(Fault(f"{where}: size_bytes", str(row.size_bytes), "a size above zero"))
+        faults.append(Fault(f"{where}: size_bytes", str(row.size_bytes), f"a size above zero, at most {MAX_SIZE_BYTES} bytes"))
     if not 0 < row.time_s <= MAX_TIME_S:
         faults.append(Fault(f"{where}: time_s", f"{row.time_s:g}", f"a time above zero, at most {MAX_TIME_S:g} s"))
     for key in ("p10_s", "p90_s", "min_s"):

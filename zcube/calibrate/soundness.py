@@ -113,9 +113,10 @@ def _preferred(measurements: Measurements, rows: NDArray[np.int64]) -> NDArray[n
 
 
 def _wrong_data(points: Measurements, where: str) -> list[Fault]:
-    wrong = int((points.correct == 0).sum())
-    found = f"{wrong} points at which wrong data were received"
-    return [Fault(where, found, "a run whose data check passes")] if wrong else []
+    wrong = np.unique(points.size_bytes[points.correct == 0])
+    listed = ", ".join([*(str(size) for size in wrong[:5]), *(["..."] if len(wrong) > 5 else [])])
+    found = f"{len(wrong)} of {len(np.unique(points.size_bytes))} sizes at which wrong data were received ({listed})"
+    return [Fault(where, found, "a run whose data check passes")] if len(wrong) else []
 
 
 def _group_faults(group: Group, points: Measurements, where: str) -> list[Fault]:

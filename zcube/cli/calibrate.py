@@ -25,12 +25,21 @@ def run_command(
     sizes: Annotated[str, typer.Option(help="Sizes, e.g. 1K-1G (doubling) or 4K,1M.")] = "1K-1G",
     operations: Annotated[str | None, typer.Option(help="alltoall, send_recv, all_gather, ...; default: all.")] = None,
     ranks: Annotated[str | None, typer.Option(help="GPUs of each run, e.g. 2,4; default: all there are.")] = None,
-    path: Annotated[str, typer.Option(help="What NCCL may use: nvlink, shared-memory, socket or network.")] = "nvlink",
+    path: Annotated[
+        str | None, typer.Option(help="What NCCL may use: nvlink (default), shared-memory, socket or network.")
+    ] = None,
     patterns: Annotated[str | None, typer.Option(help="Matrices: pairs, incast and so on; none for none.")] = None,
-    driver: Annotated[str, typer.Option(help="auto, torch or nccl-tests.")] = "auto",
+    budget_s: Annotated[float | None, typer.Option(help="Seconds of repetitions per operation and size; default: 0.2.")] = None,
+    driver: Annotated[str | None, typer.Option(help="auto (default), torch or nccl-tests.")] = None,
     nccl_tests: Annotated[Path | None, typer.Option(help="Folder of the nccl-tests binaries; default: the PATH.")] = None,
+    python: Annotated[Path | None, typer.Option(help="The Python that has PyTorch; default: this one.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Hosts; start the command on each, or give --hosts once.")] = None,
+    node_rank: Annotated[int | None, typer.Option(help="This host's number; number 0 writes the file.")] = None,
+    master: Annotated[str | None, typer.Option(help="HOST:PORT of node 0, where the command runs on each host.")] = None,
+    hosts: Annotated[str | None, typer.Option(help="HOST:SLOTS,HOST:SLOTS for mpirun.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. budget_s=0.5 or hosts=a,b.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. warmup=20 or network_path=same-leaf."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -43,13 +52,14 @@ def run_command(
     from zcube.report.calibration_table import measurements_text
 
     check_targets([Target("--out", out, MEASURED, lambda result, target: None)])
-    data: dict[str, object] = {}
-    assign(data, set_ or ())
-    data |= {"sizes_bytes": parse_sizes(sizes), "path": path, "driver": driver}
     lists = {"operations": operations, "ranks": ranks, "patterns": patterns}
-    data |= {key: _listed(text) for key, text in lists.items() if text is not None}
-    if nccl_tests is not None:
-        data["nccl_tests"] = nccl_tests
+    given: dict[str, object] = {key: None if text is None else _listed(text) for key, text in lists.items()}
+    given |= {"path": path, "budget_s": budget_s, "driver": driver, "nccl_tests": nccl_tests, "python": python}
+    given |= {"nodes": nodes, "node_rank": node_rank, "master": master, "hosts": hosts}
+    data: dict[str, object] = {"sizes_bytes": parse_sizes(sizes)}
+    data |= {key: value for key, value in given.items() if value is not None}
+    # Last, so that no option's default takes its place.
+    assign(data, set_ or ())
     settings = validate(MeasureSettings, data, "settings")
     measured = measure(settings, out, lambda line: print(line, file=sys.stderr, flush=True))
     if len(measured):

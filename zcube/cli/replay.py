@@ -224,15 +224,18 @@ def _draw_tree(done: Any, path: Path) -> None:
 def _packet_changes(congestion_control: str | None, cell_bytes: int | None, packet_set: list[str] | None) -> dict[str, Any]:
     """Return the options that change packet settings, by name; empty if none was given."""
     given = {"--congestion-control": congestion_control, "--cell-bytes": cell_bytes, "--packet-set": packet_set}
-    return {option: value for option, value in given.items() if value}
+    return {option: value for option, value in given.items() if value is not None}
 
 
 def _packet_settings(changes: dict[str, Any]) -> PacketSettings:
+    from zcube.errors import Fault, InputError
     from zcube.inputs import assign, validate
     from zcube.network.packet.settings import PacketSettings
 
     data: dict[str, Any] = {}
-    assign(data, changes.get("--packet-set", ()))
+    assign(data, changes.get("--packet-set", ()), "--packet-set")
+    if "seed" in data:
+        raise InputError(Fault("--packet-set seed", repr(data["seed"]), "--seed, which holds for the whole run"))
     keys = {"--congestion-control": "congestion_control", "--cell-bytes": "cell_bytes"}
     data |= {keys[option]: value for option, value in changes.items() if option in keys}
     return validate(PacketSettings, data, "packet settings")
@@ -243,7 +246,8 @@ def _only_for(found: str, expected: str, targets: list[Target], options: dict[st
     from zcube.errors import Fault
 
     given = [target.option for target in targets if target.path is not None]
-    return [Fault(option, found, expected) for option in (*given, *(name for name, value in options.items() if value))]
+    given += [name for name, value in options.items() if value is not None]
+    return [Fault(option, found, expected) for option in given]
 
 
 def _needed_bins(bin_s: float, bins_out: Path | None, picture: Path | None) -> list[Fault]:

@@ -17,7 +17,7 @@ from zcube.fabric.model import BoolArray, CableKind, Fabric, FloatArray, IntArra
 from zcube.network import fluid
 from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
-from zcube.routing.routes import Routes, Routing, assemble, check_pairs
+from zcube.routing.routes import Routes, Routing, assemble, check_pairs, check_reachable
 
 PathSplit = Literal["pooled", "fixed"]
 
@@ -189,11 +189,7 @@ class FlowModel:
         """
         flows.check(self._now_s)
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
-        if len(routes.unreachable):
-            lost = routes.unreachable
-            pairs = ", ".join(f"GPU {flows.source[flow]} to GPU {flows.target[flow]}" for flow in lost[:5])
-            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-            raise RunError(f"no path left from {pairs}{more}")
+        check_reachable(routes, flows.source, flows.target)
         first, last = self._flows, self._flows + routes.flows
         self._finish_s, self._start_s = grown(self._finish_s, last), grown(self._start_s, last)
         self._latency_s, self._size_bits = grown(self._latency_s, last), grown(self._size_bits, last)

@@ -13,7 +13,7 @@ from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.replay.carrier import Carrier, ReplayProgress
-from zcube.replay.packets import PacketOutcome, quantiles, run_packets
+from zcube.replay.packets import PacketOutcome, check_for_packets, quantiles, run_packets
 from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:
@@ -204,11 +204,14 @@ def replay(
     Raises
     ------
     InputError
-        If a pair has no path, or the run would not fit in memory; before it starts.
+        If a pair has no path, the packet model cannot simulate what a transfer asks for, or the run would not fit in memory;
+        before it starts.
     """
     # Times since the first start: a list in seconds since 1970 would leave them a resolution of a quarter microsecond.
     origin_s = float(flows.start_s.min())
     start_s = flows.start_s - origin_s
+    if carrier.packet is not None:
+        check_for_packets(flows, start_s, carrier.packet)
     posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight, flows.coflow)
     routes, alone_s = carrier.route(posted, flows.where, memory_gb, progress)
     fluid = carrier.fluid()
@@ -222,7 +225,7 @@ def replay(
     model = carrier.packets()
     fluid_s = fluid.completions().finish_s - start_s
     model.send(posted, routes)
-    run_packets(model, float(fluid_s.max()), lambda done: progress("packets", done, len(flows)))
+    run_packets(model, float(fluid_s.max()), lambda done, total: progress("packets", done, total))
     return outcome(carrier, model, flows, start_s, alone_s, origin_s, fluid_s)
 
 

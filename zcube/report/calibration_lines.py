@@ -20,6 +20,7 @@ def calibration_lines(document: Mapping[str, Any]) -> list[str]:
     if document["error_median"] is None:
         lines = [f"{head}; its error is not known"]
     else:
-        lines = [f"{head}; error median {document['error_median']:.1%}, P90 {document['error_p90']:.1%} on sizes left out"]
+        error = f"median {document['error_median']:.1%}, P90 {document['error_p90']:.1%} on sizes left out"
+        lines = [f"{head}; error of the fitted curves {error}"]
     lines += [f"  {printable(note)}" for note in document["notes"]]
     return [*lines, *(f"  warning: {printable(text)}" for text in document["warnings"])]

@@ -33,18 +33,25 @@ def plot_calibration(calibration: Calibration, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    operations = list(dict.fromkeys(curve.operation for curve in calibration.curves))
+    # Where types have curves of their own, those show what the pooled one averages.
+    apart = {(curve.operation, curve.path, curve.pattern, curve.ranks) for curve in calibration.curves if curve.dtype}
+    drawn = [
+        curve
+        for curve in calibration.curves
+        if curve.dtype or (curve.operation, curve.path, curve.pattern, curve.ranks) not in apart
+    ]
+    operations = list(dict.fromkeys(curve.operation for curve in drawn))
     shown = sorted(operations, key=lambda name: (name != "alltoall", operations.index(name)))[:MOST_OPERATIONS]
     figure = Figure(figsize=(max(6.5, 3.6 * len(shown)), 6.2), layout="constrained")
     panels = figure.subplots(2, len(shown), squeeze=False, sharex="col", sharey="row", height_ratios=(3, 1.3))
     left_out = len(operations) - len(shown)
     for column, operation in enumerate(shown):
-        curves = [curve for curve in calibration.curves if curve.operation == operation]
+        curves = [curve for curve in drawn if curve.operation == operation]
         left_out += max(0, len(curves) - MOST_CURVES)
         _column(panels[0, column], panels[1, column], operation, curves[:MOST_CURVES])
     panels[0, 0].set_ylabel("time")
     panels[1, 0].set_ylabel("measured / fitted - 1 (%)")
-    widest = max(float(np.abs(np.expm1(curve.log_residuals)).max()) for curve in calibration.curves)
+    widest = max(float(np.abs(np.expm1(curve.log_residuals)).max()) for curve in drawn)
     panels[1, 0].set_ylim(-105 * max(widest, 0.01), 105 * max(widest, 0.01))
     title(figure, "Measured (marks) and fitted (lines); ticks below show where regimes start", _under(calibration, left_out))
     save(figure, path)
@@ -57,10 +64,10 @@ def _column(times: Axes, residuals: Axes, operation: str, curves: list[Curve]) -
         colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
         sizes, measured = np.array(curve.sizes_bytes), np.array(curve.times_s)
         points: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 3.5, "color": colour, "alpha": 0.75}
-        pattern = f" {curve.pattern}" if curve.pattern else ""
+        kind = "".join(f" {part}" for part in (curve.pattern, curve.dtype) if part)
         line = np.geomspace(curve.from_bytes, curve.to_bytes, _POINTS_PER_LINE)
-        times.plot(line, curve.predict_s(line), color=colour, linewidth=1.2)
-        times.plot(sizes, measured, label=picture_text(f"{curve.ranks} ranks, {curve.path}{pattern}"), **points)
+        times.plot(line, curve.line_s(line), color=colour, linewidth=1.2)
+        times.plot(sizes, measured, label=picture_text(f"{curve.ranks} ranks, {curve.path}{kind}"), **points)
         for regime in curve.regimes[1:]:
             # Short marks on the axis show where a regime starts.
             residuals.axvline(regime.from_bytes, ymax=0.07, color=colour, linewidth=1.2)

@@ -46,7 +46,7 @@ def calibration_text(calibration: Calibration) -> str:
     cells = [["Operation", "Path", "Ranks", "From", "To", "Latency", "95 %", "Rate", "On the wire"]]
     for curve in calibration.curves[:MOST_ROWS]:
         for number, regime in enumerate(curve.regimes):
-            name = f"{curve.operation} {curve.pattern}".strip()
+            name = " ".join(filter(None, (curve.operation, curve.pattern, curve.dtype)))
             first = [printable(name), curve.path, str(curve.ranks)] if number == 0 else ["", "", ""]
             cells.append([*first, *_regime(curve, regime)])
     lines += [*aligned(cells, 2), *_rest(len(calibration.curves))]

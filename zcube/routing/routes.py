@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from zcube.errors import RunError
 from zcube.fabric.model import Fabric, FloatArray, IntArray
 
 
@@ -109,6 +110,21 @@ def _members(first: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
     """Return the members of some rows of a compressed table, one after the other, and how many each row has."""
     count = first[rows + 1] - first[rows]
     return np.repeat(first[rows] - np.cumsum(count) + count, count) + np.arange(count.sum()), count
+
+
+def check_reachable(routes: Routes, source: IntArray, target: IntArray) -> None:
+    """Refuse flows for which there is no path.
+
+    Raises
+    ------
+    RunError
+        With the first few pairs.
+    """
+    lost = routes.unreachable
+    if len(lost):
+        pairs = ", ".join(f"GPU {source[flow]} to GPU {target[flow]}" for flow in lost[:5])
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise RunError(f"no path left from {pairs}{more}")
 
 
 def nvlink_hops(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:

@@ -16,9 +16,8 @@ from zcube.calibrate.readers.options import ReadOptions
 from zcube.errors import Fault, InputError
 from zcube.inputs import read_bounded
 
-_HEAD_CHARACTERS = 1 << 16
-
-#: Name, test on the head, reader; the first that recognises a file reads it.
+#: Name, test, reader; the first that recognises a file reads it. The whole text is tested: NCCL's log, an environment or keys
+#: in another order may put pages before what tells a format.
 READERS: tuple[tuple[str, Callable[[str], bool], Callable[[str, str, ReadOptions], Measurements]], ...] = (
     ("NCCL Inspector JSON", nccl_inspector.recognise, nccl_inspector.read),
     ("nccl-tests JSON", nccl_tests_json.recognise, nccl_tests_json.read),
@@ -37,14 +36,13 @@ def read_measured(path: Path, options: ReadOptions | None = None) -> Measurement
     """
     options = options or ReadOptions()
     text = read_bounded(path, MAX_FILE_BYTES)
-    head = text[:_HEAD_CHARACTERS]
     digest = hashlib.sha256(text.encode()).hexdigest()
-    if head.lstrip()[:1] == "{" and '"zcube_measurements"' in head:
+    if text.lstrip()[:1] == "{" and '"zcube_measurements"' in text:
         found = from_document(json_document(path, text), str(path))
         if options.path is not None:
             found = replace(found, path=np.full(len(found), options.path))
     else:
-        reader = next((read for _, recognise, read in READERS if recognise(head)), None)
+        reader = next((read for _, recognise, read in READERS if recognise(text)), None)
         if reader is None:
             known = ", ".join(["measurements of zcube calibrate run", *(name for name, _, _ in READERS)])
             raise InputError(Fault(str(path), "a file of an unknown or empty format", f"one of: {known}"))

@@ -23,9 +23,9 @@ _S_PER_US = 1e-6
 _PER_RANK = ("all_gather", "reduce_scatter", "alltoall", "gather", "scatter")
 
 
-def recognise(head: str) -> bool:
+def recognise(text: str) -> bool:
     """Return whether a file has records of the inspector."""
-    return head.lstrip()[:1] in ("{", "[") and ('"coll_perf"' in head or '"p2p_perf"' in head)
+    return text.lstrip()[:1] in ("{", "[") and ('"coll_perf"' in text or '"p2p_perf"' in text)
 
 
 def read(text: str, source: str, options: ReadOptions) -> Measurements:

@@ -25,9 +25,9 @@ _S_PER_MS = 1e-3
 _VERSION = re.compile(r"nccl_(\d+\.\d+(?:\.\d+)?)")
 
 
-def recognise(head: str) -> bool:
+def recognise(text: str) -> bool:
     """Return whether a file's first line names the columns."""
-    return set(COLUMNS) <= {name.strip() for name in head.lstrip().split("\n", 1)[0].split(",")}
+    return set(COLUMNS) <= {name.strip() for name in text.lstrip().split("\n", 1)[0].split(",")}
 
 
 def read(text: str, source: str, options: ReadOptions) -> Measurements:
@@ -45,7 +45,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     try:
         for record in reader:
             where = f"line {reader.line_num}"
-            if len(gathering.rows) >= MAX_ROWS:
+            if reader.line_num > MAX_ROWS + 1:
                 gathering.broken(where, "more lines", f"at most {MAX_ROWS}")
                 break
             row = _row(record, where, gathering)
@@ -84,8 +84,9 @@ def _row(record: dict[str, str | None], where: str, gathering: Gathering) -> Row
     try:
         ranks, elements = int(str(record["num_gpus"])), int(str(record["message_size"]))
         latency_ms = float(str(record["latency"]))
-    except ValueError as error:
-        gathering.broken(where, str(error)[:100], "whole num_gpus and message_size, latency in milliseconds")
+    except ValueError:
+        found = ", ".join(f"{name} {str(record[name])[:40]!r}" for name in ("num_gpus", "message_size", "latency"))
+        gathering.broken(where, found, "whole num_gpus and message_size, latency in milliseconds")
         return None
     if operation is None or dtype not in DTYPE_BYTES:
         return None

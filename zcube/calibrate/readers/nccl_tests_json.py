@@ -15,7 +15,7 @@ import numpy as np
 
 from zcube.calibrate.measurements import MAX_ROWS, Measurements, Metadata, Row, json_document
 from zcube.calibrate.operations import canonical
-from zcube.calibrate.readers.nccl_tests_text import nccl_version
+from zcube.calibrate.readers.nccl_tests_text import group_ranks, nccl_version
 from zcube.calibrate.readers.options import Gathering, ReadOptions
 from zcube.errors import InputError
 
@@ -23,9 +23,9 @@ _S_PER_US = 1e-6
 _RESULTS = '"results":'
 
 
-def recognise(head: str) -> bool:
+def recognise(text: str) -> bool:
     """Return whether a file has the keys that such a file starts with."""
-    return head.lstrip()[:1] == "{" and '"nccl_version"' in head and '"args"' in head
+    return text.lstrip()[:1] == "{" and '"nccl_version"' in text and '"args"' in text
 
 
 def read(text: str, source: str, options: ReadOptions) -> Measurements:
@@ -38,16 +38,20 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     """
     gathering = Gathering(source, options)
     document = _document(text, source, gathering)
+    if not document:
+        return gathering.measurements(Metadata())
+    _say_failures(document, gathering)
     arguments = [str(value) for value in _list(document.get("args"))]
     operation = canonical(Path(arguments[0]).name if arguments else "") or canonical(options.operation or "")
     config = document.get("config")
     config = config if isinstance(config, dict) else {}
     devices = [device for device in _list(config.get("devices")) if isinstance(device, dict)]
-    ranks = len(devices) * _whole(config.get("nthreads")) * _whole(config.get("ngpus"))
+    processes = group_ranks([str(device.get("group", 0)) for device in devices])
+    ranks = processes * _whole(config.get("nthreads")) * _whole(config.get("ngpus"))
     if operation is None:
         gathering.broken("args", repr(arguments[:1])[:80], "the program of a known operation")
     if ranks < 1:
-        gathering.broken("config.devices", "no ranks", "at least one")
+        gathering.broken("config.devices", "no ranks, or groups of ranks of several sizes", "at least one rank")
     if operation is not None and ranks:
         for number, record in enumerate(_list(document.get("results"))[:MAX_ROWS]):
             _take(record, f"result {number + 1}", operation, ranks, _whole(config.get("iterations")), gathering)
@@ -58,12 +62,24 @@ def _document(text: str, source: str, gathering: Gathering) -> dict[str, Any]:
     """Return the file's object; of one that ends early, when lenient, what can be read."""
     try:
         document = json_document(Path(source), text)
-    except InputError:
-        gathering.broken("", "a file that ends early or is no JSON", "the JSON of a run that ended; was it killed?")
+    except InputError as error:
+        gathering.broken("", error.faults[0].found, "the JSON of one run that ended; was it killed?")
         document = _salvaged(text) if gathering.options.lenient else {}
     if not gathering.options.lenient and isinstance(document, dict) and document and "end_time" not in document:
         gathering.broken("end_time", "nothing", "this key; was the run killed?")
     return document if isinstance(document, dict) else {}
+
+
+def _say_failures(document: Mapping[str, Any], gathering: Gathering) -> None:
+    """Note that the program found wrong data, and what NCCL said at its end."""
+    bounds = document.get("out_of_bounds")
+    if isinstance(bounds, dict) and (_whole(bounds.get("count")) or bounds.get("okay") in ("false", False)):
+        found = f"{_whole(bounds.get('count'))} wrong elements received"
+        gathering.broken("out_of_bounds", found, "a run whose data check passes")
+    for text in _list(document.get("errors")):
+        # Without an error NCCL says nothing, which is written as an empty text.
+        if str(text).strip():
+            gathering.note(f"NCCL's last error: {str(text)[:200]}")
 
 
 def _salvaged(text: str) -> dict[str, Any]:

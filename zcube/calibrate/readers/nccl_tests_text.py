@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +21,11 @@ from zcube.calibrate.readers.options import Gathering, ReadOptions
 _S_PER_US = 1e-6
 #: Time from the ``time`` column against size over the ``algbw`` column: further apart than this, units are mixed.
 _AGREEMENT = 4.0
-_TAG = re.compile(r"^\[\d+,\d+\]<std\w+>:\s?")
-_DEVICE = re.compile(r"^#\s+Rank\s+(\d+)\s.*?\son\s+(\S+)\s+device\s+\d+\s+\[\S+\]\s*(.*)$")
+#: What mpirun (``--tag-output``, of Open MPI 4 and 5) and srun (``--label``) put before each line.
+_TAG = re.compile(r"^(?:\[(?:[^\]\s]{1,200}@)?\d+,\d+\]<std\w+>| {0,6}\d+):\s?")
+_TABLE = re.compile(r"#[ \t]+size[ \t]+count[ \t]")
+_DEVICE = re.compile(r"^#\s+Rank\s+(\d+)\s+(?:Group\s+(\d+)\s)?.*?\son\s+(\S+)\s+device\s+\d+\s+\[\S+\]\s*(.*)$")
+_ROW = re.compile(r"\s*-?\d")
 _STARTING = re.compile(r"^# Collective test starting: (\S+)")
 _VERSION = re.compile(r"nccl-library=(\d+)")
 _ITERATIONS = re.compile(r"(?<!warmup )iters: (\d+)")
@@ -35,17 +40,28 @@ class _Run:
     line: int
     operation: str | None
     hosts: dict[int, str] = field(default_factory=dict)
-    devices: set[str] = field(default_factory=set)
+    groups: dict[int, str] = field(default_factory=dict)
     blocks: list[list[str]] = field(default_factory=list)
     stamps: int = 0
     repetitions: int = 0
     rows: int = 0
     ended: bool = False
 
+    @property
+    def ranks(self) -> int:
+        """Ranks that communicate with each other: those of a group (``NCCL_TESTS_SPLIT``), 0 where groups differ in size."""
+        return group_ranks(list(self.groups.values()))
 
-def recognise(head: str) -> bool:
-    """Return whether a file has the table's header."""
-    return any(_columns(line) is not None for line in head.splitlines()) or "# Collective test starting:" in head
+
+def group_ranks(groups: Sequence[object]) -> int:
+    """Return the members of each group, from the group of every rank; 0 where there is none, or groups differ in size."""
+    sizes = set(Counter(groups).values())
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def recognise(text: str) -> bool:
+    """Return whether a file has the program's or the table's header."""
+    return any(mark in text for mark in ("# nThread", "# Collective test starting:")) or _TABLE.search(text) is not None
 
 
 def read(text: str, source: str, options: ReadOptions) -> Measurements:
@@ -80,7 +96,7 @@ class _Reader:
         self._run: _Run | None = None
         self._operation: str | None = None
         self._version, self._hardware, self._hosts = "", set[str](), 0
-        self._unit_line = False
+        self._unit_line, self._records = False, 0
 
     def take(self, number: int, line: str) -> None:
         """Take one line."""
@@ -88,7 +104,7 @@ class _Reader:
             self._gathering.broken(f"line {number}", f"{len(line)} characters", f"at most {_LONGEST_LINE}")
         elif line.startswith("#"):
             self._comment(number, line)
-        elif line.lstrip()[:1].isdigit() and self._run is not None and self._run.blocks:
+        elif _ROW.match(line) and self._run is not None and self._run.blocks:
             self._record(number, line.split())
 
     def measurements(self) -> Measurements:
@@ -122,8 +138,10 @@ class _Reader:
             self._version = nccl_version(int(version[1]))
         device = _DEVICE.match(line)
         if device and self._run is not None:
-            self._run.hosts[int(device[1])] = device[2]
-            self._hardware.add(device[3].strip()[:100])
+            self._run.hosts[int(device[1])], self._run.groups[int(device[1])] = device[3], device[2] or "0"
+            if len(set(self._run.groups.values())) == 2:
+                self._gathering.note("several groups of ranks ran at the same time (NCCL_TESTS_SPLIT)")
+            self._hardware.add(device[4].strip()[:100])
             self._hosts = max(self._hosts, len(set(self._run.hosts.values())))
         columns = _columns(line)
         if columns is not None:
@@ -154,8 +172,10 @@ class _Reader:
         run, where = self._run, f"line {number}"
         assert run is not None
         run.rows += 1
-        if len(self._gathering.rows) >= MAX_ROWS:
-            return self._gathering.broken(where, "more lines", f"at most {MAX_ROWS}")
+        self._records += 1
+        if self._records > MAX_ROWS:
+            # Said once: a line each would be as long as the file.
+            return self._gathering.broken(where, "more lines", f"at most {MAX_ROWS}") if self._records == MAX_ROWS + 1 else None
         if run.stamps:
             tokens = tokens[: -run.stamps]
         blocks = run.blocks
@@ -167,8 +187,8 @@ class _Reader:
             return self._gathering.broken(where, f"{len(tokens)} columns", "a whole line of the table; was the run killed?")
         if tokens[0] == "0":
             return self._gathering.note("sizes of 0 bytes are left out")
-        if run.operation is None or len(run.hosts) < 1:
-            missing = "the operation" if run.operation is None else "the ranks"
+        if run.operation is None or run.ranks < 1:
+            missing = "the operation" if run.operation is None else "the ranks, or groups of ranks of one size"
             return self._gathering.broken(
                 where, f"a table whose header does not name {missing}", "the whole output of the program"
             )
@@ -188,7 +208,7 @@ class _Reader:
             correct = None if wrong == "N/A" else float(wrong) == 0
         except ValueError as error:
             return self._gathering.broken(where, str(error)[:100], "numbers; was the run killed?")
-        if algbw >= 0.1 and 0 < time_us < math.inf and size_bytes <= MAX_SIZE_BYTES:
+        if algbw >= 0.1 and 0 < time_us < math.inf and 0 < size_bytes <= MAX_SIZE_BYTES:
             ratio = size_bytes / (time_us * 1e3) / algbw
             if not 1 / _AGREEMENT < ratio < _AGREEMENT:
                 found = f"{time_us:g} us, which with {algbw:g} GB/s is off by a factor of {max(ratio, 1 / ratio):.3g}"
@@ -196,17 +216,18 @@ class _Reader:
         path = self._gathering.options.path or "unspecified"
         assert run.operation is not None
         row = Row(
-            run.operation, len(run.hosts), path, size_bytes, time_us * _S_PER_US, dtype=tokens[2][:40], in_place=in_place,
+            run.operation, run.ranks, path, size_bytes, time_us * _S_PER_US, dtype=tokens[2][:40], in_place=in_place,
             correct=correct, repetitions=run.repetitions,
         )  # fmt: skip
         self._gathering.add(row, where)
         return None
 
     def _close(self) -> None:
-        """End a run; one without its footer was killed."""
-        if self._run is not None and self._run.blocks and not self._run.ended:
+        """End a run; one without its table or footer was killed."""
+        if self._run is not None and not self._run.ended:
             expected = "a run that ended; the footer '# Out of bounds values' is missing"
-            self._gathering.broken(f"the run of line {self._run.line}", f"{self._run.rows} lines and no footer", expected)
+            found = f"{self._run.rows} lines and no footer" if self._run.blocks else "a header and no table"
+            self._gathering.broken(f"the run of line {self._run.line}", found, expected)
         self._run, self._unit_line = None, False
 
 

@@ -1,7 +1,7 @@
 """The event queue: a calendar of short buckets, one of long buckets beyond it, and a heap for what is later still.
 
-Events are packets' records, chained through ``next``; an event's place in time is ``(time_ps, key)``, so that the order of
-ties depends on what happens and not on where records lie. The bucket in hand is kept sorted, later ones are sorted when they
+Events are packets' records, chained through ``next``; an event's place in time is ``(time_ps, key, number)``, so that the order
+of ties depends on what happens and not on where records lie. The bucket in hand is kept sorted, later ones are sorted when they
 are reached; a bit per bucket tells which ones hold events.
 """
 
@@ -84,7 +84,12 @@ def _file(net: Net, slot: int, bucket: int) -> None:
 @inner
 def _before(net: Net, one: int, other: int) -> bool:
     first, second = packet_of(net, one).time_ps, packet_of(net, other).time_ps
-    return first < second or (first == second and packet_of(net, one).key < packet_of(net, other).key)
+    if first != second:
+        return first < second
+    if packet_of(net, one).key != packet_of(net, other).key:
+        return packet_of(net, one).key < packet_of(net, other).key
+    # Frames that stop and let go the same queue in one picosecond take effect in the order in which they were sent.
+    return packet_of(net, one).number < packet_of(net, other).number
 
 
 @inner
@@ -216,6 +221,21 @@ def next_time(net: Net, limit_ps: int) -> int:
         enter(net, max(bucket, net.bucket))
     due_ps = packet_of(net, net.current).time_ps
     return due_ps if due_ps <= limit_ps else NEVER
+
+
+@inner
+def not_before(net: Net) -> int:
+    """Return a time before which no event is due, the next one's to the width of a bucket; NEVER if there are none."""
+    if net.current != NONE:
+        return packet_of(net, net.current).time_ps
+    found = NEVER
+    if net.filed > 0:
+        found = _next_filed(net) << net.bucket_shift
+    if net.spanned > 0:
+        found = min(found, _next_span(net) << net.span_shift << net.bucket_shift)
+    elif net.far_count > 0:
+        found = min(found, packet_of(net, far_of(net, 0).item).time_ps)
+    return found
 
 
 @inner

@@ -7,7 +7,7 @@ from numba import njit
 
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import admit
-from zcube.network.packet.calendar import enter, give_back, next_time, take_next
+from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
 from zcube.network.packet.dcqcn import cut_rate
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
@@ -226,15 +226,19 @@ def earliest(table: np.ndarray, now_ps: int) -> int:
         found = flow_of(net, start_of(net, 0).item).start_ps
     if net.active > 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
         return found if found < NEVER else -1
+    next_ps = not_before(net)
     for at in range(net.active):
         flow = flow_of(net, live_of(net, at).item)
         left = flow.size - flow.delivering
         if net.lossless == 0:
-            full = net.mtu_payload * (flow.end_pair - flow.first_pair)
-            bound_ps = now_ps + max(1, int((flow.size - flow.received - full) / flow.drain))
+            # One packet per last link may be about to arrive; if that leaves nothing, no event before the next can complete it.
+            full = 0
+            for pair in range(flow.first_pair, flow.end_pair):
+                full += net.mtu_payload * pair_of(net, pair).paths
+            bound_ps = max(now_ps + max(1, int((flow.size - flow.received - full) / flow.drain)), next_ps)
         elif left == 0:
             bound_ps = flow.latest_ps
         else:
-            bound_ps = now_ps + max(1, int(left / flow.drain)) + flow.tail_ps
+            bound_ps = max(now_ps + max(1, int(left / flow.drain)), next_ps) + flow.tail_ps
         found = min(found, bound_ps)
     return found

@@ -19,10 +19,16 @@ from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, REACHED
 from zcube.network.packet.stuck import find_deadlock
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
-from zcube.routing.routes import Routes, Routing
+from zcube.routing.routes import Routes, Routing, check_reachable
 
 #: A buffer that no run fills.
 UNLIMITED_BYTES = 1 << 50
+
+#: What the clock of integer picoseconds leaves room for, with as much again for the run.
+LATEST_START_S = 25 * 86400.0
+
+#: Packets of a transfer, which their numbers can tell apart.
+MOST_PACKETS = (1 << 31) - 2
 
 #: Events after which a kernel returns, so that an interrupt is heard and the watchdog looks.
 EVENTS_AT_ONCE = 2_000_000
@@ -69,7 +75,7 @@ class PacketModel:
         self._tables = idle_network(medium, self.settings, bin_s)
         self._tables.net["pooled"] = path_split == "pooled"
         self._postings = Postings(self._tables, medium, self.settings, path_split)
-        self._reached_ps = 0
+        self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
         self._latency_s: FloatArray = np.zeros(16)
         self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
@@ -89,6 +95,21 @@ class PacketModel:
         """Memory the tables take now."""
         return self._tables.bytes
 
+    @property
+    def under_way(self) -> int:
+        """Transfers that have started and not completed."""
+        return int(self._tables.net["active"][0])
+
+    @property
+    def posted_bytes(self) -> int:
+        """Payload of all transfers posted."""
+        return int(self._tables["flows"]["size"][: self._postings.flows].sum())
+
+    @property
+    def received_bytes(self) -> int:
+        """Payload that has arrived where it was to."""
+        return int(self._tables["flows"]["received"][: self._postings.flows].sum())
+
     def set_shared_buffer(self, size_bytes: int) -> None:
         """Give every switch a shared buffer beside its headroom; before the first transfer."""
         self._tables["switches"]["shared"] = size_bytes
@@ -106,19 +127,23 @@ class PacketModel:
         Raises
         ------
         ValueError
-            If a size is not positive and finite, a start lies before the present, a GPU is unknown, a cap is out of range, or
-            a weight is not 1: a NIC serves its queue pairs in turn.
+            If a size is not positive and finite or has too many packets, a start lies before the present or beyond the clock, a
+            GPU is unknown, a cap is out of range, or a weight is not 1: a NIC serves its queue pairs in turn.
         RunError
             If failures leave a transfer without a path.
         """
         flows.check(self._now_s)
+        if np.any(flows.start_s > LATEST_START_S):
+            raise ValueError(f"transfers of the packet model start within {LATEST_START_S / 86400:g} days")
+        if np.any(flows.size_bytes > MOST_PACKETS * self.settings.unit_payload_bytes):
+            raise ValueError(f"a transfer may have {MOST_PACKETS} packets or cells at most")
         if flows.weight is not None and np.any(flows.weight != 1):
             raise ValueError("weights other than 1 have no meaning in the packet model")
         first = self._postings.flows
         if not len(flows):
             return np.arange(first, first)
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
-        _refuse_unreachable(routes, flows)
+        check_reachable(routes, flows.source, flows.target)
         self._latency_s = grown(self._latency_s, first + routes.flows)
         self._latency_s[first : first + routes.flows] = routes.latency_s(self.medium.latency_s)
         # A message is not on its way before it has been started.
@@ -162,13 +187,21 @@ class PacketModel:
                 self._tables.add_packets(2 * len(self._tables["packets"]))
             elif why == NEEDS_BINS:
                 self._cover_bins()
-            elif self.deadlock(self._watchdog_ps / PS):
-                self._report_stuck()
+            else:
+                self._watch()
+        # Short steps never use up their events, so these are counted over all of them.
+        if int(net["events"][0]) - self._watched_events >= EVENTS_AT_ONCE:
+            self._watch()
         if to_ps == NEVER - 1 and net["active"][0] > 0:
             self._report_stuck()
         delivered = self._deliver(to_ps)
         self._advance_clock(to_s)
         return delivered
+
+    def _watch(self) -> None:
+        self._watched_events = int(self._tables.net["events"][0])
+        if self.deadlock(self._watchdog_ps / PS):
+            self._report_stuck()
 
     def deadlock(self, lasting_s: float = 0.0) -> tuple[str, ...]:
         """Return the ports that wait for each other in a ring, as ``from->to``; empty if none do.
@@ -272,7 +305,9 @@ class PacketModel:
         ring, active = self.deadlock(), int(self._tables.net["active"][0])
         if ring:
             raise RunError(f"deadlock of {active} transfers, ports that wait for each other: {', '.join(ring)}, {ring[0]}")
-        raise RunError(f"{active} transfers under way and nothing can move")
+        lost = self.counts.drops if self.settings.pfc else 0
+        why = f"; {lost} packets were dropped in spite of PFC: headroom_bytes is too small" if lost else ""
+        raise RunError(f"{active} transfers under way and nothing can move{why}")
 
 
 def packet_model(
@@ -297,12 +332,3 @@ def ideal_packet_model(fabric: Fabric, settings: PacketSettings | None = None) -
     model = PacketModel(medium, IdealRouting(fabric), settings, fidelity="ideal-packet")
     model.set_shared_buffer(UNLIMITED_BYTES)
     return model
-
-
-def _refuse_unreachable(routes: Routes, flows: FlowTable) -> None:
-    """Refuse transfers that have no path."""
-    lost = routes.unreachable
-    if len(lost):
-        pairs = ", ".join(f"GPU {flows.source[flow]} to GPU {flows.target[flow]}" for flow in lost[:5])
-        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-        raise RunError(f"no path left from {pairs}{more}")

@@ -34,7 +34,7 @@ def serve(net: Net, link: int) -> None:
         if queue == NONE:
             return
         link_of(net, link).relay_turn = 1
-        if shift > 0:
+        if shift > 0 and queue - (link << shift) != net.control:
             link_of(net, link).turn = (queue + 1) & ((1 << shift) - 1)
         if link_of(net, link).from_switch != NONE or (shift > 0 and queue - (link << shift) == net.control):
             send_packet(net, link, queue)

@@ -56,7 +56,7 @@ def find_deadlock(tables: Tables) -> tuple[int, ...]:
     return _ring(stuck, stands, came, shift)
 
 
-def _stays_off(tables: Tables, left: FloatArray) -> BoolArray:
+def _stays_off(tables: Tables, left: IntArray | FloatArray) -> BoolArray:
     """Return whether ingress queues would not send XON if so much were left in each of them."""
     net, queues, switches = tables.net[0], tables["queues"], tables["switches"]
     switch = tables["links"]["to_switch"][np.arange(len(queues)) >> int(net["class_shift"])]
