@@ -36,7 +36,6 @@ class Network:
             np.full(len(rows), latency_s),
             np.array([name.startswith("h") for name in source]),
             np.array([name.startswith("h") for name in target]),
-            np.zeros(len(rows)),
         )
         self.paths = {}
         self.name = "given"

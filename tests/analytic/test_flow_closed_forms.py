@@ -55,7 +55,7 @@ def on_links(bytes_per_s: list[float], paths: list[list[list[int]]], split: str 
     links = len(bytes_per_s)
     names, inner = [str(link) for link in range(links)], np.zeros(links, dtype=bool)
     rates = 8.0 * np.array(bytes_per_s)
-    medium = Medium(names, names, ["switch"] * links, rates, np.zeros(links), inner, inner, np.zeros(links))
+    medium = Medium(names, names, ["switch"] * links, rates, np.zeros(links), inner, inner)
     return FlowModel(medium, ListedPaths(paths), split)
 
 

@@ -113,3 +113,22 @@ def test_what_does_not_fit_is_refused(fabric):
     wide.transfer("kv-write", 0, 16, GB)
     with pytest.raises(InputError, match="GPUs a server"):
         times(fabric, wide)
+
+
+def test_what_a_message_takes_beside_its_bytes_is_added_by_its_size(fabric):
+    from zcube.fabric.model import MessageStart
+    from zcube.network.flow_model import Medium, flow_model, run_flows
+    from zcube.network.packet.model import packet_model
+    from zcube.network.packet.settings import PacketSettings
+    from zcube.network.protocol import FlowTable
+    from zcube.routing.catalog import routing_for
+
+    start = MessageStart((1e4, 1e6), (1e-5, 3e-5))
+    np.testing.assert_allclose(start.of(np.array([1.0, 1e4, 1e5, 1e6, 1e9])), [1e-5, 1e-5, 2e-5, 3e-5, 3e-5])
+    slow = fabric.with_measured_links(nic_start=start, nvlink_start=MessageStart((1.0,), (5e-6,)))
+    flows = FlowTable(np.array([0, 0]), np.array([8, 1]), np.array([1e5, 1e5]), np.zeros(2))
+    settings = PacketSettings(congestion_control="none")
+    for model in (flow_model, lambda *given: packet_model(*given, settings)):
+        before, after = (run_flows(model(wired, routing_for(wired)), flows).finish_s for wired in (fabric, slow))
+        np.testing.assert_allclose(after - before, [2e-5, 5e-6], rtol=1e-6)
+    assert Medium.of_ideal_core(slow).nic_start == start

@@ -33,7 +33,7 @@ def network(capacity_bps, paths, **keys):
     no = np.zeros(links, dtype=bool)
     names = [f"link{link}" for link in range(links)]
     return FlowModel(
-        Medium(names, names, ["switch"] * links, np.array(capacity_bps, float), np.zeros(links), no, no, np.zeros(links)),
+        Medium(names, names, ["switch"] * links, np.array(capacity_bps, float), np.zeros(links), no, no),
         ListedPaths(paths),
         **keys,
     )

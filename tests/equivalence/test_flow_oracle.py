@@ -39,7 +39,7 @@ def medium(capacity_bps: list[int], delay_s: list[float]) -> Medium:
     names = [str(link) for link in range(links)]
     inner = np.zeros(links, dtype=bool)
     rates = np.array(capacity_bps, dtype=float)
-    return Medium(names, names, ["switch"] * links, rates, np.array(delay_s), inner, inner, np.zeros(links))
+    return Medium(names, names, ["switch"] * links, rates, np.array(delay_s), inner, inner)
 
 
 class Case:

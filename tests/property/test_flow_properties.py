@@ -46,7 +46,7 @@ class Traffic:
         names = [f"l{link}" for link in range(links)]
         inner = np.zeros(links, dtype=bool)
         rates, delays = np.array(self.capacity_bps), np.array(self.delay_s)
-        medium = Medium(names, names, ["switch"] * links, rates, delays, inner, inner, np.zeros(links))
+        medium = Medium(names, names, ["switch"] * links, rates, delays, inner, inner)
         return FlowModel(medium, self, split)
 
     def table(self) -> FlowTable:

@@ -7,8 +7,9 @@ message, its start included, and is not a delay of each link. What was not measu
 value.
 
 One latency and one rate are less than the curves, which have regimes: between short and long messages NCCL is slower than both
-say (by a third on NVLink among H200, near 1 MiB). How far what is applied lies from the measured times is therefore told apart
-from the error of the curves.
+say (by a third on NVLink among H200, near 1 MiB). What a message takes beside its bytes is therefore taken by its size: the
+curve of the rate less the bytes at that rate. How far what is applied lies from the measured times is told apart from the error
+of the curves.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from zcube.calibrate.calibration import Calibration, Curve
 from zcube.calibrate.operations import wire_factor
 from zcube.errors import Fault, InputError
+from zcube.fabric.model import MessageStart
 
 #: Operations whose rate is taken, the first that was measured.
 RATE_ORDER = ("alltoall", "send_recv", "all_gather", "reduce_scatter", "all_reduce", "broadcast")
@@ -88,6 +90,9 @@ class AppliedCalibration:
         Time of an empty message through NICs.
     nvlink_gbps : float or None
         Rate of one GPU's NVLink, each direction, that long messages reach.
+    nic_start, nvlink_start : MessageStart or None
+        What a message takes beside its bytes at that rate, by size: the curve of the rate less its bytes, where both were
+        measured, else the latency for all sizes.
     nvlink_latency_s : float or None
         Time of an empty message over NVLink.
     name : str
@@ -106,8 +111,10 @@ class AppliedCalibration:
 
     nic_efficiency: float | None
     nic_latency_s: float | None
+    nic_start: MessageStart | None
     nvlink_gbps: float | None
     nvlink_latency_s: float | None
+    nvlink_start: MessageStart | None
     name: str
     data_sha256: str
     error_median: float | None
@@ -178,17 +185,21 @@ def apply_calibration(
     nic_latency_s = _latency(calibration, nic_paths, operation, "NIC latency", notes)
     nvlink_gbps = _rate(calibration, NVLINK_PATHS, operation, "NVLink rate", notes)
     nvlink_latency_s = _latency(calibration, NVLINK_PATHS, operation, "NVLink latency", notes)
+    nic_start = _start(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_latency_s)
+    nvlink_start = _start(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_latency_s)
     errors = (
-        _applied_error(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_latency_s, notes),
-        _applied_error(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_latency_s, notes),
+        _applied_error(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_start, notes),
+        _applied_error(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_start, notes),
     )
     held_out = calibration.held_out
     provenance = calibration.provenance
     return AppliedCalibration(
         nic_efficiency=efficiency,
         nic_latency_s=nic_latency_s,
+        nic_start=nic_start,
         nvlink_gbps=nvlink_gbps,
         nvlink_latency_s=nvlink_latency_s,
+        nvlink_start=nvlink_start,
         name=", ".join(filter(None, (provenance.hardware, f"{provenance.backend} {provenance.nccl_version}".strip()))),
         data_sha256=provenance.data_sha256,
         error_median=None if held_out is None else held_out.total.median,
@@ -223,22 +234,45 @@ def _latency(
     return latency_s
 
 
-def _applied_error(
+def _start(
     calibration: Calibration,
     paths: Sequence[str],
     operation: str | None,
     rate_gbps: float | None,
     latency_s: float | None,
+) -> MessageStart | None:
+    """Return what a message takes beside its bytes: the curve of the rate less its bytes on the wire, never below 0."""
+    curve = _chosen(calibration, paths, (operation,) if operation else RATE_ORDER, most_ranks=True)
+    if curve is None or rate_gbps is None:
+        return None if latency_s is None else MessageStart((1.0,), (latency_s,))
+    sizes = np.unique(np.array(curve.sizes_bytes, dtype=np.float64))
+    wire_bytes = sizes * wire_factor(curve.operation, curve.ranks)
+    start_s = np.maximum(curve.predict_s(sizes) - wire_bytes * _GBPS / rate_gbps, 0.0)
+    return MessageStart(tuple((wire_bytes / _messages(curve)).tolist()), tuple(start_s.tolist()))
+
+
+def _messages(curve: Curve) -> int:
+    """Return into how many messages a rank's bytes are cut: an all-to-all sends one to each of the others."""
+    return curve.ranks - 1 if curve.operation == "alltoall" else 1
+
+
+def _applied_error(
+    calibration: Calibration,
+    paths: Sequence[str],
+    operation: str | None,
+    rate_gbps: float | None,
+    start: MessageStart | None,
     notes: list[str],
 ) -> AppliedError | None:
-    """Return how far one latency and one rate lie from the times of the curve that the rate is taken from, and say it."""
+    """Return how far rate and start lie from the times of the curve that the rate is taken from, and say it."""
     curve = _chosen(calibration, paths, (operation,) if operation else RATE_ORDER, most_ranks=True)
-    if curve is None or rate_gbps is None or latency_s is None:
+    if curve is None or rate_gbps is None or start is None:
         return None
     wire_bytes = np.array(curve.sizes_bytes, dtype=np.float64) * wire_factor(curve.operation, curve.ranks)
-    error = np.abs((latency_s + wire_bytes * _GBPS / rate_gbps) / np.array(curve.times_s) - 1.0)
+    applied_s = start.of(wire_bytes / _messages(curve)) + wire_bytes * _GBPS / rate_gbps
+    error = np.abs(applied_s / np.array(curve.times_s) - 1.0)
     median, p90 = (float(value) for value in np.quantile(error, (0.5, 0.9)))
-    notes.append(f"as applied, one latency and one rate: median {median:.1%}, P90 {p90:.1%} off {_named(curve)}")
+    notes.append(f"as applied, one rate and a start by size: median {median:.1%}, P90 {p90:.1%} off {_named(curve)}")
     return AppliedError(curve.path, curve.operation, curve.ranks, len(error), median, p90)
 
 

@@ -28,15 +28,15 @@ def calibrated(fabric: Fabric, calibration: AppliedCalibration | None) -> Fabric
     """Return the fabric with links as measured; its counts, bill and paths stay.
 
     The efficiency holds for NICs and links between switches alike: what takes it, headers and the pauses between messages,
-    travels the whole way. The time of an empty message is added once to each message, beside the delay of its path.
+    travels the whole way. What a message of its size takes beside its bytes is added once, with the delay of its path.
     """
     if calibration is None:
         return fabric
     return fabric.with_measured_links(
         efficiency=calibration.nic_efficiency,
-        nic_start_s=calibration.nic_latency_s,
+        nic_start=calibration.nic_start,
         nvlink_gbps=calibration.nvlink_gbps,
-        nvlink_start_s=calibration.nvlink_latency_s,
+        nvlink_start=calibration.nvlink_start,
     )
 
 
@@ -73,7 +73,11 @@ def calibration_document(calibration: AppliedCalibration, warnings: tuple[str, .
         "data_sha256": calibration.data_sha256,
         "error_median": calibration.error_median,
         "error_p90": calibration.error_p90,
-        "applied": {name: getattr(calibration, name) for name in values},
+        "applied": {
+            **{name: getattr(calibration, name) for name in values},
+            "nic_start": None if calibration.nic_start is None else asdict(calibration.nic_start),
+            "nvlink_start": None if calibration.nvlink_start is None else asdict(calibration.nvlink_start),
+        },
         "applied_errors": [asdict(one) for one in calibration.applied_errors],
         "range": [{**asdict(one), "ranks": list(one.ranks)} for one in calibration.range],
         "notes": list(calibration.notes),

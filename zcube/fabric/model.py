@@ -151,6 +151,31 @@ class Cables:
         )
 
 
+@dataclass(frozen=True)
+class MessageStart:
+    """What sending a message takes beside its bytes over the rate: engine, driver, kernel launch, protocol.
+
+    Attributes
+    ----------
+    size_bytes, start_s : tuple of float
+        Time by size of the message, sizes ascending; linear in the logarithm of the size between them, constant beyond. Empty:
+        no time.
+    """
+
+    size_bytes: tuple[float, ...] = ()
+    start_s: tuple[float, ...] = ()
+
+    def of(self, size_bytes: FloatArray) -> FloatArray:
+        """Return the time of each message, seconds."""
+        if not self.size_bytes:
+            return np.zeros(len(size_bytes))
+        return np.interp(np.log(size_bytes), np.log(self.size_bytes), self.start_s)
+
+
+#: Messages take no time beside their bytes.
+NO_START = MessageStart()
+
+
 @dataclass(frozen=True, eq=False)
 class Fabric:
     """A cluster's network, described once and then simulated, priced, drawn, wired and checked.
@@ -177,9 +202,8 @@ class Fabric:
         What the family was asked for, for provenance and for the family's own routing.
     cable_up : bool array [cables]
         False for a cable that has failed, itself or with a port, NIC or switch at its end.
-    nic_start_s, nvlink_start_s : float
-        What sending a message takes before its first byte leaves by a NIC or by NVLink: engine, driver, kernel launch. 0
-        unless measured.
+    nic_start, nvlink_start : MessageStart
+        Of messages that leave by a NIC or by NVLink; no time unless measured.
     """
 
     name: str
@@ -193,8 +217,8 @@ class Fabric:
     routings: tuple[str, ...]
     parameters: Mapping[str, Any]
     cable_up: BoolArray
-    nic_start_s: float = 0.0
-    nvlink_start_s: float = 0.0
+    nic_start: MessageStart = NO_START
+    nvlink_start: MessageStart = NO_START
 
     @property
     def servers(self) -> int:
@@ -291,9 +315,9 @@ class Fabric:
         self,
         *,
         efficiency: float | None = None,
-        nic_start_s: float | None = None,
+        nic_start: MessageStart | None = None,
         nvlink_gbps: float | None = None,
-        nvlink_start_s: float | None = None,
+        nvlink_start: MessageStart | None = None,
     ) -> Fabric:
         """Return the same fabric with links as measured; what is None stays.
 
@@ -301,7 +325,7 @@ class Fabric:
         ----------
         efficiency : float, optional
             Part of the line rate that long messages reach, over NICs and between switches alike.
-        nic_start_s, nvlink_start_s : float, optional
+        nic_start, nvlink_start : MessageStart, optional
             As the attributes.
         nvlink_gbps : float, optional
             Rate of one GPU's NVLink, each direction, Gb/s.
@@ -315,6 +339,6 @@ class Fabric:
         return replace(
             self,
             cables=replace(self.cables, gbps=gbps),
-            nic_start_s=self.nic_start_s if nic_start_s is None else nic_start_s,
-            nvlink_start_s=self.nvlink_start_s if nvlink_start_s is None else nvlink_start_s,
+            nic_start=self.nic_start if nic_start is None else nic_start,
+            nvlink_start=self.nvlink_start if nvlink_start is None else nvlink_start,
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 
 from zcube.errors import RunError
-from zcube.fabric.model import BoolArray, CableKind, Fabric, FloatArray, IntArray
+from zcube.fabric.model import NO_START, BoolArray, CableKind, Fabric, FloatArray, IntArray, MessageStart
 from zcube.network import fluid
 from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
@@ -44,8 +45,8 @@ class Medium:
         Rate and delay of each directed link.
     leaves_gpu, enters_gpu : bool array [links]
         Whether the link starts or ends at a GPU.
-    start_s : float array [links]
-        What a message takes before its first byte enters the link; 0 but where it leaves a GPU.
+    nic_start, nvlink_start : MessageStart
+        What a message takes beside its bytes, by what it leaves its GPU through.
     """
 
     source: list[str]
@@ -55,29 +56,38 @@ class Medium:
     latency_s: FloatArray
     leaves_gpu: BoolArray
     enters_gpu: BoolArray
-    start_s: FloatArray
+    nic_start: MessageStart = NO_START
+    nvlink_start: MessageStart = NO_START
 
-    @property
-    def delay_s(self) -> FloatArray:
-        """What each link adds to the time of a message, however short [links]."""
-        return self.latency_s + self.start_s
+    def message_start_s(self, routes: Routes, size_bytes: FloatArray) -> FloatArray:
+        """Return what each message takes beside its bytes [flows]; 0 for one without a path."""
+        start_s = np.zeros(routes.flows)
+        if self.nic_start.size_bytes or self.nvlink_start.size_bytes:
+            routed = np.flatnonzero(np.diff(routes.first_subflow))
+            first = routes.link[routes.first_hop[routes.first_subflow[routed]]]
+            size = size_bytes[routed]
+            start_s[routed] = np.where(self._is_nvlink[first], self.nvlink_start.of(size), self.nic_start.of(size))
+        return start_s
+
+    @cached_property
+    def _is_nvlink(self) -> BoolArray:
+        return np.array(self.kind) == "nvlink"
 
     @staticmethod
     def of_fabric(fabric: Fabric) -> Medium:
         """Return every directed link of a fabric."""
         names = [fabric.node_name(node) for node in range(fabric.nodes)]
         kinds = [CableKind(kind).name.lower() for kind in fabric.cables.kind]
-        leaves_gpu = fabric.link_source < fabric.gpus
-        nvlink = np.repeat(fabric.cables.kind == CableKind.NVLINK, 2)
         return Medium(
             [names[node] for node in fabric.link_source],
             [names[node] for node in fabric.link_target],
             [kind for kind in kinds for _ in range(2)],
             fabric.link_capacity_bps,
             fabric.link_latency_s,
-            leaves_gpu,
+            fabric.link_source < fabric.gpus,
             fabric.link_target < fabric.gpus,
-            np.where(leaves_gpu, 1.0, 0.0) * np.where(nvlink, fabric.nvlink_start_s, fabric.nic_start_s),
+            fabric.nic_start,
+            fabric.nvlink_start,
         )
 
     @staticmethod
@@ -98,7 +108,8 @@ class Medium:
             np.concatenate([nic_latency, nvlink_latency]),
             outward,
             ~outward,
-            np.where(outward, 1.0, 0.0) * np.repeat([fabric.nic_start_s, fabric.nvlink_start_s], 2 * fabric.gpus),
+            fabric.nic_start,
+            fabric.nvlink_start,
         )
 
 
@@ -195,7 +206,8 @@ class FlowModel:
         self._latency_s, self._size_bits = grown(self._latency_s, last), grown(self._size_bits, last)
         self._finish_s[first:last] = np.nan
         self._start_s[first:last] = flows.start_s
-        self._latency_s[first:last] = routes.latency_s(self.medium.delay_s)
+        started_s = self.medium.message_start_s(routes, flows.size_bytes)
+        self._latency_s[first:last] = routes.latency_s(self.medium.latency_s) + started_s
         self._size_bits[first:last] = flows.size_bytes * 8.0
         self._add(routes, flows)
         return np.arange(first, last)

@@ -162,7 +162,8 @@ class Carrier:
         cap = None if flows.cap_bps is None else flows.cap_bps[rows]
         bits = flows.size_bytes[rows] * 8.0
         seconds = alone_s(routes, self.medium.capacity_bps, bits, cap, self.path_split == "pooled")
-        return seconds + routes.latency_s(self.medium.delay_s)
+        started_s = self.medium.message_start_s(routes, flows.size_bytes[rows])
+        return seconds + routes.latency_s(self.medium.latency_s) + started_s
 
 
 def carrier(

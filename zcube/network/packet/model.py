@@ -147,7 +147,8 @@ class PacketModel:
         self._latency_s = grown(self._latency_s, first + routes.flows)
         self._latency_s[first : first + routes.flows] = routes.latency_s(self.medium.latency_s)
         # A message is not on its way before it has been started.
-        self._postings.add(routes, replace(flows, start_s=flows.start_s + routes.latency_s(self.medium.start_s)))
+        started_s = self.medium.message_start_s(routes, flows.size_bytes)
+        self._postings.add(routes, replace(flows, start_s=flows.start_s + started_s))
         engine.push_starts(self._tables.net, first, first + routes.flows)
         return np.arange(first, first + routes.flows)
 
