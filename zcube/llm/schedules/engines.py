@@ -158,7 +158,9 @@ def _metadata(
         layouts["decode_layout"] = assembly.decode
     if options.prefill_nodes and options.decode_nodes:
         layouts |= {"connector": assembly.connector, "rank_map": assembly.ranks.name}
+    compute = described(times)
     if options.decode_nodes and assembly.decode == "tilert":
         node = load_node(options.tilert_node)
+        compute["model"] = f"{compute['model'].partition(', decode')[0]}; decode by the node {options.tilert_node}"
         layouts["decode_step"] = step_document(card, node, options.decode_context, options.drafts, options.accepted_tokens)
-    return {**layouts, "compute": described(times), "options": options.model_dump(mode="json")}
+    return {**layouts, "compute": compute, "options": options.model_dump(mode="json")}
