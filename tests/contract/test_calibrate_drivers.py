@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import zcube
 from zcube.calibrate.measure.drivers import WORKER, nccl_tests_calls, path_environment, size_runs, torch_call
 from zcube.calibrate.measure.hardware import Machine, look
 from zcube.calibrate.measure.run import measure
@@ -23,7 +24,8 @@ from zcube.calibrate.measurements import read_measurements
 from zcube.errors import InputError, RunError
 from zcube.inputs import validate
 
-PROJECT = Path(__file__).resolve().parents[2]
+#: Where the ranks import the package from: the checkout, or the environment it is installed in.
+PROJECT = Path(zcube.__file__).resolve().parents[1]
 BASE = {"PATH": "/usr/bin", "NCCL_NVLS_ENABLE": "0"}
 GPU = {"name": "NVIDIA H200", "driver": "580.1"}
 TORCH = {"torch": "2.11.0", "cuda": "13.0", "gpus": 2, "distributed": True, "nccl": [2, 28, 9]}
