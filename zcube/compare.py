@@ -101,7 +101,9 @@ class Comparison:
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
-            "calibration": transfers_document(self.calibration, base.fabric, flows.source, flows.target, flows.size_bytes),
+            "calibration": None
+            if self.calibration is None
+            else transfers_document(self.calibration, base.fabric, flows.source, flows.target, flows.size_bytes),
             "counting_rule": COUNTING_RULE,
             "fabrics": {
                 name: {
@@ -159,7 +161,7 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     results = {}
     for name, fabric in fabrics.items():
         wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
-        wired = calibrated(wired, calibration)
+        wired = wired if calibration is None else calibrated(wired, calibration)
         model, routing = _network(wired, scenario)
         progress(name, 0, len(trace))
         run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]

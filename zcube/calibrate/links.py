@@ -24,14 +24,12 @@ def load_calibration(path: Path) -> AppliedCalibration:
     return apply_calibration(read_calibration(path))
 
 
-def calibrated(fabric: Fabric, calibration: AppliedCalibration | None) -> Fabric:
+def calibrated(fabric: Fabric, calibration: AppliedCalibration) -> Fabric:
     """Return the fabric with links as measured; its counts, bill and paths stay.
 
     The efficiency holds for NICs and links between switches alike: what takes it, headers and the pauses between messages,
     travels the whole way. What a message of its size takes beside its bytes is added once, with the delay of its path.
     """
-    if calibration is None:
-        return fabric
     return fabric.with_measured_links(
         efficiency=calibration.nic_efficiency,
         nic_start=calibration.nic_start,
@@ -86,10 +84,8 @@ def calibration_document(calibration: AppliedCalibration, warnings: tuple[str, .
 
 
 def transfers_document(
-    calibration: AppliedCalibration | None, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray
-) -> dict[str, Any] | None:
-    """Return the document of a calibration for transfers that were carried with it; None without one."""
-    if calibration is None:
-        return None
+    calibration: AppliedCalibration, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray
+) -> dict[str, Any]:
+    """Return the document of a calibration for transfers that were carried with it."""
     ends = np.asarray(source), np.asarray(target)
     return calibration_document(calibration, outside_range(calibration, fabric, *ends, np.asarray(size_bytes)))

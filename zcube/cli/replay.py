@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from zcube.calibrate.apply import AppliedCalibration
     from zcube.cli.targets import Target
     from zcube.errors import Fault
     from zcube.network.packet.settings import PacketSettings
@@ -71,7 +72,6 @@ def replay_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Carry listed transfers or run a trace over a fabric: when each ends, what bounds it, how full every link gets."""
-    from zcube.calibrate.links import load_calibration
     from zcube.cli.fabric import load
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
@@ -122,7 +122,7 @@ def replay_command(
         quantum_s=quantum_s,
         bin_s=bin_s,
         packet=_packet_settings(changes) if fidelity == "packet" else None,
-        calibration=None if calibration is None else load_calibration(calibration),
+        calibration=None if calibration is None else _calibration(calibration),
     )
     with RunProgress("steps", SILENT_S) as progress:
         if traced:
@@ -139,6 +139,12 @@ def replay_command(
     from zcube.report.replay_table import replay_text
 
     sys.stdout.write(replay_text(document))
+
+
+def _calibration(path: Path) -> AppliedCalibration:
+    from zcube.calibrate.links import load_calibration
+
+    return load_calibration(path)
 
 
 def _run_flows(path: Path, chosen: Carrier, memory_gb: float | None, progress: ReplayProgress) -> Any:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from zcube.calibrate.apply import AppliedCalibration
-from zcube.calibrate.links import calibrated
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric, FloatArray
 from zcube.memory import check_memory
@@ -22,6 +20,9 @@ from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import DEFAULT_QUEUE_PAIRS, routing_for
 from zcube.routing.routes import Routes, Routing, join
+
+if TYPE_CHECKING:
+    from zcube.calibrate.apply import AppliedCalibration
 
 Fidelity = Literal["ideal", "flow", "packet"]
 FIDELITIES: tuple[Fidelity, ...] = get_args(Fidelity)
@@ -209,7 +210,11 @@ def carrier(
         faults.append(Fault("packet settings", f"with --fidelity {fidelity}", "--fidelity packet"))
     if faults:
         raise InputError(faults)
-    ideal, fabric = fidelity == "ideal", calibrated(fabric, calibration)
+    if calibration is not None:
+        from zcube.calibrate.links import calibrated
+
+        fabric = calibrated(fabric, calibration)
+    ideal = fidelity == "ideal"
     medium = Medium.of_ideal_core(fabric) if ideal else Medium.of_fabric(fabric)
     policy = IdealRouting(fabric) if ideal else routing_for(fabric, routing, queue_pairs=queue_pairs, seed=seed)
     pairs = None if ideal else queue_pairs

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.calibrate.links import transfers_document
 from zcube.fabric.model import FloatArray, IntArray
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
@@ -135,10 +134,11 @@ class Replay:
             "slowdown": quantiles(slowdown),
             **self._hot_links(),
         }
-        calibration = self.carrier.calibration
-        ends = self.flows.source, self.flows.target, self.flows.size_bytes
-        if (said := transfers_document(calibration, self.carrier.fabric, *ends)) is not None:
-            document["calibration"] = said
+        if self.carrier.calibration is not None:
+            from zcube.calibrate.links import transfers_document
+
+            ends = self.flows.source, self.flows.target, self.flows.size_bytes
+            document["calibration"] = transfers_document(self.carrier.calibration, self.carrier.fabric, *ends)
         if self.packets:
             document["packet"] = self.packets.document(self.duration_s)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
