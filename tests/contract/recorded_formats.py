@@ -203,3 +203,12 @@ def samples():
     head = b"rank,op,peer,bytes,start_us,duration_us,deps,tag\n"
     found.append(Sample("goal-csv", "g.csv", head, _lines(*rows), b"", tuple(50 + i for i in range(5)), before=1, closed=False))
     return found
+
+
+def rows(imported):
+    """Return name, source, target and bytes of every operation of an imported trace."""
+    trace = imported.trace
+    return [
+        (trace.names[trace.name[i]], int(trace.source[i]), int(trace.target[i]), int(trace.size_bytes[i]))
+        for i in range(len(trace))
+    ]

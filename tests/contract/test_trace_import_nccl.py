@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from recorded_formats import chrome_coll, inspector, nccl_call, nccl_init
+from recorded_formats import chrome_coll, inspector, nccl_call, nccl_init, rows
 
 from zcube.errors import InputError
 from zcube.trace.comm_trace import Kind
@@ -22,14 +22,6 @@ def load(tmp_path):
         return import_trace(paths, **options)
 
     return load
-
-
-def rows(imported):
-    trace = imported.trace
-    return [
-        (trace.names[trace.name[i]], int(trace.source[i]), int(trace.target[i]), int(trace.size_bytes[i]))
-        for i in range(len(trace))
-    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from recorded_formats import et_metadata, et_node, framed, host_node, kineto_comm, kineto_kernel
+from recorded_formats import et_metadata, et_node, framed, host_node, kineto_comm, kineto_kernel, rows
 
 from zcube.errors import InputError
 from zcube.trace.comm_trace import Kind
@@ -30,14 +30,6 @@ def load(tmp_path):
         return import_trace(paths, **options)
 
     return load
-
-
-def rows(imported):
-    trace = imported.trace
-    return [
-        (trace.names[trace.name[i]], int(trace.source[i]), int(trace.target[i]), int(trace.size_bytes[i]))
-        for i in range(len(trace))
-    ]
 
 
 def test_operator_and_kernel_of_one_id_are_one_call_with_the_kernels_time(load):

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_formats import rows
 
 from zcube.errors import InputError
 from zcube.trace.importers.catalog import import_trace
@@ -18,14 +19,6 @@ def load(tmp_path):
         return import_trace([path], **options)
 
     return load
-
-
-def rows(imported):
-    trace = imported.trace
-    return [
-        (trace.names[trace.name[i]], int(trace.source[i]), int(trace.target[i]), int(trace.size_bytes[i]))
-        for i in range(len(trace))
-    ]
 
 
 @pytest.mark.parametrize(("latent", "unit"), [(528, 1e6), (528, 1 << 20), (1024, 1e6)])

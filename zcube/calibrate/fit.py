@@ -77,7 +77,7 @@ def fit_file(
 
 def _curves(group: Group, measurements: Measurements, rows: np.ndarray, seed: int, draws: int) -> list[Curve]:
     """Return the curve of all types, and for reductions those of single types behind it."""
-    points = measurements.where(_mask(rows, len(measurements)))
+    points = measurements.where(rows)
     parts = {str(name): points.where(points.dtype == name) for name in np.unique(points.dtype)}
     apart = group.operation in REDUCING and len(parts) > 1
     typed = [
@@ -142,9 +142,3 @@ def _provenance(points: Measurements) -> Provenance:
         data_sha256=points.digest(),
         points=len(points),
     )
-
-
-def _mask(rows: np.ndarray, count: int) -> np.ndarray:
-    mask = np.zeros(count, dtype=np.bool_)
-    mask[rows] = True
-    return mask

@@ -132,9 +132,9 @@ class Measurements:
                 bool(self.in_place[number]), None if self.correct[number] < 0 else bool(self.correct[number]),
             )  # fmt: skip
 
-    def where(self, mask: NDArray[np.bool_]) -> Measurements:
-        """Return the points that a mask picks, with the same metadata."""
-        columns = {name: frozen(getattr(self, name)[mask]) for name in _COLUMNS}
+    def where(self, picked: NDArray[np.bool_] | NDArray[np.int64]) -> Measurements:
+        """Return the points that a mask picks, or those of some rows in their order, with the same metadata."""
+        columns = {name: frozen(getattr(self, name)[picked]) for name in _COLUMNS}
         return Measurements(**columns, metadata=self.metadata, matrices=self.matrices, notes=self.notes)
 
     def document(self) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def sound(measurements: Measurements, lenient: bool = False) -> tuple[Measuremen
     kept, faults, notes = np.zeros(len(measurements), dtype=np.bool_), [], []
     for group, rows in groups(measurements):
         rows = _preferred(measurements, rows)
-        found = _group_faults(group, measurements.where(_mask(rows, len(measurements))), f"{where}: {group}")
+        found = _group_faults(group, measurements.where(rows), f"{where}: {group}")
         if not found:
             kept[rows] = True
         elif lenient or _is_spot_check(group, measurements.size_bytes[rows]):
@@ -101,7 +101,7 @@ def checkable(measurements: Measurements) -> Measurements:
     for group, rows in groups(measurements):
         rows = _preferred(measurements, rows)
         kept[rows] = True
-        faults += _wrong_data(measurements.where(_mask(rows, len(measurements))), f"{where}: {group}")
+        faults += _wrong_data(measurements.where(rows), f"{where}: {group}")
     if faults:
         raise InputError(capped(faults, where))
     return measurements.where(kept)
@@ -146,9 +146,3 @@ def _group_faults(group: Group, points: Measurements, where: str) -> list[Fault]
 def _is_spot_check(group: Group, size_bytes: NDArray[np.int64]) -> bool:
     """Return whether points are a pattern at a few sizes, meant for a matrix and not for a curve."""
     return bool(group.pattern) and len(np.unique(size_bytes)) < SIZES_PER_REGIME
-
-
-def _mask(rows: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-    mask = np.zeros(count, dtype=np.bool_)
-    mask[rows] = True
-    return mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -139,36 +139,18 @@ def show_command(
 def _timelines(picture: Path | None, chrome: Path | None) -> list[Target]:
     from zcube.cli.targets import Target
     from zcube.trace.chrome import write_chrome
+    from zcube.trace.timeline import timeline_times
 
     def draw(trace: CommTrace, path: Path) -> None:
         from zcube.report.trace_timeline import plot_timeline
 
-        shown, start_s, finish_s, under = _times(trace)
+        shown, start_s, finish_s, under = timeline_times(trace)
         plot_timeline(shown, start_s, finish_s, path, under)
 
     return [
         Target("--picture", picture, (".png", ".svg"), draw),
-        Target("--chrome", chrome, (".json",), lambda trace, path: write_chrome(*_times(trace)[:3], path)),
+        Target("--chrome", chrome, (".json",), lambda trace, path: write_chrome(*timeline_times(trace)[:3], path)),
     ]
-
-
-def _times(trace: CommTrace) -> tuple[CommTrace, Any, Any, str]:
-    """Return when operations run: as recorded where that is known, else each alone at line rate."""
-    import numpy as np
-
-    from zcube.trace.collectives import expand
-    from zcube.trace.comm_trace import Kind
-    from zcube.trace.unloaded import recorded_times, unloaded_times
-
-    sent = trace.kind != Kind.COMPUTE
-    if sent.any() and np.isfinite(trace.duration_s[sent]).all() and not len(trace.dependency):
-        return trace, *recorded_times(trace), "as recorded"
-    shown = expand(trace)
-    return shown, *unloaded_times(shown, UNLOADED_GBPS), f"every transfer alone, {UNLOADED_GBPS:g} Gb/s between nodes"
-
-
-#: NIC of the nodes in pictures of traces that no network has carried yet.
-UNLOADED_GBPS = 400.0
 
 
 def _show(trace: CommTrace, json: bool) -> None:

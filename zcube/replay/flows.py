@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.replay.carrier import Carrier, ReplayProgress
 from zcube.replay.packets import PacketOutcome, check_for_packets, quantiles, run_packets
 from zcube.workload.flow_lists import FlowList
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCHEMA_VERSION = 2
 
@@ -102,18 +99,6 @@ class Replay:
         """Return ``from>to`` of every link."""
         medium = self.carrier.medium
         return [f"{source}>{target}" for source, target in zip(medium.source, medium.target, strict=True)]
-
-    def flow_frame(self) -> pd.DataFrame:
-        """Return the per-flow table, ``bound_link`` by name, empty for none."""
-        import pandas as pd
-
-        columns = self.flow_columns()
-        names = np.array([*self.link_names(), ""], dtype=object)
-        return pd.DataFrame({**columns, "bound_link": names[columns["bound_link"]]})
-
-    def link_frame(self) -> pd.DataFrame:
-        """Return the per-link table, utilisation over the makespan; a row's number is the link's."""
-        return self.link_table.frame(self.makespan_s)
 
     def document(self) -> dict[str, Any]:
         """Return the summary, JSON-ready; docs/replay.md defines every key."""

@@ -49,11 +49,6 @@ class WorkerTime:
     overlapped_communication_s: float
 
     @property
-    def communication_s(self) -> float:
-        """All communication, exposed or not."""
-        return self.exposed_communication_s + self.overlapped_communication_s
-
-    @property
     def total_s(self) -> float:
         """The step's time."""
         return self.index_s + self.attention_s + self.experts_s + self.head_s + self.exposed_communication_s + self.waiting_s

@@ -25,16 +25,6 @@ FloatArray: TypeAlias = NDArray[np.float64]
 DEEPEP_SMS = 20
 _ELEMENT_BYTES = 2
 _PEERS_SHARE = (GPUS_PER_NODE - 1) / GPUS_PER_NODE
-#: Collectives and the table each is measured in.
-MEASURED_IN = {
-    "all_reduce": "all_reduce",
-    "decode_all_reduce": "all_reduce",
-    "gather": "nccl",
-    "dispatch": "deepep_normal",
-    "combine": "deepep_normal",
-    "low_latency_dispatch": "deepep_low_latency",
-    "low_latency_combine": "deepep_low_latency",
-}
 
 
 class MeasuredLine(Line):

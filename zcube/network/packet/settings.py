@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -11,12 +11,10 @@ from zcube.fabric.model import FloatArray
 from zcube.inputs import Declared
 
 CongestionControl = Literal["none", "dcqcn"]
-CONGESTION_CONTROLS: tuple[CongestionControl, ...] = get_args(CongestionControl)
 
 #: ``static``: a queue pair per path, as routing gives them. ``spray``: one queue pair per NIC port, its packets in turn over
 #: the flow's paths by that port. ``adaptive``: likewise, the first switch putting each packet into the shortest queue.
 PathChoice = Literal["static", "spray", "adaptive"]
-PATH_CHOICES: tuple[PathChoice, ...] = get_args(PathChoice)
 
 Forwarding = Literal["store-and-forward", "cut-through"]
 Threshold = Literal["dynamic", "static"]
