@@ -13,8 +13,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.fabric.catalog import load_fabric
-from zcube.fabric.model import Fabric, IntArray
+from zcube.fabric.model import Fabric
 from zcube.network.protocol import FlowTable
 from zcube.routing.shortest import ShortestPaths
 from zcube.seeds import stream

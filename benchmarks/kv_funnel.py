@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zcube.arrays import FloatArray
 from zcube.fabric.catalog import load_fabric
-from zcube.fabric.model import Fabric, FloatArray
+from zcube.fabric.model import Fabric
 from zcube.network.flow_model import FlowModel, PathSplit, flow_model, ideal_model, run_flows
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import routing_for

@@ -25,8 +25,9 @@ from typing import Any, Literal
 import numpy as np
 from flow_workloads import undelayed_fabric
 
+from zcube.arrays import FloatArray
 from zcube.fabric.catalog import load_fabric
-from zcube.fabric.model import Fabric, FloatArray
+from zcube.fabric.model import Fabric
 from zcube.network.packet.model import PacketModel, ideal_packet_model, packet_model
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable

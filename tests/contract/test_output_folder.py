@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zcube.compare import Comparison, compare
+from zcube.comparison import Comparison, compare
 from zcube.fabric.catalog import load_fabric
 from zcube.inputs import bundled_folder
 from zcube.network.flow_model import Medium

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zcube.compare import compare
+from zcube.comparison import compare
 from zcube.errors import Fault, InputError
 from zcube.scenario import Scenario, load_scenario
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zcube.compare import Comparison, FabricResult, compare
+from zcube.comparison import Comparison, FabricResult, compare
 from zcube.outputs import to_json
 from zcube.scenario import Scenario
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
@@ -192,7 +192,7 @@ def test_fabrics_without_a_core_are_equal(scenario: Scenario):
 
 PROGRAM = """
 import json, sys
-from zcube.compare import compare
+from zcube.comparison import compare
 from zcube.outputs import to_json
 from zcube.scenario import Scenario
 sys.stdout.write(to_json(compare(Scenario.model_validate(json.loads(sys.argv[1]))).document()))

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zcube.calibrate.lines import FloatArray, fit_lines
+from zcube.arrays import FloatArray, IntArray
+from zcube.calibrate.lines import fit_lines
 from zcube.calibrate.regimes import SIZES_PER_REGIME, Piece, cells, run_criterion
 from zcube.seeds import stream
 
@@ -98,7 +98,7 @@ def _resampled(
 
 
 def _runs(
-    first: int, last: int, count: int, nearby: int, cell: NDArray[np.int64], size_bytes: FloatArray, drawn_s: FloatArray
+    first: int, last: int, count: int, nearby: int, cell: IntArray, size_bytes: FloatArray, drawn_s: FloatArray
 ) -> Iterator[_Run]:
     """Yield what a regime may become: its start and its end up to ``nearby`` cells away."""
     least = min(SIZES_PER_REGIME, last - first)
@@ -118,10 +118,10 @@ def _chosen(layers: Sequence[Sequence[_Run]]) -> list[tuple[FloatArray, FloatArr
     """Return for each regime the latency and slope [draws] of the ends with the least criterion, round by round."""
     draws = len(layers[0][0].criterion)
     best = {0: np.zeros(draws)}
-    before: list[dict[int, NDArray[np.int64]]] = []
+    before: list[dict[int, IntArray]] = []
     for layer in layers:
         totals: dict[int, FloatArray] = {}
-        chosen: dict[int, NDArray[np.int64]] = {}
+        chosen: dict[int, IntArray] = {}
         for number, run in enumerate(layer):
             if run.first not in best:
                 continue

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.calibrate.lines import FloatArray
+from zcube.arrays import FloatArray
 from zcube.calibrate.measurements import MAX_FILE_BYTES, json_document
 from zcube.calibrate.operations import OPERATIONS, PATHS, wire_factor
 from zcube.calibrate.regimes import Piece, evaluate

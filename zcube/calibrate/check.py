@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import BoolArray, FloatArray
 from zcube.calibrate.calibration import Calibration, ErrorSummary, HeldOut
 from zcube.calibrate.fit import fit
-from zcube.calibrate.lines import FloatArray
 from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.regimes import SIZES_PER_REGIME
 from zcube.calibrate.soundness import checkable, groups, sound
@@ -44,7 +43,7 @@ class Check:
         """``predicted / measured - 1`` of every point."""
         return self.predicted_s / self.measurements.time_s - 1.0
 
-    def total(self, mask: NDArray[np.bool_] | None = None) -> ErrorSummary:
+    def total(self, mask: BoolArray | None = None) -> ErrorSummary:
         """Return the errors of all points, or of those that a mask picks."""
         errors = np.abs(self.error if mask is None else self.error[mask])
         if not len(errors):

@@ -8,9 +8,8 @@ in closed form, an unknown that would be negative being set to zero.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from zcube.arrays import FloatArray
 
 #: Most rounds of Gauss-Newton; times that scatter by a factor of two settle within eight, and most within five.
 _ROUNDS = 12

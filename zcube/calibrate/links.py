@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.apply import NIC_PATHS, NVLINK_PATHS, AppliedCalibration, apply_calibration
 from zcube.calibrate.calibration import read_calibration
-from zcube.fabric.model import Fabric, FloatArray, IntArray
+from zcube.fabric.model import Fabric
 
 
 def load_calibration(path: Path) -> AppliedCalibration:

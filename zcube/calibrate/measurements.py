@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.calibrate.points import (
     Matrix,
     Metadata,
@@ -70,18 +71,18 @@ class Measurements:
     """
 
     operation: NDArray[np.str_]
-    ranks: NDArray[np.int64]
+    ranks: IntArray
     path: NDArray[np.str_]
     pattern: NDArray[np.str_]
-    size_bytes: NDArray[np.int64]
+    size_bytes: IntArray
     dtype: NDArray[np.str_]
-    time_s: NDArray[np.float64]
-    p10_s: NDArray[np.float64]
-    p90_s: NDArray[np.float64]
-    min_s: NDArray[np.float64]
-    repetitions: NDArray[np.int64]
-    in_place: NDArray[np.bool_]
-    correct: NDArray[np.int64]
+    time_s: FloatArray
+    p10_s: FloatArray
+    p90_s: FloatArray
+    min_s: FloatArray
+    repetitions: IntArray
+    in_place: BoolArray
+    correct: IntArray
     metadata: Metadata = field(default_factory=Metadata)
     matrices: tuple[Matrix, ...] = ()
     notes: tuple[str, ...] = ()
@@ -105,10 +106,10 @@ class Measurements:
         def text(key: str) -> NDArray[np.str_]:
             return frozen(np.array([getattr(row, key) for row in rows], dtype=np.str_))
 
-        def whole(key: str) -> NDArray[np.int64]:
+        def whole(key: str) -> IntArray:
             return frozen(np.array([getattr(row, key) for row in rows], dtype=np.int64))
 
-        def real(key: str) -> NDArray[np.float64]:
+        def real(key: str) -> FloatArray:
             return frozen(np.array([or_nan(getattr(row, key)) for row in rows], dtype=np.float64))
 
         correct = np.array([-1 if row.correct is None else int(row.correct) for row in rows], dtype=np.int64)
@@ -132,7 +133,7 @@ class Measurements:
                 bool(self.in_place[number]), None if self.correct[number] < 0 else bool(self.correct[number]),
             )  # fmt: skip
 
-    def where(self, picked: NDArray[np.bool_] | NDArray[np.int64]) -> Measurements:
+    def where(self, picked: BoolArray | IntArray) -> Measurements:
         """Return the points that a mask picks, or those of some rows in their order, with the same metadata."""
         columns = {name: frozen(getattr(self, name)[picked]) for name in _COLUMNS}
         return Measurements(**columns, metadata=self.metadata, matrices=self.matrices, notes=self.notes)

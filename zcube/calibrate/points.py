@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from zcube.arrays import FloatArray
 from zcube.calibrate.operations import OPERATIONS, PATHS
 from zcube.errors import Fault
 from zcube.inputs import Declared
@@ -95,7 +96,7 @@ class Matrix:
 
     pattern: str
     size_bytes: int
-    gbps: NDArray[np.float64]
+    gbps: FloatArray
 
 
 def row_faults(row: Row, where: str) -> list[Fault]:

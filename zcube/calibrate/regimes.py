@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zcube.calibrate.lines import FloatArray, fit_lines
+from zcube.arrays import FloatArray, IntArray
+from zcube.calibrate.lines import fit_lines
 
 #: Distinct sizes below which two parameters would only repeat what was measured.
 SIZES_PER_REGIME = 3
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     s_per_byte: float
 
 
-def cells(size_bytes: FloatArray) -> tuple[NDArray[np.int64], int]:
+def cells(size_bytes: FloatArray) -> tuple[IntArray, int]:
     """Return for each point the cell of its size, in ascending order, and how many cells there are."""
     distinct, inverse = np.unique(size_bytes, return_inverse=True)
     inverse = inverse.astype(np.int64)

@@ -10,9 +10,8 @@ nothing of each other, and the weight tends to 0.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zcube.calibrate.lines import FloatArray
+from zcube.arrays import BoolArray, FloatArray
 from zcube.calibrate.regimes import SIZES_PER_REGIME, evaluate, fit_pieces
 
 #: Sizes left out in turn below which a weight would be chance.
@@ -57,7 +56,7 @@ def shared_weight(size_bytes: FloatArray, time_s: FloatArray) -> float:
     return min(1.0, max(0.0, float(neighbours @ own) / power)) if power > 0 else 0.0
 
 
-def _left_out(size_bytes: FloatArray, time_s: FloatArray, left_out: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+def _left_out(size_bytes: FloatArray, time_s: FloatArray, left_out: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Return the residual that the fitted sizes give for those left out, and the one that these have."""
     fitted, at = size_bytes[~left_out], size_bytes[left_out]
     pieces = fit_pieces(fitted, time_s[~left_out])

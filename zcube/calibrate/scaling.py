@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zcube.calibrate.lines import FloatArray
+from zcube.arrays import FloatArray
 from zcube.calibrate.operations import steps, wire_factor
 from zcube.calibrate.regimes import Piece, all_runs, best_cut, cells
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import IntArray
 from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.operations import wire_factor
 from zcube.calibrate.points import capped
@@ -35,7 +35,7 @@ class Group(NamedTuple):
         return f"{self.operation}{pattern} among {self.ranks} ranks over {self.path}"
 
 
-def groups(measurements: Measurements) -> Iterator[tuple[Group, NDArray[np.int64]]]:
+def groups(measurements: Measurements) -> Iterator[tuple[Group, IntArray]]:
     """Yield the groups in ascending order, each with the numbers of its points."""
     rows: dict[Group, list[int]] = {}
     columns = (measurements.operation, measurements.path, measurements.pattern, measurements.ranks)
@@ -107,7 +107,7 @@ def checkable(measurements: Measurements) -> Measurements:
     return measurements.where(kept)
 
 
-def _preferred(measurements: Measurements, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _preferred(measurements: Measurements, rows: IntArray) -> IntArray:
     outside = rows[~measurements.in_place[rows]]
     return outside if len(outside) else rows
 
@@ -143,6 +143,6 @@ def _group_faults(group: Group, points: Measurements, where: str) -> list[Fault]
     return faults
 
 
-def _is_spot_check(group: Group, size_bytes: NDArray[np.int64]) -> bool:
+def _is_spot_check(group: Group, size_bytes: IntArray) -> bool:
     """Return whether points are a pattern at a few sizes, meant for a matrix and not for a curve."""
     return bool(group.pattern) and len(np.unique(size_bytes)) < SIZES_PER_REGIME

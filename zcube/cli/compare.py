@@ -38,7 +38,7 @@ def compare_command(
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
-    from zcube.compare import compare
+    from zcube.comparison import compare
     from zcube.outputs import check_out_folder, to_json
     from zcube.scenario import load_scenario
 

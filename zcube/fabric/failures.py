@@ -19,8 +19,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from zcube.arrays import BoolArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import BoolArray, CableKind, Fabric
+from zcube.fabric.model import CableKind, Fabric
 from zcube.seeds import stream
 
 KINDS = "switch:A3, link:A0-B5, port:A3/12, nic:s3g5, random-links:0.01 or random-switches:0.01"

@@ -15,11 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.integer[Any]]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from zcube.arrays import BoolArray, FloatArray, IntArray
 
 BITS_PER_GBIT = 1e9
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import CableKind, Fabric, FloatArray
+from zcube.fabric.model import CableKind, Fabric
 
 
 def native_ports_used(fabric: Fabric) -> FloatArray:

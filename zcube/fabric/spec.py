@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, IntArray, SwitchGroup, SwitchModel
+from zcube.arrays import IntArray
+from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup, SwitchModel
 from zcube.inputs import Declared
 
 #: Cables beyond which a fabric is refused before memory is taken (about 1.5 GB of arrays).

@@ -23,15 +23,12 @@ The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconf
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import DecodeAttention, PrefillAttention
-
-FloatArray: TypeAlias = NDArray[np.float64]
 
 #: Bytes of one cached fp8 indexer key of 128 values with its scale, as gathered in prefill.
 INDEX_KEY_BYTES = 132

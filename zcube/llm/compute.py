@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, TypeAlias, get_args
+from typing import Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.attention import PrefillWork, combine, decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
 from zcube.llm.cards import ModelCard
@@ -33,9 +33,6 @@ from zcube.llm.node_links import (
     prefill_layer_s,
     resident_share,
 )
-
-IntArray: TypeAlias = NDArray[np.int64]
-FloatArray: TypeAlias = NDArray[np.float64]
 
 #: Tokens a piece or a context may have, steps a call may ask for, nodes the experts may span.
 MAX_TOKENS = 1 << 32

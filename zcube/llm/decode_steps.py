@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import FloatArray
 from zcube.llm.attention import DecodeRates
 
-FloatArray: TypeAlias = NDArray[np.float64]
 _START = attrgetter("start_s")
 
 

@@ -9,15 +9,14 @@ in decode, sends one message per (token, expert) straight to the expert's owner.
 from __future__ import annotations
 
 from math import comb
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-
-FloatArray: TypeAlias = NDArray[np.float64]
 
 #: A matrix of nodes x nodes is built.
 MAX_NODES = 4096

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 
-IntArray: TypeAlias = NDArray[np.int64]
 KvDtype: TypeAlias = Literal["fp8", "bf16", "bf16+fp8-index"]
 
 #: Tokens of one page of the indexer's key cache (SGLang and TileRT).

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-IntArray: TypeAlias = NDArray[np.int64]
+from zcube.arrays import IntArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ The tables (Apache-2.0) give milliseconds of one layer on one GPU of a kind, in 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import FloatArray
 from zcube.llm.attention import decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import StatedError
@@ -20,8 +19,6 @@ from zcube.llm.experts import expert_layer_s
 from zcube.llm.tables import read as tables
 from zcube.llm.tables.read import LARGEST_DECODE_BATCH, AttentionTable, ExpertTable, read_attention
 from zcube.llm.tables.source import CsvSource
-
-FloatArray: TypeAlias = NDArray[np.float64]
 
 #: Fewer new tokens than this only measure the host's launch time and would flatter the prefill error.
 LEAST_NEW_TOKENS = 512

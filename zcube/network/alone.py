@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from zcube.fabric.model import FloatArray
+from zcube.arrays import FloatArray
 from zcube.routing.routes import Routes
 
 #: Shares this close together, relative to each other, are reached at once.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.network.protocol import FlowTable, NetworkModel
 from zcube.routing.routes import Routes
 from zcube.trace.comm_trace import CommTrace, Kind

@@ -13,8 +13,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import RunError
-from zcube.fabric.model import NO_START, BoolArray, CableKind, Fabric, FloatArray, IntArray, MessageStart
+from zcube.fabric.model import NO_START, CableKind, Fabric, MessageStart
 from zcube.network import fluid
 from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray
+from zcube.arrays import FloatArray
 
 PENDING, ACTIVE, DONE = 0, 1, 2
 

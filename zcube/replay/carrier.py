@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric, FloatArray
+from zcube.fabric.model import Fabric
 from zcube.memory import check_memory
 from zcube.network.alone import alone_s
 from zcube.network.flow_model import PATH_SPLITS, FlowModel, IdealRouting, Medium, PathSplit

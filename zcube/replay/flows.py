@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric, IntArray
+from zcube.fabric.model import Fabric
 
 _GPU_NAME = re.compile(r"s(0|[1-9][0-9]{0,8})g(0|[1-9][0-9]{0,8})", re.ASCII)
 _GPU_NUMBER = re.compile(r"[0-9]{1,10}(\.0)?", re.ASCII)

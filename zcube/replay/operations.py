@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import FloatArray, IntArray
 from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
 from zcube.replay.carrier import Carrier, ReplayProgress

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import FloatArray, IntArray
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.model import LATEST_START_S, MOST_PACKETS, PacketModel
 from zcube.network.packet.settings import PacketSettings

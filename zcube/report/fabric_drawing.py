@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.fabric.model import BoolArray, CableKind, Fabric, IntArray, SwitchGroup
+from zcube.arrays import BoolArray, IntArray
+from zcube.fabric.model import CableKind, Fabric, SwitchGroup
 from zcube.report.fabric_layout import Layout, lay_out
 from zcube.report.names import display_names
 from zcube.report.palette import GREEN, ORANGE, PURPLE, fabric_colours, tint

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zcube.fabric.model import BoolArray, CableKind, Fabric, IntArray
+from zcube.arrays import BoolArray, IntArray
+from zcube.fabric.model import CableKind, Fabric
 
 #: Boxes in a row; beyond, what has equal neighbours below shares a box, and what is still too many is left out in the middle.
 MOST_BOXES = 16

@@ -11,7 +11,7 @@ from zcube.report.names import file_slugs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zcube.compare import Comparison
+    from zcube.comparison import Comparison
 
 SUMMARY_FILE = "summary.json"
 PAGE_FILE = "report.html"

@@ -15,7 +15,7 @@ from zcube.report.rows import significant
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from zcube.compare import Comparison, FabricResult
+    from zcube.comparison import Comparison, FabricResult
 
 #: Switches and links per switch beyond which single cells would be too small to see.
 MOST_ROWS, MOST_COLUMNS = 300, 300

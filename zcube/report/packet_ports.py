@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.fabric.model import BoolArray, FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.report.packet_picture import counted, drawn_port, paused_text
 from zcube.report.palette import ORANGE, PURPLE, SKY, VERMILLION
 from zcube.report.picture import check_format, save, title

@@ -13,7 +13,7 @@ from zcube.report.names import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zcube.compare import Comparison
+    from zcube.comparison import Comparison
 
 DPI = 150
 FORMATS = (".svg", ".png")

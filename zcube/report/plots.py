@@ -19,7 +19,7 @@ from zcube.serving.journey import COMPLETED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from zcube.compare import Comparison, FabricResult
+    from zcube.comparison import Comparison, FabricResult
 
 __all__ = ["plot_cost_bars", "plot_latency_breakdown", "plot_link_heatmap", "plot_ttft_cdf"]
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.report.palette import COLOURS
 from zcube.report.picture import picture_text, save, title
 from zcube.report.quantities import time_text
-from zcube.trace.comm_trace import CommTrace, FloatArray, IntArray, Kind
+from zcube.trace.comm_trace import CommTrace, Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric, IntArray
+from zcube.fabric.model import Fabric
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcube.fabric.model import CableKind, Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.ports import native_ports_used
 from zcube.routing.deadlock import dependencies_of
 from zcube.routing.routes import Routes, Routing

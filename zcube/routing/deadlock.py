@@ -13,7 +13,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from zcube.fabric.model import Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import Fabric
 from zcube.routing.routes import Routes, Routing
 
 #: Ordered pairs routed at once.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from zcube.fabric.model import IntArray
+from zcube.arrays import IntArray
 
 ODD = np.uint64(0x9E3779B97F4A7C15)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from zcube.fabric.model import CableKind, Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import CableKind, Fabric
 from zcube.routing.shortest import ShortestPaths
 
 #: Longer than any shortest path of a fabric worth building; bounds the histogram.

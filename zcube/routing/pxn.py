@@ -16,8 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric, IntArray
+from zcube.fabric.model import Fabric
 from zcube.routing.hashing import queue_pair_keys
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
 from zcube.routing.shortest import SwitchGraph

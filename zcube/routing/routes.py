@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
-from zcube.fabric.model import Fabric, FloatArray, IntArray
+from zcube.fabric.model import Fabric
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from zcube.fabric.model import CableKind, Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import CableKind, Fabric
 from zcube.routing.hashing import choose, queue_pair_keys
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
 

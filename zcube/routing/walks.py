@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.fabric.model import IntArray
+from zcube.arrays import IntArray
 from zcube.routing.shortest import UNREACHABLE, SwitchGraph, walk
 
 

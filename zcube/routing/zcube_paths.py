@@ -26,7 +26,8 @@ from functools import cached_property
 
 import numpy as np
 
-from zcube.fabric.model import BoolArray, Fabric, IntArray
+from zcube.arrays import BoolArray, IntArray
+from zcube.fabric.model import Fabric
 from zcube.routing.routes import Routes, Routing, assemble, check_pairs, downlink, nvlink_hops, uplink
 
 #: A detour crosses four links: out of the NIC, to the switch of the other group, back, into the NIC.

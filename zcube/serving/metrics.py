@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray
+from zcube.arrays import FloatArray
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import KV

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import simpy
 
-from zcube.fabric.model import Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.flow_model import ideal_model, run_flows

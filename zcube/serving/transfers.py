@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import simpy
 
-from zcube.fabric.model import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.network.protocol import FlowTable, NetworkModel
 
 #: Kinds of traffic, kept beside every transfer.

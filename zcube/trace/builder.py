@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zcube.trace.comm_trace import NONE, RANKS_PER_NODE, CommTrace, IntArray, Kind
+from zcube.arrays import IntArray
+from zcube.trace.comm_trace import NONE, RANKS_PER_NODE, CommTrace, Kind
 
 
 class TraceBuilder:
@@ -108,7 +109,7 @@ class TraceBuilder:
 
     def _append(self, kind: Kind, name: str, phase: str, after: Sequence[ArrayLike], **given: ArrayLike) -> IntArray:
         values = {column: np.asarray(value) for column, value in given.items()}
-        waits = [np.asarray(wait, dtype=np.int64) for wait in after]
+        waits: list[IntArray] = [np.asarray(wait, dtype=np.int64) for wait in after]
         rows = max([1, *(value.size for value in (*values.values(), *waits) if value.ndim)])
         if any(value.ndim and not value.size for value in (*values.values(), *waits)):
             return np.zeros(0, dtype=np.int64)

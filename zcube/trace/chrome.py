@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.outputs import write_file
-from zcube.trace.comm_trace import CommTrace, FloatArray, IntArray, Kind
+from zcube.trace.comm_trace import CommTrace, Kind
 
 _US_PER_S = 1e6
 #: Times are written to the picosecond; Perfetto keeps nanoseconds.

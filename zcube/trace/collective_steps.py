@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcube.trace.comm_trace import NONE, IntArray
+from zcube.arrays import IntArray
+from zcube.trace.comm_trace import NONE
 
 #: Algorithms of every collective.
 ALGORITHMS: dict[str, tuple[str, ...]] = {
@@ -161,7 +162,7 @@ def most_steps(name: str, algorithm: str, positions: int, rings: int) -> int:
 
 
 def _steps(
-    positions: int, parts: int, rows: list[tuple[IntArray, IntArray, IntArray]], *waits: tuple[IntArray, IntArray]
+    positions: int, parts: int, rows: Sequence[tuple[IntArray, IntArray, IntArray]], *waits: tuple[IntArray, IntArray]
 ) -> Steps:
     """Return steps from blocks of (sender, receiver, part) and of (waiting, awaited)."""
     none = np.zeros(0, dtype=np.int64)

@@ -38,10 +38,11 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.memory import check_memory
 from zcube.trace.collective_steps import ALGORITHMS, IDLE, Steps, collective_of, collective_steps, most_steps
-from zcube.trace.comm_trace import MAX_OPERATIONS, NONE, CommTrace, IntArray, Kind
+from zcube.trace.comm_trace import MAX_OPERATIONS, NONE, CommTrace, Kind
 
 #: All-reduce inside a node: one-shot below this, with more than four ranks.
 ONE_SHOT_BYTES = 256 << 10
@@ -226,9 +227,9 @@ def ring_orders(group: tuple[int, ...], ranks_per_node: int, channels: int | Non
         nodes[rank // ranks_per_node].append(place)
     rails = {tuple(group[place] % ranks_per_node for place in places) for places in nodes.values()}
     if len(nodes) == 1 or len(rails) > 1:
-        return [np.arange(len(group))] * (channels or 1)
+        return [np.arange(len(group)) for _ in range(channels or 1)]
     table = np.array(list(nodes.values()), dtype=np.int64)
-    orders = []
+    orders: list[IntArray] = []
     for channel in range(channels or table.shape[1]):
         turned = np.roll(table, -channel, axis=1)
         turned[1::2] = turned[1::2, ::-1]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zcube.arrays import IntArray
 from zcube.trace.builder import TraceBuilder
-from zcube.trace.comm_trace import MAX_OPERATIONS, MAX_RANKS, NONE, CommTrace, IntArray, Kind
+from zcube.trace.comm_trace import MAX_OPERATIONS, MAX_RANKS, NONE, CommTrace, Kind
 
 
 def append(

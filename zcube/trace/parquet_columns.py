@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.trace.comm_trace import NONE, FloatArray, IntArray
+from zcube.trace.comm_trace import NONE
 from zcube.trace.rows import BROKEN, KINDS, Columns
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault
-from zcube.trace.comm_trace import NONE, IntArray, Kind
+from zcube.trace.comm_trace import NONE, Kind
 
 #: Gives the place of a row in its file.
 Where: TypeAlias = Callable[[int], str]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from zcube.arrays import FloatArray
 from zcube.trace.collectives import expand
-from zcube.trace.comm_trace import CommTrace, FloatArray, Kind
+from zcube.trace.comm_trace import CommTrace, Kind
 from zcube.trace.unloaded import recorded_times, unloaded_times
 
 #: NIC of the nodes in such a timeline.

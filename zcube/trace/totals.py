@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.trace.comm_trace import NONE, CommTrace, IntArray, Kind
+from zcube.trace.comm_trace import NONE, CommTrace, Kind
 from zcube.trace.unloaded import scheduled_times
 
 #: Sums are whole numbers of 64 bits.

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from zcube.trace.comm_trace import CommTrace, FloatArray, Kind
+from zcube.arrays import FloatArray
+from zcube.trace.comm_trace import CommTrace, Kind
 
 #: NVLink of one H100 or H200, each way (NVIDIA, "H100 Tensor Core GPU Architecture": 900 GB/s in both directions).
 NVLINK_GBPS = 3600.0

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.workload.agent_parameters import CodingAgent
 from zcube.workload.prefix_blocks import Lineage, prefix_blocks
-from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, IntArray, RequestTrace
+from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, RequestTrace
 from zcube.workload.sessions import Draws, Lives, Turns, grow, lognormal_tokens
 
 __all__ = ["CodingAgent", "generate_requests"]

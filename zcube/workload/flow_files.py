@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$|^(?i:[+-]?(i
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 Names = tuple[npt.NDArray[np.integer[Any]], tuple[str, ...]]
-Numbers = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+Numbers = tuple[FloatArray, BoolArray, BoolArray]
 
 
 def check_file(path: Path) -> Literal["csv", "parquet"]:
@@ -196,7 +197,7 @@ class CsvRows:
         return "skip"
 
     @cached_property
-    def _kept(self) -> npt.NDArray[np.int64]:
+    def _kept(self) -> IntArray:
         """Of each row, how many lines that are not empty stand before it, below the header."""
         return np.delete(np.arange(len(self) + len(self._malformed)), self._malformed)
 
@@ -332,12 +333,12 @@ def _coded(cells: pa.ChunkedArray) -> Names:
     return np.append(code, -1)[_plain(_filled(whole.indices, len(code))).astype(np.int64)], tuple(names)
 
 
-def _floats(cells: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _floats(cells: pa.ChunkedArray) -> FloatArray:
     """Return numbers, nan for null."""
     return _plain(_filled(cells, float("nan")))
 
 
-def _marks(cells: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+def _marks(cells: pa.ChunkedArray) -> BoolArray:
     """Return truth values without a null among them."""
     return _plain(cells.cast("uint8")).astype(bool)
 

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.workload.flow_files import MAX_FAULTS_LISTED, CsvRows, ParquetRows, check_file
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.integer[Any]]
 
 MAX_FLOWS = 20_000_000
 #: An exabyte, and the year 2286 as seconds since 1970: beyond these a column is in another unit.
@@ -133,7 +131,7 @@ class _Check:
         cap_bps = None if cap is None else cap * 1e9
         return FlowList(flow_id, source, target, size, start, cap_bps, weight, coflow, names, rows.where)
 
-    def _bad(self, mask: npt.NDArray[np.bool_], column: str, expected: str) -> None:
+    def _bad(self, mask: BoolArray, column: str, expected: str) -> None:
         bad = np.flatnonzero(mask)
         self._count += len(bad)
         self._faults += [(int(row), column, expected) for row in bad[:MAX_FAULTS_LISTED]]

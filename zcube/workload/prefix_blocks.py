@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from zcube.workload.requests import IntArray
+from zcube.arrays import IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.inputs import is_file
-from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, MAX_TOKENS, FloatArray, IntArray, RequestTrace
+from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, MAX_TOKENS, RequestTrace
 from zcube.workload.ticks import spread_ties
 
 __all__ = ["read_requests", "spread_ties"]

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Bounds on what a trace may hold, so that a hostile file or an absurd option is refused before memory is taken.
 MAX_REQUESTS = 10_000_000

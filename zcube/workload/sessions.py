@@ -8,9 +8,9 @@ from typing import Self
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.seeds import stream
 from zcube.workload.agent_parameters import CodingAgent
-from zcube.workload.requests import FloatArray, IntArray
 
 #: Draws above a cap are repeated so often and then set to the cap, as in aiperf.
 REDRAWS = 100

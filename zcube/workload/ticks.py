@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from zcube.arrays import FloatArray
 
 
 def spread_ties(arrival_s: npt.ArrayLike) -> FloatArray:

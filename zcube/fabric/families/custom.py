@@ -13,8 +13,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, IntArray, SwitchGroup
+from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup
 from zcube.fabric.spec import FabricSpec
 from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.model import CableMedium, Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zcube.fabric.model import Fabric, FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
+from zcube.fabric.model import Fabric
 from zcube.fabric.wiring.reading import MAX_ROWS, Faults, read_rows, read_text, to_csv
 
 LINK_COLUMNS = ("a", "a_port", "b", "b_port", "gbps", "latency_s")

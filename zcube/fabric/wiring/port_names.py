@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import CableKind, Fabric, FloatArray, IntArray
+from zcube.fabric.model import CableKind, Fabric
 
 _SERVER_PORT = re.compile(r"gpu(\d{1,6})p(\d{1,3})", re.ASCII)
 _SWITCH_PORT = re.compile(r"swp(\d{1,6})(?:s(\d{1,3}))?", re.ASCII)

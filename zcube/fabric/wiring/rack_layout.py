@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from zcube.fabric.model import Fabric, FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
+from zcube.fabric.model import Fabric
 from zcube.inputs import Declared
 
 #: Height of one rack unit (EIA-310).

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import CableMedium, Fabric, FloatArray
+from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.wiring.port_names import cable_ends
 from zcube.fabric.wiring.rack_layout import RackLayout
 

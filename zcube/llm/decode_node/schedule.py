@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import CONVENTIONAL, TILERT, DecodeNode, Ideas
@@ -23,8 +22,6 @@ from zcube.llm.decode_node.timeline import Part, Stretch
 from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import NONE, CommTrace
-
-Numbers: TypeAlias = NDArray[np.int64]
 
 PHASE = "decode"
 #: A step is some seven thousand operations.
@@ -115,7 +112,7 @@ class _Writer:
     builder: TraceBuilder
     gpus: dict[int, tuple[int, ...]]
     layers: int
-    last: Numbers = field(default_factory=lambda: np.full(GPUS_PER_NODE, NONE, dtype=np.int64))
+    last: IntArray = field(default_factory=lambda: np.full(GPUS_PER_NODE, NONE, dtype=np.int64))
     layer: int = NONE
 
     def step(self, made: Iterable[tuple[Stretch, int, bool]]) -> None:
@@ -133,8 +130,8 @@ class _Writer:
                     layer += 1
 
     def _stretch(self, stretch: Stretch, layer: int) -> None:
-        # Numbers of a part's operations by GPU: one each, or the same eight times for an all-reduce.
-        written: list[Numbers] = []
+        # IntArray of a part's operations by GPU: one each, or the same eight times for an all-reduce.
+        written: list[IntArray] = []
         level = [] if stretch.parts[0].message else [np.full(GPUS_PER_NODE, number) for number in self.last]
         started: set[int] = set()
         for place, part in enumerate(stretch.parts):
@@ -150,14 +147,14 @@ class _Writer:
                 written.append(self._compute(part, layer, [*before, *waits]))
         self.layer = layer
 
-    def _compute(self, part: Part, layer: int, waits: list[Numbers]) -> Numbers:
+    def _compute(self, part: Part, layer: int, waits: list[IntArray]) -> IntArray:
         gpus = np.array(self.gpus[part.worker])
         after = [wait[gpus] for wait in waits]
         rows = self.builder.compute(part.name, gpus, part.duration_s, phase=PHASE, layer=layer, after=after)
         self.last[gpus] = rows
         return self._by_gpu(gpus, rows)
 
-    def _all_reduce(self, part: Part, layer: int, waits: list[Numbers]) -> Numbers:
+    def _all_reduce(self, part: Part, layer: int, waits: list[IntArray]) -> IntArray:
         # Every GPU puts in its part once its last computation is done; what it streams meanwhile comes later.
         after = {int(number) for numbers in (*waits, self.last) for number in numbers if number >= 0}
         row = self.builder.collective(
@@ -165,7 +162,7 @@ class _Writer:
         )
         return np.full(GPUS_PER_NODE, row, dtype=np.int64)
 
-    def _broadcast(self, part: Part, layer: int, waits: list[Numbers]) -> Numbers:
+    def _broadcast(self, part: Part, layer: int, waits: list[IntArray]) -> IntArray:
         peers = np.array([gpu for gpu in _GPUS if gpu != LEAD])
         # A wait for GPU 0 holds for all peers; a wait for the peers themselves holds for each alone.
         after = [np.where(wait[peers] >= 0, wait[peers], wait[LEAD]) for wait in waits]
@@ -175,7 +172,7 @@ class _Writer:
         return self._by_gpu(peers, rows)
 
     @staticmethod
-    def _by_gpu(gpus: Numbers, rows: Numbers) -> Numbers:
+    def _by_gpu(gpus: IntArray, rows: IntArray) -> IntArray:
         numbers = np.full(GPUS_PER_NODE, NONE, dtype=np.int64)
         numbers[gpus] = rows
         return numbers

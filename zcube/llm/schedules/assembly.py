@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import load_node
 from zcube.llm.decode_node.schedule import decode_trace
@@ -17,7 +18,7 @@ from zcube.llm.rankmap import RankMap
 from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
 from zcube.llm.schedules.expert_pipeline import batches
 from zcube.llm.schedules.expert_prefill import append_expert_prefill
-from zcube.llm.schedules.expert_routing import ExpertRouting, IntArray
+from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.kv_plans import Connector, kv_plan
 from zcube.llm.schedules.kv_push import append_kv
 from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
@@ -181,7 +182,7 @@ class Assembly:
                 free = rows[last].tolist()
 
     def _decode_conventional(self) -> None:
-        arrived = np.full(self.options.decode_nodes * GPUS_PER_NODE, -1, dtype=np.int64)
+        arrived: IntArray = np.full(self.options.decode_nodes * GPUS_PER_NODE, -1, dtype=np.int64)
         for node in range(self.options.decode_nodes):
             waits = [wait for request in self._requests(node, self.options.decode_nodes) for wait in self._transfer(request)]
             if waits:

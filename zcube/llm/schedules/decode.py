@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.layer_times import DecodeLayer, LayerTimes
 from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_pipeline import BatchTimes, ExpertPipeline, Overlap
-from zcube.llm.schedules.expert_routing import ExpertRouting, IntArray
+from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.low_latency_exchange import PHASE, LowLatencyExchange
 from zcube.trace.builder import TraceBuilder
 
@@ -52,7 +53,7 @@ def append_tp8_step(
     work = times.decode_layer(np.asarray(contexts, dtype=np.int64), query_tokens=query_tokens)
     gpus = node * GPUS_PER_NODE + np.arange(GPUS_PER_NODE)
     group, size_bytes = [int(gpu) for gpu in gpus], len(contexts) * query_tokens * _BF16 * card.hidden
-    ends = np.broadcast_to(np.asarray(after, dtype=np.int64), GPUS_PER_NODE)
+    ends: IntArray = np.broadcast_to(np.asarray(after, dtype=np.int64), GPUS_PER_NODE)
 
     def compute(name: str, duration_s: float, layer: int) -> IntArray:
         return builder.compute(name, gpus, duration_s, phase=PHASE, layer=layer, after=[ends])
@@ -104,7 +105,7 @@ def append_expert_step(
     if batch_per_gpu == 1:
         overlap = "none"
     sizes = [batch_per_gpu] if overlap == "none" else [-(-batch_per_gpu // 2), batch_per_gpu // 2]
-    tokens = [np.full(routing.ranks, size * query_tokens, dtype=np.int64) for size in sizes]
+    tokens: list[IntArray] = [np.full(routing.ranks, size * query_tokens, dtype=np.int64) for size in sizes]
     work = [
         times.decode_layer(
             np.full(size * GPUS_PER_NODE, context, dtype=np.int64), query_tokens=query_tokens, ep_nodes=routing.nodes

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zcube.llm.schedules.expert_routing import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.trace.builder import TraceBuilder
 
 Overlap: TypeAlias = Literal["none", "two-batch", "five-stage"]

@@ -11,18 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.seeds import stream
-
-IntArray: TypeAlias = NDArray[np.int64]
-FloatArray: TypeAlias = NDArray[np.float64]
 
 #: Exponents of the balances that are not even; names as in the compute model.
 POWER_LAWS = {"power_law_1.01": 1.01, "power_law_1.2": 1.2}

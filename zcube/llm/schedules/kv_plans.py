@@ -20,15 +20,14 @@ from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.kv import PAGE_TOKENS, KvLayout, index_row_bytes, latent_row_bytes, tilert_descriptors
 from zcube.llm.rankmap import RankMap
 from zcube.llm.schedules.slices import Slicing
 
-IntArray: TypeAlias = NDArray[np.int64]
 Connector: TypeAlias = Literal["mooncake-push", "after-prefill", "nixl-pull", "tilert"]
 CONNECTORS: tuple[Connector, ...] = get_args(Connector)
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from zcube.arrays import IntArray
 from zcube.inputs import Declared
 from zcube.llm.compute import ComputeModel
-from zcube.llm.kv import IntArray
 from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.kv_plans import KvPlan, KvTransfer
 from zcube.llm.schedules.pieces import Piece
@@ -109,7 +109,7 @@ def kv_trace(
     """
     builder, gpus = TraceBuilder(2 * GPUS_PER_NODE), np.arange(GPUS_PER_NODE)
     ready: list[list[IntArray]] = []
-    ends = np.full(GPUS_PER_NODE, -1, dtype=np.int64)
+    ends: IntArray = np.full(GPUS_PER_NODE, -1, dtype=np.int64)
     for piece in pieces:
         seconds = times.prefill_iteration_s(np.array([piece.new_tokens]), np.array([piece.cached_tokens]))
         ends = builder.compute("prefill-chunk", gpus, seconds, phase="prefill", after=[ends])

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.llm.expert_traffic import low_latency_combine_bytes, low_latency_dispatch_bytes
-from zcube.llm.schedules.expert_routing import ExpertRouting, IntArray
+from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.trace.builder import TraceBuilder
 
 PHASE = "decode"

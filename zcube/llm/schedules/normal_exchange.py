@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.llm.expert_traffic import normal_combine_bytes, normal_dispatch_bytes
 from zcube.llm.node_links import GPUS_PER_NODE
-from zcube.llm.schedules.expert_routing import ExpertRouting, FloatArray, IntArray
+from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.trace.builder import TraceBuilder
 
 PHASE = "prefill"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zcube.llm.layer_times import LayerTimes, PrefillLayer
-
-IntArray: TypeAlias = NDArray[np.int64]
 
 
 class Piece(NamedTuple):

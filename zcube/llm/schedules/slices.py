@@ -7,15 +7,14 @@ the queue pairs in turn is inferred: the engine posts batches to queue pairs at 
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
 
+from zcube.arrays import IntArray
 from zcube.inputs import Declared
-
-IntArray: TypeAlias = NDArray[np.int64]
 
 
 class Slicing(Declared):

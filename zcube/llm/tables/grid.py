@@ -11,9 +11,8 @@ from bisect import bisect_left
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray: TypeAlias = NDArray[np.float64]
+from zcube.arrays import FloatArray
 
 
 class RatioGrid:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device
@@ -20,9 +19,6 @@ from zcube.llm.measured import model_decode_s, model_experts_s, model_prefill_s
 from zcube.llm.node_links import GPUS_PER_NODE, PrefillLayout
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.read import AttentionTable, ExpertTable
-
-FloatArray: TypeAlias = NDArray[np.float64]
-BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 def prefill_points(
@@ -96,7 +92,7 @@ def expert_ratios(card: ModelCard, device: Device, table: ExpertTable, balance: 
     return RatioGrid(*expert_points(card, device, table.rows(keep)))
 
 
-def equal_pieces(layout: PrefillLayout, new: NDArray[np.int64], prefix: NDArray[np.int64]) -> tuple[float, float, float]:
+def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tuple[float, float, float]:
     """Return the equal pieces that stand for one GPU's share of an iteration: new tokens, pieces, prefix.
 
     Pieces of n_i tokens count as ``(sum n)**2 / sum n**2`` equal ones; the prefix is the one that leaves the mean context

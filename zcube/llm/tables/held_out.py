@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import BoolArray, FloatArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import StatedError
 from zcube.llm.devices import Device
@@ -21,8 +21,6 @@ from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.grids import decode_points, expert_points, prefill_points
 from zcube.llm.tables.read import AttentionTable, ExpertTable
 
-FloatArray: TypeAlias = NDArray[np.float64]
-BoolArray: TypeAlias = NDArray[np.bool_]
 #: Predicted and measured, both relative to the roofline.
 Pairs: TypeAlias = tuple[FloatArray, FloatArray]
 #: Most pieces of the points the rooflines were fitted to; iterations of more are stated apart.

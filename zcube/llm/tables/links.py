@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
+from zcube.arrays import FloatArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Line, NodeLinks
 from zcube.llm.expert_traffic import (
@@ -18,8 +16,6 @@ from zcube.llm.expert_traffic import (
 from zcube.llm.node_links import GPUS_PER_NODE, resident_share
 from zcube.llm.tables.read import Source, columns
 from zcube.llm.tables.source import Rows
-
-FloatArray: TypeAlias = NDArray[np.float64]
 
 #: SMs that DeepEP's normal mode takes; its default and the fitted lines' setting.
 DEEPEP_SMS = 20

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import FloatArray, IntArray, RooflineModel, _contexts, roofline
+from zcube.llm.compute import RooflineModel, _contexts, roofline
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.kv import KvDtype

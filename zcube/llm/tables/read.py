@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from zcube.arrays import BoolArray, FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.tables.source import CsvSource, PackageSource
 
-FloatArray: TypeAlias = NDArray[np.float64]
 Source: TypeAlias = CsvSource | PackageSource
 
 #: Beyond this batch the tables were taken without CUDA graphs.
@@ -50,7 +50,7 @@ class AttentionTable:
     prefix_tokens: FloatArray
     seconds: FloatArray
 
-    def rows(self, keep: NDArray[np.bool_]) -> AttentionTable:
+    def rows(self, keep: BoolArray) -> AttentionTable:
         """Return some of the points."""
         return AttentionTable(
             self.heads[keep], self.batch[keep], self.new_tokens[keep], self.prefix_tokens[keep], self.seconds[keep]
@@ -77,7 +77,7 @@ class ExpertTable:
     balance: NDArray[np.object_]
     seconds: FloatArray
 
-    def rows(self, keep: NDArray[np.bool_]) -> ExpertTable:
+    def rows(self, keep: BoolArray) -> ExpertTable:
         """Return some of the points."""
         return ExpertTable(self.tokens[keep], self.moe_tp[keep], self.moe_ep[keep], self.balance[keep], self.seconds[keep])
 

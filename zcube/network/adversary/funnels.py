@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.fabric.families.zcube import ZCubeSpec
-from zcube.fabric.model import BITS_PER_GBIT, Fabric, IntArray
+from zcube.fabric.model import BITS_PER_GBIT, Fabric
 from zcube.network.adversary.shares import crossing, link_loads, link_name, trunk_links
 from zcube.routing.routes import Routing
 from zcube.seeds import stream

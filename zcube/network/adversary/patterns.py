@@ -14,7 +14,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from zcube.fabric.model import Fabric, IntArray
+from zcube.arrays import IntArray
+from zcube.fabric.model import Fabric
 from zcube.seeds import stream
 
 Pattern = tuple[IntArray, IntArray]

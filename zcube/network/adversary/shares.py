@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric, FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
+from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric
 from zcube.network.flow_model import PathSplit, flow_model
 from zcube.network.protocol import FlowTable
 from zcube.routing.routes import Routes, Routing

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from zcube.fabric.model import BoolArray, Fabric, FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.fabric.model import Fabric
 from zcube.network.adversary.patterns import PATTERNS, segment_gpus
 from zcube.network.adversary.shares import PatternShare, link_loads, link_name, pattern_shares, trunk_links
 from zcube.routing.routes import Routes, Routing

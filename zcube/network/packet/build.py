@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import IntArray
 from zcube.network.flow_model import Medium
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, QUEUE, SWITCH

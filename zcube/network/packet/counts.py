@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.network.packet.build import PS
 from zcube.network.packet.tables import Tables
 

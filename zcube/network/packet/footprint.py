@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.fabric.model import FloatArray
+from zcube.arrays import FloatArray
 from zcube.network.flow_model import Medium
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.settings import PacketSettings

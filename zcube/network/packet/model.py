@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
-from zcube.fabric.model import Fabric, FloatArray, IntArray
+from zcube.fabric.model import Fabric
 from zcube.network.flow_model import MOST_BIN_ENTRIES, IdealRouting, Medium, PathSplit
 from zcube.network.fluid_state import grown
 from zcube.network.packet import engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.fabric.model import IntArray
+from zcube.arrays import IntArray
 from zcube.network.flow_model import Medium, PathSplit
 from zcube.network.packet.build import PS, class_shift, reverse_links
 from zcube.network.packet.settings import PacketSettings

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from zcube.fabric.model import FloatArray
+from zcube.arrays import FloatArray
 from zcube.inputs import Declared
 
 CongestionControl = Literal["none", "dcqcn"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from zcube.fabric.model import BoolArray, FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.network.packet.records import hop_of, packet_of, queue_of
 from zcube.network.packet.state import NONE
 from zcube.network.packet.tables import Tables
