@@ -172,7 +172,7 @@ def test_a_failure_midway_leaves_nothing(
 
     record: dict[str, Any] = {"elapsed_s": float("nan")} if break_it == "record" else {}
     if break_it == "picture":
-        monkeypatch.setattr(plots, "plot_ttft_cdf", fail)
+        monkeypatch.setattr(plots, "FIGURES", {**plots.FIGURES, "ttft_parts": fail})
     with pytest.raises((OSError, ValueError)):
         write_folder(comparison, record, out_folder(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []

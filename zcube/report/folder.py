@@ -57,17 +57,13 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
 
 def _draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     """Draw every picture into a folder and return them by file name."""
-    from zcube.report import plots
+    from zcube.report.picture import save
+    from zcube.report.plots import FIGURES
 
-    drawn = {
-        "ttft_cdf.png": plots.plot_ttft_cdf,
-        "ttft_parts.png": plots.plot_latency_breakdown,
-        "link_load.png": plots.plot_link_heatmap,
-        "cost.png": plots.plot_cost_bars,
-    }
-    for name, draw in drawn.items():
-        draw(comparison, folder / name)
-    return {name: (folder / name).read_bytes() for name in drawn}
+    paths = {name: folder / f"{name}.png" for name in FIGURES}
+    for name, path in paths.items():
+        save(FIGURES[name](comparison), path)
+    return {path.name: path.read_bytes() for path in paths.values()}
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:
