@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zcube.calibrate.apply import AppliedCalibration
-from zcube.calibrate.links import calibrated, load_calibration, transfers_document
+from zcube.calibrate.links import carrier_on
 from zcube.cost.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
 from zcube.cost.price_book import load_price_book
 from zcube.errors import Fault, InputError
@@ -19,10 +18,7 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
-from zcube.network.flow_model import flow_model, ideal_model
-from zcube.network.packet.model import packet_model
-from zcube.network.protocol import NetworkModel
-from zcube.routing.catalog import routing_for
+from zcube.network.carrier import Carrier, StepProgress
 from zcube.scenario import GENERATOR, Scenario
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
@@ -33,9 +29,6 @@ from zcube.workload.requests import RequestTrace
 
 SCHEMA_VERSION = 1
 
-#: ``progress(what, done, total)``.
-CompareProgress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True, eq=False)
 class FabricResult:
@@ -43,10 +36,8 @@ class FabricResult:
 
     Attributes
     ----------
-    fabric : Fabric
-        As declared, NIC cap left out.
-    routing : str
-        The policy its flows took.
+    carrier : Carrier
+        The fabric as declared and as its transfers met it, and how bytes moved.
     run : ServingRun
         The serving run in full.
     metrics : dict
@@ -55,11 +46,35 @@ class FabricResult:
         What the fabric costs.
     """
 
-    fabric: Fabric
-    routing: str
+    carrier: Carrier
     run: ServingRun
     metrics: dict[str, Any]
     bill: BillOfMaterials
+
+    @property
+    def fabric(self) -> Fabric:
+        """As declared, NIC cap left out."""
+        return self.carrier.declared
+
+    def document(self, base: FabricResult) -> dict[str, Any]:
+        """Return its part of the comparison with a baseline, JSON-ready."""
+        return {
+            "family": self.fabric.family,
+            "gpus": self.fabric.gpus,
+            "routing": self.carrier.routing.name,
+            "network": self.carrier.document(),
+            "calibration": self.calibration(),
+            **self.metrics,
+            "bill": self.bill.document(),
+            "relative": _relative(self, base),
+        }
+
+    def calibration(self) -> dict[str, Any] | None:
+        """Return what is to be said of the measured links that carried its transfers, None without any."""
+        flows, measured = self.run.flows, self.carrier.measured
+        if measured is None:
+            return None
+        return measured.document(self.carrier.fabric, flows.source, flows.target, flows.size_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,21 +91,17 @@ class Comparison:
         Compute times used.
     results : dict of FabricResult
         By the fabric's label, in the scenario's order.
-    calibration : AppliedCalibration or None
-        Measured rates and latencies of links, if the scenario names any.
     """
 
     scenario: Scenario
     trace: RequestTrace
     compute: ComputeModel
     results: dict[str, FabricResult]
-    calibration: AppliedCalibration | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
         scenario = self.scenario
         base = self.results[scenario.baseline_label]
-        flows = base.run.flows
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
@@ -101,21 +112,9 @@ class Comparison:
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
-            "calibration": None
-            if self.calibration is None
-            else transfers_document(self.calibration, base.fabric, flows.source, flows.target, flows.size_bytes),
+            "calibration": base.calibration(),
             "counting_rule": COUNTING_RULE,
-            "fabrics": {
-                name: {
-                    "family": result.fabric.family,
-                    "gpus": result.fabric.gpus,
-                    "routing": result.routing,
-                    **result.metrics,
-                    "bill": result.bill.document(),
-                    "relative": _relative(result, base),
-                }
-                for name, result in self.results.items()
-            },
+            "fabrics": {name: result.document(base) for name, result in self.results.items()},
         }
 
 
@@ -135,7 +134,7 @@ def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | Non
     }
 
 
-def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, total: None) -> Comparison:
+def compare(scenario: Scenario, progress: StepProgress = lambda what, done, total: None) -> Comparison:
     """Run a scenario on each of its fabrics.
 
     Parameters
@@ -154,19 +153,15 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     card = load_card(scenario.compute.model)
     _check_expert_span(scenario, card)
     compute = _compute_model(scenario, card)
-    measured = scenario.network.calibration
-    calibration = None if measured is None else load_calibration(Path(measured))
-    fabrics = _fitting_fabrics(scenario)
+    carriers = _carriers(scenario)
     trace = load_requests(scenario)
     results = {}
-    for name, fabric in fabrics.items():
-        wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
-        wired = wired if calibration is None else calibrated(wired, calibration)
-        model, routing = _network(wired, scenario)
+    for name, carrier in carriers.items():
         progress(name, 0, len(trace))
-        run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
-        results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
-    return Comparison(scenario, trace, compute, results, calibration)
+        told = partial(progress, name)
+        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told)
+        results[name] = FabricResult(carrier, run, run_metrics(run), bill_of_materials(carrier.declared, book))
+    return Comparison(scenario, trace, compute, results)
 
 
 def load_requests(scenario: Scenario) -> RequestTrace:
@@ -215,33 +210,23 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     )
 
 
-def _fitting_fabrics(scenario: Scenario) -> dict[str, Fabric]:
-    """Build every fabric and collect what does not fit."""
+def _carriers(scenario: Scenario) -> dict[str, Carrier]:
+    """Make every fabric ready, by its label, and collect what does not fit."""
     faults: list[Fault] = []
-    fabrics: dict[str, Fabric] = {}
+    carriers: dict[str, Carrier] = {}
     for name in scenario.fabrics:
         try:
             fabric = load_fabric(name)
             place(fabric, scenario)
-            routing_for(fabric, scenario.network.routing)
+            carriers[scenario.labels[name]] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
         except InputError as error:
-            faults += error.faults
+            faults += [fault for fault in error.faults if fault not in faults]
             continue
-        fabrics[scenario.labels[name]] = fabric
+        if carrier.network.bin_s:
+            expected = "0: a comparison keeps totals; zcube replay keeps bins"
+            faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
         if scenario.gpus is not None and fabric.gpus != scenario.gpus:
             faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), f"{scenario.gpus}, as the scenario's gpus"))
     if faults:
         raise InputError(faults)
-    return fabrics
-
-
-def _network(fabric: Fabric, scenario: Scenario) -> tuple[NetworkModel, str]:
-    """Return an idle network model of a fabric and the name of its routing."""
-    network = scenario.network
-    if network.fidelity == "ideal":
-        return ideal_model(fabric), "ideal"
-    routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=scenario.seed)
-    if network.fidelity == "packet":
-        settings = network.packet.model_copy(update={"seed": scenario.seed})
-        return packet_model(fabric, routing, settings, network.path_split), routing.name
-    return flow_model(fabric, routing, network.path_split), routing.name
+    return carriers

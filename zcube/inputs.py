@@ -5,8 +5,9 @@ Every fault of a file is collected before one :class:`~zcube.errors.InputError` 
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,10 @@ class Declared(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+
+#: A key's part in quotes may hold dots and equals signs, as the names of fabrics and files do.
+_KEY_PART = re.compile(r"""(?:^|\.)\s*("[^"]*"(?=\s*(?:\.|$))|'[^']*'(?=\s*(?:\.|$))|[^.]*)""")
+_ASSIGNMENT = re.compile(r"""(?P<key>(?:"[^"\r\n]*"|'[^'\r\n]*'|[^"'=\r\n])*)=(?P<value>[^\r\n]*)""")
 
 
 def bundled_folder(kind: str) -> Path:
@@ -108,7 +113,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(Fault(str(path), str(error), "TOML 1.0")) from error
 
 
-def validate(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
+def validate(model: type[Model], data: Mapping[str, Any], source: str | Callable[[str], str]) -> Model:
     """Check data against a declared model and list every fault.
 
     Parameters
@@ -117,8 +122,8 @@ def validate(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
         A pydantic model.
     data : mapping
         What was read.
-    source : str
-        The file's name, put in front of each key.
+    source : str or callable
+        The file's name, put in front of each key; or what gives the place of a key in what the user wrote.
 
     Raises
     ------
@@ -159,24 +164,27 @@ def assign(data: dict[str, Any], assignments: Sequence[str], option: str = "--se
 
 
 def _parse(assignment: str, option: str) -> tuple[str, Any]:
-    key, equals, text = assignment.partition("=")
-    if not equals or not key.strip() or "\n" in assignment or "\r" in assignment:
+    found = _ASSIGNMENT.fullmatch(assignment)
+    if found is None or not found["key"].strip():
         raise InputError(Fault(option, repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
+    key, text = found["key"].strip(), found["value"]
     try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+        return key, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), text
+        return key, text
 
 
 def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -> None:
     """Set a key with dots for tables, or take it out where the value is None; in place.
+
+    A part with dots of its own stands in quotes, as in TOML: ``network."a.toml".routing``.
 
     Raises
     ------
     InputError
         If part of the key is no table.
     """
-    *tables, last = key.split(".")
+    *tables, last = (part.strip("\"'") for part in _KEY_PART.findall(key))
     for table in tables:
         inner = data.setdefault(table, {})
         if not isinstance(inner, dict):
@@ -188,14 +196,16 @@ def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -
         data[last] = value
 
 
-def _fault(detail: Any, source: str) -> Fault:
-    key = ".".join(str(part) for part in detail["loc"])
-    where = f"{source}: {key}" if key else source
-    kind = detail["type"]
+def _fault(detail: Any, source: str | Callable[[str], str]) -> Fault:
+    key, kind = ".".join(str(part) for part in detail["loc"]), detail["type"]
+    where = source(key) if callable(source) else f"{source}: {key}" if key else source
     if kind == "extra_forbidden":
-        return Fault(where, "an unknown key", "a key of the documented table")
+        return Fault(where, "an unknown key", detail.get("ctx", {}).get("expected", "a key of the documented table"))
     if kind == "missing":
         return Fault(where, "nothing", "this key")
+    if kind == "literal_error":
+        known = detail["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+        return Fault(where, _short(detail["input"]), f"one of {known}")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     found = "keys that disagree" if isinstance(detail["input"], dict) else _short(detail["input"])
     return Fault(where, found, message)

@@ -6,15 +6,28 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
 from zcube.llm.compute_choice import ComputeKind
-from zcube.network.packet.settings import PacketSettings
+from zcube.network.settings import Network
 from zcube.out_folder import new_folder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.coding_agent import CodingAgent
@@ -49,21 +62,69 @@ class Requests(Declared):
         return self
 
 
-class Network(Declared):
+def _refused(value: Any) -> Any:
+    """Refuse a key that is neither one of the table nor a table of a fabric; the error for the latter comes in its place."""
+    if isinstance(value, PydanticCustomError):
+        raise value
+    if not isinstance(value, Mapping | Network):
+        raise PydanticCustomError("extra_forbidden", "no key of [network]")
+    return value
+
+
+class NetworkTable(Network):
     """How bytes move.
 
-    ``nic_gbps`` limits every GPU's NIC ports together, the rest of the fabric unchanged, as in a NIC-cap experiment.
+    ``nic_gbps`` limits every GPU's NIC ports together, the rest of the fabric unchanged, as in a NIC-cap experiment. What
+    differs by fabric, as routing and congestion control do, stands in a table named by the fabric as ``fabrics`` has it, or by
+    its label in results: keys of ``[network."zcube-1024"]`` take the place of those of ``[network]`` for that fabric, those of
+    ``[network."zcube-1024".packet]`` likewise.
     """
 
-    fidelity: Literal["ideal", "flow", "packet"] = "flow"
-    routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
-    queue_pairs: int = Field(default=2, ge=1, le=64, description="per transfer under ecmp; Mooncake opens 2")
-    path_split: Literal["pooled", "fixed"] = "pooled"
-    nic_gbps: float | None = Field(default=None, gt=0, le=1e6)
-    calibration: str | None = Field(
-        default=None, max_length=4096, description="file of zcube calibrate fit; its rates and latencies replace line rates"
-    )
-    packet: PacketSettings = Field(default=PacketSettings(), description="of fidelity packet; its seed is the scenario's")
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[Network, BeforeValidator(_refused)]] = Field(init=False)
+
+    #: What the tables of fabrics say themselves.
+    _differences: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tables_over_the_rest(cls, data: Any, handler: ModelWrapValidatorHandler[NetworkTable]) -> NetworkTable:
+        """Complete the table of each fabric with what holds for all, so that it is checked as a whole."""
+        if not isinstance(data, Mapping):
+            return handler(data)
+        common = {key: value for key, value in data.items() if key in Network.model_fields}
+        tables = {key: value for key, value in data.items() if key not in common and isinstance(value, Mapping)}
+        try:
+            Network.model_validate(common)
+        except ValidationError:
+            # Told once, and not of every fabric.
+            common = {}
+        made = handler({**data, **{name: _over(common, table) for name, table in tables.items()}})
+        made._differences = tables
+        return made
+
+    @model_serializer(mode="wrap")
+    def _as_declared(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return what holds for all, and of each fabric only what differs, so that a later change of the former reaches it."""
+        return {**{key: value for key, value in handler(self).items() if key in Network.model_fields}, **self._differences}
+
+    @property
+    def tables(self) -> dict[str, Network]:
+        """The whole network of each fabric that has a table, by the table's name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def of(self, *names: str) -> Network:
+        """Return the network of a fabric by its names, with what differs for it."""
+        found = [self.tables[name] for name in names if name in self.tables]
+        return found[0] if found else Network.model_validate({key: getattr(self, key) for key in Network.model_fields})
+
+
+def _over(below: Any, above: Any) -> Any:
+    """Return one value over another: tables are merged key by key, anything else takes the other's place."""
+    below = below.model_dump(exclude_unset=True) if isinstance(below, Declared) else below
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 
 class Cost(Declared):
@@ -82,7 +143,7 @@ class Scenario(ServingSettings):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     compute: Compute = Compute()
     requests: Requests
-    network: Network = Network()
+    network: NetworkTable = NetworkTable()
     cost: Cost = Cost()
 
     @field_validator("fabrics")
@@ -100,11 +161,30 @@ class Scenario(ServingSettings):
             raise ValueError("one of fabrics: " + ", ".join(fabrics))
         return baseline
 
+    @field_validator("network", mode="before")
+    @classmethod
+    def _tables_of_fabrics(cls, network: Any, info: ValidationInfo) -> Any:
+        """Refuse tables of fabrics that are not compared, and a second one of a fabric."""
+        labels = _labels(info.data.get("fabrics", ()))
+        if not isinstance(network, Mapping) or not labels:
+            return network
+        known = {*Network.model_fields, *labels, *labels.values()}
+        expected = "a key of the documented table, or a table named by one of fabrics: " + ", ".join(labels)
+        wrong = {name: expected for name in network if name not in known}
+        for fabric, label in labels.items():
+            if fabric != label and fabric in network and label in network:
+                wrong[fabric] = f"one table of this fabric, which is {label} too"
+        refused = {name: PydanticCustomError("extra_forbidden", "refused", {"expected": text}) for name, text in wrong.items()}
+        return {**network, **refused}
+
     @property
     def labels(self) -> dict[str, str]:
         """How results name each fabric: by the stem of its file, or in full where stems repeat."""
-        stems = [fabric if FAILURES_AFTER in fabric else Path(fabric).stem for fabric in self.fabrics]
-        return {fabric: stem if stems.count(stem) == 1 else fabric for fabric, stem in zip(self.fabrics, stems, strict=True)}
+        return _labels(self.fabrics)
+
+    def network_of(self, fabric: str) -> Network:
+        """Return how bytes move on one of the fabrics."""
+        return self.network.of(fabric, self.labels[fabric])
 
     @property
     def baseline_label(self) -> str:
@@ -112,10 +192,16 @@ class Scenario(ServingSettings):
         return self.labels[self.baseline or self.fabrics[0]]
 
 
+def _labels(fabrics: Sequence[str]) -> dict[str, str]:
+    stems = [fabric if FAILURES_AFTER in fabric else Path(fabric).stem for fabric in fabrics]
+    return {fabric: stem if stems.count(stem) == 1 else fabric for fabric, stem in zip(fabrics, stems, strict=True)}
+
+
 def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assignments: Sequence[str] = ()) -> Scenario:
     """Read a scenario, with changes from the command line.
 
-    Files named in a scenario file lie relative to it, files named in changes to the caller.
+    Files named in a scenario file lie relative to it, files named in changes to the caller. Where changes name other fabrics,
+    tables of ``[network]`` for those of the file that are left out go with them.
 
     Parameters
     ----------
@@ -133,9 +219,11 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     """
     path = resolve_declared(reference, "scenarios")
     data = _read_run(path) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
+    declared = data.get("fabrics")
     assign(data, assignments)
     for key, value in (changes or {}).items():
         set_key(data, key, value)
+    _drop_tables(data, declared)
     return validate(Scenario, data, reference)
 
 
@@ -151,6 +239,18 @@ def copy_scenario(stem: str, folder: Path) -> None:
         (temporary / "scenario.toml").write_text(text)
 
     new_folder(folder, fill)
+
+
+def _are_names(names: Any) -> TypeGuard[Sequence[str]]:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+
+
+def _drop_tables(data: dict[str, Any], declared: Any) -> None:
+    """Take the network tables of declared fabrics out that are not compared any more; in place."""
+    fabrics, network = data.get("fabrics"), data.get("network")
+    if declared != fabrics and isinstance(network, dict) and _are_names(declared) and _are_names(fabrics):
+        before, after = ({*_labels(names), *_labels(names).values()} for names in (declared, fabrics))
+        data["network"] = {key: value for key, value in network.items() if key not in before - after}
 
 
 def _read_run(path: Path) -> dict[str, Any]:
@@ -177,7 +277,11 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])
-    for table, key in (("compute", "tables"), ("network", "calibration")):
-        if isinstance(data.get(table), dict) and isinstance(data[table].get(key), str):
-            data[table][key] = str(folder / data[table][key])
+    if isinstance(data.get("network"), dict):
+        data["network"] = {path_to(name): value for name, value in data["network"].items()}
+    network = data.get("network")
+    networks = [network, *network.values()] if isinstance(network, dict) else []
+    for table, key in ((data.get("compute"), "tables"), *((table, "calibration") for table in networks)):
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(folder / table[key])
     return data

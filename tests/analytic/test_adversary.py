@@ -14,11 +14,12 @@ from zcube.fabric.catalog import load_fabric
 from zcube.fabric.failures import with_failures
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
-from zcube.network.adversary.funnels import funnel_load, rebound, skewed_twin, to_any, to_same
+from zcube.network.adversary.funnels import funnel_load, skewed_twin, to_any, to_same
 from zcube.network.adversary.patterns import PATTERNS, segment_gpus
 from zcube.network.adversary.report import AdversarialReport, adversarial_report
 from zcube.network.adversary.shares import PatternShare, pattern_shares
 from zcube.network.adversary.worst import fullest_link_permutation, worst_permutation
+from zcube.network.settings import Network
 from zcube.report.adversary_table import adversary_table
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routing
@@ -113,7 +114,7 @@ def test_the_search_finds_one_part_in_n_where_no_pattern_does(name: str, n: int)
     fabric, routing = bound(name)
     twin = skewed_twin(fabric)
     assert twin is not None
-    routing = rebound(routing, twin)
+    routing = routing_for(twin, routing.name)
     assert pattern_shares(twin, routing, *PATTERNS["transpose"](twin.gpus, n, 0)).mean > 10 / n
     found = worst_permutation(twin, routing)
     assert found is not None
@@ -158,7 +159,7 @@ def test_skewed_rails_spread_the_kv_funnel_ideally(name: str) -> None:
     assert plain.concentration == pytest.approx(8.0, rel=1e-12)
     twin = skewed_twin(fabric)
     assert twin is not None
-    skewed = funnel_load(twin, rebound(routing, twin), *local_zero_to_all(fabric))
+    skewed = funnel_load(twin, routing_for(twin, routing.name), *local_zero_to_all(fabric))
     links = 2 * (twin.cables.kind == 1).sum()
     assert skewed.transfers == fabric.servers * fabric.gpus / links
     assert skewed.ideal_transfers == plain.ideal_transfers
@@ -191,9 +192,10 @@ def test_flows_without_a_path_count_as_zero() -> None:
 
 
 def test_a_report_is_json_and_a_table() -> None:
-    fabric, routing = bound("zcube-n16")
+    fabric, _ = bound("zcube-n16")
     steps: list[tuple[int, int]] = []
-    report: AdversarialReport = adversarial_report(fabric, routing, progress=lambda done, total: steps.append((done, total)))
+    carrier = Network().on(fabric)
+    report: AdversarialReport = adversarial_report(carrier, progress=lambda done, total: steps.append((done, total)))
     total = steps[0][1]
     assert steps == [(step, total) for step in range(1, total + 1)]
     document = json.loads(json.dumps(report.document(with_targets=True), allow_nan=False))
@@ -209,7 +211,7 @@ def test_one_switch_has_no_links_to_attack() -> None:
     switch = {"model": "test", "ports": 64, "port_gbps": 400}
     fabric = SpineLeafSpec(gpus=16, rail_optimised=False, switch=switch).build("one leaf")
     assert fabric.switches == 1
-    report = adversarial_report(fabric, routing_for(fabric), segment=8)
+    report = adversarial_report(Network().on(fabric), segment=8)
     assert report.worst is None and report.fullest_link is None
     assert report.patterns["segment-shift"].mean == pytest.approx(1.0)
     json.dumps(report.document(), allow_nan=False)
@@ -220,4 +222,4 @@ def test_one_server_is_refused() -> None:
     switch = {"model": "test", "ports": 64, "port_gbps": 400}
     fabric = SpineLeafSpec(gpus=8, rail_optimised=False, switch=switch).build("one server")
     with pytest.raises(InputError, match=r"at least 2 servers(.|\n)*1 to 8 GPUs"):
-        adversarial_report(fabric, routing_for(fabric), segment=9)
+        adversarial_report(Network().on(fabric), segment=9)

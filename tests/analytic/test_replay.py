@@ -14,7 +14,7 @@ import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.network.alone import alone_s
-from zcube.replay.carrier import estimate_bytes
+from zcube.network.carrier import estimate_bytes
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import assemble
 

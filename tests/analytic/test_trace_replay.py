@@ -5,7 +5,7 @@ import pytest
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
-from zcube.replay.carrier import carrier
+from zcube.network.settings import Network
 from zcube.replay.operations import replay_trace
 from zcube.trace.builder import TraceBuilder
 
@@ -18,7 +18,7 @@ def fabric():
 
 
 def times(fabric, builder, **options):
-    done = replay_trace(carrier(fabric, fidelity="ideal"), builder.build({}), **options)
+    done = replay_trace(Network(fidelity="ideal").on(fabric), builder.build({}), **options)
     return done, done.times.start_s, done.times.finish_s
 
 
@@ -94,7 +94,7 @@ def test_a_trace_without_dependencies_is_a_list_of_flows(fabric):
     size, start = draw.integers(1, 50, 300) * 10**6, np.sort(draw.random(300) * 0.01)
     trace = TraceBuilder(256)
     trace.transfer("kv-write", source, target, size, start_s=start)
-    chosen = carrier(fabric)
+    chosen = Network().on(fabric)
     traced = replay_trace(chosen, trace.build({}))
     listed = replay(chosen, FlowList(np.arange(300), source, target, size.astype(float), start))
     np.testing.assert_allclose(traced.times.finish_s, listed.completions.finish_s, rtol=1e-9)
@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_refused(fabric):
 
 
 def test_what_a_message_takes_beside_its_bytes_is_added_by_its_size(fabric):
-    from zcube.fabric.model import MessageStart
+    from zcube.fabric.measured import MeasuredLinks, MessageStart
     from zcube.network.flow_model import Medium, flow_model, run_flows
     from zcube.network.packet.model import packet_model
     from zcube.network.packet.settings import PacketSettings
@@ -125,7 +125,7 @@ def test_what_a_message_takes_beside_its_bytes_is_added_by_its_size(fabric):
 
     start = MessageStart((1e4, 1e6), (1e-5, 3e-5))
     np.testing.assert_allclose(start.of(np.array([1.0, 1e4, 1e5, 1e6, 1e9])), [1e-5, 1e-5, 2e-5, 3e-5, 3e-5])
-    slow = fabric.with_measured_links(nic_start=start, nvlink_start=MessageStart((1.0,), (5e-6,)))
+    slow = fabric.with_measured_links(MeasuredLinks(nic_start=start, nvlink_start=MessageStart((1.0,), (5e-6,))))
     flows = FlowTable(np.array([0, 0]), np.array([8, 1]), np.array([1e5, 1e5]), np.zeros(2))
     settings = PacketSettings(congestion_control="none")
     for model in (flow_model, lambda *given: packet_model(*given, settings)):

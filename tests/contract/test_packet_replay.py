@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zcube.fabric.catalog import load_fabric
-from zcube.replay.carrier import carrier
+from zcube.network.settings import Network
 from zcube.replay.flows import replay
 from zcube.workload.flow_lists import FlowList
 
@@ -121,7 +121,7 @@ def test_what_packets_cannot_carry_is_named_before_the_run(run, tmp_path):
 
 
 def test_one_long_transfer_tells_its_progress():
-    carried = carrier(load_fabric("roft-256"), fidelity="packet")
+    carried = Network(fidelity="packet").on(load_fabric("roft-256"))
     said = []
     flows = FlowList(np.arange(1), np.array([0]), np.array([9]), np.array([2e9]), np.zeros(1))
     replay(carried, flows, progress=lambda what, done, total: said.append((what, done, total)))

@@ -10,7 +10,8 @@ import pytest
 from oracle_max_min import fair_rates
 
 from zcube.fabric.catalog import load_fabric
-from zcube.replay.carrier import Carrier, carrier
+from zcube.network.carrier import Carrier
+from zcube.network.settings import Network
 from zcube.replay.operations import replay_trace
 from zcube.seeds import stream
 from zcube.trace.builder import TraceBuilder
@@ -114,7 +115,7 @@ def expected(chosen: Carrier, trace: CommTrace, gpu: np.ndarray) -> tuple[np.nda
         )
     capacity = {link: Fraction(rate) for link, rate in enumerate(medium.capacity_bps)}
     delay = {link: Fraction(latency) for link, latency in enumerate(medium.latency_s)}
-    start, finish = twin(operations, capacity, delay, chosen.path_split == "pooled")
+    start, finish = twin(operations, capacity, delay, chosen.network.path_split == "pooled")
     return np.array(start, dtype=float), np.array(finish, dtype=float)
 
 
@@ -125,7 +126,7 @@ def paths(chosen: Carrier, source: int, target: int) -> list[list[int]]:
 
 @pytest.mark.parametrize(("name", "fidelity", "routing", "split"), HERE)
 def test_replay_equals_the_twin(name, fidelity, routing, split):
-    chosen = carrier(load_fabric(name), fidelity=fidelity, routing=routing, path_split=split)
+    chosen = Network(fidelity=fidelity, routing=routing, path_split=split).on(load_fabric(name))
     for seed in range(CASES):
         trace = random_trace(seed)
         done = replay_trace(chosen, trace, first_server=1, server_stride=2)

@@ -15,14 +15,17 @@ of the curves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.calibration import Calibration, Curve
 from zcube.calibrate.operations import wire_factor
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import MessageStart
+from zcube.fabric.measured import MeasuredLinks, MessageStart
+from zcube.fabric.model import Fabric
 
 #: Operations whose rate is taken, the first that was measured.
 RATE_ORDER = ("alltoall", "send_recv", "all_gather", "reduce_scatter", "all_reduce", "broadcast")
@@ -78,23 +81,16 @@ class AppliedError:
     p90: float
 
 
-@dataclass(frozen=True)
-class AppliedCalibration:
-    """What a run takes from a calibration; None where nothing was measured.
+@dataclass(frozen=True, kw_only=True)
+class AppliedCalibration(MeasuredLinks):
+    """What a run takes from a calibration, and where that comes from; None where nothing was measured.
+
+    A message start is the curve of the rate less its bytes, where both were measured, else the latency for all sizes.
 
     Attributes
     ----------
-    nic_efficiency : float or None
-        Part of a NIC's line rate that long messages reach, above 0, at most 1.
-    nic_latency_s : float or None
-        Time of an empty message through NICs.
-    nvlink_gbps : float or None
-        Rate of one GPU's NVLink, each direction, that long messages reach.
-    nic_start, nvlink_start : MessageStart or None
-        What a message takes beside its bytes at that rate, by size: the curve of the rate less its bytes, where both were
-        measured, else the latency for all sizes.
-    nvlink_latency_s : float or None
-        Time of an empty message over NVLink.
+    nic_latency_s, nvlink_latency_s : float or None
+        Time of an empty message through NICs, over NVLink.
     name : str
         Hardware and library, for the report.
     data_sha256 : str
@@ -109,12 +105,8 @@ class AppliedCalibration:
         Errors of the values that are applied, of each path whose rate and latency are.
     """
 
-    nic_efficiency: float | None
     nic_latency_s: float | None
-    nic_start: MessageStart | None
-    nvlink_gbps: float | None
     nvlink_latency_s: float | None
-    nvlink_start: MessageStart | None
     name: str
     data_sha256: str
     error_median: float | None
@@ -141,6 +133,44 @@ class AppliedCalibration:
                 f"messages of {size_bytes:.4g} bytes over {path}: the calibration holds for {low:.4g} to {high:.4g} bytes"
             )
         return tuple(said)
+
+    def outside_transfers(self, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray) -> tuple[str, ...]:
+        """Return in words which transfers lie outside what was measured, of those paths for which a value was taken.
+
+        The ranks that count are the GPUs that send or receive: over NVLink those of the server with most of them, through NICs
+        all.
+        """
+        inside = fabric.server_of(source) == fabric.server_of(target)
+        measured = {one.path for one in self.range}
+        said: list[str] = []
+        for paths, mask, taken in (
+            (NVLINK_PATHS, inside, (self.nvlink_gbps, self.nvlink_latency_s)),
+            (NIC_PATHS, ~inside, (self.nic_efficiency, self.nic_latency_s)),
+        ):
+            path = next((path for path in paths if path in measured), None)
+            if path is None or taken == (None, None) or not mask.any():
+                continue
+            gpus = np.unique(np.concatenate([source[mask], target[mask]]))
+            ranks = int(np.bincount(fabric.server_of(gpus)).max()) if paths is NVLINK_PATHS else len(gpus)
+            said += self.outside(path, ranks=ranks)
+            for size in (float(size_bytes[mask].min()), float(size_bytes[mask].max())):
+                said += [text for text in self.outside(path, size_bytes=size) if text not in said]
+        return tuple(said)
+
+    def document(self, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray) -> dict[str, Any]:
+        """Return what a result says of the calibration that carried its transfers, JSON-ready."""
+        applied = super().document(fabric, source, target, size_bytes)["applied"]
+        return {
+            "name": self.name,
+            "data_sha256": self.data_sha256,
+            "error_median": self.error_median,
+            "error_p90": self.error_p90,
+            "applied": {**applied, "nic_latency_s": self.nic_latency_s, "nvlink_latency_s": self.nvlink_latency_s},
+            "applied_errors": [asdict(one) for one in self.applied_errors],
+            "range": [{**asdict(one), "ranks": list(one.ranks)} for one in self.range],
+            "notes": list(self.notes),
+            "warnings": list(self.outside_transfers(fabric, source, target, size_bytes)),
+        }
 
 
 def apply_calibration(

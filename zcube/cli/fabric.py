@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli.network_options import CalibrationOption, NicRateOption, QueuePairsOption, RoutingOption, network_from
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ FabricArgument = Annotated[str, typer.Argument(help="Bundled topology or file; @
 FailOption = Annotated[
     list[str] | None, typer.Option(help="switch:A3, link:A0-B5, port:A3/12, nic:s3g5, random-links:0.01, random-switches:0.01.")
 ]
-RoutingOption = Annotated[str, typer.Option(help="Routing policy; default: the one of the family.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -86,6 +86,9 @@ def adversary_command(
     fabric: FabricArgument,
     fail: FailOption = None,
     routing: RoutingOption = "default",
+    queue_pairs: QueuePairsOption = 2,
+    nic_gbps: NicRateOption = None,
+    calibration: CalibrationOption = None,
     segment: Annotated[
         int | None, typer.Option(help="Consecutive GPUs taken as a segment; give fabrics compared the same.")
     ] = None,
@@ -93,17 +96,15 @@ def adversary_command(
     json: JsonOption = False,
 ) -> None:
     """Show where a fabric loses: permutations, the worst one found by search, and engine-shaped funnels."""
+    given = dict(locals())
+    from zcube.calibrate.links import carrier_on
     from zcube.cli.progress import RunProgress
     from zcube.network.adversary.report import adversarial_report
     from zcube.outputs import to_json
-    from zcube.routing.catalog import routing_for
 
-    loaded = load(fabric, fail)
-    policy = routing_for(loaded, routing, seed=seed)
+    chosen = carrier_on(load(fabric, fail), network_from(given), seed)
     with RunProgress("steps") as progress:
-        report = adversarial_report(
-            loaded, policy, seed, segment, lambda done, total: progress.update(loaded.name, done, total)
-        )
+        report = adversarial_report(chosen, segment, lambda done, total: progress.update(chosen.fabric.name, done, total))
     if json:
         sys.stdout.write(to_json(report.document(with_targets=True)))
         return

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.fabric.measured import NO_START, MeasuredLinks, MessageStart
 
 BITS_PER_GBIT = 1e9
 
@@ -146,31 +147,6 @@ class Cables:
             kind=np.full(count, kind, dtype=np.int8),
             medium=np.full(count, medium, dtype=np.int8),
         )
-
-
-@dataclass(frozen=True)
-class MessageStart:
-    """What sending a message takes beside its bytes over the rate: engine, driver, kernel launch, protocol.
-
-    Attributes
-    ----------
-    size_bytes, start_s : tuple of float
-        Time by size of the message, sizes ascending; linear in the logarithm of the size between them, constant beyond. Empty:
-        no time.
-    """
-
-    size_bytes: tuple[float, ...] = ()
-    start_s: tuple[float, ...] = ()
-
-    def of(self, size_bytes: FloatArray) -> FloatArray:
-        """Return the time of each message, seconds."""
-        if not self.size_bytes:
-            return np.zeros(len(size_bytes))
-        return np.interp(np.log(size_bytes), np.log(self.size_bytes), self.start_s)
-
-
-#: Messages take no time beside their bytes.
-NO_START = MessageStart()
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,34 +284,17 @@ class Fabric:
         parameters = MappingProxyType({**self.parameters, "nic_gbps": nic_gbps})
         return replace(self, cables=replace(self.cables, gbps=gbps), parameters=parameters)
 
-    def with_measured_links(
-        self,
-        *,
-        efficiency: float | None = None,
-        nic_start: MessageStart | None = None,
-        nvlink_gbps: float | None = None,
-        nvlink_start: MessageStart | None = None,
-    ) -> Fabric:
-        """Return the same fabric with links as measured; what is None stays.
-
-        Parameters
-        ----------
-        efficiency : float, optional
-            Part of the line rate that long messages reach, over NICs and between switches alike.
-        nic_start, nvlink_start : MessageStart, optional
-            As the attributes.
-        nvlink_gbps : float, optional
-            Rate of one GPU's NVLink, each direction, Gb/s.
-        """
+    def with_measured_links(self, measured: MeasuredLinks) -> Fabric:
+        """Return the same fabric with links as measured; its counts, bill and paths stay."""
         gbps = self.cables.gbps.copy()
         nvlink = self.cables.kind == CableKind.NVLINK
-        if efficiency is not None:
-            gbps[~nvlink] *= efficiency
-        if nvlink_gbps is not None:
-            gbps[nvlink] = nvlink_gbps
+        if measured.nic_efficiency is not None:
+            gbps[~nvlink] *= measured.nic_efficiency
+        if measured.nvlink_gbps is not None:
+            gbps[nvlink] = measured.nvlink_gbps
         return replace(
             self,
             cables=replace(self.cables, gbps=gbps),
-            nic_start=self.nic_start if nic_start is None else nic_start,
-            nvlink_start=self.nvlink_start if nvlink_start is None else nvlink_start,
+            nic_start=self.nic_start if measured.nic_start is None else measured.nic_start,
+            nvlink_start=self.nvlink_start if measured.nvlink_start is None else measured.nvlink_start,
         )

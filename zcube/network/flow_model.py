@@ -1,31 +1,25 @@
 """The flow fidelity: max-min fair fluid over the routes of a fabric; and ``ideal``, the same with only NIC links kept.
 
-A transfer claims its links from when it is posted until its last byte has left; that byte arrives the delay of its longest
-path later. So one transfer alone takes ``bytes / rate + latency``.
+A transfer claims its links from when its first byte may leave until its last byte has left; that byte arrives the delay of its
+longest path later. See :class:`~zcube.network.protocol.CompletionTable`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import RunError
-from zcube.fabric.model import NO_START, CableKind, Fabric, MessageStart
+from zcube.fabric.measured import NO_START, MessageStart
+from zcube.fabric.model import CableKind, Fabric
 from zcube.network import fluid
 from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
-from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
+from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, assemble, check_pairs, check_reachable
-
-PathSplit = Literal["pooled", "fixed"]
-
-#: ``pooled``: all paths of a transfer draw from one pool of bytes, as an engine does that posts small slices to whichever
-#: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.
-PATH_SPLITS: tuple[PathSplit, ...] = get_args(PathSplit)
 
 #: Bins of time times links beyond which a run is refused (800 MB).
 MOST_BIN_ENTRIES = 100_000_000
@@ -169,6 +163,7 @@ class FlowModel:
         self._open_pools: IntArray = np.zeros(16, dtype=np.int64)
         self._finish_s: FloatArray = np.zeros(16)
         self._start_s: FloatArray = np.zeros(16)
+        self._message_start_s: FloatArray = np.zeros(16)
         self._latency_s: FloatArray = np.zeros(16)
         self._size_bits: FloatArray = np.zeros(16)
         self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
@@ -205,10 +200,11 @@ class FlowModel:
         first, last = self._flows, self._flows + routes.flows
         self._finish_s, self._start_s = grown(self._finish_s, last), grown(self._start_s, last)
         self._latency_s, self._size_bits = grown(self._latency_s, last), grown(self._size_bits, last)
+        self._message_start_s = grown(self._message_start_s, last)
         self._finish_s[first:last] = np.nan
         self._start_s[first:last] = flows.start_s
-        started_s = self.medium.message_start_s(routes, flows.size_bytes)
-        self._latency_s[first:last] = routes.latency_s(self.medium.latency_s) + started_s
+        self._message_start_s[first:last] = self.medium.message_start_s(routes, flows.size_bytes)
+        self._latency_s[first:last] = routes.latency_s(self.medium.latency_s)
         self._size_bits[first:last] = flows.size_bytes * 8.0
         self._add(routes, flows)
         return np.arange(first, last)
@@ -291,10 +287,12 @@ class FlowModel:
         order = np.lexsort((hops["bound_s"], flow_of_hop))
         longest = order[np.searchsorted(flow_of_hop[order], np.arange(flows), side="right") - 1]
         bound = np.where(hops["bound_s"][longest] > 0, hops["link"][longest], -1)
-        finish, start, latency = self._finish_s[:flows], self._start_s[:flows], self._latency_s[:flows]
+        finish_s, started_s, latency_s = (
+            column[:flows].copy() for column in (self._finish_s, self._message_start_s, self._latency_s)
+        )
+        done = CompletionTable(finish_s, started_s, latency_s, np.full(flows, np.nan), bound.astype(np.int64))
         with np.errstate(invalid="ignore"):
-            rate = self._size_bits[:flows] / (finish - start - latency)
-        return CompletionTable(finish.copy(), latency.copy(), rate, bound.astype(np.int64))
+            return replace(done, mean_rate_bps=self._size_bits[:flows] / done.sending_s(self._start_s[:flows]))
 
     def rates_bps(self) -> FloatArray:
         """Return the present rate of every transfer, bits per second [flows]."""
@@ -389,7 +387,8 @@ class FlowModel:
         new_pools["finish_s"] = np.nan
         state.event_place[p : p + pools] = -1
         state.cap_place[s : s + subflows] = -1
-        fluid.schedule(state, p, np.asarray(flows.start_s, dtype=float)[flow_of_pool])
+        leaves_s = flows.start_s + self._message_start_s[self._flows : self._flows + count]
+        fluid.schedule(state, p, leaves_s[flow_of_pool])
         self._flow_of_pool = grown(self._flow_of_pool, p + pools)
         self._flow_of_pool[p : p + pools] = self._flows + flow_of_pool
         self._open_pools = grown(self._open_pools, self._flows + count)

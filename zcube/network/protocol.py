@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zcube.routing.routes import Routes
+
+#: ``ideal``: only NIC links limit; ``flow``: max-min fair fluid over the routes; ``packet``: RoCE packet by packet.
+Fidelity = Literal["ideal", "flow", "packet"]
+
+PathSplit = Literal["pooled", "fixed"]
+
+#: ``pooled``: all paths of a transfer draw from one pool of bytes, as an engine does that posts small slices to whichever
+#: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.
+PATH_SPLITS: tuple[PathSplit, ...] = get_args(PathSplit)
 
 #: Beyond these weights a path's share would drown in the rounding of the others'.
 LEAST_WEIGHT, MOST_WEIGHT = 1e-3, 1e3
@@ -30,7 +39,7 @@ class FlowTable:
     size_bytes : float array [flows]
         Payload, > 0.
     start_s : float array [flows]
-        When the sender posts it.
+        When the sender posts it; see :class:`CompletionTable` for when its first byte leaves.
     cap_bps : float array [flows], optional
         Rate a transfer never exceeds, bits per second, split over its paths by their shares; infinity where there is none.
     weight : float array [flows], optional
@@ -71,34 +80,39 @@ class FlowTable:
         if self.weight is not None and not np.all((self.weight >= LEAST_WEIGHT) & (self.weight <= MOST_WEIGHT)):
             raise ValueError(f"weights must lie in {LEAST_WEIGHT:g}..{MOST_WEIGHT:g}")
 
-    def coflow_finish_s(self, finish_s: FloatArray) -> dict[int, float]:
-        """Return when each group's last transfer ended; nan for a group that is not done."""
-        if self.coflow is None:
-            return {}
-        groups = np.unique(self.coflow[self.coflow >= 0])
-        return {int(group): float(finish_s[self.coflow == group].max()) for group in groups}
-
 
 @dataclass(frozen=True, eq=False)
 class CompletionTable:
     """What became of transfers.
 
+    A transfer is posted at ``start_s``, takes ``message_start_s`` before its first byte leaves and claims links from then on;
+    its last byte arrives ``latency_s`` after it has left. Between the two it sends. So one that has the network to itself ends
+    at ``start_s + message_start_s + size / rate + latency_s`` in every fidelity; packets add to the size what headers and the
+    forwarding of whole packets take.
+
     Attributes
     ----------
     finish_s : float array [flows]
         When the last byte arrived; nan for a transfer still under way.
+    message_start_s : float array [flows]
+        What the message took before its first byte left; 0 unless measured.
     latency_s : float array [flows]
-        Delay along the longest of its paths, contained in ``finish_s``.
+        Delay along the longest of its paths.
     mean_rate_bps : float array [flows]
-        Size over the time between start and finish, delay left out; nan for a transfer still under way.
+        Size over the time of sending; nan for a transfer still under way.
     bound_link : int array [flows]
         Link that bounded it longest, -1 if none did.
     """
 
     finish_s: FloatArray
+    message_start_s: FloatArray
     latency_s: FloatArray
     mean_rate_bps: FloatArray
     bound_link: IntArray
+
+    def sending_s(self, start_s: FloatArray) -> FloatArray:
+        """Return how long transfers posted at ``start_s`` sent, message start and delay left out: what slow-downs count."""
+        return self.finish_s - start_s - self.message_start_s - self.latency_s
 
 
 @dataclass(frozen=True, eq=False)

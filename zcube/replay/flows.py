@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
-from zcube.replay.carrier import Carrier, ReplayProgress
 from zcube.replay.packets import PacketOutcome, check_for_packets, quantiles, run_packets
 from zcube.workload.flow_lists import FlowList
 
@@ -105,6 +105,8 @@ class Replay:
         links, slowdown = self.link_table, self.duration_s / self.alone_s
         document = {
             "schema_version": SCHEMA_VERSION,
+            "fabric": self.carrier.fabric.name,
+            "gpus": self.carrier.fabric.gpus,
             **self.carrier.document(),
             "events": self.events,
             "flows": len(self.flows),
@@ -119,11 +121,9 @@ class Replay:
             "slowdown": quantiles(slowdown),
             **self._hot_links(),
         }
-        if self.carrier.calibration is not None:
-            from zcube.calibrate.links import transfers_document
-
+        if self.carrier.measured is not None:
             ends = self.flows.source, self.flows.target, self.flows.size_bytes
-            document["calibration"] = transfers_document(self.carrier.calibration, self.carrier.fabric, *ends)
+            document["calibration"] = self.carrier.measured.document(self.carrier.fabric, *ends)
         if self.packets:
             document["packet"] = self.packets.document(self.duration_s)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
@@ -170,8 +170,7 @@ def replay(
     carrier: Carrier,
     flows: FlowList,
     *,
-    memory_gb: float | None = None,
-    progress: ReplayProgress = lambda what, done, total: None,
+    progress: StepProgress = lambda what, done, total: None,
 ) -> Replay:
     """Carry listed transfers to their end.
 
@@ -181,8 +180,6 @@ def replay(
         What carries them.
     flows : FlowList
         At least one.
-    memory_gb : float, optional
-        Most memory to be used, in 1e9 bytes; default: what is available.
     progress : callable
         Told what is under way and how much of it is done.
 
@@ -198,7 +195,7 @@ def replay(
     if carrier.packet is not None:
         check_for_packets(flows, start_s, carrier.packet)
     posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight, flows.coflow)
-    routes, alone_s = carrier.route(posted, flows.where, memory_gb, progress)
+    routes, alone_s = carrier.route(posted, flows.where, progress)
     fluid = carrier.fluid()
     fluid.send(posted, routes)
     # The callback comes after so many events; where many transfers start together, an event is that much more work.
@@ -246,5 +243,5 @@ def outcome(
         packets = PacketOutcome.of(model, fluid_s)
         bins, events = BinnedBytes(origin_s, 0.0, np.zeros((0, 0))), packets.counts.events
     else:
-        bins, events = BinnedBytes(origin_s, carrier.bin_s, model.binned_bytes()), model.events
+        bins, events = BinnedBytes(origin_s, carrier.network.bin_s, model.binned_bytes()), model.events
     return Replay(carrier, flows, done, duration_s, makespan_s, alone_s, model.link_table(), bins, events, packets)

@@ -10,6 +10,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
+from zcube.trace.comm_trace import CommTrace
 
 _GPU_NAME = re.compile(r"s(0|[1-9][0-9]{0,8})g(0|[1-9][0-9]{0,8})", re.ASCII)
 _GPU_NUMBER = re.compile(r"[0-9]{1,10}(\.0)?", re.ASCII)
@@ -26,7 +27,7 @@ def known_gpus(fabric: Fabric) -> str:
     return f"a GPU of {fabric.name}: 0 to {last}, or {fabric.node_name(0)} to {fabric.node_name(last)}"
 
 
-def gpus_of_ranks(fabric: Fabric, ranks: int, ranks_per_node: int, first_server: int = 0, server_stride: int = 1) -> IntArray:
+def gpus_of_ranks(fabric: Fabric, trace: CommTrace, first_server: int = 0, server_stride: int = 1) -> IntArray:
     """Return the GPU each rank of a trace runs on [ranks].
 
     Node ``k`` of the trace is server ``first_server + k * server_stride``, and its ranks are that server's first GPUs, so that
@@ -38,15 +39,17 @@ def gpus_of_ranks(fabric: Fabric, ranks: int, ranks_per_node: int, first_server:
         If the trace's nodes are larger than the fabric's servers, or more than there are from the first one on.
     """
     faults = []
+    ranks, ranks_per_node = trace.ranks, trace.ranks_per_node
     nodes = -(-ranks // ranks_per_node)
     if ranks_per_node > fabric.gpus_per_server:
         found = f"{ranks_per_node} ranks a node"
-        faults.append(Fault("trace", found, f"at most the {fabric.gpus_per_server} GPUs a server of {fabric.name}"))
+        faults.append(Fault(trace.source_name, found, f"at most the {fabric.gpus_per_server} GPUs a server of {fabric.name}"))
     if first_server < 0 or server_stride < 1:
         faults.append(Fault("--first-server and --server-stride", f"{first_server} and {server_stride}", "at least 0 and 1"))
     elif nodes and first_server + (nodes - 1) * server_stride >= fabric.servers:
         last = first_server + (nodes - 1) * server_stride
-        faults.append(Fault("trace", f"{nodes} nodes, the last on server {last}", f"servers 0 to {fabric.servers - 1}"))
+        found = f"{nodes} nodes, the last on server {last}"
+        faults.append(Fault(trace.source_name, found, f"servers 0 to {fabric.servers - 1}"))
     if faults:
         raise InputError(faults)
     rank = np.arange(ranks)

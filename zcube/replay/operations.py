@@ -10,9 +10,9 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
+from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
-from zcube.replay.carrier import Carrier, ReplayProgress
 from zcube.replay.flows import Replay, outcome
 from zcube.replay.gpus import gpus_of_ranks
 from zcube.trace.collectives import expand
@@ -141,8 +141,7 @@ def replay_trace(
     collectives: Mapping[str, str] | None = None,
     first_server: int = 0,
     server_stride: int = 1,
-    memory_gb: float | None = None,
-    progress: ReplayProgress = lambda what, done, total: None,
+    progress: StepProgress = lambda what, done, total: None,
 ) -> TraceReplay:
     """Run a trace to its end.
 
@@ -156,8 +155,6 @@ def replay_trace(
         Algorithm by collective, see :mod:`zcube.trace.collectives`.
     first_server, server_stride : int
         Where the trace's nodes lie, see :func:`~zcube.replay.gpus.gpus_of_ranks`.
-    memory_gb : float, optional
-        Most memory to be used, in 1e9 bytes; default: what is available.
     progress : callable
         Told what is under way and how much of it is done.
 
@@ -167,17 +164,17 @@ def replay_trace(
         If the trace has no transfer or does not fit on the fabric, a collective or algorithm is not known, a pair has no path,
         or the run would not fit in memory; before it starts.
     """
-    gpu = gpus_of_ranks(carrier.fabric, trace.ranks, trace.ranks_per_node, first_server, server_stride)
-    given, trace = trace, expand(trace, collectives, memory_gb=memory_gb)
+    gpu = gpus_of_ranks(carrier.fabric, trace, first_server, server_stride)
+    given, trace = trace, expand(trace, collectives, memory_gb=carrier.network.memory_gb)
     # Expansion numbers the operations anew.
-    word = "operation" if trace is given else "expanded operation"
+    word = f"{trace.source_name}: {'operation' if trace is given else 'expanded operation'}"
     rows = trace.rows(Kind.TRANSFER)
     if not len(rows):
-        raise InputError(Fault("trace", "no transfer", "at least one; there is nothing for a network to carry"))
+        raise InputError(Fault(trace.source_name, "no transfer", "at least one; there is nothing for a network to carry"))
     ends = gpu[trace.source[rows]], gpu[trace.target[rows]]
     size_bytes = trace.size_bytes[rows].astype(np.float64)
     asked = FlowTable(*ends, size_bytes, np.zeros(len(rows)))
-    routes, alone_s = carrier.route(asked, lambda places: [f"{word} {rows[place]}" for place in places], memory_gb, progress)
+    routes, alone_s = carrier.route(asked, lambda places: [f"{word} {rows[place]}" for place in places], progress)
     model = carrier.model()
     progress("operations", 0, len(trace))
     times = run_operations(model, trace, routes, gpu, lambda done, total: progress("operations", done, total))

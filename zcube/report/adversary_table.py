@@ -24,7 +24,8 @@ def adversary_table(report: AdversarialReport) -> str:
     str
         Lines with a final newline.
     """
-    head = f"{printable(report.fabric)} by {report.routing}, segments of {report.segment_gpus} GPUs, seed {report.seed}\n"
+    what = f"{printable(report.carrier.fabric.name)} by {report.carrier.routing.name}"
+    head = f"{what}, segments of {report.segment_gpus} GPUs, seed {report.carrier.seed}\n"
     parts = [head, _patterns(report), _funnels(report), _notes(report)]
     return "\n".join(part for part in parts if part)
 

@@ -92,13 +92,11 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
     """Slow-downs of KV transfers, and the links that were fullest.
 
     Type 1 is a transfer's time on an ideal core over its time alone there: what contention for its own NICs costs and no
-    fabric can avoid. Type 2 is its time on the fabric over its time on the ideal core: what the fabric adds. Path delays are
-    left out of both, so an uncongested transfer has 1 and 1; mean and P99 are over transfers.
+    fabric can avoid. Type 2 is its time on the fabric over its time on the ideal core: what the fabric adds. Times are those of
+    sending, without message starts and path delays, so an uncongested transfer has 1 and 1; mean and P99 are over transfers.
     """
     kv = (run.flow_kind == KV) & np.isfinite(run.completions.finish_s)
-    start = run.flows.start_s[kv]
-    fabric_s = run.completions.finish_s[kv] - start - run.completions.latency_s[kv]
-    ideal_s = run.ideal_completions.finish_s[kv] - start - run.ideal_completions.latency_s[kv]
+    fabric_s, ideal_s = (done.sending_s(run.flows.start_s)[kv] for done in (run.completions, run.ideal_completions))
     type1, type2 = spread(ideal_s / _alone_s(run)[kv]), spread(fabric_s / ideal_s)
     duration_s = _duration_s(run)
     utilisation = run.links.utilisation(duration_s)

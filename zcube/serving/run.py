@@ -107,5 +107,6 @@ def serve(
 def _on_ideal_core(fabric: Fabric, flows: FlowTable) -> CompletionTable:
     """Replay transfers at their recorded times on an ideal core; the same starts make the comparison fair per transfer."""
     if not len(flows):
-        return CompletionTable(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+        none = np.zeros(0)
+        return CompletionTable(none, none, none, none, np.zeros(0, dtype=np.int64))
     return run_flows(ideal_model(fabric), flows)

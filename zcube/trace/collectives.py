@@ -113,11 +113,14 @@ def _check(trace: CommTrace, rows: IntArray, choices: Mapping[str, str]) -> None
     names, first = np.unique(trace.name[rows], return_index=True)
     for name, place in zip(names.tolist(), first.tolist(), strict=True):
         if collective_of(trace.names[name]) is None:
-            where = f"operation {int(rows[place])}"
+            where = f"{trace.source_name}: operation {int(rows[place])}"
             faults.append(Fault(where, f"the collective {trace.names[name]!r}", f"one of {', '.join(ALGORITHMS)}"))
     rooted = rows[trace.source[rows] >= 0]
     outside = rooted[_Positions(trace).of(trace.group[rooted], trace.source[rooted]) < 0]
-    faults += [Fault(f"operation {row}", "a root outside its group", "a rank of the group, or none") for row in outside[:20]]
+    faults += [
+        Fault(f"{trace.source_name}: operation {row}", "a root outside its group", "a rank of the group, or none")
+        for row in outside[:20]
+    ]
     if faults:
         raise InputError(faults)
 
@@ -170,7 +173,8 @@ class _Chooser:
         most = most_steps(name, algorithm, len(group), len(rings))
         if most > MAX_OPERATIONS:
             found = f"a {name} of {len(group)} ranks by {algorithm}, about {most} operations"
-            raise InputError(Fault(f"operation {row}", found, f"at most {MAX_OPERATIONS} operations; take another algorithm"))
+            expected = f"at most {MAX_OPERATIONS} operations; take another algorithm"
+            raise InputError(Fault(f"{trace.source_name}: operation {row}", found, expected))
         return name, algorithm, len(group), NONE if root < 0 else group.index(root), rings
 
     def steps(self, key: tuple[Any, ...]) -> Steps:
@@ -265,7 +269,8 @@ class _Expansion:
             count[alike] = len(chooser.steps(key))
         self._count = int(count.sum())
         if self._count > MAX_OPERATIONS:
-            raise InputError(Fault("trace", f"{self._count} operations once expanded", f"at most {MAX_OPERATIONS}"))
+            found = f"{self._count} operations once expanded"
+            raise InputError(Fault(trace.source_name, found, f"at most {MAX_OPERATIONS}"))
         check_memory(self._count * _BYTES_PER_OPERATION, memory_gb, f"expanding collectives to {self._count} operations")
         self._last = np.cumsum(count)
         self._first = self._last - count
@@ -302,6 +307,7 @@ class _Expansion:
             ranks=old.ranks,
             ranks_per_node=old.ranks_per_node,
             metadata={**old.metadata, "collective_algorithms": algorithms},
+            source_name=old.source_name,
         )
 
     def _columns(self, names: tuple[str, ...]) -> dict[str, Any]:

@@ -72,6 +72,8 @@ class CommTrace:
         GPUs the trace speaks of; rank ``r`` is GPU ``r % ranks_per_node`` (the rail) of node ``r // ranks_per_node``.
     metadata : mapping
         How the trace came about: engine, model, layouts, compute model, source file; JSON values only.
+    source_name : str
+        What faults call it: the file it was read from.
     """
 
     kind: IntArray
@@ -92,6 +94,7 @@ class CommTrace:
     ranks: int
     ranks_per_node: int = RANKS_PER_NODE
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    source_name: str = "trace"
 
     def __len__(self) -> int:
         return len(self.kind)

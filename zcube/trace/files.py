@@ -238,6 +238,7 @@ def _trace(columns: Columns, header: Header, path: Path, where: Where) -> CommTr
         ranks=header.ranks,
         ranks_per_node=header.ranks_per_node,
         metadata=header.metadata,
+        source_name=str(path),
     )
     trace.check()
     return trace

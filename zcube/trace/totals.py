@@ -135,7 +135,7 @@ def totals(trace: CommTrace) -> TraceTotals:
         If the bytes are too many to be counted.
     """
     if (size_bytes := trace.size_bytes.sum(dtype=np.float64)) > MAX_TOTAL_BYTES:
-        raise InputError(Fault("trace", f"{size_bytes:.3g} bytes in all", f"at most {MAX_TOTAL_BYTES:.3g}"))
+        raise InputError(Fault(trace.source_name, f"{size_bytes:.3g} bytes in all", f"at most {MAX_TOTAL_BYTES:.3g}"))
     sends = trace.rows(Kind.TRANSFER)
     source, target, size = trace.source[sends], trace.target[sends], trace.size_bytes[sends]
     rails = trace.ranks_per_node

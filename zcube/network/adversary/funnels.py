@@ -9,9 +9,9 @@ the load by their rates, is how far the fabric itself narrows the funnel.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -140,22 +140,6 @@ def skewed_twin(fabric: Fabric) -> Fabric | None:
         return None
     twin = ZCubeSpec(**{**declared, "rails": "skewed"}).build(f"{fabric.name}, skewed rails")
     return replace(twin, cable_up=fabric.cable_up)
-
-
-def rebound(routing: Routing, fabric: Fabric) -> Routing:
-    """Return the same policy bound to another fabric.
-
-    Raises
-    ------
-    TypeError
-        If the policy is no dataclass with a ``fabric``.
-    """
-    if not is_dataclass(routing) or isinstance(routing, type):
-        raise TypeError(f"routing {routing.name} cannot be bound to another fabric")
-    held = {field.name: getattr(routing, field.name) for field in fields(routing) if field.init}
-    # A policy may hold another for what it cannot route itself.
-    inner = {name: rebound(value, fabric) for name, value in held.items() if hasattr(value, "routes")}
-    return cast(Routing, replace(cast(Any, routing), fabric=fabric, **inner))
 
 
 def _all_pairs(source: IntArray, target: IntArray, seed: int) -> Pairs:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric
-from zcube.network.adversary.funnels import FUNNELS, FunnelLoad, funnel_load, rebound, skewed_twin
+from zcube.network.adversary.funnels import FUNNELS, FunnelLoad, funnel_load, skewed_twin
 from zcube.network.adversary.patterns import PATTERNS, definition, segment_gpus
 from zcube.network.adversary.shares import PatternShare, pattern_shares
 from zcube.network.adversary.worst import FoundPermutation, fullest_link_permutation, worst_permutation
-from zcube.routing.routes import Routing
+from zcube.network.carrier import Carrier
 
 #: Called with the steps done and the steps there are.
 Progress = Callable[[int, int], None]
@@ -24,10 +23,8 @@ class AdversarialReport:
 
     Attributes
     ----------
-    fabric, routing : str
-        What was attacked.
-    seed : int
-        Seed of the random patterns and of the search.
+    carrier : Carrier
+        What was attacked; its seed is that of the random patterns and of the search too.
     segment_gpus : int
         Consecutive GPUs taken as a segment; see :mod:`zcube.network.adversary.patterns`.
     patterns : mapping
@@ -42,9 +39,7 @@ class AdversarialReport:
         The same with skewed rails, where the fabric is a plain two-port ZCube.
     """
 
-    fabric: str
-    routing: str
-    seed: int
+    carrier: Carrier
     segment_gpus: int
     patterns: Mapping[str, PatternShare]
     fullest_link: FoundPermutation | None
@@ -56,9 +51,8 @@ class AdversarialReport:
         """Return the report as JSON-ready data, the searched permutations themselves on request."""
         skewed = self.skewed_funnels
         return {
-            "fabric": self.fabric,
-            "routing": self.routing,
-            "seed": self.seed,
+            "fabric": self.carrier.fabric.name,
+            **self.carrier.document(),
             "segment_gpus": self.segment_gpus,
             "patterns": {name: {"definition": definition(name), **share.document()} for name, share in self.patterns.items()},
             "fullest_link_permutation": self.fullest_link.document(with_targets) if self.fullest_link else None,
@@ -74,19 +68,13 @@ class AdversarialReport:
         }
 
 
-def adversarial_report(
-    fabric: Fabric, routing: Routing, seed: int = 0, segment: int | None = None, progress: Progress | None = None
-) -> AdversarialReport:
-    """Try a fabric and a routing policy with every pattern, the searched permutations and every funnel.
+def adversarial_report(carrier: Carrier, segment: int | None = None, progress: Progress | None = None) -> AdversarialReport:
+    """Try a fabric and its routing with every pattern, the searched permutations and every funnel.
 
     Parameters
     ----------
-    fabric : Fabric
-        What is attacked.
-    routing : Routing
-        A policy bound to it.
-    seed : int
-        Seed of random patterns and of the search.
+    carrier : Carrier
+        What is attacked, of the flow fidelity; its seed is that of random patterns and of the search too.
     segment : int, optional
         Consecutive GPUs taken as a segment; give the same to fabrics that are compared. Default: what a first-tier switch of
         this fabric has.
@@ -96,9 +84,11 @@ def adversarial_report(
     Raises
     ------
     InputError
-        If the fabric is one server, or the segment is not 1 to its GPUs.
+        If the fabric is one server, the segment is not 1 to its GPUs, or the fidelity is another.
     """
-    faults = []
+    fabric, routing, seed, faults = carrier.fabric, carrier.routing, carrier.seed, []
+    if carrier.network.fidelity != "flow":
+        faults.append(Fault("fidelity", carrier.network.fidelity, "flow: a share of line rate is one of a fluid"))
     if fabric.servers < 2:
         faults.append(Fault("fabric", f"{fabric.name} with 1 server", "at least 2 servers, between which traffic flows"))
     if segment is not None and not 1 <= segment <= fabric.gpus:
@@ -106,7 +96,7 @@ def adversarial_report(
     if faults:
         raise InputError(faults)
     length = segment or segment_gpus(fabric)
-    twin = skewed_twin(fabric)
+    twin = _skewed(carrier)
     total = len(PATTERNS) + 2 + len(FUNNELS) * (2 if twin else 1)
     done = 0
 
@@ -124,14 +114,21 @@ def adversarial_report(
     step()
     worst = worst_permutation(fabric, routing, seed, known=fullest)
     step()
-    funnels = _funnels(fabric, routing, seed, step)
-    skewed = _funnels(twin, rebound(routing, twin), seed, step) if twin else None
-    return AdversarialReport(fabric.name, routing.name, seed, length, patterns, fullest, worst, funnels, skewed)
+    funnels = _funnels(carrier, step)
+    skewed = _funnels(twin, step) if twin else None
+    return AdversarialReport(carrier, length, patterns, fullest, worst, funnels, skewed)
 
 
-def _funnels(fabric: Fabric, routing: Routing, seed: int, step: Callable[[], None]) -> dict[str, FunnelLoad]:
-    loads = {}
+def _skewed(carrier: Carrier) -> Carrier | None:
+    """Return the same network on the twin with skewed rails, where the fabric has one."""
+    twin = skewed_twin(carrier.declared)
+    return None if twin is None else carrier.network.on(twin, carrier.seed, carrier.measured)
+
+
+def _funnels(carrier: Carrier, step: Callable[[], None]) -> dict[str, FunnelLoad]:
+    fabric, loads = carrier.fabric, {}
     for name, funnel in FUNNELS.items():
-        loads[name] = funnel_load(fabric, routing, *funnel(fabric.servers, fabric.gpus_per_server, 0, seed))
+        pairs = funnel(fabric.servers, fabric.gpus_per_server, 0, carrier.seed)
+        loads[name] = funnel_load(fabric, carrier.routing, *pairs)
         step()
     return loads

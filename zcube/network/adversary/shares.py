@@ -9,8 +9,8 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric
-from zcube.network.flow_model import PathSplit, flow_model
-from zcube.network.protocol import FlowTable
+from zcube.network.flow_model import flow_model
+from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes, Routing
 
 #: Flows that do not end while rates are read, after every delay that a topology file may declare has passed.

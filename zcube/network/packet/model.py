@@ -10,7 +10,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
 from zcube.fabric.model import Fabric
-from zcube.network.flow_model import MOST_BIN_ENTRIES, IdealRouting, Medium, PathSplit
+from zcube.network.flow_model import MOST_BIN_ENTRIES, IdealRouting, Medium
 from zcube.network.fluid_state import grown
 from zcube.network.packet import engine
 from zcube.network.packet.build import PS, idle_network, picoseconds
@@ -19,7 +19,7 @@ from zcube.network.packet.postings import Postings
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, REACHED
 from zcube.network.packet.stuck import find_deadlock
-from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
+from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
 
 #: A buffer that no run fills.
@@ -78,6 +78,7 @@ class PacketModel:
         self._postings = Postings(self._tables, medium, self.settings, path_split)
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
+        self._message_start_s: FloatArray = np.zeros(16)
         self._latency_s: FloatArray = np.zeros(16)
         self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
 
@@ -147,8 +148,10 @@ class PacketModel:
         check_reachable(routes, flows.source, flows.target)
         self._latency_s = grown(self._latency_s, first + routes.flows)
         self._latency_s[first : first + routes.flows] = routes.latency_s(self.medium.latency_s)
-        # A message is not on its way before it has been started.
         started_s = self.medium.message_start_s(routes, flows.size_bytes)
+        self._message_start_s = grown(self._message_start_s, first + routes.flows)
+        self._message_start_s[first : first + routes.flows] = started_s
+        # Its first byte leaves once the message has been started.
         self._postings.add(routes, replace(flows, start_s=flows.start_s + started_s))
         engine.push_starts(self._tables.net, first, first + routes.flows)
         return np.arange(first, first + routes.flows)
@@ -222,11 +225,11 @@ class PacketModel:
     def completions(self) -> CompletionTable:
         """Return what became of every transfer; no link is named as the one that bounded it."""
         flows = self._tables["flows"][: self._postings.flows]
-        latency_s = self._latency_s[: len(flows)].copy()
+        message_start_s, latency_s = (column[: len(flows)].copy() for column in (self._message_start_s, self._latency_s))
         finish_s = np.where(flows["finish_ps"] < NEVER, flows["finish_ps"] / PS, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             rate = flows["size"] * 8.0 / (finish_s - flows["start_ps"] / PS - latency_s)
-        return CompletionTable(finish_s, latency_s, rate, np.full(len(flows), -1))
+        return CompletionTable(finish_s, message_start_s, latency_s, rate, np.full(len(flows), -1))
 
     def link_table(self) -> LinkTable:
         """Return the payload every link has carried; ``peak_flows`` counts paths of transfers under way."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.arrays import IntArray
-from zcube.network.flow_model import Medium, PathSplit
+from zcube.network.flow_model import Medium
 from zcube.network.packet.build import PS, class_shift, reverse_links
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import FLOW, NEVER, NONE, PAIR
 from zcube.network.packet.tables import Tables
-from zcube.network.protocol import FlowTable
+from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes
 
 

@@ -1,0 +1,58 @@
+"""Options that say how bytes move, shared by the verbs that carry transfers over one fabric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from zcube.network.settings import Network
+
+FidelityOption = Annotated[str, typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")]
+RoutingOption = Annotated[str, typer.Option(help="Routing policy; default: the one of the family; hash: one path a flow.")]
+QueuePairsOption = Annotated[int, typer.Option(help="Queue pairs a flow, where paths are hashed.")]
+PathSplitOption = Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")]
+NicRateOption = Annotated[float | None, typer.Option(help="Limit every GPU's NIC ports together to a rate, Gb/s.")]
+CalibrationOption = Annotated[Path | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")]
+MemoryOption = Annotated[
+    float | None, typer.Option(min=0.0, help="Most memory to use, in 1e9 bytes; default: what is available.")
+]
+
+#: Options that stand for packet settings.
+_OF_PACKETS = ("congestion_control", "cell_bytes")
+
+
+def network_from(given: Mapping[str, Any]) -> Network:
+    """Return what the options of a command say of the network; options that it has not keep their defaults.
+
+    Parameters
+    ----------
+    given : mapping
+        Value by name of the parameter. ``packet_set`` holds ``KEY=VALUE`` of packet settings.
+
+    Raises
+    ------
+    InputError
+        With every option that is not as it should be, by its name.
+    """
+    from zcube.inputs import assign, validate
+    from zcube.network.settings import Network
+
+    packet: dict[str, Any] = {}
+    assign(packet, given.get("packet_set") or (), "--packet-set")
+    packet |= {key: given[key] for key in _OF_PACKETS if given.get(key) is not None}
+    data = {key: given[key] for key in Network.model_fields if key in given} | {"packet": packet}
+    if data.get("calibration") is not None:
+        data["calibration"] = str(data["calibration"])
+    return validate(Network, data, _option)
+
+
+def _option(key: str) -> str:
+    """Return the option that a key of the network stands behind."""
+    inner = key.removeprefix("packet.")
+    if key == "packet" or (inner != key and inner not in _OF_PACKETS):
+        return f"--packet-set {inner}"
+    return "--" + inner.replace("_", "-")

@@ -1,0 +1,88 @@
+"""How bytes move, as one declared value: of a scenario's ``[network]``, the options of a verb, or a caller in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator
+
+from zcube.fabric.measured import MeasuredLinks
+from zcube.fabric.model import Fabric
+from zcube.inputs import Declared
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.protocol import Fidelity, PathSplit
+from zcube.routing.catalog import DEFAULT_QUEUE_PAIRS
+
+if TYPE_CHECKING:
+    from zcube.network.carrier import Carrier
+
+
+class Network(Declared):
+    """How bytes move.
+
+    ``nic_gbps`` limits every GPU's NIC ports together, the rest of the fabric unchanged, as in a NIC-cap experiment.
+    """
+
+    fidelity: Fidelity = Field(
+        default="flow", description="ideal: only NIC links limit; flow: max-min fair fluid; packet: RoCE packet by packet"
+    )
+    routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
+    queue_pairs: int = Field(
+        default=DEFAULT_QUEUE_PAIRS, ge=1, le=1024, description="per transfer where paths are hashed; Mooncake opens 2"
+    )
+    path_split: PathSplit = Field(
+        default="pooled", description="pooled: paths share a transfer's bytes; fixed: each carries its part"
+    )
+    nic_gbps: float | None = Field(default=None, gt=0, le=1e6)
+    calibration: str | None = Field(
+        default=None, max_length=4096, description="file of zcube calibrate fit; its rates and latencies replace line rates"
+    )
+    packet: PacketSettings = Field(default=PacketSettings(), description="of fidelity packet; its seed is the run's")
+    quantum_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e7,
+        description="fluid: events within this time are solved as one; 0 is exact",
+    )
+    bin_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e7,
+        description="of a replay: width of the bins in which links' bytes are kept; 0: totals",
+    )
+    memory_gb: float | None = Field(
+        default=None, ge=0, description="most memory a run may use, 1e9 bytes; default: what is available"
+    )
+
+    @field_validator("packet")
+    @classmethod
+    def _one_seed(cls, packet: PacketSettings) -> PacketSettings:
+        if packet.seed:
+            raise ValueError("no packet.seed: the seed of the run holds for all of it")
+        return packet
+
+    def on(self, fabric: Fabric, seed: int = 0, measured: MeasuredLinks | None = None) -> Carrier:
+        """Make a fabric ready to carry transfers.
+
+        Parameters
+        ----------
+        fabric : Fabric
+            What carries them.
+        seed : int
+            Of the hash that chooses paths, and of the marks that packets draw.
+        measured : MeasuredLinks, optional
+            What takes the place of line rates; needed where ``calibration`` names a file, which
+            :func:`zcube.calibrate.links.carrier_on` reads.
+
+        Raises
+        ------
+        InputError
+            If the routing is not one of the fabric's.
+        ValueError
+            If ``calibration`` names a file and ``measured`` is left out.
+        """
+        from zcube.network.carrier import Carrier
+
+        if self.calibration is not None and measured is None:
+            raise ValueError("a network with a calibration file needs its measured links: zcube.calibrate.links.carrier_on")
+        return Carrier.of(self, fabric, seed, measured)
