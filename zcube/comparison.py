@@ -20,6 +20,7 @@ from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.carrier import Carrier, StepProgress
 from zcube.scenario import GENERATOR, Scenario
+from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
 from zcube.serving.run import ServingRun, serve
@@ -58,11 +59,12 @@ class FabricResult:
 
     def document(self, base: FabricResult) -> dict[str, Any]:
         """Return its part of the comparison with a baseline, JSON-ready."""
+        packet = self.carrier.packet
         return {
             "family": self.fabric.family,
             "gpus": self.fabric.gpus,
             "routing": self.carrier.routing.name,
-            "network": self.carrier.document(),
+            "network": self.carrier.document() | {"packet": packet and packet.model_dump(mode="json")},
             "calibration": self.calibration(),
             **self.metrics,
             "bill": self.bill.document(),
@@ -155,6 +157,7 @@ def compare(scenario: Scenario, progress: StepProgress = lambda what, done, tota
     compute = _compute_model(scenario, card)
     carriers = _carriers(scenario)
     trace = load_requests(scenario)
+    _check_room(carriers, trace, scenario)
     results = {}
     for name, carrier in carriers.items():
         progress(name, 0, len(trace))
@@ -162,6 +165,19 @@ def compare(scenario: Scenario, progress: StepProgress = lambda what, done, tota
         run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told)
         results[name] = FabricResult(carrier, run, run_metrics(run), bill_of_materials(carrier.declared, book))
     return Comparison(scenario, trace, compute, results)
+
+
+def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
+    """Refuse runs that would not fit in memory; one runs after the other."""
+    faults: list[Fault] = []
+    expected = expected_transfers(trace, scenario)
+    for name, carrier in carriers.items():
+        try:
+            carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
 
 
 def load_requests(scenario: Scenario) -> RequestTrace:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption
 from zcube.cli.terminal_style import terminal_style
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
@@ -23,10 +24,9 @@ def compare_command(
     requests: Annotated[
         str | None, typer.Option(help="Request trace: Mooncake JSON Lines or Azure CSV; all of it is served.")
     ] = None,
-    fidelity: Annotated[str | None, typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")] = None,
-    calibration: Annotated[
-        str | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")
-    ] = None,
+    fidelity: Annotated[str | None, FIDELITY] = None,
+    calibration: CalibrationOption = None,
+    memory_gb: MemoryOption = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
     set_: Annotated[
@@ -36,6 +36,7 @@ def compare_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
+    given = dict(locals())
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.comparison import compare
@@ -44,7 +45,7 @@ def compare_command(
     from zcube.scenario import load_scenario
 
     record = RunRecord()
-    changes = _changes(fabric, baseline, requests, fidelity, calibration, price_book, seed)
+    changes = _changes(given)
     declared = load_scenario(scenario, changes, set_ or ())
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
@@ -66,29 +67,25 @@ def compare_command(
         print(f"{taken}written: {written} (open {written / 'report.html'})", file=sys.stderr)
 
 
-def _changes(
-    fabric: list[str] | None,
-    baseline: str | None,
-    requests: str | None,
-    fidelity: str | None,
-    calibration: str | None,
-    price_book: str | None,
-    seed: int | None,
-) -> dict[str, Any]:
+#: Scenario key of every option that stands for one.
+KEYS = {
+    "baseline": "baseline",
+    "fidelity": "network.fidelity",
+    "calibration": "network.calibration",
+    "memory_gb": "network.memory_gb",
+    "price_book": "cost.price_book",
+    "seed": "seed",
+}
+
+
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
     """Return what the options change in the scenario, by dotted key."""
-    options = {
-        "baseline": baseline,
-        "network.fidelity": fidelity,
-        "network.calibration": calibration,
-        "cost.price_book": price_book,
-        "seed": seed,
-    }
-    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    if fabric:
+    changes = {key: given[name] for name, key in KEYS.items() if given[name] is not None}
+    if given["fabric"]:
         # The scenario's baseline need not be among other fabrics; then the first of them is.
-        changes = {"fabrics": list(fabric), "baseline": None, **changes}
-    if requests is not None:
-        changes |= {"requests.source": requests, "requests.count": None}
+        changes = {"fabrics": list(given["fabric"]), "baseline": None, **changes}
+    if given["requests"] is not None:
+        changes |= {"requests.source": given["requests"], "requests.count": None}
     return changes
 
 

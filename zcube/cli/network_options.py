@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,12 +10,13 @@ import typer
 if TYPE_CHECKING:
     from zcube.network.settings import Network
 
-FidelityOption = Annotated[str, typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")]
+FIDELITY = typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")
+FidelityOption = Annotated[str, FIDELITY]
 RoutingOption = Annotated[str, typer.Option(help="Routing policy; default: the one of the family; hash: one path a flow.")]
 QueuePairsOption = Annotated[int, typer.Option(help="Queue pairs a flow, where paths are hashed.")]
 PathSplitOption = Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")]
 NicRateOption = Annotated[float | None, typer.Option(help="Limit every GPU's NIC ports together to a rate, Gb/s.")]
-CalibrationOption = Annotated[Path | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")]
+CalibrationOption = Annotated[str | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")]
 MemoryOption = Annotated[
     float | None, typer.Option(min=0.0, help="Most memory to use, in 1e9 bytes; default: what is available.")
 ]
@@ -44,10 +44,8 @@ def network_from(given: Mapping[str, Any]) -> Network:
     packet: dict[str, Any] = {}
     assign(packet, given.get("packet_set") or (), "--packet-set")
     packet |= {key: given[key] for key in _OF_PACKETS if given.get(key) is not None}
-    data = {key: given[key] for key in Network.model_fields if key in given} | {"packet": packet}
-    if data.get("calibration") is not None:
-        data["calibration"] = str(data["calibration"])
-    return validate(Network, data, _option)
+    data = {key: given[key] for key in Network.model_fields if key in given}
+    return validate(Network, data | {"packet": packet}, _option)
 
 
 def _option(key: str) -> str:

@@ -22,6 +22,7 @@ from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routes, Routing, join
+from zcube.seeds import stream
 
 if TYPE_CHECKING:
     from zcube.network.settings import Network
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 #: Pairs routed at once.
 ROUTED_AT_ONCE = 1 << 17
 MAX_FAULTS_LISTED = 20
+#: Pairs whose paths stand for those that are not known yet.
+PAIRS_SAMPLED = 4096
 
 #: Memory beside the fluid's own arrays, bytes: the program with its libraries; a transfer as read, with times and rates; its
 #: subflows and hops as routed. Fitted to the peak memory of replays of a million flows, see docs/replay.md.
@@ -176,6 +179,27 @@ class Carrier:
         seconds = alone_s(routes, self.medium.capacity_bps, bits, cap, self.network.path_split == "pooled")
         started_s = self.medium.message_start_s(routes, flows.size_bytes[rows])
         return seconds + routes.latency_s(self.medium.latency_s) + started_s
+
+    def check_room(self, flows: int, what: str) -> None:
+        """Refuse as many transfers, whichever they may be, if they would not fit in memory with their twins on an ideal core.
+
+        Their paths are taken to be as many and as long as those of a sample of pairs.
+
+        Raises
+        ------
+        InputError
+            With the estimate and the limit.
+        """
+        pairs = stream(self.seed, "pairs sampled for memory").integers(0, self.fabric.gpus, (2, PAIRS_SAMPLED))
+        routes = self.routing.routes(*pairs[:, pairs[0] != pairs[1]])
+        per_flow = flows / max(1, routes.flows)
+        subflows, hops = round(len(routes.share) * per_flow), round(len(routes.link) * per_flow)
+        needed = estimate_bytes(flows, subflows, hops) + estimate_bytes(flows, flows, 2 * flows) - PROGRAM_BYTES
+        check_memory(needed, self.network.memory_gb, what)
+        if self.packet is not None:
+            # Sizes are not known, so that buffers and links alone bound the packets under way.
+            needed += memory_bound_bytes(self.medium, self.packet, np.full(flows, np.inf), subflows, hops)
+            check_memory(needed, self.network.memory_gb, f"{what} packet by packet")
 
     def _check_room(self, flows: int, subflows: int, hops: int) -> None:
         what = f"a replay of {flows} flows over {subflows} subflows and {hops} hops or more"

@@ -37,10 +37,13 @@ def conditions(comparison: Comparison) -> str:
     else:
         trace = comparison.trace
         offered = f"{len(trace) / trace.duration_s:.3g} requests/s" if trace.duration_s > 0 else "all at once"
-    cap = "" if scenario.network.nic_gbps is None else f", NICs capped at {scenario.network.nic_gbps:g} Gb/s"
+    networks = [result.carrier.network for result in comparison.results.values()]
+    fidelity = " and ".join(dict.fromkeys(network.fidelity for network in networks))
+    caps = dict.fromkeys("line rate" if network.nic_gbps is None else f"{network.nic_gbps:g} Gb/s" for network in networks)
+    cap = "" if list(caps) == ["line rate"] else f", NICs capped at {' and '.join(caps)}"
     return (
         f"{comparison.compute.name}; {len(comparison.trace):,} requests, {offered}{cap}; "
-        f"fidelity {scenario.network.fidelity}, seed {scenario.seed}"
+        f"fidelity {fidelity}, seed {scenario.seed}"
     )
 
 

@@ -204,11 +204,26 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
         ("Requests", f"{requests['requests']:,}; {requests['source']}"),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
+        *_differences(document, names),
         ("Compute", f"{document['compute']['model']}; {stated_error(document)}."),
         *_calibration(document),
         ("Price book", ", ".join(books)),
         ("Counting rule", document["counting_rule"]),
     ]
+
+
+def _differences(document: Document, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what of a fabric's network is another than the baseline's, routing apart; nothing where all are alike."""
+
+    def flat(fabric: Mapping[str, Any]) -> dict[str, Any]:
+        network = {key: value for key, value in fabric.get("network", {}).items() if key != "routing"}
+        return network | {f"packet.{key}": value for key, value in (network.pop("packet", None) or {}).items()}
+
+    base, lines = flat(document["fabrics"][document["baseline"]]), []
+    for name, fabric in document["fabrics"].items():
+        changed = [f"{key} {printable(str(value))}" for key, value in flat(fabric).items() if base.get(key) != value]
+        lines += [("Network", f"of {names[name]}: {', '.join(changed)}")] if changed else []
+    return lines
 
 
 def _calibration(document: Document) -> list[tuple[str, str]]:

@@ -166,22 +166,20 @@ class RequestTrace:
             output_tokens_mean=float(self.output_tokens.mean()),
             output_tokens_p50=float(output_p50),
             output_tokens_p99=float(output_p99),
-            ideal_prefix_hit_fraction=_ideal_prefix_hit_fraction(self.first_block, self.block_id),
+            ideal_prefix_hit_fraction=float(self.ideal_hits().sum() / len(self.block_id)) if len(self.block_id) else None,
         )
 
-
-def _ideal_prefix_hit_fraction(first_block: IntArray, block_id: IntArray) -> float | None:
-    if block_id.size == 0:
-        return None
-    blocks_of = np.diff(first_block)
-    owner = np.repeat(np.arange(blocks_of.size), blocks_of)
-    # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
-    _, first, inverse = np.unique(block_id, return_index=True, return_inverse=True)
-    unseen = owner[first][inverse] == owner
-    # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
-    total = np.concatenate(([0], np.cumsum(unseen)))
-    unseen_so_far = total[1:] - np.repeat(total[first_block[:-1]], blocks_of)
-    return float(np.mean(unseen_so_far == 0))
+    def ideal_hits(self) -> IntArray:
+        """Return the blocks of each prompt that a cache of unlimited size would hold when it arrives [requests]."""
+        blocks_of = np.diff(self.first_block)
+        owner = np.repeat(np.arange(blocks_of.size), blocks_of)
+        # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
+        _, first, inverse = np.unique(self.block_id, return_index=True, return_inverse=True)
+        unseen = owner[first][inverse] == owner
+        # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
+        total = np.concatenate(([0], np.cumsum(unseen)))
+        unseen_so_far = total[1:] - np.repeat(total[self.first_block[:-1]], blocks_of)
+        return np.bincount(owner[unseen_so_far == 0], minlength=len(self))
 
 
 def _freeze_array(trace: RequestTrace, key: str, dtype: type) -> None:

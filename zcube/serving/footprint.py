@@ -1,0 +1,26 @@
+"""How many transfers a serving run is going to post, roughly, before it starts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zcube.llm.rankmap import RANKS_PER_NODE, rank_map
+from zcube.serving.settings import ServingSettings
+from zcube.workload.requests import RequestTrace
+
+
+def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
+    """Return about how many transfers a run posts; prefix caches that lose what was in them make it more.
+
+    What an unlimited cache leaves of a prompt is computed, and its KV pushed, in as many pieces as it has chunks, and one more
+    where it shares its first chunk with the prompt before it. Each piece pushes one transfer per pair of ranks. Where an
+    instance spans nodes, the GPUs of a node with a piece also send to those of the same rail in the other nodes, in every
+    burst.
+    """
+    new_tokens = np.maximum(trace.input_tokens - trace.ideal_hits() * trace.block_tokens, 1)
+    pieces = int((-(-new_tokens // settings.prefill.chunk_tokens) + 1).sum())
+    ranks = rank_map(settings.kv.rank_map)
+    per_push = max(len(ranks.sends(source, target)) for source in range(ranks.prefill_dp) for target in range(ranks.decode_dp))
+    pushes = pieces if settings.kv.push == "per-chunk" else len(trace)
+    others = settings.prefill.nodes_per_instance - 1
+    return pushes * per_push + pieces * settings.prefill.expert_bursts * others * RANKS_PER_NODE
