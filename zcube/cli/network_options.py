@@ -51,6 +51,6 @@ def network_from(given: Mapping[str, Any]) -> Network:
 def _option(key: str) -> str:
     """Return the option that a key of the network stands behind."""
     inner = key.removeprefix("packet.")
-    if key == "packet" or (inner != key and inner not in _OF_PACKETS):
-        return f"--packet-set {inner}"
-    return "--" + inner.replace("_", "-")
+    if inner == key or inner in _OF_PACKETS:
+        return "--packet-set" if key == "packet" else "--" + inner.replace("_", "-")
+    return f"--packet-set {inner}"
