@@ -1,4 +1,4 @@
-"""One declared network for every verb: its bounds, what it makes of a fabric, and what of it differs by fabric in a scenario."""
+"""One declared network for every verb: its bounds, what it makes of a fabric, and what of it differs by fabric."""
 
 from __future__ import annotations
 

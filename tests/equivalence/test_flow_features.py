@@ -1,4 +1,4 @@
-"""Weights, caps, changing capacities, bins of time, coflows and the time quantum, against plain Python or arithmetic."""
+"""Weights, caps, changing capacities, bins of time and the time quantum, against plain Python or arithmetic."""
 
 from __future__ import annotations
 
@@ -139,15 +139,6 @@ def test_a_failure_stops_a_flow_and_a_repair_lets_it_end():
     model.advance(float("inf"))
     # 4 s at 8 b/s leave 48 bits, which take 12 s at 4 b/s.
     assert model.completions().finish_s[0] == pytest.approx(19.0)
-
-
-def test_a_coflow_is_done_when_its_last_transfer_is():
-    model = network([8.0, 8.0], [[0], [0], [1]])
-    flow = np.arange(3)
-    table = FlowTable(flow, flow, np.array([2.0, 4.0, 1.0]), np.zeros(3), coflow=np.array([5, 5, -1]))
-    model.send(table)
-    model.advance(float("inf"))
-    assert table.coflow_finish_s(model.completions().finish_s) == {5: pytest.approx(6.0)}
 
 
 def test_bound_link_and_mean_rate():

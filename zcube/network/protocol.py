@@ -44,8 +44,6 @@ class FlowTable:
         Rate a transfer never exceeds, bits per second, split over its paths by their shares; infinity where there is none.
     weight : float array [flows], optional
         Weight of each of its paths in the sharing of a link; 1 unless given.
-    coflow : int array [flows], optional
-        Group a transfer belongs to, -1 for none; a group is done when its last transfer is.
     """
 
     source: IntArray
@@ -54,7 +52,6 @@ class FlowTable:
     start_s: FloatArray
     cap_bps: FloatArray | None = None
     weight: FloatArray | None = None
-    coflow: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -67,7 +64,7 @@ class FlowTable:
         ValueError
             If columns differ in length, a size or cap is not positive, a start is too early or a weight out of range.
         """
-        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight", "coflow"):
+        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self):
                 raise ValueError(f"{len(self)} transfers, but {len(column)} entries of {name}")

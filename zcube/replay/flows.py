@@ -194,7 +194,7 @@ def replay(
     start_s = flows.start_s - origin_s
     if carrier.packet is not None:
         check_for_packets(flows, start_s, carrier.packet)
-    posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight, flows.coflow)
+    posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight)
     routes, alone_s = carrier.route(posted, flows.where, progress)
     fluid = carrier.fluid()
     fluid.send(posted, routes)
