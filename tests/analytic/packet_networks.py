@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from zcube.network.flow_model import Medium
+from zcube.network.link_set import LinkSet
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
@@ -28,7 +28,7 @@ class Network:
             rows += [(a, b, rate), (b, a, rate)]
         self.number = {(a, b): at for at, (a, b, _) in enumerate(rows)}
         source, target = [row[0] for row in rows], [row[1] for row in rows]
-        self.medium = Medium(
+        self.link_set = LinkSet(
             source,
             target,
             ["switch"] * len(rows),
@@ -56,7 +56,7 @@ class Network:
 
     def model(self, path_split="pooled", bin_s=0.0, **settings):
         settings.setdefault("congestion_control", "none")
-        return PacketModel(self.medium, self, PacketSettings(**settings), path_split, bin_s=bin_s)
+        return PacketModel(self.link_set, self, PacketSettings(**settings), path_split, bin_s=bin_s)
 
 
 def star(hosts, **options):

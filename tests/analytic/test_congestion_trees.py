@@ -165,7 +165,7 @@ def test_a_slow_last_link_is_the_root_of_all_that_stands_before_it() -> None:
         network.path(f"h{host}", "a", "b", "h0")
     model = network.model(pfc_threshold="static", xoff_bytes=64 * 1024)
     run(model, flows(*((host, 0, 2_000_000) for host in (1, 2, 3))))
-    log, source, target = model.pause_log(), model.medium.source, model.medium.target
+    log, source, target = model.pause_log(), model.link_set.source, model.link_set.target
     tree = congestion_trees(log, source, target)[0]
     assert tree.root.name == "b>h0"
     assert tree.share > 0.9

@@ -12,7 +12,8 @@ import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
-from zcube.network.flow_model import FlowModel, Medium, flow_model, ideal_model, run_flows
+from zcube.network.flow_model import FlowModel, flow_model, ideal_model, run_flows
+from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routes, assemble
@@ -55,8 +56,8 @@ def on_links(bytes_per_s: list[float], paths: list[list[list[int]]], split: str 
     links = len(bytes_per_s)
     names, inner = [str(link) for link in range(links)], np.zeros(links, dtype=bool)
     rates = 8.0 * np.array(bytes_per_s)
-    medium = Medium(names, names, ["switch"] * links, rates, np.zeros(links), inner, inner)
-    return FlowModel(medium, ListedPaths(paths), split)
+    link_set = LinkSet(names, names, ["switch"] * links, rates, np.zeros(links), inner, inner)
+    return FlowModel(link_set, ListedPaths(paths), split)
 
 
 def finish(model: FlowModel, size_bytes: list[float], start_s: list[float]) -> list[float]:

@@ -85,8 +85,8 @@ def test_pauses_spread_up_a_path():
     pauses = model.queue_table().frame().set_index(["from", "to"]).pauses
     assert pauses["s0", "s1"] > 0 and pauses["h0", "s0"] > 0
     log = model.pause_log()
-    first = {network.medium.source[link]: root for link, root in zip(log.link[::-1], log.root_link[::-1])}
-    assert {network.medium.target[root] for root in first.values()} == {"h2"}
+    first = {network.link_set.source[link]: root for link, root in zip(log.link[::-1], log.root_link[::-1])}
+    assert {network.link_set.target[root] for root in first.values()} == {"h2"}
     assert np.all(log.until_s > log.from_s) and log.left_out == 0
 
 

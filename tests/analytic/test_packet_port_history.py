@@ -40,9 +40,9 @@ def test_a_queue_that_nothing_joins_is_as_deep_as_what_is_left() -> None:
     model = star(3).model(bin_s=1e-6, pfc_threshold="static", xoff_bytes=1 << 20, congestion_control="none")
     run(model, flows((1, 0, 100 * 4096), (2, 0, 100 * 4096)))
     depth = model.depth_bins()
-    queue = next(row for row, (a, b) in enumerate(zip(model.medium.source, model.medium.target)) if (a, b) == ("s", "h0"))
+    queue = next(row for row, (a, b) in enumerate(zip(model.link_set.source, model.link_set.target)) if (a, b) == ("s", "h0"))
     packet_s = (4096 + 82) * 8 / 400e9
-    first_s = packet_s + model.medium.latency_s[0]
+    first_s = packet_s + model.link_set.latency_s[0]
     joined = int(np.ceil(100 * packet_s / 1e-6)) + 1
     for number in range(joined, int(199 * packet_s / 1e-6)):
         left = 200 - (number * 1e-6 - first_s) / packet_s

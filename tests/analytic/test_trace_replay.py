@@ -117,7 +117,8 @@ def test_what_does_not_fit_is_refused(fabric):
 
 def test_what_a_message_takes_beside_its_bytes_is_added_by_its_size(fabric):
     from zcube.fabric.measured import MeasuredLinks, MessageStart
-    from zcube.network.flow_model import Medium, flow_model, run_flows
+    from zcube.network.flow_model import flow_model, run_flows
+    from zcube.network.link_set import LinkSet
     from zcube.network.packet.model import packet_model
     from zcube.network.packet.settings import PacketSettings
     from zcube.network.protocol import FlowTable
@@ -131,4 +132,4 @@ def test_what_a_message_takes_beside_its_bytes_is_added_by_its_size(fabric):
     for model in (flow_model, lambda *given: packet_model(*given, settings)):
         before, after = (run_flows(model(wired, routing_for(wired)), flows).finish_s for wired in (fabric, slow))
         np.testing.assert_allclose(after - before, [2e-5, 5e-6], rtol=1e-6)
-    assert Medium.of_ideal_core(slow).nic_start == start
+    assert LinkSet.of_ideal_core(slow).nic_start == start

@@ -16,7 +16,7 @@ import pytest
 from zcube.comparison import Comparison, compare
 from zcube.fabric.catalog import load_fabric
 from zcube.inputs import bundled_folder
-from zcube.network.flow_model import Medium
+from zcube.network.link_set import LinkSet
 from zcube.network.protocol import LinkTable
 from zcube.out_folder import out_folder
 from zcube.report import plots
@@ -189,11 +189,18 @@ def test_an_earlier_run_survives_a_failure(comparison: Comparison, tmp_path: Pat
 def test_load_picture_places_links_by_port() -> None:
     """Link ``i`` of a fabric is loaded to ``i`` per mille; each cell must then name its own link."""
     fabric = load_fabric("zcube-256")
-    medium = Medium.of_fabric(fabric)
-    bits = medium.capacity_bps * np.arange(fabric.links) / 1000.0
+    link_set = LinkSet.of_fabric(fabric)
+    bits = link_set.capacity_bps * np.arange(fabric.links) / 1000.0
     idle = np.zeros(fabric.links, dtype=np.int64)
     table = LinkTable(
-        medium.source, medium.target, medium.kind, medium.capacity_bps, bits / 8, idle, medium.leaves_gpu, medium.enters_gpu
+        link_set.source,
+        link_set.target,
+        link_set.kind,
+        link_set.capacity_bps,
+        bits / 8,
+        idle,
+        link_set.leaves_gpu,
+        link_set.enters_gpu,
     )
     result: Any = SimpleNamespace(fabric=fabric, run=SimpleNamespace(links=table), metrics={"duration_s": 1.0})
     bands = switch_bands(result)

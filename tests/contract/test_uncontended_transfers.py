@@ -51,7 +51,7 @@ def overhead_s(done, flows):
         return np.zeros(len(flows))
     routes, settings = carrier.routing.routes(flows.source, flows.target), carrier.packet
     packets = np.ceil(flows.size_bytes / settings.packet_payload_bytes) + len(routes.share)
-    slowest = np.minimum.reduceat(carrier.medium.capacity_bps[routes.link], routes.first_hop[:-1])
+    slowest = np.minimum.reduceat(carrier.link_set.capacity_bps[routes.link], routes.first_hop[:-1])
     per_flow = np.minimum.reduceat(slowest, routes.first_subflow[:-1])
     hops = np.maximum.reduceat(np.diff(routes.first_hop), routes.first_subflow[:-1])
     headers = packets * settings.header_bytes * 8 / per_flow
@@ -63,7 +63,7 @@ def overhead_s(done, flows):
 @pytest.mark.parametrize("fabric", ["roft-256", "zcube-n16"])
 def test_a_transfer_alone_ends_when_its_parts_add_up(fabric, fidelity, measured):
     flows, done = carried(fabric, fidelity, measured)
-    links, times = done.carrier.medium, done.completions
+    links, times = done.carrier.link_set, done.completions
     routes = done.carrier.routing.routes(flows.source, flows.target)
     wire = load_fabric(fabric)
     inside = wire.server_of(flows.source) == wire.server_of(flows.target)

@@ -23,12 +23,12 @@ def hashed(value):
 
 
 class Link:
-    def __init__(self, number, medium, settings, marks):
-        self.number, self.bps = number, round(medium.capacity_bps[number])
-        self.latency = round(medium.latency_s[number] * PS)
+    def __init__(self, number, link_set, settings, marks):
+        self.number, self.bps = number, round(link_set.capacity_bps[number])
+        self.latency = round(link_set.latency_s[number] * PS)
         self.free_at, self.woken, self.turn, self.draws, self.active, self.peak = 0, False, 0, 0, 0, 0
-        self.from_host, self.to_host = bool(medium.leaves_gpu[number]), bool(medium.enters_gpu[number])
-        self.source, self.target = medium.source[number], medium.target[number]
+        self.from_host, self.to_host = bool(link_set.leaves_gpu[number]), bool(link_set.enters_gpu[number])
+        self.source, self.target = link_set.source[number], link_set.target[number]
         self.kmin, self.kmax, self.pmax = marks
         self.queues = [Queue(self, priority) for priority in range(settings.priorities)]
         self.payload = 0
@@ -71,13 +71,13 @@ class Flow:
 class Twin:
     """Runs transfers to their end; ``finish`` are their completion times in picoseconds, None where there is none."""
 
-    def __init__(self, medium, routes, flows, settings, path_split="pooled"):
+    def __init__(self, link_set, routes, flows, settings, path_split="pooled"):
         self.settings, self.pooled = settings, path_split == "pooled"
         self.now, self.heap, self.serial = 0, [], 0
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
-        marks = np.stack(settings.marking_of(medium.capacity_bps), axis=1)
-        self.links = [Link(number, medium, settings, marks[number]) for number in range(len(medium.source))]
-        self.headroom = settings.headroom_of(medium.capacity_bps, medium.latency_s)
+        marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
+        self.links = [Link(number, link_set, settings, marks[number]) for number in range(len(link_set.source))]
+        self.headroom = settings.headroom_of(link_set.capacity_bps, link_set.latency_s)
         self.used, self.shared = {}, {}
         for link in self.links:
             if not link.to_host:
@@ -92,7 +92,7 @@ class Twin:
         self.flows, pairs = [], 0
         for number in range(len(flows)):
             flow = Flow(number, int(np.ceil(flows.size_bytes[number])), round(flows.start_s[number] * PS))
-            pairs = self.add_pairs(flow, routes, medium, flows.cap_bps, pairs)
+            pairs = self.add_pairs(flow, routes, link_set, flows.cap_bps, pairs)
             self.flows.append(flow)
             self.at(flow.start, START, number, lambda flow=flow: self.start(flow))
         while self.heap:
@@ -100,7 +100,7 @@ class Twin:
             action()
         self.finish = [flow.finish for flow in self.flows]
 
-    def add_pairs(self, flow, routes, medium, caps, number):
+    def add_pairs(self, flow, routes, link_set, caps, number):
         groups = {}
         for subflow in range(routes.first_subflow[flow.number], routes.first_subflow[flow.number + 1]):
             links = [int(link) for link in routes.link[routes.first_hop[subflow] : routes.first_hop[subflow + 1]]]
@@ -110,7 +110,7 @@ class Twin:
         for key in sorted(groups):
             share = sum(part for _, part in groups[key])
             first = groups[key][0][0][0]
-            line = medium.capacity_bps[first]
+            line = link_set.capacity_bps[first]
             cap = np.inf if caps is None else caps[flow.number] * share
             back = max(sum(self.links[link].latency for link in links) for links, _ in groups[key])
             unsent = round((done + share) * flow.size) - round(done * flow.size)

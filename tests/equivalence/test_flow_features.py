@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zcube.network.flow_model import FlowModel, Medium
+from zcube.network.flow_model import FlowModel
+from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable
 from zcube.routing.routes import assemble
 from zcube.seeds import stream
@@ -33,7 +34,7 @@ def network(capacity_bps, paths, **keys):
     no = np.zeros(links, dtype=bool)
     names = [f"link{link}" for link in range(links)]
     return FlowModel(
-        Medium(names, names, ["switch"] * links, np.array(capacity_bps, float), np.zeros(links), no, no),
+        LinkSet(names, names, ["switch"] * links, np.array(capacity_bps, float), np.zeros(links), no, no),
         ListedPaths(paths),
         **keys,
     )

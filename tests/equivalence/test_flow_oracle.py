@@ -9,7 +9,8 @@ import pytest
 from oracle_max_min import Transfer, fair_rates, finish_times
 
 from zcube.fabric.catalog import load_fabric
-from zcube.network.flow_model import FlowModel, Medium, PathSplit, flow_model
+from zcube.network.flow_model import FlowModel, PathSplit, flow_model
+from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routes, assemble
@@ -34,12 +35,12 @@ class ListedPaths:
         return assemble(np.array([len(self.paths[flow]) for flow in source]), hops)
 
 
-def medium(capacity_bps: list[int], delay_s: list[float]) -> Medium:
+def link_set(capacity_bps: list[int], delay_s: list[float]) -> LinkSet:
     links = len(capacity_bps)
     names = [str(link) for link in range(links)]
     inner = np.zeros(links, dtype=bool)
     rates = np.array(capacity_bps, dtype=float)
-    return Medium(names, names, ["switch"] * links, rates, np.array(delay_s), inner, inner)
+    return LinkSet(names, names, ["switch"] * links, rates, np.array(delay_s), inner, inner)
 
 
 class Case:
@@ -71,7 +72,7 @@ class Case:
         return np.array([float(moment) for moment in finish_times(capacity, delay, transfers, split == "pooled")])
 
     def model(self, split: PathSplit) -> FlowModel:
-        return FlowModel(medium(self.capacity, self.delay), ListedPaths(self.paths), split)
+        return FlowModel(link_set(self.capacity, self.delay), ListedPaths(self.paths), split)
 
     def table(self, chosen: np.ndarray) -> FlowTable:
         return FlowTable(chosen, chosen, self.size_bytes[chosen], self.start[chosen])

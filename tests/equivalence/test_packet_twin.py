@@ -9,7 +9,7 @@ from packet_twin import Twin
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.spec import SwitchSpec
-from zcube.network.flow_model import Medium
+from zcube.network.link_set import LinkSet
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
@@ -72,9 +72,9 @@ def test_twins_agree(seed):
     names = [name for name in fabric.routings if name != "zcube-detours"]
     routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
     split = str(draw.choice(["pooled", "fixed"]))
-    medium = Medium.of_fabric(fabric)
-    twin = Twin(medium, routing.routes(flows.source, flows.target), flows, settings, split)
-    model = PacketModel(medium, routing, settings, split)
+    link_set = LinkSet.of_fabric(fabric)
+    twin = Twin(link_set, routing.routes(flows.source, flows.target), flows, settings, split)
+    model = PacketModel(link_set, routing, settings, split)
     model.send(flows)
     model.advance(float("inf"))
     found = np.round(model.completions().finish_s * 1e12).astype(np.int64)
@@ -94,7 +94,7 @@ def test_the_cases_see_everything():
     for seed in range(80):
         draw = np.random.default_rng(seed)
         fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
-        model = PacketModel(Medium.of_fabric(fabric), routing_for(fabric), draw_settings(draw))
+        model = PacketModel(LinkSet.of_fabric(fabric), routing_for(fabric), draw_settings(draw))
         model.send(draw_flows(draw, 16))
         model.advance(float("inf"))
         counts = model.counts
@@ -112,9 +112,9 @@ def test_frames_of_one_picosecond_keep_their_order(seed):
     source, target = draw.integers(0, fabric.gpus, 40), draw.choice(draw.integers(0, fabric.gpus, 2), 40)
     source = np.where(source == target, (source + 1) % fabric.gpus, source)
     flows = FlowTable(source, target, draw.choice([60_000.0, 200_000.0], 40), np.zeros(40))
-    medium, routing = Medium.of_fabric(fabric), routing_for(fabric)
-    twin = Twin(medium, routing.routes(source, target), flows, settings, "fixed")
-    model = PacketModel(medium, routing, settings, "fixed")
+    link_set, routing = LinkSet.of_fabric(fabric), routing_for(fabric)
+    twin = Twin(link_set, routing.routes(source, target), flows, settings, "fixed")
+    model = PacketModel(link_set, routing, settings, "fixed")
     model.send(flows)
     model.advance(float("inf"))
     assert np.round(model.completions().finish_s * 1e12).astype(np.int64).tolist() == twin.finish

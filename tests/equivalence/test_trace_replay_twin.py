@@ -100,7 +100,7 @@ def random_trace(seed: int) -> CommTrace:
 
 
 def expected(chosen: Carrier, trace: CommTrace, gpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    medium = chosen.medium
+    link_set = chosen.link_set
     operations = []
     for row in range(len(trace)):
         sends = trace.kind[row] == Kind.TRANSFER
@@ -113,8 +113,8 @@ def expected(chosen: Carrier, trace: CommTrace, gpu: np.ndarray) -> tuple[np.nda
                 paths(chosen, gpu[trace.source[row]], gpu[trace.target[row]]) if sends else [],
             )
         )
-    capacity = {link: Fraction(rate) for link, rate in enumerate(medium.capacity_bps)}
-    delay = {link: Fraction(latency) for link, latency in enumerate(medium.latency_s)}
+    capacity = {link: Fraction(rate) for link, rate in enumerate(link_set.capacity_bps)}
+    delay = {link: Fraction(latency) for link, latency in enumerate(link_set.latency_s)}
     start, finish = twin(operations, capacity, delay, chosen.network.path_split == "pooled")
     return np.array(start, dtype=float), np.array(finish, dtype=float)
 

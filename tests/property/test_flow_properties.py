@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zcube.network.flow_model import FlowModel, Medium, PathSplit, run_flows
+from zcube.network.flow_model import FlowModel, PathSplit, run_flows
+from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable
 from zcube.routing.routes import Routes, assemble
 
@@ -46,8 +47,8 @@ class Traffic:
         names = [f"l{link}" for link in range(links)]
         inner = np.zeros(links, dtype=bool)
         rates, delays = np.array(self.capacity_bps), np.array(self.delay_s)
-        medium = Medium(names, names, ["switch"] * links, rates, delays, inner, inner)
-        return FlowModel(medium, self, split)
+        link_set = LinkSet(names, names, ["switch"] * links, rates, delays, inner, inner)
+        return FlowModel(link_set, self, split)
 
     def table(self) -> FlowTable:
         flow = np.arange(self.flows)

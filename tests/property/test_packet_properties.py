@@ -64,7 +64,7 @@ def test_bytes_are_conserved_and_none_is_lost_under_pfc(name, pfc, rows, chosen)
     assert sorted(done) == list(range(len(rows))) and np.all(np.diff(finish_s[done]) >= 0)
     assert np.all(finish_s >= flows.start_s + flows.size_bytes * 8 / 3.6e12)
     routes = model.routing.routes(flows.source, flows.target)
-    bound = memory_bound_bytes(model.medium, model.settings, flows.size_bytes, len(routes.share), len(routes.link))
+    bound = memory_bound_bytes(model.link_set, model.settings, flows.size_bytes, len(routes.share), len(routes.link))
     assert model.memory_bytes <= bound <= 1e9
     links = model.link_table()
     arrived = links.size_bytes[links.enters_gpu].sum()

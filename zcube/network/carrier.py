@@ -14,8 +14,9 @@ from zcube.fabric.measured import MeasuredLinks
 from zcube.fabric.model import Fabric
 from zcube.memory import check_memory
 from zcube.network.alone import alone_s
-from zcube.network.flow_model import FlowModel, IdealRouting, Medium
+from zcube.network.flow_model import FlowModel
 from zcube.network.fluid_state import HOP_BYTES, POOL_BYTES, SUBFLOW_BYTES
+from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet.footprint import memory_bound_bytes
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
@@ -54,8 +55,8 @@ class Carrier:
     fabric : Fabric
         The same with the network's NIC cap and measured links, which transfers meet.
     routing : Routing
-        Gives paths over the links of ``medium``.
-    medium : Medium
+        Gives paths over the links of ``link_set``.
+    link_set : LinkSet
         Directed links, by number.
     seed : int
         Of the hash that chooses paths, and of the marks that packets draw.
@@ -67,7 +68,7 @@ class Carrier:
     declared: Fabric
     fabric: Fabric
     routing: Routing
-    medium: Medium
+    link_set: LinkSet
     seed: int
     measured: MeasuredLinks | None = None
 
@@ -77,9 +78,9 @@ class Carrier:
         fabric = declared if network.nic_gbps is None else declared.with_nic_rate(network.nic_gbps)
         fabric = fabric if measured is None else fabric.with_measured_links(measured)
         if network.fidelity == "ideal":
-            return Carrier(network, declared, fabric, IdealRouting(fabric), Medium.of_ideal_core(fabric), seed, measured)
+            return Carrier(network, declared, fabric, IdealRouting(fabric), LinkSet.of_ideal_core(fabric), seed, measured)
         routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=seed)
-        return Carrier(network, declared, fabric, routing, Medium.of_fabric(fabric), seed, measured)
+        return Carrier(network, declared, fabric, routing, LinkSet.of_fabric(fabric), seed, measured)
 
     @property
     def packet(self) -> PacketSettings | None:
@@ -95,7 +96,7 @@ class Carrier:
         """Return an idle fluid over the links; of the packet fidelity, what packets are compared with."""
         network = self.network
         return FlowModel(
-            self.medium,
+            self.link_set,
             self.routing,
             network.path_split,
             network.fidelity,
@@ -106,7 +107,7 @@ class Carrier:
     def packets(self) -> PacketModel:
         """Return an idle packet network over the links."""
         network = self.network
-        return PacketModel(self.medium, self.routing, self.packet, network.path_split, bin_s=network.bin_s)
+        return PacketModel(self.link_set, self.routing, self.packet, network.path_split, bin_s=network.bin_s)
 
     def document(self) -> dict[str, Any]:
         """Return how bytes move, JSON-ready."""
@@ -168,7 +169,7 @@ class Carrier:
         if faults:
             raise InputError(faults)
         if self.packet is not None:
-            packets = memory_bound_bytes(self.medium, self.packet, flows.size_bytes, subflows, hops)
+            packets = memory_bound_bytes(self.link_set, self.packet, flows.size_bytes, subflows, hops)
             needed = packets + estimate_bytes(total, max(subflows, total), max(hops, 2 * total))
             check_memory(needed, self.network.memory_gb, f"a replay of {total} flows packet by packet")
         return join(blocks), np.concatenate(alone)
@@ -176,9 +177,9 @@ class Carrier:
     def _alone_s(self, routes: Routes, flows: FlowTable, rows: slice) -> FloatArray:
         cap = None if flows.cap_bps is None else flows.cap_bps[rows]
         bits = flows.size_bytes[rows] * 8.0
-        seconds = alone_s(routes, self.medium.capacity_bps, bits, cap, self.network.path_split == "pooled")
-        started_s = self.medium.message_start_s(routes, flows.size_bytes[rows])
-        return seconds + routes.latency_s(self.medium.latency_s) + started_s
+        seconds = alone_s(routes, self.link_set.capacity_bps, bits, cap, self.network.path_split == "pooled")
+        started_s = self.link_set.message_start_s(routes, flows.size_bytes[rows])
+        return seconds + routes.latency_s(self.link_set.latency_s) + started_s
 
     def check_room(self, flows: int, what: str) -> None:
         """Refuse as many transfers, whichever they may be, if they would not fit in memory with their twins on an ideal core.
@@ -198,7 +199,7 @@ class Carrier:
         check_memory(needed, self.network.memory_gb, what)
         if self.packet is not None:
             # Sizes are not known, so that buffers and links alone bound the packets under way.
-            needed += memory_bound_bytes(self.medium, self.packet, np.full(flows, np.inf), subflows, hops)
+            needed += memory_bound_bytes(self.link_set, self.packet, np.full(flows, np.inf), subflows, hops)
             check_memory(needed, self.network.memory_gb, f"{what} packet by packet")
 
     def _check_room(self, flows: int, subflows: int, hops: int) -> None:

@@ -7,19 +7,18 @@ longest path later. See :class:`~zcube.network.protocol.CompletionTable`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 
-from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
-from zcube.fabric.measured import NO_START, MessageStart
-from zcube.fabric.model import CableKind, Fabric
+from zcube.fabric.model import Fabric
 from zcube.network import fluid
 from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
+from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
-from zcube.routing.routes import Routes, Routing, assemble, check_pairs, check_reachable
+from zcube.routing.routes import Routes, Routing, check_reachable
 
 #: Bins of time times links beyond which a run is refused (800 MB).
 MOST_BIN_ENTRIES = 100_000_000
@@ -28,108 +27,12 @@ MOST_BIN_ENTRIES = 100_000_000
 ALL_EVENTS = int(np.iinfo(np.int64).max)
 
 
-@dataclass(frozen=True, eq=False)
-class Medium:
-    """The links a fluid runs on.
-
-    Attributes
-    ----------
-    source, target, kind : list of str
-        Names of the ends and kind of each link, for results.
-    capacity_bps, latency_s : float array [links]
-        Rate and delay of each directed link.
-    leaves_gpu, enters_gpu : bool array [links]
-        Whether the link starts or ends at a GPU.
-    nic_start, nvlink_start : MessageStart
-        What a message takes beside its bytes, by what it leaves its GPU through.
-    """
-
-    source: list[str]
-    target: list[str]
-    kind: list[str]
-    capacity_bps: FloatArray
-    latency_s: FloatArray
-    leaves_gpu: BoolArray
-    enters_gpu: BoolArray
-    nic_start: MessageStart = NO_START
-    nvlink_start: MessageStart = NO_START
-
-    def message_start_s(self, routes: Routes, size_bytes: FloatArray) -> FloatArray:
-        """Return what each message takes beside its bytes [flows]; 0 for one without a path."""
-        start_s = np.zeros(routes.flows)
-        if self.nic_start.size_bytes or self.nvlink_start.size_bytes:
-            routed = np.flatnonzero(np.diff(routes.first_subflow))
-            first = routes.link[routes.first_hop[routes.first_subflow[routed]]]
-            size = size_bytes[routed]
-            start_s[routed] = np.where(self._is_nvlink[first], self.nvlink_start.of(size), self.nic_start.of(size))
-        return start_s
-
-    @cached_property
-    def _is_nvlink(self) -> BoolArray:
-        return np.array(self.kind) == "nvlink"
-
-    @staticmethod
-    def of_fabric(fabric: Fabric) -> Medium:
-        """Return every directed link of a fabric."""
-        names = [fabric.node_name(node) for node in range(fabric.nodes)]
-        kinds = [CableKind(kind).name.lower() for kind in fabric.cables.kind]
-        return Medium(
-            [names[node] for node in fabric.link_source],
-            [names[node] for node in fabric.link_target],
-            [kind for kind in kinds for _ in range(2)],
-            fabric.link_capacity_bps,
-            fabric.link_latency_s,
-            fabric.link_source < fabric.gpus,
-            fabric.link_target < fabric.gpus,
-            fabric.nic_start,
-            fabric.nvlink_start,
-        )
-
-    @staticmethod
-    def of_ideal_core(fabric: Fabric) -> Medium:
-        """Return an ideal core: per GPU its NIC out and in (all ports as one), then its NVLink out and in."""
-        gpu = [fabric.node_name(node) for node in range(fabric.gpus)]
-        core, nvswitch = ["core"] * fabric.gpus, ["nvswitch"] * fabric.gpus
-        outward = np.arange(4 * fabric.gpus) // fabric.gpus % 2 == 0
-        nic = np.full(2 * fabric.gpus, 1e9) * fabric.nic_gbps
-        nvlink = np.tile(fabric.cables.gbps[fabric.nvlink_cable] * 1e9, 2)
-        nic_latency = np.tile(fabric.cables.latency_s[fabric.nic_cable[:, 0]], 2)
-        nvlink_latency = np.tile(fabric.cables.latency_s[fabric.nvlink_cable], 2)
-        return Medium(
-            [*gpu, *core, *gpu, *nvswitch],
-            [*core, *gpu, *nvswitch, *gpu],
-            ["nic"] * (2 * fabric.gpus) + ["nvlink"] * (2 * fabric.gpus),
-            np.concatenate([nic, nvlink]),
-            np.concatenate([nic_latency, nvlink_latency]),
-            outward,
-            ~outward,
-            fabric.nic_start,
-            fabric.nvlink_start,
-        )
-
-
-@dataclass(frozen=True)
-class IdealRouting:
-    """Routes over an ideal core: out of the source's NIC, into the target's; NVLink inside a server."""
-
-    fabric: Fabric
-    name: str = "ideal"
-
-    def routes(self, source: IntArray, target: IntArray) -> Routes:
-        """Return one subflow of two links per pair."""
-        source, target = check_pairs(self.fabric, source, target)
-        gpus = self.fabric.gpus
-        inside = np.where(self.fabric.server_of(source) == self.fabric.server_of(target), 2 * gpus, 0)
-        hops = np.stack([inside + source, inside + gpus + target], axis=1)
-        return assemble(np.ones(len(source), dtype=np.int64), hops)
-
-
 class FlowModel:
     """Max-min fair fluid; implements :class:`~zcube.network.protocol.NetworkModel`.
 
     Parameters
     ----------
-    medium : Medium
+    link_set : LinkSet
         Links.
     routing : Routing
         Gives each transfer its paths over these links.
@@ -145,7 +48,7 @@ class FlowModel:
 
     def __init__(
         self,
-        medium: Medium,
+        link_set: LinkSet,
         routing: Routing,
         path_split: PathSplit = "pooled",
         fidelity: str = "flow",
@@ -154,7 +57,7 @@ class FlowModel:
         bin_s: float = 0.0,
     ):
         self.fidelity = fidelity
-        self.medium = medium
+        self.link_set = link_set
         self.routing = routing
         self.path_split = path_split
         self._now_s = 0.0
@@ -169,7 +72,7 @@ class FlowModel:
         self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
         #: The next start or last byte sent, while it is known.
         self._drain_s: float | None = None
-        self._state = empty_state(medium.capacity_bps, quantum_s, bin_s)
+        self._state = empty_state(link_set.capacity_bps, quantum_s, bin_s)
 
     @property
     def events(self) -> int:
@@ -184,7 +87,7 @@ class FlowModel:
         flows : FlowTable
             At least one.
         routes : Routes, optional
-            Their paths over the medium's links; default: what the routing says.
+            Their paths over these links; default: what the routing says.
 
         Raises
         ------
@@ -203,8 +106,8 @@ class FlowModel:
         self._message_start_s = grown(self._message_start_s, last)
         self._finish_s[first:last] = np.nan
         self._start_s[first:last] = flows.start_s
-        self._message_start_s[first:last] = self.medium.message_start_s(routes, flows.size_bytes)
-        self._latency_s[first:last] = routes.latency_s(self.medium.latency_s)
+        self._message_start_s[first:last] = self.link_set.message_start_s(routes, flows.size_bytes)
+        self._latency_s[first:last] = routes.latency_s(self.link_set.latency_s)
         self._size_bits[first:last] = flows.size_bytes * 8.0
         self._add(routes, flows)
         return np.arange(first, last)
@@ -268,8 +171,8 @@ class FlowModel:
         links, capacity_bps = np.asarray(links, dtype=np.int64), np.asarray(capacity_bps, dtype=float)
         if at_s < self._now_s or not np.isfinite(at_s):
             raise ValueError(f"capacities can change at or after {self._now_s} s, not at {at_s}")
-        if len(links) and not (links.min() >= 0 and links.max() < len(self.medium.capacity_bps)):
-            raise ValueError(f"links must lie in 0..{len(self.medium.capacity_bps) - 1}")
+        if len(links) and not (links.min() >= 0 and links.max() < len(self.link_set.capacity_bps)):
+            raise ValueError(f"links must lie in 0..{len(self.link_set.capacity_bps) - 1}")
         if links.shape != capacity_bps.shape or not np.all(np.isfinite(capacity_bps)) or np.any(capacity_bps < 0):
             raise ValueError("capacities must be finite and at least 0, one per link")
         completed = self.advance(at_s)
@@ -304,22 +207,22 @@ class FlowModel:
     def link_table(self) -> LinkTable:
         """Return what every link has carried up to the time last advanced to."""
         self._settle()
-        medium, state = self.medium, self._state
+        link_set, state = self.link_set, self._state
         return LinkTable(
-            medium.source,
-            medium.target,
-            medium.kind,
-            medium.capacity_bps,
+            link_set.source,
+            link_set.target,
+            link_set.kind,
+            link_set.capacity_bps,
             state.links["bits"] / 8.0,
             state.links["peak"].astype(np.int64),
-            medium.leaves_gpu,
-            medium.enters_gpu,
+            link_set.leaves_gpu,
+            link_set.enters_gpu,
         )
 
     def binned_bytes(self) -> FloatArray:
         """Return bytes carried per bin of time [bins, links]; no bins where ``bin_s`` is 0."""
         self._settle()
-        return self._state.bin_bits.reshape(-1, len(self.medium.capacity_bps)) / 8.0
+        return self._state.bin_bits.reshape(-1, len(self.link_set.capacity_bps)) / 8.0
 
     def _settle(self) -> None:
         """Credit links with what active transfers have sent up to the present."""
@@ -343,7 +246,7 @@ class FlowModel:
 
     def _cover_bins(self, time_s: float) -> float:
         """Make room for bins up to a time; return up to when there is room, infinity without bins."""
-        bin_s, links = float(self._state.settings[1]), len(self.medium.capacity_bps)
+        bin_s, links = float(self._state.settings[1]), len(self.link_set.capacity_bps)
         if bin_s <= 0:
             return float("inf")
         bins, room = int(min(time_s / bin_s, MOST_BIN_ENTRIES)) + 2, len(self._state.bin_bits) // links
@@ -401,12 +304,12 @@ def flow_model(
     fabric: Fabric, routing: Routing, path_split: PathSplit = "pooled", *, quantum_s: float = 0.0, bin_s: float = 0.0
 ) -> FlowModel:
     """Return the fluid model of a fabric under a routing policy."""
-    return FlowModel(Medium.of_fabric(fabric), routing, path_split, quantum_s=quantum_s, bin_s=bin_s)
+    return FlowModel(LinkSet.of_fabric(fabric), routing, path_split, quantum_s=quantum_s, bin_s=bin_s)
 
 
 def ideal_model(fabric: Fabric) -> FlowModel:
     """Return the fluid model of an ideal non-blocking core, in which only NIC links limit."""
-    return FlowModel(Medium.of_ideal_core(fabric), IdealRouting(fabric), fidelity="ideal")
+    return FlowModel(LinkSet.of_ideal_core(fabric), IdealRouting(fabric), fidelity="ideal")
 
 
 def run_flows(model: FlowModel, flows: FlowTable) -> CompletionTable:

@@ -97,8 +97,8 @@ class Replay:
 
     def link_names(self) -> list[str]:
         """Return ``from>to`` of every link."""
-        medium = self.carrier.medium
-        return [f"{source}>{target}" for source, target in zip(medium.source, medium.target, strict=True)]
+        link_set = self.carrier.link_set
+        return [f"{source}>{target}" for source, target in zip(link_set.source, link_set.target, strict=True)]
 
     def document(self) -> dict[str, Any]:
         """Return the summary, JSON-ready; docs/replay.md defines every key."""

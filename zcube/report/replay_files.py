@@ -137,7 +137,7 @@ def _bin_piece(replay: Replay, number: int) -> pa.Table:
 
 def write_paths(replay: Replay, path: Path) -> None:
     """Write the directed links of every flow, hop by hop; flows are routed again, piece by piece."""
-    ends = [_Names(names) for names in (replay.carrier.medium.source, replay.carrier.medium.target)]
+    ends = [_Names(names) for names in (replay.carrier.link_set.source, replay.carrier.link_set.target)]
     _write(path, (_path_piece(replay, ends, rows) for rows in _slices(len(replay.flows))))
 
 
@@ -169,7 +169,7 @@ def _flow_piece(columns: dict[str, np.ndarray], links: list[str], rows: slice) -
 def _path_piece(replay: Replay, ends: list[_Names], rows: slice) -> pa.Table:
     import pyarrow as pa
 
-    flows, medium = replay.flows, replay.carrier.medium
+    flows, link_set = replay.flows, replay.carrier.link_set
     routes = replay.carrier.routing.routes(flows.source[rows], flows.target[rows])
     per_flow, per_subflow = np.diff(routes.first_subflow), np.diff(routes.first_hop)
     flow = np.repeat(np.arange(routes.flows), per_flow)
@@ -182,10 +182,10 @@ def _path_piece(replay: Replay, ends: list[_Names], rows: slice) -> pa.Table:
             "from": ends[0].of(routes.link),
             "to": ends[1].of(routes.link),
             "link": pa.array(routes.link),
-            "capacity_bps": pa.array(medium.capacity_bps[routes.link]),
+            "capacity_bps": pa.array(link_set.capacity_bps[routes.link]),
             "subflow": pa.array(np.repeat(subflow, per_subflow)),
             "share": pa.array(np.repeat(routes.share, per_subflow)),
-            "latency_s": pa.array(medium.latency_s[routes.link]),
+            "latency_s": pa.array(link_set.latency_s[routes.link]),
         }
     )
 

@@ -34,6 +34,6 @@ def draw_tree(replay: Replay, path: Path) -> None:
     from zcube.report.packet_tree_picture import plot_congestion_trees
     from zcube.report.picture import save
 
-    packets, medium = replay.packets, replay.carrier.medium
+    packets, link_set = replay.packets, replay.carrier.link_set
     assert packets is not None
-    save(plot_congestion_trees(congestion_trees(packets.pauses, medium.source, medium.target)), path)
+    save(plot_congestion_trees(congestion_trees(packets.pauses, link_set.source, link_set.target)), path)

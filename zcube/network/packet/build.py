@@ -6,7 +6,7 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
-from zcube.network.flow_model import Medium
+from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, QUEUE, SWITCH
 from zcube.network.packet.tables import Tables
@@ -30,23 +30,23 @@ def picoseconds(seconds: float) -> int:
     return round(seconds * PS)
 
 
-def switch_numbers(medium: Medium) -> tuple[list[str], IntArray, IntArray]:
-    """Return the names of the switches of a medium, and which one each link leaves and enters, NONE for a host."""
-    ends = {name for name, host in zip(medium.source, medium.leaves_gpu) if not host}
-    ends |= {name for name, host in zip(medium.target, medium.enters_gpu) if not host}
+def switch_numbers(link_set: LinkSet) -> tuple[list[str], IntArray, IntArray]:
+    """Return the names of the switches of links, and which one each link leaves and enters, NONE for a host."""
+    ends = {name for name, host in zip(link_set.source, link_set.leaves_gpu) if not host}
+    ends |= {name for name, host in zip(link_set.target, link_set.enters_gpu) if not host}
     names = sorted(ends)
     number = {name: at for at, name in enumerate(names)}
-    source = [NONE if host else number[name] for name, host in zip(medium.source, medium.leaves_gpu)]
-    target = [NONE if host else number[name] for name, host in zip(medium.target, medium.enters_gpu)]
+    source = [NONE if host else number[name] for name, host in zip(link_set.source, link_set.leaves_gpu)]
+    target = [NONE if host else number[name] for name, host in zip(link_set.target, link_set.enters_gpu)]
     return names, np.array(source, dtype=np.int64), np.array(target, dtype=np.int64)
 
 
-def reverse_links(medium: Medium) -> IntArray:
+def reverse_links(link_set: LinkSet) -> IntArray:
     """Return the link that leads back from each link's end to its start; the k-th of parallel links pairs with the k-th."""
     waiting: dict[tuple[str, str], list[int]] = {}
-    for link, ends in enumerate(zip(medium.source, medium.target)):
+    for link, ends in enumerate(zip(link_set.source, link_set.target)):
         waiting.setdefault(ends, []).append(link)
-    reverse = np.full(len(medium.source), NONE, dtype=np.int64)
+    reverse = np.full(len(link_set.source), NONE, dtype=np.int64)
     for (source, target), links in waiting.items():
         for link, back in zip(links, waiting.get((target, source), [])):
             reverse[link] = back
@@ -59,7 +59,7 @@ def class_shift(settings: PacketSettings) -> int:
     return (classes - 1).bit_length()
 
 
-def idle_network(medium: Medium, settings: PacketSettings, bin_s: float) -> Tables:
+def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> Tables:
     """Return an idle network.
 
     Raises
@@ -67,20 +67,20 @@ def idle_network(medium: Medium, settings: PacketSettings, bin_s: float) -> Tabl
     InputError
         If there are too many links.
     """
-    links = len(medium.capacity_bps)
+    links = len(link_set.capacity_bps)
     shift = class_shift(settings)
     if links << shift >= 1 << KEY_BITS:
         raise InputError(Fault("links", str(links), f"fewer than {(1 << KEY_BITS) >> shift} links in the packet model"))
-    names, leaves, enters = switch_numbers(medium)
+    names, leaves, enters = switch_numbers(link_set)
     buckets = 1 << int(np.ceil(np.log2(np.clip(BUCKETS_PER_LINK * links, LEAST_BUCKETS, MOST_BUCKETS))))
-    queues = _queues(medium, settings, shift)
+    queues = _queues(link_set, settings, shift)
     tables = Tables(
         packets=np.zeros(links, PACKET),
         buckets=np.full(buckets, NONE, dtype=np.int32),
         bits=np.zeros(buckets // 64, dtype=np.uint64),
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
         runs=np.full(64, NONE, dtype=np.int32),
-        links=_links(medium, settings, leaves, enters),
+        links=_links(link_set, settings, leaves, enters),
         queues=queues,
         switches=_switches(settings, names, enters, queues, shift),
     )
@@ -89,7 +89,7 @@ def idle_network(medium: Medium, settings: PacketSettings, bin_s: float) -> Tabl
     net["buckets"], net["spans"], net["queues"] = buckets, LONG_BUCKETS, len(queues)
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
-    net["bucket_shift"] = _bucket_shift(medium, settings, buckets)
+    net["bucket_shift"] = _bucket_shift(link_set, settings, buckets)
     tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
     net["log_room"] = PAUSE_LOG_ROWS
     net["current"] = net["free"] = NONE
@@ -138,38 +138,38 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         net[name] = value
 
 
-def _kbps(medium: Medium) -> IntArray:
+def _kbps(link_set: LinkSet) -> IntArray:
     """Return rates in kilobits per second, at least one, also for a failed link, which no path crosses."""
-    return np.maximum(np.round(medium.capacity_bps / 1e3), 1).astype(np.int64)
+    return np.maximum(np.round(link_set.capacity_bps / 1e3), 1).astype(np.int64)
 
 
-def _bucket_shift(medium: Medium, settings: PacketSettings, buckets: int) -> int:
+def _bucket_shift(link_set: LinkSet, settings: PacketSettings, buckets: int) -> int:
     """Return log2 of a bucket's picoseconds: the calendar covers a packet's way over any link twice."""
-    up = medium.capacity_bps > 0
+    up = link_set.capacity_bps > 0
     if not up.any():
         return 0
-    longest_s = (settings.unit_bytes * 8 / medium.capacity_bps[up] + medium.latency_s[up]).max()
+    longest_s = (settings.unit_bytes * 8 / link_set.capacity_bps[up] + link_set.latency_s[up]).max()
     return max(0, int(np.ceil(np.log2(2 * longest_s * PS / buckets))))
 
 
-def _links(medium: Medium, settings: PacketSettings, leaves: IntArray, enters: IntArray) -> np.ndarray:
+def _links(link_set: LinkSet, settings: PacketSettings, leaves: IntArray, enters: IntArray) -> np.ndarray:
     links = np.zeros(len(leaves), LINK)
-    kbps = _kbps(medium)
+    kbps = _kbps(link_set)
     links["kbps"] = kbps
     links["full_ps"] = (settings.unit_bytes * 8_000_000_000 + kbps // 2) // kbps
-    links["latency_ps"] = np.round(medium.latency_s * PS)
-    links["kmin"], links["kmax"], links["pmax"] = settings.marking_of(medium.capacity_bps)
+    links["latency_ps"] = np.round(link_set.latency_s * PS)
+    links["kmin"], links["kmax"], links["pmax"] = settings.marking_of(link_set.capacity_bps)
     links["from_switch"], links["to_switch"] = leaves, enters
     links["relay_head"] = links["relay_tail"] = NONE
     return links
 
 
-def _queues(medium: Medium, settings: PacketSettings, shift: int) -> np.ndarray:
-    queues = np.zeros(len(medium.capacity_bps) << shift, QUEUE)
+def _queues(link_set: LinkSet, settings: PacketSettings, shift: int) -> np.ndarray:
+    queues = np.zeros(len(link_set.capacity_bps) << shift, QUEUE)
     for name in ("head", "tail", "root", "cause"):
         queues[name] = NONE
     queues["paused_ps"] = queues["resumed_ps"] = -1
-    queues["headroom"] = np.repeat(settings.headroom_of(medium.capacity_bps, medium.latency_s), 1 << shift)
+    queues["headroom"] = np.repeat(settings.headroom_of(link_set.capacity_bps, link_set.latency_s), 1 << shift)
     return queues
 
 

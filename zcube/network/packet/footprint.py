@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.arrays import FloatArray
-from zcube.network.flow_model import Medium
+from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import FLOW, PACKET, PAIR
@@ -19,7 +19,7 @@ FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
 
 
 def memory_bound_bytes(
-    medium: Medium, settings: PacketSettings, flow_bytes: FloatArray, subflows: int, hops: int, bins: int = 0
+    link_set: LinkSet, settings: PacketSettings, flow_bytes: FloatArray, subflows: int, hops: int, bins: int = 0
 ) -> float:
     """Return a bound on the tables of a run.
 
@@ -28,7 +28,7 @@ def memory_bound_bytes(
 
     Parameters
     ----------
-    medium : Medium
+    link_set : LinkSet
         Links.
     settings : PacketSettings
         Parameters.
@@ -39,10 +39,10 @@ def memory_bound_bytes(
     bins : int
         Bins of time kept.
     """
-    idle = idle_network(medium, settings, 0.0)
-    links, queues = idle["links"], len(medium.capacity_bps) << class_shift(settings)
+    idle = idle_network(link_set, settings, 0.0)
+    links, queues = idle["links"], len(link_set.capacity_bps) << class_shift(settings)
     buffers = idle["switches"]["shared"].astype(float).sum() + idle["switches"]["headroom"].astype(float).sum()
-    under_way = (links["latency_ps"] / np.maximum(links["full_ps"], 1) + 2)[medium.capacity_bps > 0].sum()
+    under_way = (links["latency_ps"] / np.maximum(links["full_ps"], 1) + 2)[link_set.capacity_bps > 0].sum()
     network = buffers / settings.unit_bytes + under_way
     whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum() * (2 if settings.acknowledgements == "packets" else 1)
     records = min(network, whole) + subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS

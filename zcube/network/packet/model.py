@@ -10,8 +10,9 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
 from zcube.fabric.model import Fabric
-from zcube.network.flow_model import MOST_BIN_ENTRIES, IdealRouting, Medium
+from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
+from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet import engine
 from zcube.network.packet.build import PS, idle_network, picoseconds
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
@@ -40,7 +41,7 @@ class PacketModel:
 
     Parameters
     ----------
-    medium : Medium
+    link_set : LinkSet
         Links.
     routing : Routing
         Gives each transfer its paths over these links.
@@ -58,7 +59,7 @@ class PacketModel:
 
     def __init__(
         self,
-        medium: Medium,
+        link_set: LinkSet,
         routing: Routing,
         settings: PacketSettings | None = None,
         path_split: PathSplit = "pooled",
@@ -68,14 +69,14 @@ class PacketModel:
         watchdog_s: float = 1e-3,
     ):
         self.fidelity = fidelity
-        self.medium = medium
+        self.link_set = link_set
         self.routing = routing
         self.path_split = path_split
         self.settings = settings or PacketSettings()
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
-        self._tables = idle_network(medium, self.settings, bin_s)
+        self._tables = idle_network(link_set, self.settings, bin_s)
         self._tables.net["pooled"] = path_split == "pooled"
-        self._postings = Postings(self._tables, medium, self.settings, path_split)
+        self._postings = Postings(self._tables, link_set, self.settings, path_split)
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
         self._message_start_s: FloatArray = np.zeros(16)
@@ -124,7 +125,7 @@ class PacketModel:
         flows : FlowTable
             At least one.
         routes : Routes, optional
-            Their paths over the medium's links; default: what the routing says.
+            Their paths over these links; default: what the routing says.
 
         Raises
         ------
@@ -147,8 +148,8 @@ class PacketModel:
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
         check_reachable(routes, flows.source, flows.target)
         self._latency_s = grown(self._latency_s, first + routes.flows)
-        self._latency_s[first : first + routes.flows] = routes.latency_s(self.medium.latency_s)
-        started_s = self.medium.message_start_s(routes, flows.size_bytes)
+        self._latency_s[first : first + routes.flows] = routes.latency_s(self.link_set.latency_s)
+        started_s = self.link_set.message_start_s(routes, flows.size_bytes)
         self._message_start_s = grown(self._message_start_s, first + routes.flows)
         self._message_start_s[first : first + routes.flows] = started_s
         # Its first byte leaves once the message has been started.
@@ -220,7 +221,7 @@ class PacketModel:
         paused = queues["paused"] == 1
         if not (paused & (now_ps - queues["paused_ps"] >= picoseconds(lasting_s))).any():
             return ()
-        return tuple(f"{self.medium.source[link]}->{self.medium.target[link]}" for link in find_deadlock(self._tables))
+        return tuple(f"{self.link_set.source[link]}->{self.link_set.target[link]}" for link in find_deadlock(self._tables))
 
     def completions(self) -> CompletionTable:
         """Return what became of every transfer; no link is named as the one that bounded it."""
@@ -233,21 +234,21 @@ class PacketModel:
 
     def link_table(self) -> LinkTable:
         """Return the payload every link has carried; ``peak_flows`` counts paths of transfers under way."""
-        medium, links = self.medium, self._tables["links"]
+        link_set, links = self.link_set, self._tables["links"]
         return LinkTable(
-            medium.source,
-            medium.target,
-            medium.kind,
-            medium.capacity_bps,
+            link_set.source,
+            link_set.target,
+            link_set.kind,
+            link_set.capacity_bps,
             links["payload"].astype(float),
             links["peak"].astype(np.int64),
-            medium.leaves_gpu,
-            medium.enters_gpu,
+            link_set.leaves_gpu,
+            link_set.enters_gpu,
         )
 
     def queue_table(self) -> QueueTable:
         """Return pauses, depths, marks and drops of every priority of every link."""
-        return QueueTable.of(self._tables, self.medium.source, self.medium.target)
+        return QueueTable.of(self._tables, self.link_set.source, self.link_set.target)
 
     def delays(self) -> DelayTable:
         """Return how pauses and rate cuts met every transfer."""
@@ -324,7 +325,7 @@ def packet_model(
     bin_s: float = 0.0,
 ) -> PacketModel:
     """Return the packet model of a fabric under a routing policy."""
-    return PacketModel(Medium.of_fabric(fabric), routing, settings, path_split, bin_s=bin_s)
+    return PacketModel(LinkSet.of_fabric(fabric), routing, settings, path_split, bin_s=bin_s)
 
 
 def ideal_packet_model(fabric: Fabric, settings: PacketSettings | None = None) -> PacketModel:
@@ -333,7 +334,7 @@ def ideal_packet_model(fabric: Fabric, settings: PacketSettings | None = None) -
     These have no limit of memory for queues that wait for a receiver, so nothing a sender has for one receiver holds up what it
     has for another.
     """
-    medium, settings = Medium.of_ideal_core(fabric), settings or PacketSettings()
-    model = PacketModel(medium, IdealRouting(fabric), settings, fidelity="ideal-packet")
+    link_set, settings = LinkSet.of_ideal_core(fabric), settings or PacketSettings()
+    model = PacketModel(link_set, IdealRouting(fabric), settings, fidelity="ideal-packet")
     model.set_shared_buffer(UNLIMITED_BYTES)
     return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.arrays import IntArray
-from zcube.network.flow_model import Medium
+from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import PS, class_shift, reverse_links
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import FLOW, NEVER, NONE, PAIR
@@ -21,7 +21,7 @@ class Postings:
     ----------
     tables : Tables
         Changed in place.
-    medium : Medium
+    link_set : LinkSet
         Links.
     settings : PacketSettings
         Parameters.
@@ -29,13 +29,13 @@ class Postings:
         Whether all queue pairs of a transfer draw from one pool of bytes, or each carries its share.
     """
 
-    def __init__(self, tables: Tables, medium: Medium, settings: PacketSettings, path_split: PathSplit):
+    def __init__(self, tables: Tables, link_set: LinkSet, settings: PacketSettings, path_split: PathSplit):
         self.flows = self.pairs = 0
-        self._tables, self._medium, self._settings, self._split = tables, medium, settings, path_split
+        self._tables, self._link_set, self._settings, self._split = tables, link_set, settings, path_split
         self._paths = self._hops = 0
         self._shift = class_shift(settings)
         self._inner = (tables["links"]["from_switch"] >= 0) & (tables["links"]["to_switch"] >= 0)
-        self._reverse = reverse_links(medium) if settings.acknowledgements == "packets" else None
+        self._reverse = reverse_links(link_set) if settings.acknowledgements == "packets" else None
 
     def add(self, routes: Routes, flows: FlowTable) -> None:
         """Append flows, their queue pairs and paths; every flow has a path.
@@ -114,14 +114,14 @@ class Postings:
         pairs["flow"], pairs["queue"] = self.flows + flow[lead], port[lead] << self._shift
         pairs["first_path"], pairs["paths"] = self._paths + first_path[:-1], width
         share = np.add.reduceat(routes.share[order], first_path[:-1])
-        line = self._medium.capacity_bps[port[lead]]
+        line = self._link_set.capacity_bps[port[lead]]
         cap = np.full(len(pairs), np.inf) if flows.cap_bps is None else flows.cap_bps[flow[lead]] * share
         pairs["capped"] = cap < line
         pairs["line"] = np.minimum(cap, line) / 8 / PS
         pairs["alpha"] = 1.0
         for name in ("short_number", "asked", "next"):
             pairs[name] = NONE
-        latency_ps = np.round(routes.subflow_latency_s(self._medium.latency_s) * PS).astype(np.int64)
+        latency_ps = np.round(routes.subflow_latency_s(self._link_set.latency_s) * PS).astype(np.int64)
         pairs["reverse_ps"] = np.maximum.reduceat(latency_ps[order], first_path[:-1])
         if self._split == "fixed":
             # Cumulated shares are rounded, so that the parts add up to the whole.
@@ -141,7 +141,7 @@ class Postings:
         new["start_ps"] = np.round(flows.start_s * PS)
         new["finish_ps"] = NEVER
         last = routes.link[routes.first_hop[1:] - 1]
-        ends = np.unique(flow * len(self._medium.capacity_bps) + last)
-        at, link = np.divmod(ends, len(self._medium.capacity_bps))
-        new["drain"] = np.bincount(at, self._medium.capacity_bps[link], minlength=len(new)) / 8 / PS
-        new["tail_ps"] = np.minimum.reduceat(np.round(self._medium.latency_s[last] * PS), routes.first_subflow[:-1])
+        ends = np.unique(flow * len(self._link_set.capacity_bps) + last)
+        at, link = np.divmod(ends, len(self._link_set.capacity_bps))
+        new["drain"] = np.bincount(at, self._link_set.capacity_bps[link], minlength=len(new)) / 8 / PS
+        new["tail_ps"] = np.minimum.reduceat(np.round(self._link_set.latency_s[last] * PS), routes.first_subflow[:-1])
