@@ -109,14 +109,14 @@ def fit_command(
     from zcube.outputs import to_json
     from zcube.report.calibration_plot import plot_calibration
     from zcube.report.calibration_table import calibration_text
-    from zcube.report.picture import FORMATS, save
+    from zcube.report.picture import FORMATS, drawn
 
-    drawn = [Target("--picture", picture, FORMATS, lambda fitted, target: save(plot_calibration(fitted), target))]
-    check_targets([Target("--out", out, MEASURED, lambda result, target: None), *drawn], files)
+    pictures = [Target("--picture", picture, FORMATS, drawn(plot_calibration))]
+    check_targets([Target("--out", out, MEASURED, lambda result, target: None), *pictures], files)
     measured = read_files(files, ReadOptions(path, None, lenient))
     fitted = fit_file(measured, out, seed=seed, draws=DRAWS if draws is None else draws, lenient=lenient)
     print(f"written: {out}", file=sys.stderr)
-    write_targets(drawn, fitted)
+    write_targets(pictures, fitted)
     sys.stdout.write(to_json(fitted.model_dump(mode="json")) if json else calibration_text(fitted))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from zcube.trace.collectives import expand
 from zcube.trace.comm_trace import NONE, CommTrace, Kind
 from zcube.trace.unloaded import scheduled_times
 from zcube.workload.flow_lists import FlowList
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Name of operations without a phase.
 NO_PHASE = "none"
@@ -68,6 +71,16 @@ class TraceReplay:
                 "metadata": dict(self.trace.metadata),
             },
         }
+
+    def table(self) -> pd.DataFrame:
+        """Return the per-operation table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.operation_columns())
+
+    def links(self) -> pd.DataFrame:
+        """Return what every directed link carried, with its utilisation over the makespan of the transfers."""
+        return self.transfers.links()
 
     def operation_columns(self) -> dict[str, np.ndarray]:
         """Return the per-operation table as columns."""

@@ -135,6 +135,13 @@ def _bin_piece(replay: Replay, number: int) -> pa.Table:
     )
 
 
+def write_timeline(replay: TraceReplay, path: Path) -> None:
+    """Write when every operation of a trace ran, for Perfetto."""
+    from zcube.trace.chrome import write_chrome
+
+    write_chrome(replay.trace, replay.times.start_s, replay.times.finish_s, path)
+
+
 def write_paths(replay: Replay, path: Path) -> None:
     """Write the directed links of every flow, hop by hop; flows are routed again, piece by piece."""
     ends = [_Names(names) for names in (replay.carrier.medium.source, replay.carrier.medium.target)]
