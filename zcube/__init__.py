@@ -8,18 +8,21 @@ rooms follow the data: ``fabric`` -> ``routing`` -> ``network`` -> ``serving`` -
 ``workload`` feed ``serving``, ``pricing`` feeds ``comparison``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zcube.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zcube import calibrate
     from zcube.front_door import (
         BillOfMaterials,
+        CommTrace,
         Comparison,
         Fabric,
         InputError,
         Network,
         Replay,
+        RequestTrace,
         RunError,
         Scenario,
         TraceReplay,
@@ -38,11 +41,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BillOfMaterials",
+    "CommTrace",
     "Comparison",
     "Fabric",
     "InputError",
     "Network",
     "Replay",
+    "RequestTrace",
     "RunError",
     "Scenario",
     "TraceReplay",
@@ -58,15 +63,9 @@ __all__ = [
     "replay",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Only what is asked for is imported, so that ``import zcube`` takes no time.
-    if name not in __all__:
-        raise AttributeError(f"module 'zcube' has no attribute {name!r}")
-    value = import_module("zcube.calibrate") if name == "calibrate" else getattr(import_module("zcube.front_door"), name)
-    globals()[name] = value
-    return value
+# Nothing is imported before it is asked for, so that ``import zcube`` takes no time.
+__getattr__ = lazy_names(__name__, {name: f"zcube.front_door:{name}" for name in __all__} | {"calibrate": "zcube.calibrate"})
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
-from zcube.cost.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
-from zcube.cost.price_book import load_price_book
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
@@ -20,6 +18,8 @@ from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.carrier import Carrier, StepProgress
+from zcube.pricing.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
+from zcube.pricing.price_book import load_price_book
 from zcube.scenario import GENERATOR, Scenario
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place

@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison
-from zcube.cost.bill import BillOfMaterials, bill_of_materials
-from zcube.cost.price_book import load_price_book
 from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.network.carrier import Carrier
 from zcube.network.settings import Network
-from zcube.replay import flows as flow_replay
-from zcube.replay.flows import Replay
-from zcube.replay.gpus import gpu_numbers, known_gpus
-from zcube.replay.operations import TraceReplay, replay_trace
+from zcube.pricing.bill import BillOfMaterials, bill_of_materials
+from zcube.pricing.price_book import load_price_book
+from zcube.replays import flows as flow_replay
+from zcube.replays.flows import Replay
+from zcube.replays.gpus import gpu_numbers, known_gpus
+from zcube.replays.operations import TraceReplay, replay_trace
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
 from zcube.workload.flow_lists import FlowList, flows_of_frame, read_flows
-from zcube.workload.readers import read_requests as load_requests
+from zcube.workload.readers import read_requests
+from zcube.workload.requests import RequestTrace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BillOfMaterials",
+    "CommTrace",
     "Comparison",
     "Fabric",
     "InputError",
     "Network",
     "Replay",
+    "RequestTrace",
     "RunError",
     "Scenario",
     "TraceReplay",
@@ -138,6 +141,11 @@ def replay(
         server_stride=server_stride,
         progress=progress or _silent,
     )
+
+
+def load_requests(path: str | Path, *, max_requests: int | None = None) -> RequestTrace:
+    """Read a request trace, telling its format by content; as :func:`~zcube.workload.readers.read_requests`."""
+    return read_requests(Path(path), max_requests=max_requests)
 
 
 def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025") -> BillOfMaterials:

@@ -102,7 +102,7 @@ def fit_command(
 ) -> None:
     """Fit latency and bandwidth by operation, size and path, with intervals and the error on sizes left out."""
     from zcube.calibrate.bootstrap import DRAWS
-    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.fitting import fit_file
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
     from zcube.cli.targets import Target, check_targets, write_targets
@@ -134,7 +134,7 @@ def check_command(
 ) -> None:
     """Predict runs that were not fitted: mean, median and P90 error by operation, size and number of GPUs."""
     from zcube.calibrate.calibration import read_calibration
-    from zcube.calibrate.check import check, held_out, leave_ranks_out
+    from zcube.calibrate.checking import check, held_out, leave_ranks_out
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
     from zcube.errors import Fault, InputError

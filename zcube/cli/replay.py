@@ -176,8 +176,8 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
 
 
 def _run_flows(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -> Any:
-    from zcube.replay.flows import replay
-    from zcube.replay.gpus import gpu_numbers, known_gpus
+    from zcube.replays.flows import replay
+    from zcube.replays.gpus import gpu_numbers, known_gpus
     from zcube.workload.flow_lists import read_flows
 
     fabric = chosen.fabric
@@ -186,7 +186,7 @@ def _run_flows(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -
 
 
 def _run_trace(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -> Any:
-    from zcube.replay.operations import replay_trace
+    from zcube.replays.operations import replay_trace
     from zcube.trace.files import read_trace
 
     algorithms = _algorithms(given["collective"] or [])

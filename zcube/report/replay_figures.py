@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zcube.replay.flows import Replay
-    from zcube.replay.operations import TraceReplay
+    from zcube.replays.flows import Replay
+    from zcube.replays.operations import TraceReplay
 
 
 def plot_ports(replay: Replay) -> Figure:
@@ -42,7 +42,7 @@ def plot_operations(replay: TraceReplay) -> Figure:
 
 def replay_figures(replay: Replay | TraceReplay) -> dict[str, Figure]:
     """Return every picture a replay has something for, by name."""
-    from zcube.replay.operations import TraceReplay
+    from zcube.replays.operations import TraceReplay
 
     if isinstance(replay, TraceReplay):
         return {"timeline": plot_operations(replay), **replay_figures(replay.transfers)}

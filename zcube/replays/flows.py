@@ -12,7 +12,7 @@ from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
-from zcube.replay.packets import PacketOutcome, check_for_packets, quantiles, run_packets
+from zcube.replays.packets import PacketOutcome, check_for_packets, quantiles, run_packets
 from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from zcube.errors import Fault, InputError
 from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
-from zcube.replay.flows import Replay, outcome
-from zcube.replay.gpus import gpus_of_ranks
+from zcube.replays.flows import Replay, outcome
+from zcube.replays.gpus import gpus_of_ranks
 from zcube.trace.collectives import expand
 from zcube.trace.comm_trace import NONE, CommTrace, Kind
 from zcube.trace.unloaded import scheduled_times
@@ -167,7 +167,7 @@ def replay_trace(
     collectives : mapping, optional
         Algorithm by collective, see :mod:`zcube.trace.collectives`.
     first_server, server_stride : int
-        Where the trace's nodes lie, see :func:`~zcube.replay.gpus.gpus_of_ranks`.
+        Where the trace's nodes lie, see :func:`~zcube.replays.gpus.gpus_of_ranks`.
     progress : callable
         Told what is under way and how much of it is done.
 
