@@ -1,7 +1,71 @@
 """zcube: decide on the network of a GPU cluster by simulating, pricing and comparing fabrics.
 
-The rooms follow the data: ``fabric`` -> ``routing`` -> ``network`` -> ``serving`` -> ``compare`` -> ``report``;
-``llm`` and ``workload`` feed ``serving``, ``cost`` feeds ``compare``.
+>>> import zcube as zc
+>>> zc.compare("glm51-pd-1024", {"load.rate_per_s": 40}).table()  # doctest: +SKIP
+
+What stands in ``__all__`` is public and described in docs/python.md; everything below the modules of the rooms may change. The
+rooms follow the data: ``fabric`` -> ``routing`` -> ``network`` -> ``serving`` -> ``comparison`` -> ``report``; ``llm`` and
+``workload`` feed ``serving``, ``pricing`` feeds ``comparison``.
 """
 
+from typing import TYPE_CHECKING
+
+from zcube.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from zcube import calibrate
+    from zcube.front_door import (
+        BillOfMaterials,
+        CommTrace,
+        Comparison,
+        Fabric,
+        InputError,
+        Network,
+        Replay,
+        RequestTrace,
+        RunError,
+        Scenario,
+        TraceReplay,
+        ZcubeError,
+        compare,
+        cost,
+        figures,
+        load_fabric,
+        load_requests,
+        load_scenario,
+        load_trace,
+        replay,
+    )
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BillOfMaterials",
+    "CommTrace",
+    "Comparison",
+    "Fabric",
+    "InputError",
+    "Network",
+    "Replay",
+    "RequestTrace",
+    "RunError",
+    "Scenario",
+    "TraceReplay",
+    "ZcubeError",
+    "calibrate",
+    "compare",
+    "cost",
+    "figures",
+    "load_fabric",
+    "load_requests",
+    "load_scenario",
+    "load_trace",
+    "replay",
+]
+
+# Nothing is imported before it is asked for, so that ``import zcube`` takes no time.
+__getattr__ = lazy_names(__name__, {name: f"zcube.front_door:{name}" for name in __all__} | {"calibrate": "zcube.calibrate"})
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

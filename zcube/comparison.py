@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
-from zcube.cost.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
-from zcube.cost.price_book import load_price_book
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
@@ -19,6 +18,8 @@ from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.carrier import Carrier, StepProgress
+from zcube.pricing.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
+from zcube.pricing.price_book import load_price_book
 from zcube.scenario import GENERATOR, Scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
@@ -27,6 +28,9 @@ from zcube.serving.run import ServingRun, serve
 from zcube.workload.coding_agent import generate_requests
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -118,6 +122,39 @@ class Comparison:
             "counting_rule": COUNTING_RULE,
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
         }
+
+    def table(self) -> pd.DataFrame:
+        """Return every figure of the document, a row per fabric; a column is named by its keys: ``ttft_s.p99``."""
+        import pandas as pd
+
+        rows = {name: _flat(fabric) for name, fabric in self.document()["fabrics"].items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("fabric")
+
+    def requests(self) -> pd.DataFrame:
+        """Return what became of every request, a row per fabric and request."""
+        return _stacked({name: result.run.journeys.frame() for name, result in self.results.items()})
+
+    def links(self) -> pd.DataFrame:
+        """Return what every directed link carried, a row per fabric and link."""
+        return _stacked({name: result.run.links.frame(result.metrics["duration_s"]) for name, result in self.results.items()})
+
+
+def _stacked(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the frames of fabrics below each other, the fabric as the first column."""
+    import pandas as pd
+
+    return pd.concat(frames, names=["fabric"]).reset_index(level="fabric").reset_index(drop=True)
+
+
+def _flat(document: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by their keys, joined by points; lists are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{key}.")
+        elif not isinstance(value, list):
+            flat[before + key] = value
+    return flat
 
 
 def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | None]:

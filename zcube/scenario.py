@@ -227,6 +227,15 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     return validate(Scenario, data, reference)
 
 
+def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
+    """Return a scenario with other values; parameters and faults as :func:`load_scenario`."""
+    data = scenario.model_dump()
+    for key, value in changes.items():
+        set_key(data, key, value)
+    _drop_tables(data, list(scenario.fabrics))
+    return validate(Scenario, data, "scenario")
+
+
 def copy_scenario(stem: str, folder: Path) -> None:
     """Write a bundled scenario and its topologies into a new folder as ``scenario.toml`` and ``*.toml``."""
     scenario = (bundled_folder("scenarios") / f"{stem}.toml").read_text()

@@ -8,8 +8,8 @@ from synthetic_runs import SIZES, TRUTH, covered, measured, runs
 
 from zcube.calibrate.apply import apply_calibration
 from zcube.calibrate.calibration import Calibration
-from zcube.calibrate.check import Check, check, held_out, leave_ranks_out
-from zcube.calibrate.fit import fit
+from zcube.calibrate.checking import Check, check, held_out, leave_ranks_out
+from zcube.calibrate.fitting import fit
 from zcube.calibrate.measurements import Measurements, Metadata, Row
 from zcube.calibrate.operations import wire_factor
 from zcube.calibrate.readers import read_measured

@@ -6,7 +6,7 @@ import pytest
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.network.settings import Network
-from zcube.replay.operations import replay_trace
+from zcube.replays.operations import replay_trace
 from zcube.trace.builder import TraceBuilder
 
 GB = 10**9
@@ -85,7 +85,7 @@ def test_a_collective_is_expanded_and_its_bytes_counted(fabric):
 
 def test_a_trace_without_dependencies_is_a_list_of_flows(fabric):
     """The event loop and the plain replay of the same transfers agree."""
-    from zcube.replay.flows import replay
+    from zcube.replays.flows import replay
     from zcube.workload.flow_lists import FlowList
 
     draw = np.random.default_rng(7)

@@ -136,7 +136,7 @@ def test_options_that_errors_name_are_there(run, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def nvlink(tmp_path_factory):
-    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.fitting import fit_file
     from zcube.calibrate.measurements import read_measurements
 
     path = tmp_path_factory.mktemp("calibrations") / "nvlink.json"
@@ -175,7 +175,7 @@ def test_a_replay_takes_rate_and_latency_of_nvlink_from_the_calibration(run, nvl
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     """All-to-all at 360 of 400 Gb/s among sixteen after 12 us, single messages after 9 us, NVLink at 3,000 Gb/s after 6 us."""
-    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.fitting import fit_file
     from zcube.calibrate.measurements import Measurements, Metadata, Row
 
     rows = []

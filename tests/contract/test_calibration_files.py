@@ -10,7 +10,7 @@ import pytest
 from measured_outputs import HEADER, OLD, SIZES, document, inspector, line, microseconds, table, text
 
 from zcube.calibrate.calibration import read_calibration
-from zcube.calibrate.fit import fit, fit_file
+from zcube.calibrate.fitting import fit, fit_file
 from zcube.calibrate.measurements import Matrix, Measurements, Metadata, Row, read_measurements, write_measurements
 from zcube.calibrate.readers import ReadOptions, read_files, read_measured
 from zcube.errors import InputError
@@ -370,7 +370,7 @@ def test_faults_of_a_calibration_file(file, tmp_path, change, message):
 
 def test_tables_name_hardware_error_and_range(file, tmp_path):
     from zcube.calibrate.apply import apply_calibration
-    from zcube.calibrate.check import check
+    from zcube.calibrate.checking import check
 
     points = read_measured(file(text()), ReadOptions(path="across"))
     calibration = fit_file(points, tmp_path / "calibration.json", draws=20)

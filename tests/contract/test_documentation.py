@@ -49,9 +49,15 @@ def test_notebook_runs_from_top_to_bottom():
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]).replace('"requests.count": 400', '"requests.count": 40'), names)
-    assert set(names["document"]["fabrics"]) == {"roft-1024", "zcube-1024"}
-    assert len(names["requests"]) == 40
+    assert list(names["table"].index) == ["roft-1024", "zcube-1024"]
+    assert len(names["requests"]) == 2 * 40
     assert names["links"].utilisation.max() > 0
+
+
+def test_notebooks_use_the_public_names_only():
+    for path in (PROJECT / "notebooks").glob("*.ipynb"):
+        code = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert set(re.findall(r"^\s*(?:from|import) (zcube[\w.]*.*)$", "\n".join(code), flags=re.MULTILINE)) == {"zcube as zc"}
 
 
 def compare_calls():

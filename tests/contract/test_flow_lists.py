@@ -11,7 +11,7 @@ import pytest
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
-from zcube.replay.gpus import gpu_numbers, known_gpus
+from zcube.replays.gpus import gpu_numbers, known_gpus
 from zcube.workload.flow_lists import FlowList, read_flows
 
 FABRIC = load_fabric("roft-256")

@@ -15,7 +15,7 @@ from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.inputs import assign
 from zcube.network.adversary.report import adversarial_report
 from zcube.network.settings import Network
-from zcube.replay.flows import replay
+from zcube.replays.flows import replay
 from zcube.scenario import load_scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.workload.flow_lists import FlowList

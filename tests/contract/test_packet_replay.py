@@ -7,7 +7,7 @@ import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.network.settings import Network
-from zcube.replay.flows import replay
+from zcube.replays.flows import replay
 from zcube.workload.flow_lists import FlowList
 
 

@@ -16,7 +16,7 @@ from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.llm.cards import load_card
 from zcube.llm.compute import StatedError
 from zcube.network.settings import Network
-from zcube.replay.flows import replay
+from zcube.replays.flows import replay
 from zcube.serving.metrics import run_metrics
 from zcube.serving.run import serve
 from zcube.serving.settings import ServingSettings

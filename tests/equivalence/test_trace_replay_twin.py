@@ -12,7 +12,7 @@ from oracle_max_min import fair_rates
 from zcube.fabric.catalog import load_fabric
 from zcube.network.carrier import Carrier
 from zcube.network.settings import Network
-from zcube.replay.operations import replay_trace
+from zcube.replays.operations import replay_trace
 from zcube.seeds import stream
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import CommTrace, Kind

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -20,6 +20,9 @@ from zcube.calibrate.scaling import ScalingPiece, at_ranks
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared, read_bounded, validate
 from zcube.outputs import write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -189,6 +192,17 @@ class Calibration(Declared):
     held_out: HeldOut | None = None
     notes: tuple[str, ...] = ()
 
+    def table(self) -> pd.DataFrame:
+        """Return one row per curve and range of sizes."""
+        import pandas as pd
+
+        names = ("operation", "ranks", "path", "pattern", "dtype")
+        return pd.DataFrame(
+            {name: getattr(curve, name) for name in names} | regime.model_dump()
+            for curve in self.curves
+            for regime in curve.regimes
+        )
+
     def curve(self, operation: str, ranks: int, path: str, pattern: str = "", dtype: str = "") -> Curve | None:
         """Return the curve of an operation, that of the type if it has one of its own; None if that was not measured."""
         key = (operation, ranks, path, pattern)
@@ -234,7 +248,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: str | Path) -> Calibration:
     """Read a file that :func:`write_calibration` wrote.
 
     Raises
@@ -242,6 +256,7 @@ def read_calibration(path: Path) -> Calibration:
     InputError
         With every fault of the file.
     """
+    path = Path(path)
     document: Any = json_document(path, read_bounded(path, MAX_FILE_BYTES))
     if not isinstance(document, dict) or document.get("zcube_calibration") is not True:
         raise InputError(

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ from zcube.calibrate.points import (
 from zcube.errors import Fault, InputError
 from zcube.inputs import read_bounded, validate
 from zcube.outputs import to_json, write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Matrix", "Measurements", "Metadata", "Row", "from_document", "join", "read_measurements", "write_measurements"]
 
@@ -154,6 +157,12 @@ class Measurements:
                 for matrix in self.matrices
             ],
         }
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per point; unknown times are NaN, ``correct`` is -1 where it was not checked."""
+        import pandas as pd
+
+        return pd.DataFrame({name: getattr(self, name) for name in _COLUMNS})
 
     def digest(self) -> str:
         """Return the SHA-256 of the points, whichever file and order they were read in."""

@@ -102,21 +102,21 @@ def fit_command(
 ) -> None:
     """Fit latency and bandwidth by operation, size and path, with intervals and the error on sizes left out."""
     from zcube.calibrate.bootstrap import DRAWS
-    from zcube.calibrate.fit import fit_file
+    from zcube.calibrate.fitting import fit_file
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.report.calibration_plot import plot_calibration
     from zcube.report.calibration_table import calibration_text
-    from zcube.report.picture import FORMATS, save
+    from zcube.report.picture import FORMATS, drawn
 
-    drawn = [Target("--picture", picture, FORMATS, lambda fitted, target: save(plot_calibration(fitted), target))]
-    check_targets([Target("--out", out, MEASURED, lambda result, target: None), *drawn], files)
+    pictures = [Target("--picture", picture, FORMATS, drawn(plot_calibration))]
+    check_targets([Target("--out", out, MEASURED, lambda result, target: None), *pictures], files)
     measured = read_files(files, ReadOptions(path, None, lenient))
     fitted = fit_file(measured, out, seed=seed, draws=DRAWS if draws is None else draws, lenient=lenient)
     print(f"written: {out}", file=sys.stderr)
-    write_targets(drawn, fitted)
+    write_targets(pictures, fitted)
     sys.stdout.write(to_json(fitted.model_dump(mode="json")) if json else calibration_text(fitted))
 
 
@@ -134,7 +134,7 @@ def check_command(
 ) -> None:
     """Predict runs that were not fitted: mean, median and P90 error by operation, size and number of GPUs."""
     from zcube.calibrate.calibration import read_calibration
-    from zcube.calibrate.check import check, held_out, leave_ranks_out
+    from zcube.calibrate.checking import check, held_out, leave_ranks_out
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
     from zcube.errors import Fault, InputError

@@ -16,11 +16,11 @@ def cost_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Price the switches and optics of fabrics."""
-    from zcube.cost.bill import COUNTING_RULE, bill_of_materials
-    from zcube.cost.price_book import load_price_book
     from zcube.errors import Fault, InputError
     from zcube.fabric.catalog import load_fabric
     from zcube.outputs import to_json
+    from zcube.pricing.bill import COUNTING_RULE, bill_of_materials
+    from zcube.pricing.price_book import load_price_book
 
     repeated = sorted({name for name in fabrics if fabrics.count(name) > 1})
     if repeated:

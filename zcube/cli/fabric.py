@@ -74,12 +74,12 @@ def draw_command(
     """Draw a fabric tier by tier, repeated parts collapsed."""
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.report.fabric_drawing import draw_fabric
-    from zcube.report.picture import FORMATS, save
+    from zcube.report.picture import FORMATS, drawn
 
     path = out or Path(f"{Path(fabric).stem}.svg")
-    drawn = [Target("--out", path, FORMATS, lambda loaded, target: save(draw_fabric(loaded), target))]
-    check_targets(drawn)
-    write_targets(drawn, load(fabric, fail))
+    written = [Target("--out", path, FORMATS, drawn(draw_fabric))]
+    check_targets(written)
+    write_targets(written, load(fabric, fail))
 
 
 def adversary_command(

@@ -129,9 +129,9 @@ def replay_command(
 def _targets(given: dict[str, Any]) -> dict[str, list[Target]]:
     """Return the files that may be asked for, by what they tell of."""
     from zcube.cli.targets import Target
+    from zcube.report import replay_figures as pictures
     from zcube.report import replay_files as files
-    from zcube.report import replay_pictures as pictures
-    from zcube.report.picture import FORMATS
+    from zcube.report.picture import FORMATS, drawn
 
     rows = (
         (TRANSFERS, "out", TABLES, files.write_flows),
@@ -139,11 +139,11 @@ def _targets(given: dict[str, Any]) -> dict[str, list[Target]]:
         (TRANSFERS, "paths_out", TABLES, files.write_paths),
         (TRANSFERS, "bins_out", TABLES, files.write_bins),
         (TRACE, "operations_out", TABLES, files.write_operations),
-        (TRACE, "chrome", (".json",), pictures.write_timeline),
+        (TRACE, "chrome", (".json",), files.write_timeline),
         (PACKETS, "ports_out", TABLES, files.write_ports),
         (PACKETS, "pauses_out", TABLES, files.write_pauses),
-        (PACKETS, "picture", FORMATS, pictures.draw_ports),
-        (PACKETS, "tree", FORMATS, pictures.draw_tree),
+        (PACKETS, "picture", FORMATS, drawn(pictures.plot_ports)),
+        (PACKETS, "tree", FORMATS, drawn(pictures.plot_trees)),
     )
     targets: dict[str, list[Target]] = {kind: [] for kind in (TRANSFERS, TRACE, PACKETS)}
     for kind, name, endings, write in rows:
@@ -176,8 +176,8 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
 
 
 def _run_flows(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -> Any:
-    from zcube.replay.flows import replay
-    from zcube.replay.gpus import gpu_numbers, known_gpus
+    from zcube.replays.flows import replay
+    from zcube.replays.gpus import gpu_numbers, known_gpus
     from zcube.workload.flow_lists import read_flows
 
     fabric = chosen.fabric
@@ -186,7 +186,7 @@ def _run_flows(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -
 
 
 def _run_trace(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -> Any:
-    from zcube.replay.operations import replay_trace
+    from zcube.replays.operations import replay_trace
     from zcube.trace.files import read_trace
 
     algorithms = _algorithms(given["collective"] or [])

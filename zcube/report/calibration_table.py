@@ -12,7 +12,7 @@ from zcube.report.quantities import bytes_text, time_text
 if TYPE_CHECKING:
     from zcube.calibrate.apply import AppliedCalibration
     from zcube.calibrate.calibration import Calibration, Curve, ErrorSummary, Regime
-    from zcube.calibrate.check import Check
+    from zcube.calibrate.checking import Check
     from zcube.calibrate.measurements import Measurements
 
 #: Rows of a table beyond which the rest is given as a count.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zcube.errors import Fault, InputError
 from zcube.outputs import write_file
@@ -67,6 +68,11 @@ def check_format(path: Path) -> str:
     if suffix not in FORMATS:
         raise InputError(Fault(str(path), f"a name that ends in {suffix or 'nothing'}", "a name that ends in .svg or .png"))
     return suffix[1:]
+
+
+def drawn(plot: Callable[[Any], Figure]) -> Callable[[Any, Path], None]:
+    """Return what draws a result and saves the picture."""
+    return lambda result, path: save(plot(result), path)
 
 
 def save(figure: Figure, path: Path) -> None:

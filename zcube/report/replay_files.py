@@ -14,9 +14,9 @@ from zcube.outputs import write_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from zcube.replay.flows import Replay
-    from zcube.replay.operations import TraceReplay
-    from zcube.replay.packets import PacketOutcome
+    from zcube.replays.flows import Replay
+    from zcube.replays.operations import TraceReplay
+    from zcube.replays.packets import PacketOutcome
 
 #: Rows of flows turned into a piece of a table at once.
 FLOWS_AT_ONCE = 1 << 16
@@ -133,6 +133,13 @@ def _bin_piece(replay: Replay, number: int) -> pa.Table:
             "utilisation": pa.array(carried[used] * 8.0 / (table.capacity_bps[used] * bins.bin_s)),
         }
     )
+
+
+def write_timeline(replay: TraceReplay, path: Path) -> None:
+    """Write when every operation of a trace ran, for Perfetto."""
+    from zcube.trace.chrome import write_chrome
+
+    write_chrome(replay.trace, replay.times.start_s, replay.times.finish_s, path)
 
 
 def write_paths(replay: Replay, path: Path) -> None:

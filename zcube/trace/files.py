@@ -114,7 +114,7 @@ def write_trace(trace: CommTrace, path: Path) -> None:
     write_file(path, lambda temporary: (_write_parquet if path.suffix == ".parquet" else _write_lines)(trace, temporary))
 
 
-def read_trace(path: Path) -> CommTrace:
+def read_trace(path: str | Path) -> CommTrace:
     """Read a trace, telling Parquet from JSON Lines by content.
 
     Raises
@@ -123,6 +123,7 @@ def read_trace(path: Path) -> CommTrace:
         With every fault found: a missing or unreadable header, another schema version, and the first 20 faults of rows, by
         row or line and key.
     """
+    path = Path(path)
     first = _starts_with(path)
     if first == b"PAR1":
         return _read_parquet(path)

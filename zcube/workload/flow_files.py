@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 MAX_FILE_BYTES = 2 << 30
@@ -230,38 +231,54 @@ class CsvRows:
             raise InputError(_with_rest(faults, count, self.path))
 
 
-class ParquetRows:
-    """The rows of a Parquet file; see :class:`CsvRows` for parameters and attributes."""
+class ArrowRows:
+    """The rows of an Arrow table; see :class:`CsvRows` for the attributes.
+
+    Parameters
+    ----------
+    path : Path or str
+        Where they come from, for faults.
+    names : list of str
+        Wanted columns that there are.
+    table : pyarrow.Table
+        With these columns.
+    """
 
     header_place = "schema"
     broken = 0
 
-    def __init__(self, path: Path, wanted: Sequence[str], max_rows: int):
+    def __init__(self, path: Path | str, names: list[str], table: pa.Table):
+        self.path, self.names, self._table = path, names, table
+
+    @classmethod
+    def of_parquet(cls, path: Path, wanted: Sequence[str], max_rows: int) -> Self:
+        """Read a Parquet file, at most ``max_rows`` rows."""
         import pyarrow as pa
         from pyarrow import parquet
 
-        self.path = path
         try:
-            self._check_size(parquet.read_metadata(path), max_rows)
+            metadata = parquet.read_metadata(path)
+            size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+            _check_bounds(path, metadata.num_rows, size, max_rows)
             schema = parquet.read_schema(path)
-            self.names = [name for name in wanted if name in schema.names]
-            nested = [name for name in self.names if not _holds_cells(schema.field(name).type)]
-            if nested:
-                raise InputError(
-                    Fault(f"{path}: column {name}", str(schema.field(name).type), "text or numbers") for name in nested
-                )
+            names = _cell_columns(path, schema, wanted)
             # Text that repeats is unpacked once, however many rows hold it.
-            text = [name for name in self.names if pa.types.is_string(schema.field(name).type)]
-            self._table = parquet.read_table(path, columns=self.names, read_dictionary=text)
+            text = [name for name in names if pa.types.is_string(schema.field(name).type)]
+            return cls(path, names, parquet.read_table(path, columns=names, read_dictionary=text))
         except (pa.ArrowException, OSError) as error:
             raise InputError(Fault(str(path), str(error).splitlines()[0][:160], "a whole Parquet file")) from error
 
-    def _check_size(self, metadata: Any, max_rows: int) -> None:
-        size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        if metadata.num_rows > max_rows:
-            raise InputError(Fault(str(self.path), f"{metadata.num_rows} rows", f"at most {max_rows} rows"))
-        if size > MAX_TABLE_BYTES:
-            raise InputError(Fault(str(self.path), f"{size} bytes unpacked", f"at most {MAX_TABLE_BYTES} bytes"))
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame, wanted: Sequence[str], max_rows: int) -> Self:
+        """Take the columns of a pandas frame."""
+        import pyarrow as pa
+
+        _check_bounds("frame", len(frame), 0, max_rows)
+        try:
+            table = pa.Table.from_pandas(frame[[name for name in wanted if name in frame.columns]], preserve_index=False)
+        except pa.ArrowException as error:
+            raise InputError(Fault("frame", str(error).splitlines()[0][:160], "columns of text or numbers")) from error
+        return cls("frame", _cell_columns("frame", table.schema, wanted), table)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -303,6 +320,22 @@ class ParquetRows:
             found = f"{column} {_short('' if value is None else str(value))}"
             listed.append(Fault(f"{self.path}: row {row + 1}", found, expected))
         return _with_rest(listed, count, self.path)
+
+
+def _check_bounds(path: Path | str, rows: int, size_bytes: int, max_rows: int) -> None:
+    if rows > max_rows:
+        raise InputError(Fault(str(path), f"{rows} rows", f"at most {max_rows} rows"))
+    if size_bytes > MAX_TABLE_BYTES:
+        raise InputError(Fault(str(path), f"{size_bytes} bytes unpacked", f"at most {MAX_TABLE_BYTES} bytes"))
+
+
+def _cell_columns(path: Path | str, schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
+    """Return the wanted columns that a schema has, all of them of text or numbers."""
+    names = [name for name in wanted if name in schema.names]
+    nested = [name for name in names if not _holds_cells(schema.field(name).type)]
+    if nested:
+        raise InputError(Fault(f"{path}: column {name}", str(schema.field(name).type), "text or numbers") for name in nested)
+    return names
 
 
 def _holds_cells(kind: pa.DataType) -> bool:
@@ -389,7 +422,7 @@ def _short(text: str) -> str:
     return repr(text) if len(text) <= 60 else repr(text[:57]) + "..."
 
 
-def _with_rest(listed: list[Fault], count: int, path: Path) -> list[Fault]:
+def _with_rest(listed: list[Fault], count: int, path: Path | str) -> list[Fault]:
     more = count - len(listed)
     rest = [Fault(str(path), f"and {more} more faults", "none; the first ones are listed above")] if more else []
     return listed + rest

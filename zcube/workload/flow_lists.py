@@ -9,14 +9,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.workload.flow_files import MAX_FAULTS_LISTED, CsvRows, ParquetRows, check_file
+from zcube.workload.flow_files import MAX_FAULTS_LISTED, ArrowRows, CsvRows, check_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_FLOWS = 20_000_000
 #: An exabyte, and the year 2286 as seconds since 1970: beyond these a column is in another unit.
@@ -28,6 +31,7 @@ LEAST_WEIGHT, MOST_WEIGHT = 1e-3, 1e3
 
 NEEDED = ("src", "dst", "bytes", "start_s")
 OPTIONAL = ("id", "cap_gbps", "weight", "coflow")
+WANTED = (*NEEDED, *OPTIONAL)
 NUMBERS = ("bytes", "start_s", "cap_gbps", "weight")
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
@@ -94,20 +98,22 @@ def read_flows(path: Path, gpu_numbers: GpuNumbers, *, known_gpus: str = "a GPU"
     InputError
         With missing columns, or every broken row: the first 20 one by one, the rest as a count.
     """
-    kind = check_file(path)
-    wanted = (*NEEDED, *OPTIONAL)
-    rows = ParquetRows(path, wanted, max_flows) if kind == "parquet" else CsvRows(path, wanted, NUMBERS, max_flows)
-    missing = [name for name in NEEDED if name not in rows.names]
-    if missing:
-        found = "columns " + ", ".join(rows.names) if rows.names else "none of the columns"
-        raise InputError(Fault(f"{path}: {rows.header_place}", f"{found}, no {name}", f"the column {name}") for name in missing)
+    parquet = check_file(path) == "parquet"
+    rows = ArrowRows.of_parquet(path, WANTED, max_flows) if parquet else CsvRows(path, WANTED, NUMBERS, max_flows)
     return _Check(rows, gpu_numbers, known_gpus).flow_list()
+
+
+def flows_of_frame(
+    frame: pd.DataFrame, gpu_numbers: GpuNumbers, *, known_gpus: str = "a GPU", max_flows: int = MAX_FLOWS
+) -> FlowList:
+    """Take a list of transfers from a pandas frame; parameters and faults as :func:`read_flows`."""
+    return _Check(ArrowRows.of_frame(frame, WANTED, max_flows), gpu_numbers, known_gpus).flow_list()
 
 
 class _Check:
     """Goes through the columns of one file and gathers its faults."""
 
-    def __init__(self, rows: CsvRows | ParquetRows, gpu_numbers: GpuNumbers, known_gpus: str):
+    def __init__(self, rows: CsvRows | ArrowRows, gpu_numbers: GpuNumbers, known_gpus: str):
         self._rows = rows
         self._gpu_numbers = gpu_numbers
         self._known_gpus = known_gpus
@@ -117,6 +123,11 @@ class _Check:
 
     def flow_list(self) -> FlowList:
         rows = self._rows
+        missing = [name for name in NEEDED if name not in rows.names]
+        if missing:
+            where = f"{rows.path}: {rows.header_place}"
+            found = "columns " + ", ".join(rows.names) if rows.names else "none of the columns"
+            raise InputError(Fault(where, f"{found}, no {name}", f"the column {name}") for name in missing)
         source, target = self._ends()
         size = self._number("bytes", (np.nextafter(0, 1), MAX_SIZE_BYTES), "a size in bytes, more than 0 and at most 1e18")
         start = self._number("start_s", (0.0, MAX_START_S), "a time in seconds from 0 to 1e10")

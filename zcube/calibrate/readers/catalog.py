@@ -51,7 +51,7 @@ def read_measured(path: Path, options: ReadOptions | None = None) -> Measurement
     return replace(found, metadata=metadata)
 
 
-def read_files(paths: Sequence[Path], options: ReadOptions | None = None) -> Measurements:
+def read_files(paths: Sequence[str | Path], options: ReadOptions | None = None) -> Measurements:
     """Read several files as one.
 
     Raises
@@ -63,7 +63,7 @@ def read_files(paths: Sequence[Path], options: ReadOptions | None = None) -> Mea
     faults: list[Fault] = []
     for path in paths:
         try:
-            parts.append(read_measured(path, options))
+            parts.append(read_measured(Path(path), options))
         except InputError as error:
             faults += error.faults
     if faults:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray
 from zcube.calibrate.calibration import Calibration, ErrorSummary, HeldOut
-from zcube.calibrate.fit import fit
+from zcube.calibrate.fitting import fit
 from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.regimes import SIZES_PER_REGIME
 from zcube.calibrate.soundness import checkable, groups, sound
 from zcube.errors import Fault, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Check:
     def by_operation_and_ranks(self) -> dict[tuple[str, int], ErrorSummary]:
         """Return the errors of each operation among each number of ranks."""
         return self._by(lambda number: (str(self.measurements.operation[number]), int(self.measurements.ranks[number])))
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per point: measured and predicted time, ``error`` = predicted / measured - 1."""
+        return self.measurements.table().assign(predicted_s=self.predicted_s, error=self.error)
 
     def document(self) -> dict[str, Any]:
         """Return the errors as plain values for JSON."""

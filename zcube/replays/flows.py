@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,11 @@ from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
-from zcube.replay.packets import PacketOutcome, check_for_packets, quantiles, run_packets
+from zcube.replays.packets import PacketOutcome, check_for_packets, quantiles, run_packets
 from zcube.workload.flow_lists import FlowList
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 2
 
@@ -94,6 +97,18 @@ class Replay:
             "bound_link": self.completions.bound_link,
             **(self.packets.flow_columns(self.duration_s) if self.packets else {}),
         }
+
+    def table(self) -> pd.DataFrame:
+        """Return the per-flow table; links by name, empty for none."""
+        import pandas as pd
+
+        columns = self.flow_columns()
+        names = np.array([*self.link_names(), ""], dtype=object)
+        return pd.DataFrame({**columns, "bound_link": names[columns["bound_link"]]})
+
+    def links(self) -> pd.DataFrame:
+        """Return what every directed link carried, with its utilisation over the makespan."""
+        return self.link_table.frame(self.makespan_s)
 
     def link_names(self) -> list[str]:
         """Return ``from>to`` of every link."""

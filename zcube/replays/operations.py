@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from zcube.errors import Fault, InputError
 from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
-from zcube.replay.flows import Replay, outcome
-from zcube.replay.gpus import gpus_of_ranks
+from zcube.replays.flows import Replay, outcome
+from zcube.replays.gpus import gpus_of_ranks
 from zcube.trace.collectives import expand
 from zcube.trace.comm_trace import NONE, CommTrace, Kind
 from zcube.trace.unloaded import scheduled_times
 from zcube.workload.flow_lists import FlowList
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Name of operations without a phase.
 NO_PHASE = "none"
@@ -68,6 +71,16 @@ class TraceReplay:
                 "metadata": dict(self.trace.metadata),
             },
         }
+
+    def table(self) -> pd.DataFrame:
+        """Return the per-operation table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.operation_columns())
+
+    def links(self) -> pd.DataFrame:
+        """Return what every directed link carried, with its utilisation over the makespan of the transfers."""
+        return self.transfers.links()
 
     def operation_columns(self) -> dict[str, np.ndarray]:
         """Return the per-operation table as columns."""
@@ -154,7 +167,7 @@ def replay_trace(
     collectives : mapping, optional
         Algorithm by collective, see :mod:`zcube.trace.collectives`.
     first_server, server_stride : int
-        Where the trace's nodes lie, see :func:`~zcube.replay.gpus.gpus_of_ranks`.
+        Where the trace's nodes lie, see :func:`~zcube.replays.gpus.gpus_of_ranks`.
     progress : callable
         Told what is under way and how much of it is done.
 

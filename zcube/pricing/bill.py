@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zcube.cost.price_book import PriceBook
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.ports import native_ports_used
+from zcube.pricing.price_book import PriceBook
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNTING_RULE = (
     "Switches are bought whole: native ports x the port price at the native rate. Every end of every NIC and inter-switch "
@@ -52,6 +55,12 @@ class BillOfMaterials:
     switch_modules: tuple[BillLine, ...]
     nic_modules: tuple[BillLine, ...]
     cables: tuple[BillLine, ...]
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per position: item, quantity, price of one and of all in USD, missing where the book has no price."""
+        import pandas as pd
+
+        return pd.DataFrame(self.document()["lines"])
 
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data; a sum is null where one of its prices is missing."""

@@ -68,7 +68,7 @@ def fit_file(
     InputError
         With what is wrong with the measurements.
     """
-    from zcube.calibrate.check import with_held_out
+    from zcube.calibrate.checking import with_held_out
 
     calibration = with_held_out(fit(measurements, seed=seed, draws=draws, lenient=lenient), measurements, lenient=lenient)
     write_calibration(calibration, path)

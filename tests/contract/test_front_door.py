@@ -1,0 +1,152 @@
+"""``import zcube``: what is public, that it costs nothing until it is used, and that it gives what the command line gives."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import zcube as zc
+
+SMALL = {
+    "fabrics": ["roft-256", "zcube-256"], "baseline": "roft-256", "gpus": 256,
+    "prefill.nodes": 24, "decode.nodes": 8, "requests.count": 8,
+}  # fmt: skip
+FLOWS = pd.DataFrame({"src": ["s0g0", "s1g0"], "dst": ["s2g0", "s2g0"], "bytes": [5e8, 5e8], "start_s": [0.0, 0.0]})
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def comparison() -> zc.Comparison:
+    return zc.compare("glm51-pd-1024", SMALL)
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    code = "import sys; before = set(sys.modules); import zcube; print(*sorted(set(sys.modules) - before))"
+    taken = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"numpy", "pandas", "numba", "matplotlib", "pydantic", "scipy", "simpy", "networkx", "pyarrow", "typer"}
+    assert not heavy & {name.partition(".")[0] for name in taken}
+
+
+def test_every_public_name_is_there_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (zc, zc.calibrate):
+        assert sorted(module.__all__) == list(module.__all__) or set(module.__all__) == set(sorted(module.__all__))
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            module.nothing  # noqa: B018
+    assert set(zc.__all__) < set(dir(zc))
+
+
+def test_modules_do_not_hide_functions() -> None:
+    """Importing every module leaves the public functions what they are."""
+    code = (
+        "import importlib, pkgutil, zcube\n"
+        "for found in pkgutil.walk_packages(zcube.__path__, 'zcube.'):\n"
+        "    if not found.name.endswith(('__main__', 'worker', 'torch_layer')): importlib.import_module(found.name)\n"
+        "print([name for module in (zcube, zcube.calibrate) for name in module.__all__\n"
+        "       if name != 'calibrate' and type(getattr(module, name)).__name__ == 'module'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_types_are_shipped() -> None:
+    assert importlib.resources.files("zcube").joinpath("py.typed").is_file()
+
+
+def test_a_comparison_as_frames_and_figures(comparison: zc.Comparison) -> None:
+    table, document = comparison.table(), comparison.document()
+    assert list(table.index) == ["roft-256", "zcube-256"]
+    for name, fabric in document["fabrics"].items():
+        assert table.loc[name, "ttft_s.p99"] == fabric["ttft_s"]["p99"]
+        assert table.loc[name, "bill.total_usd"] == fabric["bill"]["total_usd"]
+    requests = comparison.requests()
+    assert requests.groupby("fabric").size().to_dict() == {"roft-256": 8, "zcube-256": 8}
+    assert requests.groupby("fabric")["ttft_s"].mean()["zcube-256"] == pytest.approx(table.loc["zcube-256", "ttft_s.mean"])
+    links = comparison.links()
+    assert links.groupby("fabric").size()["roft-256"] == zc.load_fabric("roft-256").links
+    drawn = zc.figures(comparison)
+    assert set(drawn) == {"ttft_cdf", "ttft_parts", "link_load", "cost"}
+    assert all(isinstance(figure, Figure) for figure in drawn.values())
+
+
+def test_it_gives_what_the_command_line_gives(comparison: zc.Comparison) -> None:
+    words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    call = [sys.executable, "-m", "zcube", "compare", "glm51-pd-1024", *words, "--json"]
+    printed = json.loads(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
+    assert printed == json.loads(json.dumps(comparison.document()))
+
+
+def test_a_scenario_is_changed_without_being_touched() -> None:
+    scenario = zc.load_scenario("glm51-pd-1024", SMALL)
+    again = zc.compare(scenario, {"requests.count": 4})
+    assert len(again.requests()) == 2 * 4
+    assert scenario.requests.count == 8
+    with pytest.raises(zc.InputError, match="no_such_key"):
+        zc.compare(scenario, {"load.no_such_key": 1})
+
+
+@pytest.mark.parametrize("fidelity", ["ideal", "flow", "packet"])
+def test_replay_of_a_frame_a_file_and_a_list(fidelity: str, tmp_path: Path) -> None:
+    """Two transfers into one NIC of 400 Gb/s take 1e9 bytes / 50e9 bytes per second; packets add their headers."""
+    FLOWS.to_csv(tmp_path / "flows.csv", index=False)
+    FLOWS.to_parquet(tmp_path / "flows.parquet")
+    network = zc.Network(fidelity=fidelity, packet={"congestion_control": "none"})
+    results = [
+        zc.replay(fabric, given, network)
+        for fabric in ("roft-256", zc.load_fabric("roft-256"))
+        for given in (FLOWS, str(tmp_path / "flows.csv"), tmp_path / "flows.parquet")
+    ]
+    tables = [result.table() for result in results]
+    assert tables[0]["finish_s"].max() == pytest.approx(0.02, rel=0.03)
+    for table in tables[1:]:
+        assert table["finish_s"].tolist() == tables[0]["finish_s"].tolist()
+    assert results[0].links()["size_bytes"].max() == pytest.approx(1e9)
+    assert set(zc.figures(results[0])) == ({"congestion_trees"} if fidelity == "packet" else set())
+
+
+def test_faults_of_a_frame_are_named() -> None:
+    wrong = FLOWS.assign(bytes=[1.0, -1.0], dst=["s2g0", "s999g0"])
+    with pytest.raises(zc.InputError) as caught:
+        zc.replay("roft-256", wrong)
+    assert [fault.where for fault in caught.value.faults] == ["frame: row 2", "frame: row 2"]
+    with pytest.raises(zc.InputError, match="no start_s"):
+        zc.replay("roft-256", FLOWS.drop(columns="start_s"))
+    with pytest.raises(zc.InputError, match="text or numbers"):
+        zc.replay("roft-256", FLOWS.assign(bytes=[[1], [2]]))
+
+
+def test_replay_of_a_trace(tmp_path: Path) -> None:
+    trace = tmp_path / "t.parquet"
+    call = ["trace", "generate", "--engine", "sglang", "--requests", "1", "--new-tokens", "256", "--out", str(trace)]
+    subprocess.run([sys.executable, "-m", "zcube", *call], capture_output=True, check=True)
+    from_file, loaded = zc.replay("roft-256", trace), zc.replay("roft-256", zc.load_trace(trace))
+    pd.testing.assert_frame_equal(from_file.table(), loaded.table())
+    assert "timeline" in zc.figures(loaded)
+
+
+def test_cost_is_that_of_the_published_table() -> None:
+    """48 and 32 switches of 64 x 400G: ATOP/ZCube, Table 1; prices of MixNet, Table 4."""
+    bills = {name: zc.cost(name) for name in ("roft-1024", "zcube-1024")}
+    lines = {name: bill.table().set_index("item")["usd"].dropna().sum() for name, bill in bills.items()}
+    assert bills["roft-1024"].document()["switch_usd"] == 48 * 64 * 1090
+    assert bills["zcube-1024"].document()["switch_usd"] == 32 * 64 * 1090
+    assert lines["zcube-1024"] < lines["roft-1024"]
+    assert isinstance(zc.figures(zc.load_fabric("zcube-n16"))["fabric"], Figure)
+
+
+def test_calibration_from_read_to_check() -> None:
+    measured = zc.calibrate.read([str(PROJECT / "calibrations" / "2x-h200-nvlink.json")])
+    assert len(measured.table()) == len(measured)
+    fitted = zc.calibrate.fit(measured, draws=0)
+    assert {"operation", "ranks", "path", "latency_s", "s_per_byte"} <= set(fitted.table())
+    checked = zc.calibrate.check(fitted, measured).table()
+    assert checked["error"].abs().median() < 0.05
+    assert (checked["predicted_s"] / checked["time_s"] - 1).tolist() == pytest.approx(checked["error"].tolist())

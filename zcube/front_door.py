@@ -1,0 +1,205 @@
+"""What ``import zcube`` offers: the main verbs as functions that take names, files, frames or values, and return results.
+
+Results are values with a ``table()`` as a pandas frame, units in the names of its columns, and a ``document()``, JSON-ready.
+:func:`figures` draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from zcube import comparison as main_job
+from zcube.calibrate.links import carrier_on
+from zcube.comparison import Comparison
+from zcube.errors import InputError, RunError, ZcubeError
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.model import Fabric
+from zcube.network.carrier import Carrier
+from zcube.network.settings import Network
+from zcube.pricing.bill import BillOfMaterials, bill_of_materials
+from zcube.pricing.price_book import load_price_book
+from zcube.replays import flows as flow_replay
+from zcube.replays.flows import Replay
+from zcube.replays.gpus import gpu_numbers, known_gpus
+from zcube.replays.operations import TraceReplay, replay_trace
+from zcube.scenario import Scenario, changed, load_scenario
+from zcube.trace.comm_trace import CommTrace
+from zcube.trace.files import is_trace
+from zcube.trace.files import read_trace as load_trace
+from zcube.workload.flow_lists import FlowList, flows_of_frame, read_flows
+from zcube.workload.readers import read_requests
+from zcube.workload.requests import RequestTrace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "BillOfMaterials",
+    "CommTrace",
+    "Comparison",
+    "Fabric",
+    "InputError",
+    "Network",
+    "Replay",
+    "RequestTrace",
+    "RunError",
+    "Scenario",
+    "TraceReplay",
+    "ZcubeError",
+    "compare",
+    "cost",
+    "figures",
+    "load_fabric",
+    "load_requests",
+    "load_scenario",
+    "load_trace",
+    "replay",
+]
+
+#: ``progress(what, done, total)``.
+Progress: TypeAlias = Callable[[str, int, int], None]
+#: What a function takes for a fabric: what :func:`load_fabric` does, or a fabric.
+FabricLike: TypeAlias = "str | Path | Fabric"
+
+
+def compare(
+    scenario: str | Path | Scenario = "glm51-pd-1024",
+    changes: Mapping[str, Any] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Serve the same requests on several fabrics.
+
+    Parameters
+    ----------
+    scenario : str, Path or Scenario
+        Bundled scenario, scenario file, the ``run.json`` of an earlier run, or what :func:`load_scenario` returned.
+    changes : mapping, optional
+        Dotted key to value, e.g. ``{"load.rate_per_s": 40}``; docs/scenarios.md lists the keys. None removes a key.
+    progress : callable, optional
+        Told what runs and how many of its requests have ended.
+
+    Raises
+    ------
+    InputError
+        With every fault of the scenario, the changes and the fabrics, before anything runs.
+    """
+    declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
+    return main_job.compare(declared, progress or _silent)
+
+
+def replay(
+    fabric: FabricLike,
+    transfers: str | Path | pd.DataFrame | FlowList | CommTrace,
+    network: Network | None = None,
+    *,
+    seed: int = 0,
+    collectives: Mapping[str, str] | None = None,
+    first_server: int = 0,
+    server_stride: int = 1,
+    progress: Progress | None = None,
+) -> Replay | TraceReplay:
+    """Carry listed transfers, or run a communication trace, over a fabric.
+
+    Parameters
+    ----------
+    fabric : str, Path or Fabric
+        What carries them.
+    transfers : str, Path, pandas.DataFrame, FlowList or CommTrace
+        A list of transfers or a trace, as a file (CSV, Parquet, JSON Lines) or in memory; a frame has the columns
+        ``src, dst, bytes, start_s`` and may have ``id, cap_gbps, weight, coflow``, see docs/replay.md.
+    network : Network, optional
+        How bytes move; default: the max-min fluid.
+    seed : int
+        Of the hash that chooses paths, and of the marks that packets draw.
+    collectives : mapping, optional
+        Of a trace: algorithm by collective, e.g. ``{"all-reduce": "ring"}``.
+    first_server, server_stride : int
+        Of a trace: server of its first node, and servers from one of its nodes to the next.
+    progress : callable, optional
+        Told what is under way and how much of it is done.
+
+    Raises
+    ------
+    InputError
+        With every fault of what was given, before the run starts.
+    RunError
+        If nothing can move any more.
+    """
+    carrier = carrier_on(_fabric(fabric), network or Network(), seed)
+    given = _loaded(transfers, carrier)
+    if isinstance(given, FlowList):
+        return flow_replay.replay(carrier, given, progress=progress or _silent)
+    return replay_trace(
+        carrier,
+        given,
+        collectives=collectives,
+        first_server=first_server,
+        server_stride=server_stride,
+        progress=progress or _silent,
+    )
+
+
+def load_requests(path: str | Path, *, max_requests: int | None = None) -> RequestTrace:
+    """Read a request trace, telling its format by content; as :func:`~zcube.workload.readers.read_requests`."""
+    return read_requests(Path(path), max_requests=max_requests)
+
+
+def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025") -> BillOfMaterials:
+    """Price a fabric's switches and optics.
+
+    Parameters
+    ----------
+    fabric : str, Path or Fabric
+        What is priced.
+    price_book : str or Path
+        Bundled price book or a TOML file.
+
+    Raises
+    ------
+    InputError
+        With every fault of the fabric or the book.
+    """
+    return bill_of_materials(_fabric(fabric), load_price_book(str(price_book)))
+
+
+def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:
+    """Draw a result: each picture as a matplotlib figure, by name.
+
+    A comparison: distribution and parts of the time to first token, load of links, bill. A fabric: its drawing. A trace replay:
+    its timeline, and what its transfers give. A packet replay: congestion trees, and ports over time where it kept bins.
+    """
+    from zcube.report.fabric_drawing import draw_fabric
+    from zcube.report.plots import FIGURES
+    from zcube.report.replay_figures import replay_figures
+
+    if isinstance(result, Comparison):
+        return {name: draw(result) for name, draw in FIGURES.items()}
+    if isinstance(result, Fabric):
+        return {"fabric": draw_fabric(result)}
+    return replay_figures(result)
+
+
+def _fabric(given: FabricLike) -> Fabric:
+    return given if isinstance(given, Fabric) else load_fabric(str(given))
+
+
+def _loaded(given: str | Path | pd.DataFrame | FlowList | CommTrace, carrier: Carrier) -> FlowList | CommTrace:
+    if isinstance(given, FlowList | CommTrace):
+        return given
+    fabric = carrier.fabric
+
+    def numbers(names: Any) -> Any:
+        return gpu_numbers(fabric, names)
+
+    if not isinstance(given, str | Path):
+        return flows_of_frame(given, numbers, known_gpus=known_gpus(fabric))
+    path = Path(given)
+    return load_trace(path) if is_trace(path) else read_flows(path, numbers, known_gpus=known_gpus(fabric))
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""

@@ -1,0 +1,30 @@
+"""Names of a package that are imported only when they are asked for, so that importing the package takes no time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a package.
+
+    Parameters
+    ----------
+    package : str
+        Its name, ``__name__``.
+    homes : mapping
+        Where each name stands: ``module:name``, or ``module`` for a module itself.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, _, inner = homes[name].partition(":")
+        value = getattr(import_module(module), inner) if inner else import_module(module)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return find
