@@ -11,8 +11,9 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
+from zcube.quantiles import spread
 from zcube.replay.carrier import Carrier, ReplayProgress
-from zcube.replay.packets import PacketOutcome, check_for_packets, quantiles, run_packets
+from zcube.replay.packets import PacketOutcome, check_for_packets, run_packets
 from zcube.workload.flow_lists import FlowList
 
 SCHEMA_VERSION = 2
@@ -115,8 +116,8 @@ class Replay:
             },
             "makespan_s": self.makespan_s,
             "throughput_gbps": float(self.flows.size_bytes.sum()) * 8e-9 / self.makespan_s,
-            "duration_s": quantiles(self.duration_s),
-            "slowdown": quantiles(slowdown),
+            "duration_s": spread(self.duration_s, maximum=True),
+            "slowdown": spread(slowdown, maximum=True),
             **self._hot_links(),
         }
         if self.carrier.calibration is not None:
@@ -163,7 +164,7 @@ class Replay:
             }
             for group in np.argsort(start - finish, kind="stable")[:LISTED_COFLOWS]
         ]
-        return {"count": count, "duration_s": quantiles(finish - start), "slowest": slowest}
+        return {"count": count, "duration_s": spread(finish - start, maximum=True), "slowest": slowest}
 
 
 def replay(

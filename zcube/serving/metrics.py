@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from zcube.arrays import FloatArray
+from zcube.quantiles import spread
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import KV
 
-QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 HOT_LINKS = 10
 
 
@@ -31,15 +31,6 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "bytes": _bytes(run),
         "congestion": _congestion(run),
     }
-
-
-def spread(values: FloatArray) -> dict[str, float | None]:
-    """Return mean and quantiles (linear interpolation between order statistics), nan left out."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return dict.fromkeys(("mean", *QUANTILES), None)
-    quantiles = np.quantile(known, list(QUANTILES.values()))
-    return {"mean": float(known.mean()), **dict(zip(QUANTILES, quantiles.tolist(), strict=True))}
 
 
 def _requests(journeys: Journeys) -> dict[str, int]:
