@@ -4,7 +4,7 @@ A file of schema version 1::
 
     {"schema_version": 1, "zcube_measurements": true,
      "metadata": {"hardware": "2x NVIDIA H200", "nccl_version": "2.27.5", ...},
-     "rows": [{"operation": "alltoall", "ranks": 2, "path": "nvlink", "size_bytes": 1048576, "time_s": 1.2e-5, ...}],
+     "rows": [{"operation": "all-to-all", "ranks": 2, "path": "nvlink", "size_bytes": 1048576, "time_s": 1.2e-5, ...}],
      "matrices": [{"pattern": "pairs", "size_bytes": 67108864, "gbps": [[null, 2900.0], [2899.0, null]]}]}
 
 What ``size_bytes`` means for each operation stands in :mod:`zcube.calibrate.operations`. A row needs ``operation``,
