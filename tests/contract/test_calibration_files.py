@@ -15,7 +15,7 @@ from zcube.calibrate.measurements import Matrix, Measurements, Metadata, Row, re
 from zcube.calibrate.readers import ReadOptions, read_files, read_measured
 from zcube.errors import InputError
 from zcube.report.calibration_plot import plot_calibration
-from zcube.report.calibration_table import applied_text, calibration_text, check_text, measurements_text
+from zcube.report.calibration_table import calibration_text, check_text, measurements_text
 from zcube.report.picture import save
 
 
@@ -377,10 +377,11 @@ def test_tables_name_hardware_error_and_range(file, tmp_path):
     assert "4x NVIDIA H200, nccl 2.28.5" in measurements_text(points)
     assert "30 GB/s" in calibration_text(calibration)
     assert "5 of 5 points are among those that were fitted" in check_text(check(calibration, points))
-    told = applied_text(apply_calibration(calibration, nic_line_rate_gbps=400))
+    applied = apply_calibration(calibration, nic_line_rate_gbps=400)
+    told = "\n".join(applied.notes)
     assert "240 Gb/s, all-to-all among 4 ranks over across" in told
     assert "NVLink rate: not measured" in told
-    assert "8.192 kB to 33.55 MB" in told
+    assert [(one.from_bytes, one.to_bytes) for one in applied.range] == [(8192, 32 << 20)]
 
 
 def test_the_plot_is_a_picture(file, tmp_path):

@@ -58,7 +58,7 @@ def replay_command(
     ports_out: Annotated[Path | None, typer.Option(help="Packets: pauses and queues per port, .csv or .parquet.")] = None,
     pauses_out: Annotated[Path | None, typer.Option(help="Packets: pause by pause, .csv or .parquet.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Packets: ports over time, .png or .svg; needs --bin-s.")] = None,
-    tree: Annotated[Path | None, typer.Option(help="Packets: congestion tree, .png or .svg.")] = None,
+    tree: Annotated[Path | None, typer.Option(help="Packets: congestion trees, .png, .svg, .txt or .csv.")] = None,
     chrome: Annotated[Path | None, typer.Option(help="Of a trace: timeline for Perfetto, .json.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")
@@ -87,6 +87,7 @@ def replay_command(
         write_pauses,
         write_ports,
     )
+    from zcube.report.tree_files import TREE_FORMATS
     from zcube.trace.files import is_trace
 
     tables = (".csv", ".parquet")
@@ -104,7 +105,7 @@ def replay_command(
         Target("--ports-out", ports_out, tables, write_ports),
         Target("--pauses-out", pauses_out, tables, write_pauses),
         Target("--picture", picture, FORMATS, _draw_ports),
-        Target("--tree", tree, FORMATS, _draw_tree),
+        Target("--tree", tree, TREE_FORMATS, _write_trees),
     ]
     traced, changes = is_trace(trace), _packet_changes(congestion_control, cell_bytes, packet_set)
     faults = [] if traced else _only_for("a list of transfers", "a trace", of_trace, {"--collective": collective})
@@ -221,13 +222,12 @@ def _draw_ports(done: Any, path: Path) -> None:
     save(plot_port_history(history), path)
 
 
-def _draw_tree(done: Any, path: Path) -> None:
+def _write_trees(done: Any, path: Path) -> None:
     from zcube.report.congestion_tree import congestion_trees
-    from zcube.report.packet_tree_picture import plot_congestion_trees
-    from zcube.report.picture import save
+    from zcube.report.tree_files import write_trees
 
     medium = done.carrier.medium
-    save(plot_congestion_trees(congestion_trees(done.packets.pauses, medium.source, medium.target)), path)
+    write_trees(congestion_trees(done.packets.pauses, medium.source, medium.target), path)
 
 
 def _packet_changes(congestion_control: str | None, cell_bytes: int | None, packet_set: list[str] | None) -> dict[str, Any]:
