@@ -67,10 +67,6 @@ class Check:
         """Return the errors of each decade of sizes, by its lower end in bytes."""
         return self._by(lambda number: 10 ** math.floor(math.log10(self.measurements.size_bytes[number]) + 1e-12))
 
-    def by_operation_and_ranks(self) -> dict[tuple[str, int], ErrorSummary]:
-        """Return the errors of each operation among each number of ranks."""
-        return self._by(lambda number: (str(self.measurements.operation[number]), int(self.measurements.ranks[number])))
-
     def document(self) -> dict[str, Any]:
         """Return the errors as plain values for JSON."""
         tables: dict[str, dict[Any, ErrorSummary]] = {

@@ -163,11 +163,6 @@ class ModelCard(Declared):
         """Weights one token passes through, with the output head, without the input embedding."""
         return self._parameters(self.experts_per_token + self.shared_experts, 1)
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the weights as served: fp8 (1 byte), embedding and output head bf16; block scales left out."""
-        return self.total_parameters + 2 * self.embedding_parameters
-
     def check_config(self, config: Mapping[str, Any], source: str) -> None:
         """Compare the card with a Hugging Face ``config.json``.
 
