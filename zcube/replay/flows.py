@@ -19,7 +19,7 @@ from zcube.workload.flow_lists import FlowList
 SCHEMA_VERSION = 2
 
 #: Hot links and slowest coflows named in the summary.
-HOT_LINKS, LISTED_COFLOWS = 10, 100
+LISTED_COFLOWS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ class Replay:
             "throughput_gbps": float(self.flows.size_bytes.sum()) * 8e-9 / self.makespan_s,
             "duration_s": spread(self.duration_s, maximum=True),
             "slowdown": spread(slowdown, maximum=True),
-            **self._hot_links(),
+            **links.hottest(self.makespan_s),
         }
         if self.carrier.calibration is not None:
             from zcube.calibrate.links import transfers_document
@@ -128,23 +128,6 @@ class Replay:
         if self.packets:
             document["packet"] = self.packets.document(self.duration_s)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
-
-    def _hot_links(self) -> dict[str, Any]:
-        links, used = self.link_table, self.link_table.utilisation(self.makespan_s)
-        hottest = np.argsort(-used, kind="stable")[:HOT_LINKS]
-        rows = [
-            {
-                "link": int(link),
-                "from": links.source[link],
-                "to": links.target[link],
-                "utilisation": float(used[link]),
-                "bytes": float(links.size_bytes[link]),
-                "peak_flows": int(links.peak_flows[link]),
-            }
-            for link in hottest
-            if used[link] > 0
-        ]
-        return {"max_link_utilisation": float(used.max(initial=0.0)), "hot_links": rows}
 
     def _coflows(self, coflow: IntArray) -> dict[str, Any]:
         inside, count = coflow >= 0, len(self.flows.coflow_names)

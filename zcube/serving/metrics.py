@@ -12,8 +12,6 @@ from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED, Journ
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import KV
 
-HOT_LINKS = 10
-
 
 def run_metrics(run: ServingRun) -> dict[str, Any]:
     """Return every metric of a run as JSON-ready data; a latency nobody had is null."""
@@ -91,21 +89,12 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
     fabric_s = run.completions.finish_s[kv] - start - run.completions.latency_s[kv]
     ideal_s = run.ideal_completions.finish_s[kv] - start - run.ideal_completions.latency_s[kv]
     type1, type2 = spread(ideal_s / _alone_s(run)[kv]), spread(fabric_s / ideal_s)
-    duration_s = _duration_s(run)
-    utilisation = run.links.utilisation(duration_s)
-    utilisation[np.array(run.links.kind) == "nvlink"] = 0.0
-    hottest = np.lexsort((np.arange(len(utilisation)), -utilisation))[:HOT_LINKS]
     return {
         "type1_slowdown": type1["mean"],
         "type2_slowdown": type2["mean"],
         "type1_slowdown_p99": type1["p99"],
         "type2_slowdown_p99": type2["p99"],
-        "max_link_utilisation": float(utilisation.max(initial=0.0)),
-        "hot_links": [
-            {"from": run.links.source[link], "to": run.links.target[link], "utilisation": float(utilisation[link])}
-            for link in hottest
-            if utilisation[link] > 0
-        ],
+        **run.links.hottest(_duration_s(run), nvlink=False),
     }
 
 
