@@ -5,6 +5,7 @@ Every fault of a file is collected before one :class:`~zcube.errors.InputError` 
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,26 @@ def read_bounded(path: Path, most_bytes: int = MAX_DECLARED_BYTES) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+
+
+def json_document(path: Path, text: str) -> Any:
+    """Return the JSON of a file's text; NaN and infinities are refused.
+
+    Raises
+    ------
+    InputError
+        If it is no JSON; one that ends early is named as such.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise InputError(Fault(str(path), "JSON that is nested too deeply", "a plain document")) from error
+    except ValueError as error:
+        raise InputError(Fault(str(path), f"no whole JSON ({str(error)[:100]})", "a whole JSON document")) from error
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -181,13 +181,13 @@ def test_sizes_are_those_of_nccl_tests(ranks):
     rows = rows_of(World(ranks), sizes_bytes=[1200], dtypes=["float32"])["rows"]
     # nccl-tests: the larger of the two buffers; a part per peer has whole elements.
     for row in rows:
-        parted = row["operation"] in ("alltoall", "all_gather", "reduce_scatter")
+        parted = row["operation"] in ("all-to-all", "all-gather", "reduce-scatter")
         assert row["size_bytes"] == (1200 // (4 * ranks) * 4 * ranks if parted else 1200)
 
 
 def test_a_size_too_small_for_the_ranks_is_left_out():
     rows = rows_of(World(4), sizes_bytes=[4, 64], dtypes=["float32"])["rows"]
-    assert {row["size_bytes"] for row in rows if row["operation"] == "alltoall"} == {64}
+    assert {row["size_bytes"] for row in rows if row["operation"] == "all-to-all"} == {64}
 
 
 def test_sizes_that_do_not_fit_are_left_out_and_named():
@@ -207,7 +207,7 @@ def test_the_slowest_rank_sets_the_time():
 def test_medians_and_quantiles_reach_the_row():
     # One call in five takes ten times as long: seen in P90, not in the median.
     world = World(2, seconds=lambda rank, number: 1e-2 if number % 5 == 0 else 1e-3)
-    row = rows_of(world, operations=["alltoall"], sizes_bytes=[64])["rows"][0]
+    row = rows_of(world, operations=["all-to-all"], sizes_bytes=[64])["rows"][0]
     assert row["time_s"] == pytest.approx(1e-3)
     assert row["p90_s"] > 5e-3
     assert row["min_s"] == pytest.approx(1e-3)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from zcube.errors import InputError
-from zcube.llm.cards import ModelCard, card_names, load_card
+from zcube.llm.cards import CONFIG_KEYS, ModelCard, card_names, load_card
 
 CONFIGS = {
     "glm-5.1": "zai-org--GLM-5.1_config.json",
@@ -26,7 +26,7 @@ def test_glm_layer_weights():
     assert card.indexer_parameters / 1e6 == pytest.approx(9.4, abs=0.05)
     assert card.expert_parameters / 1e6 == pytest.approx(37.7, abs=0.05)
     assert card.moe_layers == 75
-    assert card.weight_bytes - card.total_parameters == 2 * 154880 * 6144
+    assert card.embedding_parameters == 154880 * 6144
 
 
 def test_every_card_names_its_source():
@@ -65,3 +65,53 @@ def test_inconsistent_card_is_refused():
     data = load_card("glm-5.1").model_dump() | {"experts_per_token": 300, "expert_groups": 7}
     with pytest.raises(ValueError, match=r"experts_per_token at most routed_experts.*multiple of expert_groups"):
         ModelCard.model_validate(data)
+
+
+@pytest.fixture
+def card_file(tmp_path):
+    """Write a card that names a configuration, with changes to its numbers, and the configuration as given."""
+
+    def write(text: str, **changes) -> str:
+        data = load_card("glm-5.1").model_dump() | {"config": "config.json"} | changes
+        path = tmp_path / "mine.toml"
+        path.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in data.items()))
+        (tmp_path / "config.json").write_text(text)
+        return str(path)
+
+    return write
+
+
+def config_of(card: ModelCard) -> dict:
+    return {key: getattr(card, field) for field, key in CONFIG_KEYS.items()}
+
+
+def test_a_card_file_that_agrees_with_the_configuration_it_names_is_taken(card_file):
+    config = json.dumps(config_of(load_card("glm-5.1")) | {"torch_dtype": "bfloat16"})
+    assert load_card(card_file(config)).layers == 78
+
+
+def test_a_card_file_that_contradicts_the_configuration_is_refused_with_every_number(card_file, run):
+    config = json.dumps(config_of(load_card("glm-5.1")))
+    path = card_file(config, layers=61, kv_lora_rank=256)
+    with pytest.raises(InputError) as caught:
+        load_card(path)
+    assert [(fault.where, fault.found) for fault in caught.value.faults] == [
+        ("config.json: num_hidden_layers", "78"),
+        ("config.json: kv_lora_rank", "512"),
+    ]
+    status, _, err = run("trace", "generate", "--engine", "sglang", "--model", path, "--out", f"{path}.parquet")
+    assert status == 2
+    assert "num_hidden_layers" in err
+    assert "61 (glm-5.1: layers)" in err
+
+
+@pytest.mark.parametrize("config", ["", "[]", "3", "{", "[" * 100_000, '{"num_hidden_layers": NaN}'])
+def test_a_configuration_that_is_none_is_refused(card_file, config):
+    with pytest.raises(InputError, match=r"config\.json"):
+        load_card(card_file(config))
+
+
+@pytest.mark.parametrize("name", ["elsewhere.json", ".", "\0", "a" * 4000])
+def test_a_configuration_that_is_missing_is_refused(card_file, name):
+    with pytest.raises(InputError, match=r"mine\.toml: config"):
+        load_card(card_file("{}", config=name))

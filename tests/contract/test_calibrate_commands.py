@@ -18,7 +18,7 @@ def table(shared_data):
 def test_all_to_all_left_out_of_the_fit_is_predicted(run, name):
     status, out, err = run("calibrate", "check", CALIBRATIONS / f"{name}.json", "--json")
     assert status == 0, err
-    found = next(row for row in json.loads(out)["by_operation"] if row["operation"] == "alltoall")
+    found = next(row for row in json.loads(out)["by_operation"] if row["operation"] == "all-to-all")
     assert found["points"] >= 8
     assert found["median"] <= 0.06
     assert found["p90"] <= 0.15
@@ -52,7 +52,7 @@ def test_published_tables_are_read_fitted_and_checked(run, shared_data, tmp_path
     measured, fitted, picture = tmp_path / "m.json", tmp_path / "c.json", tmp_path / "c.png"
     status, out, err = run("calibrate", "read", table(shared_data), "--out", measured)
     assert status == 0, err
-    assert "alltoall" in out
+    assert "all-to-all" in out
     status, out, err = run("calibrate", "fit", measured, "--out", fitted, "--picture", picture, "--draws", "50", "--json")
     assert status == 0, err
     assert json.loads(out) == json.loads(fitted.read_text())
@@ -167,7 +167,7 @@ def test_a_replay_takes_rate_and_latency_of_nvlink_from_the_calibration(run, nvl
     assert after[1] == pytest.approx(before[1])
     assert said["error_median"] <= 0.06
     # What is applied gives back the runs that its rate is from.
-    assert said["applied_errors"][0]["operation"] == "alltoall"
+    assert said["applied_errors"][0]["operation"] == "all-to-all"
     assert said["applied_errors"][0]["p90"] < 0.03
     assert not said["warnings"]
 
@@ -181,9 +181,9 @@ def network(tmp_path_factory):
     rows = []
     for size in (1 << power for power in range(10, 31)):
         rows += [
-            Row("alltoall", 16, "across", size, 12e-6 + size * 15 / 16 / 45e9),
-            Row("send_recv", 2, "across", size, 9e-6 + size / 46e9),
-            Row("alltoall", 8, "nvlink", size, 6e-6 + size * 7 / 8 / 375e9),
+            Row("all-to-all", 16, "across", size, 12e-6 + size * 15 / 16 / 45e9),
+            Row("send-receive", 2, "across", size, 9e-6 + size / 46e9),
+            Row("all-to-all", 8, "nvlink", size, 6e-6 + size * 7 / 8 / 375e9),
         ]
     path = tmp_path_factory.mktemp("calibrations") / "network.json"
     fit_file(Measurements.of(rows, Metadata(hardware="16x NVIDIA H200", nic_line_rate_gbps=400.0)), path, draws=0)

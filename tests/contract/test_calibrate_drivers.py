@@ -107,7 +107,7 @@ def test_mpirun_passes_the_variables_on():
 
 
 def test_nccl_tests_on_one_host(tmp_path):
-    wanted = settings(operations=("alltoall", "send_recv"), sizes_bytes=doubling(1024, 1 << 20), dtypes=("float32",))
+    wanted = settings(operations=("all-to-all", "send-receive"), sizes_bytes=doubling(1024, 1 << 20), dtypes=("float32",))
     calls = nccl_tests_calls(wanted, 2, tmp_path, BASE)
     assert [Path(call.command[0]).name for _, _, call in calls] == ["alltoall_perf", "sendrecv_perf"]
     for _, output, call in calls:
@@ -118,7 +118,7 @@ def test_nccl_tests_on_one_host(tmp_path):
 
 
 def test_nccl_tests_over_sockets_gives_each_rank_its_own_host(tmp_path):
-    wanted = settings(operations=("alltoall",), sizes_bytes=(1024,), path="socket")
+    wanted = settings(operations=("all-to-all",), sizes_bytes=(1024,), path="socket")
     ((_, _, call),) = nccl_tests_calls(wanted, 2, tmp_path, BASE)
     assert call.command[0] == "mpirun"
     assert [word for word in call.command if word.startswith("NCCL_HOSTID=")] == ["NCCL_HOSTID=zcube-0", "NCCL_HOSTID=zcube-1"]
@@ -194,8 +194,9 @@ def stand_in(folder, body):
 
 
 ROW = {
-    "operation": "alltoall", "pattern": "", "ranks": 2, "size_bytes": 1024, "dtype": "bfloat16", "time_s": 1e-5, "p10_s": 9e-6,
-    "p90_s": 2e-5, "min_s": 8e-6, "repetitions": 9, "batch": 32, "launch_hidden": 1.0, "in_place": False, "correct": True,
+    "operation": "all-to-all", "pattern": "", "ranks": 2, "size_bytes": 1024, "dtype": "bfloat16", "time_s": 1e-5,
+    "p10_s": 9e-6, "p90_s": 2e-5, "min_s": 8e-6, "repetitions": 9, "batch": 32, "launch_hidden": 1.0,
+    "in_place": False, "correct": True,
 }  # fmt: skip
 RESULT = {
     "rows": [ROW],
@@ -220,7 +221,7 @@ def test_a_run_is_written_and_read_back(tmp_path):
     measure(settings(python=stand_in(tmp_path, answer(RESULT)), ranks=(2,)), out, lines.append, MACHINE)
     found = read_measurements(out)
     row = next(found.rows())
-    assert (row.operation, row.path, row.time_s, row.correct) == ("alltoall", "nvlink", 1e-5, True)
+    assert (row.operation, row.path, row.time_s, row.correct) == ("all-to-all", "nvlink", 1e-5, True)
     assert found.matrices[0].gbps[1, 0] == 6.0
     assert found.metadata.hardware == "2x NVIDIA H200"
     assert found.metadata.nccl_version == "2.28.9"
@@ -246,8 +247,8 @@ def test_several_rank_counts_make_one_file(tmp_path):
 
 def test_wrong_data_is_marked_and_fails_the_run(tmp_path):
     out = tmp_path / "out.json"
-    result = RESULT | {"rows": [ROW, ROW | {"operation": "all_gather", "correct": False}]}
-    with pytest.raises(RunError, match="all_gather"):
+    result = RESULT | {"rows": [ROW, ROW | {"operation": "all-gather", "correct": False}]}
+    with pytest.raises(RunError, match="all-gather"):
         measure(settings(python=stand_in(tmp_path, answer(result)), ranks=(2,)), out, lambda line: None, MACHINE)
     assert [row.correct for row in read_measurements(out).rows()] == [True, False]
 
@@ -315,12 +316,12 @@ def test_nccl_tests_output_becomes_the_same_file(tmp_path):
     program = tmp_path / "alltoall_perf"
     program.write_text(NCCL_TESTS)
     program.chmod(0o755)
-    machine = Machine((GPU, GPU), None, (), {}, (), None, ("alltoall",), False)
-    wanted = settings(nccl_tests=tmp_path, operations=("alltoall",), sizes_bytes=(1024, 2048), driver="nccl-tests")
+    machine = Machine((GPU, GPU), None, (), {}, (), None, ("all-to-all",), False)
+    wanted = settings(nccl_tests=tmp_path, operations=("all-to-all",), sizes_bytes=(1024, 2048), driver="nccl-tests")
     found = measure(wanted, tmp_path / "out.json", lambda line: None, machine)
     assert [(row.operation, row.ranks, row.path, row.size_bytes, row.correct) for row in found.rows()] == [
-        ("alltoall", 2, "nvlink", 1024, True),
-        ("alltoall", 2, "nvlink", 2048, True),
+        ("all-to-all", 2, "nvlink", 1024, True),
+        ("all-to-all", 2, "nvlink", 2048, True),
     ]
     assert found.time_s == pytest.approx([10.5e-6, 11.5e-6])
     assert "secret" not in (tmp_path / "out.json").read_text()
@@ -349,6 +350,6 @@ def test_two_gpus_for_real(tmp_path):
     found = measure(wanted, tmp_path / "out.json", lambda line: None, machine)
     assert (found.correct == 1).all()
     assert {str(operation) for operation in found.operation} == set(wanted.operations)
-    large = found.time_s[(found.size_bytes == 1 << 20) & (found.operation == "alltoall")]
+    large = found.time_s[(found.size_bytes == 1 << 20) & (found.operation == "all-to-all")]
     # Half a megabyte each way: faster than 10 ms on any link, slower than NVLink's line rate.
     assert 1e-6 < large[0] < 1e-2

@@ -15,7 +15,7 @@ from zcube.calibrate.measurements import Matrix, Measurements, Metadata, Row, re
 from zcube.calibrate.readers import ReadOptions, read_files, read_measured
 from zcube.errors import InputError
 from zcube.report.calibration_plot import plot_calibration
-from zcube.report.calibration_table import applied_text, calibration_text, check_text, measurements_text
+from zcube.report.calibration_table import calibration_text, check_text, measurements_text
 from zcube.report.picture import save
 
 
@@ -47,7 +47,7 @@ def test_nccl_tests_text(file, prefix):
     found = read_measured(file("".join(prefix + one + "\n" for one in noisy.splitlines())), ReadOptions(path="across"))
     expect_times(found)
     expect_times(found, in_place=True)
-    assert set(found.operation) == {"alltoall"}
+    assert set(found.operation) == {"all-to-all"}
     assert set(found.ranks) == {4}
     assert set(found.path) == {"across"}
     assert set(found.repetitions) == {20}
@@ -62,14 +62,14 @@ def test_old_nccl_tests_text_needs_the_operation(file):
     assert found.size_bytes[~found.in_place].tolist() == [1024, 32768, 1048576]
     assert found.time_s[~found.in_place] == pytest.approx([11.18e-6, 14.37e-6, 45.6e-6])
     assert set(found.ranks) == {2}
-    assert read_measured(file(OLD, "all_gather_perf.txt")).operation[0] == "all_gather"
+    assert read_measured(file(OLD, "all_gather_perf.txt")).operation[0] == "all-gather"
     with pytest.raises(InputError, match="does not name the operation"):
         read_measured(file(OLD))
 
 
 def test_several_runs_in_one_file(file):
     found = read_measured(file(text("alltoall_perf") + text("all_gather_perf")))
-    assert sorted(set(found.operation)) == ["all_gather", "alltoall"]
+    assert sorted(set(found.operation)) == ["all-gather", "all-to-all"]
     assert len(found) == 20
 
 
@@ -99,7 +99,7 @@ def test_what_nccl_said_at_the_end_is_noted(file):
 
 
 def test_keys_in_any_order_are_a_file_of_measurements(file, tmp_path):
-    rows = [Row("alltoall", 2, "nvlink", size, 1e-5) for size in range(1, 3000)]
+    rows = [Row("all-to-all", 2, "nvlink", size, 1e-5) for size in range(1, 3000)]
     path = tmp_path / "sorted.json"
     write_measurements(Measurements.of(rows), path)
     path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
@@ -169,7 +169,7 @@ def test_inspector_records_in_an_array_and_of_sends(file):
         "p2p_perf": {"p2p": "Send", "p2p_sn": 1, "p2p_peer": 3, "p2p_msg_size_bytes": 4096, "p2p_exec_time_us": 12},
     }
     found = read_measured(file(json.dumps([record, {"header": {}, "dump_stats": {}}])))
-    assert (found.operation[0], found.ranks[0], found.size_bytes[0]) == ("send_recv", 2, 4096)
+    assert (found.operation[0], found.ranks[0], found.size_bytes[0]) == ("send-receive", 2, 4096)
     assert found.time_s[0] == pytest.approx(12e-6)
 
 
@@ -190,7 +190,7 @@ def test_table_of_elements_and_milliseconds(file):
 def test_measurements_survive_their_file(tmp_path):
     rows = [
         Row(
-            "alltoall",
+            "all-to-all",
             2,
             "nvlink",
             1024,
@@ -202,7 +202,7 @@ def test_measurements_survive_their_file(tmp_path):
             repetitions=30,
             correct=True,
         ),
-        Row("send_recv", 2, "socket", 1 << 30, 0.7, pattern="incast", in_place=True),
+        Row("send-receive", 2, "socket", 1 << 30, 0.7, pattern="incast", in_place=True),
     ]
     matrix = Matrix("pairs", 1 << 20, np.array([[np.nan, 2900.5], [2899.0, np.nan]]))
     metadata = Metadata(hardware="2x NVIDIA H200", environment={"NCCL_P2P_DISABLE": "1"}, details={"nvlink": [18, 18]})
@@ -221,7 +221,7 @@ def test_the_calibration_survives_its_file_and_says_what_it_holds_for(file, tmp_
     calibration = fit_file(points, path, seed=3, draws=50)
     assert read_calibration(path) == calibration
     assert calibration.provenance.points == 10
-    curve = calibration.curve("alltoall", 4, "across")
+    curve = calibration.curve("all-to-all", 4, "across")
     assert curve is not None
     assert curve.regimes[0].latency_s == pytest.approx(20e-6, rel=1e-3)
     assert curve.bus_bandwidth_bytes_per_s == pytest.approx(0.75 * 40e9, rel=1e-3)
@@ -322,7 +322,7 @@ def test_lenient_fits_the_groups_that_are_sound(file):
     with pytest.raises(InputError, match="broadcast among 4 ranks over unspecified: found one size only"):
         fit(points, draws=0)
     calibration = fit(points, draws=0, lenient=True)
-    assert [curve.operation for curve in calibration.curves] == ["alltoall"]
+    assert [curve.operation for curve in calibration.curves] == ["all-to-all"]
     assert any("broadcast" in note for note in calibration.notes)
 
 
@@ -377,10 +377,11 @@ def test_tables_name_hardware_error_and_range(file, tmp_path):
     assert "4x NVIDIA H200, nccl 2.28.5" in measurements_text(points)
     assert "30 GB/s" in calibration_text(calibration)
     assert "5 of 5 points are among those that were fitted" in check_text(check(calibration, points))
-    told = applied_text(apply_calibration(calibration, nic_line_rate_gbps=400))
-    assert "240 Gb/s, alltoall among 4 ranks over across" in told
+    applied = apply_calibration(calibration, nic_line_rate_gbps=400)
+    told = "\n".join(applied.notes)
+    assert "240 Gb/s, all-to-all among 4 ranks over across" in told
     assert "NVLink rate: not measured" in told
-    assert "8.192 kB to 33.55 MB" in told
+    assert [(one.from_bytes, one.to_bytes) for one in applied.range] == [(8192, 32 << 20)]
 
 
 def test_the_plot_is_a_picture(file, tmp_path):

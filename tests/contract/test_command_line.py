@@ -44,7 +44,7 @@ def test_json_is_one_document_with_the_promised_keys(run):
         assert fabric["bytes"]["sent"] == fabric["bytes"]["received"]
         assert fabric["bytes"]["sent"] == pytest.approx(fabric["bytes"]["kv"] + fabric["bytes"]["expert"], rel=1e-12)
         for link in fabric["congestion"]["hot_links"]:
-            assert set(link) == {"from", "to", "utilisation"}
+            assert set(link) == {"link", "from", "to", "utilisation", "bytes", "peak_flows"}
     baseline = document["fabrics"][document["baseline"]]
     assert set(baseline["relative"].values()) == {0.0}
 

@@ -1,23 +1,245 @@
-"""Processes that share an empty compile cache all end well and agree; a later one is quick."""
+"""Compiled kernels are kept by the hash of their sources: none is stale, and folders that are no longer used go."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
+
+import llvmlite
+import numba
+import numpy as np
+import platformdirs
+import pytest
+from numba import config
+from numba.core.dispatcher import Dispatcher
+
+import zcube
+from zcube import compile_cache
+from zcube.compile_cache import KEPT_DAYS, MARKER, compiled, folder, kernel_sources, remove_unused, source_hash
+from zcube.inputs import resolve_declared
+
+PACKAGE = Path(zcube.__file__).parent
+REPLAY = [sys.executable, "-m", "zcube", "replay", "flows.csv", "--fabric", "roft-256.toml", "--queue-pairs", "1"]
+OPTIONS = ["--paths-out", "paths.csv", "--json"]
 
 
-def test_four_processes_on_an_empty_cache(tmp_path):
-    (tmp_path / "flows.csv").write_text("src,dst,bytes,start_s\n0,100,1000000,0\n8,101,2000000,0\n")
-    command = [sys.executable, "-m", "zcube", "replay", "flows.csv", "--fabric", "roft-256", "--json"]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    pipe = subprocess.PIPE
-    started = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+@pytest.fixture
+def job(tmp_path):
+    """A folder with the transfers that every process here replays: two from each of 16 GPUs, to another rail."""
+    rows = [f"{8 * server},{128 + 8 * server + rail},1000000,0" for server in range(16) for rail in (1, 2)]
+    (tmp_path / "flows.csv").write_text("src,dst,bytes,start_s\n" + "\n".join(rows) + "\n")
+    shutil.copy(resolve_declared("roft-256", "topologies"), tmp_path)
+    return tmp_path
+
+
+def environment(**changes: str) -> dict[str, str]:
+    # Two edits of equal length within a second would leave Python's own compiled modules in place.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **changes}
+
+
+def replayed(place: Path, surroundings: dict[str, str]) -> tuple[dict, str]:
+    ended = subprocess.run(REPLAY + OPTIONS, cwd=place, env=surroundings, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout), (place / "paths.csv").read_text()
+
+
+def replace_in(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert text.count(before) == 1
+    path.write_text(text.replace(before, after))
+
+
+def test_four_processes_on_an_empty_cache(job):
+    cache = job / "cache"
+    surroundings = environment(NUMBA_CACHE_DIR=str(cache))
+    pipe, command = subprocess.PIPE, [*REPLAY, "--json"]
+    started = [subprocess.Popen(command, cwd=job, env=surroundings, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
     ended = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0] * 4, [err for _, err in ended]
     assert len({out for out, _ in ended}) == 1
-    cached = {path.name for path in (tmp_path / "cache").rglob("*.nbc")}
+    cached = {path.name for path in cache.rglob("*.nbc")}
     assert cached
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, cwd=job, env=surroundings, capture_output=True, text=True, check=True)
     assert again.stdout == ended[0][0]
-    assert {path.name for path in (tmp_path / "cache").rglob("*.nbc")} == cached
+    assert {path.name for path in cache.rglob("*.nbc")} == cached
+    (kept,) = cache.iterdir()
+    assert kept.name == "zcube-kernels-" + source_hash(kernel_sources(PACKAGE))
+
+
+def test_an_edit_of_a_callee_or_constant_of_another_file_is_seen_with_a_warm_cache(job):
+    copy = shutil.copytree(PACKAGE, job / "zcube", ignore=shutil.ignore_patterns("__pycache__"))
+    surroundings = environment(XDG_CACHE_HOME=str(job / "cache"))
+    before, paths = replayed(job, surroundings)
+    share = "return max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed"
+    replace_in(copy / "network/max_min.py", share, share + " / 2.0")
+    replace_in(copy / "routing/hashing.py", "0xBF58476D1CE4E5B9", "0xBF58476D1CE4E5BB")
+    after, other_paths = replayed(job, surroundings)
+    assert other_paths != paths
+    assert after["makespan_s"] > 1.5 * before["makespan_s"]
+
+
+def test_the_sources_hold_every_module_with_kernels_and_all_that_these_import():
+    sources = kernel_sources(PACKAGE)
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    for name, text in sources.items():
+        assert text == modules[name].read_bytes()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                imported = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}: relative imports are not followed"
+                imported = {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+            else:
+                continue
+            assert imported & modules.keys() <= sources.keys(), name
+    import zcube.cli.app
+    import zcube.network.fluid
+    import zcube.network.packet.engine
+    import zcube.routing.path_lengths  # noqa: F401
+
+    holders = {
+        name
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] == "zcube" and any(isinstance(value, Dispatcher) for value in vars(module).values())
+    }
+    assert holders >= {"zcube.network.fluid", "zcube.routing.shortest", "zcube.network.packet.engine"}
+    assert holders <= sources.keys()
+
+
+def test_no_kernel_is_compiled_past_the_folder():
+    names = [
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"\b(njit|jit|vectorize|guvectorize|cfunc)\b", path.read_text())
+    ]
+    assert names == ["compile_cache.py"]
+
+
+def test_the_hash_depends_on_every_source_and_on_the_versions(monkeypatch):
+    sources = kernel_sources(PACKAGE)
+    own = source_hash(sources)
+    assert source_hash(dict(sources)) == own
+    assert len({source_hash({**sources, name: text + b"#"}) for name, text in sources.items()} - {own}) == len(sources)
+    for module in (numba, llvmlite, np):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__version__", "0.0.1")
+            assert source_hash(sources) != own
+
+
+def test_reading_the_sources_takes_milliseconds():
+    def elapsed_s() -> float:
+        begin = time.perf_counter()
+        source_hash(kernel_sources(PACKAGE))
+        return time.perf_counter() - begin
+
+    assert min(elapsed_s() for _ in range(5)) < 0.05
+
+
+def test_help_pays_nothing():
+    code = "import sys; from zcube.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numba", "zcube.compile_cache"} & set(ended.stderr.split())
+
+
+def made(root: Path, name: str, days: float, marked: bool = True) -> Path:
+    place = root / name
+    place.mkdir(parents=True)
+    (place / "kernel.nbc").write_text("")
+    if marked:
+        (place / MARKER).touch()
+        then = time.time() - days * 86400
+        os.utime(place / MARKER, (then, then))
+    return place
+
+
+def test_only_marked_folders_unused_for_the_days_stated_are_removed(tmp_path):
+    unused = made(tmp_path, "zcube-kernels-0000000000000000", KEPT_DAYS + 1)
+    target = made(tmp_path / "elsewhere", "zcube-kernels-1", KEPT_DAYS + 1)
+    (tmp_path / "zcube-kernels-link").symlink_to(target)
+    kept = [
+        target,
+        made(tmp_path, "zcube-kernels-1111111111111111", KEPT_DAYS - 1),
+        made(tmp_path, "zcube-kernels-unmarked", KEPT_DAYS + 1, marked=False),
+        made(tmp_path, "another-folder", KEPT_DAYS + 1),
+    ]
+    remove_unused(tmp_path)
+    assert not unused.exists()
+    assert all((place / "kernel.nbc").exists() for place in kept)
+    remove_unused(tmp_path, kept_days=KEPT_DAYS - 2)
+    assert not kept[1].exists()
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Point the user's cache folder and the folder beside the sources into a temporary folder."""
+    user, package = tmp_path / "user", tmp_path / "package"
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *names, **options: user)
+    monkeypatch.setattr(compile_cache, "_PACKAGE", shutil.copytree(PACKAGE, package))
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+    return user, package
+
+
+def test_the_user_s_setting_stands_above_the_user_s_cache_folder(places, tmp_path, monkeypatch):
+    user, _ = places
+    assert folder.__wrapped__().parent == user
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "set"))
+    assert folder.__wrapped__().parent == tmp_path / "set"
+
+
+def test_a_start_marks_its_folder_used_and_a_folder_made_removes_unused_ones(places):
+    user, _ = places
+    own = folder.__wrapped__()
+    day = 86400
+    os.utime(own / MARKER, (day, day))
+    other = made(user, "zcube-kernels-2222222222222222", KEPT_DAYS + 1)
+    assert folder.__wrapped__() == own
+    assert time.time() - (own / MARKER).stat().st_mtime < day
+    assert other.exists()
+    shutil.rmtree(own)
+    assert folder.__wrapped__() == own
+    assert not other.exists()
+
+
+def test_without_a_place_to_write_kernels_are_compiled_and_not_kept(places, monkeypatch):
+    user, package = places
+    user.write_text("no folder")
+    beside = package / "__pycache__"
+    assert folder.__wrapped__().parent == beside
+    shutil.rmtree(beside)
+    beside.write_text("no folder")
+    with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR"):
+        assert folder.__wrapped__() is None
+    monkeypatch.setattr(compile_cache, "folder", lambda: None)
+
+    def double(value):
+        return 2 * value
+
+    double.__module__ = "zcube.network.fluid"
+    twice = compiled()(double)
+    assert twice(21) == 42
+    assert twice.stats.cache_path is None
+
+
+def test_a_kernel_is_kept_in_the_folder_whatever_locators_the_user_set(monkeypatch):
+    from zcube.routing.shortest import walk
+
+    assert Path(walk.stats.cache_path).parent == folder()
+    monkeypatch.setattr(config, "CACHE_LOCATOR_CLASSES", "InTreeCacheLocator", raising=False)
+
+    def double(value):
+        return 2 * value
+
+    double.__module__ = "zcube.network.fluid"
+    assert Path(compiled()(double).stats.cache_path).parent == folder()
+    assert vars(config)["CACHE_LOCATOR_CLASSES"] == "InTreeCacheLocator"
+    double.__module__ = "elsewhere"
+    assert compiled()(double).stats.cache_path is None

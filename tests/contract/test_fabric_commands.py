@@ -68,6 +68,34 @@ def test_verify_finds_what_was_broken(run, tmp_path):
     assert status == 1 and "difference 1" in out and "stray1" in out
 
 
+def test_a_correction_is_written_whole_or_after_its_first_steps(run, tmp_path):
+    plan, found, corrected = tmp_path / "plan.csv", tmp_path / "found.csv", tmp_path / "corrected.csv"
+    head = "local_device,local_port,remote_device,remote_port\n"
+    plan.write_text(head + "leaf1,1,spine1,1\nleaf1,2,spine2,1\nleaf2,1,spine1,2\nleaf2,2,spine2,2\n")
+    # Two far ends are exchanged, a plug is one port off, and names are spelled as the field has them.
+    found.write_text(head + "LEAF1.dc,1,SPINE2.dc,1\nLEAF1.dc,2,SPINE1.dc,1\nLEAF2.dc,1,SPINE1.dc,2\nLEAF2.dc,2,SPINE2.dc,3\n")
+
+    def verified(wanted, *options):
+        status, out, err = run("fabric", "verify", wanted, found, "--json", *options)
+        return status, json.loads(out)["correction_steps"], err
+
+    assert verified(plan)[:2] == (1, 2)
+    for steps in (0, 1, 2):
+        status, _, err = verified(plan, "--corrected", corrected, "--steps", steps)
+        assert (status, f"written: {corrected}" in err) == (1, True)
+        assert run("fabric", "verify", corrected, found)[0] == (1 if steps else 0)
+        assert verified(corrected)[1] == steps
+        assert json.loads(run("fabric", "verify", plan, corrected, "--json")[1])["correction_steps"] == 2 - steps
+    verified(plan, "--corrected", corrected)
+    rows = set(corrected.read_text().splitlines())
+    assert {"LEAF1.dc,1,SPINE1.dc,1", "LEAF1.dc,2,SPINE2.dc,1", "LEAF2.dc,1,SPINE1.dc,2", "LEAF2.dc,2,spine2,2"} < rows
+    assert run("fabric", "verify", plan, found, "--steps", 1)[0] == 2
+    assert run("fabric", "verify", plan, found, "--corrected", tmp_path / "nowhere" / "c.csv")[0] == 2
+    status, _, _ = run("fabric", "verify", "zcube-256", found, "--corrected", corrected)
+    assert status == 1
+    assert run("fabric", "verify", "zcube-256", corrected)[0] == 0
+
+
 def test_import_makes_a_topology_that_runs(run, tmp_path):
     assert run("fabric", "export", "zcube-n16", "--format", "simai", "--out", tmp_path / "simai.txt")[0] == 0
     status, _, err = run("fabric", "import", tmp_path / "simai.txt", tmp_path / "mine.toml", "--switch-ports", "16")

@@ -75,7 +75,7 @@ def test_requests_table(folder: Path, comparison: Comparison) -> None:
 def test_links_table(folder: Path, comparison: Comparison) -> None:
     result = comparison.results["roft-256"]
     table = pd.read_parquet(folder / "links-roft-256.parquet")
-    assert list(table) == ["from", "to", "kind", "capacity_bps", "size_bytes", "peak_flows", "utilisation"]
+    assert list(table) == ["link", "from", "to", "kind", "capacity_bps", "bytes", "peak_flows", "utilisation"]
     assert len(table) == result.fabric.links
     fullest = table.loc[table["kind"] != "nvlink", "utilisation"].max()
     assert fullest == pytest.approx(result.metrics["congestion"]["max_link_utilisation"])

@@ -1,6 +1,8 @@
 """``zcube replay --fidelity packet``: its parameters, files and pictures."""
 
+import csv
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -44,6 +46,21 @@ def test_pauses_ports_and_victims_are_reported(run, incast, tmp_path):
     assert "depth_bytes" in bins.read_text().splitlines()[0]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert tree.read_text().lstrip().startswith("<?xml")
+
+
+def test_congestion_trees_are_written_as_lines_and_as_a_table(run, incast, tmp_path):
+    arguments = ("replay", incast, "--fabric", "zcube-n16", "--fidelity", "packet", "--congestion-control", "none")
+    lines, table, pauses = (tmp_path / name for name in ("tree.txt", "tree.csv", "pauses.csv"))
+    assert run(*arguments, "--tree", lines, "--pauses-out", pauses)[0] == 0
+    assert run(*arguments, "--tree", table)[0] == 0
+    root = Counter(row.split(",")[-1] for row in pauses.read_text().splitlines()[1:]).most_common(1)[0][0]
+    assert root.endswith(">s0g0")
+    assert lines.read_text().startswith(f"{root} congested: ")
+    with table.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert (f"{rows[0]['from']}>{rows[0]['to']}", rows[0]["cause_port"], rows[0]["layer"]) == (root, "", "0")
+    assert all(rows[int(row["cause_port"])]["layer"] == "0" for row in rows if (row["tree"], row["layer"]) == ("1", "1"))
+    assert run(*arguments, "--tree", tmp_path / "tree.pdf")[0] == 2
 
 
 def test_a_run_repeats_byte_for_byte(run, incast, tmp_path):

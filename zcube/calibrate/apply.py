@@ -28,9 +28,9 @@ from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric.model import Fabric
 
 #: Operations whose rate is taken, the first that was measured.
-RATE_ORDER = ("alltoall", "send_recv", "all_gather", "reduce_scatter", "all_reduce", "broadcast")
+RATE_ORDER = ("all-to-all", "send-receive", "all-gather", "reduce-scatter", "all-reduce", "broadcast")
 #: Operations whose latency is taken, the first that was measured.
-LATENCY_ORDER = ("send_recv", "alltoall", "all_gather", "reduce_scatter", "broadcast", "all_reduce")
+LATENCY_ORDER = ("send-receive", "all-to-all", "all-gather", "reduce-scatter", "broadcast", "all-reduce")
 #: Path classes that lead through NICs, the one that a fabric is built for first. ``socket`` is not among them: NCCL's sockets
 #: copy through the processor, and between two ranks of one host they use no NIC at all.
 NIC_PATHS = ("across", "same-leaf")
@@ -283,7 +283,7 @@ def _start(
 
 def _messages(curve: Curve) -> int:
     """Return into how many messages a rank's bytes are cut: an all-to-all sends one to each of the others."""
-    return curve.ranks - 1 if curve.operation == "alltoall" else 1
+    return curve.ranks - 1 if curve.operation == "all-to-all" else 1
 
 
 def _applied_error(

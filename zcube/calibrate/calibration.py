@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from zcube.arrays import FloatArray
-from zcube.calibrate.measurements import MAX_FILE_BYTES, json_document
-from zcube.calibrate.operations import OPERATIONS, PATHS, wire_factor
+from zcube.calibrate.measurements import MAX_FILE_BYTES
+from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, wire_factor
 from zcube.calibrate.regimes import Piece, evaluate
 from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, read_bounded, validate
+from zcube.inputs import Declared, json_document, read_bounded, validate
 from zcube.outputs import write_file
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ScalingRegime(Declared):
 
 
 class _Fitted(Declared):
-    operation: str
+    operation: OperationName
     path: str
     pattern: str = ""
 
@@ -158,7 +158,7 @@ class HeldOut(Declared):
 
     how: str = Field(description="which points were kept out")
     total: ErrorSummary
-    by_operation: dict[str, ErrorSummary] = Field(default_factory=dict)
+    by_operation: dict[OperationName, ErrorSummary] = Field(default_factory=dict)
 
 
 class Provenance(Declared):

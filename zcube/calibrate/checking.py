@@ -70,10 +70,6 @@ class Check:
         """Return the errors of each decade of sizes, by its lower end in bytes."""
         return self._by(lambda number: 10 ** math.floor(math.log10(self.measurements.size_bytes[number]) + 1e-12))
 
-    def by_operation_and_ranks(self) -> dict[tuple[str, int], ErrorSummary]:
-        """Return the errors of each operation among each number of ranks."""
-        return self._by(lambda number: (str(self.measurements.operation[number]), int(self.measurements.ranks[number])))
-
     def table(self) -> pd.DataFrame:
         """Return one row per point: measured and predicted time, ``error`` = predicted / measured - 1."""
         return self.measurements.table().assign(predicted_s=self.predicted_s, error=self.error)

@@ -4,7 +4,7 @@ A file of schema version 1::
 
     {"schema_version": 1, "zcube_measurements": true,
      "metadata": {"hardware": "2x NVIDIA H200", "nccl_version": "2.27.5", ...},
-     "rows": [{"operation": "alltoall", "ranks": 2, "path": "nvlink", "size_bytes": 1048576, "time_s": 1.2e-5, ...}],
+     "rows": [{"operation": "all-to-all", "ranks": 2, "path": "nvlink", "size_bytes": 1048576, "time_s": 1.2e-5, ...}],
      "matrices": [{"pattern": "pairs", "size_bytes": 67108864, "gbps": [[null, 2900.0], [2899.0, null]]}]}
 
 What ``size_bytes`` means for each operation stands in :mod:`zcube.calibrate.operations`. A row needs ``operation``,
@@ -38,7 +38,7 @@ from zcube.calibrate.points import (
     row_of,
 )
 from zcube.errors import Fault, InputError
-from zcube.inputs import read_bounded, validate
+from zcube.inputs import json_document, read_bounded, validate
 from zcube.outputs import to_json, write_file
 
 if TYPE_CHECKING:
@@ -193,22 +193,6 @@ def read_measurements(path: Path) -> Measurements:
     return from_document(json_document(path, read_bounded(path, MAX_FILE_BYTES)), str(path))
 
 
-def json_document(path: Path, text: str) -> Any:
-    """Return the JSON of a text; NaN and infinities are refused.
-
-    Raises
-    ------
-    InputError
-        If it is no JSON; one that ends early is named as such.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except RecursionError as error:
-        raise InputError(Fault(str(path), "JSON that is nested too deeply", "a file of measurements")) from error
-    except ValueError as error:
-        raise InputError(Fault(str(path), f"no whole JSON ({str(error)[:100]})", "JSON of a run that ended")) from error
-
-
 def from_document(document: Any, source: str) -> Measurements:
     """Return the measurements of a parsed file.
 
@@ -288,7 +272,3 @@ def _joined_metadata(parts: Sequence[Metadata]) -> Metadata:
         nvlink_line_rate_gbps=rate("nvlink_line_rate_gbps"),
         details={"joined": [part.model_dump(exclude_defaults=True) for part in parts]},
     )
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no number")

@@ -6,15 +6,15 @@ functions of its sources), the larger of the send and the receive buffer of a ra
 =================  ===========================================================  =======================
 operation          ``size_bytes``                                               wire bytes per rank
 =================  ===========================================================  =======================
-``alltoall``       a rank's whole buffer, the part for itself included           (n-1)/n of it
-``all_gather``     what every rank ends up with, n times one rank's part         (n-1)/n of it
-``reduce_scatter`` what every rank puts in, n times the part it ends up with     (n-1)/n of it
-``all_reduce``     what every rank puts in                                       2(n-1)/n of it (ring)
+``all-to-all``     a rank's whole buffer, the part for itself included           (n-1)/n of it
+``all-gather``     what every rank ends up with, n times one rank's part         (n-1)/n of it
+``reduce-scatter`` what every rank puts in, n times the part it ends up with     (n-1)/n of it
+``all-reduce``     what every rank puts in                                       2(n-1)/n of it (ring)
 ``gather``         what the root ends up with                                    (n-1)/n of it, at the root
 ``scatter``        what the root puts in                                         (n-1)/n of it, at the root
 ``broadcast``      what the root puts in                                         all of it
 ``reduce``         what every rank puts in                                       all of it
-``send_recv``      what a rank sends to one peer                                 all of it
+``send-receive``   what a rank sends to one peer                                 all of it
 =================  ===========================================================  =======================
 
 Wire bytes over time is the *bus bandwidth* of nccl-tests, which is what compares with the line rate. Where switches reduce
@@ -23,8 +23,15 @@ Wire bytes over time is the *bus bandwidth* of nccl-tests, which is what compare
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from zcube.trace import operation_names
+from zcube.trace.operation_names import RECEIVE, SEND, SEND_RECEIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +69,23 @@ def _ring(ranks: int) -> float:
 OPERATIONS = {
     operation.name: operation
     for operation in (
-        Operation("alltoall", _to_others, _ring),
-        Operation("all_gather", _to_others, _ring),
-        Operation("reduce_scatter", _to_others, _ring),
-        Operation("all_reduce", lambda ranks: 2 * _to_others(ranks), lambda ranks: 2 * _ring(ranks)),
+        Operation("all-to-all", _to_others, _ring),
+        Operation("all-gather", _to_others, _ring),
+        Operation("reduce-scatter", _to_others, _ring),
+        Operation("all-reduce", lambda ranks: 2 * _to_others(ranks), lambda ranks: 2 * _ring(ranks)),
         Operation("gather", _to_others, _ring),
         Operation("scatter", _to_others, _ring),
         Operation("broadcast", _all, _ring),
         Operation("reduce", _all, _ring),
-        Operation("send_recv", _all, _all),
+        Operation(SEND_RECEIVE, _all, _all),
     )
 }
 
 #: Operations that compute on what they move, so that the type of the elements may matter beside their bytes.
-REDUCING = ("all_reduce", "reduce_scatter", "reduce")
+REDUCING = ("all-reduce", "reduce-scatter", "reduce")
 
-#: Spellings of nccl-tests' programs and headers, of PyTorch, of NCCL's functions and of measured tables.
-_OTHER_NAMES = {
-    "alltoall": ("all_to_all", "alltoall", "all_to_all_single", "alltoallsingle"),
-    "all_gather": ("all_gather", "allgather", "all_gather_into_tensor"),
-    "reduce_scatter": ("reduce_scatter", "reducescatter", "reduce_scatter_tensor"),
-    "all_reduce": ("all_reduce", "allreduce"),
-    "broadcast": ("broadcast", "bcast"),
-    "send_recv": ("send_recv", "sendrecv", "send", "recv", "p2p"),
-    "gather": ("gather",),
-    "scatter": ("scatter",),
-    "reduce": ("reduce",),
-}
-_CANONICAL = {spelling: name for name, spellings in _OTHER_NAMES.items() for spelling in spellings}
+# A ring of sends and receives, by nccl-tests' program and the names of the calls it consists of.
+_PAIR = ("sendreceive", "sendrecv", "p2p", SEND, RECEIVE)
 
 #: Bytes of one element, by the names that nccl-tests, NCCL's tables and PyTorch use.
 DTYPE_BYTES = {
@@ -121,10 +117,21 @@ PATHS = ("nvlink", "shared-memory", "same-leaf", "across", "socket", "gloo", "un
 
 
 def canonical(name: str) -> str | None:
-    """Return the name of an operation in one of its spellings (``all_to_all_perf``, ``AllReduce``), None if there is none."""
-    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    plain = plain.removeprefix("nccl").removesuffix("_perf").removesuffix("_test")
-    return _CANONICAL.get(plain, _CANONICAL.get(plain.replace("_", "")))
+    """Return the name of a measured operation in any spelling (``all_to_all_perf``, ``ncclAllReduce``), None if it has none."""
+    plain = name.strip().lower().removeprefix("nccl").removesuffix("_perf").removesuffix("_test")
+    found = operation_names.canonical(plain)
+    if found in _PAIR or re.sub(r"[^a-z0-9]", "", plain) in _PAIR:
+        return SEND_RECEIVE
+    return found if found in OPERATIONS else None
+
+
+def respelled(name: str) -> str:
+    """Return the name of an operation in any spelling, and a text that names none as it is."""
+    return canonical(name[:100]) or name
+
+
+#: A field of a file, or a setting, that takes any spelling.
+OperationName = Annotated[str, AfterValidator(respelled)]
 
 
 def wire_factor(operation: str, ranks: int) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from zcube.arrays import FloatArray
-from zcube.calibrate.operations import OPERATIONS, PATHS
+from zcube.calibrate.operations import OPERATIONS, PATHS, respelled
 from zcube.errors import Fault
 from zcube.inputs import Declared
 
@@ -143,7 +143,9 @@ def row_of(record: Any, where: str, faults: list[Fault]) -> Row | None:
     for key, value in values.items():
         if not _TYPES[key](value):
             faults.append(Fault(f"{where}: {key}", repr(value)[:60], _EXPECTED[_TYPES[key]]))
-    return Row(**values) if len(faults) == before else None
+    if len(faults) > before:
+        return None
+    return Row(**values | {"operation": respelled(values["operation"])})
 
 
 def matrix_of(record: Any, where: str, faults: list[Fault]) -> Matrix | None:

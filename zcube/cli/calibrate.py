@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def run_command(
     out: Annotated[Path, typer.Option(help="Measurements to write, .json.")],
     sizes: Annotated[str, typer.Option(help="Sizes, e.g. 1K-1G (doubling) or 4K,1M.")] = "1K-1G",
-    operations: Annotated[str | None, typer.Option(help="alltoall, send_recv, all_gather, ...; default: all.")] = None,
+    operations: Annotated[str | None, typer.Option(help="all-to-all, send-receive, all-gather, ...; default: all.")] = None,
     ranks: Annotated[str | None, typer.Option(help="GPUs of each run, e.g. 2,4; default: all there are.")] = None,
     path: Annotated[
         str | None, typer.Option(help="What NCCL may use: nvlink (default), shared-memory, socket or network.")

@@ -66,7 +66,7 @@ ChromeOption = Annotated[Path | None, typer.Option(help="Of a trace: timeline fo
 PortsOption = Annotated[Path | None, typer.Option(help="Packets: pauses and queues per port, .csv or .parquet.")]
 PausesOption = Annotated[Path | None, typer.Option(help="Packets: pause by pause, .csv or .parquet.")]
 PictureOption = Annotated[Path | None, typer.Option(help="Packets: ports over time, .png or .svg; needs --bin-s.")]
-TreeOption = Annotated[Path | None, typer.Option(help="Packets: congestion tree, .png or .svg.")]
+TreeOption = Annotated[Path | None, typer.Option(help="Packets: congestion trees, .png, .svg, .txt or .csv.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -132,6 +132,7 @@ def _targets(given: dict[str, Any]) -> dict[str, list[Target]]:
     from zcube.report import replay_figures as pictures
     from zcube.report import replay_files as files
     from zcube.report.picture import FORMATS, drawn
+    from zcube.report.tree_files import TREE_FORMATS, write_trees
 
     rows = (
         (TRANSFERS, "out", TABLES, files.write_flows),
@@ -143,7 +144,7 @@ def _targets(given: dict[str, Any]) -> dict[str, list[Target]]:
         (PACKETS, "ports_out", TABLES, files.write_ports),
         (PACKETS, "pauses_out", TABLES, files.write_pauses),
         (PACKETS, "picture", FORMATS, drawn(pictures.plot_ports)),
-        (PACKETS, "tree", FORMATS, drawn(pictures.plot_trees)),
+        (PACKETS, "tree", TREE_FORMATS, write_trees),
     )
     targets: dict[str, list[Target]] = {kind: [] for kind in (TRANSFERS, TRACE, PACKETS)}
     for kind, name, endings, write in rows:

@@ -53,18 +53,27 @@ def verify_command(
     plan: Annotated[str, typer.Argument(help="Bundled topology, topology file, or a wiring file.")],
     found: Annotated[Path, typer.Argument(help="Wiring found in the field: PTM dot, NetBox CSV, LLDP CSV, UFM or ibdiagnet.")],
     exact_names: Annotated[bool, typer.Option(help="Tell upper from lower case and heed domain suffixes.")] = False,
+    corrected: Annotated[Path | None, typer.Option(help="CSV file to write: the wiring found, once corrected.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="Of --corrected: only the correction's first steps.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare a wiring with the plan: swapped, missing and extra cables with the shortest correction; exit 1 if they differ."""
+    from zcube.errors import Fault, InputError
     from zcube.fabric.wiring.cabling import EXACT, NameRule, Wiring
-    from zcube.fabric.wiring.formats import read_wiring
-    from zcube.fabric.wiring.verify import verify
+    from zcube.fabric.wiring.formats import read_wiring, write_wiring
+    from zcube.fabric.wiring.verify import apply_correction, verify
     from zcube.inputs import is_file
     from zcube.outputs import to_json
 
     is_wiring = is_file(plan) and not plan.endswith(".toml")
     planned = read_wiring(Path(plan)) if is_wiring else Wiring.of(load(plan, None))
-    report = verify(planned, read_wiring(found), EXACT if exact_names else NameRule())
+    plugged, rule = read_wiring(found), EXACT if exact_names else NameRule()
+    report = verify(planned, plugged, rule)
+    if steps is not None and corrected is None:
+        raise InputError(Fault("--steps", str(steps), "--corrected, the file to write"))
+    if corrected is not None:
+        write_wiring(apply_correction(plugged, report.correction[:steps], rule), corrected)
+        print(f"written: {corrected}", file=sys.stderr)
     if json:
         sys.stdout.write(to_json(report.document()))
     else:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from zcube.arrays import IntArray
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup, SwitchModel
 from zcube.inputs import Declared
+from zcube.node import GPUS_PER_NODE
 
 #: Cables beyond which a fabric is refused before memory is taken (about 1.5 GB of arrays).
 MAX_CABLES = 20_000_000
@@ -45,7 +46,7 @@ class FabricSpec(Declared):
 
     description: str = Field(default="", max_length=400)
     gpus: int = Field(ge=1, le=MAX_GPUS, description="GPUs in the cluster")
-    gpus_per_server: int = Field(default=8, ge=1, le=256)
+    gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=256)
     nic_gbps: float = Field(default=400.0, gt=0, le=1e6, description="line rate of one GPU, all NIC ports together, Gb/s")
     nvlink_gbps: float = Field(default=3600.0, gt=0, le=1e6, description="NVLink rate of one GPU, each direction, Gb/s")
     link_latency_s: float = Field(default=5e-7, ge=0, le=1.0)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.inputs import Declared, is_file, json_document, read_bounded, read_toml, validate
 
 _FOLDER = Path(__file__).resolve().parent / "models"
 
@@ -66,6 +66,9 @@ class ModelCard(Declared):
         Leading layers with a dense feed-forward block.
     vocabulary, mtp_layers, max_positions : int
         Vocabulary, multi-token-prediction layers, longest context in tokens.
+    config : str
+        Path of the model's ``config.json`` (Hugging Face) from the card's folder, with which every number has to agree; empty:
+        not compared.
     """
 
     name: str
@@ -93,6 +96,7 @@ class ModelCard(Declared):
     vocabulary: Count
     mtp_layers: Annotated[int, Field(ge=0, le=1 << 20)]
     max_positions: Annotated[int, Field(ge=1, le=1 << 30)]
+    config: Annotated[str, Field(max_length=4096)] = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelCard:
@@ -159,11 +163,6 @@ class ModelCard(Declared):
         """Weights one token passes through, with the output head, without the input embedding."""
         return self._parameters(self.experts_per_token + self.shared_experts, 1)
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the weights as served: fp8 (1 byte), embedding and output head bf16; block scales left out."""
-        return self.total_parameters + 2 * self.embedding_parameters
-
     def check_config(self, config: Mapping[str, Any], source: str) -> None:
         """Compare the card with a Hugging Face ``config.json``.
 
@@ -204,9 +203,18 @@ def load_card(reference: str) -> ModelCard:
     Raises
     ------
     InputError
-        If there is no such card, or the file is not a valid card.
+        If there is no such card, the file is not a valid card, or a number differs from the ``config`` that it names.
     """
     path = _FOLDER / f"{reference}.toml" if reference in card_names() else Path(reference)
     if not is_file(str(path)):
         raise InputError(Fault(reference, "no such model card", f"a path to a TOML file or one of {', '.join(card_names())}"))
-    return validate(ModelCard, read_toml(path), path.name)
+    card = validate(ModelCard, read_toml(path), path.name)
+    if card.config:
+        source = path.parent / card.config
+        if not is_file(str(source)):
+            raise InputError(Fault(f"{path.name}: config", repr(card.config), "a path to the model's config.json"))
+        config = json_document(source, read_bounded(source))
+        if not isinstance(config, dict):
+            raise InputError(Fault(str(source), f"a JSON {type(config).__name__}", "an object"))
+        card.check_config(config, card.config)
+    return card

@@ -15,11 +15,11 @@ from zcube.llm.expert_traffic import (
     normal_combine_bytes,
     normal_dispatch_bytes,
 )
+from zcube.node import GPUS_PER_NODE
 
 PrefillLayout: TypeAlias = Literal["tp8", "cp8", "dp8"]
 DecodeLayout: TypeAlias = Literal["tp8", "dp8"]
 
-GPUS_PER_NODE = 8
 _PEERS_SHARE = (GPUS_PER_NODE - 1) / GPUS_PER_NODE
 #: Bytes per token of the indexer keys and latents gathered under context parallelism: bf16, 128 and 576 values.
 _BF16 = 2

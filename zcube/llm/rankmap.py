@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zcube.errors import Fault, InputError
+from zcube.node import GPUS_PER_NODE
 
-RANKS_PER_NODE = 8
 _SIZES = (1, 2, 4, 8)
 #: GLM-5.1's layers; ``rank_map`` takes another number.
 DEFAULT_LAYERS = 78
@@ -76,12 +76,12 @@ class RankMap:
     @property
     def prefill_dp(self) -> int:
         """Data-parallel groups of the prefill node."""
-        return RANKS_PER_NODE // (self.prefill_tp * self.prefill_cp)
+        return GPUS_PER_NODE // (self.prefill_tp * self.prefill_cp)
 
     @property
     def decode_dp(self) -> int:
         """Data-parallel groups of the decode node."""
-        return 1 if self.single_pair else RANKS_PER_NODE // self.decode_tp
+        return 1 if self.single_pair else GPUS_PER_NODE // self.decode_tp
 
     def sends(self, source_rank: int = 0, target_rank: int = 0) -> tuple[Send, ...]:
         """Return the transfers of one request.
@@ -126,7 +126,7 @@ def _group_base(rank: int, groups: int, what: str) -> int:
         return 0
     if not 0 <= rank < groups:
         raise ValueError(f"{what} {rank}: expected 0 .. {groups - 1}")
-    return rank * (RANKS_PER_NODE // groups)
+    return rank * (GPUS_PER_NODE // groups)
 
 
 def layer_counts(layers: int, ranks: int) -> tuple[int, ...]:
@@ -154,8 +154,8 @@ def resolve_rank_map(
         for key, value in (("prefill_tp", prefill_tp), ("decode_tp", decode_tp), ("prefill_cp", prefill_cp))
         if value not in _SIZES
     ]
-    if not faults and prefill_tp * prefill_cp > RANKS_PER_NODE:
-        faults.append(Fault("prefill_tp * prefill_cp", str(prefill_tp * prefill_cp), f"at most {RANKS_PER_NODE}"))
+    if not faults and prefill_tp * prefill_cp > GPUS_PER_NODE:
+        faults.append(Fault("prefill_tp * prefill_cp", str(prefill_tp * prefill_cp), f"at most {GPUS_PER_NODE}"))
     if not 1 <= layers <= MAX_LAYERS:
         faults.append(Fault("layers", str(layers), f"1 .. {MAX_LAYERS}"))
     if layer_split and prefill_cp == 1:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from zcube.arrays import FloatArray
+from zcube.compile_cache import compiled
 from zcube.routing.routes import Routes
 
 #: Shares this close together, relative to each other, are reached at once.
@@ -42,7 +42,7 @@ def alone_s(
     )
 
 
-@njit(cache=True)
+@compiled()
 def _alone_s(
     first_subflow: np.ndarray, first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray,
     size_bits: np.ndarray, cap_bps: np.ndarray, pooled: bool, width: int,
@@ -73,7 +73,7 @@ def _alone_s(
     return taken_s
 
 
-@njit(cache=True)
+@compiled()
 def fill_alone(
     first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray, cap_bps: float,
     first: int, paths: int, left: np.ndarray, rate: np.ndarray,
@@ -100,7 +100,7 @@ def fill_alone(
                     rate[path] = -1.0
 
 
-@njit(cache=True)
+@compiled()
 def path_limit(
     first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray, cap_bps: float,
     first: int, paths: int, path: int, rate: np.ndarray,

@@ -10,8 +10,8 @@ Pools whose rate stays keep their predicted finish, so no error builds up over e
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from zcube.compile_cache import compiled
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import ACTIVE, DONE, UNBOUND, FluidState
 from zcube.network.kernels import inner, kernel
@@ -37,7 +37,7 @@ def next_event_s(state: FluidState) -> float:
     return min(start_s, finish_s)
 
 
-@njit(cache=True)
+@compiled()
 def close_flows(
     state: FluidState, done: np.ndarray, flow_of_pool: np.ndarray, open_pools: np.ndarray, finish_s: np.ndarray
 ) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -23,6 +23,8 @@ PathSplit = Literal["pooled", "fixed"]
 #: ``pooled``: all paths of a transfer draw from one pool of bytes, as an engine does that posts small slices to whichever
 #: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.
 PATH_SPLITS: tuple[PathSplit, ...] = get_args(PathSplit)
+#: Links named in a summary.
+HOT_LINKS = 10
 
 #: Beyond these weights a path's share would drown in the rounding of the others'.
 LEAST_WEIGHT, MOST_WEIGHT = 1e-3, 1e3
@@ -146,21 +148,57 @@ class LinkTable:
         possible = self.capacity_bps * max(duration_s, 0.0)
         return np.divide(self.size_bytes * 8.0, possible, out=np.zeros(len(possible)), where=possible > 0)
 
+    def columns(self, duration_s: float) -> dict[str, Any]:
+        """Return the columns of the table as written, with ``utilisation`` over a duration; docs/replay.md defines them."""
+        return {
+            "link": np.arange(len(self.capacity_bps)),
+            "from": list(self.source),
+            "to": list(self.target),
+            "kind": list(self.kind),
+            "capacity_bps": self.capacity_bps,
+            "bytes": self.size_bytes,
+            "peak_flows": self.peak_flows,
+            "utilisation": self.utilisation(duration_s),
+        }
+
     def frame(self, duration_s: float) -> pd.DataFrame:
-        """Return the table with a ``utilisation`` column over a duration."""
+        """Return :meth:`columns` as a table."""
         import pandas as pd
 
-        return pd.DataFrame(
+        return pd.DataFrame(self.columns(duration_s))
+
+    def hottest(self, duration_s: float, *, nvlink: bool = True) -> dict[str, Any]:
+        """Return the largest utilisation over a duration and the links of the largest ones, JSON-ready.
+
+        Parameters
+        ----------
+        duration_s : float
+            What utilisations are over.
+        nvlink : bool
+            Whether NVLink counts.
+
+        Returns
+        -------
+        dict
+            ``max_link_utilisation``, and in ``hot_links`` at most :data:`HOT_LINKS` links that carried anything, hottest first,
+            of equals the one of the lower number.
+        """
+        used = self.utilisation(duration_s)
+        if not nvlink:
+            used[np.array(self.kind) == "nvlink"] = 0.0
+        rows = [
             {
-                "from": list(self.source),
-                "to": list(self.target),
-                "kind": list(self.kind),
-                "capacity_bps": self.capacity_bps,
-                "size_bytes": self.size_bytes,
-                "peak_flows": self.peak_flows,
-                "utilisation": self.utilisation(duration_s),
+                "link": int(link),
+                "from": self.source[link],
+                "to": self.target[link],
+                "utilisation": float(used[link]),
+                "bytes": float(self.size_bytes[link]),
+                "peak_flows": int(self.peak_flows[link]),
             }
-        )
+            for link in np.argsort(-used, kind="stable")[:HOT_LINKS]
+            if used[link] > 0
+        ]
+        return {"max_link_utilisation": float(used.max(initial=0.0)), "hot_links": rows}
 
 
 class NetworkModel(Protocol):

@@ -12,7 +12,8 @@ from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
-from zcube.replays.packets import PacketOutcome, check_for_packets, quantiles, run_packets
+from zcube.quantiles import spread
+from zcube.replays.packets import PacketOutcome, check_for_packets, run_packets
 from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 
 #: Hot links and slowest coflows named in the summary.
-HOT_LINKS, LISTED_COFLOWS = 10, 100
+LISTED_COFLOWS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +133,9 @@ class Replay:
             },
             "makespan_s": self.makespan_s,
             "throughput_gbps": float(self.flows.size_bytes.sum()) * 8e-9 / self.makespan_s,
-            "duration_s": quantiles(self.duration_s),
-            "slowdown": quantiles(slowdown),
-            **self._hot_links(),
+            "duration_s": spread(self.duration_s, maximum=True),
+            "slowdown": spread(slowdown, maximum=True),
+            **links.hottest(self.makespan_s),
         }
         if self.carrier.measured is not None:
             ends = self.flows.source, self.flows.target, self.flows.size_bytes
@@ -142,23 +143,6 @@ class Replay:
         if self.packets:
             document["packet"] = self.packets.document(self.duration_s)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
-
-    def _hot_links(self) -> dict[str, Any]:
-        links, used = self.link_table, self.link_table.utilisation(self.makespan_s)
-        hottest = np.argsort(-used, kind="stable")[:HOT_LINKS]
-        rows = [
-            {
-                "link": int(link),
-                "from": links.source[link],
-                "to": links.target[link],
-                "utilisation": float(used[link]),
-                "bytes": float(links.size_bytes[link]),
-                "peak_flows": int(links.peak_flows[link]),
-            }
-            for link in hottest
-            if used[link] > 0
-        ]
-        return {"max_link_utilisation": float(used.max(initial=0.0)), "hot_links": rows}
 
     def _coflows(self, coflow: IntArray) -> dict[str, Any]:
         inside, count = coflow >= 0, len(self.flows.coflow_names)
@@ -178,7 +162,7 @@ class Replay:
             }
             for group in np.argsort(start - finish, kind="stable")[:LISTED_COFLOWS]
         ]
-        return {"count": count, "duration_s": quantiles(finish - start), "slowest": slowest}
+        return {"count": count, "duration_s": spread(finish - start, maximum=True), "slowest": slowest}
 
 
 def replay(

@@ -14,6 +14,7 @@ from zcube.errors import Fault, InputError
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.model import LATEST_START_S, MOST_PACKETS, PacketModel
 from zcube.network.packet.settings import PacketSettings
+from zcube.quantiles import spread
 from zcube.workload.flow_lists import FlowList
 
 #: Ports named in the summary, of those paused longest and of those with the deepest queues.
@@ -24,12 +25,6 @@ VICTIM_SHARE = 0.1
 FIRST_STEP, STEP_TAKES_S = 1e-4, 0.2
 #: Least time a step simulates.
 LEAST_STEP_S = 1e-7
-
-
-def quantiles(values: FloatArray) -> dict[str, float]:
-    """Return mean, median, P90, P99 and maximum."""
-    p50, p90, p99 = np.quantile(values, (0.5, 0.9, 0.99))
-    return {"mean": float(values.mean()), "p50": float(p50), "p90": float(p90), "p99": float(p99), "max": float(values.max())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +101,7 @@ class PacketOutcome:
             },
         }
         if self.fluid_s is not None:
-            document["fluid_ratio"] = quantiles(duration_s / self.fluid_s)
+            document["fluid_ratio"] = spread(duration_s / self.fluid_s, maximum=True)
         return document
 
     def _ports(self) -> list[dict[str, Any]]:

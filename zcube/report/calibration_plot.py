@@ -39,7 +39,7 @@ def plot_calibration(calibration: Calibration) -> Figure:
         if curve.dtype or (curve.operation, curve.path, curve.pattern, curve.ranks) not in apart
     ]
     operations = list(dict.fromkeys(curve.operation for curve in drawn))
-    shown = sorted(operations, key=lambda name: (name != "alltoall", operations.index(name)))[:MOST_OPERATIONS]
+    shown = sorted(operations, key=lambda name: (name != "all-to-all", operations.index(name)))[:MOST_OPERATIONS]
     figure = Figure(figsize=(max(6.5, 3.6 * len(shown)), 6.2), layout="constrained")
     panels = figure.subplots(2, len(shown), squeeze=False, sharex="col", sharey="row", height_ratios=(3, 1.3))
     left_out = len(operations) - len(shown)

@@ -10,7 +10,6 @@ from zcube.report.names import printable
 from zcube.report.quantities import bytes_text, time_text
 
 if TYPE_CHECKING:
-    from zcube.calibrate.apply import AppliedCalibration
     from zcube.calibrate.calibration import Calibration, Curve, ErrorSummary, Regime
     from zcube.calibrate.checking import Check
     from zcube.calibrate.measurements import Measurements
@@ -70,21 +69,6 @@ def check_text(check: Check) -> str:
     for head, table in tables:
         lines += ["", *_errors(head, table, total if head == "Operation" else None)]
     return _text([*lines, *_notes(check.notes)])
-
-
-def applied_text(applied: AppliedCalibration) -> str:
-    """Return what a run takes of a calibration, its error and the range in which it holds."""
-    lines = [f"Calibration {printable(applied.name)[:200]} (data {applied.data_sha256[:16]})"]
-    if applied.error_median is None or applied.error_p90 is None:
-        lines.append("error not known: too few sizes to keep some out of the fit")
-    else:
-        lines.append(f"error on sizes kept out of the fit: median {applied.error_median:.1%}, P90 {applied.error_p90:.1%}")
-    lines += [printable(note) for note in applied.notes]
-    cells = [["Measured", "Path", "Ranks", "Sizes"]]
-    for one in applied.range[:MOST_ROWS]:
-        ranks = ", ".join(str(count) for count in one.ranks[:12])
-        cells.append([one.operation, one.path, ranks, f"{bytes_text(one.from_bytes)} to {bytes_text(one.to_bytes)}"])
-    return _text([*lines, "", *aligned(cells, 2), *_rest(len(applied.range))])
 
 
 def _regime(curve: Curve, regime: Regime) -> list[str]:

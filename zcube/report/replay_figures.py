@@ -23,12 +23,10 @@ def plot_ports(replay: Replay) -> Figure:
 
 def plot_trees(replay: Replay) -> Figure:
     """Draw which congested ports paused which others, of the packet fidelity."""
-    from zcube.report.congestion_tree import congestion_trees
     from zcube.report.packet_tree_picture import plot_congestion_trees
+    from zcube.report.tree_files import trees_of
 
-    packets, link_set = replay.packets, replay.carrier.link_set
-    assert packets is not None
-    return plot_congestion_trees(congestion_trees(packets.pauses, link_set.source, link_set.target))
+    return plot_congestion_trees(trees_of(replay))
 
 
 def plot_operations(replay: TraceReplay) -> Figure:

@@ -45,18 +45,7 @@ def write_links(replay: Replay, path: Path) -> None:
     """Write the per-link table in order of link numbers."""
     import pyarrow as pa
 
-    table = replay.link_table
-    columns = {
-        "link": pa.array(np.arange(len(table.capacity_bps))),
-        "from": pa.array(table.source),
-        "to": pa.array(table.target),
-        "kind": pa.array(table.kind),
-        "capacity_bps": pa.array(table.capacity_bps),
-        "bytes": pa.array(table.size_bytes),
-        "peak_flows": pa.array(table.peak_flows),
-        "utilisation": pa.array(table.utilisation(replay.makespan_s)),
-    }
-    _write(path, iter([pa.table(columns)]))
+    _write(path, iter([pa.table(replay.link_table.columns(replay.makespan_s))]))
 
 
 def write_ports(replay: Replay, path: Path) -> None:

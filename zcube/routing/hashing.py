@@ -10,14 +10,14 @@ tier cause. ``mix`` is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSL
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from zcube.arrays import IntArray
+from zcube.compile_cache import compiled
 
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def mix(value: np.uint64) -> np.uint64:
     """Return the SplitMix64 finaliser of a 64-bit value."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -25,14 +25,14 @@ def mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def choose(key: np.uint64, node: int, candidates: int) -> int:
     """Return which of ``candidates`` equal-cost links a switch picks for a key."""
     value = mix(key + np.uint64(node + 1) * ODD)
     return int((value >> np.uint64(32)) * np.uint64(candidates) >> np.uint64(32))
 
 
-@njit(cache=True)
+@compiled()
 def queue_pair_keys(source: IntArray, target: IntArray, queue_pairs: int, seed: int) -> np.ndarray:
     """Return the hash key of every queue pair of every flow [flows * queue_pairs], queue pairs of one flow together."""
     keys = np.empty(len(source) * queue_pairs, dtype=np.uint64)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from zcube.arrays import IntArray
+from zcube.compile_cache import compiled
 from zcube.fabric.model import CableKind, Fabric
 from zcube.routing.shortest import ShortestPaths
 
@@ -63,7 +63,7 @@ def path_lengths(fabric: Fabric) -> PathLengths:
     )
 
 
-@njit(cache=True)
+@compiled()
 def _count_over_switches(nic_switch: IntArray, distance: IntArray, gpus_per_server: int) -> tuple[IntArray, IntArray]:
     """Count ordered GPU pairs by path length, all of them and those inside a server."""
     gpus, ports = nic_switch.shape
@@ -95,7 +95,7 @@ def _node_rows(fabric: Fabric) -> tuple[IntArray, IntArray]:
     return first, target[order].astype(np.int64)
 
 
-@njit(cache=True)
+@compiled()
 def _count_over_hosts(first: IntArray, neighbour: IntArray, gpus: int, gpus_per_server: int) -> tuple[IntArray, IntArray]:
     """As :func:`_count_over_switches`, where GPUs forward: one breadth-first search per GPU."""
     nodes = len(first) - 1
@@ -122,7 +122,7 @@ def _count_over_hosts(first: IntArray, neighbour: IntArray, gpus: int, gpus_per_
     return count, inside
 
 
-@njit(cache=True)
+@compiled()
 def _shortest_path_counts(first: IntArray, neighbour: IntArray, distance: IntArray) -> np.ndarray:
     """Return how many shortest paths join each two switches, parallel links told apart [switches, switches]."""
     switches = len(first) - 1

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from zcube.arrays import IntArray
+from zcube.compile_cache import compiled
 from zcube.fabric.model import CableKind, Fabric
 from zcube.routing.hashing import choose, queue_pair_keys
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
@@ -52,7 +52,7 @@ class SwitchGraph:
         return SwitchGraph(first, link, neighbour, hop_distances(first, neighbour))
 
 
-@njit(cache=True)
+@compiled()
 def hop_distances(first: IntArray, neighbour: IntArray) -> np.ndarray:
     """Return hop distances between all switches by breadth-first search [switches, switches]."""
     switches = len(first) - 1
@@ -75,7 +75,7 @@ def hop_distances(first: IntArray, neighbour: IntArray) -> np.ndarray:
     return distance
 
 
-@njit(cache=True)
+@compiled()
 def walk(
     first: IntArray, link: IntArray, neighbour: IntArray, distance: IntArray,
     start: IntArray, goal: IntArray, key: np.ndarray, hops: IntArray,

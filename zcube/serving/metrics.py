@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from zcube.arrays import FloatArray
+from zcube.quantiles import spread
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import KV
-
-QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
-HOT_LINKS = 10
 
 
 def run_metrics(run: ServingRun) -> dict[str, Any]:
@@ -31,15 +29,6 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "bytes": _bytes(run),
         "congestion": _congestion(run),
     }
-
-
-def spread(values: FloatArray) -> dict[str, float | None]:
-    """Return mean and quantiles (linear interpolation between order statistics), nan left out."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return dict.fromkeys(("mean", *QUANTILES), None)
-    quantiles = np.quantile(known, list(QUANTILES.values()))
-    return {"mean": float(known.mean()), **dict(zip(QUANTILES, quantiles.tolist(), strict=True))}
 
 
 def _requests(journeys: Journeys) -> dict[str, int]:
@@ -98,21 +87,12 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
     kv = (run.flow_kind == KV) & np.isfinite(run.completions.finish_s)
     fabric_s, ideal_s = (done.sending_s(run.flows.start_s)[kv] for done in (run.completions, run.ideal_completions))
     type1, type2 = spread(ideal_s / _alone_s(run)[kv]), spread(fabric_s / ideal_s)
-    duration_s = _duration_s(run)
-    utilisation = run.links.utilisation(duration_s)
-    utilisation[np.array(run.links.kind) == "nvlink"] = 0.0
-    hottest = np.lexsort((np.arange(len(utilisation)), -utilisation))[:HOT_LINKS]
     return {
         "type1_slowdown": type1["mean"],
         "type2_slowdown": type2["mean"],
         "type1_slowdown_p99": type1["p99"],
         "type2_slowdown_p99": type2["p99"],
-        "max_link_utilisation": float(utilisation.max(initial=0.0)),
-        "hot_links": [
-            {"from": run.links.source[link], "to": run.links.target[link], "utilisation": float(utilisation[link])}
-            for link in hottest
-            if utilisation[link] > 0
-        ],
+        **run.links.hottest(_duration_s(run), nvlink=False),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
-from zcube.llm.rankmap import RANKS_PER_NODE
+from zcube.node import GPUS_PER_NODE
 from zcube.serving.settings import ServingSettings
 
 
@@ -27,16 +27,16 @@ def place(fabric: Fabric, settings: ServingSettings) -> Placed:
         If the fabric has too few servers, or servers of another size than the engines' nodes.
     """
     faults = []
-    if fabric.gpus_per_server != RANKS_PER_NODE:
+    if fabric.gpus_per_server != GPUS_PER_NODE:
         faults.append(
-            Fault(f"fabric {fabric.name}: gpus_per_server", str(fabric.gpus_per_server), f"{RANKS_PER_NODE}, the engines' node")
+            Fault(f"fabric {fabric.name}: gpus_per_server", str(fabric.gpus_per_server), f"{GPUS_PER_NODE}, the engines' node")
         )
     if fabric.servers < settings.nodes:
         faults.append(
             Fault(
                 f"fabric {fabric.name}: gpus",
                 f"{fabric.gpus} GPUs in {fabric.servers} servers",
-                f"at least {settings.nodes * RANKS_PER_NODE} for {settings.prefill.nodes} + {settings.decode.nodes} nodes",
+                f"at least {settings.nodes * GPUS_PER_NODE} for {settings.prefill.nodes} + {settings.decode.nodes} nodes",
             )
         )
     if faults:

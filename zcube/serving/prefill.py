@@ -12,7 +12,7 @@ import simpy
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.expert_traffic import prefill_expert_bytes
-from zcube.llm.rankmap import RANKS_PER_NODE
+from zcube.node import GPUS_PER_NODE
 from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import EXPERT, Transfers
 
@@ -154,7 +154,7 @@ class PrefillInstance:
         """Return the rail-aligned flows of one iteration: each GPU index carries an eighth."""
         between = prefill_expert_bytes(self._card, tokens, len(tokens))
         i, j = np.nonzero(between)
-        rail = np.arange(RANKS_PER_NODE)
-        source = (self._servers[i][:, None] * RANKS_PER_NODE + rail).ravel()
-        target = (self._servers[j][:, None] * RANKS_PER_NODE + rail).ravel()
-        return source, target, np.repeat(between[i, j] / RANKS_PER_NODE, RANKS_PER_NODE)
+        rail = np.arange(GPUS_PER_NODE)
+        source = (self._servers[i][:, None] * GPUS_PER_NODE + rail).ravel()
+        target = (self._servers[j][:, None] * GPUS_PER_NODE + rail).ravel()
+        return source, target, np.repeat(between[i, j] / GPUS_PER_NODE, GPUS_PER_NODE)

@@ -10,7 +10,8 @@ import simpy
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.kv import PAGE_TOKENS, KvLayout, kv_bytes
-from zcube.llm.rankmap import RANKS_PER_NODE, RankMap
+from zcube.llm.rankmap import RankMap
+from zcube.node import GPUS_PER_NODE
 from zcube.serving.settings import KvTransfer
 from zcube.serving.transfers import KV, Transfers
 
@@ -69,8 +70,8 @@ class KvShipper:
     ) -> Shipment:  # fmt: skip
         """Return a shipment that starts pushing once the decode node has granted room."""
         sends = self._ranks.sends(source_rank, target_rank)
-        source = np.array([source_server * RANKS_PER_NODE + send.source_rank for send in sends], dtype=np.int64)
-        target = np.array([target_server * RANKS_PER_NODE + send.target_rank for send in sends], dtype=np.int64)
+        source = np.array([source_server * GPUS_PER_NODE + send.source_rank for send in sends], dtype=np.int64)
+        target = np.array([target_server * GPUS_PER_NODE + send.target_rank for send in sends], dtype=np.int64)
         fractions = np.array([send.fraction for send in sends])
         shipment = Shipment(request, input_tokens, source, target, fractions)
         granted.callbacks.append(lambda _: self._grant(shipment))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zcube.arrays import IntArray
-from zcube.trace.comm_trace import NONE, RANKS_PER_NODE, CommTrace, Kind
+from zcube.node import GPUS_PER_NODE
+from zcube.trace.comm_trace import NONE, CommTrace, Kind
 
 
 class TraceBuilder:
@@ -23,7 +24,7 @@ class TraceBuilder:
         As in :class:`~zcube.trace.comm_trace.CommTrace`.
     """
 
-    def __init__(self, ranks: int, ranks_per_node: int = RANKS_PER_NODE):
+    def __init__(self, ranks: int, ranks_per_node: int = GPUS_PER_NODE):
         self._ranks, self._ranks_per_node = ranks, ranks_per_node
         self._columns: dict[str, list[np.ndarray]] = {}
         self._dependency: list[IntArray] = []

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.node import GPUS_PER_NODE
 
 #: No layer, no rank, no group, no phase.
 NONE = -1
-#: Ranks of one node unless a trace says otherwise: eight GPUs to a server.
-RANKS_PER_NODE = 8
 #: Operations a trace may have; a row takes about a hundred bytes.
 MAX_OPERATIONS = 1 << 26
 #: Ranks a trace may have.
@@ -92,7 +91,7 @@ class CommTrace:
     phases: tuple[str, ...]
     groups: tuple[tuple[int, ...], ...]
     ranks: int
-    ranks_per_node: int = RANKS_PER_NODE
+    ranks_per_node: int = GPUS_PER_NODE
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source_name: str = "trace"
 

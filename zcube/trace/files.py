@@ -49,8 +49,9 @@ from pydantic import Field
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared
 from zcube.memory import check_memory
+from zcube.node import GPUS_PER_NODE
 from zcube.outputs import write_file
-from zcube.trace.comm_trace import MAX_OPERATIONS, MAX_RANKS, RANKS_PER_NODE, CommTrace, Kind
+from zcube.trace.comm_trace import MAX_OPERATIONS, MAX_RANKS, CommTrace, Kind
 from zcube.trace.rows import KINDS, Columns, Where, check_columns
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Header(Declared):
     zcube_trace: bool = True
     schema_version: int
     ranks: int = Field(ge=1, le=MAX_RANKS)
-    ranks_per_node: int = Field(default=RANKS_PER_NODE, ge=1, le=MAX_RANKS_PER_NODE)
+    ranks_per_node: int = Field(default=GPUS_PER_NODE, ge=1, le=MAX_RANKS_PER_NODE)
     operations: int | None = Field(default=None, ge=0, le=MAX_OPERATIONS)
     names: tuple[str, ...] = ()
     phases: tuple[str, ...] = ()

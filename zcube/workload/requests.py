@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
+from zcube.quantiles import spread
 
 #: Bounds on what a trace may hold, so that a hostile file or an absurd option is refused before memory is taken.
 MAX_REQUESTS = 10_000_000
@@ -29,7 +30,7 @@ class RequestSummary:
     duration_s : float
         Time from the first arrival to the last.
     input_tokens_mean, input_tokens_p50, input_tokens_p99 : float
-        Whole prompt length; percentiles interpolate linearly.
+        Whole prompt length; quantiles as :func:`zcube.quantiles.spread` defines them.
     output_tokens_mean, output_tokens_p50, output_tokens_p99 : float
         Generated tokens.
     ideal_prefix_hit_fraction : float or None
@@ -155,17 +156,16 @@ class RequestTrace:
 
     def summary(self) -> RequestSummary:
         """Return counts, means, percentiles and the ideal prefix hit fraction."""
-        input_p50, input_p99 = np.percentile(self.input_tokens, [50, 99])
-        output_p50, output_p99 = np.percentile(self.output_tokens, [50, 99])
+        inputs, outputs = spread(self.input_tokens), spread(self.output_tokens)
         return RequestSummary(
             requests=len(self),
             duration_s=self.duration_s,
-            input_tokens_mean=float(self.input_tokens.mean()),
-            input_tokens_p50=float(input_p50),
-            input_tokens_p99=float(input_p99),
-            output_tokens_mean=float(self.output_tokens.mean()),
-            output_tokens_p50=float(output_p50),
-            output_tokens_p99=float(output_p99),
+            input_tokens_mean=inputs["mean"],
+            input_tokens_p50=inputs["p50"],
+            input_tokens_p99=inputs["p99"],
+            output_tokens_mean=outputs["mean"],
+            output_tokens_p50=outputs["p50"],
+            output_tokens_p99=outputs["p99"],
             ideal_prefix_hit_fraction=float(self.ideal_hits().sum() / len(self.block_id)) if len(self.block_id) else None,
         )
 

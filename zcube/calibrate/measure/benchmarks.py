@@ -182,32 +182,32 @@ def _from_all(rank: int, world: int, count: int, source_first: int) -> list[Piec
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
-        "alltoall", "", True, True, True, False, False,
+        "all-to-all", "", True, True, True, False, False,
         lambda rank, world, count: _from_all(rank, world, count, rank * count),
         lambda layer, sent, received: layer.alltoall(received, sent),
     ),
     Benchmark(
-        "send_recv", "", False, False, False, False, False,
+        "send-receive", "", False, False, False, False, False,
         lambda rank, world, count: [Piece(0, count, ((rank - 1) % world,), 0)],
         _ring,
     ),
     Benchmark(
-        "send_recv", "one-way-pairs", False, False, False, False, False,
+        "send-receive", "one-way-pairs", False, False, False, False, False,
         lambda rank, world, count: [Piece(0, count, (rank - 1,), 0)] if rank % 2 else [],
         _one_way_pairs,
     ),
     Benchmark(
-        "all_gather", "", True, False, True, False, False,
+        "all-gather", "", True, False, True, False, False,
         lambda rank, world, count: _from_all(rank, world, count, 0),
         lambda layer, sent, received: layer.all_gather(received, sent),
     ),
     Benchmark(
-        "reduce_scatter", "", True, True, False, False, True,
+        "reduce-scatter", "", True, True, False, False, True,
         lambda rank, world, count: [Piece(0, count, _everyone(world), rank * count)],
         lambda layer, sent, received: layer.reduce_scatter(received, sent),
     ),
     Benchmark(
-        "all_reduce", "", False, False, False, True, True,
+        "all-reduce", "", False, False, False, True, True,
         lambda rank, world, count: [Piece(0, count, _everyone(world), 0)],
         lambda layer, sent, received: layer.all_reduce(received),
     ),

@@ -27,12 +27,12 @@ PATH_ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
 
 #: Program of nccl-tests for each operation.
 PROGRAMS: Mapping[str, str] = {
-    "alltoall": "alltoall_perf",
-    "all_gather": "all_gather_perf",
-    "reduce_scatter": "reduce_scatter_perf",
-    "all_reduce": "all_reduce_perf",
+    "all-to-all": "alltoall_perf",
+    "all-gather": "all_gather_perf",
+    "reduce-scatter": "reduce_scatter_perf",
+    "all-reduce": "all_reduce_perf",
     "broadcast": "broadcast_perf",
-    "send_recv": "sendrecv_perf",
+    "send-receive": "sendrecv_perf",
 }
 #: nccl-tests' names of the element types.
 NCCL_TESTS_DTYPES: Mapping[str, str] = {"uint8": "uint8", "bfloat16": "bfloat16", "float32": "float"}

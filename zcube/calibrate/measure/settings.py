@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from zcube.calibrate.measure.benchmarks import DTYPE_BYTES, OPERATIONS
 from zcube.calibrate.measure.patterns import PATTERNS
+from zcube.calibrate.operations import OperationName
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared
 
@@ -38,7 +39,7 @@ class MeasureSettings(Declared):
     first without the second (real NICs of one host, or several hosts). The rows' path is what NCCL said that it took.
     """
 
-    operations: tuple[str, ...] = Field(default=OPERATIONS, min_length=1)
+    operations: tuple[OperationName, ...] = Field(default=OPERATIONS, min_length=1)
     sizes_bytes: tuple[SizeBytes, ...] = Field(default=doubling(KIB, GIB), min_length=1, max_length=1000)
     dtypes: tuple[str, ...] = Field(default=("bfloat16",), min_length=1)
     ranks: tuple[int, ...] = Field(default=(), description="GPUs per run, one run each; empty: all GPUs that are there")

@@ -70,7 +70,7 @@ class Timing:
 
 
 def quantile(values: Sequence[float], fraction: float) -> float:
-    """Return a quantile, linear between the two values around it (numpy's default)."""
+    """Return a quantile as :mod:`zcube.quantiles` defines it; where ranks run there may be no NumPy."""
     ordered = sorted(values)
     place = fraction * (len(ordered) - 1)
     below = min(int(place), len(ordered) - 1)

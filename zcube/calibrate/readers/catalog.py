@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_document, join, json_document
+from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_document, join
 from zcube.calibrate.points import capped
 from zcube.calibrate.readers import nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
 from zcube.calibrate.readers.options import ReadOptions
 from zcube.errors import Fault, InputError
-from zcube.inputs import read_bounded
+from zcube.inputs import json_document, read_bounded
 
 #: Name, test, reader; the first that recognises a file reads it. The whole text is tested: NCCL's log, an environment or keys
 #: in another order may put pages before what tells a format.

@@ -20,7 +20,7 @@ from zcube.calibrate.points import MAX_RANKS, MAX_SIZE_BYTES, Metadata, Row
 from zcube.calibrate.readers.options import Gathering, ReadOptions
 
 _S_PER_US = 1e-6
-_PER_RANK = ("all_gather", "reduce_scatter", "alltoall", "gather", "scatter")
+_PER_RANK = ("all-gather", "reduce-scatter", "all-to-all", "gather", "scatter")
 
 
 def recognise(text: str) -> bool:

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from zcube.calibrate.measurements import MAX_ROWS, Measurements, Metadata, Row, json_document
+from zcube.calibrate.measurements import MAX_ROWS, Measurements, Metadata, Row
 from zcube.calibrate.operations import canonical
 from zcube.calibrate.readers.nccl_tests_text import group_ranks, nccl_version
 from zcube.calibrate.readers.options import Gathering, ReadOptions
 from zcube.errors import InputError
+from zcube.inputs import json_document
 
 _S_PER_US = 1e-6
 _RESULTS = '"results":'

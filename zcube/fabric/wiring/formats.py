@@ -22,6 +22,7 @@ from zcube.fabric.wiring.tables import (
     LLDP_COLUMNS,
     SCHEDULE_ENDS,
     UFM_COLUMNS,
+    lldp_csv,
     read_lldp,
     read_schedule,
     read_ufm,
@@ -111,7 +112,21 @@ def export_fabric(fabric: Fabric, format_name: str, path: Path, layout: RackLayo
     InputError
         If there is no such format, the fabric cannot be cabled, or the file cannot be written.
     """
-    text = fabric_text(fabric, format_name, layout or RackLayout())
+    _write(path, fabric_text(fabric, format_name, layout or RackLayout()))
+
+
+def write_wiring(wiring: Wiring, path: Path) -> None:
+    """Write a wiring as LLDP neighbours in CSV, whole or not at all; :func:`read_wiring` reads it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    _write(path, lldp_csv(wiring))
+
+
+def _write(path: Path, text: str) -> None:
     try:
         write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
     except OSError as error:

@@ -37,6 +37,11 @@ def read_schedule(path: Path) -> Wiring:
     return _read(path, SCHEDULE_ENDS)
 
 
+def lldp_csv(wiring: Wiring) -> str:
+    """Return a wiring as :func:`read_lldp` reads it, every cable from one end."""
+    return to_csv(LLDP_COLUMNS, ((*cable.a, *cable.z) for cable in wiring.cables))
+
+
 def ufm_csv(fabric: Fabric) -> str:
     """Return the planned wiring as a UFM cable validation sheet: CSV, which UFM takes once saved as a workbook."""
     cables = Wiring.of(fabric).cables

@@ -17,13 +17,13 @@ known from the comparison of genomes, Yancopoulos, Attie and Friedberg 2005).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from zcube.fabric.wiring.cabling import EXACT, NameRule, Port, WiredCable, Wiring
+from zcube.fabric.wiring.cabling import NameRule, Port, WiredCable, Wiring
 
 _DEFAULT_RULE = NameRule()
 
@@ -162,8 +162,22 @@ def verify(plan: Wiring, found: Wiring, rule: NameRule = _DEFAULT_RULE) -> Wirin
     return WiringReport(len(wanted) // 2, len(present) // 2, correct, tuple(discrepancies))
 
 
-def apply_correction(found: Wiring, steps: Iterable[Step], rule: NameRule = EXACT) -> set[frozenset[Port]]:
-    """Return the cables after a correction, as unordered pairs of port keys.
+def apply_correction(found: Wiring, steps: Sequence[Step], rule: NameRule = _DEFAULT_RULE) -> Wiring:
+    """Return the wiring after a correction, or after the first steps of one.
+
+    Parameters
+    ----------
+    found : Wiring
+        What the steps start from.
+    steps : sequence of Step
+        In the order in which they are done.
+    rule : NameRule
+        Which differences between names do not matter; ports are spelled as found, those not found as in the steps.
+
+    Returns
+    -------
+    Wiring
+        Cables once each, in order of their ports.
 
     Raises
     ------
@@ -171,6 +185,8 @@ def apply_correction(found: Wiring, steps: Iterable[Step], rule: NameRule = EXAC
         If a step cannot be done: no plug where one is moved from, or none free where one goes.
     """
     far = found.partners(rule)
+    ports = [*(port for step in steps for port in (step.a, step.z)), *(port for cable in found.cables for port in cable)]
+    spelling = {rule.key(port): port for port in ports}
 
     def join(a: Port, z: Port) -> None:
         far[a], far[z] = z, a
@@ -195,7 +211,8 @@ def apply_correction(found: Wiring, steps: Iterable[Step], rule: NameRule = EXAC
             join(a, z)
         else:
             del far[a], far[z]
-    return {frozenset(pair) for pair in far.items()}
+    cables = sorted(WiredCable(spelling[a], spelling[z]) for a, z in far.items() if a < z)
+    return Wiring(f"{found.source}, corrected", tuple(cables), tuple(range(1, len(cables) + 1)))
 
 
 def _chains(wanted: dict[Port, Port], present: dict[Port, Port]) -> Iterable[tuple[list[Port], bool, bool]]:

@@ -29,7 +29,9 @@ _TABLE_DTYPE = {"fp8": "fp8", "bf16": "bfloat16"}
 _ATTENTION_COLUMNS = ("model", "kv_cache_dtype", "num_heads", "batch_size", "isl", "step", "latency")
 _MOE_COLUMNS = ("moe_dtype", "num_tokens", "moe_tp_size", "moe_ep_size", "distribution", "latency")
 #: What may differ between two cards whose layers take the same time.
-_NOT_TIMED = ("name", "description", "source", "layers", "first_dense_layers", "vocabulary", "mtp_layers", "max_positions")
+_NOT_TIMED = (
+    "name", "description", "source", "layers", "first_dense_layers", "vocabulary", "mtp_layers", "max_positions", "config",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

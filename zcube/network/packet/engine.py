@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import admit
 from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
@@ -35,7 +35,7 @@ from zcube.network.packet.state import (
 _NUMBER = (1 << KEY_BITS) - 1
 
 
-@njit(cache=True)
+@compiled()
 def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
     """Process events up to a time, and return why it stopped.
 
@@ -177,7 +177,7 @@ def _starts_before(net: Net, one: int, other: int) -> bool:
     return first < second or (first == second and one < other)
 
 
-@njit(cache=True)
+@compiled()
 def push_starts(table: np.ndarray, first: int, end: int) -> None:
     """Put flows into the heap of those not started; there must be room."""
     net = table[0]
@@ -213,7 +213,7 @@ def pop_start(net: Net) -> None:
     start_of(net, at).item = flow
 
 
-@njit(cache=True)
+@compiled()
 def earliest(table: np.ndarray, now_ps: int) -> int:
     """Return a time before which no flow can start or complete, NEVER if there is none, -1 if no event is left for live flows.
 

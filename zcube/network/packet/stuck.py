@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.compile_cache import compiled
 from zcube.network.packet.records import hop_of, packet_of, queue_of
 from zcube.network.packet.state import NONE
 from zcube.network.packet.tables import Tables
 
 
-@njit(cache=True)
+@compiled()
 def _held(table: np.ndarray, queues: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return, packet by packet of some switch queues, the queue, the ingress queue it came by, and its size."""
     net = table[0]

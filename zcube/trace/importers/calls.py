@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from zcube.memory import available_memory_bytes
-from zcube.trace.comm_trace import MAX_RANKS, NONE, RANKS_PER_NODE
+from zcube.node import GPUS_PER_NODE
+from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.source import CutShort
 
 #: Calls of an import; reading stops there, as at a break of the file, so that what was read stays.
@@ -87,7 +88,7 @@ class Call:
 class Options:
     """What the caller of an import may say; see :func:`~zcube.trace.importers.catalog.import_trace`."""
 
-    ranks_per_node: int = RANKS_PER_NODE
+    ranks_per_node: int = GPUS_PER_NODE
     ranks: int | None = None
     chain: bool = False
     source_rank: int = 0

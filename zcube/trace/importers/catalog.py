@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from zcube.errors import Fault, InputError
-from zcube.trace.comm_trace import MAX_RANKS, RANKS_PER_NODE, CommTrace
+from zcube.node import GPUS_PER_NODE
+from zcube.trace.comm_trace import MAX_RANKS, CommTrace
 from zcube.trace.importers import (
     chakra_json,
     chakra_protobuf,
@@ -73,7 +74,7 @@ def import_trace(
     paths: Sequence[Path],
     format: str = AUTO,
     *,
-    ranks_per_node: int = RANKS_PER_NODE,
+    ranks_per_node: int = GPUS_PER_NODE,
     ranks: int | None = None,
     chain: bool = False,
     source_rank: int = 0,

@@ -22,9 +22,9 @@ from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
 from zcube.trace.importers.host_trace import PROCESS_GROUPS, process_groups
 from zcube.trace.importers.kineto import rank_of_file
 from zcube.trace.importers.numbers import span_us, time_us, whole
-from zcube.trace.importers.operations import BARRIER, canonical
 from zcube.trace.importers.ordering import JOIN
 from zcube.trace.importers.source import CutShort, Source
+from zcube.trace.operation_names import BARRIER, canonical
 
 METADATA, MEM_LOAD, MEM_STORE, COMP, SEND, RECEIVE, COLLECTIVE = range(1, 8)
 #: Collectives by number (et_def.proto, CollectiveCommType).

@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import Call, Gathered, Options, Role
 from zcube.trace.importers.numbers import span_us, time_us, whole
-from zcube.trace.importers.operations import BARRIER, RECEIVE, SEND, canonical
 from zcube.trace.importers.source import Line, Source
+from zcube.trace.operation_names import BARRIER, RECEIVE, SEND, canonical
 
 COLUMNS = ("rank", "op", "peer", "bytes", "start_us", "duration_us", "deps", "tag", "group")
 _REQUIRED = ("rank", "op")

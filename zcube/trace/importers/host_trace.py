@@ -23,8 +23,8 @@ from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.kineto import rank_of_file
 from zcube.trace.importers.numbers import whole
-from zcube.trace.importers.operations import BARRIER, RECEIVE, SEND, canonical
 from zcube.trace.importers.source import CutShort, Source
+from zcube.trace.operation_names import BARRIER, RECEIVE, SEND, canonical
 
 PROCESS_GROUPS = "## process_group:init ##"
 _MOST_TENSORS = 1 << 16

@@ -26,8 +26,9 @@ from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import span_us, time_us, whole
-from zcube.trace.importers.operations import BARRIER, RECEIVE, SEND, TYPE_BYTES, canonical
+from zcube.trace.importers.operations import TYPE_BYTES
 from zcube.trace.importers.source import CutShort, Source
+from zcube.trace.operation_names import BARRIER, RECEIVE, SEND, canonical
 
 _DEEP_EP = re.compile(r"\bdeep_ep::|\bdpsk::ep::|internode(_ll)?::|intranode::(dispatch|combine|notify)|nvshmem", re.IGNORECASE)
 _PROGRESSION = ("Global rank start", "Global rank stride", "Group size")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from zcube.trace.comm_trace import MAX_OPERATIONS, NONE, Kind
 from zcube.trace.importers.calls import Call, Gathered, Role
-from zcube.trace.importers.operations import BARRIER, SEND_RECEIVE
 from zcube.trace.importers.report import FileReport
+from zcube.trace.operation_names import BARRIER, SEND_RECEIVE
 
 
 @dataclass(slots=True)

@@ -22,8 +22,9 @@ from zcube.trace.importers.calls import Call, Gathered, Options, Role
 from zcube.trace.importers.communicators import Communicators
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import time_us, whole
-from zcube.trace.importers.operations import RECEIVE, SEND, TYPE_BYTES, bytes_put_in, canonical
+from zcube.trace.importers.operations import TYPE_BYTES, bytes_put_in
 from zcube.trace.importers.source import Source
+from zcube.trace.operation_names import RECEIVE, SEND, canonical
 
 _BARE_WORD = re.compile(r"(:\s*)([A-Za-z_]\w*)(?=\s*[,}])")
 #: Typographic quotes, in three bytes of UTF-8, become a plain one and two blanks.

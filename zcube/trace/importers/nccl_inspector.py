@@ -22,8 +22,9 @@ from zcube.trace.importers.calls import Call, Gathered, Options, Role
 from zcube.trace.importers.communicators import Communicators
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import span_us, time_us, whole
-from zcube.trace.importers.operations import RECEIVE, SEND, bytes_put_in, canonical
+from zcube.trace.importers.operations import bytes_put_in
 from zcube.trace.importers.source import Source
+from zcube.trace.operation_names import RECEIVE, SEND, canonical
 
 
 def recognise(head: bytes, name: str) -> bool:

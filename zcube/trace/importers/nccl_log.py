@@ -25,8 +25,9 @@ from zcube.trace.comm_trace import NONE
 from zcube.trace.importers.calls import Call, Gathered, Options, Role
 from zcube.trace.importers.communicators import Communicators
 from zcube.trace.importers.numbers import whole
-from zcube.trace.importers.operations import BARRIER, NCCL_ENUM_BYTES, RECEIVE, SEND, bytes_put_in, canonical
+from zcube.trace.importers.operations import NCCL_ENUM_BYTES, bytes_put_in
 from zcube.trace.importers.source import Line, Source
+from zcube.trace.operation_names import BARRIER, RECEIVE, SEND, canonical
 
 _PREFIX = r"^(?:\[(?P<ts>[^\]]{1,64})\] )?(?P<host>[^:\s]+):(?P<pid>\d{1,10}):\d{1,10} \[(?P<dev>\d{1,4})\] NCCL INFO "
 _CALL = re.compile(

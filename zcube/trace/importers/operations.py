@@ -1,34 +1,6 @@
-"""Names and sizes that the formats share: operations, data types, and what a count means for each collective."""
+"""Sizes that the formats share: of data types, and what a count means for each collective."""
 
 from __future__ import annotations
-
-import re
-from functools import lru_cache
-
-#: Name of a transfer made of a send and its receive.
-SEND_RECEIVE = "send-receive"
-SEND, RECEIVE, BARRIER = "send", "receive", "barrier"
-
-_NAMES = {
-    "allreduce": "all-reduce",
-    "allgather": "all-gather",
-    "reducescatter": "reduce-scatter",
-    "reducescatterblock": "reduce-scatter",
-    "alltoall": "all-to-all",
-    "alltoallv": "all-to-all",
-    "broadcast": "broadcast",
-    "bcast": "broadcast",
-    "reduce": "reduce",
-    "gather": "gather",
-    "scatter": "scatter",
-    "send": SEND,
-    "recv": RECEIVE,
-    "receive": RECEIVE,
-    "barrier": BARRIER,
-    "wait": "wait",
-}
-#: What PyTorch appends to the names of the same operations (ProcessGroupNCCL.cpp).
-_SUFFIX = re.compile(r"(base|oop|single|intotensor|tensor|coalesced|async)+$")
 
 #: Bytes of one element by NCCL's enumeration (nccl.h, ncclDataType_t).
 NCCL_ENUM_BYTES = {0: 1, 1: 1, 2: 4, 3: 4, 4: 8, 5: 8, 6: 2, 7: 4, 8: 8, 9: 2, 10: 1, 11: 1}
@@ -41,13 +13,6 @@ TYPE_BYTES = {
     "complexhalf": 4, "complexfloat": 8, "complexdouble": 16, "qint8": 1, "quint8": 1, "qint32": 4, "uint16": 2, "uint32": 4,
     "uint64": 8, "float8_e5m2": 1, "float8_e4m3fn": 1, "float8_e5m2fnuz": 1, "float8_e4m3fnuz": 1, "float8_e8m0fnu": 1,
 }  # fmt: skip
-
-
-@lru_cache(maxsize=1024)
-def canonical(name: str) -> str | None:
-    """Return this program's name of an operation, whatever the format calls it; None if it is none known."""
-    plain = re.sub(r"[^a-z]", "", name[:80].lower())
-    return _NAMES.get(plain) or _NAMES.get(_SUFFIX.sub("", plain))
 
 
 def bytes_put_in(operation: str, count_bytes: int, ranks: int) -> int:

@@ -1,0 +1,42 @@
+"""The options of Numba that ``zcube.network.kernels`` rests on and that Numba does not document still do what is expected."""
+
+from __future__ import annotations
+
+import numba
+import pytest
+
+from zcube.network.kernels import UNCOUNTED, UNWRAPPED
+
+# What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple.
+ABSENT = {"_nrt": "NRT_decref", "no_cpython_wrapper": "cpython", "no_cfunc_wrapper": "@cfunc."}
+
+
+def total(arrays):
+    first, second = arrays
+    result = 0.0
+    for place in range(len(first)):
+        taken = second if place % 2 else first
+        result += taken[place]
+    return result
+
+
+def code(**options) -> str:
+    compiled = numba.njit(**options)(total)
+    compiled.compile("(UniTuple(float64[::1], 2),)")
+    return compiled.inspect_llvm(compiled.signatures[0])
+
+
+def test_every_private_option_has_a_case():
+    assert {**UNCOUNTED, **UNWRAPPED}.keys() == ABSENT.keys()
+
+
+@pytest.mark.parametrize("option", ABSENT)
+def test_a_private_option_is_known_and_heeded(option):
+    version = f"Numba {numba.__version__}"
+    value = {**UNCOUNTED, **UNWRAPPED}[option]
+    try:
+        found = code(**{option: value})
+    except KeyError as error:
+        pytest.fail(f"{version} no longer knows the option {option}, see zcube/network/kernels.py: {error}")
+    assert ABSENT[option] in code(), f"{version} no longer writes {ABSENT[option]}, by which this test sees {option}"
+    assert ABSENT[option] not in found, f"{version} no longer heeds the option {option}, see zcube/network/kernels.py"
