@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.llm.rankmap import RANKS_PER_NODE, rank_map
+from zcube.node import GPUS_PER_NODE, rank_map
 from zcube.serving.settings import ServingSettings
 from zcube.workload.requests import RequestTrace
 
@@ -23,4 +23,4 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     per_push = max(len(ranks.sends(source, target)) for source in range(ranks.prefill_dp) for target in range(ranks.decode_dp))
     pushes = pieces if settings.kv.push == "per-chunk" else len(trace)
     others = settings.prefill.nodes_per_instance - 1
-    return pushes * per_push + pieces * settings.prefill.expert_bursts * others * RANKS_PER_NODE
+    return pushes * per_push + pieces * settings.prefill.expert_bursts * others * GPUS_PER_NODE
