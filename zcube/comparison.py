@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from zcube.calibrate.apply import AppliedCalibration
 from zcube.calibrate.links import calibrated, load_calibration, transfers_document
-from zcube.cost.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
+from zcube.cost.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.cost.price_book import load_price_book
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
+from zcube.fabric.optics import optics_of
+from zcube.fabric.wiring.rack_layout import load_layout
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
@@ -104,7 +106,7 @@ class Comparison:
             "calibration": None
             if self.calibration is None
             else transfers_document(self.calibration, base.fabric, flows.source, flows.target, flows.size_bytes),
-            "counting_rule": COUNTING_RULE,
+            "counting_rule": counting_rule(scenario.cost.optics),
             "fabrics": {
                 name: {
                     "family": result.fabric.family,
@@ -150,13 +152,13 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     InputError
         With every fabric that does not fit, before anything runs.
     """
-    book = load_price_book(scenario.cost.price_book)
     card = load_card(scenario.compute.model)
     _check_expert_span(scenario, card)
     compute = _compute_model(scenario, card)
     measured = scenario.network.calibration
     calibration = None if measured is None else load_calibration(Path(measured))
     fabrics = _fitting_fabrics(scenario)
+    bills = _bills(scenario, fabrics)
     trace = load_requests(scenario)
     results = {}
     for name, fabric in fabrics.items():
@@ -165,7 +167,7 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
         model, routing = _network(wired, scenario)
         progress(name, 0, len(trace))
         run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
-        results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
+        results[name] = FabricResult(fabric, routing, run, run_metrics(run), bills[name])
     return Comparison(scenario, trace, compute, results, calibration)
 
 
@@ -233,6 +235,22 @@ def _fitting_fabrics(scenario: Scenario) -> dict[str, Fabric]:
     if faults:
         raise InputError(faults)
     return fabrics
+
+
+def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric]) -> dict[str, BillOfMaterials]:
+    """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
+    cost = scenario.cost
+    book, room = load_price_book(cost.price_book), None if cost.racks is None else load_layout(Path(cost.racks))
+    faults: list[Fault] = []
+    bills: dict[str, BillOfMaterials] = {}
+    for name, fabric in fabrics.items():
+        try:
+            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, cost.optics, room))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
+    return bills
 
 
 def _network(fabric: Fabric, scenario: Scenario) -> tuple[NetworkModel, str]:

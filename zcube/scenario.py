@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
+from zcube.fabric.optics import OpticsRule
 from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
 from zcube.llm.compute_choice import ComputeKind
 from zcube.network.packet.settings import PacketSettings
@@ -70,6 +71,10 @@ class Cost(Declared):
     """How the bill is priced."""
 
     price_book: str = Field(default="mixnet-2025", min_length=1, max_length=4096)
+    optics: OpticsRule = Field(default="all-optical", description="rule by which links are copper or fibre")
+    racks: str | None = Field(
+        default=None, max_length=4096, description="TOML file of the machine room, for by-length; default: the default room"
+    )
 
 
 class Scenario(ServingSettings):
@@ -177,7 +182,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])
-    for table, key in (("compute", "tables"), ("network", "calibration")):
+    for table, key in (("compute", "tables"), ("network", "calibration"), ("cost", "racks")):
         if isinstance(data.get(table), dict) and isinstance(data[table].get(key), str):
             data[table][key] = str(folder / data[table][key])
     return data

@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from zcube.fabric.cages import device_names
 from zcube.fabric.model import Fabric
 from zcube.fabric.wiring.cabling import Wiring, build_wiring
-from zcube.fabric.wiring.port_names import NicPort, cable_ends, device_names, parse_port
+from zcube.fabric.wiring.port_names import NicPort, cable_ends, parse_port
 from zcube.fabric.wiring.reading import Faults, read_text
 
 #: Lanes of a whole InfiniBand port.
