@@ -188,7 +188,7 @@ def check_ports_once(fabric: Fabric, places: PortPlaces) -> None:
         faults.append(Fault(where, f"{times} cables", "one cable: links of one rate on each native port"))
     for device, gpu, port in ports[split_twice].tolist():
         where = f"{fabric.name}: {names[device]} {cage_name(gpu, port, WHOLE)}"
-        faults.append(Fault(where, "cables that split the port in different ways", "one way: whole, or parts of one rate"))
+        faults.append(Fault(where, "cables that split the port in different ways", "one way, ports counted from 0 at the rate of the link"))
     raise InputError(faults[:MAX_FAULTS])
 
 

@@ -162,20 +162,20 @@ def build_link_list(rows: Iterable[RawLink], faults: Faults, names: Iterable[str
     ends: list[tuple[int, int, int, int]] = []
     numbers: list[tuple[float, float]] = []
     media: list[int] = []
-    taken: dict[tuple[int, int, bool], int | str] = {}
+    taken: dict[tuple[int, int, bool, float], int | str] = {}
     for row in rows:
         a, b = (_node(name, nodes, row.place, faults) for name in (row.a, row.b))
         a_port, b_port = (_port(text, row.place, faults) for text in (row.a_port, row.b_port))
         if a == b and row.a:
             faults.add(row.place, f"a link from {row.a} to itself", "two nodes")
-        # A GPU's NVLink ports are numbered apart from its NIC ports.
+        rate = _number(row.gbps, "gbps", row.place, faults, above=0.0, at_most=MAX_GBPS)
+        # Ports of different rates are numbered apart, as are a GPU's NVLink ports from its NIC ports.
         nvlink = NodeRole.NVSWITCH in (role_of(row.a), role_of(row.b))
         for node, port, name in ((a, a_port, row.a), (b, b_port, row.b)):
             if port != NO_PORT:
-                first = taken.setdefault((node, port, nvlink), row.place)
+                first = taken.setdefault((node, port, nvlink, rate), row.place)
                 if first != row.place:
                     faults.add(row.place, f"{name} port {port}, used already at {first}", "each port once")
-        rate = _number(row.gbps, "gbps", row.place, faults, above=0.0, at_most=MAX_GBPS)
         numbers.append((rate, _number(row.latency_s, "latency_s", row.place, faults, above=None, at_most=1.0)))
         ends.append((a, b, a_port, b_port))
         media.append(MEDIA.get(row.medium, NO_MEDIUM))
