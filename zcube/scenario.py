@@ -179,6 +179,8 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(data.get("fabrics"), list):
         data["fabrics"] = [path_to(name) for name in data["fabrics"]]
         data["baseline"] = path_to(data.get("baseline"))
+    if isinstance(data.get("cost"), dict) and "price_book" in data["cost"]:
+        data["cost"]["price_book"] = path_to(data["cost"]["price_book"])
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])

@@ -21,36 +21,6 @@ from zcube.fabric.wiring.rack_layout import RackLayout
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEDULE_COLUMNS = (
-    "label",
-    "a_device",
-    "a_port",
-    "a_rack",
-    "a_unit",
-    "z_device",
-    "z_port",
-    "z_rack",
-    "z_unit",
-    "route_m",
-    "length_m",
-    "rate_gbps",
-    "lanes",
-    "medium",
-    "cable_type",
-    "within_reach",
-    "a_cage",
-    "z_cage",
-    "a_module",
-    "z_module",
-    "a_assembly",
-    "z_assembly",
-    "a_modules",
-    "z_modules",
-    "assemblies",
-    "optics_rule",
-    "cable",
-)
-
 #: The rule by which cables can be ordered.
 DEFAULT_RULE = "by-length"
 
@@ -92,7 +62,8 @@ def cable_schedule(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE)
     grade = optics.grade[optics.cages.of_end[:, 0]]
     modules = optics.module[optics.cages.of_end] & _first_seen(optics.cages.of_end)
     a, z = optics.cages.of_end.T
-    cage, module, assembly = _cage_names(optics), _module_names(optics), _assembly_names(optics)
+    cage = np.array(optics.cages.names(), dtype=object)
+    module, assembly = _module_names(optics), _assembly_names(optics)
     lane_gbps = optics.lane_gbps[a]
     columns = {
         "label": [f"C{cable:06d}" for cable in ends.cable.tolist()],
@@ -123,7 +94,7 @@ def cable_schedule(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE)
         "optics_rule": optics.rule,
         "cable": ends.cable,
     }
-    return pd.DataFrame(columns, columns=list(SCHEDULE_COLUMNS))
+    return pd.DataFrame(columns)
 
 
 def _first_seen(numbers: IntArray) -> BoolArray:
@@ -131,10 +102,6 @@ def _first_seen(numbers: IntArray) -> BoolArray:
     first = np.zeros(numbers.size, dtype=bool)
     first[np.unique(numbers.ravel(), return_index=True)[1]] = True
     return first.reshape(numbers.shape)
-
-
-def _cage_names(optics: Optics) -> np.ndarray:
-    return np.array(optics.cages.names(), dtype=object)
 
 
 def _module_names(optics: Optics) -> np.ndarray:
