@@ -177,3 +177,18 @@ def test_a_medium_that_is_none_is_a_fault_with_its_line(run, tmp_path):
     status, _, err = run("fabric", "import", tmp_path / "file.csv", tmp_path / "mine.toml")
     assert status == 2
     assert "line 2" in err and "glass" in err and "copper or fibre" in err
+
+
+def test_room_and_price_book_of_a_scenario_lie_beside_it(run, tmp_path):
+    assert run("new", tmp_path / "mine")[0] == 0
+    scenario = tmp_path / "mine" / "scenario.toml"
+    (tmp_path / "mine" / "room.toml").write_text(ROOM)
+    (tmp_path / "mine" / "book.toml").write_text('source = "made by hand"\n[switch_port_usd]\n400 = 1\n')
+    text = scenario.read_text()
+    assert "[cost]" not in text
+    scenario.write_text(text + '\n[cost]\noptics = "by-length"\nracks = "room.toml"\nprice_book = "book.toml"\n')
+    status, out, err = run("compare", scenario, "--set", "requests.count=10", "--json")
+    assert status == 0, err
+    bills = [fabric["bill"] for fabric in json.loads(out)["fabrics"].values()]
+    assert {(bill["price_book"], bill["optics_rule"]) for bill in bills} == {("book", "by-length")}
+    assert all(bill["switch_usd"] == 64 * bill["switches"] and bill["optics_usd"] is None for bill in bills)
