@@ -1,7 +1,7 @@
 """Bills worked out by hand with the prices of ``mixnet-2025``, to the dollar.
 
-MixNet (SIGCOMM 2025), Table 4, USD: module 100G 99, 200G 239, 400G 659, 800G 1,399; switch port 187, 374, 1,090, 1,400; NIC 659,
-1,079, 1,499, 2,248. Optics rule all-optical unless said.
+MixNet (SIGCOMM 2025), Table 4, USD: module 100G 99, 200G 239, 400G 659, 800G 1,399; switch port 187, 374, 1,090, 1,400; NIC
+659, 1,079, 1,499, 2,248. Optics rule all-optical unless said.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ HAND_MADE = {
         'family = "zcube-levels"\ngpus = 16\nn = 2\nlevels = 4\n[switch]\nmodel = "x"\nports = 6\nport_gbps = 100',
         Bill(32, 35_904, 160, 15_840, 16, 10_544, 23_984),
     ),
-    # 24 of 32 GPUs, k = 8, m = 4: A switches of 3 begun segments have 8 NIC and 8 trunk links of 200G: 8 modules of 400G each; 4 B
-    # switches have 6 NIC links and 6 trunk links from port 8 on: 3 + 3. So 3 x 8 + 4 x 6 modules; 7 switches of 8 x 1,090.
+    # 24 of 32 GPUs, k = 8, m = 4: A switches of 3 begun segments have 8 NIC and 8 trunk links of 200G: 8 modules of 400G each;
+    # 4 B switches have 6 NIC links and 6 trunk links from port 8 on: 3 + 3. So 3 x 8 + 4 x 6 modules; 7 x 8 x 1,090.
     "zcube, partly filled": (
-        'family = "zcube"\ngpus = 24\ncapacity_gpus = 32\ngpus_per_switch = 8\n[switch]\nmodel = "x"\nports = 8\nport_gbps = 400',
+        'family = "zcube"\ngpus = 24\ncapacity_gpus = 32\ngpus_per_switch = 8\n'
+        '[switch]\nmodel = "x"\nports = 8\nport_gbps = 400',
         Bill(7, 61_040, 48, 31_632, 24, 15_816, 35_976),
     ),
     "spine-leaf of 800G": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,6 +158,26 @@ def test_cages_joined_by_splitters_take_the_grade_of_the_longest_leg() -> None:
     assert 0 < optics.link_is_fibre.sum() < 16
     near = (length <= 5) & optics.link_is_fibre
     assert near.any()
+
+
+def test_a_port_has_one_cable_and_one_split(tmp_path) -> None:
+    """Port 0 at 400G is the whole first port, port 1 at 200G its second half."""
+    text = "a,a_port,b,b_port,gbps,latency_s\ns0g0,0,leaf0,0,400,0\ns0g1,0,leaf0,1,200,0\ns0g2,0,leaf0,2,200,0\n"
+    (tmp_path / "links.csv").write_text(text)
+    (tmp_path / "made.toml").write_text(
+        'family = "custom"\nlinks = "links.csv"\n[switch]\nmodel = "x"\nports = 4\nport_gbps = 400\n'
+    )
+    with pytest.raises(InputError) as caught:
+        optics_of(load_fabric(str(tmp_path / "made.toml")), "paper")
+    assert [(fault.where, fault.found) for fault in caught.value.faults] == [
+        ("made: leaf0 swp1", "cables that split it in different ways")
+    ]
+    twice = load_fabric("zcube-256")
+    ports = twice.cables.b_port.copy()
+    ports[1] = ports[0]
+    with pytest.raises(InputError) as caught:
+        optics_of(replace(twice, cables=replace(twice.cables, b_port=ports)), "all-optical")
+    assert [(fault.where, fault.found) for fault in caught.value.faults] == [("zcube-256: A0 swp1s0", "2 cables")]
 
 
 def test_no_rule_but_those_named() -> None:

@@ -49,6 +49,11 @@ class PortPlaces:
     legs: IntArray
     native_gbps: FloatArray
 
+    def names(self) -> list[list[str]]:
+        """Return the front-panel names of the ports at ends a and at ends b."""
+        leg = np.where(self.legs > 1, self.leg, WHOLE)
+        return [[cage_name(*port) for port in np.stack(side, axis=1).tolist()] for side in zip(self.gpu.T, self.port.T, leg.T)]
+
 
 def port_places(fabric: Fabric) -> PortPlaces:
     """Return the places of all cable ends.
@@ -140,8 +145,7 @@ def cages_of(fabric: Fabric, *, per_link: bool = False) -> Cages:
     InputError
         If two cables would share a port, or one native port would be split in two ways.
     """
-    places = port_places(fabric)
-    check_ports_once(fabric, places)
+    places = checked_places(fabric)
     shared = fabric.nic.cages == "shared" and not per_link
     at_nic = places.gpu >= 0
     port = np.where(at_nic & shared, WHOLE, places.port)
@@ -160,14 +164,16 @@ def cages_of(fabric: Fabric, *, per_link: bool = False) -> Cages:
     return Cages(device, gpu, port, leg, legs, gbps, places, of_end)
 
 
-def check_ports_once(fabric: Fabric, places: PortPlaces) -> None:
-    """Refuse a fabric in which two cables share a port, or a native port is split in two ways.
+def checked_places(fabric: Fabric) -> PortPlaces:
+    """Return the places of all cable ends of a fabric that can be cabled.
 
     Raises
     ------
     InputError
-        With every such port, at most :data:`MAX_FAULTS` of them.
+        If two cables would share a port, or one native port would be split in two ways; with every such port, at most
+        :data:`MAX_FAULTS` of them.
     """
+    places = port_places(fabric)
     keys = np.stack([places.device, places.gpu, places.port], axis=2).reshape(-1, 3)
     first, of_port = distinct_rows(keys)
     ports, legs, leg = keys[first], places.legs.ravel(), places.leg.ravel()
@@ -179,7 +185,7 @@ def check_ports_once(fabric: Fabric, places: PortPlaces) -> None:
     count = np.bincount(of_leg)
     again = first[count > 1]
     if not len(again) and not split_twice.any():
-        return
+        return places
     names = device_names(fabric)
     faults = []
     for number, its_leg, times in zip(of_port[again].tolist(), leg[again].tolist(), count[count > 1].tolist()):
@@ -188,7 +194,7 @@ def check_ports_once(fabric: Fabric, places: PortPlaces) -> None:
         faults.append(Fault(where, f"{times} cables", "one cable: links of one rate on each native port"))
     for device, gpu, port in ports[split_twice].tolist():
         where = f"{fabric.name}: {names[device]} {cage_name(gpu, port, WHOLE)}"
-        faults.append(Fault(where, "cables that split the port in different ways", "one way, ports counted from 0 at the rate of the link"))
+        faults.append(Fault(where, "cables that split it in different ways", "one way; ports count from 0 at the link's rate"))
     raise InputError(faults[:MAX_FAULTS])
 
 

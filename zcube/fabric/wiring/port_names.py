@@ -8,15 +8,9 @@ ports are ``gpu5p0``: local GPU 5, NIC port 0. That is short enough for a Linux 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.cages import WHOLE, cage_name, check_ports_once, device_names, port_places
-from zcube.fabric.model import Fabric
 
 _SERVER_PORT = re.compile(r"gpu(\d{1,6})p(\d{1,3})", re.ASCII)
 _SWITCH_PORT = re.compile(r"swp(\d{1,6})(?:s(\d{1,3}))?", re.ASCII)
@@ -38,7 +32,7 @@ class PanelPort(NamedTuple):
 
 
 def parse_port(name: str) -> NicPort | PanelPort:
-    """Return what a port name of :func:`cable_ends` says.
+    """Return what a port name of :func:`~zcube.fabric.cages.cage_name` says.
 
     Raises
     ------
@@ -56,51 +50,3 @@ def parse_server(name: str) -> int | None:
     """Return the server's number, or ``None`` if the device is no server."""
     match = _SERVER.fullmatch(name)
     return int(match[1]) if match else None
-
-
-@dataclass(frozen=True, eq=False)
-class CableEnds:
-    """The ends of every NIC and inter-switch cable, in the fabric's cable order.
-
-    Attributes
-    ----------
-    cable : int array [rows]
-        The fabric's cable number.
-    a_index, z_index : int array [rows]
-        Device: server number, or ``servers + switch number``.
-    a_device, a_port, z_device, z_port : list of str [rows]
-        Names.
-    a_native_gbps, z_native_gbps : float array [rows]
-        Rate of the cage the cable is plugged into: a switch's native port; a NIC port's own rate. Gb/s.
-    """
-
-    cable: IntArray
-    a_index: IntArray
-    z_index: IntArray
-    a_device: list[str]
-    a_port: list[str]
-    z_device: list[str]
-    z_port: list[str]
-    a_native_gbps: FloatArray
-    z_native_gbps: FloatArray
-
-
-def cable_ends(fabric: Fabric) -> CableEnds:
-    """Name both ends of every NIC and inter-switch cable.
-
-    Raises
-    ------
-    InputError
-        If two cables would share a port, or one native port would be split in two ways.
-    """
-    places = port_places(fabric)
-    check_ports_once(fabric, places)
-    names = device_names(fabric)
-    sides = []
-    for end in (0, 1):
-        device = places.device[:, end]
-        leg = np.where(places.legs[:, end] > 1, places.leg[:, end], WHOLE)
-        ports = zip(places.gpu[:, end].tolist(), places.port[:, end].tolist(), leg.tolist())
-        sides.append((device, [names[i] for i in device.tolist()], [cage_name(*port) for port in ports]))
-    (a_index, a_device, a_port), (z_index, z_device, z_port) = sides
-    return CableEnds(places.cable, a_index, z_index, a_device, a_port, z_device, z_port, *places.native_gbps.T)

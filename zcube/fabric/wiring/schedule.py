@@ -15,7 +15,6 @@ from zcube.fabric.cages import device_names
 from zcube.fabric.model import Fabric
 from zcube.fabric.modules import GRADES
 from zcube.fabric.optics import Optics, optics_of
-from zcube.fabric.wiring.port_names import cable_ends
 from zcube.fabric.wiring.rack_layout import RackLayout
 
 if TYPE_CHECKING:
@@ -57,8 +56,9 @@ def cable_schedule(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE)
     import pandas as pd
 
     optics = optics_of(fabric, rule, layout)
-    ends, place = cable_ends(fabric), layout.place(fabric)
-    racks = np.array(place.rack_names(), dtype=object)
+    places, place = optics.cages.places, layout.place(fabric)
+    devices, racks = (np.array(names, dtype=object) for names in (device_names(fabric), place.rack_names()))
+    (at_a, at_z), (a_port, z_port) = places.device.T, places.names()
     grade = optics.grade[optics.cages.of_end[:, 0]]
     modules = optics.module[optics.cages.of_end] & _first_seen(optics.cages.of_end)
     a, z = optics.cages.of_end.T
@@ -66,18 +66,18 @@ def cable_schedule(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE)
     module, assembly = _module_names(optics), _assembly_names(optics)
     lane_gbps = optics.lane_gbps[a]
     columns = {
-        "label": [f"C{cable:06d}" for cable in ends.cable.tolist()],
-        "a_device": ends.a_device,
-        "a_port": ends.a_port,
-        "a_rack": racks[ends.a_index],
-        "a_unit": place.unit[ends.a_index],
-        "z_device": ends.z_device,
-        "z_port": ends.z_port,
-        "z_rack": racks[ends.z_index],
-        "z_unit": place.unit[ends.z_index],
+        "label": [f"C{cable:06d}" for cable in places.cable.tolist()],
+        "a_device": devices[at_a],
+        "a_port": a_port,
+        "a_rack": racks[at_a],
+        "a_unit": place.unit[at_a],
+        "z_device": devices[at_z],
+        "z_port": z_port,
+        "z_rack": racks[at_z],
+        "z_unit": place.unit[at_z],
         "route_m": optics.route_m.round(3),
         "length_m": optics.length_m,
-        "rate_gbps": fabric.cables.gbps[ends.cable],
+        "rate_gbps": fabric.cables.gbps[places.cable],
         "lanes": [f"{lanes}x{gbps}G" for lanes, gbps in zip(optics.link_lanes.tolist(), lane_gbps.tolist())],
         "medium": np.array([entry.name for entry in GRADES], dtype=object)[grade],
         "cable_type": np.array([entry.cable_type for entry in GRADES], dtype=object)[grade],
@@ -92,7 +92,7 @@ def cable_schedule(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE)
         "z_modules": modules[:, 1].astype(np.int64),
         "assemblies": _first_seen(optics.assembly[optics.cages.of_end]).sum(axis=1),
         "optics_rule": optics.rule,
-        "cable": ends.cable,
+        "cable": places.cable,
     }
     return pd.DataFrame(columns)
 
