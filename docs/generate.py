@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from zcube.fabric.families import families
-from zcube.fabric.spec import SwitchSpec
+from zcube.fabric.spec import NicSpec, SwitchSpec
 from zcube.llm.schedules.options import EngineOptions
 from zcube.scenario import Scenario
 
@@ -36,7 +36,7 @@ def page() -> str:
     parts.append("## Topology\n\nOne of these families, named under `family`.\n")
     for family, spec in families().items():
         parts += [f"### `{family}`\n", *_table(spec)]
-    parts += ["### `[switch]`\n", *_table(SwitchSpec)]
+    parts += ["### `[switch]`\n", *_table(SwitchSpec), "### `[nic]`\n", *_table(NicSpec)]
     parts += ["## Options of `zcube trace generate`\n", *_table(EngineOptions)]
     for name, field in EngineOptions.model_fields.items():
         parts += _nested(name, field.annotation)

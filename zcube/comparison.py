@@ -12,13 +12,15 @@ from zcube.calibrate.links import carrier_on
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
+from zcube.fabric.optics import optics_of
+from zcube.fabric.wiring.rack_layout import load_layout
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.network.carrier import Carrier, StepProgress
-from zcube.pricing.bill import COUNTING_RULE, BillOfMaterials, bill_of_materials
+from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import load_price_book
 from zcube.scenario import GENERATOR, Scenario
 from zcube.serving.footprint import expected_transfers
@@ -119,7 +121,7 @@ class Comparison:
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
             "calibration": base.calibration(),
-            "counting_rule": COUNTING_RULE,
+            "counting_rule": counting_rule(scenario.cost.optics),
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
         }
 
@@ -188,11 +190,11 @@ def compare(scenario: Scenario, progress: StepProgress = lambda what, done, tota
     InputError
         With every fabric that does not fit, before anything runs.
     """
-    book = load_price_book(scenario.cost.price_book)
     card = load_card(scenario.compute.model)
     _check_expert_span(scenario, card)
     compute = _compute_model(scenario, card)
     carriers = _carriers(scenario)
+    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()})
     trace = load_requests(scenario)
     _check_room(carriers, trace, scenario)
     results = {}
@@ -200,7 +202,7 @@ def compare(scenario: Scenario, progress: StepProgress = lambda what, done, tota
         progress(name, 0, len(trace))
         told = partial(progress, name)
         run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told)
-        results[name] = FabricResult(carrier, run, run_metrics(run), bill_of_materials(carrier.declared, book))
+        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name])
     return Comparison(scenario, trace, compute, results)
 
 
@@ -283,3 +285,19 @@ def _carriers(scenario: Scenario) -> dict[str, Carrier]:
     if faults:
         raise InputError(faults)
     return carriers
+
+
+def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric]) -> dict[str, BillOfMaterials]:
+    """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
+    cost = scenario.cost
+    book, room = load_price_book(cost.price_book), None if cost.racks is None else load_layout(Path(cost.racks))
+    faults: list[Fault] = []
+    bills: dict[str, BillOfMaterials] = {}
+    for name, fabric in fabrics.items():
+        try:
+            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, cost.optics, room))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults)
+    return bills

@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
+from zcube.fabric.optics import OpticsRule
 from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
 from zcube.llm.compute_choice import ComputeKind
 from zcube.network.settings import Network
@@ -131,6 +132,10 @@ class Cost(Declared):
     """How the bill is priced."""
 
     price_book: str = Field(default="mixnet-2025", min_length=1, max_length=4096)
+    optics: OpticsRule = Field(default="all-optical", description="rule by which links are copper or fibre")
+    racks: str | None = Field(
+        default=None, max_length=4096, description="TOML file of the machine room, for by-length; default: the default room"
+    )
 
 
 class Scenario(ServingSettings):
@@ -283,6 +288,8 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(data.get("fabrics"), list):
         data["fabrics"] = [path_to(name) for name in data["fabrics"]]
         data["baseline"] = path_to(data.get("baseline"))
+    if isinstance(data.get("cost"), dict) and "price_book" in data["cost"]:
+        data["cost"]["price_book"] = path_to(data["cost"]["price_book"])
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])
@@ -290,7 +297,11 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         data["network"] = {path_to(name): value for name, value in data["network"].items()}
     network = data.get("network")
     networks = [network, *network.values()] if isinstance(network, dict) else []
-    for table, key in ((data.get("compute"), "tables"), *((table, "calibration") for table in networks)):
+    for table, key in (
+        (data.get("compute"), "tables"),
+        (data.get("cost"), "racks"),
+        *((table, "calibration") for table in networks),
+    ):
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(folder / table[key])
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zcube.fabric.catalog import load_fabric
+from zcube.fabric.families.zcube import ZCubeSpec
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.schedule import cable_schedule
 
@@ -34,6 +35,12 @@ def test_inside_a_rack_straight(rows):
     row = schedule.loc[("A4", "B2")]
     assert row.a_rack == row.z_rack
     assert row.route_m == pytest.approx((18 - 4) * 2 * 0.04445 + 0.5, abs=1e-3)
+    # Half of a 400G port at both ends: two copper splitters cannot be joined.
+    assert (row.length_m, row.medium, row.cable_type, row.a_module) == (2, "multimode fibre", "mmf-om4", "400G SR4")
+    # On switches whose ports have the rate of the links it is a copper cable.
+    switch = {"model": "test", "ports": 32, "port_gbps": 200}
+    whole = ZCubeSpec(gpus=256, gpus_per_switch=16, switch=switch).build("zcube-200g")
+    row = cable_schedule(whole, layout).set_index(["a_device", "z_device"]).loc[("A4", "B2")]
     assert (row.length_m, row.medium, row.cable_type, row.a_module) == (2, "passive copper", "dac-passive", "")
 
 
@@ -47,8 +54,27 @@ def test_between_rows_along_both_directions():
     assert wide.loc[("A0", "B3")].route_m == narrow.loc[("A0", "B3")].route_m
 
 
-def test_paper_counting_stands_apart_from_what_is_ordered():
+def test_what_the_paper_counts_as_copper_is_listed_as_copper():
     """The ATOP/ZCube paper counts n^2 copper and 2 n^2 fibre cables for ZCube(n,2), whatever the room."""
+    schedule = cable_schedule(load_fabric("zcube-n16"), RackLayout(), "paper")
+    copper = schedule.medium.str.contains("copper")
+    assert (copper.sum(), (~copper).sum()) == (256, 512)
+    assert not schedule.a_modules[copper].any() and not schedule.z_modules[copper].any()
+    assert (schedule.a_modules[~copper] == 1).all() and (schedule.z_modules[~copper] == 1).all()
+    # In this room servers stand 9 m from their A switches: counted as copper, but no such cable is made.
+    assert not schedule.within_reach[copper & (schedule.length_m > 5)].any()
+    assert schedule.within_reach[~copper].all()
+
+
+def test_splitter_cables_are_ordered_once_with_their_legs():
+    """ZCube(16,2) on ports of 400G: every cage has two legs of 200G, so one splitter for each of 256 + 32 * 16 cages."""
     schedule = cable_schedule(load_fabric("zcube-n16"), RackLayout())
-    assert schedule.counted_as.value_counts().to_dict() == {"copper": 256, "fibre": 512}
-    assert "passive copper" not in set(schedule.medium)
+    assert (schedule.a_modules.sum() + schedule.z_modules.sum(), schedule.assemblies.sum()) == (768, 768)
+    splitters = schedule[schedule.a_device == "A0"].groupby("a_assembly")
+    assert {len(legs) for _, legs in splitters} == {2}
+    assert sorted(name for name, _ in splitters) == sorted(f"A0-swp{port} 1:2" for port in range(9, 17))
+    assert set(schedule.lanes) == {"2x100G"}
+    # Four parallel links a pair: two links between the same two cages share one straight cable of 400G.
+    trunks = cable_schedule(load_fabric("zcube-1024"), RackLayout()).query("a_device.str.startswith('A')")
+    assert (trunks.a_assembly == trunks.z_assembly).all()
+    assert (len(trunks), trunks.assemblies.sum()) == (1024, 512)

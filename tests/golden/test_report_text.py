@@ -21,7 +21,7 @@ def spread(value: float | None) -> dict[str, float | None]:
 
 
 def bill(switches: int, total_usd: float | None) -> dict[str, Any]:
-    """One switch has 64 modules; half of a total is switches; the NIC side adds 100 modules for 1,000 USD."""
+    """One switch has 64 modules; half of a total is switches; the NIC side adds 100 modules for 1,000 USD, NICs 5,000 USD."""
     half = None if total_usd is None else total_usd / 2
     return {
         "switches": switches,
@@ -35,6 +35,7 @@ def bill(switches: int, total_usd: float | None) -> dict[str, Any]:
             "optics_usd": None if half is None else half + 1000,
             "total_usd": None if total_usd is None else total_usd + 1000,
         },
+        "with_nics": {"nics": 100, "nic_usd": 5000.0, "total_usd": None if total_usd is None else total_usd + 6000},
         "lines": [{"item": "switch", "quantity": switches, "unit_usd": None, "usd": None}],
     }
 
@@ -149,6 +150,8 @@ Switch-side optics      USD   2,000,000   5,000,000  +150.0 %
 Optics with NIC side    USD   2,001,000   5,001,000  +149.9 %
 Total                   USD   4,000,000  10,000,000  +150.0 %
 Total with NIC side     USD   4,001,000  10,001,000  +150.0 %
+NICs                    USD       5,000       5,000     0.0 %
+Total with NICs         USD   4,006,000  10,006,000  +149.8 %
 
 Price book: hand-made
 Counting rule: Count everything once.

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.families.zcube import ZCubeSpec
+from zcube.fabric.modules import GRADES, MODULE_KINDS
 from zcube.fabric.spec import SwitchSpec
 from zcube.fabric.wiring.cabling import Port, WiredCable, Wiring
 from zcube.fabric.wiring.port_names import NicPort, PanelPort, parse_port, parse_server
 from zcube.fabric.wiring.rack_layout import UNIT_M, RackLayout
-from zcube.fabric.wiring.schedule import MEDIA, cable_schedule
+from zcube.fabric.wiring.schedule import cable_schedule
 from zcube.fabric.wiring.verify import apply_correction, verify
 
 
@@ -67,9 +68,15 @@ def test_schedule_lengths_reach_and_ports(fabric, layout):
     assert (schedule.route_m >= straight - 1e-3).all()
     assert (schedule.length_m >= schedule.route_m - 1e-3).all()
     assert set(schedule.length_m) <= set(layout.stocked_lengths_m)
-    for length, medium, module in zip(schedule.length_m, schedule.medium, schedule.z_module):
-        first = next(entry for entry in MEDIA if length <= entry.reach_m)
-        assert medium == first.name
+    # A grade reaches its longest link; a link on a port of its own at both ends has the first grade that reaches it.
+    lane_gbps = int(schedule.lanes[0].partition("x")[2].removesuffix("G"))
+    assert len({text.partition("x")[2] for text in schedule.lanes}) == 1
+    reach = {GRADES[kind.grade].name: kind.reach_m for kind in MODULE_KINDS if kind.lane_gbps == lane_gbps}
+    alone = (schedule.a_assembly == schedule.z_assembly) & (schedule.groupby("a_assembly").cable.transform("count") == 1)
+    for length, medium, module, single in zip(schedule.length_m, schedule.medium, schedule.z_module, alone):
+        assert length <= reach[medium]
+        if single:
+            assert medium == next(name for name, most in reach.items() if length <= most)
         assert bool(module) == ("fibre" in medium)
 
 

@@ -13,12 +13,15 @@ from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
     from zcube.fabric.model import Fabric
+    from zcube.fabric.optics import Optics
 
 FabricArgument = Annotated[str, typer.Argument(help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.")]
 FailOption = Annotated[
     list[str] | None, typer.Option(help="switch:A3, link:A0-B5, port:A3/12, nic:s3g5, random-links:0.01, random-switches:0.01.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+OpticsOption = Annotated[str, typer.Option(help="Rule of cables and modules: paper, all-optical or by-length.")]
+RacksOption = Annotated[Path | None, typer.Option(help="TOML file of the machine room: racks, trays, stocked lengths.")]
 
 
 def load(reference: str, fail: list[str] | None) -> Fabric:
@@ -28,14 +31,28 @@ def load(reference: str, fail: list[str] | None) -> Fabric:
     return load_fabric(reference, fail or ())
 
 
-def show_command(fabric: FabricArgument, fail: FailOption = None, json: JsonOption = False) -> None:
+def load_optics(fabric: Fabric, rule: str, racks: Path | None) -> Optics:
+    """Return the optics table of ``--optics`` and ``--racks``."""
+    from zcube.fabric.optics import optics_of
+    from zcube.fabric.wiring.rack_layout import load_layout
+
+    return optics_of(fabric, rule, None if racks is None else load_layout(racks))
+
+
+def show_command(
+    fabric: FabricArgument,
+    fail: FailOption = None,
+    optics: OpticsOption = "paper",
+    racks: RacksOption = None,
+    json: JsonOption = False,
+) -> None:
     """Print counts, ports in use, path lengths, bisection and parallel paths."""
     from zcube.fabric.counts import fabric_counts
     from zcube.outputs import to_json
     from zcube.routing.shape import fabric_shape
 
     loaded = load(fabric, fail)
-    document: dict[str, Any] = {**fabric_counts(loaded), **fabric_shape(loaded)}
+    document: dict[str, Any] = {**fabric_counts(loaded, load_optics(loaded, optics, racks)), **fabric_shape(loaded)}
     if json:
         sys.stdout.write(to_json(document))
         return

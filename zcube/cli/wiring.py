@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zcube.cli.fabric import FabricArgument, JsonOption, load
+from zcube.cli.fabric import FabricArgument, JsonOption, OpticsOption, RacksOption, load
 
 
 def export_command(
@@ -17,20 +17,22 @@ def export_command(
         str, typer.Option("--format", help="schedule, links, simai, graphml, ptm, netbox, ufm or ibdiagnet.")
     ] = "schedule",
     out: Annotated[Path | None, typer.Option(help="File to write; default: stdout.")] = None,
-    racks: Annotated[Path | None, typer.Option(help="TOML file of the machine room: racks, trays, stocked lengths.")] = None,
+    optics: OpticsOption = "by-length",
+    racks: RacksOption = None,
 ) -> None:
     """Write a fabric as a cable schedule or in an interchange format."""
-    from zcube.fabric.wiring.formats import export_fabric, fabric_text
-    from zcube.fabric.wiring.rack_layout import RackLayout
-    from zcube.inputs import read_toml, validate
+    from zcube.fabric.wiring.formats import FORMATS, export_fabric, fabric_text
+    from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 
-    layout = RackLayout() if racks is None else validate(RackLayout, read_toml(racks), str(racks))
+    layout = RackLayout() if racks is None else load_layout(racks)
     loaded = load(fabric, None)
     if out is None:
-        sys.stdout.write(fabric_text(loaded, form, layout))
-        return
-    export_fabric(loaded, form, out, layout)
-    print(f"written: {out}", file=sys.stderr)
+        sys.stdout.write(fabric_text(loaded, form, layout, optics))
+    else:
+        export_fabric(loaded, form, out, layout, optics)
+        print(f"written: {out}", file=sys.stderr)
+    if FORMATS[form].read_links and not FORMATS[form].holds_media:
+        print(f"{form} does not say which cables are copper; links and graphml do", file=sys.stderr)
 
 
 def import_command(
@@ -45,8 +47,10 @@ def import_command(
 
     if topology.suffix != ".toml":
         raise InputError(Fault(str(topology), "another ending", "a name that ends in .toml"))
-    write_topology(source, topology, switch_ports, switch_port_gbps)
+    unstated = write_topology(source, topology, switch_ports, switch_port_gbps)
     print(f"written: {topology}", file=sys.stderr)
+    if unstated:
+        print(f"{source} does not state the medium of {unstated} cables: rule paper counts them as fibre", file=sys.stderr)
 
 
 def verify_command(

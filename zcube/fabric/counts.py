@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from zcube.fabric.model import CableKind, CableMedium, Fabric
+import numpy as np
+
+from zcube.fabric.model import CableKind, Fabric
+from zcube.fabric.optics import OPTICS_RULES, Optics, optics_of
 from zcube.fabric.ports import native_ports_used
 
-COUNTING_RULE = (
-    "a link is a full-duplex cable, NIC links included, NVLink left out; copper where a server's NICs share a switch or "
-    "switches stand together, else fibre with two modules (the rule of the ATOP/ZCube paper); native ports are front-panel "
-    "ports, shared by links slower than they are"
-)
+#: The rule of the published counts.
+DEFAULT_RULE = "paper"
 
 
-def fabric_counts(fabric: Fabric) -> dict[str, Any]:
-    """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind."""
+def counting_rule(rule: str) -> str:
+    """Return how the counts are to be read."""
+    return (
+        "a link is a full-duplex cable, NIC links included, NVLink left out; native ports are front-panel ports, shared by "
+        f"links slower than they are; copper, fibre and modules by optics rule {rule}: {OPTICS_RULES[rule]}"
+    )
+
+
+def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any]:
+    """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind, cages and modules.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        What is built.
+    optics : Optics, optional
+        Its optics table; default: by rule ``paper``.
+    """
+    optics = optics_of(fabric, DEFAULT_RULE) if optics is None else optics
     used = native_ports_used(fabric)
-    kinds, medium = fabric.cables.kind, fabric.cables.medium
-    wired = kinds != CableKind.NVLINK
+    kinds = fabric.cables.kind
+    fibre = int(optics.link_is_fibre.sum())
     groups = {}
     for group in fabric.groups:
         ports = used[group.first_node - fabric.gpus :][: group.count]
@@ -27,8 +44,8 @@ def fabric_counts(fabric: Fabric) -> dict[str, Any]:
             "model": group.model.name,
             "native_ports": group.model.ports,
             "native_port_gbps": group.model.port_gbps,
-            "native_ports_used_min": float(ports.min()),
-            "native_ports_used_max": float(ports.max()),
+            "native_ports_used_min": int(ports.min()),
+            "native_ports_used_max": int(ports.max()),
         }
     return {
         "fabric": fabric.name,
@@ -42,9 +59,14 @@ def fabric_counts(fabric: Fabric) -> dict[str, Any]:
         "groups": groups,
         "nic_links": int((kinds == CableKind.NIC).sum()),
         "switch_links": int((kinds == CableKind.SWITCH).sum()),
-        "copper_links": int((wired & (medium == CableMedium.COPPER)).sum()),
-        "fibre_links": int((wired & (medium == CableMedium.FIBRE)).sum()),
-        "modules": 2 * int((wired & (medium == CableMedium.FIBRE)).sum()),
+        "optics_rule": optics.rule,
+        "copper_links": len(optics.link_is_fibre) - fibre,
+        "fibre_links": fibre,
+        "cages": len(optics.cages),
+        "modules": int(optics.module.sum()),
+        "switch_modules": int((optics.module & ~optics.at_nic).sum()),
+        "nic_modules": int((optics.module & optics.at_nic).sum()),
+        "cable_assemblies": len(np.unique(optics.assembly)),
         "failed_links": int((~fabric.cable_up).sum()),
-        "counting_rule": COUNTING_RULE,
+        "counting_rule": counting_rule(optics.rule),
     }

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.fabric.measured import NO_START, MeasuredLinks, MessageStart
+from zcube.fabric.port_numbers import links_per_port
 
 BITS_PER_GBIT = 1e9
 
@@ -31,7 +32,7 @@ class CableKind(IntEnum):
 
 
 class CableMedium(IntEnum):
-    """What a cable is made of, by the counting rule of the ATOP/ZCube paper: see :mod:`zcube.fabric.counts`."""
+    """What carries the signal of a cable: copper with fixed plugs, or fibre between two modules."""
 
     COPPER = 0
     FIBRE = 1
@@ -49,15 +50,34 @@ class SwitchModel:
         Front-panel ports at their native rate.
     port_gbps : float
         Native rate of a port in Gb/s. A port may be split evenly into slower ones (400G into 2x200G).
+    lane_gbps : float or None
+        Rate of a lane of its modules, Gb/s; None: whatever the far end has.
     """
 
     name: str
     ports: int
     port_gbps: float
+    lane_gbps: float | None = None
 
     def split_ports(self, rate_gbps: float) -> int:
         """Return how many links of a rate fit on the switch when every port is split evenly."""
-        return self.ports * max(1, int(self.port_gbps // rate_gbps)) if rate_gbps <= self.port_gbps else 0
+        return self.ports * int(links_per_port(self.port_gbps, rate_gbps)) if rate_gbps <= self.port_gbps else 0
+
+
+@dataclass(frozen=True, slots=True)
+class NicModel:
+    """A GPU's NIC as it is bought.
+
+    Attributes
+    ----------
+    cages : {"shared", "per-port"}
+        Whether all NIC ports of a GPU share one cage, as those of one dual-port NIC (2x200G of a 400G NIC), or have one each.
+    lane_gbps : float or None
+        Rate of a lane of its modules, Gb/s; None: whatever the far end has.
+    """
+
+    cages: Literal["shared", "per-port"] = "shared"
+    lane_gbps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +122,8 @@ class Cables:
     kind : int array [cables]
         :class:`CableKind`.
     medium : int array [cables]
-        :class:`CableMedium`.
+        :class:`CableMedium` by the ATOP/ZCube paper's counting, which the family or the imported file states; what is ordered
+        follows from an optics rule (:mod:`zcube.fabric.optics`).
     """
 
     a: IntArray
@@ -177,6 +198,8 @@ class Fabric:
         False for a cable that has failed, itself or with a port, NIC or switch at its end.
     nic_start, nvlink_start : MessageStart
         Of messages that leave by a NIC or by NVLink; no time unless measured.
+    nic : NicModel
+        The NIC of every GPU.
     """
 
     name: str
@@ -192,6 +215,7 @@ class Fabric:
     cable_up: BoolArray
     nic_start: MessageStart = NO_START
     nvlink_start: MessageStart = NO_START
+    nic: NicModel = NicModel()
 
     @property
     def servers(self) -> int:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.arrays import FloatArray
+from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
+from zcube.fabric.cages import port_places
 from zcube.fabric.model import CableKind, Fabric
 
 
-def native_ports_used(fabric: Fabric) -> FloatArray:
-    """Return the native ports each switch spends on its cables [switches].
-
-    A cable slower than the port's native rate spends the fraction 1/s of a port, s = links a port splits into evenly.
-    """
-    cables = fabric.cables
-    model_gbps = np.concatenate([np.full(group.count, group.model.port_gbps) for group in fabric.groups] or [np.zeros(0)])
-    used = np.zeros(fabric.switches)
-    wired = cables.kind != CableKind.NVLINK
-    for end in (cables.a, cables.b):
-        at_switch = wired & (end >= fabric.gpus)
-        switch = end[at_switch] - fabric.gpus
-        split = np.floor(model_gbps[switch] / cables.gbps[at_switch])
-        used += np.bincount(switch, weights=1.0 / np.maximum(split, 1.0), minlength=fabric.switches)
-    return used
+def native_ports_used(fabric: Fabric) -> IntArray:
+    """Return the native ports of each switch that have a cable, split or not [switches]."""
+    places = port_places(fabric)
+    at_switch = places.gpu < 0
+    switch, port = places.device[at_switch] - fabric.servers, places.port[at_switch]
+    used = np.unique(switch << 32 | port) >> 32
+    return np.bincount(used, minlength=fabric.switches)
 
 
 def check_port_budget(fabric: Fabric, source: str) -> None:
@@ -46,13 +39,13 @@ def check_port_budget(fabric: Fabric, source: str) -> None:
     faults = []
     for group in fabric.groups:
         first = group.first_node - fabric.gpus
-        need = float(used[first : first + group.count].max(initial=0.0))
+        need = int(used[first : first + group.count].max(initial=0))
         model = group.model
-        if need > model.ports + 1e-9:
+        if need > model.ports:
             faults.append(
                 Fault(
                     f"{source}: switch.ports",
-                    f"{group.name} switches that need {need:g} ports of {model.port_gbps:g}G",
+                    f"{group.name} switches that need {need} ports of {model.port_gbps:g}G",
                     f"at most the {model.ports} ports of a {model.name}",
                 )
             )

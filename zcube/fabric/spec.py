@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from zcube.arrays import IntArray
-from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup, SwitchModel
+from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, NicModel, SwitchGroup, SwitchModel
 from zcube.inputs import Declared
 from zcube.node import GPUS_PER_NODE
 
@@ -26,10 +26,28 @@ class SwitchSpec(Declared):
     model: str = Field(min_length=1, max_length=60, description="name on the bill, e.g. 25.6T")
     ports: int = Field(ge=2, le=4096, description="front-panel ports")
     port_gbps: float = Field(gt=0, le=1e6, description="native rate of a port, Gb/s")
+    lane_gbps: Literal[10, 25, 50, 100, 200] | None = Field(
+        default=None, description="rate of a lane of its modules, Gb/s; default: whatever the far end has"
+    )
 
     def switch_model(self) -> SwitchModel:
         """Return the frozen value used by the fabric."""
-        return SwitchModel(self.model, self.ports, self.port_gbps)
+        return SwitchModel(self.model, self.ports, self.port_gbps, self.lane_gbps)
+
+
+class NicSpec(Declared):
+    """The NIC of every GPU."""
+
+    cages: Literal["shared", "per-port"] = Field(
+        default="shared", description="all NIC ports of a GPU in one cage (2x200G of a 400G NIC, one twin module), or one each"
+    )
+    lane_gbps: Literal[10, 25, 50, 100, 200] | None = Field(
+        default=None, description="rate of a lane of its modules, Gb/s; default: whatever the far end has"
+    )
+
+    def nic_model(self) -> NicModel:
+        """Return the frozen value used by the fabric."""
+        return NicModel(self.cages, self.lane_gbps)
 
 
 class FabricSpec(Declared):
@@ -52,6 +70,7 @@ class FabricSpec(Declared):
     link_latency_s: float = Field(default=5e-7, ge=0, le=1.0)
     nvlink_latency_s: float = Field(default=2.5e-8, ge=0, le=1.0)
     switch: SwitchSpec
+    nic: NicSpec = NicSpec()
 
     @model_validator(mode="after")
     def _whole_servers(self) -> FabricSpec:
@@ -159,4 +178,5 @@ class FabricSpec(Declared):
             routings=self.routings,
             parameters=MappingProxyType({**self.model_dump(), **parameters}),
             cable_up=np.ones(len(cables), dtype=bool),
+            nic=self.nic.nic_model(),
         )

@@ -1,26 +1,37 @@
-"""The bill of materials of a fabric's switches and optics."""
+"""The bill of materials of a fabric's switches, optics and NICs."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from zcube.arrays import BoolArray
 from zcube.fabric.model import CableKind, Fabric
-from zcube.fabric.ports import native_ports_used
+from zcube.fabric.optics import OPTICS_RULES, Optics, cable_use, optics_of
 from zcube.pricing.price_book import PriceBook
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COUNTING_RULE = (
-    "Switches are bought whole: native ports x the port price at the native rate. Every end of every NIC and inter-switch "
-    "link holds optics. Links slower than a native port share its module (two 200G links = one 400G module), so switch-side "
-    "modules = native ports in use. NIC side: one module per GPU at the GPU's line rate (a dual-port NIC = one twin module). "
-    "transceivers, optics_usd and total_usd count the switch side, the part that a choice of fabric changes; with_nic_side "
-    "adds the NIC side. Cables, NICs and labour carry no price here."
-)
+#: The rule under which Z.ai's published saving of a third comes out: switch ports and the modules in them.
+DEFAULT_RULE = "all-optical"
+
+_USES = {CableKind.NIC: "NIC to switch", CableKind.SWITCH: "switch to switch"}
+
+
+def counting_rule(rule: str) -> str:
+    """Return how a bill under an optics rule is to be read."""
+    return (
+        f"Optics by rule {rule}: {OPTICS_RULES[rule]}. Switches are bought whole: native ports x the port price at the native "
+        "rate. transceivers, optics_usd and total_usd count the switch side, the part that a choice of fabric changes; "
+        "with_nic_side adds the modules in NICs (the NIC ports of a GPU in one twin module, unless nic.cages says per-port); "
+        "nic_usd are the NICs themselves, one a GPU at the rate of its ports together, in with_nics only. Cables and labour "
+        "carry no price."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +50,24 @@ class BillLine:
 
 @dataclass(frozen=True, slots=True)
 class BillOfMaterials:
-    """What a fabric needs and costs under one price book.
+    """What a fabric needs and costs under one price book and one optics rule.
 
     Attributes
     ----------
-    fabric, price_book : str
+    fabric, price_book, optics_rule : str
         Names.
-    switches, switch_modules, nic_modules, cables : tuple of BillLine
-        Switches by model; modules at the switch side and at the NIC side by rate; cables by use, unpriced.
+    switches, switch_modules, nic_modules, nics, cables : tuple of BillLine
+        Switches by model; modules at the switch side and at the NIC side by rate, lanes and split; NICs by rate; cable
+        assemblies by use, unpriced.
     """
 
     fabric: str
     price_book: str
+    optics_rule: str
     switches: tuple[BillLine, ...]
     switch_modules: tuple[BillLine, ...]
     nic_modules: tuple[BillLine, ...]
+    nics: tuple[BillLine, ...]
     cables: tuple[BillLine, ...]
 
     def table(self) -> pd.DataFrame:
@@ -64,8 +78,9 @@ class BillOfMaterials:
 
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data; a sum is null where one of its prices is missing."""
-        switch_usd, optics_usd = _sum(self.switches), _sum(self.switch_modules)
-        nic_optics_usd = _sum((*self.switch_modules, *self.nic_modules))
+        modules = (*self.switch_modules, *self.nic_modules)
+        switch_usd, optics_usd, nic_optics_usd = _sum(self.switches), _sum(self.switch_modules), _sum(modules)
+        nic_usd = _sum(self.nics)
         return {
             "switches": _count(self.switches),
             "transceivers": _count(self.switch_modules),
@@ -73,51 +88,82 @@ class BillOfMaterials:
             "optics_usd": optics_usd,
             "total_usd": _add(switch_usd, optics_usd),
             "price_book": self.price_book,
+            "optics_rule": self.optics_rule,
             "with_nic_side": {
-                "transceivers": _count((*self.switch_modules, *self.nic_modules)),
+                "transceivers": _count(modules),
                 "optics_usd": nic_optics_usd,
                 "total_usd": _add(switch_usd, nic_optics_usd),
             },
+            "with_nics": {
+                "nics": _count(self.nics),
+                "nic_usd": nic_usd,
+                "total_usd": _add(_add(switch_usd, nic_optics_usd), nic_usd),
+            },
             "lines": [
                 {"item": line.item, "quantity": line.quantity, "unit_usd": line.unit_usd, "usd": line.usd}
-                for line in (*self.switches, *self.switch_modules, *self.nic_modules, *self.cables)
+                for line in (*self.switches, *modules, *self.nics, *self.cables)
             ],
         }
 
 
-def bill_of_materials(fabric: Fabric, book: PriceBook) -> BillOfMaterials:
-    """Count and price a fabric under :data:`COUNTING_RULE`."""
-    used = native_ports_used(fabric)
-    switches: dict[tuple[str, int, float], int] = {}
-    modules: dict[float, int] = {}
+def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = None) -> BillOfMaterials:
+    """Count and price a fabric.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        What is built.
+    book : PriceBook
+        Prices.
+    optics : Optics, optional
+        Its optics table; default: by rule ``all-optical``.
+    """
+    optics = optics_of(fabric, DEFAULT_RULE) if optics is None else optics
+    switches: Counter[tuple[str, int, float]] = Counter()
     for group in fabric.groups:
-        model = group.model
-        key = (model.name, model.ports, model.port_gbps)
-        switches[key] = switches.get(key, 0) + group.count
-        first = group.first_node - fabric.gpus
-        count = sum(math.ceil(ports - 1e-9) for ports in used[first : first + group.count])
-        modules[model.port_gbps] = modules.get(model.port_gbps, 0) + count
-    kinds = fabric.cables.kind
+        switches[group.model.name, group.model.ports, group.model.port_gbps] += group.count
     return BillOfMaterials(
         fabric=fabric.name,
         price_book=book.name,
+        optics_rule=optics.rule,
         switches=tuple(
             BillLine(f"switch {name}, {ports} x {gbps:g}G", count, _box_usd(book, ports, gbps))
             for (name, ports, gbps), count in switches.items()
         ),
-        switch_modules=tuple(
-            BillLine(f"transceiver {gbps:g}G, switch side", count, book.transceiver_usd.get(_rate(gbps)))
-            for gbps, count in modules.items()
+        switch_modules=_modules(optics, ~optics.at_nic, "switch side", book),
+        nic_modules=_modules(optics, optics.at_nic, "NIC side", book),
+        nics=tuple(
+            BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)))
+            for gbps, count in sorted(Counter(fabric.cables.gbps[fabric.nic_cable].sum(axis=1).tolist()).items())
         ),
-        nic_modules=(
+        cables=_cables(optics),
+    )
+
+
+def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> tuple[BillLine, ...]:
+    """Return a line for every rate, number of lanes and split of the modules at one side."""
+    held = optics.module & at_side
+    columns = (optics.module_gbps, optics.lanes, optics.lane_gbps, optics.cages.legs)
+    kinds = Counter(zip(*(column[held].tolist() for column in columns)))
+    lines = []
+    for (gbps, lanes, lane_gbps, legs), count in sorted(kinds.items()):
+        split = f" in {legs} legs" if legs > 1 else ""
+        lines.append(
             BillLine(
-                f"transceiver {fabric.nic_gbps:g}G, NIC side", fabric.gpus, book.transceiver_usd.get(_rate(fabric.nic_gbps))
-            ),
-        ),
-        cables=tuple(
-            BillLine(f"cable, {use}", int((kinds == kind).sum()), None)
-            for use, kind in (("NIC to switch", CableKind.NIC), ("switch to switch", CableKind.SWITCH))
-        ),
+                f"transceiver {gbps}G ({lanes} x {lane_gbps}G{split}), {side}", count, book.transceiver_usd.get(_rate(gbps))
+            )
+        )
+    return tuple(lines)
+
+
+def _cables(optics: Optics) -> tuple[BillLine, ...]:
+    """Return a line for every use, medium and split of the cable assemblies."""
+    head = np.unique(optics.assembly)
+    far, use = optics.far_cages[head], cable_use(optics)[head]
+    kinds = Counter(zip(use.tolist(), np.where(optics.module[head], "fibre", "copper").tolist(), far.tolist()))
+    return tuple(
+        BillLine(f"{f'splitter 1:{legs}' if legs > 1 else 'cable'}, {medium}, {_USES[CableKind(use)]}", count, None)
+        for (use, medium, legs), count in sorted(kinds.items())
     )
 
 

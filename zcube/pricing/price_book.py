@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -10,6 +12,14 @@ from zcube.errors import Fault, InputError
 from zcube.inputs import Declared, is_file, read_toml, validate
 
 BOOKS = Path(__file__).resolve().parent / "books"
+
+#: Rates of one table, and the dearest single piece of network hardware taken for a price, USD.
+MAX_RATES = 64
+MAX_USD = 1e9
+MAX_GBPS = 1_000_000
+
+_TABLES = ("transceiver_usd", "switch_port_usd", "nic_usd")
+_RATE = re.compile(r"0*([1-9]\d{0,6})", re.ASCII)
 
 Rates = dict[int, float]
 
@@ -36,7 +46,8 @@ def load_price_book(reference: str) -> PriceBook:
     Raises
     ------
     InputError
-        If there is no such book or a key is wrong; a price below zero is a fault.
+        If there is no such book, a key is wrong, a rate is no whole number of Gb/s above 0 or stands twice (``400`` and
+        ``0400`` are one), or a price is no finite number of at least 0.
     """
     bundled = reference in price_book_names()
     path = BOOKS / f"{reference}.toml" if bundled else Path(reference)
@@ -44,13 +55,37 @@ def load_price_book(reference: str) -> PriceBook:
         names = ", ".join(price_book_names())
         raise InputError(Fault(f"price book {reference}", "no such file", f"a path to a TOML file or one of: {names}"))
     source = reference if bundled else str(path)
-    book = validate(PriceBook, {"name": path.stem, **read_toml(path)}, source)
-    faults = [
-        Fault(f"{source}: {table}.{rate}", f"{price:g}", "a price of at least 0")
-        for table in ("transceiver_usd", "switch_port_usd", "nic_usd")
-        for rate, price in getattr(book, table).items()
-        if price < 0
-    ]
+    data = {"name": path.stem, **read_toml(path)}
+    faults: list[Fault] = []
+    for table in _TABLES:
+        if isinstance(data.get(table), dict):
+            data[table] = _checked(data[table], f"{source}: {table}", faults)
+    try:
+        book = validate(PriceBook, data, source)
+    except InputError as error:
+        faults += error.faults
     if faults:
         raise InputError(faults)
     return book
+
+
+def _checked(prices: dict[str, Any], where: str, faults: list[Fault]) -> Rates:
+    """Return the sound prices of a table by rate, and note what is wrong with the others."""
+    if len(prices) > MAX_RATES:
+        faults.append(Fault(where, f"{len(prices)} rates", f"at most {MAX_RATES}"))
+        return {}
+    checked: Rates = {}
+    for key, price in prices.items():
+        shown = key if len(key) <= 40 and key.isprintable() else repr(key[:40])
+        match = _RATE.fullmatch(key)
+        rate = int(match[1]) if match else 0
+        if not 0 < rate <= MAX_GBPS or isinstance(price, dict):
+            found = f"{shown}.{next(iter(price), '')}"[:80] if isinstance(price, dict) else shown
+            faults.append(Fault(f"{where}.{shown}", f"a rate of {found}", "a whole number of Gb/s above 0, e.g. 400 = 659"))
+        elif rate in checked:
+            faults.append(Fault(f"{where}.{shown}", f"a second price of {rate} Gb/s", "each rate once"))
+        elif not (isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price <= MAX_USD):
+            faults.append(Fault(f"{where}.{shown}", repr(price)[:80], f"a price in USD from 0 to {MAX_USD:g}"))
+        else:
+            checked[rate] = float(price)
+    return checked

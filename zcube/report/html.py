@@ -82,6 +82,7 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
         "gpus": f"{fabric['gpus']:,}",
         "routing": fabric["routing"],
         "price_book": fabric["bill"]["price_book"],
+        "optics_rule": fabric["bill"]["optics_rule"],
         "hot_links": [
             (link["from"], link["to"], significant(100 * link["utilisation"], 3)) for link in fabric["congestion"]["hot_links"]
         ],
@@ -89,7 +90,11 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
             (line["item"], f"{line['quantity']:,}", _usd(line["unit_usd"]), _usd(line["usd"]))
             for line in fabric["bill"]["lines"]
         ],
-        "bill_total": _usd(fabric["bill"]["with_nic_side"]["total_usd"]),
+        "bill_totals": [
+            ("Switches and switch-side optics", _usd(fabric["bill"]["total_usd"])),
+            ("with NIC-side optics", _usd(fabric["bill"]["with_nic_side"]["total_usd"])),
+            ("with NIC-side optics and NICs", _usd(fabric["bill"]["with_nics"]["total_usd"])),
+        ],
     }
 
 

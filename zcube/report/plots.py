@@ -106,7 +106,7 @@ def plot_cost_bars(comparison: Comparison) -> Figure:
     return _stacked_bars(
         comparison,
         headline="What the fabrics cost",
-        under=f"Price book {book}; switches bought whole; cables, NICs and labour carry no price",
+        under=f"Price book {book}; switches bought whole; NICs left out; cables and labour carry no price",
         labels=("switches", "switch-side optics", "NIC-side optics"),
         parts=parts,
         remark=remark,

@@ -215,7 +215,7 @@ ROWS: tuple[Row, ...] = (
         "Total with NIC optics",
         "USD",
         ("bill", "with_nic_side", "total_usd"),
-        "Total + NIC-side optics, one module per GPU.",
+        "Total + NIC-side optics.",
         "lower",
         "usd",
     ),

@@ -31,6 +31,8 @@ _BILL_ROWS: tuple[Row, ...] = (
     Row("", "Optics with NIC side", "USD", ("with_nic_side", "optics_usd"), "", style="usd"),
     Row("", "Total", "USD", ("total_usd",), "", style="usd"),
     Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd"),
+    Row("", "NICs", "USD", ("with_nics", "nic_usd"), "", style="usd"),
+    Row("", "Total with NICs", "USD", ("with_nics", "total_usd"), "", style="usd"),
 )
 
 
@@ -93,7 +95,7 @@ def bill_table(
     base = next(iter(documents)) if baseline is None else baseline
     paper = _Paper(width, colour, ascii_only)
     notes = [("Price book", price_book), ("Counting rule", counting_rule)]
-    missing = [names[name] for name, bill in documents.items() if bill["with_nic_side"]["total_usd"] is None]
+    missing = [names[name] for name, bill in documents.items() if bill["with_nics"]["total_usd"] is None]
     if missing:
         notes.insert(0, ("Unknown", f"the price book lacks a price that {', '.join(missing)} needs; '-' marks such sums."))
     return paper.tables(_BILL_ROWS, documents, names, base) + paper.footer(notes)

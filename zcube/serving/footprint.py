@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.node import GPUS_PER_NODE, rank_map
+from zcube.llm.rankmap import rank_map
+from zcube.node import GPUS_PER_NODE
 from zcube.serving.settings import ServingSettings
 from zcube.workload.requests import RequestTrace
 

@@ -7,6 +7,7 @@ number of NIC ports, in the order of their ports in the file.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,17 +17,18 @@ from pydantic import Field
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup
+from zcube.fabric.port_numbers import links_per_port
 from zcube.fabric.spec import FabricSpec
 from zcube.fabric.wiring.formats import read_links
-from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole
+from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
 from zcube.outputs import write_file
 
 
 class CustomSpec(FabricSpec):
     """A fabric whose links are listed in a file that lies beside the topology file.
 
-    Rates and delays are the file's. ``gpus`` is counted in the file and need not be given. ``switch`` is the model every switch
-    is bought as. NVLink is ``nvlink_gbps`` inside every server.
+    Rates, delays and media are the file's; cables whose medium it does not state are fibre. ``gpus`` is counted in the file and
+    need not be given. ``switch`` is the model every switch is bought as. NVLink is ``nvlink_gbps`` inside every server.
     """
 
     routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "dual-plane", "hash")
@@ -47,7 +49,7 @@ class CustomSpec(FabricSpec):
         InputError
             If the file cannot be read, or its graph is none of GPUs with equal NIC ports and switches.
         """
-        table = _numbered_ports(read_links(Path(self.links)))
+        table = _numbered_ports(read_links(Path(self.links)), self.switch.port_gbps)
         self._check(table)
         sized = self.model_copy(update={"gpus": table.gpus, "gpus_per_server": table.gpus_per_server})
         groups, node = _switch_groups(table, self)
@@ -74,7 +76,7 @@ class CustomSpec(FabricSpec):
             raise InputError(faults)
 
 
-def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_gbps: float) -> None:
+def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_gbps: float) -> int:
     """Write a topology file of this family, and beside it the links of any file that lists a whole fabric.
 
     Parameters
@@ -86,17 +88,23 @@ def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_
     switch_ports, switch_port_gbps
         The switch every switch of the file is bought as.
 
+    Returns
+    -------
+    int
+        NIC and inter-switch cables whose medium the source does not state.
+
     Raises
     ------
     InputError
         If the source is none of these, or is no fabric of this family.
     """
     links = topology.with_suffix(".links.csv")
-    text = read_links(source).to_csv()
+    table = read_links(source)
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
-    write_file(links, lambda temporary: temporary.write_text(text))
+    write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
     write_file(topology, lambda temporary: temporary.write_text(content))
+    return int((table.medium[np.concatenate(_split(table))] == NO_MEDIUM).sum())
 
 
 def _split(table: LinkList) -> tuple[IntArray, IntArray]:
@@ -151,25 +159,32 @@ def _cables(table: LinkList, node: IntArray, rows: IntArray, kind: CableKind) ->
         gbps=table.gbps[rows],
         latency_s=table.latency_s[rows],
         kind=np.full(len(rows), kind, dtype=np.int8),
-        medium=np.full(len(rows), CableMedium.FIBRE, dtype=np.int8),
+        # A file that does not say copper is counted with modules.
+        medium=np.where(table.medium[rows] == CableMedium.COPPER, CableMedium.COPPER, CableMedium.FIBRE).astype(np.int8),
     )
 
 
-def _numbered_ports(table: LinkList) -> LinkList:
-    """Return the list with every open port numbered: per node, in order of the file, the lowest numbers not taken."""
-    a_port, b_port = table.a_port.copy(), table.b_port.copy()
-    taken: dict[int, set[int]] = {}
-    for side, port in ((table.a, a_port), (table.b, b_port)):
-        for node, number in zip(side.tolist(), port.tolist()):
-            if number != NO_PORT:
-                taken.setdefault(node, set()).add(number)
-    upcoming: dict[int, int] = {}
-    for row in range(len(table)):
-        for side, port in ((table.a, a_port), (table.b, b_port)):
-            if port[row] == NO_PORT:
-                node = int(side[row])
-                number = upcoming.get(node, 0)
-                while number in taken.get(node, ()):
-                    number += 1
-                port[row], upcoming[node] = number, number + 1
-    return LinkList(table.names, table.roles, table.a, table.b, a_port, b_port, table.gbps, table.latency_s)
+def _numbered_ports(table: LinkList, port_gbps: float) -> LinkList:
+    """Return the list with every open port numbered: per node, in order of the file, the lowest numbers not taken.
+
+    Numbers count at the link's rate; links of a switch that split its native ports differently get native ports of their own.
+    NVLink is left out.
+    """
+    ends, ports = np.stack([table.a, table.b]), np.stack([table.a_port, table.b_port])
+    legs = np.where(table.roles[ends] == NodeRole.SWITCH, links_per_port(port_gbps, table.gbps), 1)
+    # Native ports of each node: into how many each is split, and which parts are taken.
+    taken: dict[int, dict[int, tuple[int, set[int]]]] = {}
+    nvlink = (table.roles[ends] == NodeRole.NVSWITCH).any(axis=0)
+    named, open_ = (ports != NO_PORT) & ~nvlink, (ports == NO_PORT) & ~nvlink
+    for node, number, split in zip(ends[named].tolist(), ports[named].tolist(), legs[named].tolist()):
+        taken.setdefault(node, {}).setdefault(number // split, (split, set()))[1].add(number % split)
+    upcoming: dict[tuple[int, int], int] = {}
+    for row, side in np.argwhere(open_.T).tolist():
+        node, split = int(ends[side, row]), int(legs[side, row])
+        native = taken.setdefault(node, {})
+        number = upcoming.get((node, split), 0)
+        while (used := native.get(number // split)) and (used[0] != split or number % split in used[1]):
+            number += 1
+        native.setdefault(number // split, (split, set()))[1].add(number % split)
+        ports[side, row], upcoming[node, split] = number, number + 1
+    return replace(table, a_port=ports[0], b_port=ports[1])

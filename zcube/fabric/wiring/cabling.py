@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from zcube.fabric.cages import checked_places, device_names
 from zcube.fabric.model import Fabric
-from zcube.fabric.wiring.port_names import cable_ends
 from zcube.fabric.wiring.reading import MAX_NAME_CHARS, MAX_ROWS, Faults
 
 
@@ -78,10 +78,10 @@ class Wiring:
     @staticmethod
     def of(fabric: Fabric) -> Wiring:
         """Return the wiring planned for a fabric."""
-        ends = cable_ends(fabric)
-        sides = zip(ends.a_device, ends.a_port, ends.z_device, ends.z_port)
-        cables = tuple(WiredCable(Port(a, p), Port(z, q)) for a, p, z, q in sides)
-        return Wiring(fabric.name, cables, tuple(ends.cable.tolist()))
+        places, names = checked_places(fabric), device_names(fabric)
+        sides = zip(places.device.tolist(), *places.names())
+        cables = tuple(WiredCable(Port(names[a], p), Port(names[z], q)) for (a, z), p, q in sides)
+        return Wiring(fabric.name, cables, tuple(places.cable.tolist()))
 
     def partners(self, rule: NameRule) -> dict[Port, Port]:
         """Return, for the key of every port, the key of the port at its cable's other end; one cable listed twice is one cable.

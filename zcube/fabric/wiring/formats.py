@@ -17,6 +17,7 @@ from zcube.fabric.wiring.netbox import SIDE_COLUMNS, netbox_csv, read_netbox
 from zcube.fabric.wiring.ptm import looks_like_dot, ptm_text, read_ptm
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.reading import csv_header, read_text
+from zcube.fabric.wiring.schedule import DEFAULT_RULE
 from zcube.fabric.wiring.simai import read_simai, simai_text
 from zcube.fabric.wiring.tables import (
     LLDP_COLUMNS,
@@ -43,33 +44,42 @@ class WiringFormat:
     suffix : str
         Usual end of a file's name.
     write : callable or None
-        Returns a fabric's text; the layout is used by formats that hold lengths.
+        Returns a fabric's text; room and optics rule are used by formats that hold lengths and media.
     read_links : callable or None
         Reads a file that describes a whole fabric.
     read_wiring : callable or None
         Reads a file that says which port is joined to which.
+    holds_media : bool
+        Whether a fabric read back knows which of its cables are copper and which fibre.
     """
 
     description: str
     suffix: str
-    write: Callable[[Fabric, RackLayout], str] | None = None
+    write: Callable[[Fabric, RackLayout, str], str] | None = None
     read_links: Callable[[Path], LinkList] | None = None
     read_wiring: Callable[[Path], Wiring] | None = None
+    holds_media: bool = False
 
 
 FORMATS: Mapping[str, WiringFormat] = MappingProxyType(
     {
-        "simai": WiringFormat("SimAI topology", ".txt", lambda fabric, _: simai_text(fabric), read_links=read_simai),
-        "graphml": WiringFormat("GraphML", ".graphml", lambda fabric, _: graphml_text(fabric), read_links=read_graphml),
+        "simai": WiringFormat("SimAI topology", ".txt", lambda fabric, *_: simai_text(fabric), read_links=read_simai),
+        "graphml": WiringFormat(
+            "GraphML", ".graphml", lambda fabric, *_: graphml_text(fabric), read_links=read_graphml, holds_media=True
+        ),
         "links": WiringFormat(
-            "link list as CSV", ".csv", lambda fabric, _: LinkList.of(fabric).to_csv(), read_links=read_links_csv
+            "link list as CSV",
+            ".csv",
+            lambda fabric, *_: LinkList.of(fabric).to_csv(),
+            read_links=read_links_csv,
+            holds_media=True,
         ),
         "schedule": WiringFormat("cable schedule as CSV", ".csv", schedule_csv, read_wiring=read_schedule),
-        "ptm": WiringFormat("PTM topology.dot", ".dot", lambda fabric, _: ptm_text(fabric), read_wiring=read_ptm),
+        "ptm": WiringFormat("PTM topology.dot", ".dot", lambda fabric, *_: ptm_text(fabric), read_wiring=read_ptm),
         "netbox": WiringFormat("NetBox bulk cable import", ".csv", netbox_csv, read_wiring=read_netbox),
-        "ufm": WiringFormat("UFM cable validation sheet", ".csv", lambda fabric, _: ufm_csv(fabric), read_wiring=read_ufm),
+        "ufm": WiringFormat("UFM cable validation sheet", ".csv", lambda fabric, *_: ufm_csv(fabric), read_wiring=read_ufm),
         "ibdiagnet": WiringFormat(
-            "ibdiagnet topology", ".topo", lambda fabric, _: ibdiagnet_text(fabric), read_wiring=read_ibdiagnet
+            "ibdiagnet topology", ".topo", lambda fabric, *_: ibdiagnet_text(fabric), read_wiring=read_ibdiagnet
         ),
         "lldp": WiringFormat("LLDP neighbours as CSV", ".csv", read_wiring=read_lldp),
     }
@@ -78,8 +88,8 @@ FORMATS: Mapping[str, WiringFormat] = MappingProxyType(
 _HEADERS = {"netbox": SIDE_COLUMNS, "ufm": UFM_COLUMNS, "lldp": LLDP_COLUMNS, "schedule": SCHEDULE_ENDS, "links": LINK_COLUMNS}
 
 
-def fabric_text(fabric: Fabric, format_name: str, layout: RackLayout) -> str:
-    """Return a fabric in a format.
+def fabric_text(fabric: Fabric, format_name: str, layout: RackLayout, rule: str = DEFAULT_RULE) -> str:
+    """Return a fabric in a format; room and optics rule are for schedules.
 
     Raises
     ------
@@ -90,10 +100,12 @@ def fabric_text(fabric: Fabric, format_name: str, layout: RackLayout) -> str:
     if chosen is None or chosen.write is None:
         writable = ", ".join(name for name, entry in FORMATS.items() if entry.write)
         raise InputError(Fault("format", repr(format_name), f"one of {writable}"))
-    return chosen.write(fabric, layout)
+    return chosen.write(fabric, layout, rule)
 
 
-def export_fabric(fabric: Fabric, format_name: str, path: Path, layout: RackLayout | None = None) -> None:
+def export_fabric(
+    fabric: Fabric, format_name: str, path: Path, layout: RackLayout | None = None, rule: str = DEFAULT_RULE
+) -> None:
     """Write a fabric in a format, whole or not at all.
 
     Parameters
@@ -106,13 +118,15 @@ def export_fabric(fabric: Fabric, format_name: str, path: Path, layout: RackLayo
         The file; one that is there is replaced.
     layout : RackLayout, optional
         Racks and trays for formats that hold lengths; the default layout if not given.
+    rule : str
+        Optics rule for formats that hold media, a key of :data:`~zcube.fabric.optics.OPTICS_RULES`.
 
     Raises
     ------
     InputError
         If there is no such format, the fabric cannot be cabled, or the file cannot be written.
     """
-    _write(path, fabric_text(fabric, format_name, layout or RackLayout()))
+    _write(path, fabric_text(fabric, format_name, layout or RackLayout(), rule))
 
 
 def write_wiring(wiring: Wiring, path: Path) -> None:

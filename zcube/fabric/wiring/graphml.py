@@ -1,4 +1,4 @@
-"""GraphML through networkx: nodes with a role, links with ports, rate and delay, for graph tools and back."""
+"""GraphML through networkx: nodes with a role, links with ports, rate, delay and medium, for graph tools and back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from zcube.fabric.wiring.reading import Faults, read_text
 def graph_of(links: LinkList) -> Any:
     """Return a ``networkx.MultiGraph``.
 
-    Nodes are names with a ``role``; edges have ``a`` (the name of end a), ``a_port``, ``b_port``, ``gbps`` and ``latency_s``.
+    Nodes are names with a ``role``; edges have ``a`` (the name of end a), ``a_port``, ``b_port``, ``gbps``, ``latency_s`` and
+    ``medium``; ports and medium only where they are stated.
     """
     import networkx
 
     graph = networkx.MultiGraph()
     graph.add_nodes_from((name, {"role": NodeRole(role).name.lower()}) for name, role in zip(links.names, links.roles.tolist()))
     columns = (links.a, links.b, links.a_port, links.b_port, links.gbps, links.latency_s)
-    for a, b, a_port, b_port, gbps, latency_s in zip(*(column.tolist() for column in columns)):
-        stated = {key: port for key, port in (("a_port", a_port), ("b_port", b_port)) if port != NO_PORT}
+    rows = zip(*(column.tolist() for column in columns), links.medium_names())
+    for a, b, a_port, b_port, gbps, latency_s, medium in rows:
+        stated: dict[str, Any] = {key: port for key, port in (("a_port", a_port), ("b_port", b_port)) if port != NO_PORT}
+        stated |= {"medium": medium} if medium else {}
         a_name, b_name = links.names[a], links.names[b]
         graph.add_edge(a_name, b_name, a=a_name, gbps=gbps, latency_s=latency_s, **stated)
     return graph
@@ -38,7 +41,7 @@ def graphml_text(fabric: Fabric) -> str:
 
 
 def read_graphml(path: Path) -> LinkList:
-    """Read GraphML whose edges carry ``gbps`` and ``latency_s``, and may carry ``a``, ``a_port`` and ``b_port``.
+    """Read GraphML whose edges carry ``gbps`` and ``latency_s``, and may carry ``a``, ``a_port``, ``b_port`` and ``medium``.
 
     Raises
     ------
@@ -62,6 +65,6 @@ def read_graphml(path: Path) -> LinkList:
 def _edges(graph: Any) -> Iterator[RawLink]:
     for number, (u, v, data) in enumerate(graph.edges(data=True), 1):
         a, b = (v, u) if data.get("a") == v else (u, v)
-        cells = (str(data.get(key, "")) for key in ("a_port", "b_port", "gbps", "latency_s"))
-        a_port, b_port, gbps, latency_s = cells
-        yield RawLink(f"edge {number} ({a} - {b})", str(a), a_port, str(b), b_port, gbps, latency_s)
+        cells = (str(data.get(key, "")) for key in ("a_port", "b_port", "gbps", "latency_s", "medium"))
+        a_port, b_port, *rest = cells
+        yield RawLink(f"edge {number} ({a} - {b})", str(a), a_port, str(b), b_port, *rest)

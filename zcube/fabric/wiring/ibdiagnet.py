@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from zcube.fabric.cages import checked_places, device_names
 from zcube.fabric.model import Fabric
 from zcube.fabric.wiring.cabling import Wiring, build_wiring
-from zcube.fabric.wiring.port_names import NicPort, cable_ends, device_names, parse_port
+from zcube.fabric.wiring.port_names import NicPort, parse_port
 from zcube.fabric.wiring.reading import Faults, read_text
 
 #: Lanes of a whole InfiniBand port.
@@ -37,13 +38,12 @@ def ibdiagnet_text(fabric: Fabric, *, host_type: str = "HCA") -> str:
     host_type : str
         System type of the servers.
     """
-    ends = cable_ends(fabric)
+    places = checked_places(fabric)
     names = device_names(fabric)
     types = [host_type] * fabric.servers + [_word(group.model.name) for group in fabric.groups for _ in range(group.count)]
-    gbps = fabric.cables.gbps[ends.cable].tolist()
+    gbps = fabric.cables.gbps[places.cable].tolist()
     lines: dict[int, list[str]] = defaultdict(list)
-    near = (ends.a_index.tolist(), ends.a_port, ends.a_native_gbps.tolist())
-    far = (ends.z_index.tolist(), ends.z_port, ends.z_native_gbps.tolist())
+    near, far = zip(places.device.T.tolist(), places.names(), places.native_gbps.T.tolist())
     for (own, port, native), (other, other_port, _) in ((near, far), (far, near)):
         for i, device in enumerate(own):
             if device >= fabric.servers:

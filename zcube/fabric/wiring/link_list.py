@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
-from zcube.fabric.model import Fabric
+from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.wiring.reading import MAX_ROWS, Faults, read_rows, read_text, to_csv
 
 LINK_COLUMNS = ("a", "a_port", "b", "b_port", "gbps", "latency_s")
-#: A port that the file does not name.
-NO_PORT = -1
+#: A column that may be there.
+MEDIUM_COLUMN = "medium"
+MEDIA = {medium.name.lower(): medium for medium in CableMedium}
+#: A port that the file does not name, and a medium that it does not state.
+NO_PORT = NO_MEDIUM = -1
 MAX_GBPS = 1e6
 MAX_PORT = 1 << 20
 
@@ -57,6 +60,8 @@ class LinkList:
         Rate of each direction, Gb/s.
     latency_s : float array [links]
         One-way delay, seconds.
+    medium : int array [links]
+        :class:`~zcube.fabric.model.CableMedium`; :data:`NO_MEDIUM` where the file does not say.
     """
 
     names: tuple[str, ...]
@@ -67,6 +72,7 @@ class LinkList:
     b_port: IntArray
     gbps: FloatArray
     latency_s: FloatArray
+    medium: IntArray
 
     def __len__(self) -> int:
         return len(self.a)
@@ -96,13 +102,20 @@ class LinkList:
             b_port=cables.b_port,
             gbps=cables.gbps,
             latency_s=cables.latency_s,
+            medium=cables.medium,
         )
 
     def to_csv(self) -> str:
         """Return the links as CSV (:data:`LINK_COLUMNS`); numbers are written so that they read back exactly."""
         ports = [["" if port == NO_PORT else port for port in side.tolist()] for side in (self.a_port, self.b_port)]
         a, b = ([self.names[node] for node in side.tolist()] for side in (self.a, self.b))
-        return to_csv(LINK_COLUMNS, zip(a, ports[0], b, ports[1], self.gbps.tolist(), self.latency_s.tolist()))
+        columns = (a, ports[0], b, ports[1], self.gbps.tolist(), self.latency_s.tolist(), self.medium_names())
+        return to_csv((*LINK_COLUMNS, MEDIUM_COLUMN), zip(*columns))
+
+    def medium_names(self) -> list[str]:
+        """Return each link's medium, ``copper`` or ``fibre``, empty where it is not stated."""
+        names = {medium: name for name, medium in MEDIA.items()}
+        return [names.get(medium, "") for medium in self.medium.tolist()]
 
 
 def role_of(name: str) -> NodeRole:
@@ -123,6 +136,7 @@ class RawLink:
     b_port: str
     gbps: str
     latency_s: str
+    medium: str = ""
 
 
 def build_link_list(rows: Iterable[RawLink], faults: Faults, names: Iterable[str] = ()) -> LinkList:
@@ -147,30 +161,34 @@ def build_link_list(rows: Iterable[RawLink], faults: Faults, names: Iterable[str
         _node(name, nodes, f"node {number}", faults)
     ends: list[tuple[int, int, int, int]] = []
     numbers: list[tuple[float, float]] = []
-    taken: dict[tuple[int, int, bool], int | str] = {}
+    media: list[int] = []
+    taken: dict[tuple[int, int, bool, float], int | str] = {}
     for row in rows:
         a, b = (_node(name, nodes, row.place, faults) for name in (row.a, row.b))
         a_port, b_port = (_port(text, row.place, faults) for text in (row.a_port, row.b_port))
         if a == b and row.a:
             faults.add(row.place, f"a link from {row.a} to itself", "two nodes")
-        # A GPU's NVLink ports are numbered apart from its NIC ports.
+        rate = _number(row.gbps, "gbps", row.place, faults, above=0.0, at_most=MAX_GBPS)
+        # Ports of different rates are numbered apart, as are a GPU's NVLink ports from its NIC ports.
         nvlink = NodeRole.NVSWITCH in (role_of(row.a), role_of(row.b))
         for node, port, name in ((a, a_port, row.a), (b, b_port, row.b)):
             if port != NO_PORT:
-                first = taken.setdefault((node, port, nvlink), row.place)
+                first = taken.setdefault((node, port, nvlink, rate), row.place)
                 if first != row.place:
                     faults.add(row.place, f"{name} port {port}, used already at {first}", "each port once")
-        rate = _number(row.gbps, "gbps", row.place, faults, above=0.0, at_most=MAX_GBPS)
         numbers.append((rate, _number(row.latency_s, "latency_s", row.place, faults, above=None, at_most=1.0)))
         ends.append((a, b, a_port, b_port))
+        media.append(MEDIA.get(row.medium, NO_MEDIUM))
+        if row.medium and row.medium not in MEDIA:
+            faults.add(row.place, f"medium {row.medium!r}", " or ".join(MEDIA) + ", or nothing")
     if not ends:
         faults.add("links", "none", "at least one link")
     faults.raise_any()
-    return _numbered(list(nodes), np.array(ends, dtype=np.int64), np.array(numbers))
+    return _numbered(list(nodes), np.array(ends, dtype=np.int64), np.array(numbers), np.array(media, dtype=np.int8))
 
 
 def read_links_csv(path: Path) -> LinkList:
-    """Read a link list ``a,a_port,b,b_port,gbps,latency_s``; ports may be empty.
+    """Read a link list ``a,a_port,b,b_port,gbps,latency_s,medium``; ports and medium may be empty, the last column missing.
 
     Raises
     ------
@@ -178,11 +196,11 @@ def read_links_csv(path: Path) -> LinkList:
         With every fault and its line.
     """
     faults = Faults(str(path))
-    rows = (RawLink(line, *cells) for line, cells in read_rows(read_text(path), LINK_COLUMNS, faults))
+    rows = (RawLink(line, *cells) for line, cells in read_rows(read_text(path), LINK_COLUMNS, faults, MEDIUM_COLUMN))
     return build_link_list(rows, faults)
 
 
-def _numbered(names: list[str], ends: IntArray, numbers: FloatArray) -> LinkList:
+def _numbered(names: list[str], ends: IntArray, numbers: FloatArray, medium: IntArray) -> LinkList:
     """Put nodes in the order of a fabric's: GPUs and NVSwitches by server, switches as they came."""
 
     def rank(node: int) -> tuple[int, int, int]:
@@ -199,7 +217,7 @@ def _numbered(names: list[str], ends: IntArray, numbers: FloatArray) -> LinkList
     ordered = tuple(names[node] for node in order)
     roles = np.array([role_of(name) for name in ordered], dtype=np.int8)
     a, b, a_port, b_port = ends.T
-    return LinkList(ordered, roles, place[a], place[b], a_port, b_port, numbers[:, 0], numbers[:, 1])
+    return LinkList(ordered, roles, place[a], place[b], a_port, b_port, numbers[:, 0], numbers[:, 1], medium)
 
 
 def _node(name: str, nodes: dict[str, int], place: int | str, faults: Faults) -> int:

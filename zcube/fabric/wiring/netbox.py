@@ -10,7 +10,7 @@ from zcube.fabric.model import Fabric
 from zcube.fabric.wiring.cabling import Wiring, build_wiring
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.reading import Faults, read_rows, read_text, to_csv
-from zcube.fabric.wiring.schedule import cable_schedule
+from zcube.fabric.wiring.schedule import DEFAULT_RULE, cable_schedule
 
 SIDE_COLUMNS = ("side_a_device", "side_a_type", "side_a_name", "side_b_device", "side_b_type", "side_b_name")
 NETBOX_COLUMNS = (
@@ -29,9 +29,11 @@ NETBOX_COLUMNS = (
 INTERFACE = "dcim.interface"
 
 
-def netbox_csv(fabric: Fabric, layout: RackLayout, *, status: Literal["planned", "connected"] = "planned") -> str:
+def netbox_csv(
+    fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE, *, status: Literal["planned", "connected"] = "planned"
+) -> str:
     """Return the cable schedule for NetBox's bulk import; tenant, colour, comments and tags are left empty."""
-    schedule = cable_schedule(fabric, layout)
+    schedule = cable_schedule(fabric, layout, rule)
     columns = ("a_device", "a_port", "z_device", "z_port", "cable_type", "label", "length_m", "rate_gbps", "medium")
     rows = (
         (a, INTERFACE, p, z, INTERFACE, q, kind, status, "", label, "", f"{length:g}", "m", f"{rate:g}G {medium}", "", "")

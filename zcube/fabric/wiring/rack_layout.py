@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
-from zcube.inputs import Declared
+from zcube.inputs import Declared, read_toml, validate
 
 #: Height of one rack unit (EIA-310).
 UNIT_M = 0.04445
@@ -63,6 +65,22 @@ class RackLayout(Declared):
                 raise ValueError(f"{what} that fit the rack: {count} x {units} units in {self.rack_units}")
         return self
 
+    def ordered_m(self, route_m: FloatArray, source: str) -> FloatArray:
+        """Return routes rounded up to stocked lengths, metres.
+
+        Raises
+        ------
+        InputError
+            If a route is longer than any stocked length; ``source`` is named in the fault.
+        """
+        stocked = np.asarray(self.stocked_lengths_m, dtype=float)
+        longest = float(route_m.max(initial=0.0))
+        if longest > stocked[-1]:
+            expected = f"at most {stocked[-1]:g} m, the longest stocked length: more rows, or longer stocked_lengths_m"
+            raise InputError(Fault(source, f"a cable of {longest:.1f} m", expected))
+        # A millionth of a metre less, so that a route that is a stocked length but for rounding gets that length.
+        return stocked[np.searchsorted(stocked, route_m - 1e-6)]
+
     def place(self, fabric: Fabric) -> Placement:
         """Return where each server, then each switch, of a fabric stands."""
         racks = -(-fabric.servers // self.servers_per_rack)
@@ -84,6 +102,17 @@ class RackLayout(Declared):
             unit=1 + np.concatenate([server_place * self.server_units, switch_place * self.switch_units]),
             units=np.repeat([self.server_units, self.switch_units], [fabric.servers, fabric.switches]),
         )
+
+
+def load_layout(path: Path) -> RackLayout:
+    """Read a machine room from a TOML file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or a key is wrong.
+    """
+    return validate(RackLayout, read_toml(path), str(path))
 
 
 @dataclass(frozen=True, eq=False)

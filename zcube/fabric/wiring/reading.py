@@ -76,7 +76,9 @@ def csv_header(text: str) -> tuple[str, ...]:
     return tuple(cell.strip() for cell in first)
 
 
-def read_rows(text: str, columns: Sequence[str], faults: Faults) -> Iterator[tuple[int, tuple[str, ...]]]:
+def read_rows(
+    text: str, columns: Sequence[str], faults: Faults, optional: str | None = None
+) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield line number and stripped cells of the wanted columns, in the order asked for; other columns are passed over.
 
     Parameters
@@ -87,6 +89,8 @@ def read_rows(text: str, columns: Sequence[str], faults: Faults) -> Iterator[tup
         Columns that must be there.
     faults : Faults
         Takes a missing column, a row of the wrong length, and rows beyond :data:`MAX_ROWS`.
+    optional : str, optional
+        A column yielded last if it is there.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -95,7 +99,7 @@ def read_rows(text: str, columns: Sequence[str], faults: Faults) -> Iterator[tup
         if missing:
             faults.add(1, "no column " + ", ".join(missing), "a header with " + ",".join(columns))
             return
-        places = [header.index(column) for column in columns]
+        places = [header.index(column) for column in (*columns, *([optional] if optional in header else []))]
         rows = 0
         for row in reader:
             if not any(cell.strip() for cell in row):

@@ -1,67 +1,30 @@
-"""The port-level cable schedule: one row per NIC and inter-switch cable, as it is ordered, labelled and pulled.
+"""The port-level cable schedule: the optics table with places and lengths, one row per NIC and inter-switch link.
 
-A link that is one lane of a split port is a row of its own: one leg of a splitter cable.
+A link that is one leg of a split port is a row of its own: one leg of a splitter cable. What is to be ordered stands once, in
+the row in which it first occurs, so that columns add up to the order.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zcube.arrays import FloatArray
-from zcube.errors import Fault, InputError
-from zcube.fabric.model import CableMedium, Fabric
-from zcube.fabric.wiring.port_names import cable_ends
+from zcube.arrays import BoolArray, IntArray
+from zcube.fabric.cages import device_names
+from zcube.fabric.model import Fabric
+from zcube.fabric.modules import GRADES
+from zcube.fabric.optics import Optics, optics_of
 from zcube.fabric.wiring.rack_layout import RackLayout
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEDULE_COLUMNS = (
-    "label",
-    "a_device",
-    "a_port",
-    "a_rack",
-    "a_unit",
-    "z_device",
-    "z_port",
-    "z_rack",
-    "z_unit",
-    "route_m",
-    "length_m",
-    "rate_gbps",
-    "medium",
-    "cable_type",
-    "a_module",
-    "z_module",
-    "counted_as",
-    "cable",
-)
+#: The rule by which cables can be ordered.
+DEFAULT_RULE = "by-length"
 
 
-class Medium(NamedTuple):
-    """What is ordered up to a reach; ``cable_type`` is NetBox's name, ``optic`` is empty where the cable has fixed ends."""
-
-    reach_m: float
-    name: str
-    cable_type: str
-    optic: str
-
-
-#: Reaches of vendors' 400G parts: passive copper 1-3 m, active copper 4-5 m, SR4 50 m, DR4 100 m and its 500 m variant,
-#: FR4 2 km. Taken for other rates too.
-MEDIA = (
-    Medium(3, "passive copper", "dac-passive", ""),
-    Medium(5, "active copper", "dac-active", ""),
-    Medium(50, "multimode fibre", "mmf-om4", "SR4"),
-    Medium(100, "single-mode fibre", "smf-os2", "DR4"),
-    Medium(500, "single-mode fibre", "smf-os2", "DR4-500m"),
-    Medium(2000, "single-mode fibre", "smf-os2", "FR4"),
-)
-
-
-def cable_schedule(fabric: Fabric, layout: RackLayout) -> pd.DataFrame:
+def cable_schedule(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE) -> pd.DataFrame:
     """Return the cable schedule of a fabric in a room.
 
     Parameters
@@ -70,65 +33,86 @@ def cable_schedule(fabric: Fabric, layout: RackLayout) -> pd.DataFrame:
         What is built; failed cables are listed too, NVLink is not.
     layout : RackLayout
         Racks and trays.
+    rule : str
+        A key of :data:`~zcube.fabric.optics.OPTICS_RULES`.
 
     Returns
     -------
     pandas.DataFrame
-        One row per cable. ``label`` (unique, ``C`` and the fabric's cable number), device, port, rack and lowest rack unit at
-        each end, ``route_m`` (as the trays run, slack included), ``length_m`` (rounded up to a stocked length),
-        ``rate_gbps``, ``medium``, ``cable_type`` and modules by ``length_m`` (:data:`MEDIA`; a module is named by the rate of
-        the cage it fills), ``counted_as`` (``copper`` or ``fibre`` by the ATOP/ZCube paper's counting, which looks at shared
-        switches and not at lengths), ``cable`` (the fabric's cable number).
+        One row per link. ``label`` (unique, ``C`` and the fabric's cable number), device, port, rack and lowest rack unit at
+        each end, ``route_m`` (as the trays run, slack included), ``length_m`` (rounded up to a stocked length), ``rate_gbps``,
+        ``lanes`` (of the link, equal at both ends, e.g. ``2x100G``), ``medium`` and ``cable_type`` (grade of cable and NetBox's
+        name), ``within_reach`` (False for a cable counted as copper that is longer than any made), cage and module at each end
+        (a module that legs share is named in the row of each), the cable assembly plugged in there, named by the end it
+        splits at; then what is ordered, counted where it first occurs: ``a_modules``, ``z_modules`` and ``assemblies``;
+        ``optics_rule``, ``cable`` (the fabric's cable number).
 
     Raises
     ------
     InputError
-        If a cable would be longer than any stocked length or than any medium reaches, or two cables would share a port.
+        If a cable would be longer than any stocked length or than any module reaches, two cables would share a port, or lanes
+        at two ends cannot be equal.
     """
     import pandas as pd
 
-    ends, place = cable_ends(fabric), layout.place(fabric)
-    route_m = place.route_m(ends.a_index, ends.z_index)
-    length_m, medium = _ordered_length(fabric, layout, route_m)
-    racks = np.array(place.rack_names(), dtype=object)
-    optic = np.array([entry.optic for entry in MEDIA], dtype=object)[medium]
+    optics = optics_of(fabric, rule, layout)
+    places, place = optics.cages.places, layout.place(fabric)
+    devices, racks = (np.array(names, dtype=object) for names in (device_names(fabric), place.rack_names()))
+    (at_a, at_z), (a_port, z_port) = places.device.T, places.names()
+    grade = optics.grade[optics.cages.of_end[:, 0]]
+    modules = optics.module[optics.cages.of_end] & _first_seen(optics.cages.of_end)
+    a, z = optics.cages.of_end.T
+    cage = np.array(optics.cages.names(), dtype=object)
+    module, assembly = _module_names(optics), _assembly_names(optics)
+    lane_gbps = optics.lane_gbps[a]
     columns = {
-        "label": [f"C{cable:06d}" for cable in ends.cable.tolist()],
-        "a_device": ends.a_device,
-        "a_port": ends.a_port,
-        "a_rack": racks[ends.a_index],
-        "a_unit": place.unit[ends.a_index],
-        "z_device": ends.z_device,
-        "z_port": ends.z_port,
-        "z_rack": racks[ends.z_index],
-        "z_unit": place.unit[ends.z_index],
-        "route_m": route_m.round(3),
-        "length_m": length_m,
-        "rate_gbps": fabric.cables.gbps[ends.cable],
-        "medium": np.array([entry.name for entry in MEDIA], dtype=object)[medium],
-        "cable_type": np.array([entry.cable_type for entry in MEDIA], dtype=object)[medium],
-        "a_module": _modules(ends.a_native_gbps, optic),
-        "z_module": _modules(ends.z_native_gbps, optic),
-        "counted_as": np.where(fabric.cables.medium[ends.cable] == CableMedium.COPPER, "copper", "fibre"),
-        "cable": ends.cable,
+        "label": [f"C{cable:06d}" for cable in places.cable.tolist()],
+        "a_device": devices[at_a],
+        "a_port": a_port,
+        "a_rack": racks[at_a],
+        "a_unit": place.unit[at_a],
+        "z_device": devices[at_z],
+        "z_port": z_port,
+        "z_rack": racks[at_z],
+        "z_unit": place.unit[at_z],
+        "route_m": optics.route_m.round(3),
+        "length_m": optics.length_m,
+        "rate_gbps": fabric.cables.gbps[places.cable],
+        "lanes": [f"{lanes}x{gbps}G" for lanes, gbps in zip(optics.link_lanes.tolist(), lane_gbps.tolist())],
+        "medium": np.array([entry.name for entry in GRADES], dtype=object)[grade],
+        "cable_type": np.array([entry.cable_type for entry in GRADES], dtype=object)[grade],
+        "within_reach": optics.within_reach[a],
+        "a_cage": cage[a],
+        "z_cage": cage[z],
+        "a_module": module[a],
+        "z_module": module[z],
+        "a_assembly": assembly[a],
+        "z_assembly": assembly[z],
+        "a_modules": modules[:, 0].astype(np.int64),
+        "z_modules": modules[:, 1].astype(np.int64),
+        "assemblies": _first_seen(optics.assembly[optics.cages.of_end]).sum(axis=1),
+        "optics_rule": optics.rule,
+        "cable": places.cable,
     }
-    return pd.DataFrame(columns, columns=list(SCHEDULE_COLUMNS))
+    return pd.DataFrame(columns)
 
 
-def _ordered_length(fabric: Fabric, layout: RackLayout, route_m: FloatArray) -> tuple[FloatArray, np.ndarray]:
-    """Return stocked lengths and the place of each cable's medium in :data:`MEDIA`."""
-    stocked = np.asarray(layout.stocked_lengths_m, dtype=float)
-    reach = np.array([entry.reach_m for entry in MEDIA])
-    stocked = stocked[stocked <= reach[-1]]
-    limit = float(stocked[-1]) if len(stocked) else 0.0
-    longest = float(route_m.max(initial=0.0))
-    if longest > limit:
-        expected = f"at most {limit:g} m, the longest stocked length within reach: more rows, or longer stocked_lengths_m"
-        raise InputError(Fault(f"{fabric.name}: cable schedule", f"a cable of {longest:.1f} m", expected))
-    # A millionth of a metre less, so that a route that is a stocked length but for rounding gets that length.
-    length = stocked[np.searchsorted(stocked, route_m - 1e-6)]
-    return length, np.searchsorted(reach, length)
+def _first_seen(numbers: IntArray) -> BoolArray:
+    """Return where each number occurs first, row by row [links, 2]."""
+    first = np.zeros(numbers.size, dtype=bool)
+    first[np.unique(numbers.ravel(), return_index=True)[1]] = True
+    return first.reshape(numbers.shape)
 
 
-def _modules(native_gbps: FloatArray, optic: np.ndarray) -> list[str]:
-    return [f"{gbps:g}G {name}" if name else "" for gbps, name in zip(native_gbps.tolist(), optic.tolist())]
+def _module_names(optics: Optics) -> np.ndarray:
+    """Return e.g. ``400G SR4``, empty for copper."""
+    kinds = zip(optics.kinds(), optics.module.tolist())
+    return np.array([f"{kind.gbps}G {kind.name}" if module else "" for kind, module in kinds], dtype=object)
+
+
+def _assembly_names(optics: Optics) -> np.ndarray:
+    """Return the cable assembly in each cage: ``A0-swp1 1:2`` for a splitter at that cage, ``A0-swp1`` for a straight cable."""
+    devices, cages = device_names(optics.fabric), optics.cages.names()
+    parts = [f" 1:{far}" if far > 1 else "" for far in optics.far_cages.tolist()]
+    heads = zip(optics.cages.device.tolist(), cages, parts)
+    return np.array([f"{devices[device]}-{cage}{split}" for device, cage, split in heads], dtype=object)[optics.assembly]

@@ -2,7 +2,8 @@
 
 First line ``nodes gpus_per_server nv_switches switches links gpu_type``, then the numbers of all switches, NVSwitches first,
 then one line per link ``src dst bandwidth latency error_rate``, e.g. ``0 1024 3600Gbps 0.000025ms 0``. GPUs are numbered first,
-from 0. Each GPU's links come together: NVLink, then its NIC ports in order; the inter-switch links follow.
+from 0. Each GPU's links come together: NVLink, then its NIC ports in order; the inter-switch links follow. Ports, names of
+switches and media of cables have no place in the format.
 """
 
 from __future__ import annotations

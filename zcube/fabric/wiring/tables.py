@@ -48,9 +48,9 @@ def ufm_csv(fabric: Fabric) -> str:
     return to_csv(UFM_COLUMNS, ((a.device, _kind(a.device), a.port, z.device, _kind(z.device), z.port) for a, z in cables))
 
 
-def schedule_csv(fabric: Fabric, layout: RackLayout) -> str:
+def schedule_csv(fabric: Fabric, layout: RackLayout, rule: str) -> str:
     """Return the cable schedule as CSV."""
-    return str(cable_schedule(fabric, layout).to_csv(index=False, lineterminator="\n"))
+    return str(cable_schedule(fabric, layout, rule).to_csv(index=False, lineterminator="\n"))
 
 
 def _kind(device: str) -> str:
