@@ -13,11 +13,12 @@ from zcube.fabric.model import Fabric
 from zcube.network.flow_model import MOST_BIN_ENTRIES, IdealRouting, Medium, PathSplit
 from zcube.network.fluid_state import grown
 from zcube.network.packet import engine
-from zcube.network.packet.build import PS, idle_network, picoseconds
+from zcube.network.packet.build import idle_network
+from zcube.network.packet.control import link_control
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.postings import Postings
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, REACHED
+from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.routing.routes import Routes, Routing, check_reachable
@@ -36,7 +37,7 @@ EVENTS_AT_ONCE = 2_000_000
 
 
 class PacketModel:
-    """RoCE with PFC, ECN and DCQCN, packet by packet; implements :class:`~zcube.network.protocol.NetworkModel`.
+    """RoCE with PFC, ECN and congestion control, packet by packet; implements :class:`~zcube.network.protocol.NetworkModel`.
 
     Parameters
     ----------
@@ -74,6 +75,7 @@ class PacketModel:
         self.settings = settings or PacketSettings()
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
         self._tables = idle_network(medium, self.settings, bin_s)
+        link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._postings = Postings(self._tables, medium, self.settings, path_split)
         self._reached_ps = self._watched_events = 0
