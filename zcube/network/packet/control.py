@@ -22,7 +22,7 @@ from zcube.network.packet.state import ALARM, CACHE_LINE, EVENTS, KEY_BITS, NEVE
 from zcube.network.packet.tables import Tables
 
 #: Whole numbers that a handler is given beside the records.
-NUMBERS = {"started": 1, "sent": 2, "acknowledged": 4, "notified": 1, "lost": 2, "expired": 1}
+NUMBERS = {"started": 1, "sent": 1, "acknowledged": 4, "notified": 1, "lost": 2, "expired": 1}
 
 
 def link_control(tables: Tables, control: ControlSettings) -> None:
@@ -92,8 +92,11 @@ def tell_started(net: Net, pair: int) -> None:
 @inner
 def tell_sent(net: Net, pair: int, size: int) -> None:
     """Tell of a packet about to be sent, if that is wanted."""
-    if pair_of(net, pair).sender.heeds == 1:
-        _tell(net, pair, net.on_sent, (net.now_ps, size))
+    sender = pair_of(net, pair).sender
+    if sender.heeds == 1:
+        sender.sent_bytes += size
+        if sender.sent_bytes >= sender.heed_bytes or net.now_ps >= sender.heed_ps:
+            _tell(net, pair, net.on_sent, (net.now_ps,))
 
 
 @inner

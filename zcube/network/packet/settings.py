@@ -7,7 +7,16 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ModelWrapValidatorHandler, create_model, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from zcube.arrays import FloatArray
 from zcube.inputs import Declared
@@ -116,6 +125,12 @@ class PacketSettings(Declared):
     def _read_by_its_class(cls, data: Any, handler: ModelWrapValidatorHandler[PacketSettings]) -> PacketSettings:
         further = cls._with_tables(data) if isinstance(data, Mapping) else cls
         return handler(data) if further is cls else further.model_validate(data)
+
+    @model_serializer(mode="wrap")
+    def _with_all_tables(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Write the tables of further controls also where this class is the declared one."""
+        further = type(self).model_fields.keys() - PacketSettings.model_fields.keys()
+        return handler(self) | {name: getattr(self, name).model_dump(mode=info.mode) for name in sorted(further)}
 
     @classmethod
     def _with_tables(cls, data: Mapping[str, Any]) -> type[PacketSettings]:

@@ -130,10 +130,13 @@ SWITCH = np.dtype(
 #: What a congestion control sees and decides of a queue pair; rates are bytes on the wire per picosecond.
 SENDER = np.dtype(
     [
-        ("heeds", "i4"),  # decided: 1 while it is to be told of packets sent
+        ("heeds", "i4"),  # decided: 1 while bytes are counted and it is to be told of packets sent
         ("paced", "i4"),  # decided: 1 while the rate holds; 0: as fast as the port takes packets
         ("rate", "f8"),  # decided
         ("line", "f8"),  # rate without control: that of the NIC port, or less under a cap
+        ("sent_bytes", "i8"),  # on the wire, while it heeds
+        ("heed_bytes", "i8"),  # decided: it is told of packets from so many of these on
+        ("heed_ps", "i8"),  # decided: or from a time on
         ("window_bytes", "i8"),  # decided: what may be sent and not acknowledged, where receivers acknowledge
         ("alarm_ps", "i8"),  # decided: when it is to be told the time; NEVER: not at all
         ("capped", "i4"),  # 1 where the line is below the port, so that the rate holds even without control

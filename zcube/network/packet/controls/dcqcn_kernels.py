@@ -20,7 +20,7 @@ RECOVERED = 0.999
 STATE = np.dtype(
     [
         ("clock_ps", "i8"),  # last expiry of the rate timer
-        ("counter", "i8"),  # bytes since the byte counter last expired
+        ("counted_bytes", "i8"),  # sent when the byte counter last expired
         ("target", "f8"),
         ("timers", "i4"),  # expiries since the last cut
         ("counters", "i4"),
@@ -61,21 +61,28 @@ def cut_rate(sender: Any, state: Any, dcqcn: Any, now_ps: int) -> None:
     sender.rate = max(sender.rate * (1.0 - alpha / 2.0), sender.line * dcqcn.least_rate)
     state.alpha = (1.0 - gain) * alpha + gain
     state.alpha_ps = state.clock_ps = now_ps
-    state.counter = 0
+    state.counted_bytes = sender.sent_bytes
     state.timers = state.counters = 0
     sender.cuts += 1
+    _heed(sender, state, dcqcn)
 
 
 @kernel
-def count_bytes(sender: Any, state: Any, dcqcn: Any, now_ps: int, size_bytes: int) -> None:
-    """Apply the timers, count what is sent, and apply the expiry of the byte counter."""
+def recover(sender: Any, state: Any, dcqcn: Any, now_ps: int) -> None:
+    """Apply the timer and then the byte counter before a packet is sent."""
     _catch_up(sender, state, dcqcn, now_ps)
-    if sender.heeds == 1:
-        state.counter += size_bytes
-        if state.counter >= dcqcn.byte_counter_bytes:
-            state.counter -= dcqcn.byte_counter_bytes
-            state.counters += 1
-            _increase(sender, state, dcqcn)
+    if sender.heeds == 1 and sender.sent_bytes - state.counted_bytes >= dcqcn.byte_counter_bytes:
+        state.counted_bytes += dcqcn.byte_counter_bytes
+        state.counters += 1
+        _increase(sender, state, dcqcn)
+    _heed(sender, state, dcqcn)
+
+
+@inner
+def _heed(sender: Any, state: Any, dcqcn: Any) -> None:
+    """Ask to be told of the first packet after the next expiry of either."""
+    sender.heed_ps = state.clock_ps + dcqcn.rate_timer_ps
+    sender.heed_bytes = state.counted_bytes + dcqcn.byte_counter_bytes
 
 
 @inner
@@ -102,4 +109,4 @@ def _increase(sender: Any, state: Any, dcqcn: Any) -> None:
         sender.heeds, sender.paced = 0, sender.capped
 
 
-HANDLERS = Handlers(STATE, started=start, sent=count_bytes, notified=cut_rate)
+HANDLERS = Handlers(STATE, started=start, sent=recover, notified=cut_rate)

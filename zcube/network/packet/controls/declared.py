@@ -27,8 +27,9 @@ class Handlers:
         Record that the control keeps of a queue pair, zeros at first.
     started : (...)
         The transfer starts; before its first packet.
-    sent : (..., size_bytes)
-        A packet is about to be sent, at the rate decided here; told while ``heeds`` is 1.
+    sent : (...)
+        A packet is about to be sent, at the rate decided here. Told while ``heeds`` is 1, from ``heed_bytes`` or ``heed_ps`` on,
+        so that a control with counters and timers is not called for every packet; both are 0 at first.
     acknowledged : (..., size_bytes, marked_bytes, round_trip_ps)
         Packets have arrived: bytes on the wire, the part that was marked, and the time since the last of them was sent. Every
         packet counts as full.
