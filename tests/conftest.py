@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from zcube.cli import main
+from zcube.network.packet.controls import controls
+
+PACKAGES = Path(__file__).resolve().parent / "packages"
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +23,30 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set ZCUBE_DATA to the folder that holds mooncake/, azure2023/, ...")
     return folder
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install a package of tests/packages, entry points and all, for this test; returns the environment of a subprocess."""
+
+    def install(name: str) -> dict[str, str]:
+        folder = PACKAGES / name
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        points = "".join(
+            f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in named.items())
+            for group, named in project["entry-points"].items()
+        )
+        metadata = tmp_path / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+        (metadata / "entry_points.txt").write_text(points)
+        places = [str(metadata.parent), str(folder)]
+        monkeypatch.setattr(sys, "path", [*places, *sys.path])
+        controls.cache_clear()
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])}
+
+    yield install
+    controls.cache_clear()
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from zcube.comparison import Comparison
 from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
+from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.network.carrier import Carrier
 from zcube.network.settings import Network
-from zcube.pricing.bill import BillOfMaterials, bill_of_materials
+from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import load_price_book
 from zcube.replays import flows as flow_replay
 from zcube.replays.flows import Replay
@@ -148,8 +149,8 @@ def load_requests(path: str | Path, *, max_requests: int | None = None) -> Reque
     return read_requests(Path(path), max_requests=max_requests)
 
 
-def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025") -> BillOfMaterials:
-    """Price a fabric's switches and optics.
+def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: OpticsRule = DEFAULT_RULE) -> BillOfMaterials:
+    """Price a fabric's switches, optics and NICs.
 
     Parameters
     ----------
@@ -157,13 +158,16 @@ def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025") -> BillOfMa
         What is priced.
     price_book : str or Path
         Bundled price book or a TOML file.
+    optics : {"paper", "all-optical", "by-length"}
+        Rule by which cages hold modules, see docs/fabrics.md.
 
     Raises
     ------
     InputError
         With every fault of the fabric or the book.
     """
-    return bill_of_materials(_fabric(fabric), load_price_book(str(price_book)))
+    built = _fabric(fabric)
+    return bill_of_materials(built, load_price_book(str(price_book)), optics_of(built, optics))
 
 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:

@@ -81,3 +81,10 @@ def run(model, table):
     model.send(table)
     model.advance(float("inf"))
     return np.round(model.completions().finish_s * PS).astype(np.int64)
+
+
+def control_records(model):
+    """What the congestion control keeps of every queue pair."""
+    form, stride = model.settings.control.handlers().state, int(model._tables.net["state_bytes"][0])
+    rows = model._tables["states"].reshape(-1, stride)
+    return np.ascontiguousarray(rows[:, : form.itemsize]).view(form)[:, 0]

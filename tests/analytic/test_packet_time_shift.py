@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from packet_networks import PS, flows, run, star
+from packet_networks import PS, control_records, flows, run, star
 
 
 @pytest.mark.parametrize("start_s", [1e-3, 1.0, 3600.0])
@@ -26,9 +26,8 @@ def test_alpha_is_one_at_the_first_notification_and_decays_from_there():
         dcqcn={"gain": 0.25, "notification_interval_s": 1.0},
     )
     run(model, flows((0, 2, 64 << 20), (1, 2, 64 << 20, 1e-3)))
-    pairs = model._tables["pairs"]
-    assert pairs["cuts"][:2].tolist() == [1, 1]
-    assert np.all(pairs["alpha"][:2] == 1.0)
+    assert model.delays().rate_cuts.tolist() == [1, 1]
+    assert np.all(control_records(model)["alpha"][:2] == 1.0)
 
 
 def test_starts_beyond_the_clock_are_refused():

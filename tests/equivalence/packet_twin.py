@@ -1,7 +1,8 @@
 """The packet model once more, in plain Python with objects and a heap: the specification of the kernels.
 
 Same order of ties, same integer times; nothing is shared with the kernels but the settings, the records of routes and the
-hash. What the twin leaves out: acknowledgements as packets, cells, series over time, and who is a victim of whom.
+hash. What the twin leaves out: acknowledgements as packets, cells, series over time, and who is a victim of whom. Congestion
+controls have twins of their own in :mod:`control_twins`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import heapq
 from collections import deque
 
 import numpy as np
+from control_twins import CONTROLS
 
-PAUSE, ARRIVAL, CUT, REPEAT, READY, TIMEOUT, WAKE, START = range(8)
+PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, START = range(10)
 WORD = (1 << 64) - 1
 PS = 10**12
 
@@ -56,9 +58,8 @@ class Pair:
     def __init__(self, number, flow, paths, line, capped, back, unsent):
         self.number, self.flow, self.paths, self.line, self.capped, self.back = number, flow, paths, line, capped, back
         self.unsent, self.turn, self.sent, self.payloads, self.state = unsent, 0, 0, [], "idle"
-        self.rate = self.goal = line
-        self.cut, self.alpha, self.timer_at, self.alpha_at = False, 1.0, 0, 0
-        self.count, self.timers, self.counters, self.cuts = 0, 0, 0, 0
+        self.rate, self.window, self.alarm, self.cuts = None, None, None, 0
+        self.known, self.arrived, self.marked = 0, 0, 0
         self.notice_at, self.wanted, self.asked, self.seen, self.checking, self.highest, self.late = 0, 0, -1, 0, False, 0, 0
 
 
@@ -73,6 +74,7 @@ class Twin:
 
     def __init__(self, link_set, routes, flows, settings, path_split="pooled"):
         self.settings, self.pooled = settings, path_split == "pooled"
+        self.needs, self.control = settings.control, CONTROLS[settings.congestion_control]
         self.now, self.heap, self.serial = 0, [], 0
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
@@ -140,6 +142,9 @@ class Twin:
                     queue.link.active += 1
                     queue.link.peak = max(queue.link.peak, queue.link.active)
         for pair in flow.pairs:
+            pair.control = self.control(pair, self.needs)
+            self.tell(pair, "started")
+        for pair in flow.pairs:
             self.rouse(pair)
 
     def rouse(self, pair):
@@ -196,6 +201,9 @@ class Twin:
 
     def send_from(self, queue):
         pair, settings = queue.waiting.popleft(), self.settings
+        if not self.may_send(pair):
+            pair.state = "held"
+            return False
         number = pair.sent
         if number < len(pair.payloads):
             self.repeats += 1
@@ -209,6 +217,7 @@ class Twin:
             pair.payloads.append(payload)
         payload = pair.payloads[number]
         packet = Packet(pair, number, payload, payload + settings.header_bytes, self.choose(pair))
+        packet.sent_at = self.now
         pair.sent += 1
         ready = self.pace(pair, packet.size)
         self.transmit(queue.link, packet)
@@ -301,7 +310,7 @@ class Twin:
     def leave_switch(self, queue):
         packet, link = queue.waiting.popleft(), queue.link
         depth, queue.depth = queue.depth, queue.depth - packet.size
-        if self.settings.congestion_control == "dcqcn" and depth > link.kmin:
+        if self.needs.marks and depth > link.kmin:
             packet.marked = packet.marked or self.marked(link, depth)
         came = packet.path[packet.hop - 1]
         spare = min(came.extra, packet.size)
@@ -344,14 +353,14 @@ class Twin:
 
     def receive(self, packet):
         pair, settings = packet.pair, self.settings
-        if packet.marked and self.now >= pair.notice_at:
-            pair.notice_at = self.now + round(settings.dcqcn.notification_interval_s * PS)
-            self.at(self.now + pair.back, CUT, pair.number, lambda: self.cut(pair))
+        if packet.marked and self.needs.notification_gap_s is not None and self.now >= pair.notice_at:
+            pair.notice_at = self.now + round(self.needs.notification_gap_s * PS)
+            self.at(self.now + pair.back, NOTICE, pair.number, lambda: self.tell(pair, "notified"))
         if not settings.pfc:
             if packet.number != pair.wanted:
                 if packet.number > pair.wanted != pair.asked:
                     pair.asked = wanted = pair.wanted
-                    self.at(self.now + pair.back, REPEAT, pair.number, lambda: self.go_back(pair, wanted))
+                    self.at(self.now + pair.back, REPEAT, pair.number, lambda: self.go_back(pair, wanted, 0))
                 return
             pair.wanted += 1
         elif len(pair.paths) > 1:
@@ -359,6 +368,10 @@ class Twin:
             pair.highest = max(pair.highest, packet.number + 1)
         flow = pair.flow
         flow.received += packet.payload
+        pair.arrived, pair.marked = pair.arrived + 1, pair.marked + packet.marked
+        if self.needs.acknowledged and (flow.received == flow.size or pair.arrived % settings.ack_every_packets == 0):
+            told, pair.marked = (pair.arrived, pair.marked, packet.sent_at), 0
+            self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
             late = sum(other.late for other in flow.pairs)
             flow.finish = self.now + late * round(settings.reorder_cost_s * PS)
@@ -377,58 +390,50 @@ class Twin:
         if pair.wanted < len(pair.payloads):
             self.check_later(pair)
             if pair.wanted == pair.seen:
-                self.go_back(pair, pair.wanted)
+                self.go_back(pair, pair.wanted, 1)
             pair.seen = pair.wanted
 
-    def go_back(self, pair, number):
+    def go_back(self, pair, number, timed_out):
         if number < pair.sent:
-            pair.sent = number
-            if pair.state == "empty":
+            pair.sent, pair.known = number, max(pair.known, number)
+            self.tell(pair, "lost", timed_out)
+            if pair.state in ("empty", "held"):
                 self.rouse(pair)
 
-    # DCQCN
+    # Congestion control
+
+    def tell(self, pair, event, *told):
+        handler = getattr(pair.control, event, None)
+        if handler is None:
+            return
+        alarm = pair.alarm
+        handler(self.now, *told)
+        if pair.alarm is not None and pair.alarm != alarm:
+            self.at(pair.alarm, ALARM, pair.number, lambda: self.expire(pair))
+        if pair.state == "held" and event != "lost" and self.may_send(pair):
+            self.rouse(pair)
+
+    def expire(self, pair):
+        if pair.alarm == self.now and pair.flow.finish is None:
+            pair.alarm = None
+            self.tell(pair, "expired")
+
+    def acknowledged(self, pair, arrived, marked, sent_at):
+        news, full = arrived - pair.known, self.settings.unit_bytes
+        if news > 0:
+            pair.known = arrived
+            self.tell(pair, "acknowledged", news * full, marked * full, self.now - sent_at)
+
+    def may_send(self, pair):
+        ahead = pair.sent - pair.known
+        return (
+            pair.window is None
+            or ahead < self.settings.ack_every_packets
+            or ((ahead + 1) * self.settings.unit_bytes <= pair.window)
+        )
 
     def pace(self, pair, size):
-        if pair.cut:
-            self.catch_up(pair)
-        if pair.cut:
-            pair.count += size
-            if pair.count >= self.settings.dcqcn.byte_counter_bytes:
-                pair.count -= self.settings.dcqcn.byte_counter_bytes
-                pair.counters += 1
-                self.increase(pair)
-        if pair.cut:
+        self.tell(pair, "sent", size)
+        if pair.rate is not None:
             return self.now + int(size / pair.rate + 0.5)
         return self.now + int(size / pair.line + 0.5) if pair.capped else 0
-
-    def catch_up(self, pair):
-        timer = round(self.settings.dcqcn.rate_timer_s * PS)
-        while pair.cut and self.now >= pair.timer_at + timer:
-            pair.timer_at += timer
-            pair.timers += 1
-            self.increase(pair)
-
-    def increase(self, pair):
-        dcqcn, least, most = self.settings.dcqcn, min(pair.timers, pair.counters), max(pair.timers, pair.counters)
-        if least > dcqcn.fast_recovery_steps:
-            pair.goal += (least - dcqcn.fast_recovery_steps) * dcqcn.hyper_increase * pair.line
-        elif most > dcqcn.fast_recovery_steps:
-            pair.goal += dcqcn.additive_increase * pair.line
-        pair.goal = min(pair.goal, pair.line)
-        pair.rate = (pair.rate + pair.goal) / 2
-        if pair.rate >= 0.999 * pair.line:
-            pair.rate, pair.cut = pair.line, False
-
-    def cut(self, pair):
-        dcqcn = self.settings.dcqcn
-        self.catch_up(pair)
-        if not pair.cut:
-            pair.cut, pair.rate = True, pair.line
-        idle = (self.now - pair.alpha_at) // round(dcqcn.alpha_timer_s * PS) if pair.cuts else 0
-        alpha = pair.alpha * (1 - dcqcn.gain) ** idle
-        pair.goal = pair.rate
-        pair.rate = max(pair.rate * (1 - alpha / 2), pair.line * dcqcn.least_rate)
-        pair.alpha = (1 - dcqcn.gain) * alpha + dcqcn.gain
-        pair.alpha_at = pair.timer_at = self.now
-        pair.count = pair.timers = pair.counters = 0
-        pair.cuts += 1

@@ -35,18 +35,28 @@ def leaf_spine():
     return SpineLeafSpec(gpus=16, gpus_per_server=2, nic_gbps=400, switch=switch).build("leaf-spine-16")
 
 
-def draw_settings(draw):
+#: As quick, for the controls that are not drawn.
+EAGER_TABLES = {
+    "dcqcn_nvidia": {**EAGER["dcqcn"], "clamp_target": False, "notification_interval_s": 2e-6, "rate_timer_s": 9e-6},
+    "aimd": {"first_window_bytes": 30_000, "least_window_bytes": 5_000, "increase_bytes": 9_000},
+    "ramp": {"first_rate": 1 / 20, "period_s": 2e-6},
+}
+
+
+def draw_settings(draw, control=None):
     pfc = bool(draw.random() < 0.65)
+    drawn = str(draw.choice(["none", "dcqcn"]))
     return PacketSettings(
         **EAGER,
+        **({} if control is None else {control: EAGER_TABLES[control], "ack_every_packets": int(draw.integers(1, 6))}),
         pfc=pfc,
-        congestion_control=str(draw.choice(["none", "dcqcn"])),
+        congestion_control=control or drawn,
         forwarding=str(draw.choice(["store-and-forward", "cut-through"])),
         path_choice=str(draw.choice(["static", "spray", "adaptive"])) if pfc else "static",
         priorities=int(draw.choice([1, 2, 4])),
         pfc_threshold=str(draw.choice(["dynamic", "static"])),
         xoff_bytes=int(draw.integers(5_000, 100_000)),
-        buffer_bytes=int(draw.choice([300_000, 1 << 20, 1 << 25])),
+        buffer_bytes=int(draw.choice([300_000, 1 << 20, 1 << 25])) if control is None or pfc else 1 << 16,
         reorder_cost_s=float(draw.choice([0, 1e-7])),
         seed=int(draw.integers(0, 1000)),
     )
@@ -66,9 +76,24 @@ def draw_flows(draw, gpus):
 
 @pytest.mark.parametrize("seed", range(80))
 def test_twins_agree(seed):
-    draw = np.random.default_rng(seed)
+    assert_twins_agree(np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("control", EAGER_TABLES)
+def test_twins_of_other_controls_agree(installed, control):
+    """Also of controls from another package: with a window and acknowledgements, and with alarms."""
+    installed("window_control")
+    seen = np.zeros(4)
+    for seed in range(40):
+        counts = assert_twins_agree(np.random.default_rng(seed), control)
+        seen += np.array([counts.marks, counts.rate_cuts, counts.repeats, counts.late]) > 0
+    marks = PacketSettings(congestion_control=control).control.marks
+    assert np.all(seen[1:] >= 3) and (seen[0] >= 3) == marks, seen
+
+
+def assert_twins_agree(draw, control=None):
     fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
-    settings, flows = draw_settings(draw), draw_flows(draw, 16)
+    settings, flows = draw_settings(draw, control), draw_flows(draw, 16)
     names = [name for name in fabric.routings if name != "zcube-detours"]
     routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
     split = str(draw.choice(["pooled", "fixed"]))
@@ -86,6 +111,7 @@ def test_twins_agree(seed):
     links = model.link_table()
     assert links.size_bytes.tolist() == [link.payload for link in twin.links]
     assert links.peak_flows.tolist() == [link.peak for link in twin.links]
+    return counts
 
 
 def test_the_cases_see_everything():

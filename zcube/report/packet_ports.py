@@ -196,7 +196,7 @@ def _joined(cells: np.ndarray, together: int, ufunc: Any) -> np.ndarray:
 
 def _marking(settings: PacketSettings, rate_bps: FloatArray) -> tuple[FloatArray, FloatArray]:
     none = np.full(len(rate_bps), np.nan)
-    return settings.marking_of(rate_bps)[:2] if settings.congestion_control == "dcqcn" else (none, none)
+    return settings.marking_of(rate_bps)[:2] if settings.control.marks else (none, none)
 
 
 def _fixed_xoff(settings: PacketSettings) -> float:

@@ -8,10 +8,8 @@ from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, QUEUE, SWITCH
+from zcube.network.packet.state import KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, PS, QUEUE, SWITCH, picoseconds
 from zcube.network.packet.tables import Tables
-
-PS = 1e12
 
 #: Records of packets and events at the start, beside one per link; more are added when they run short.
 FIRST_PACKETS = 4096
@@ -23,11 +21,6 @@ PAUSE_LOG_ROWS = 100_000
 BUCKETS_PER_LINK, LEAST_BUCKETS, MOST_BUCKETS = 4, 1 << 12, 1 << 18
 #: Long buckets beyond those; each covers half of them.
 LONG_BUCKETS = 1 << 12
-
-
-def picoseconds(seconds: float) -> int:
-    """Return a time in whole picoseconds."""
-    return round(seconds * PS)
 
 
 def switch_numbers(link_set: LinkSet) -> tuple[list[str], IntArray, IntArray]:
@@ -98,7 +91,6 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
 
 
 def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) -> None:
-    dcqcn = settings.dcqcn
     values = {
         "mtu_payload": settings.unit_payload_bytes,
         "mtu": settings.unit_bytes,
@@ -119,17 +111,6 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "adaptive": settings.path_choice == "adaptive",
         "reorder_ps": picoseconds(settings.reorder_cost_s),
         "seed": settings.seed,
-        "marking": settings.congestion_control == "dcqcn",
-        "dcqcn": settings.congestion_control == "dcqcn",
-        "notice_ps": picoseconds(dcqcn.notification_interval_s),
-        "gain": dcqcn.gain,
-        "alpha_ps": picoseconds(dcqcn.alpha_timer_s),
-        "timer_ps": picoseconds(dcqcn.rate_timer_s),
-        "counter": dcqcn.byte_counter_bytes,
-        "fast": dcqcn.fast_recovery_steps,
-        "additive": dcqcn.additive_increase,
-        "hyper": dcqcn.hyper_increase,
-        "least": dcqcn.least_rate,
         "timeout_ps": picoseconds(settings.retransmit_timeout_s),
         "bin_ps": picoseconds(bin_s),
         "bins_end_ps": 0 if bin_s > 0 else NEVER,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
-from zcube.network.packet.build import PS
+from zcube.network.packet.state import PS
 from zcube.network.packet.tables import Tables
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PacketCounts:
     pauses : int
         XOFF frames; a pause that lasts is refreshed by further frames, which are not counted.
     marks, notifications, rate_cuts : int
-        Packets marked, congestion notifications sent, rates cut.
+        Packets marked, congestion notifications sent, rates (or windows) cut.
     drops, repeats, timeouts : int
         Packets dropped, packets sent again, timeouts that led to this.
     late : int
@@ -54,8 +54,10 @@ class PacketCounts:
     def of(tables: Tables) -> PacketCounts:
         """Read the counts."""
         net = tables.net[0]
-        names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "cuts", "drops", "repeats", "timeouts")
-        return PacketCounts(*(int(net[name]) for name in (*names, "late")))
+        names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late")
+        counted = {name: int(net[name]) for name in names}
+        rate_cuts = int(tables["pairs"]["sender"]["cuts"].sum())
+        return PacketCounts(notifications=counted.pop("notices"), rate_cuts=rate_cuts, **counted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +148,11 @@ class DelayTable:
         """Read the table."""
         table, of_pair = tables["flows"][:flows], tables["pairs"][:pairs]
 
-        def total(name: str) -> IntArray:
-            return np.bincount(of_pair["flow"], of_pair[name], minlength=flows).astype(np.int64)
+        def total(of: IntArray) -> IntArray:
+            return np.bincount(of_pair["flow"], of, minlength=flows).astype(np.int64)
 
-        return DelayTable(table["blocked_ps"] / PS, table["victim_ps"] / PS, total("cuts"), total("late"))
+        cuts, late = total(of_pair["sender"]["cuts"]), total(of_pair["late"])
+        return DelayTable(table["blocked_ps"] / PS, table["victim_ps"] / PS, cuts, late)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,21 +8,34 @@ from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import admit
 from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
-from zcube.network.packet.dcqcn import cut_rate
+from zcube.network.packet.control import tell_started
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import CONGESTION, receive
 from zcube.network.packet.records import flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of, queue_of, start_of
 from zcube.network.packet.relays import hold
-from zcube.network.packet.senders import check_progress, repeat_from, rouse, serve, shortest_hop, stir, wake_at_end
+from zcube.network.packet.senders import (
+    check_progress,
+    repeat_from,
+    rouse,
+    serve,
+    shortest_hop,
+    stir,
+    take_acknowledgement,
+    take_alarm,
+    take_notification,
+    wake_at_end,
+)
 from zcube.network.packet.state import (
+    ACKNOWLEDGED,
+    ALARM,
     ARRIVAL,
-    CUT,
     KEY_BITS,
     NEEDS_BINS,
     NEEDS_PACKETS,
     NEVER,
     NONE,
+    NOTICE,
     PAUSE,
     REACHED,
     READY,
@@ -62,7 +75,7 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         if due_ps == NEVER:
             flow = start_of(net, 0).item
             pairs = flow_of(net, flow).end_pair - flow_of(net, flow).first_pair
-            if net.free_count < 8 + 4 * pairs:
+            if net.free_count < 8 + 5 * pairs:
                 return NEEDS_PACKETS
             net.now_ps = start_ps
             if net.current == NONE and start_ps >> net.bucket_shift > net.bucket:
@@ -133,13 +146,18 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
     elif kind == READY:
         give_back(net, slot)
         rouse(net, number)
-    elif kind == CUT:
+    elif kind == NOTICE:
         give_back(net, slot)
-        cut_rate(net, number, net.now_ps)
+        take_notification(net, number)
+    elif kind == ACKNOWLEDGED:
+        take_acknowledgement(net, number, slot)
+    elif kind == ALARM:
+        give_back(net, slot)
+        take_alarm(net, number)
     elif kind == REPEAT:
         wanted = CONGESTION - 1 - packet_of(net, slot).number
         give_back(net, slot)
-        repeat_from(net, number, wanted)
+        repeat_from(net, number, wanted, 0)
     elif kind == TIMEOUT:
         give_back(net, slot)
         check_progress(net, number)
@@ -167,6 +185,7 @@ def start_flow(net: Net, flow: int) -> None:
                 link_of(net, link).active += 1
                 link_of(net, link).peak = max(link_of(net, link).peak, link_of(net, link).active)
                 hop += 1
+        tell_started(net, pair)
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
         rouse(net, pair)
 

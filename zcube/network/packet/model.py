@@ -14,11 +14,12 @@ from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet import engine
-from zcube.network.packet.build import PS, idle_network, picoseconds
+from zcube.network.packet.build import idle_network
+from zcube.network.packet.control import link_control
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.postings import Postings
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, REACHED
+from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
@@ -37,7 +38,7 @@ EVENTS_AT_ONCE = 2_000_000
 
 
 class PacketModel:
-    """RoCE with PFC, ECN and DCQCN, packet by packet; implements :class:`~zcube.network.protocol.NetworkModel`.
+    """RoCE with PFC, ECN and congestion control, packet by packet; implements :class:`~zcube.network.protocol.NetworkModel`.
 
     Parameters
     ----------
@@ -75,6 +76,7 @@ class PacketModel:
         self.settings = settings or PacketSettings()
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
         self._tables = idle_network(link_set, self.settings, bin_s)
+        link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
         self._reached_ps = self._watched_events = 0

@@ -6,9 +6,9 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.network.link_set import LinkSet
-from zcube.network.packet.build import PS, class_shift, reverse_links
+from zcube.network.packet.build import class_shift, reverse_links
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import FLOW, NEVER, NONE, PAIR
+from zcube.network.packet.state import FLOW, NEVER, NONE, PAIR, PS
 from zcube.network.packet.tables import Tables
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes
@@ -58,6 +58,7 @@ class Postings:
             wanted[name] = self.flows + count
         for name, size in (wanted | {"hops": last + len(back)}).items():
             tables.grow(name, size)
+        tables.grow("states", (self.pairs + pairs) * int(tables.net["state_bytes"][0]))
         tables["hops"][first:last] = self._rows(routes)
         tables["hops"][last : last + len(back)] = back
         tables["paths"][self._paths : self._paths + subflows] = (first + routes.first_hop[:-1] + np.arange(subflows))[order]
@@ -116,9 +117,12 @@ class Postings:
         share = np.add.reduceat(routes.share[order], first_path[:-1])
         line = self._link_set.capacity_bps[port[lead]]
         cap = np.full(len(pairs), np.inf) if flows.cap_bps is None else flows.cap_bps[flow[lead]] * share
-        pairs["capped"] = cap < line
-        pairs["line"] = np.minimum(cap, line) / 8 / PS
-        pairs["alpha"] = 1.0
+        sender = pairs["sender"]
+        sender["capped"] = sender["paced"] = cap < line
+        sender["line"] = sender["rate"] = np.minimum(cap, line) / 8 / PS
+        sender["window_bytes"] = sender["alarm_ps"] = pairs["alarm_due_ps"] = NEVER
+        # A receiver that sends no notifications waits for ever with the first.
+        pairs["notice_ps"] = NEVER if self._tables.net["notice_ps"][0] == NEVER else 0
         for name in ("short_number", "asked", "next"):
             pairs[name] = NONE
         latency_ps = np.round(routes.subflow_latency_s(self._link_set.latency_s) * PS).astype(np.int64)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from zcube.network.kernels import inner
 from zcube.network.packet.calendar import give_back, put, take_free
-from zcube.network.packet.dcqcn import cut_rate
 from zcube.network.packet.ports import append, payload_of
-from zcube.network.packet.records import done_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
-from zcube.network.packet.senders import repeat_from, stir
-from zcube.network.packet.state import CUT, KEY_BITS, NONE, REPEAT, Net
+from zcube.network.packet.records import done_of, echo_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
+from zcube.network.packet.senders import repeat_from, stir, take_acknowledgement, take_notification
+from zcube.network.packet.state import ACKNOWLEDGED, KEY_BITS, NONE, NOTICE, REPEAT, Net
 
 #: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
 ACKNOWLEDGE, CONGESTION = -1, -2
@@ -25,13 +24,13 @@ def receive(net: Net, slot: int) -> None:
     if packet_of(net, slot).size & 1 and net.now_ps >= pair_of(net, pair).notice_ps:
         pair_of(net, pair).notice_ps = net.now_ps + net.notice_ps
         net.notices += 1
-        _notify(net, pair, CONGESTION)
+        _notify(net, pair, NOTICE, CONGESTION)
     if net.lossless == 0:
         wanted = pair_of(net, pair).wanted
         if number != wanted:
             if number > wanted and pair_of(net, pair).asked != wanted:
                 pair_of(net, pair).asked = wanted
-                _notify(net, pair, CONGESTION - 1 - wanted)
+                _notify(net, pair, REPEAT, CONGESTION - 1 - wanted)
             give_back(net, slot)
             return
         pair_of(net, pair).wanted = wanted + 1
@@ -41,13 +40,20 @@ def receive(net: Net, slot: int) -> None:
             net.late += 1
         else:
             pair_of(net, pair).highest = number + 1
-    payload = payload_of(net, slot)
+    payload, sent_ps = payload_of(net, slot), 0
+    if net.acknowledging == 1:
+        pair_of(net, pair).arrived += 1
+        pair_of(net, pair).marked += packet_of(net, slot).size & 1
+        sent_ps = echo_of(net, slot).sent_ps
     give_back(net, slot)
     flow = pair_of(net, pair).flow
     flow_of(net, flow).received += payload
     last = flow_of(net, flow).received == flow_of(net, flow).size
-    if net.control != NONE and (last or (number + 1) % net.ack_every == 0):
-        _notify(net, pair, ACKNOWLEDGE)
+    if net.acknowledging == 1:
+        if last or pair_of(net, pair).arrived % net.ack_every == 0:
+            _acknowledge(net, pair, sent_ps)
+    elif net.control != NONE and (last or (number + 1) % net.ack_every == 0):
+        _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE)
     if last:
         _complete(net, flow)
 
@@ -74,8 +80,18 @@ def _complete(net: Net, flow: int) -> None:
 
 
 @inner
-def _notify(net: Net, pair: int, number: int) -> None:
-    """Tell a queue pair's sender something, by a control packet or after the delay of the way back."""
+def _acknowledge(net: Net, pair: int, sent_ps: int) -> None:
+    """Acknowledge to a queue pair's congestion control what has arrived, the last of it sent at a time."""
+    echo = echo_of(net, net.free)
+    echo.sent_ps, echo.arrived, echo.marked = sent_ps, pair_of(net, pair).arrived, pair_of(net, pair).marked
+    pair_of(net, pair).marked = 0
+    # As events, those of one picosecond are taken in the order of what has arrived.
+    _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE if net.control != NONE else pair_of(net, pair).arrived)
+
+
+@inner
+def _notify(net: Net, pair: int, kind: int, number: int) -> None:
+    """Tell a queue pair's sender something, by a control packet or after the delay of the way back, with the first free record."""
     slot = take_free(net)
     if net.control != NONE:
         packet_of(net, slot).pair = pair
@@ -87,15 +103,17 @@ def _notify(net: Net, pair: int, number: int) -> None:
         stir(net, queue >> net.class_shift)
         return
     packet_of(net, slot).number = number
-    kind = CUT if number == CONGESTION else REPEAT
     put(net, slot, net.now_ps + pair_of(net, pair).reverse_ps, (kind << KEY_BITS) | pair)
 
 
 @inner
 def _receive_control(net: Net, slot: int, number: int) -> None:
     pair = packet_of(net, slot).pair
+    if number == ACKNOWLEDGE and net.acknowledging == 1:
+        take_acknowledgement(net, pair, slot)
+        return
     give_back(net, slot)
     if number == CONGESTION:
-        cut_rate(net, pair, net.now_ps)
+        take_notification(net, pair)
     elif number < CONGESTION:
-        repeat_from(net, pair, CONGESTION - 1 - number)
+        repeat_from(net, pair, CONGESTION - 1 - number, 0)

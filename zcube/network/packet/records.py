@@ -38,6 +38,7 @@ def _row(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
 
 
 _packets = _row(TABLES["packets"])
+_echoes = _row(TABLES["echoes"])
 _buckets = _row(TABLES["buckets"])
 _bits = _row(TABLES["bits"])
 _spans = _row(TABLES["spans"])
@@ -62,6 +63,12 @@ _pause_bins = _row(TABLES["pause_bins"])
 def packet_of(net: Net, number: int) -> Any:
     """Return a row of ``packets``."""
     return _packets(net.packets_at, number)
+
+
+@inner
+def echo_of(net: Net, number: int) -> Any:
+    """Return a row of ``echoes``."""
+    return _echoes(net.echoes_at, number)
 
 
 @inner

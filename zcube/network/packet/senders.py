@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from zcube.network.kernels import inner
-from zcube.network.packet.calendar import put, take_free
-from zcube.network.packet.dcqcn import catch_up, count_bytes
+from zcube.network.packet.calendar import give_back, put, take_free
+from zcube.network.packet.control import tell_acknowledged, tell_expired, tell_lost, tell_notified, tell_sent
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
-from zcube.network.packet.records import flow_of, hop_of, link_of, packet_of, pair_of, path_of, queue_of
+from zcube.network.packet.records import echo_of, flow_of, hop_of, link_of, packet_of, pair_of, path_of, queue_of
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
-from zcube.network.packet.state import EMPTY, KEY_BITS, LISTED, NEVER, NONE, PACED, READY, TIMEOUT, Net
+from zcube.network.packet.state import EMPTY, HELD, KEY_BITS, LISTED, NEVER, NONE, PACED, READY, TIMEOUT, Net
 
 
 @inner
@@ -51,6 +51,9 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     now_ps = net.now_ps
     pair = queue_of(net, queue).head
     queue_of(net, queue).head = pair_of(net, pair).next
+    if net.acknowledging == 1 and not _window_open(net, pair):
+        pair_of(net, pair).state = HELD
+        return False
     number = pair_of(net, pair).sent
     payload = _next_payload(net, pair)
     if payload == 0:
@@ -67,6 +70,8 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     packet_of(net, slot).size = 2 * size
     packet_of(net, slot).number = number
     pair_of(net, pair).sent = number + 1
+    if net.acknowledging == 1:
+        echo_of(net, slot).sent_ps = now_ps
     if queue_of(net, queue).resumed_ps > pair_of(net, pair).since_ps:
         note_blocked(net, queue, pair, hop, pair_of(net, pair).since_ps)
     next_ps = _next_time(net, pair, size)
@@ -142,16 +147,51 @@ def shortest_hop(net: Net, pair: int) -> int:
 @inner
 def _next_time(net: Net, pair: int, size: int) -> int:
     """Return when a queue pair may send again, given that it sends so many bytes now; 0 if nothing but its port holds it."""
-    now_ps = net.now_ps
-    if pair_of(net, pair).cut == 1:
-        catch_up(net, pair, now_ps)
-    if pair_of(net, pair).cut == 1:
-        count_bytes(net, pair, size)
-        if pair_of(net, pair).cut == 1:
-            return now_ps + int(size / pair_of(net, pair).rate + 0.5)
-    if pair_of(net, pair).capped == 1:
-        return now_ps + int(size / pair_of(net, pair).line + 0.5)
+    tell_sent(net, pair, size)
+    if pair_of(net, pair).sender.paced == 1:
+        return net.now_ps + int(size / pair_of(net, pair).sender.rate + 0.5)
     return 0
+
+
+@inner
+def _window_open(net: Net, pair: int) -> bool:
+    """Return whether a queue pair may send a packet more; as many as make a receiver acknowledge it always may."""
+    under_way = pair_of(net, pair).sent - pair_of(net, pair).acknowledged
+    return under_way < net.ack_every or (under_way + 1) * net.mtu <= pair_of(net, pair).sender.window_bytes
+
+
+@inner
+def _heed(net: Net, pair: int) -> None:
+    """Let a queue pair go on whose window has opened; its pace holds as before."""
+    if pair_of(net, pair).state == HELD and _window_open(net, pair):
+        rouse(net, pair)
+
+
+@inner
+def take_acknowledgement(net: Net, pair: int, slot: int) -> None:
+    """Take what an acknowledgement carries; its record is free afterwards."""
+    echo = echo_of(net, slot)
+    news = echo.arrived - pair_of(net, pair).acknowledged
+    marked, sent_ps = echo.marked, echo.sent_ps
+    give_back(net, slot)
+    if news > 0:
+        pair_of(net, pair).acknowledged += news
+        tell_acknowledged(net, pair, news * net.mtu, marked * net.mtu, sent_ps)
+        _heed(net, pair)
+
+
+@inner
+def take_notification(net: Net, pair: int) -> None:
+    """Take a congestion notification."""
+    tell_notified(net, pair)
+    _heed(net, pair)
+
+
+@inner
+def take_alarm(net: Net, pair: int) -> None:
+    """Take the time that the congestion control has asked for."""
+    tell_expired(net, pair)
+    _heed(net, pair)
 
 
 @inner
@@ -184,11 +224,13 @@ def await_progress(net: Net, pair: int) -> None:
 
 
 @inner
-def repeat_from(net: Net, pair: int, number: int) -> None:
-    """Go back to a packet and send everything from it on again."""
+def repeat_from(net: Net, pair: int, number: int, timed_out: int) -> None:
+    """Go back to a packet, all before which has arrived, and send everything from it on again."""
     if number < pair_of(net, pair).sent:
         pair_of(net, pair).sent = number
-        if pair_of(net, pair).state == EMPTY:
+        pair_of(net, pair).acknowledged = max(pair_of(net, pair).acknowledged, number)
+        tell_lost(net, pair, timed_out)
+        if pair_of(net, pair).state == EMPTY or pair_of(net, pair).state == HELD:
             rouse(net, pair)
 
 
@@ -202,5 +244,5 @@ def check_progress(net: Net, pair: int) -> None:
     await_progress(net, pair)
     if wanted == pair_of(net, pair).seen:
         net.timeouts += 1
-        repeat_from(net, pair, wanted)
+        repeat_from(net, pair, wanted, 1)
     pair_of(net, pair).seen = wanted

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from zcube.arrays import FloatArray
 from zcube.inputs import Declared
-
-CongestionControl = Literal["none", "dcqcn"]
+from zcube.network.packet.controls import BUILT_IN, controls
+from zcube.network.packet.controls.dcqcn import Dcqcn
+from zcube.network.packet.controls.declared import ControlSettings
 
 #: ``static``: a queue pair per path, as routing gives them. ``spray``: one queue pair per NIC port, its packets in turn over
 #: the flow's paths by that port. ``adaptive``: likewise, the first switch putting each packet into the shortest queue.
@@ -48,25 +60,11 @@ MARKING = tuple(
 )  # fmt: skip
 
 
-class Dcqcn(Declared):
-    """DCQCN, defaults of Zhu et al., SIGCOMM 2015; rates as parts of the line rate, which the paper gives for 40 Gb/s.
-
-    The paper gives no R_HAI; it is ten times R_AI here, as in QCN (IEEE 802.1Qau: 5 and 50 Mb/s).
-    """
-
-    gain: float = Field(default=1 / 256, gt=0, le=1, description="g, weight of a notification in alpha")
-    alpha_timer_s: float = Field(default=55e-6, gt=0, le=1, description="alpha decays once in each such time without one")
-    rate_timer_s: float = Field(default=55e-6, gt=0, le=1, description="T")
-    byte_counter_bytes: int = Field(default=10_000_000, gt=0, le=1 << 50, description="B")
-    fast_recovery_steps: int = Field(default=5, ge=0, le=1000, description="F")
-    additive_increase: float = Field(default=0.001, gt=0, le=1, description="R_AI: 40 Mb/s of 40 Gb/s")
-    hyper_increase: float = Field(default=0.01, gt=0, le=1, description="R_HAI: ten times R_AI")
-    least_rate: float = Field(default=0.00025, gt=0, le=1, description="100 Mb/s of 400 Gb/s")
-    notification_interval_s: float = Field(default=50e-6, ge=0, le=1, description="N, per queue pair")
-
-
 class PacketSettings(Declared):
-    """What the packet model simulates."""
+    """What the packet model simulates.
+
+    Every congestion control has a table of its own under its name; that of one chosen is there even if it is not given.
+    """
 
     packet_payload_bytes: int = Field(default=4096, ge=64, le=65536)
     header_bytes: int = Field(default=82, ge=0, le=1024, description="RoCEv2 62, preamble and gap 20")
@@ -90,7 +88,9 @@ class PacketSettings(Declared):
     priorities: Literal[1, 2, 4] = Field(
         default=1, description="a packet's rises by one with every link between switches it has crossed"
     )
-    congestion_control: CongestionControl = "dcqcn"
+    congestion_control: str = Field(
+        default="dcqcn", description=", ".join(f"`{name}`" for name in BUILT_IN) + ", or one that a package brings"
+    )
     marking: tuple[MarkingThreshold, ...] = Field(default=MARKING, min_length=1, max_length=64)
     dcqcn: Dcqcn = Dcqcn()
     path_choice: PathChoice = "static"
@@ -108,6 +108,41 @@ class PacketSettings(Declared):
         if rates != sorted(set(rates)):
             raise ValueError("rates in ascending order, each once")
         return marking
+
+    @field_validator("congestion_control")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BUILT_IN and name not in controls():
+            raise ValueError("one of " + ", ".join(sorted(controls())))
+        return name
+
+    def __new__(cls, **data: Any) -> PacketSettings:
+        """Return an instance of the class that has the tables of all controls named as keys."""
+        return super().__new__(cls._with_tables(data))
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_by_its_class(cls, data: Any, handler: ModelWrapValidatorHandler[PacketSettings]) -> PacketSettings:
+        further = cls._with_tables(data) if isinstance(data, Mapping) else cls
+        return handler(data) if further is cls else further.model_validate(data)
+
+    @model_serializer(mode="wrap")
+    def _with_all_tables(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Write the tables of further controls also where this class is the declared one."""
+        further = type(self).model_fields.keys() - PacketSettings.model_fields.keys()
+        return handler(self) | {name: getattr(self, name).model_dump(mode=info.mode) for name in sorted(further)}
+
+    @classmethod
+    def _with_tables(cls, data: Mapping[str, Any]) -> type[PacketSettings]:
+        named = {name for name in (*data, data.get("congestion_control")) if isinstance(name, str)} - cls.model_fields.keys()
+        further = {name for name in named - {"none"} if name in controls()}
+        return _with_controls(tuple(sorted(further))) if further else cls
+
+    @property
+    def control(self) -> ControlSettings:
+        """The parameters of the congestion control chosen."""
+        given: ControlSettings | None = getattr(self, self.congestion_control, None)
+        return given or controls()[self.congestion_control]()
 
     @property
     def unit_payload_bytes(self) -> int:
@@ -153,3 +188,10 @@ class PacketSettings(Declared):
             return np.full(len(capacity_bps), float(self.headroom_bytes))
         travel = capacity_bps / 8 * (2 * latency_s + self.pause_reaction_s)
         return np.asarray(np.ceil(travel) + self.pause_frame_bytes + 3 * self.unit_bytes)
+
+
+@cache
+def _with_controls(names: tuple[str, ...]) -> type[PacketSettings]:
+    """Return packet settings with the tables of further controls."""
+    tables: dict[str, Any] = {name: (controls()[name], controls()[name]()) for name in names}
+    return create_model("PacketSettings", __base__=PacketSettings, **tables)

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+PS = 1e12
+
 NONE = -1
 
 CACHE_LINE = 64
@@ -25,18 +27,25 @@ Net = Any
 NEVER = 1 << 62
 
 #: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
-PAUSE, ARRIVAL, CUT, REPEAT, READY, TIMEOUT, WAKE = range(7)
+PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE = range(9)
+#: What a congestion control can be told of; see :mod:`zcube.network.packet.controls`.
+EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
 KEY_BITS = 28
 
 #: Why a kernel returned: the time was reached, packets or bins ran short, or it has processed as many events as it was given.
 REACHED, NEEDS_PACKETS, NEEDS_BINS, SPENT = range(4)
 
-#: Where a queue pair stands: not started, able to send, waiting for its pace, out of bytes.
-IDLE, LISTED, PACED, EMPTY = range(4)
+#: Where a queue pair stands: not started, able to send, waiting for its pace, for its window, out of bytes.
+IDLE, LISTED, PACED, HELD, EMPTY = range(5)
 
 
-def _whole_lines(fields: list[tuple[str, str]]) -> np.dtype[Any]:
+def picoseconds(seconds: float) -> int:
+    """Return a time in whole picoseconds."""
+    return round(seconds * PS)
+
+
+def _whole_lines(fields: list[tuple[str, str | np.dtype[Any]]]) -> np.dtype[Any]:
     """Return a record type that fills whole cache lines, what is used together first."""
     plain = np.dtype(fields, align=True)
     offsets = [plain.fields[name][1] for name in plain.names] if plain.fields and plain.names else []
@@ -45,13 +54,13 @@ def _whole_lines(fields: list[tuple[str, str]]) -> np.dtype[Any]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
 
 
-_WHOLE, _LONG = np.dtype([("item", "i4")]), np.dtype([("item", "i8")])
+_WHOLE, _LONG, _BYTE = (np.dtype([("item", form)]) for form in ("i4", "i8", "u1"))
 
 #: A packet, or an event of another kind, for which the last four fields mean what its kind says.
 PACKET = np.dtype(
     [
         ("time_ps", "i8"),  # when the event is due; in a queue, when the packet came there
-        ("key", "i4"),  # kind << KEY_BITS | number
+        ("key", "u4"),  # kind << KEY_BITS | number
         ("next", "i4"),  # in a bucket of the calendar, a queue or the free list
         ("pair", "i4"),
         ("hop", "i4"),  # place in hops: the queue it stands in or has just left
@@ -118,6 +127,23 @@ SWITCH = np.dtype(
     ],
     align=True,
 )
+#: What a congestion control sees and decides of a queue pair; rates are bytes on the wire per picosecond.
+SENDER = np.dtype(
+    [
+        ("heeds", "i4"),  # decided: 1 while bytes are counted and it is to be told of packets sent
+        ("paced", "i4"),  # decided: 1 while the rate holds; 0: as fast as the port takes packets
+        ("rate", "f8"),  # decided
+        ("line", "f8"),  # rate without control: that of the NIC port, or less under a cap
+        ("sent_bytes", "i8"),  # on the wire, while it heeds
+        ("heed_bytes", "i8"),  # decided: it is told of packets from so many of these on
+        ("heed_ps", "i8"),  # decided: or from a time on
+        ("window_bytes", "i8"),  # decided: what may be sent and not acknowledged, where receivers acknowledge
+        ("alarm_ps", "i8"),  # decided: when it is to be told the time; NEVER: not at all
+        ("capped", "i4"),  # 1 where the line is below the port, so that the rate holds even without control
+        ("cuts", "i4"),  # counted by the control: how often it lowered its rate or window
+    ],
+    align=True,
+)
 PAIR = _whole_lines(
     [
         ("flow", "i4"),
@@ -128,35 +154,30 @@ PAIR = _whole_lines(
         ("most", "i4"),  # packets ever sent; more than sent while it repeats some
         ("first_path", "i4"),  # place in paths
         ("paths", "i4"),
-        ("cut", "i4"),  # 1 while DCQCN holds its rate below the line
-        ("capped", "i4"),  # 1 where the line is below the port
         ("turn", "i4"),  # path of the next packet
         ("short_number", "i4"),  # the packet that is not full
-        ("since_ps", "i8"),  # since when it could have sent
-        ("rate", "f8"),  # DCQCN: current rate, bytes on the wire per picosecond
-        ("line", "f8"),  # rate without cuts: that of the NIC port, or less under a cap
-        ("clock_ps", "i8"),  # DCQCN: last expiry of the rate timer
-        ("counter", "i8"),  # bytes since the byte counter last expired
+        ("since_ps", "i8"),  # since when it could have sent, or could but for its window
+        ("sender", SENDER),
         ("unsent", "i8"),  # payload of its own, where shares are fixed
-        ("target", "f8"),
-        ("timers", "i4"),
-        ("counters", "i4"),
+        ("acknowledged", "i4"),  # packets, as the sender knows
         ("short_payload", "i4"),
+        ("alarm_due_ps", "i8"),  # the ALARM in the calendar that holds; NEVER: none
         ("notice_ps", "i8"),  # receiver: when it may next send a congestion notification
-        ("alpha", "f8"),
-        ("alpha_ps", "i8"),
         ("reverse_ps", "i8"),  # what a notification takes back to the sender
         ("reverse", "i4"),  # place in hops of the way back, where acknowledgements are packets
         ("wanted", "i4"),  # receiver: number of the next packet in order
         ("highest", "i4"),  # receiver: one more than the largest number seen
         ("asked", "i4"),  # receiver: number for which it last asked again
+        ("arrived", "i4"),  # receiver: packets taken
+        ("marked", "i4"),  # receiver: of these, marked ones not yet told of
         ("seen", "i4"),  # sender: wanted when the timeout was last checked
         ("timeout", "i4"),  # 1 while a TIMEOUT is in the calendar
-        ("cuts", "i4"),
         ("repeats", "i4"),
         ("late", "i4"),  # packets that came behind a later one
     ],
 )
+#: What an acknowledgement carries beside a packet's record; of a data packet, when it was sent.
+ECHO = np.dtype([("sent_ps", "i8"), ("arrived", "i4"), ("marked", "i4")], align=True)
 FLOW = _whole_lines(
     [
         ("unsent", "i8"),  # of the common pool
@@ -193,6 +214,7 @@ PAUSE_LOG = np.dtype(
 TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
     {
         "packets": PACKET,  # row l is the WAKE of link l
+        "echoes": ECHO,  # the same rows, where receivers acknowledge to the control
         "buckets": _WHOLE,  # first event of each, NONE
         "bits": np.dtype([("item", "u8")]),  # a bit per bucket that holds events
         "spans": _WHOLE,  # first event of each of the long buckets beyond, NONE
@@ -202,6 +224,8 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "queues": QUEUE,
         "switches": SWITCH,
         "pairs": PAIR,
+        "states": _BYTE,  # record of the congestion control, per queue pair
+        "parameters": _BYTE,  # of the congestion control, one record
         "flows": FLOW,
         "hops": _WHOLE,  # queues of paths, NONE behind each
         "paths": _WHOLE,  # place in hops of each path
@@ -238,7 +262,6 @@ NET = np.dtype(
         ("control_hops", "i8"),
         ("marks", "i8"),
         ("notices", "i8"),
-        ("cuts", "i8"),
         ("drops", "i8"),
         ("repeats", "i8"),
         ("timeouts", "i8"),
@@ -267,17 +290,11 @@ NET = np.dtype(
         ("adaptive", "i8"),  # the first switch picks the path
         ("reorder_ps", "i8"),
         ("seed", "u8"),
-        ("marking", "i8"),
-        ("dcqcn", "i8"),
+        ("marking", "i8"),  # the control has switches mark packets
+        ("acknowledging", "i8"),  # the control has receivers acknowledge
         ("notice_ps", "i8"),  # least time between congestion notifications of a queue pair
-        ("gain", "f8"),
-        ("alpha_ps", "i8"),
-        ("timer_ps", "i8"),
-        ("counter", "i8"),
-        ("fast", "i8"),
-        ("additive", "f8"),  # of the line rate
-        ("hyper", "f8"),
-        ("least", "f8"),
+        ("state_bytes", "i8"),  # from one queue pair's record of the control to the next
+        *((f"on_{event}", "i8") for event in EVENTS),  # address of what the control does on an event; 0: nothing
         ("timeout_ps", "i8"),
         ("bin_ps", "i8"),
         ("bins_end_ps", "i8"),

@@ -48,6 +48,12 @@ class Tables:
         net["free_count"] += size - have
         self["packets"] = packets
         self.grow("far", size)
+        self.cover_echoes()
+
+    def cover_echoes(self) -> None:
+        """Where receivers acknowledge to the congestion control, make a row of ``echoes`` for every packet."""
+        if self.net["acknowledging"][0]:
+            self.grow("echoes", len(self["packets"]))
 
     @property
     def bytes(self) -> int:

@@ -1,0 +1,112 @@
+"""Congestion controls once more, in plain Python: the specification of their kernels.
+
+A control decides ``pair.rate`` (None: the line's) and ``pair.window`` (None: none), and when it is to be told the time,
+``pair.alarm``.
+"""
+
+from __future__ import annotations
+
+PS = 10**12
+
+
+class NoControl:
+    def __init__(self, pair, settings):
+        pass
+
+
+class Dcqcn:
+    def __init__(self, pair, settings):
+        self.pair, self.settings = pair, settings
+        self.goal, self.alpha, self.timer_at, self.alpha_at = pair.line, 1.0, 0, 0
+        self.count, self.timers, self.counters = 0, 0, 0
+
+    def sent(self, now, size):
+        self.catch_up(now)
+        if self.pair.rate is not None:
+            self.count += size
+            if self.count >= self.settings.byte_counter_bytes:
+                self.count -= self.settings.byte_counter_bytes
+                self.counters += 1
+                self.increase()
+
+    def catch_up(self, now):
+        timer = round(self.settings.rate_timer_s * PS)
+        while self.pair.rate is not None and now >= self.timer_at + timer:
+            self.timer_at += timer
+            self.timers += 1
+            self.increase()
+
+    def increase(self):
+        settings, pair = self.settings, self.pair
+        least, most = min(self.timers, self.counters), max(self.timers, self.counters)
+        if least > settings.fast_recovery_steps:
+            self.goal += (least - settings.fast_recovery_steps) * settings.hyper_increase * pair.line
+        elif most > settings.fast_recovery_steps:
+            self.goal += settings.additive_increase * pair.line
+        self.goal = min(self.goal, pair.line)
+        pair.rate = (pair.rate + self.goal) / 2
+        if pair.rate >= 0.999 * pair.line:
+            pair.rate = None
+
+    def notified(self, now):
+        settings, pair = self.settings, self.pair
+        self.catch_up(now)
+        if pair.rate is None:
+            pair.rate = self.goal = pair.line
+        idle = (now - self.alpha_at) // round(settings.alpha_timer_s * PS) if pair.cuts else 0
+        alpha = self.alpha * (1 - settings.gain) ** idle
+        if settings.clamp_target or self.timers:
+            self.goal = pair.rate
+        pair.rate = max(pair.rate * (1 - alpha / 2), pair.line * settings.least_rate)
+        self.alpha = (1 - settings.gain) * alpha + settings.gain
+        self.alpha_at = self.timer_at = now
+        self.count = self.timers = self.counters = 0
+        pair.cuts += 1
+
+
+class Aimd:
+    """That of tests/packages/window_control."""
+
+    def __init__(self, pair, settings):
+        self.pair, self.settings, self.whole_until = pair, settings, 0
+
+    def started(self, now):
+        self.pair.window = float(self.settings.first_window_bytes)
+
+    def acknowledged(self, now, size, marked, round_trip):
+        if not marked:
+            self.pair.window += self.settings.increase_bytes * size / self.pair.window
+        elif now >= self.whole_until:
+            self.pair.window = max(self.pair.window * self.settings.decrease, float(self.settings.least_window_bytes))
+            self.whole_until = now + round_trip
+            self.pair.cuts += 1
+
+    def lost(self, now, timed_out):
+        if timed_out:
+            self.pair.window = float(self.settings.least_window_bytes)
+            self.pair.cuts += 1
+
+
+class Ramp:
+    """That of tests/packages/window_control."""
+
+    def __init__(self, pair, settings):
+        self.pair, self.settings = pair, settings
+
+    def started(self, now):
+        self.pair.rate = self.settings.first_rate * self.pair.line
+        self.pair.alarm = now + round(self.settings.period_s * PS)
+
+    def expired(self, now):
+        self.pair.rate *= 2
+        if self.pair.rate < self.pair.line:
+            self.pair.alarm = now + round(self.settings.period_s * PS)
+        else:
+            self.pair.rate = None
+
+    def lost(self, now, timed_out):
+        self.started(now)
+        self.pair.cuts += 1
+
+
+CONTROLS = {"none": NoControl, "dcqcn": Dcqcn, "dcqcn_nvidia": Dcqcn, "aimd": Aimd, "ramp": Ramp}

@@ -1,0 +1,131 @@
+"""The seam between the engine and a congestion control: what happens is told by calls to the control's own kernels.
+
+The engine is compiled once and knows no control. It finds the addresses of a control's kernels in the network's record, calls
+them with the queue pair's SENDER, the control's record of it and its parameters, and obeys what they leave in SENDER. So a
+control, also one of another package, compiles its own kernels alone. A control sees nothing else of the network.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import from_dtype, types
+from numba.extending import intrinsic
+
+from zcube.network.kernels import inner
+from zcube.network.packet.calendar import put, take_free
+from zcube.network.packet.controls.declared import ControlSettings, Handler
+from zcube.network.packet.records import flow_of, pair_of
+from zcube.network.packet.state import ALARM, CACHE_LINE, EVENTS, KEY_BITS, NEVER, SENDER, Net, picoseconds
+from zcube.network.packet.tables import Tables
+
+#: Whole numbers that a handler is given beside the records.
+NUMBERS = {"started": 1, "sent": 1, "acknowledged": 4, "notified": 1, "lost": 2, "expired": 1}
+
+
+def link_control(tables: Tables, control: ControlSettings) -> None:
+    """Put a control behind the seam of an idle network: its parameters, the addresses of its kernels, what it needs.
+
+    Raises
+    ------
+    TypeError
+        If what it names as a handler is not a kernel.
+    """
+    net, handlers, parameters = tables.net, control.handlers(), control.record()
+    records = from_dtype(SENDER), from_dtype(handlers.state), from_dtype(parameters.dtype)
+    for event in EVENTS:
+        handler = getattr(handlers, event)
+        net[f"on_{event}"] = 0 if handler is None else _address(handler, *records, *(types.int64,) * NUMBERS[event])
+    tables["parameters"] = parameters.view(np.uint8)
+    net["state_bytes"] = -(-handlers.state.itemsize // CACHE_LINE) * CACHE_LINE
+    net["marking"], net["acknowledging"] = control.marks, control.acknowledged
+    gap_s = control.notification_gap_s
+    net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
+    tables.cover_echoes()
+
+
+def _address(handler: Handler, *arguments: Any) -> int:
+    """Return the address of a kernel as a C function, compiled for some arguments if it is not yet."""
+    if not hasattr(handler, "get_compile_result"):
+        raise TypeError(f"{handler!r} is no kernel: decorate it with zcube.network.kernels.kernel")
+    result = cast(Any, handler).get_compile_result(types.none(*arguments))
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
+
+
+@intrinsic
+def _call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any, numbers: Any) -> Any:
+    """Call the C function at an address with a record, two addresses of records and a tuple of numbers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, record, *places, given = arguments
+        pointer = ir.IntType(8).as_pointer()
+        passed = [builder.bitcast(record, pointer), *(builder.inttoptr(place, pointer) for place in places)]
+        passed += [builder.extract_value(given, at) for at in range(len(numbers))]
+        function = ir.FunctionType(pointer, [value.type for value in passed])
+        builder.call(builder.inttoptr(address, function.as_pointer()), passed)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, sender, types.int64, types.int64, numbers), generate
+
+
+@inner
+def _tell(net: Net, pair: int, handler: int, numbers: Any) -> None:
+    """Call a handler, and see to the alarm that it sets."""
+    if handler == 0:
+        return
+    _call(handler, pair_of(net, pair).sender, net.states_at + pair * net.state_bytes, net.parameters_at, numbers)
+    alarm_ps = pair_of(net, pair).sender.alarm_ps
+    if alarm_ps < pair_of(net, pair).alarm_due_ps:
+        due_ps = max(alarm_ps, net.now_ps)
+        pair_of(net, pair).alarm_due_ps = due_ps
+        put(net, take_free(net), due_ps, (ALARM << KEY_BITS) | pair)
+
+
+@inner
+def tell_started(net: Net, pair: int) -> None:
+    """Tell of the start of a transfer."""
+    _tell(net, pair, net.on_started, (net.now_ps,))
+
+
+@inner
+def tell_sent(net: Net, pair: int, size: int) -> None:
+    """Tell of a packet about to be sent, if that is wanted."""
+    sender = pair_of(net, pair).sender
+    if sender.heeds == 1:
+        sender.sent_bytes += size
+        if sender.sent_bytes >= sender.heed_bytes or net.now_ps >= sender.heed_ps:
+            _tell(net, pair, net.on_sent, (net.now_ps,))
+
+
+@inner
+def tell_acknowledged(net: Net, pair: int, size: int, marked: int, sent_ps: int) -> None:
+    """Tell of an acknowledgement."""
+    _tell(net, pair, net.on_acknowledged, (net.now_ps, size, marked, net.now_ps - sent_ps))
+
+
+@inner
+def tell_notified(net: Net, pair: int) -> None:
+    """Tell of a congestion notification."""
+    _tell(net, pair, net.on_notified, (net.now_ps,))
+
+
+@inner
+def tell_lost(net: Net, pair: int, timed_out: int) -> None:
+    """Tell of packets that are sent again."""
+    _tell(net, pair, net.on_lost, (net.now_ps, timed_out))
+
+
+@inner
+def tell_expired(net: Net, pair: int) -> None:
+    """Take an alarm: tell of it if it still holds and the transfer is under way."""
+    if net.now_ps != pair_of(net, pair).alarm_due_ps or flow_of(net, pair_of(net, pair).flow).finish_ps < NEVER:
+        return
+    pair_of(net, pair).alarm_due_ps = NEVER
+    if pair_of(net, pair).sender.alarm_ps <= net.now_ps:
+        pair_of(net, pair).sender.alarm_ps = NEVER
+        _tell(net, pair, net.on_expired, (net.now_ps,))
+    elif pair_of(net, pair).sender.alarm_ps < NEVER:
+        pair_of(net, pair).alarm_due_ps = pair_of(net, pair).sender.alarm_ps
+        put(net, take_free(net), pair_of(net, pair).alarm_due_ps, (ALARM << KEY_BITS) | pair)

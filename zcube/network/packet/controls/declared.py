@@ -1,0 +1,84 @@
+"""What a congestion control is: declared parameters, needs of the network, and what it does on events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zcube.inputs import Declared
+from zcube.network.packet.state import picoseconds
+
+Handler = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """What a control does on events of one queue pair: kernels (:func:`zcube.network.kernels.kernel`), None for nothing.
+
+    Each is given the queue pair's SENDER (:mod:`zcube.network.packet.state`), the control's own record of it, the parameters'
+    record and the present in picoseconds, and after these what is named below; it changes the first two in place.
+
+    Attributes
+    ----------
+    state : numpy dtype
+        Record that the control keeps of a queue pair, zeros at first.
+    started : (...)
+        The transfer starts; before its first packet.
+    sent : (...)
+        A packet is about to be sent, at the rate decided here. Told while ``heeds`` is 1, from ``heed_bytes`` or ``heed_ps`` on,
+        so that a control with counters and timers is not called for every packet; both are 0 at first.
+    acknowledged : (..., size_bytes, marked_bytes, round_trip_ps)
+        Packets have arrived: bytes on the wire, the part that was marked, and the time since the last of them was sent. Every
+        packet counts as full.
+    notified : (...)
+        A congestion notification has arrived.
+    lost : (..., timed_out)
+        Packets are sent again: the receiver has asked for them (0), or nothing has arrived for a while (1).
+    expired : (...)
+        The time ``alarm_ps`` has come; it is NEVER again until set.
+    """
+
+    state: np.dtype[Any] = np.dtype([("nothing", "i8")])
+    started: Handler | None = None
+    sent: Handler | None = None
+    acknowledged: Handler | None = None
+    notified: Handler | None = None
+    lost: Handler | None = None
+    expired: Handler | None = None
+
+
+class ControlSettings(Declared):
+    """Base of a congestion control's parameters; the class says what the control needs of switches and receivers."""
+
+    #: Switches mark packets by the depth of their queues.
+    marks: ClassVar[bool] = False
+    #: Receivers acknowledge every ``ack_every_packets``, and ``window_bytes`` holds.
+    acknowledged: ClassVar[bool] = False
+
+    @property
+    def notification_gap_s(self) -> float | None:
+        """Least time between notifications of a queue pair that a receiver sends on marked packets; None: it sends none."""
+        return None
+
+    def handlers(self) -> Handlers:
+        """Return what the control does on events; kernels are imported here, so that settings can be read without them."""
+        return Handlers()
+
+    def record(self) -> np.ndarray:
+        """Return the numbers among the parameters as one record [1]: times ``x_s`` as whole picoseconds ``x_ps``."""
+        fields: list[tuple[str, str, float]] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if not isinstance(value, (bool, int, float)):
+                continue
+            if name.endswith("_s"):
+                fields.append((f"{name.removesuffix('_s')}_ps", "i8", picoseconds(value)))
+            else:
+                fields.append((name, "f8" if isinstance(value, float) else "i8", value))
+        record = np.zeros(1, np.dtype([(name, form) for name, form, _ in fields] or [("nothing", "i8")]))
+        for name, _, value in fields:
+            record[name] = value
+        return record
