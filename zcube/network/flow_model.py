@@ -64,9 +64,8 @@ class Medium:
         """Return what each message takes beside its bytes [flows]; 0 for one without a path."""
         start_s = np.zeros(routes.flows)
         if self.nic_start.size_bytes or self.nvlink_start.size_bytes:
-            routed = np.flatnonzero(np.diff(routes.first_subflow))
-            first = routes.link[routes.first_hop[routes.first_subflow[routed]]]
-            size = size_bytes[routed]
+            routed = np.flatnonzero(routes.routed)
+            first, size = routes.first_link[routes.first_subflow[routed]], size_bytes[routed]
             start_s[routed] = np.where(self._is_nvlink[first], self.nvlink_start.of(size), self.nic_start.of(size))
         return start_s
 
@@ -359,16 +358,18 @@ class FlowModel:
 
     def _add(self, routes: Routes, flows: FlowTable) -> None:
         self._drain_s = None
-        count, per_flow = routes.flows, np.diff(routes.first_subflow)
+        count = routes.flows
         bits = self._size_bits[self._flows : self._flows + count]
-        flow_of_subflow = np.repeat(np.arange(count), per_flow)
+        flow_of_subflow = routes.flow_of_path
+        subflows_per_pool: IntArray
+        flow_of_pool: IntArray
         if self.path_split == "pooled":
-            subflows_per_pool, flow_of_pool = per_flow, np.arange(count)
+            subflows_per_pool, flow_of_pool = routes.paths_per_flow, np.arange(count)
             pool_bits = bits
         else:
-            subflows_per_pool, flow_of_pool = np.ones(len(routes.share), dtype=np.int64), flow_of_subflow
+            subflows_per_pool, flow_of_pool = np.ones(routes.subflows, dtype=np.int64), flow_of_subflow
             pool_bits = bits[flow_of_pool] * routes.share
-        pools, subflows, hops = len(flow_of_pool), len(routes.share), len(routes.link)
+        pools, subflows, hops = len(flow_of_pool), routes.subflows, len(routes.link)
         p, s, h = self._pools, self._subflows, self._hops
         self._state = state = with_room(self._state, p + pools, s + subflows, h + hops)
         new_hops, new_subflows, new_pools = (
@@ -377,7 +378,7 @@ class FlowModel:
             state.pools[p : p + pools],
         )
         new_hops["link"] = routes.link
-        new_hops["subflow"] = s + np.repeat(np.arange(subflows), np.diff(routes.first_hop))
+        new_hops["subflow"] = s + routes.path_of_hop
         new_subflows["first_hop"], new_subflows["end_hop"] = h + routes.first_hop[:-1], h + routes.first_hop[1:]
         new_subflows["pool"] = p + np.repeat(np.arange(pools), subflows_per_pool)
         new_subflows["bound"] = UNBOUND
