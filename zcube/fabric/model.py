@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.fabric.port_numbers import links_per_port
+from zcube.fabric.structure import NO_STRUCTURE, Structure
 
 BITS_PER_GBIT = 1e9
 
@@ -56,7 +58,7 @@ class SwitchModel:
 
     def split_ports(self, rate_gbps: float) -> int:
         """Return how many links of a rate fit on the switch when every port is split evenly."""
-        return self.ports * max(1, int(self.port_gbps // rate_gbps)) if rate_gbps <= self.port_gbps else 0
+        return self.ports * int(links_per_port(self.port_gbps, rate_gbps)) if rate_gbps <= self.port_gbps else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +198,13 @@ class Fabric:
     routings : tuple of str
         Routing policies made for this family, the one it is operated with first.
     parameters : mapping
-        What the family was asked for, for provenance and for the family's own routing.
+        What the family was asked for and what it made of it, for provenance only.
     cable_up : bool array [cables]
         False for a cable that has failed, itself or with a port, NIC or switch at its end.
     nic_start, nvlink_start : MessageStart
         Of messages that leave by a NIC or by NVLink; no time unless measured.
+    structure : Structure
+        What the family's own routing needs of it.
     """
 
     name: str
@@ -216,6 +220,7 @@ class Fabric:
     cable_up: BoolArray
     nic_start: MessageStart = NO_START
     nvlink_start: MessageStart = NO_START
+    structure: Structure = NO_STRUCTURE
 
     @property
     def servers(self) -> int:

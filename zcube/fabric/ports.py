@@ -7,6 +7,7 @@ import numpy as np
 from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import CableKind, Fabric
+from zcube.fabric.port_numbers import links_per_port
 
 
 def native_ports_used(fabric: Fabric) -> FloatArray:
@@ -21,8 +22,8 @@ def native_ports_used(fabric: Fabric) -> FloatArray:
     for end in (cables.a, cables.b):
         at_switch = wired & (end >= fabric.gpus)
         switch = end[at_switch] - fabric.gpus
-        split = np.floor(model_gbps[switch] / cables.gbps[at_switch])
-        used += np.bincount(switch, weights=1.0 / np.maximum(split, 1.0), minlength=fabric.switches)
+        split = links_per_port(model_gbps[switch], cables.gbps[at_switch])
+        used += np.bincount(switch, weights=1.0 / split, minlength=fabric.switches)
     return used
 
 

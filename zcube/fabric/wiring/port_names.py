@@ -17,6 +17,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import CableKind, Fabric
+from zcube.fabric.port_numbers import links_per_port
 
 _SERVER_PORT = re.compile(r"gpu(\d{1,6})p(\d{1,3})", re.ASCII)
 _SWITCH_PORT = re.compile(r"swp(\d{1,6})(?:s(\d{1,3}))?", re.ASCII)
@@ -122,7 +123,7 @@ def _side(
     at_switch = node >= fabric.gpus
     switch = np.where(at_switch, node - fabric.gpus, 0)
     cage = np.where(at_switch, native_gbps[switch] if len(native_gbps) else gbps, gbps)
-    split = np.maximum(1, np.floor(cage / gbps + 1e-9)).astype(np.int64)
+    split = links_per_port(cage, gbps)
     index = np.where(at_switch, fabric.servers + switch, node // fabric.gpus_per_server)
     local = node % fabric.gpus_per_server
     columns = zip(at_switch.tolist(), local.tolist(), port.tolist(), split.tolist())

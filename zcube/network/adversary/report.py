@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.families.zcube import skewed_twin
 from zcube.fabric.model import Fabric
-from zcube.network.adversary.funnels import FUNNELS, FunnelLoad, funnel_load, rebound, skewed_twin
+from zcube.network.adversary.funnels import FUNNELS, FunnelLoad, funnel_load, rebound
 from zcube.network.adversary.patterns import PATTERNS, definition, segment_gpus
 from zcube.network.adversary.shares import PatternShare, pattern_shares
 from zcube.network.adversary.worst import FoundPermutation, fullest_link_permutation, worst_permutation
