@@ -12,14 +12,16 @@ from types import MappingProxyType
 from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.families.slim_fly import SlimFlyStructure
 from zcube.fabric.model import Fabric
 from zcube.registry import registered
 from zcube.routing.bcube_paths import BCubePaths
 from zcube.routing.dragonfly_paths import DragonflyPaths
-from zcube.routing.policy import RoutingPolicy
+from zcube.routing.policy import RoutingPolicy, needed_structure
 from zcube.routing.pxn import PxnPaths
 from zcube.routing.routes import Routing
 from zcube.routing.shortest import ShortestPaths
+from zcube.routing.valiant import ValiantPaths
 from zcube.routing.zcube_paths import ZCubePaths
 
 ENTRY_POINTS = "zcube.routings"
@@ -64,6 +66,16 @@ def _dragonfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return DragonflyPaths(fabric, seed)
 
 
+def _slimfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    """Return one shortest path per transfer, at most two links between switches, chosen by hash where there are several."""
+    needed_structure(fabric, SlimFlyStructure, "slimfly-minimal")
+    return ShortestPaths(fabric, "slimfly-minimal", queue_pairs=1, all_ports=False, seed=seed)
+
+
+def _valiant(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ValiantPaths(fabric, "valiant", queue_pairs=queue_pairs, all_ports=False, seed=seed)
+
+
 #: The project's own policies; their families name them.
 BUILT_IN: Mapping[str, RoutingPolicy] = MappingProxyType(
     {
@@ -72,8 +84,10 @@ BUILT_IN: Mapping[str, RoutingPolicy] = MappingProxyType(
         "shortest-path": RoutingPolicy(_shortest_path),
         "dual-plane": RoutingPolicy(_dual_plane),
         "pxn": RoutingPolicy(PxnPaths),
+        "valiant": RoutingPolicy(_valiant),
         "bcube-paths": RoutingPolicy(_bcube_paths),
         "dragonfly-minimal": RoutingPolicy(_dragonfly_minimal),
+        "slimfly-minimal": RoutingPolicy(_slimfly_minimal),
         "zcube-paths": RoutingPolicy(_zcube_paths),
         "zcube-detours": RoutingPolicy(_zcube_detours),
     }

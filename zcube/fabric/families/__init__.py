@@ -15,6 +15,7 @@ from zcube.fabric.families.custom import CustomSpec
 from zcube.fabric.families.dragonfly import DragonflySpec
 from zcube.fabric.families.hpn import HpnSpec
 from zcube.fabric.families.planes import MultiPlaneSpec, RailOnlySpec
+from zcube.fabric.families.slim_fly import SlimFlySpec
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.families.zcube import ZCubeSpec
 from zcube.fabric.families.zcube_levels import ZCubeLevelsSpec
@@ -31,6 +32,7 @@ BUILT_IN: tuple[type[FabricSpec], ...] = (
     HpnSpec,
     MultiPlaneSpec,
     RailOnlySpec,
+    SlimFlySpec,
     SpineLeafSpec,
     ZCubeSpec,
     ZCubeLevelsSpec,

@@ -42,7 +42,7 @@ class DragonflyStructure(Structure):
 class DragonflySpec(FabricSpec):
     """A dragonfly, balanced and whole by default. All switches are there; GPUs fill them in order."""
 
-    routings: ClassVar[tuple[str, ...]] = ("dragonfly-minimal", "shortest-path", "ecmp", "hash")
+    routings: ClassVar[tuple[str, ...]] = ("dragonfly-minimal", "valiant", "shortest-path", "ecmp", "hash")
 
     family: str = "dragonfly"
     gpus_per_switch: int | None = Field(default=None, ge=1, le=64, description="p; default: the smallest that has room")
