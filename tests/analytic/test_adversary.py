@@ -13,8 +13,9 @@ from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.failures import with_failures
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
+from zcube.fabric.families.zcube import skewed_twin
 from zcube.fabric.model import Fabric
-from zcube.network.adversary.funnels import funnel_load, skewed_twin, to_any, to_same
+from zcube.network.adversary.funnels import funnel_load, to_any, to_same
 from zcube.network.adversary.patterns import PATTERNS, segment_gpus
 from zcube.network.adversary.report import AdversarialReport, adversarial_report
 from zcube.network.adversary.shares import PatternShare, pattern_shares

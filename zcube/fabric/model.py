@@ -19,6 +19,7 @@ import numpy as np
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.fabric.measured import NO_START, MeasuredLinks, MessageStart
 from zcube.fabric.port_numbers import links_per_port
+from zcube.fabric.structure import NO_STRUCTURE, Structure
 
 BITS_PER_GBIT = 1e9
 
@@ -193,13 +194,15 @@ class Fabric:
     routings : tuple of str
         Routing policies made for this family, the one it is operated with first.
     parameters : mapping
-        What the family was asked for, for provenance and for the family's own routing.
+        What the family was asked for and what it made of it, for provenance only.
     cable_up : bool array [cables]
         False for a cable that has failed, itself or with a port, NIC or switch at its end.
     nic_start, nvlink_start : MessageStart
         Of messages that leave by a NIC or by NVLink; no time unless measured.
     nic : NicModel
         The NIC of every GPU.
+    structure : Structure
+        What the family's own routing needs of it.
     """
 
     name: str
@@ -216,6 +219,7 @@ class Fabric:
     nic_start: MessageStart = NO_START
     nvlink_start: MessageStart = NO_START
     nic: NicModel = NicModel()
+    structure: Structure = NO_STRUCTURE
 
     @property
     def servers(self) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from zcube.arrays import IntArray
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, NicModel, SwitchGroup, SwitchModel
+from zcube.fabric.port_numbers import numbered_ports
+from zcube.fabric.structure import NO_STRUCTURE, Structure
 from zcube.inputs import Declared
 from zcube.node import GPUS_PER_NODE
 
@@ -53,8 +56,8 @@ class NicSpec(Declared):
 class FabricSpec(Declared):
     """Keys shared by every family.
 
-    A family derives from this class, adds its keys and ``build(name) -> Fabric``, and names under ``routings`` the policies
-    that fit it, the one it is operated with first.
+    A family derives from this class, gives its name as the default of ``family``, adds its keys and ``build(name) -> Fabric``,
+    and names under ``routings`` the policies that fit it, the one it is operated with first.
 
     Delays default to what public fabric studies exchange in SimAI topology files: 0.5 us for a link with the device it
     leads into, 25 ns for NVLink; NVLink defaults to 450 GB/s a direction (H100, H200).
@@ -62,6 +65,7 @@ class FabricSpec(Declared):
 
     routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "hash")
 
+    family: str = ""
     description: str = Field(default="", max_length=400)
     gpus: int = Field(ge=1, le=MAX_GPUS, description="GPUs in the cluster")
     gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=256)
@@ -71,6 +75,18 @@ class FabricSpec(Declared):
     nvlink_latency_s: float = Field(default=2.5e-8, ge=0, le=1.0)
     switch: SwitchSpec
     nic: NicSpec = NicSpec()
+
+    @classmethod
+    def family_name(cls) -> str:
+        """Return the name under which topology files, entry points and results know the family."""
+        return str(cls.model_fields["family"].default)
+
+    @field_validator("family")
+    @classmethod
+    def _own_name(cls, family: str) -> str:
+        if family != cls.family_name():
+            raise ValueError(f"'{cls.family_name()}'")
+        return family
 
     @model_validator(mode="after")
     def _whole_servers(self) -> FabricSpec:
@@ -98,17 +114,15 @@ class FabricSpec(Declared):
             first += count
         return tuple(group for group in groups if group.count)
 
-    def nic_cables(
-        self, port: int, switch: IntArray, switch_port: IntArray, *, ports: int = 1, medium: CableMedium = CableMedium.FIBRE
-    ) -> Cables:
-        """Return the cables of one NIC port of every GPU.
+    def nic_cables(self, port: int, switch: IntArray, *, ports: int = 1, medium: CableMedium = CableMedium.FIBRE) -> Cables:
+        """Return the cables of one NIC port of every GPU; each switch takes its GPUs in order, from its port 0 on.
 
         Parameters
         ----------
         port : int
             The NIC port.
-        switch, switch_port : int array [gpus]
-            Node and port at the other end.
+        switch : int array [gpus]
+            Node at the other end.
         ports : int
             NIC ports per GPU, over which ``nic_gbps`` is split evenly.
         medium : CableMedium
@@ -116,18 +130,41 @@ class FabricSpec(Declared):
         """
         gpu = np.arange(self.gpus)
         rate, delay = self.nic_gbps / ports, self.link_latency_s
-        nic_port = np.full(self.gpus, port)
+        nic_port, switch_port = np.full(self.gpus, port), numbered_ports(switch)
         return Cables.of(gpu, switch, nic_port, switch_port, gbps=rate, latency_s=delay, kind=CableKind.NIC, medium=medium)
 
     def switch_cables(
         self,
-        ends: tuple[IntArray, IntArray, IntArray, IntArray],
+        a: IntArray,
+        b: IntArray,
+        first_port: tuple[int, int],
         gbps: float,
         *,
         medium: CableMedium = CableMedium.FIBRE,
+        order: tuple[IntArray, IntArray] | None = None,
     ) -> Cables:
-        """Return inter-switch cables from (node a, node b, port a, port b) arrays."""
-        return Cables.of(*ends, gbps=gbps, latency_s=self.link_latency_s, kind=CableKind.SWITCH, medium=medium)
+        """Return inter-switch cables, ports numbered by :func:`~zcube.fabric.port_numbers.numbered_ports`.
+
+        Parameters
+        ----------
+        a, b : int array [cables]
+            Switches at both ends.
+        first_port : tuple of int
+            First port of the block that these cables fill, at ends a and b.
+        gbps : float
+            Rate, Gb/s.
+        medium : CableMedium
+            Copper or fibre.
+        order : tuple of int array [cables], optional
+            What the cables of a switch are ordered by, at ends a and b; default: as they are listed.
+        """
+        # Both ends together: a switch may be end a of one cable and end b of another.
+        ends = np.stack([a, b], axis=1)
+        port = numbered_ports(ends.ravel(), None if order is None else np.stack(order, axis=1).ravel()).reshape(-1, 2)
+        delay = self.link_latency_s
+        return Cables.of(
+            a, b, *(port + first_port).T, gbps=gbps, latency_s=delay, kind=CableKind.SWITCH, medium=medium
+        )  # fmt: skip
 
     def assemble(
         self,
@@ -135,7 +172,7 @@ class FabricSpec(Declared):
         groups: tuple[SwitchGroup, ...],
         nic: Sequence[Cables],
         trunks: Sequence[Cables],
-        parameters: Mapping[str, Any],
+        structure: Structure = NO_STRUCTURE,
     ) -> Fabric:
         """Put a fabric together: NIC cables port by port, inter-switch cables, NVLink.
 
@@ -149,8 +186,8 @@ class FabricSpec(Declared):
             One entry per NIC port, each in GPU order.
         trunks : sequence of Cables
             Inter-switch cables.
-        parameters : mapping
-            What the family's routing needs besides the declared keys.
+        structure : Structure
+            What the family's own routing needs of it.
         """
         gpu = np.arange(self.gpus)
         server, local = np.divmod(gpu, self.gpus_per_server)
@@ -168,7 +205,7 @@ class FabricSpec(Declared):
         cables = Cables.join([*nic, *trunks, nvlink])
         return Fabric(
             name=name,
-            family=self.model_dump().get("family", type(self).__name__),
+            family=self.family,
             gpus=self.gpus,
             gpus_per_server=self.gpus_per_server,
             groups=groups,
@@ -176,7 +213,8 @@ class FabricSpec(Declared):
             nic_cable=np.stack([port * self.gpus + gpu for port in range(len(nic))], axis=1),
             nvlink_cable=len(cables) - self.gpus + gpu,
             routings=self.routings,
-            parameters=MappingProxyType({**self.model_dump(), **parameters}),
+            parameters=MappingProxyType({**self.model_dump(), **asdict(structure)}),
             cable_up=np.ones(len(cables), dtype=bool),
             nic=self.nic.nic_model(),
+            structure=structure,
         )

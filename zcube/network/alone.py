@@ -36,7 +36,7 @@ def alone_s(
         Seconds.
     """
     cap = np.full(routes.flows, np.inf) if cap_bps is None else cap_bps
-    width = int(np.diff(routes.first_subflow).max(initial=0))
+    width = int(routes.paths_per_flow.max(initial=0))
     return np.asarray(
         _alone_s(routes.first_subflow, routes.first_hop, routes.link, routes.share, capacity_bps, size_bits, cap, pooled, width)
     )

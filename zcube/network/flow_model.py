@@ -260,16 +260,18 @@ class FlowModel:
 
     def _add(self, routes: Routes, flows: FlowTable) -> None:
         self._drain_s = None
-        count, per_flow = routes.flows, np.diff(routes.first_subflow)
+        count = routes.flows
         bits = self._size_bits[self._flows : self._flows + count]
-        flow_of_subflow = np.repeat(np.arange(count), per_flow)
+        flow_of_subflow = routes.flow_of_path
+        subflows_per_pool: IntArray
+        flow_of_pool: IntArray
         if self.path_split == "pooled":
-            subflows_per_pool, flow_of_pool = per_flow, np.arange(count)
+            subflows_per_pool, flow_of_pool = routes.paths_per_flow, np.arange(count)
             pool_bits = bits
         else:
-            subflows_per_pool, flow_of_pool = np.ones(len(routes.share), dtype=np.int64), flow_of_subflow
+            subflows_per_pool, flow_of_pool = np.ones(routes.subflows, dtype=np.int64), flow_of_subflow
             pool_bits = bits[flow_of_pool] * routes.share
-        pools, subflows, hops = len(flow_of_pool), len(routes.share), len(routes.link)
+        pools, subflows, hops = len(flow_of_pool), routes.subflows, len(routes.link)
         p, s, h = self._pools, self._subflows, self._hops
         self._state = state = with_room(self._state, p + pools, s + subflows, h + hops)
         new_hops, new_subflows, new_pools = (
@@ -278,7 +280,7 @@ class FlowModel:
             state.pools[p : p + pools],
         )
         new_hops["link"] = routes.link
-        new_hops["subflow"] = s + np.repeat(np.arange(subflows), np.diff(routes.first_hop))
+        new_hops["subflow"] = s + routes.path_of_hop
         new_subflows["first_hop"], new_subflows["end_hop"] = h + routes.first_hop[:-1], h + routes.first_hop[1:]
         new_subflows["pool"] = p + np.repeat(np.arange(pools), subflows_per_pool)
         new_subflows["bound"] = UNBOUND

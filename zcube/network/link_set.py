@@ -43,9 +43,8 @@ class LinkSet:
         """Return what each message takes beside its bytes [flows]; 0 for one without a path."""
         start_s = np.zeros(routes.flows)
         if self.nic_start.size_bytes or self.nvlink_start.size_bytes:
-            routed = np.flatnonzero(np.diff(routes.first_subflow))
-            first = routes.link[routes.first_hop[routes.first_subflow[routed]]]
-            size = size_bytes[routed]
+            routed = np.flatnonzero(routes.routed)
+            first, size = routes.first_link[routes.first_subflow[routed]], size_bytes[routed]
             start_s[routed] = np.where(self._is_nvlink[first], self.nvlink_start.of(size), self.nic_start.of(size))
         return start_s
 

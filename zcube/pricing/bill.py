@@ -11,14 +11,14 @@ import numpy as np
 
 from zcube.arrays import BoolArray
 from zcube.fabric.model import CableKind, Fabric
-from zcube.fabric.optics import OPTICS_RULES, Optics, cable_use, optics_of
+from zcube.fabric.optics import OPTICS_RULES, Optics, OpticsRule, cable_use, optics_of
 from zcube.pricing.price_book import PriceBook
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: The rule under which Z.ai's published saving of a third comes out: switch ports and the modules in them.
-DEFAULT_RULE = "all-optical"
+DEFAULT_RULE: OpticsRule = "all-optical"
 
 _USES = {CableKind.NIC: "NIC to switch", CableKind.SWITCH: "switch to switch"}
 

@@ -167,20 +167,17 @@ def _path_piece(replay: Replay, ends: list[_Names], rows: slice) -> pa.Table:
 
     flows, link_set = replay.flows, replay.carrier.link_set
     routes = replay.carrier.routing.routes(flows.source[rows], flows.target[rows])
-    per_flow, per_subflow = np.diff(routes.first_subflow), np.diff(routes.first_hop)
-    flow = np.repeat(np.arange(routes.flows), per_flow)
-    subflow = np.arange(len(flow)) - routes.first_subflow[flow]
-    hop = np.arange(len(routes.link)) - np.repeat(routes.first_hop[:-1], per_subflow)
+    path = routes.path_of_hop
     return pa.table(
         {
-            "flow": pa.array(np.repeat(flows.flow_id[rows][flow], per_subflow)),
-            "hop": pa.array(hop),
+            "flow": pa.array(flows.flow_id[rows][routes.flow_of_hop]),
+            "hop": pa.array(routes.place_of_hop),
             "from": ends[0].of(routes.link),
             "to": ends[1].of(routes.link),
             "link": pa.array(routes.link),
             "capacity_bps": pa.array(link_set.capacity_bps[routes.link]),
-            "subflow": pa.array(np.repeat(subflow, per_subflow)),
-            "share": pa.array(np.repeat(routes.share, per_subflow)),
+            "subflow": pa.array(routes.place_of_path[path]),
+            "share": pa.array(routes.share[path]),
             "latency_s": pa.array(link_set.latency_s[routes.link]),
         }
     )

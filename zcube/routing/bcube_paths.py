@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from zcube.arrays import IntArray
-from zcube.errors import Fault, InputError
+from zcube.fabric.families.bcube import BCubeStructure
 from zcube.fabric.model import Fabric
+from zcube.routing.policy import needed_structure
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
 
 
@@ -30,9 +31,11 @@ class BCubePaths:
     name: str = "bcube-paths"
 
     def __post_init__(self) -> None:
-        if self.fabric.family != "bcube":
-            found = f"bcube-paths on {self.fabric.name}, a {self.fabric.family}"
-            raise InputError(Fault("routing", found, "a bcube, or another policy"))
+        needed_structure(self.fabric, BCubeStructure, self.name)
+
+    @property
+    def _n(self) -> int:
+        return needed_structure(self.fabric, BCubeStructure, self.name).n
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return one or two subflows per pair, none without a way."""
@@ -54,7 +57,7 @@ class BCubePaths:
 
     def _paths(self, source: IntArray, target: IntArray) -> IntArray:
         """Return the direct path or the two over one relay, -1 where cut or not there [flows, 2, 6]."""
-        n = self.fabric.parameters["n"]
+        n = self._n
         (a, b), (c, d) = np.divmod(source, n), np.divmod(target, n)
         rows = np.full((len(source), 2, 6), -1, dtype=np.int64)
         rows[:, 0, :4] = self._hops(source, (0, a * n + d), (1, target))
@@ -69,7 +72,7 @@ class BCubePaths:
 
     def _detours(self, source: IntArray, target: IntArray) -> Iterator[IntArray]:
         """Yield paths over three switches, -1 where cut or not there [flows, 6]."""
-        n = self.fabric.parameters["n"]
+        n = self._n
         (a, b), (c, d) = np.divmod(source, n), np.divmod(target, n)
         for step in range(1, n):
             x, y = (b + step) % n, (a + step) % n

@@ -21,7 +21,7 @@ def halving_bisection(fabric: Fabric) -> float:
     a, b = cables.a[wired].astype(np.int64), cables.b[wired].astype(np.int64)
     source, sink = fabric.nodes, fabric.nodes + 1
     ends = [(a, b, mbps), (b, a, mbps)]
-    if not fabric.parameters.get("hosts_forward"):
+    if not fabric.structure.hosts_forward:
         nic = a < fabric.gpus
         sends, receives = nic & (a < half), nic & (a >= half)
         ends = [(a[~nic], b[~nic], mbps[~nic]), (b[~nic], a[~nic], mbps[~nic])]

@@ -1,23 +1,36 @@
-"""Routing policies by name, bound to a fabric."""
+"""Routing policies by name, bound to a fabric.
+
+A package of its own can add a policy: it declares an entry point of group ``zcube.routings`` whose name is the policy's and
+whose value is a :class:`zcube.routing.policy.RoutingPolicy`. docs/extending.md shows one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.families.slim_fly import SlimFlyStructure
 from zcube.fabric.model import Fabric
+from zcube.registry import registered
 from zcube.routing.bcube_paths import BCubePaths
 from zcube.routing.dragonfly_paths import DragonflyPaths
+from zcube.routing.policy import RoutingPolicy, needed_structure
 from zcube.routing.pxn import PxnPaths
 from zcube.routing.routes import Routing
 from zcube.routing.shortest import ShortestPaths
+from zcube.routing.valiant import ValiantPaths
 from zcube.routing.zcube_paths import ZCubePaths
+
+ENTRY_POINTS = "zcube.routings"
 
 #: Queue pairs per transfer: Mooncake's MC_NUM_QP_PER_EP.
 DEFAULT_QUEUE_PAIRS = 2
 
-Factory = Callable[[Fabric, int, int], Routing]
+#: Name for the policy that a fabric's family is operated with.
+DEFAULT = "default"
 
 
 def _ecmp(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
@@ -53,23 +66,59 @@ def _dragonfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return DragonflyPaths(fabric, seed)
 
 
-#: Policies by name; each takes a fabric, the queue pairs per transfer and the seed of their UDP source ports.
-ROUTINGS: Mapping[str, Factory] = MappingProxyType(
+def _slimfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    """Return one shortest path per transfer, at most two links between switches, chosen by hash where there are several."""
+    needed_structure(fabric, SlimFlyStructure, "slimfly-minimal")
+    return ShortestPaths(fabric, "slimfly-minimal", queue_pairs=1, all_ports=False, seed=seed)
+
+
+def _valiant(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ValiantPaths(fabric, "valiant", queue_pairs=queue_pairs, all_ports=False, seed=seed)
+
+
+#: The project's own policies; their families name them.
+BUILT_IN: Mapping[str, RoutingPolicy] = MappingProxyType(
     {
-        "ecmp": _ecmp,
-        "hash": _hash,
-        "shortest-path": _shortest_path,
-        "dual-plane": _dual_plane,
-        "pxn": PxnPaths,
-        "bcube-paths": _bcube_paths,
-        "dragonfly-minimal": _dragonfly_minimal,
-        "zcube-paths": _zcube_paths,
-        "zcube-detours": _zcube_detours,
+        "ecmp": RoutingPolicy(_ecmp),
+        "hash": RoutingPolicy(_hash),
+        "shortest-path": RoutingPolicy(_shortest_path),
+        "dual-plane": RoutingPolicy(_dual_plane),
+        "pxn": RoutingPolicy(PxnPaths),
+        "valiant": RoutingPolicy(_valiant),
+        "bcube-paths": RoutingPolicy(_bcube_paths),
+        "dragonfly-minimal": RoutingPolicy(_dragonfly_minimal),
+        "slimfly-minimal": RoutingPolicy(_slimfly_minimal),
+        "zcube-paths": RoutingPolicy(_zcube_paths),
+        "zcube-detours": RoutingPolicy(_zcube_detours),
     }
 )
 
 
-def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEFAULT_QUEUE_PAIRS, seed: int = 0) -> Routing:
+@cache
+def routings() -> Mapping[str, RoutingPolicy]:
+    """Return every policy by name: built in, and those of installed packages.
+
+    Raises
+    ------
+    InputError
+        If an installed package offers a policy under a name that is taken, or something that is no policy.
+    """
+    return registered(ENTRY_POINTS, BUILT_IN, _expected)
+
+
+def _expected(name: str, policy: Any) -> str | None:
+    if name == DEFAULT:
+        return f"another name; {DEFAULT!r} stands for the policy of each family"
+    return None if isinstance(policy, RoutingPolicy) else "a zcube.routing.policy.RoutingPolicy"
+
+
+def routings_of(fabric: Fabric) -> tuple[str, ...]:
+    """Return the policies made for a fabric, the one that its family is operated with first."""
+    others = (name for name, policy in routings().items() if policy.made_for(fabric))
+    return tuple(dict.fromkeys([*fabric.routings, *others]))
+
+
+def routing_for(fabric: Fabric, name: str = DEFAULT, *, queue_pairs: int = DEFAULT_QUEUE_PAIRS, seed: int = 0) -> Routing:
     """Bind a policy to a fabric.
 
     Parameters
@@ -77,7 +126,7 @@ def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEF
     fabric : Fabric
         What is routed.
     name : str
-        A policy of :data:`ROUTINGS`, or ``"default"``: the one the fabric's family is operated with.
+        A policy of :func:`routings`, or ``"default"``: the one the fabric's family is operated with.
     queue_pairs : int
         Queue pairs per transfer where paths are hashed.
     seed : int
@@ -88,10 +137,11 @@ def routing_for(fabric: Fabric, name: str = "default", *, queue_pairs: int = DEF
     InputError
         If the policy is unknown, not made for this fabric, or a transfer would have no queue pair.
     """
-    name = fabric.routings[0] if name == "default" else name
     if queue_pairs < 1:
         raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
-    if name not in ROUTINGS or name not in fabric.routings:
-        found = f"{name} on {fabric.name}, a {fabric.family}" if name in ROUTINGS else repr(name)
-        raise InputError(Fault("routing", found, "default or one of " + ", ".join(fabric.routings)))
-    return ROUTINGS[name](fabric, queue_pairs, seed)
+    known, fitting = routings(), routings_of(fabric)
+    name = fitting[0] if name == DEFAULT and fitting else name
+    if name not in known or name not in fitting:
+        found = f"{name} on {fabric.name}, a {fabric.family}" if name in known else repr(name)
+        raise InputError(Fault("routing", found, f"{DEFAULT} or one of " + ", ".join(one for one in fitting if one in known)))
+    return known[name].bind(fabric, queue_pairs, seed)

@@ -105,7 +105,7 @@ def _paths(fabric: Fabric, routing: Routing, source: IntArray, target: IntArray,
         broken += [_pair(fabric, s, t, int(flow)) for flow in _broken(fabric, routes, s, t)[:1]]
         shared += [_pair(fabric, s, t, int(flow)) for flow in _sharing(routes)[:1]]
         apart = fabric.server_of(s) != fabric.server_of(t)
-        counts = np.diff(routes.first_subflow)[apart]
+        counts = routes.paths_per_flow[apart]
         fewest, most = min(fewest, int(counts.min(initial=fewest))), max(most, int(counts.max(initial=0)))
     evidence = "no pair is cut off" if not unreachable else f"{unreachable:,} pairs are cut off, first {lost[0]}"
     yield Claim("connected", f"{routing.name} joins {extent}", not unreachable, evidence)
@@ -124,24 +124,18 @@ def _pair(fabric: Fabric, source: IntArray, target: IntArray, flow: int) -> str:
 
 def _broken(fabric: Fabric, routes: Routes, source: IntArray, target: IntArray) -> IntArray:
     """Return flows with a path that does not lead from its source to its target over links that are up."""
-    flow = np.repeat(np.arange(routes.flows), np.diff(routes.first_subflow))
-    first, last = routes.first_hop[:-1], routes.first_hop[1:] - 1
-    wrong = fabric.link_source[routes.link[first]] != source[flow]
-    wrong |= fabric.link_target[routes.link[last]] != target[flow]
-    inner = np.ones(len(routes.link), dtype=bool)
-    inner[last] = False
-    at = np.flatnonzero(inner)
+    flow, at = routes.flow_of_path, routes.followed
+    wrong = fabric.link_source[routes.first_link] != source[flow]
+    wrong |= fabric.link_target[routes.last_link] != target[flow]
     gap = fabric.link_target[routes.link[at]] != fabric.link_source[routes.link[at + 1]]
-    subflow = np.repeat(np.arange(len(flow)), np.diff(routes.first_hop))
-    wrong[subflow[at[gap]]] = True
-    wrong[subflow[~fabric.cable_up[routes.link // 2]]] = True
+    wrong[routes.path_of_hop[at[gap]]] = True
+    wrong[routes.path_of_hop[~fabric.cable_up[routes.link // 2]]] = True
     return np.unique(flow[wrong])
 
 
 def _sharing(routes: Routes) -> IntArray:
     """Return flows of which two paths cross one link."""
-    flow = np.repeat(np.arange(routes.flows), np.diff(routes.first_subflow))
-    owner = np.repeat(flow, np.diff(routes.first_hop))
+    owner = routes.flow_of_hop
     order = np.lexsort((routes.link, owner))
     owner, link = owner[order], routes.link[order]
     return np.unique(owner[1:][(owner[1:] == owner[:-1]) & (link[1:] == link[:-1])])

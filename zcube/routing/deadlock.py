@@ -55,9 +55,7 @@ def dependencies_of(fabric: Fabric, routing: Routing, source: IntArray, target: 
 
 def _follow(routes: Routes, links: int) -> IntArray:
     """Return which link follows which on a path, as one number each, without repetition."""
-    inner = np.ones(len(routes.link), dtype=bool)
-    inner[routes.first_hop[1:] - 1] = False
-    at = np.flatnonzero(inner)
+    at = routes.followed
     return np.unique(routes.link[at] * links + routes.link[at + 1])
 
 

@@ -1,7 +1,8 @@
 """Dragonfly's minimal path: to the switch that holds the global link, over it, to the destination's switch.
 
-A pair has exactly one such path, so there is nothing to hash; inside a group it is the direct link. Some pairs have a path over
-two global links that is shorter by one link: minimal routing does not take it, ``shortest-path`` does.
+Inside a group it is the direct link. A pair of a whole machine has exactly one such path; where several global links join two
+groups, the source's switch picks one that is up by the hash of (source, destination). Some pairs have a path over two global
+links that is shorter by one link: minimal routing does not take it, ``shortest-path`` does.
 
 Where a failure cuts the minimal path, a shortest path over what is up is taken, chosen by hash.
 """
@@ -14,13 +15,12 @@ from functools import cached_property
 import numpy as np
 
 from zcube.arrays import IntArray
-from zcube.errors import Fault, InputError
-from zcube.fabric.families.dragonfly import global_link
+from zcube.fabric.families.dragonfly import DragonflyStructure
 from zcube.fabric.model import Fabric
-from zcube.routing.hashing import queue_pair_keys
+from zcube.routing.hashing import choices, queue_pair_keys
+from zcube.routing.policy import needed_structure
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
-from zcube.routing.shortest import SwitchGraph
-from zcube.routing.walks import hashed_walks, reachable
+from zcube.routing.shortest import SwitchGraph, hashed_walks, reachable
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class DragonflyPaths:
     fabric : Fabric
         What is routed.
     seed : int
-        Seed of the hash that chooses paths around failures.
+        Seed of the hash that chooses among global links, and paths around failures.
     """
 
     fabric: Fabric
@@ -40,9 +40,28 @@ class DragonflyPaths:
     name: str = "dragonfly-minimal"
 
     def __post_init__(self) -> None:
-        if self.fabric.family != "dragonfly":
-            found = f"dragonfly-minimal on {self.fabric.name}, a {self.fabric.family}"
-            raise InputError(Fault("routing", found, "a dragonfly, or another policy"))
+        needed_structure(self.fabric, DragonflyStructure, self.name)
+
+    @cached_property
+    def structure(self) -> DragonflyStructure:
+        """Sizes of the machine."""
+        return needed_structure(self.fabric, DragonflyStructure, self.name)
+
+    @cached_property
+    def global_links(self) -> tuple[IntArray, IntArray]:
+        """Directed links between groups that are up, by pair of groups, and that pair's number, ``here g + there`` [links]."""
+        fabric, a, g = self.fabric, self.structure.switches_per_group, self.structure.groups
+        first = fabric.nic_cable.size + g * (a * (a - 1) // 2)
+        cable = np.arange(first, len(fabric.cables) - fabric.gpus)
+        link = np.repeat(2 * cable[fabric.cable_up[cable]], 2)
+        link[1::2] += 1
+        pair = self._group(fabric.link_source[link]) * g + self._group(fabric.link_target[link])
+        order = np.argsort(pair, kind="stable")
+        return link[order], pair[order]
+
+    def _group(self, node: IntArray) -> IntArray:
+        """Return the group of each switch."""
+        return (node.astype(np.int64) - self.fabric.gpus) // self.structure.switches_per_group
 
     @cached_property
     def graph(self) -> SwitchGraph:
@@ -57,7 +76,7 @@ class DragonflyPaths:
         rows = np.full((len(source), 5), -1, dtype=np.int64)
         rows[local, :2] = nvlink_hops(fabric, source[local], target[local])
         rows[~local] = self._minimal(source[~local], target[~local])
-        cut = np.flatnonzero(~local & ~(fabric.cable_up[rows // 2] | (rows < 0)).all(axis=1))
+        cut = np.flatnonzero(~local & ((rows[:, 0] < 0) | ~(fabric.cable_up[rows // 2] | (rows < 0)).all(axis=1)))
         if len(cut):
             detours = self._around(source[cut], target[cut])
             rows = np.pad(rows, ((0, 0), (0, max(0, detours.shape[1] - 5))), constant_values=-1)
@@ -67,24 +86,41 @@ class DragonflyPaths:
         return assemble(used.astype(np.int64), rows[used])
 
     def _minimal(self, source: IntArray, target: IntArray) -> IntArray:
-        """Return up, local, global, local and down link of each pair, -1 for one that is not needed [flows, 5]."""
-        p, a, g = (self.fabric.parameters[key] for key in ("p", "switches_per_group", "switch_groups"))
+        """Return up, local, global, local and down link of each pair, -1 for one that is not needed [flows, 5].
+
+        Where no global link between the groups is up, the row is -1 throughout.
+        """
+        p, a = self.structure.p, self.structure.switches_per_group
         (here, start), (there, end) = np.divmod(source // p, a), np.divmod(target // p, a)
-        away = here != there
-        leave = np.where(away, global_link(here, there, g) // p, end)
-        enter = np.where(away, global_link(there, here, g) // p, end)
+        between = self._between_groups(source, target, here, there)
+        away = between >= 0
+        leave = np.where(away, (self.fabric.link_source[between] - self.fabric.gpus) % a, end)
+        enter = np.where(away, (self.fabric.link_target[between] - self.fabric.gpus) % a, end)
         first_local = self.fabric.nic_cable.size
-        first_global = first_local + g * (a * (a - 1) // 2)
-        return np.stack(
+        rows = np.stack(
             [
                 uplink(self.fabric, source, 0),
                 _between(first_local + here * (a * (a - 1) // 2), start, leave, a),
-                _between(first_global, here, there, g),
+                between,
                 _between(first_local + there * (a * (a - 1) // 2), enter, end, a),
                 downlink(self.fabric, target, 0),
             ],
             axis=1,
         )
+        rows[(here != there) & ~away] = -1
+        return rows
+
+    def _between_groups(self, source: IntArray, target: IntArray, here: IntArray, there: IntArray) -> IntArray:
+        """Return the global link of each pair, -1 inside a group and where none is up [flows]."""
+        link, pair = self.global_links
+        wanted = here * self.structure.groups + there
+        first, end = np.searchsorted(pair, wanted), np.searchsorted(pair, wanted, side="right")
+        found = np.full(len(source), -1)
+        away = np.flatnonzero(end > first)
+        key = queue_pair_keys(source[away], target[away], 1, self.seed)
+        switch = source[away] // self.structure.p + self.fabric.gpus
+        found[away] = link[first[away] + choices(key, switch, (end - first)[away])]
+        return found
 
     def _around(self, source: IntArray, target: IntArray) -> IntArray:
         """Return shortest paths over what is up, -1 without a way [flows, width]."""

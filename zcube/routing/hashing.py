@@ -33,6 +33,15 @@ def choose(key: np.uint64, node: int, candidates: int) -> int:
 
 
 @compiled()
+def choices(key: np.ndarray, node: IntArray, candidates: IntArray) -> IntArray:
+    """Return which of its candidates, at least one each, the switch of every key picks [keys]."""
+    chosen = np.empty(len(key), dtype=np.int64)
+    for number in range(len(key)):
+        chosen[number] = choose(key[number], node[number], candidates[number])
+    return chosen
+
+
+@compiled()
 def queue_pair_keys(source: IntArray, target: IntArray, queue_pairs: int, seed: int) -> np.ndarray:
     """Return the hash key of every queue pair of every flow [flows * queue_pairs], queue pairs of one flow together."""
     keys = np.empty(len(source) * queue_pairs, dtype=np.uint64)

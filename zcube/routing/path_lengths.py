@@ -1,7 +1,7 @@
 """Path lengths by graph search on the fabric as built: average, diameter, number of equal paths.
 
 A length counts links, the two NIC links included; a path's switches are its links less one. GPUs do not forward, unless the
-family says so (``hosts_forward`` among the fabric's parameters: BCube).
+family's structure says so (``hosts_forward``: BCube).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
 from zcube.fabric.model import CableKind, Fabric
+from zcube.routing.routes import row_starts
 from zcube.routing.shortest import ShortestPaths
 
 #: Longer than any shortest path of a fabric worth building; bounds the histogram.
@@ -46,7 +47,7 @@ class PathLengths:
 
 def path_lengths(fabric: Fabric) -> PathLengths:
     """Search the fabric, failures left out, and return the lengths of all shortest paths."""
-    if fabric.parameters.get("hosts_forward"):
+    if fabric.structure.hosts_forward:
         count, inside = _count_over_hosts(*_node_rows(fabric), fabric.gpus, fabric.gpus_per_server)
     else:
         walker = ShortestPaths(fabric, "shortest-path", queue_pairs=1, all_ports=True, seed=0)
@@ -91,8 +92,7 @@ def _node_rows(fabric: Fabric) -> tuple[IntArray, IntArray]:
     wired = np.repeat((fabric.cables.kind != CableKind.NVLINK) & fabric.cable_up, 2)
     source, target = fabric.link_source[wired], fabric.link_target[wired]
     order = np.argsort(source, kind="stable")
-    first = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=fabric.gpus + fabric.switches))])
-    return first, target[order].astype(np.int64)
+    return row_starts(np.bincount(source, minlength=fabric.gpus + fabric.switches)), target[order].astype(np.int64)
 
 
 @compiled()

@@ -18,11 +18,11 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
+from zcube.fabric.families.planes import PlanesStructure
 from zcube.fabric.model import Fabric
 from zcube.routing.hashing import queue_pair_keys
-from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
-from zcube.routing.shortest import SwitchGraph
-from zcube.routing.walks import hashed_walks, reachable
+from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, row_starts, uplink
+from zcube.routing.shortest import SwitchGraph, hashed_walks, reachable
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,8 @@ class PxnPaths:
     @property
     def rails(self) -> int:
         """Local GPU j is on rail ``j mod rails``."""
-        return int(self.fabric.parameters.get("planes", self.fabric.gpus_per_server))
+        structure = self.fabric.structure
+        return structure.planes if isinstance(structure, PlanesStructure) else self.fabric.gpus_per_server
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return ``queue_pairs`` subflows per pair, one over NVLink inside a server, none without a way."""
@@ -74,7 +75,7 @@ class PxnPaths:
         sender, receiver = self.relays(source, target)
         subflows = np.where(local, 1, np.where(sender >= 0, self.queue_pairs, 0))
         flow = np.repeat(np.arange(len(source)), subflows)
-        queue_pair = np.arange(len(flow)) - np.repeat(np.cumsum(subflows) - subflows, subflows)
+        queue_pair = np.arange(len(flow)) - row_starts(subflows)[flow]
         key = queue_pair_keys(source, target, self.queue_pairs, self.seed)[flow * self.queue_pairs + queue_pair]
         away = ~local[flow]
         between = self._between_servers(source, target, sender, receiver, flow[away], key[away])

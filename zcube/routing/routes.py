@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 
@@ -40,16 +40,90 @@ class Routes:
         return len(self.first_subflow) - 1
 
     @property
+    def subflows(self) -> int:
+        """Number of subflows."""
+        return len(self.share)
+
+    @property
+    def paths_per_flow(self) -> IntArray:
+        """Subflows of each flow [flows]."""
+        return np.diff(self.first_subflow)
+
+    @property
+    def hops_per_path(self) -> IntArray:
+        """Links of each subflow [subflows]."""
+        return np.diff(self.first_hop)
+
+    @property
+    def flow_of_path(self) -> IntArray:
+        """Flow of each subflow [subflows]."""
+        return np.repeat(np.arange(self.flows), self.paths_per_flow)
+
+    @property
+    def path_of_hop(self) -> IntArray:
+        """Subflow of each hop [hops]."""
+        return np.repeat(np.arange(self.subflows), self.hops_per_path)
+
+    @property
+    def flow_of_hop(self) -> IntArray:
+        """Flow of each hop [hops]."""
+        return self.flow_of_path[self.path_of_hop]
+
+    @property
+    def place_of_path(self) -> IntArray:
+        """Which of its flow's subflows each one is, from 0 [subflows]."""
+        return np.arange(self.subflows) - self.first_subflow[self.flow_of_path]
+
+    @property
+    def place_of_hop(self) -> IntArray:
+        """Links crossed before each hop on its path [hops]."""
+        return np.arange(len(self.link)) - self.first_hop[self.path_of_hop]
+
+    @property
+    def first_link(self) -> IntArray:
+        """Link by which each subflow leaves its source [subflows]."""
+        return self.link[self.first_hop[:-1]]
+
+    @property
+    def last_link(self) -> IntArray:
+        """Link by which each subflow enters its target [subflows]."""
+        return self.link[self.first_hop[1:] - 1]
+
+    @property
+    def followed(self) -> IntArray:
+        """Hops that another one follows on the same path: hop h is followed by hop h + 1 [turns]."""
+        inner = np.ones(len(self.link), dtype=bool)
+        inner[self.first_hop[1:] - 1] = False
+        return np.flatnonzero(inner)
+
+    @property
+    def routed(self) -> BoolArray:
+        """Whether there is a path [flows]."""
+        return self.paths_per_flow > 0
+
+    @property
     def unreachable(self) -> IntArray:
         """Flows for which there is no path."""
-        return np.flatnonzero(np.diff(self.first_subflow) == 0)
+        return np.flatnonzero(~self.routed)
 
     def take(self, flows: IntArray) -> Routes:
         """Return the paths of some of the flows, in the order given."""
         subflow, per_flow = _members(self.first_subflow, flows)
         hop, per_subflow = _members(self.first_hop, subflow)
-        first = [np.concatenate([[0], np.cumsum(counts)]).astype(np.int64) for counts in (per_flow, per_subflow)]
-        return Routes(first[0], first[1], self.link[hop], self.share[subflow])
+        return Routes(row_starts(per_flow), row_starts(per_subflow), self.link[hop], self.share[subflow])
+
+    def rows(self, width: int) -> IntArray:
+        """Return subflows as rows of links, -1 behind their end [subflows, width]."""
+        rows = np.full((self.subflows, width), -1, dtype=np.int64)
+        rows[np.arange(width) < self.hops_per_path[:, None]] = self.link
+        return rows
+
+    def per_flow(self, of_path: FloatArray, reduce: np.ufunc) -> FloatArray:
+        """Return what a ufunc makes of the values of each flow's subflows [flows]; 0 for a flow without a path."""
+        found, routed = np.zeros(self.flows), self.routed
+        if self.subflows:
+            found[routed] = reduce.reduceat(of_path, self.first_subflow[:-1][routed])
+        return found
 
     def subflow_latency_s(self, link_latency_s: FloatArray) -> FloatArray:
         """Return the one-way delay along each subflow [subflows], seconds."""
@@ -57,11 +131,7 @@ class Routes:
 
     def latency_s(self, link_latency_s: FloatArray) -> FloatArray:
         """Return the longest delay over each flow's subflows [flows], seconds; 0 for a flow without a path."""
-        latency = np.zeros(self.flows)
-        routed = np.flatnonzero(np.diff(self.first_subflow))
-        if len(routed):
-            latency[routed] = np.maximum.reduceat(self.subflow_latency_s(link_latency_s), self.first_subflow[routed])
-        return latency
+        return self.per_flow(self.subflow_latency_s(link_latency_s), np.maximum)
 
 
 class Routing(Protocol):
@@ -88,23 +158,23 @@ def assemble(subflows_per_flow: IntArray, hops: IntArray) -> Routes:
         Directed links in order, -1 where there is none.
     """
     taken = hops >= 0
-    first_hop = np.concatenate([[0], np.cumsum(taken.sum(axis=1))])
-    first_subflow = np.concatenate([[0], np.cumsum(subflows_per_flow)])
     share = np.repeat(1.0 / np.maximum(subflows_per_flow, 1), subflows_per_flow)
-    return Routes(first_subflow.astype(np.int64), first_hop.astype(np.int64), hops[taken].astype(np.int64), share)
+    return Routes(row_starts(subflows_per_flow), row_starts(taken.sum(axis=1)), hops[taken].astype(np.int64), share)
 
 
 def join(parts: Sequence[Routes]) -> Routes:
     """Return the routes of flows that follow each other, from at least one part."""
-    subflow = np.cumsum([0, *(len(part.share) for part in parts)])
-    hop = np.cumsum([0, *(len(part.link) for part in parts)])
-    zero = np.zeros(1, dtype=np.int64)
     return Routes(
-        np.concatenate([zero, *(part.first_subflow[1:] + base for part, base in zip(parts, subflow))]),
-        np.concatenate([zero, *(part.first_hop[1:] + base for part, base in zip(parts, hop))]),
+        row_starts(np.concatenate([part.paths_per_flow for part in parts])),
+        row_starts(np.concatenate([part.hops_per_path for part in parts])),
         np.concatenate([part.link for part in parts]),
         np.concatenate([part.share for part in parts]),
     )
+
+
+def row_starts(count: IntArray) -> IntArray:
+    """Return where each row of a compressed table begins, and the end of the last [rows + 1], from the members of each."""
+    return np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
 
 
 def _members(first: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:

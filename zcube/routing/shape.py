@@ -27,7 +27,7 @@ def fabric_shape(fabric: Fabric) -> dict[str, Any]:
         "unreachable_pairs": lengths.unreachable_pairs,
         "halving_bisection_of_nic_rate": _known(halving_bisection(fabric)),
     }
-    if fabric.servers > 1 and not fabric.parameters.get("hosts_forward"):
+    if fabric.servers > 1 and not fabric.structure.hosts_forward:
         draw = stream(0, "sampled pairs")
         source, target = draw.integers(0, fabric.gpus, SAMPLED_PAIRS), draw.integers(0, fabric.gpus, SAMPLED_PAIRS)
         apart = fabric.server_of(source) != fabric.server_of(target)

@@ -1,6 +1,6 @@
 """Shortest paths over any switch graph, with equal-cost links chosen by hash.
 
-Two policies share the walk. ``ecmp`` gives a transfer a number of queue pairs, each on one path chosen by the hash of its
+Policies share the walk. ``ecmp`` gives a transfer a number of queue pairs, each on one path chosen by the hash of its
 five-tuple. ``shortest-path`` uses every pair of NIC ports that is nearest, one path each: on ZCube a same-rail or
 same-segment pair then has one common switch and one 200G port instead of two paths, which is what its cost is shown with.
 """
@@ -15,8 +15,9 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
 from zcube.fabric.model import CableKind, Fabric
+from zcube.memory import check_memory
 from zcube.routing.hashing import choose, queue_pair_keys
-from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
+from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, row_starts, uplink
 
 UNREACHABLE = np.int16(32767)
 
@@ -42,12 +43,19 @@ class SwitchGraph:
 
     @staticmethod
     def of(fabric: Fabric) -> SwitchGraph:
-        """Return the switch graph of a fabric."""
+        """Return the switch graph of a fabric.
+
+        Raises
+        ------
+        InputError
+            If distances between so many switches do not fit in memory.
+        """
+        check_memory(2.0 * fabric.switches**2, None, f"hop distances between the {fabric.switches} switches of {fabric.name}")
         trunk = np.flatnonzero(np.repeat((fabric.cables.kind == CableKind.SWITCH) & fabric.cable_up, 2))
         source = fabric.link_source[trunk] - fabric.gpus
         order = np.lexsort((trunk, source))
         link = trunk[order]
-        first = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=fabric.switches))])
+        first = row_starts(np.bincount(source, minlength=fabric.switches))
         neighbour = (fabric.link_target[link] - fabric.gpus).astype(np.int64)
         return SwitchGraph(first, link, neighbour, hop_distances(first, neighbour))
 
@@ -99,6 +107,34 @@ def walk(
                         break
                     pick -= 1
             step += 1
+
+
+def hashed_walks(graph: SwitchGraph, start: IntArray, goal: IntArray, key: IntArray) -> IntArray:
+    """Return the inter-switch links from each switch to another, chosen among the nearest ways by hash.
+
+    Parameters
+    ----------
+    graph : SwitchGraph
+        Where to walk.
+    start, goal : int array [walks]
+        Switches, numbered from 0; each goal must be reachable, see :func:`reachable`.
+    key : uint64 array [walks]
+        Hash keys, see :func:`zcube.routing.hashing.queue_pair_keys`.
+
+    Returns
+    -------
+    int array [walks, width]
+        Directed links in order, -1 after the last.
+    """
+    farthest = int(graph.distance[start, goal].max(initial=0))
+    rows = np.full((len(start), farthest), -1, dtype=np.int64)
+    walk(graph.first, graph.link, graph.neighbour, graph.distance, start, goal, key, rows)
+    return rows
+
+
+def reachable(graph: SwitchGraph, start: IntArray, goal: IntArray) -> IntArray:
+    """Return whether there is a way between each pair of switches; -1 stands for a NIC port that is down."""
+    return np.asarray((start >= 0) & (goal >= 0) & (graph.distance[start, goal] < UNREACHABLE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,16 +226,17 @@ class ShortestPaths:
         local: IntArray,
     ) -> IntArray:
         """Return padded hop rows, NIC links included [subflows, width]."""
-        graph = self.graph
-        finite = graph.distance[graph.distance < UNREACHABLE]
-        rows = np.full((len(source), int(finite.max(initial=0)) + 2), -1, dtype=np.int64)
         away = np.flatnonzero(~local)
-        inner = np.full((len(away), rows.shape[1] - 2), -1, dtype=np.int64)
         start = self.nic_switch[source[away], source_port[away]]
         goal = self.nic_switch[target[away], target_port[away]]
-        walk(graph.first, graph.link, graph.neighbour, graph.distance, start, goal, key[away], inner)
+        inner = self._between(start, goal, key[away])
+        rows = np.full((len(source), inner.shape[1] + 2), -1, dtype=np.int64)
         rows[away, 0] = uplink(self.fabric, source[away], source_port[away])
         rows[away, 1:-1] = inner
         rows[away, -1] = downlink(self.fabric, target[away], target_port[away])
         rows[local, :2] = nvlink_hops(self.fabric, source[local], target[local])
         return rows
+
+    def _between(self, start: IntArray, goal: IntArray, key: IntArray) -> IntArray:
+        """Return the links from each switch to another as padded rows [walks, width]."""
+        return hashed_walks(self.graph, start, goal, key)

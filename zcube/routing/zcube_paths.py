@@ -27,7 +27,9 @@ from functools import cached_property
 import numpy as np
 
 from zcube.arrays import BoolArray, IntArray
+from zcube.fabric.families.zcube import ZCubeStructure
 from zcube.fabric.model import Fabric
+from zcube.routing.policy import needed_structure
 from zcube.routing.routes import Routes, Routing, assemble, check_pairs, downlink, nvlink_hops, uplink
 
 #: A detour crosses four links: out of the NIC, to the switch of the other group, back, into the NIC.
@@ -56,6 +58,10 @@ class ZCubePaths:
     extra_detours: bool = False
 
     @cached_property
+    def _structure(self) -> ZCubeStructure:
+        return needed_structure(self.fabric, ZCubeStructure, self.name)
+
+    @cached_property
     def _segment(self) -> IntArray:
         """A switch of each GPU, counted from 0."""
         return (self.fabric.cables.b[self.fabric.nic_cable[:, 0]] - self.fabric.gpus).astype(np.int64)
@@ -67,11 +73,11 @@ class ZCubePaths:
 
     @property
     def _segments(self) -> int:
-        return int(self.fabric.parameters["segments"])
+        return self._structure.segments
 
     @property
     def _rails(self) -> int:
-        return int(self.fabric.parameters["group_switches"])
+        return self._structure.group_switches
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return two subflows per pair, one over NVLink inside a server; fewer, or detours, after failures."""
@@ -102,7 +108,7 @@ class ZCubePaths:
 
     def _trunk(self, a: IntArray, b: IntArray, wanted: IntArray) -> IntArray:
         """Return the cable from A[a] to B[b]: the wanted member of the parallel ones, or the next that is up."""
-        parallel, up = int(self.fabric.parameters["parallel_links"]), self.fabric.cable_up
+        parallel, up = self._structure.parallel_links, self.fabric.cable_up
         first = self.fabric.nic_ports * self.fabric.gpus + (a * self._rails + b) * parallel
         trunk = first + wanted % parallel
         for step in range(1, parallel):
@@ -150,21 +156,8 @@ class ZCubePaths:
     def _with_last_resort(self, routes: Routes, source: IntArray, target: IntArray, lost: IntArray) -> Routes:
         """Return routes in which the lost pairs take the paths of the last resort, if there are any."""
         other = self.last_resort.routes(source[lost], target[lost])
-        width = max(int(np.diff(table.first_hop).max(initial=0)) for table in (routes, other))
-        flow = np.concatenate([np.repeat(np.arange(len(source)), np.diff(routes.first_subflow)), lost[_owner(other)]])
-        rows = np.concatenate([_padded(routes, width), _padded(other, width)])
+        width = max(int(table.hops_per_path.max(initial=0)) for table in (routes, other))
+        flow = np.concatenate([routes.flow_of_path, lost[other.flow_of_path]])
+        rows = np.concatenate([routes.rows(width), other.rows(width)])
         order = np.argsort(flow, kind="stable")
         return assemble(np.bincount(flow, minlength=len(source)), rows[order])
-
-
-def _owner(routes: Routes) -> IntArray:
-    """Return the flow of each subflow."""
-    return np.repeat(np.arange(routes.flows), np.diff(routes.first_subflow))
-
-
-def _padded(routes: Routes, width: int) -> IntArray:
-    """Return subflows as rows of links, -1 behind their end [subflows, width]."""
-    hops = np.diff(routes.first_hop)
-    rows = np.full((len(hops), width), -1, dtype=np.int64)
-    rows[np.arange(width) < hops[:, None]] = routes.link
-    return rows

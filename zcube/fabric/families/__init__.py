@@ -1,43 +1,42 @@
 """One module per family of fabrics, behind one registry.
 
 A package of its own can add a family: it declares an entry point of group ``zcube.families`` whose name is the family's and
-whose value is a class derived from :class:`zcube.fabric.spec.FabricSpec`.
+whose value is a class derived from :class:`zcube.fabric.spec.FabricSpec`. docs/extending.md shows one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
-from types import MappingProxyType
+from typing import Any
 
-from zcube.errors import Fault, InputError
 from zcube.fabric.families.bcube import BCubeSpec
 from zcube.fabric.families.custom import CustomSpec
 from zcube.fabric.families.dragonfly import DragonflySpec
 from zcube.fabric.families.hpn import HpnSpec
 from zcube.fabric.families.planes import MultiPlaneSpec, RailOnlySpec
+from zcube.fabric.families.slim_fly import SlimFlySpec
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.families.zcube import ZCubeSpec
 from zcube.fabric.families.zcube_levels import ZCubeLevelsSpec
 from zcube.fabric.families.zcube_pods import ZCubePodsSpec
 from zcube.fabric.spec import FabricSpec
+from zcube.registry import registered
 
 ENTRY_POINTS = "zcube.families"
 
-BUILT_IN: Mapping[str, type[FabricSpec]] = MappingProxyType(
-    {
-        "bcube": BCubeSpec,
-        "custom": CustomSpec,
-        "dragonfly": DragonflySpec,
-        "hpn": HpnSpec,
-        "multi-plane": MultiPlaneSpec,
-        "rail-only": RailOnlySpec,
-        "spine-leaf": SpineLeafSpec,
-        "zcube": ZCubeSpec,
-        "zcube-levels": ZCubeLevelsSpec,
-        "zcube-pods": ZCubePodsSpec,
-    }
+BUILT_IN: tuple[type[FabricSpec], ...] = (
+    BCubeSpec,
+    CustomSpec,
+    DragonflySpec,
+    HpnSpec,
+    MultiPlaneSpec,
+    RailOnlySpec,
+    SlimFlySpec,
+    SpineLeafSpec,
+    ZCubeSpec,
+    ZCubeLevelsSpec,
+    ZCubePodsSpec,
 )
 
 
@@ -48,19 +47,12 @@ def families() -> Mapping[str, type[FabricSpec]]:
     Raises
     ------
     InputError
-        If an installed package offers a family under a name that is taken, or something that is no family.
+        If an installed package offers a family under a name that is taken, or something that is no family of that name.
     """
-    found = dict(BUILT_IN)
-    faults = []
-    for point in entry_points(group=ENTRY_POINTS):
-        spec = point.load()
-        where = f"entry point {point.name} of {ENTRY_POINTS}"
-        if point.name in found:
-            faults.append(Fault(where, f"{point.value}", "a name that no other family has"))
-        elif not (isinstance(spec, type) and issubclass(spec, FabricSpec)):
-            faults.append(Fault(where, f"{point.value}", "a class derived from zcube.fabric.spec.FabricSpec"))
-        else:
-            found[point.name] = spec
-    if faults:
-        raise InputError(faults)
-    return MappingProxyType(found)
+    return registered(ENTRY_POINTS, {spec.family_name(): spec for spec in BUILT_IN}, _expected)
+
+
+def _expected(name: str, spec: Any) -> str | None:
+    if not (isinstance(spec, type) and issubclass(spec, FabricSpec)):
+        return "a class derived from zcube.fabric.spec.FabricSpec"
+    return None if spec.family_name() == name else f"a class whose family is {name!r}, not {spec.family_name()!r}"

@@ -8,13 +8,23 @@ two GPUs without a common switch meet over a third one. Source: BCube (SIGCOMM 2
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from pydantic import model_validator
 
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
+from zcube.fabric.structure import Structure
+
+
+@dataclass(frozen=True)
+class BCubeStructure(Structure):
+    """GPU ``a n + b`` is on switch a of level 0 and switch b of level 1."""
+
+    hosts_forward: ClassVar[bool] = True
+    n: int
 
 
 class BCubeSpec(FabricSpec):
@@ -22,7 +32,7 @@ class BCubeSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("bcube-paths",)
 
-    family: Literal["bcube"] = "bcube"
+    family: str = "bcube"
 
     @property
     def n(self) -> int:
@@ -44,9 +54,9 @@ class BCubeSpec(FabricSpec):
             self.groups_of({"lower": n, "upper": n}),
             [
                 # A server's ports to level 0 all go to one switch, beside which it can stand.
-                self.nic_cables(0, self.gpus + a, b, ports=2, medium=CableMedium.COPPER),
-                self.nic_cables(1, self.gpus + n + b, a, ports=2),
+                self.nic_cables(0, self.gpus + a, ports=2, medium=CableMedium.COPPER),
+                self.nic_cables(1, self.gpus + n + b, ports=2),
             ],
             [],
-            {"n": n, "hosts_forward": True},
+            BCubeStructure(n),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -33,7 +33,7 @@ class CustomSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "dual-plane", "hash")
 
-    family: Literal["custom"] = "custom"
+    family: str = "custom"
     gpus: int = Field(default=0, ge=0, description="counted in the file; checked if given")
     links: str = Field(min_length=1, max_length=4096, description="file of links")
 
@@ -56,7 +56,7 @@ class CustomSpec(FabricSpec):
         nic, trunk = _split(table)
         ports = _nic_port_order(table, nic, self.links)
         columns = [_cables(table, node, rows, CableKind.NIC) for rows in ports]
-        return sized.assemble(name, groups, columns, [_cables(table, node, trunk, CableKind.SWITCH)], {"links": self.links})
+        return sized.assemble(name, groups, columns, [_cables(table, node, trunk, CableKind.SWITCH)])
 
     def _check(self, table: LinkList) -> None:
         faults = []

@@ -8,16 +8,27 @@ deployed pod, ATOP/ZCube (SIGCOMM 2025, doi 10.1145/3718958.3750503) for the for
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from zcube.fabric.families.spine_leaf import Sizes, leaf_uplinks, spread_evenly
 from zcube.fabric.model import Fabric
+from zcube.fabric.port_numbers import first_free_port
 from zcube.fabric.spec import MAX_CABLES, FabricSpec
+from zcube.fabric.structure import Structure
 
 PLANES = 2
+
+
+@dataclass(frozen=True)
+class HpnStructure(Structure):
+    """Planes, and segments of each plane."""
+
+    planes: int
+    segments: int
 
 
 class HpnSpec(FabricSpec):
@@ -25,7 +36,7 @@ class HpnSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("dual-plane", "ecmp", "shortest-path", "hash")
 
-    family: Literal["hpn"] = "hpn"
+    family: str = "hpn"
     tor_down_ports: int | None = Field(
         default=None, ge=1, le=4096, description="servers per segment; default: half of the ports at the NIC ports' rate"
     )
@@ -79,8 +90,7 @@ class HpnSpec(FabricSpec):
 
     def first_up_port(self, down: int) -> int:
         """Return the first uplink port, counted at the uplinks' rate, on native ports that the down ports leave free."""
-        native = self.switch.ports
-        return -(-down // (self.port_radix // native)) * (self.uplink_radix // native)
+        return first_free_port(down, self.nic_gbps / PLANES, self.uplink_gbps, self.switch.port_gbps)
 
     def sizes(self) -> Sizes:
         """Return the tier sizes, a plane being a pod; zero aggregation switches where none fit."""
@@ -99,14 +109,11 @@ class HpnSpec(FabricSpec):
         server, rail = np.divmod(np.arange(self.gpus), self.gpus_per_server)
         tor = server // sizes.down * self.gpus_per_server + rail
         first_agg = self.gpus + sizes.leaves
-        ends = leaf_uplinks(sizes, self.gpus, first_agg, self.first_up_port(sizes.down))
+        uplinks = leaf_uplinks(sizes, self.gpus, first_agg)
         return self.assemble(
             name,
             self.groups_of({"tor": sizes.leaves, "agg": PLANES * sizes.spines_per_pod}),
-            [
-                self.nic_cables(plane, self.gpus + plane * sizes.leaves_per_pod + tor, server % sizes.down, ports=PLANES)
-                for plane in range(PLANES)
-            ],
-            [self.switch_cables(ends, self.uplink_gbps)],
-            {"planes": PLANES, "segments": sizes.leaves_per_pod // self.gpus_per_server, "sizes": sizes._asdict()},
+            [self.nic_cables(plane, self.gpus + plane * sizes.leaves_per_pod + tor, ports=PLANES) for plane in range(PLANES)],
+            [self.switch_cables(*uplinks, (self.first_up_port(sizes.down), 0), self.uplink_gbps)],
+            HpnStructure(PLANES, sizes.leaves_per_pod // self.gpus_per_server),
         )

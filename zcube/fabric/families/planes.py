@@ -7,8 +7,8 @@ NIC port of every GPU in each plane. A plane that fits on one switch is one swit
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,6 +16,15 @@ from pydantic import Field, model_validator
 from zcube.fabric.families.spine_leaf import Sizes, leaf_ports, leaf_uplinks, spread_evenly
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import MAX_CABLES, FabricSpec
+from zcube.fabric.structure import Structure
+
+
+@dataclass(frozen=True)
+class PlanesStructure(Structure):
+    """Local GPU j is on plane ``j mod planes``, or has a NIC port in each plane."""
+
+    planes: int
+    ports_per_gpu: int
 
 
 class PlanesSpec(FabricSpec):
@@ -87,17 +96,17 @@ class PlanesSpec(FabricSpec):
             # A server's ports of one number all go to one leaf, beside which it can stand.
             together = 1 < self.server_ports == self.gpus_per_server <= sizes.down
             medium = CableMedium.COPPER if together else CableMedium.FIBRE
-            nic.append(self.nic_cables(port, self.gpus + leaf, place % sizes.down, ports=ports, medium=medium))
-        trunks = self.switch_cables(leaf_uplinks(sizes, self.gpus, first_spine, sizes.down), self.nic_gbps / ports)
+            nic.append(self.nic_cables(port, self.gpus + leaf, ports=ports, medium=medium))
+        uplinks = leaf_uplinks(sizes, self.gpus, first_spine)
+        trunks = self.switch_cables(*uplinks, (sizes.down, 0), self.nic_gbps / ports)
         groups = self.groups_of({"leaf": sizes.leaves, "spine": planes * sizes.spines_per_pod})
-        parameters = {"planes": planes, "ports_per_gpu": ports, "sizes": sizes._asdict()}
-        return self.assemble(name, groups, nic, [trunks], parameters)
+        return self.assemble(name, groups, nic, [trunks], PlanesStructure(planes, ports))
 
 
 class RailOnlySpec(PlanesSpec):
     """One plane per rail: GPU j of every server is on plane j."""
 
-    family: Literal["rail-only"] = "rail-only"
+    family: str = "rail-only"
 
     def plane_count(self) -> int:
         """Return one plane per local GPU."""
@@ -107,7 +116,7 @@ class RailOnlySpec(PlanesSpec):
 class MultiPlaneSpec(PlanesSpec):
     """A chosen number of planes: GPU j on plane ``j mod planes``, or every GPU on all of them."""
 
-    family: Literal["multi-plane"] = "multi-plane"
+    family: str = "multi-plane"
     planes: int = Field(ge=1, le=256)
     ports_per_gpu: int = Field(default=1, ge=1, le=256, description="1, or planes: a port in each, nic_gbps split evenly")
 

@@ -36,7 +36,7 @@ class SpineLeafSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "pxn", "hash")
 
-    family: Literal["spine-leaf"] = "spine-leaf"
+    family: str = "spine-leaf"
     tiers: Literal[2, 3] = 2
     rail_optimised: bool = True
     oversubscription: float = Field(default=1.0, ge=1.0, le=64.0, description="down capacity / up capacity of a leaf")
@@ -92,33 +92,31 @@ class SpineLeafSpec(FabricSpec):
         """Down and up ports of a leaf; whole servers where a leaf takes servers."""
         return leaf_ports(self.radix, self.oversubscription, 1 if self.rail_optimised else self.gpus_per_server)
 
-    def leaf_of(self, gpu: IntArray) -> tuple[IntArray, IntArray]:
-        """Return the leaf and its down port of each GPU."""
+    def leaf_of(self, gpu: IntArray) -> IntArray:
+        """Return the leaf of each GPU."""
         down = self.sizes().down
         server, local = gpu // self.gpus_per_server, gpu % self.gpus_per_server
         if self.rail_optimised:
-            return server // down * self.gpus_per_server + local, server % down
-        servers_per_leaf = max(1, down // self.gpus_per_server)
-        return server // servers_per_leaf, server % servers_per_leaf * self.gpus_per_server + local
+            return server // down * self.gpus_per_server + local
+        return server // max(1, down // self.gpus_per_server)
 
     def build(self, name: str) -> Fabric:
         """Return the fabric."""
         sizes = self.sizes()
         groups = self.groups_of({"leaf": sizes.leaves, "spine": sizes.pods * sizes.spines_per_pod, "core": sizes.cores})
-        first_leaf = self.gpus
+        first_leaf, up = self.gpus, self.radix // 2
         first_spine = first_leaf + sizes.leaves
         first_core = first_spine + sizes.pods * sizes.spines_per_pod
-        leaf, leaf_port = self.leaf_of(np.arange(self.gpus))
+        leaf = self.leaf_of(np.arange(self.gpus))
         shared = CableMedium.FIBRE if self.rail_optimised else CableMedium.COPPER
         return self.assemble(
             name,
             groups,
-            [self.nic_cables(0, first_leaf + leaf, leaf_port, medium=shared)],
+            [self.nic_cables(0, first_leaf + leaf, medium=shared)],
             [
-                self.switch_cables(leaf_uplinks(sizes, first_leaf, first_spine, sizes.down), self.nic_gbps),
-                self.switch_cables(_spine_uplinks(sizes, self.radix, first_spine, first_core), self.nic_gbps),
+                self.switch_cables(*leaf_uplinks(sizes, first_leaf, first_spine), (sizes.down, 0), self.nic_gbps),
+                self.switch_cables(*_spine_uplinks(sizes, up, first_spine, first_core), (self.radix - up, 0), self.nic_gbps),
             ],
-            {"sizes": sizes._asdict()},
         )
 
 
@@ -177,11 +175,11 @@ def core_planes(pods: int, spines_per_pod: int, spine_up: int, radix: int) -> tu
     return best
 
 
-Ends = tuple[IntArray, IntArray, IntArray, IntArray]
+Ends = tuple[IntArray, IntArray]
 
 
-def leaf_uplinks(sizes: Sizes, first_leaf: int, first_spine: int, first_up_port: int) -> Ends:
-    """Return the leaf-spine cables; uplink u of a leaf goes to spine ``u mod spines_per_pod`` of its pod.
+def leaf_uplinks(sizes: Sizes, first_leaf: int, first_spine: int) -> Ends:
+    """Return both ends of the leaf-spine cables; uplink u of a leaf goes to spine ``u mod spines_per_pod`` of its pod.
 
     Pods share no spine: families of independent planes have one pod per plane and no core.
 
@@ -191,33 +189,23 @@ def leaf_uplinks(sizes: Sizes, first_leaf: int, first_spine: int, first_up_port:
         The tiers; leaves and spines are numbered pod by pod.
     first_leaf, first_spine : int
         Node of leaf 0 and of spine 0.
-    first_up_port : int
-        Leaf port of uplink 0, counted at the uplinks' rate.
     """
     if not sizes.spines_per_pod:
         return _no_ends()
     leaf, uplink = (axis.ravel() for axis in np.indices((sizes.leaves, sizes.up)))
-    pod, leaf_in_pod = leaf // sizes.leaves_per_pod, leaf % sizes.leaves_per_pod
-    parallel = sizes.up // sizes.spines_per_pod
-    spine = pod * sizes.spines_per_pod + uplink % sizes.spines_per_pod
-    spine_port = leaf_in_pod * parallel + uplink // sizes.spines_per_pod
-    return first_leaf + leaf, first_spine + spine, first_up_port + uplink, spine_port
+    spine = leaf // sizes.leaves_per_pod * sizes.spines_per_pod + uplink % sizes.spines_per_pod
+    return first_leaf + leaf, first_spine + spine
 
 
-def _spine_uplinks(sizes: Sizes, radix: int, first_spine: int, first_core: int) -> Ends:
-    """Return the spine-core cables; uplink u of a spine goes to core ``u mod plane_cores`` of its plane."""
+def _spine_uplinks(sizes: Sizes, up: int, first_spine: int, first_core: int) -> Ends:
+    """Return both ends of the spine-core cables; uplink u of a spine goes to core ``u mod plane_cores`` of its plane."""
     if not sizes.cores:
         return _no_ends()
-    up = radix // 2
     spine, uplink = (axis.ravel() for axis in np.indices((sizes.pods * sizes.spines_per_pod, up)))
-    pod, in_pod = spine // sizes.spines_per_pod, spine % sizes.spines_per_pod
-    plane, in_plane = in_pod // sizes.plane_spines, in_pod % sizes.plane_spines
-    parallel = up // sizes.plane_cores
-    core = plane * sizes.plane_cores + uplink % sizes.plane_cores
-    core_port = (pod * sizes.plane_spines + in_plane) * parallel + uplink // sizes.plane_cores
-    return first_spine + spine, first_core + core, radix - up + uplink, core_port
+    plane = spine % sizes.spines_per_pod // sizes.plane_spines
+    return first_spine + spine, first_core + plane * sizes.plane_cores + uplink % sizes.plane_cores
 
 
 def _no_ends() -> Ends:
     none = np.zeros(0, dtype=np.int32)
-    return none, none, none, none
+    return none, none

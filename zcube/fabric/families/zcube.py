@@ -7,13 +7,28 @@ form with ``gpus_per_switch`` = k GPUs on each of 2N/k switches. With N = k^2 th
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from zcube.arrays import IntArray
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
+from zcube.fabric.structure import Structure
+
+
+@dataclass(frozen=True)
+class ZCubeStructure(Structure):
+    """Switch groups A and B, and the cables between them: by A switch, by B switch, parallel ones together."""
+
+    gpus_per_switch: int
+    segments: int
+    group_switches: int
+    parallel_links: int
+    skewed: bool
 
 
 class ZCubeSpec(FabricSpec):
@@ -30,7 +45,7 @@ class ZCubeSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "zcube-detours", "shortest-path", "ecmp", "hash")
 
-    family: Literal["zcube"] = "zcube"
+    family: str = "zcube"
     gpus_per_switch: int | None = Field(default=None, ge=1, description="k; default: the square root of capacity_gpus")
     capacity_gpus: int | None = Field(default=None, ge=1, description="GPUs when full; default: gpus")
     rails: Literal["plain", "skewed"] = "plain"
@@ -65,19 +80,39 @@ class ZCubeSpec(FabricSpec):
         k, m = self.segment_gpus, self.full_gpus // self.segment_gpus
         segments, trunk = -(-self.gpus // k), k // m
         gpu = np.arange(self.gpus)
-        segment = gpu // k
-        rail = (gpu + segment * (self.rails == "skewed")) % m
+        skewed = self.rails == "skewed"
         first_a, first_b = self.gpus, self.gpus + segments
-        a, b, member = (axis.ravel() for axis in np.indices((segments, m, trunk)))
-        ends = (first_a + a, first_b + b, k + b * trunk + member, k + a * trunk + member)
+        a, b, _ = (axis.ravel() for axis in np.indices((segments, m, trunk)))
         return self.assemble(
             name,
             self.groups_of({"A": segments, "B": m}),
             [
                 # A server's port 0 all go to one switch, beside which it can stand.
-                self.nic_cables(0, first_a + segment, gpu % k, ports=2, medium=CableMedium.COPPER),
-                self.nic_cables(1, first_b + rail, gpu // m, ports=2),
+                self.nic_cables(0, first_a + gpu // k, ports=2, medium=CableMedium.COPPER),
+                self.nic_cables(1, first_b + _rail(gpu, k, m, skewed), ports=2),
             ],
-            [self.switch_cables(ends, self.nic_gbps / 2)],
-            {"gpus_per_switch": k, "segments": segments, "group_switches": m, "parallel_links": trunk},
+            [self.switch_cables(first_a + a, first_b + b, (k, k), self.nic_gbps / 2)],
+            ZCubeStructure(k, segments, m, trunk, skewed),
         )
+
+
+def skewed_twin(fabric: Fabric) -> Fabric | None:
+    """Return a plain two-port ZCube with skewed rails instead, all else as it is; None for other fabrics."""
+    plain = fabric.structure
+    if not isinstance(plain, ZCubeStructure) or plain.skewed:
+        return None
+    rail = _rail(np.arange(fabric.gpus), plain.gpus_per_switch, plain.group_switches, skewed=True)
+    b = fabric.cables.b.copy()
+    b[fabric.nic_cable[:, 1]] = fabric.gpus + plain.segments + rail
+    return replace(
+        fabric,
+        name=f"{fabric.name}, skewed rails",
+        cables=replace(fabric.cables, b=b),
+        parameters=MappingProxyType({**fabric.parameters, "rails": "skewed", "skewed": True}),
+        structure=replace(plain, skewed=True),
+    )
+
+
+def _rail(gpu: IntArray, k: int, m: int, skewed: bool) -> IntArray:
+    """Return the B switch of each GPU, counted from 0."""
+    return (gpu + gpu // k * skewed) % m

@@ -7,11 +7,12 @@ to level-k switch i, port j; switch i of level k-1 of every copy goes to level-k
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from zcube.arrays import IntArray
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import MAX_GPUS, FabricSpec
 
@@ -21,7 +22,7 @@ class ZCubeLevelsSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("shortest-path", "ecmp", "hash")
 
-    family: Literal["zcube-levels"] = "zcube-levels"
+    family: str = "zcube-levels"
     n: int = Field(ge=2, le=1024, description="GPUs per switch and copies per level")
     levels: int = Field(ge=1, le=8, description="k")
 
@@ -43,21 +44,20 @@ class ZCubeLevelsSpec(FabricSpec):
         nic, trunks = [], []
         for level in range(k):
             block, inside = np.divmod(gpu, n ** (level + 1))
-            copy, i = np.divmod(inside, n**level)
-            switch = self.gpus + level * per_level + block * n**level + i
+            switch = self.gpus + level * per_level + block * n**level + inside % n**level
             medium = CableMedium.COPPER if level == 0 else CableMedium.FIBRE
-            nic.append(self.nic_cables(level, switch, copy, ports=k, medium=medium))
+            nic.append(self.nic_cables(level, switch, ports=k, medium=medium))
             if level:
-                trunks.append(self.switch_cables(self._between(level), self.nic_gbps / k))
-        return self.assemble(name, self.groups_of({f"L{level}": per_level for level in range(k)}), nic, trunks, {})
+                # GPUs come first, then the level below, then the level above.
+                first = (n if level == 1 else 2 * n, n)
+                trunks.append(self.switch_cables(*self._between(level), first, self.nic_gbps / k))
+        return self.assemble(name, self.groups_of({f"L{level}": per_level for level in range(k)}), nic, trunks)
 
-    def _between(self, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the cables between levels ``level - 1`` and ``level``."""
+    def _between(self, level: int) -> tuple[IntArray, IntArray]:
+        """Return both ends of the cables between levels ``level - 1`` and ``level``."""
         n, per_level = self.n, self.n ** (self.levels - 1)
         blocks, lower = n ** (self.levels - level - 1), n ** (level - 1)
         block, copy, i, step = (axis.ravel() for axis in np.indices((blocks, n, lower, n)))
         below = self.gpus + (level - 1) * per_level + (block * n + copy) * lower + i
         above = self.gpus + level * per_level + block * n**level + i * n + step
-        # Ports: GPUs first, then the level below, then the level above.
-        up_port = (n if level == 1 else 2 * n) + step
-        return below, above, up_port, n + copy
+        return below, above

@@ -7,7 +7,7 @@ rail, one per pod, share n/2 joining switches, two links each.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,7 +21,7 @@ class ZCubePodsSpec(FabricSpec):
 
     routings: ClassVar[tuple[str, ...]] = ("shortest-path", "ecmp", "hash")
 
-    family: Literal["zcube-pods"] = "zcube-pods"
+    family: str = "zcube-pods"
     n: int = Field(ge=2, le=128, description="GPUs per switch, segments per pod and pods; even")
 
     @model_validator(mode="after")
@@ -40,17 +40,17 @@ class ZCubePodsSpec(FabricSpec):
         gpu = np.arange(self.gpus)
         pod, rail = gpu // (n * n), gpu % n
         p, a, b = (axis.ravel() for axis in np.indices((n, n, n)))
-        inside = (first_a + p * n + a, first_b + p * n + b, n + b, n + a)
         q, r, uplink = (axis.ravel() for axis in np.indices((n, n, n)))
         half = n // 2
-        joining = (first_b + q * n + r, first_c + r * half + uplink % half, 2 * n + uplink, q * 2 + uplink // half)
         return self.assemble(
             name,
             self.groups_of({"A": n * n, "B": n * n, "C": n * half}),
             [
-                self.nic_cables(0, first_a + gpu // n, rail, ports=2, medium=CableMedium.COPPER),
-                self.nic_cables(1, first_b + pod * n + rail, gpu % (n * n) // n, ports=2),
+                self.nic_cables(0, first_a + gpu // n, ports=2, medium=CableMedium.COPPER),
+                self.nic_cables(1, first_b + pod * n + rail, ports=2),
             ],
-            [self.switch_cables(inside, rate), self.switch_cables(joining, rate)],
-            {},
+            [
+                self.switch_cables(first_a + p * n + a, first_b + p * n + b, (n, n), rate),
+                self.switch_cables(first_b + q * n + r, first_c + r * half + uplink % half, (2 * n, 0), rate),
+            ],
         )

@@ -9,14 +9,13 @@ the load by their rates, is how far the fabric itself narrows the funnel.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from zcube.arrays import IntArray
-from zcube.fabric.families.zcube import ZCubeSpec
 from zcube.fabric.model import BITS_PER_GBIT, Fabric
 from zcube.network.adversary.shares import crossing, link_loads, link_name, trunk_links
 from zcube.routing.routes import Routing
@@ -122,7 +121,7 @@ def funnel_load(fabric: Fabric, routing: Routing, source: IntArray, target: IntA
         part = slice(first, first + _PAIRS_AT_ONCE)
         routes = routing.routes(source[part], target[part])
         load += link_loads(fabric, routes)
-        unreachable += int((np.diff(routes.first_subflow) == 0).sum())
+        unreachable += len(routes.unreachable)
     trunk = trunk_links(fabric)
     rate = fabric.link_capacity_bps[trunk] / BITS_PER_GBIT
     trunk, rate = trunk[rate > 0], rate[rate > 0]
@@ -131,15 +130,6 @@ def funnel_load(fabric: Fabric, routing: Routing, source: IntArray, target: IntA
     place = int(np.argmax(load[trunk] / rate))
     ideal = float(load[trunk].sum() * rate[place] / rate.sum())
     return FunnelLoad(len(source), unreachable, link_name(fabric, int(trunk[place])), float(load[trunk[place]]), ideal)
-
-
-def skewed_twin(fabric: Fabric) -> Fabric | None:
-    """Return a plain two-port ZCube with skewed rails instead, failures of the same cables included; None for other fabrics."""
-    declared = {key: value for key, value in fabric.parameters.items() if key in ZCubeSpec.model_fields}
-    if fabric.family != "zcube" or declared.get("rails") != "plain":
-        return None
-    twin = ZCubeSpec(**{**declared, "rails": "skewed"}).build(f"{fabric.name}, skewed rails")
-    return replace(twin, cable_up=fabric.cable_up)
 
 
 def _all_pairs(source: IntArray, target: IntArray, seed: int) -> Pairs:

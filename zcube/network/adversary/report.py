@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zcube.errors import Fault, InputError
-from zcube.network.adversary.funnels import FUNNELS, FunnelLoad, funnel_load, skewed_twin
+from zcube.fabric.families.zcube import skewed_twin
+from zcube.network.adversary.funnels import FUNNELS, FunnelLoad, funnel_load
 from zcube.network.adversary.patterns import PATTERNS, definition, segment_gpus
 from zcube.network.adversary.shares import PatternShare, pattern_shares
 from zcube.network.adversary.worst import FoundPermutation, fullest_link_permutation, worst_permutation

@@ -101,7 +101,7 @@ def pattern_shares(
     if not len(source):
         return PatternShare(0, 0, np.nan, np.nan, np.nan, NO_LINK)
     routes = routing.routes(source, target)
-    routed = np.diff(routes.first_subflow) > 0
+    routed = routes.routed
     share = np.zeros(len(source))
     if routed.any():
         model = flow_model(fabric, routing, path_split)
@@ -128,8 +128,9 @@ def trunk_links(fabric: Fabric) -> IntArray:
 
 def link_loads(fabric: Fabric, routes: Routes) -> FloatArray:
     """Return what each directed link carries when every flow sends 1 in the routing's fixed parts [links]."""
-    part = np.repeat(routes.share, np.diff(routes.first_hop))
-    return np.asarray(np.bincount(routes.link, weights=part, minlength=fabric.links), dtype=np.float64)
+    return np.asarray(
+        np.bincount(routes.link, weights=routes.share[routes.path_of_hop], minlength=fabric.links), dtype=np.float64
+    )
 
 
 def link_name(fabric: Fabric, link: int) -> str:
@@ -152,7 +153,5 @@ def fullest_link(fabric: Fabric, routes: Routes) -> LinkDemand:
     capacity = fabric.link_capacity_bps[trunk]
     overload = np.divide(load, capacity, out=np.where(load > 0, np.inf, 0.0), where=capacity > 0)
     link = int(trunk[np.argmax(overload)])
-    flow_of_subflow = np.repeat(np.arange(routes.flows), np.diff(routes.first_subflow))
-    flow_of_hop = np.repeat(flow_of_subflow, np.diff(routes.first_hop))
-    flows = len(np.unique(flow_of_hop[routes.link == link]))
+    flows = len(np.unique(routes.flow_of_hop[routes.link == link]))
     return LinkDemand(link, link_name(fabric, link), flows, float(overload.max()))

@@ -182,10 +182,9 @@ def _candidates(fabric: Fabric, routes: Routes, per_kind: int) -> list[int]:
 
 def _users(fabric: Fabric, routes: Routes, link: int, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray]:
     """Return the GPUs that may send, and those that may receive, over a link: all under the first and last switches probed."""
-    subflow_of_hop = np.repeat(np.arange(len(routes.share)), np.diff(routes.first_hop))
-    subflow = subflow_of_hop[routes.link == link]
-    first = fabric.link_target[routes.link[routes.first_hop[subflow]]]
-    last = fabric.link_source[routes.link[routes.first_hop[subflow + 1] - 1]]
+    path = routes.path_of_hop[routes.link == link]
+    first = fabric.link_target[routes.first_link[path]]
+    last = fabric.link_source[routes.last_link[path]]
     switch = fabric.cables.b[fabric.nic_cable]
     return np.flatnonzero(np.isin(switch, first).any(axis=1)), np.flatnonzero(np.isin(switch, last).any(axis=1))
 
@@ -205,11 +204,9 @@ def _weights(fabric: Fabric, routing: Routing, sources: IntArray, targets: IntAr
         if not away.any():
             continue
         routes = routing.routes(source[away], target[away])
-        subflow = np.repeat(np.arange(len(routes.share)), np.diff(routes.first_hop))
-        met = np.bincount(subflow, weights=chosen[routes.link], minlength=len(routes.share)) > 0
-        flow = np.repeat(np.arange(routes.flows), np.diff(routes.first_subflow))
+        met = np.bincount(routes.path_of_hop, weights=chosen[routes.link], minlength=routes.subflows) > 0
         block = np.full(len(source), _LOCAL)
-        block[away] = np.bincount(flow, weights=routes.share * met, minlength=routes.flows)
+        block[away] = np.bincount(routes.flow_of_path, weights=routes.share * met, minlength=routes.flows)
         weight[rows] = block.reshape(-1, len(targets))
     return weight
 

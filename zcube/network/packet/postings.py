@@ -46,9 +46,8 @@ class Postings:
             If acknowledgements are packets and a path has no way back.
         """
         tables = self._tables
-        subflows, count = len(routes.share), routes.flows
-        flow = np.repeat(np.arange(count), np.diff(routes.first_subflow))
-        port = routes.link[routes.first_hop[:-1]]
+        subflows, count = routes.subflows, routes.flows
+        flow, port = routes.flow_of_path, routes.first_link
         order, first_path = self._grouped(flow, port)
         pairs = len(first_path) - 1
         first, last = self._hops, self._hops + len(routes.link) + subflows
@@ -83,14 +82,14 @@ class Postings:
         """Return the queue of every hop: a packet's priority is the number of links between switches it has crossed."""
         inner = self._inner[routes.link].astype(np.int64)
         before = np.cumsum(inner) - inner
-        crossed = before - np.repeat(before[routes.first_hop[:-1]], np.diff(routes.first_hop))
+        crossed = before - before[routes.first_hop[routes.path_of_hop]]
         return (routes.link << self._shift) + np.minimum(crossed, self._settings.priorities - 1)
 
     def _rows(self, routes: Routes) -> IntArray:
         """Return the queues of every path, NONE behind each."""
-        subflows, hops = len(routes.share), len(routes.link)
-        rows = np.full(hops + subflows, NONE, dtype=np.int32)
-        rows[np.arange(hops) + np.repeat(np.arange(subflows), np.diff(routes.first_hop))] = self._queues(routes)
+        hops = len(routes.link)
+        rows = np.full(hops + routes.subflows, NONE, dtype=np.int32)
+        rows[np.arange(hops) + routes.path_of_hop] = self._queues(routes)
         return rows
 
     def _back_rows(self, routes: Routes, chosen: IntArray) -> IntArray:
@@ -134,7 +133,7 @@ class Postings:
             before = total - share - (flow[lead] - flow[lead[0]])
             pairs["unsent"] = np.round((before + share) * size) - np.round(before * size)
         if self._reverse is not None:
-            hops = np.diff(routes.first_hop)[lead] + 1
+            hops = routes.hops_per_path[lead] + 1
             pairs["reverse"] = first_back + np.cumsum(hops) - hops
 
     def _fill_flows(self, new: np.ndarray, routes: Routes, flows: FlowTable, flow: IntArray) -> None:
@@ -144,8 +143,8 @@ class Postings:
         new["size"] = new["unsent"] = np.ceil(flows.size_bytes)
         new["start_ps"] = np.round(flows.start_s * PS)
         new["finish_ps"] = NEVER
-        last = routes.link[routes.first_hop[1:] - 1]
+        last = routes.last_link
         ends = np.unique(flow * len(self._link_set.capacity_bps) + last)
         at, link = np.divmod(ends, len(self._link_set.capacity_bps))
         new["drain"] = np.bincount(at, self._link_set.capacity_bps[link], minlength=len(new)) / 8 / PS
-        new["tail_ps"] = np.minimum.reduceat(np.round(self._link_set.latency_s[last] * PS), routes.first_subflow[:-1])
+        new["tail_ps"] = routes.per_flow(np.round(self._link_set.latency_s[last] * PS), np.minimum)
