@@ -15,7 +15,7 @@ from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
 from zcube.llm.compute_choice import ComputeKind
 from zcube.network.packet.settings import PacketSettings
-from zcube.outputs import whole_folder
+from zcube.out_folder import new_folder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.coding_agent import CodingAgent
 
@@ -141,12 +141,16 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
 
 def copy_scenario(stem: str, folder: Path) -> None:
     """Write a bundled scenario and its topologies into a new folder as ``scenario.toml`` and ``*.toml``."""
-    text = (bundled_folder("scenarios") / f"{stem}.toml").read_text()
-    with whole_folder(folder) as temporary:
+    scenario = (bundled_folder("scenarios") / f"{stem}.toml").read_text()
+
+    def fill(temporary: Path) -> None:
+        text = scenario
         for fabric in load_scenario(stem).fabrics:
             shutil.copy(bundled_folder("topologies") / f"{fabric}.toml", temporary)
             text = text.replace(f'"{fabric}"', f'"{fabric}.toml"')
         (temporary / "scenario.toml").write_text(text)
+
+    new_folder(folder, fill)
 
 
 def _read_run(path: Path) -> dict[str, Any]:

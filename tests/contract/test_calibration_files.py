@@ -16,6 +16,7 @@ from zcube.calibrate.readers import ReadOptions, read_files, read_measured
 from zcube.errors import InputError
 from zcube.report.calibration_plot import plot_calibration
 from zcube.report.calibration_table import applied_text, calibration_text, check_text, measurements_text
+from zcube.report.picture import save
 
 
 @pytest.fixture
@@ -387,7 +388,7 @@ def test_the_plot_is_a_picture(file, tmp_path):
 
     calibration = fit(read_measured(file(text() + text("all_gather_perf"))), draws=0)
     path = tmp_path / "calibration.png"
-    plot_calibration(calibration, path)
+    save(plot_calibration(calibration), path)
     picture = imread(path)
     assert picture.shape[1] > picture.shape[0] > 500
     assert picture[..., :3].std() > 0.05

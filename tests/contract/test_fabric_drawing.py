@@ -17,13 +17,14 @@ from zcube.fabric.model import Fabric
 from zcube.report.fabric_drawing import draw_fabric
 from zcube.report.fabric_layout import MOST_BOXES, lay_out
 from zcube.report.palette import FAMILY_COLOURS, PURPLE
+from zcube.report.picture import save
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 def texts(fabric: Fabric, folder: Path) -> str:
     path = folder / "fabric.svg"
-    draw_fabric(fabric, path)
+    save(draw_fabric(fabric), path)
     return "\n".join("".join(element.itertext()) for element in ElementTree.parse(path).iter(TEXT))
 
 
@@ -60,14 +61,14 @@ def test_an_svg_holds_the_counts_as_text(name: str, expected: list[str], tmp_pat
 def test_1024_gpus_draw_fast_and_small(name: str, tmp_path: Path) -> None:
     fabric, path = load_fabric(name), tmp_path / "fabric.svg"
     start = time.perf_counter()
-    draw_fabric(fabric, path)
+    save(draw_fabric(fabric), path)
     assert time.perf_counter() - start < 5
     assert path.stat().st_size < 3e6
 
 
 def test_equal_fabrics_give_equal_files(tmp_path: Path) -> None:
-    draw_fabric(load_fabric("zcube-n16"), tmp_path / "a.svg")
-    draw_fabric(load_fabric("zcube-n16"), tmp_path / "b.svg")
+    save(draw_fabric(load_fabric("zcube-n16")), tmp_path / "a.svg")
+    save(draw_fabric(load_fabric("zcube-n16")), tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
@@ -75,14 +76,14 @@ def test_a_png_shows_the_colour_of_the_family(tmp_path: Path) -> None:
     from matplotlib.colors import to_rgb
     from matplotlib.image import imread
 
-    draw_fabric(load_fabric("zcube-n16"), tmp_path / "fabric.png")
+    save(draw_fabric(load_fabric("zcube-n16")), tmp_path / "fabric.png")
     pixels = imread(tmp_path / "fabric.png")[:, :, :3]
     assert (np.abs(pixels - to_rgb(FAMILY_COLOURS["zcube"])).max(axis=2) < 0.02).sum() > 100
 
 
 def test_failures_are_drawn_in_their_colour_and_counted(tmp_path: Path) -> None:
     whole, path = load_fabric("zcube-1024"), tmp_path / "fabric.svg"
-    draw_fabric(whole, path)
+    save(draw_fabric(whole), path)
     assert PURPLE.lower() not in path.read_text().lower()
     # One of the four parallel cables of a pair, and a switch: 64 GPUs and 4 cables to each of 16 switches.
     found = texts(with_failures(whole, ["link:A0-B5#0", "switch:A3"]), tmp_path)
@@ -93,7 +94,7 @@ def test_failures_are_drawn_in_their_colour_and_counted(tmp_path: Path) -> None:
 
 def test_a_failed_second_nic_port_marks_its_tap(tmp_path: Path) -> None:
     path = tmp_path / "fabric.svg"
-    draw_fabric(with_failures(load_fabric("zcube-n16"), ["nic:s0g0/1"]), path)
+    save(draw_fabric(with_failures(load_fabric("zcube-n16"), ["nic:s0g0/1"])), path)
     assert PURPLE.lower() in path.read_text().lower()
 
 
@@ -122,4 +123,4 @@ def test_a_family_nobody_knows_is_drawn_by_distance(tmp_path: Path) -> None:
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.svg or \.png"):
-        draw_fabric(load_fabric("zcube-n16"), tmp_path / "fabric.pdf")
+        save(draw_fabric(load_fabric("zcube-n16")), tmp_path / "fabric.pdf")

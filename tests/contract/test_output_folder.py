@@ -18,6 +18,7 @@ from zcube.fabric.catalog import load_fabric
 from zcube.inputs import bundled_folder
 from zcube.network.flow_model import Medium
 from zcube.network.protocol import LinkTable
+from zcube.out_folder import out_folder
 from zcube.report import plots
 from zcube.report.folder import write_folder
 from zcube.report.heatmap import switch_bands
@@ -25,7 +26,7 @@ from zcube.scenario import load_scenario
 
 HOSTILE = "<script>alert($1$)"
 REQUESTS = 6
-RECORD = {"version": "0", "call": ["zcube", "compare"]}
+RECORD = {"record_version": 1, "zcube_version": "0", "call": ["zcube", "compare"]}
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
@@ -48,7 +49,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 @pytest.fixture(scope="module")
 def folder(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("out") / "run"
-    write_folder(comparison, RECORD, target)
+    assert write_folder(comparison, RECORD, out_folder(target)) == target
     return target
 
 
@@ -81,14 +82,16 @@ def test_links_table(folder: Path, comparison: Comparison) -> None:
 
 
 def test_json(folder: Path, comparison: Comparison) -> None:
-    assert json.loads((folder / "run.json").read_text()) == RECORD
+    record = json.loads((folder / "run.json").read_text())
+    assert set(record.pop("files")) == {path.name for path in folder.iterdir()} - {"run.json"}
+    assert record == RECORD
     summary = json.loads((folder / "summary.json").read_text())
     assert summary == json.loads(json.dumps(comparison.document()))
 
 
 def test_summary_is_byte_identical(folder: Path, comparison: Comparison, tmp_path: Path) -> None:
     again = compare(comparison.scenario)
-    write_folder(again, {"elapsed_s": 1.0}, tmp_path / "again")
+    write_folder(again, {"elapsed_s": 1.0}, out_folder(tmp_path / "again"))
     assert (tmp_path / "again" / "summary.json").read_bytes() == (folder / "summary.json").read_bytes()
 
 
@@ -169,19 +172,18 @@ def test_a_failure_midway_leaves_nothing(
 
     record: dict[str, Any] = {"elapsed_s": float("nan")} if break_it == "record" else {}
     if break_it == "picture":
-        monkeypatch.setattr(plots, "plot_ttft_cdf", fail)
+        monkeypatch.setattr(plots, "FIGURES", {**plots.FIGURES, "ttft_parts": fail})
     with pytest.raises((OSError, ValueError)):
-        write_folder(comparison, record, tmp_path / "out")
+        write_folder(comparison, record, out_folder(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_earlier_run_survives_a_failure(comparison: Comparison, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    target.mkdir()
-    (target / "run.json").write_text("{}")
+    out_folder(target).write(lambda folder: (folder / "summary.json").write_text("{}"), RECORD)
     with pytest.raises(ValueError, match=r"NaN|nan|JSON"):
-        write_folder(comparison, {"elapsed_s": float("nan")}, target)
-    assert [path.name for path in target.iterdir()] == ["run.json"]
+        write_folder(comparison, {"elapsed_s": float("nan")}, out_folder(target))
+    assert sorted(path.name for path in target.iterdir()) == ["run.json", "summary.json"]
 
 
 def test_load_picture_places_links_by_port() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from zcube.errors import InputError
 from zcube.network.packet.counts import PauseLog
-from zcube.report import packet_ports, packet_tree_picture
 from zcube.report.congestion_tree import congestion_trees
 from zcube.report.packet_ports import PortHistory, plot_port_history
 from zcube.report.packet_tree_picture import DRAWN_PORTS, DRAWN_TREES, plot_congestion_trees
+from zcube.report.picture import save
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 HOSTILE = ["$\\frac{x}$", "_hidden", "<script>&amp;", "a\nb\x1b[31m\u202e", "x" * 5000, " "]
@@ -44,21 +44,11 @@ def svg_text(path: Path) -> str:
     return "\n".join("".join(one.itertext()) for one in ElementTree.parse(path).iter(TEXT))
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Figures drawn, instead of files."""
-    drawn: list[Any] = []
-    for module in (packet_ports, packet_tree_picture):
-        monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure))
-    return drawn
-
-
-def test_depths_pauses_and_thresholds_stand_where_they_belong(figures: list[Any], tmp_path: Path) -> None:
+def test_depths_pauses_and_thresholds_stand_where_they_belong() -> None:
     depth = [[0, 4e6], [1e6, 4e6], [4e6, 4e6], [4e6, 0]]
     paused_s = [[0, 0], [0, 0.25e-6], [0, 1e-6], [0, 0]]
     limits = {"kmin_bytes": np.array([1e6, 1e6]), "kmax_bytes": np.array([64e6, 64e6])}
-    plot_port_history(history(depth, paused_s, **limits), tmp_path / "a.png")
-    axes = figures[0].axes[0]
+    axes = plot_port_history(history(depth, paused_s, **limits)).axes[0]
     stairs = [patch.get_data() for patch in axes.patches]
     full = max(float(np.max(step.values - step.baseline)) for step in stairs)
     above = [step for step in stairs if np.max(step.values - step.baseline) > 0]
@@ -83,9 +73,9 @@ def test_depths_pauses_and_thresholds_stand_where_they_belong(figures: list[Any]
 
 
 def test_a_run_without_queues_gives_a_picture_that_says_so(tmp_path: Path) -> None:
-    plot_port_history(history(np.zeros((0, 0)), np.zeros((0, 0))), tmp_path / "a.svg")
+    save(plot_port_history(history(np.zeros((0, 0)), np.zeros((0, 0)))), tmp_path / "a.svg")
     assert "No queue and no pause" in svg_text(tmp_path / "a.svg")
-    plot_congestion_trees((), tmp_path / "b.svg")
+    save(plot_congestion_trees(()), tmp_path / "b.svg")
     assert "No port was paused." in svg_text(tmp_path / "b.svg")
 
 
@@ -94,13 +84,13 @@ def test_names_from_outside_are_drawn_as_text(tmp_path: Path) -> None:
 
     ports = len(HOSTILE)
     drawn = history(np.full((3, ports), 5.0), np.full((3, ports), 1e-7), HOSTILE)
-    plot_port_history(drawn, tmp_path / "a.svg", under="$\\frac{")
-    plot_port_history(drawn, tmp_path / "a.png")
+    save(plot_port_history(drawn, under="$\\frac{"), tmp_path / "a.svg")
+    save(plot_port_history(drawn), tmp_path / "a.png")
     link = np.arange(1, ports)
     log = PauseLog(link * 0.0, link * 1.0, link, link * 0, link * 0, link * 0, 0)
     trees = congestion_trees(log, HOSTILE, HOSTILE[::-1])
-    plot_congestion_trees(trees, tmp_path / "b.svg", under="_x")
-    plot_congestion_trees(trees, tmp_path / "b.png")
+    save(plot_congestion_trees(trees, under="_x"), tmp_path / "b.svg")
+    save(plot_congestion_trees(trees), tmp_path / "b.png")
     for name in ("a", "b"):
         text = svg_text(tmp_path / f"{name}.svg")
         assert "$\\frac{x}$" in text and "<script>&amp;" in text and "a?b?[31m?" in text
@@ -108,7 +98,7 @@ def test_names_from_outside_are_drawn_as_text(tmp_path: Path) -> None:
         assert max(imread(tmp_path / f"{name}.png").shape) < 3000
 
 
-def test_trees_are_drawn_from_left_to_right_and_what_is_left_out_is_counted(figures: list[Any], tmp_path: Path) -> None:
+def test_trees_are_drawn_from_left_to_right_and_what_is_left_out_is_counted() -> None:
     children = DRAWN_PORTS + 10
     rows = [(link, 0, 0, 100.0 - link) for link in range(1, children)]
     rows += [(children, 1, 0, 200.0)]
@@ -116,8 +106,7 @@ def test_trees_are_drawn_from_left_to_right_and_what_is_left_out_is_counted(figu
     link, cause, root, taken_s = (np.array(column) for column in zip(*rows))
     log = PauseLog(taken_s * 0, taken_s, link, link * 0, cause, root, 0)
     names = [str(number) for number in range(400)]
-    plot_congestion_trees(congestion_trees(log, names, names, 99), tmp_path / "a.png")
-    (figure,) = figures
+    figure = plot_congestion_trees(congestion_trees(log, names, names, 99))
     texts = {text.get_text().split("\n")[0]: text for text in figure.axes[0].texts}
     place = {name: text.get_position() for name, text in texts.items()}
     assert place["0>0"][0] < place["1>1"][0] == place["2>2"][0] < place[f"{children}>{children}"][0]
@@ -132,9 +121,9 @@ def test_trees_are_drawn_from_left_to_right_and_what_is_left_out_is_counted(figu
 def test_a_picture_is_written_twice_the_same_and_only_as_png_or_svg(tmp_path: Path) -> None:
     drawn = history([[1.0], [2.0]], [[0.0], [5e-7]])
     for name in ("a.svg", "b.svg"):
-        plot_port_history(drawn, tmp_path / name)
+        save(plot_port_history(drawn), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     for plot, what in ((plot_port_history, drawn), (plot_congestion_trees, ())):
         with pytest.raises(InputError, match=r"\.svg or \.png"):
-            plot(what, tmp_path / "a.pdf")
+            save(plot(what), tmp_path / "a.pdf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]

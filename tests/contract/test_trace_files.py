@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zcube.errors import InputError
+from zcube.report.picture import save
 from zcube.report.trace_table import trace_text
 from zcube.report.trace_timeline import plot_timeline, timeline_grid
 from zcube.trace.builder import TraceBuilder
@@ -358,7 +359,7 @@ def test_the_timeline_shows_what_runs_when(tmp_path):
     assert (grid.colour[4:, 0, :, 50:] == -1).all()
     assert (grid.colour[7, 1, :, 50:] == label["kv-write"]).all()
     assert (grid.colour[:7, 1] == -1).all() and (grid.colour[7, 1, :, :50] == -1).all()
-    plot_timeline(trace, start_s, finish_s, tmp_path / "a.png", "by hand")
+    save(plot_timeline(trace, start_s, finish_s, "by hand"), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -373,7 +374,7 @@ def test_overlapping_operations_share_the_height():
 
 def test_an_empty_trace_has_a_picture(tmp_path):
     trace = TraceBuilder(8).build({})
-    plot_timeline(trace, np.zeros(0), np.zeros(0), tmp_path / "a.png")
+    save(plot_timeline(trace, np.zeros(0), np.zeros(0)), tmp_path / "a.png")
     assert events_of(tmp_path, trace, np.zeros(0), np.zeros(0)) == []
 
 

@@ -109,8 +109,9 @@ def fit_command(
     from zcube.outputs import to_json
     from zcube.report.calibration_plot import plot_calibration
     from zcube.report.calibration_table import calibration_text
+    from zcube.report.picture import FORMATS, save
 
-    drawn = [Target("--picture", picture, (".png", ".svg"), plot_calibration)]
+    drawn = [Target("--picture", picture, FORMATS, lambda fitted, target: save(plot_calibration(fitted), target))]
     check_targets([Target("--out", out, MEASURED, lambda result, target: None), *drawn], files)
     measured = read_files(files, ReadOptions(path, None, lenient))
     fitted = fit_file(measured, out, seed=seed, draws=DRAWS if draws is None else draws, lenient=lenient)

@@ -39,15 +39,15 @@ def compare_command(
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.comparison import compare
-    from zcube.outputs import check_out_folder, to_json
+    from zcube.out_folder import out_folder
+    from zcube.outputs import to_json
     from zcube.scenario import load_scenario
 
     record = RunRecord()
     changes = _changes(fabric, baseline, requests, fidelity, calibration, price_book, seed)
     declared = load_scenario(scenario, changes, set_ or ())
-    folder = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
-    if folder is not None:
-        check_out_folder(folder)
+    named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
+    folder = None if named is None else out_folder(named)
     with RunProgress() as progress:
         comparison = compare(declared, progress.update)
     document = comparison.document()
@@ -60,8 +60,10 @@ def compare_command(
     if folder is not None:
         from zcube.report.folder import write_folder
 
-        write_folder(comparison, record.document(declared.model_dump(mode="json"), document["calibration"]), folder)
-        print(f"written: {folder} (open {folder / 'report.html'})", file=sys.stderr)
+        run_record = record.document(declared.model_dump(mode="json"), document["calibration"])
+        written = write_folder(comparison, run_record, folder)
+        taken = "" if written == folder.path else f"{folder.path} was written by another run meanwhile; "
+        print(f"{taken}written: {written} (open {written / 'report.html'})", file=sys.stderr)
 
 
 def _changes(

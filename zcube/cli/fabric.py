@@ -72,12 +72,14 @@ def draw_command(
     fail: FailOption = None,
 ) -> None:
     """Draw a fabric tier by tier, repeated parts collapsed."""
+    from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.report.fabric_drawing import draw_fabric
+    from zcube.report.picture import FORMATS, save
 
-    loaded = load(fabric, fail)
-    target = out or Path(f"{Path(fabric).stem}.svg")
-    draw_fabric(loaded, target)
-    print(f"written: {target}", file=sys.stderr)
+    path = out or Path(f"{Path(fabric).stem}.svg")
+    drawn = [Target("--out", path, FORMATS, lambda loaded, target: save(draw_fabric(loaded), target))]
+    check_targets(drawn)
+    write_targets(drawn, load(fabric, fail))
 
 
 def adversary_command(

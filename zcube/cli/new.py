@@ -18,8 +18,6 @@ def new_command(
     from zcube.inputs import bundled_stems
     from zcube.scenario import copy_scenario
 
-    if folder.exists():
-        raise InputError(Fault(str(folder), "something there already", "a name that is free"))
     if scenario not in bundled_stems("scenarios"):
         raise InputError(Fault(f"--scenario {scenario}", "no such scenario", "one of " + ", ".join(bundled_stems("scenarios"))))
     copy_scenario(scenario, folder)

@@ -77,6 +77,7 @@ def replay_command(
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.replay.carrier import carrier
+    from zcube.report.picture import FORMATS
     from zcube.report.replay_files import (
         write_bins,
         write_flows,
@@ -102,8 +103,8 @@ def replay_command(
     of_packets = [
         Target("--ports-out", ports_out, tables, write_ports),
         Target("--pauses-out", pauses_out, tables, write_pauses),
-        Target("--picture", picture, (".png", ".svg"), _draw_ports),
-        Target("--tree", tree, (".png", ".svg"), _draw_tree),
+        Target("--picture", picture, FORMATS, _draw_ports),
+        Target("--tree", tree, FORMATS, _draw_tree),
     ]
     traced, changes = is_trace(trace), _packet_changes(congestion_control, cell_bytes, packet_set)
     faults = [] if traced else _only_for("a list of transfers", "a trace", of_trace, {"--collective": collective})
@@ -213,18 +214,20 @@ def _algorithms(given: list[str]) -> dict[str, str]:
 
 def _draw_ports(done: Any, path: Path) -> None:
     from zcube.report.packet_ports import plot_port_history, port_history
+    from zcube.report.picture import save
 
     packets, links = done.packets, done.link_table
     history = port_history(packets.queues, packets.depth_bytes, packets.paused_s, packets.bin_s, links, packets.settings)
-    plot_port_history(history, path)
+    save(plot_port_history(history), path)
 
 
 def _draw_tree(done: Any, path: Path) -> None:
     from zcube.report.congestion_tree import congestion_trees
     from zcube.report.packet_tree_picture import plot_congestion_trees
+    from zcube.report.picture import save
 
     medium = done.carrier.medium
-    plot_congestion_trees(congestion_trees(done.packets.pauses, medium.source, medium.target), path)
+    save(plot_congestion_trees(congestion_trees(done.packets.pauses, medium.source, medium.target)), path)
 
 
 def _packet_changes(congestion_control: str | None, cell_bytes: int | None, packet_set: list[str] | None) -> dict[str, Any]:

@@ -138,17 +138,18 @@ def show_command(
 
 def _timelines(picture: Path | None, chrome: Path | None) -> list[Target]:
     from zcube.cli.targets import Target
+    from zcube.report.picture import FORMATS
     from zcube.trace.chrome import write_chrome
     from zcube.trace.timeline import timeline_times
 
     def draw(trace: CommTrace, path: Path) -> None:
+        from zcube.report.picture import save
         from zcube.report.trace_timeline import plot_timeline
 
-        shown, start_s, finish_s, under = timeline_times(trace)
-        plot_timeline(shown, start_s, finish_s, path, under)
+        save(plot_timeline(*timeline_times(trace)), path)
 
     return [
-        Target("--picture", picture, (".png", ".svg"), draw),
+        Target("--picture", picture, FORMATS, draw),
         Target("--chrome", chrome, (".json",), lambda trace, path: write_chrome(*timeline_times(trace)[:3], path)),
     ]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.report.palette import COLOURS
-from zcube.report.picture import picture_text, save, title
+from zcube.report.picture import picture_text, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from zcube.calibrate.calibration import Calibration, Curve
 
@@ -21,15 +21,13 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 _POINTS_PER_LINE = 400
 
 
-def plot_calibration(calibration: Calibration, path: Path) -> None:
+def plot_calibration(calibration: Calibration) -> Figure:
     """Draw times by size, measured as marks and fitted as lines, and the residuals below.
 
     Parameters
     ----------
     calibration : Calibration
         With the points it was fitted to.
-    path : Path
-        PNG to write.
     """
     from matplotlib.figure import Figure
 
@@ -54,7 +52,7 @@ def plot_calibration(calibration: Calibration, path: Path) -> None:
     widest = max(float(np.abs(np.expm1(curve.log_residuals)).max()) for curve in drawn)
     panels[1, 0].set_ylim(-105 * max(widest, 0.01), 105 * max(widest, 0.01))
     title(figure, "Measured (marks) and fitted (lines); ticks below show where regimes start", _under(calibration, left_out))
-    save(figure, path)
+    return figure
 
 
 def _column(times: Axes, residuals: Axes, operation: str, curves: list[Curve]) -> None:

@@ -7,7 +7,6 @@ the lowest row of switches, as ZCube's second port does, are drawn as one bus wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from zcube.fabric.model import CableKind, Fabric, SwitchGroup
 from zcube.report.fabric_layout import Layout, lay_out
 from zcube.report.names import display_names
 from zcube.report.palette import GREEN, ORANGE, PURPLE, fabric_colours, tint
-from zcube.report.picture import check_format, picture_text, save
+from zcube.report.picture import picture_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 _NIC, _BUS, _TRUNK, _FAILED = GREEN, ORANGE, "#5f6b78", PURPLE
@@ -45,22 +45,14 @@ class _Edges:
     nic: BoolArray
 
 
-def draw_fabric(fabric: Fabric, path: Path) -> None:
+def draw_fabric(fabric: Fabric) -> Figure:
     """Draw a fabric.
 
     Parameters
     ----------
     fabric : Fabric
         Of any family, with or without failures.
-    path : Path
-        ``.svg`` or ``.png`` to write. In an SVG all text stays text.
-
-    Raises
-    ------
-    InputError
-        If the file's name ends otherwise.
     """
-    check_format(path)
     from matplotlib.figure import Figure
 
     layout = lay_out(fabric)
@@ -71,7 +63,7 @@ def draw_fabric(fabric: Fabric, path: Path) -> None:
     axes.set_ylim(-0.95, height - 0.95)
     axes.set_axis_off()
     _Drawing(fabric, layout, axes).draw()
-    save(figure, path)
+    return figure
 
 
 class _Drawing:

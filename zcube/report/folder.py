@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcube.outputs import RUN_FILE, to_json, whole_folder
+from zcube.outputs import to_json
 from zcube.report.names import file_slugs
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zcube.comparison import Comparison
+    from zcube.out_folder import OutFolder
 
 SUMMARY_FILE = "summary.json"
 PAGE_FILE = "report.html"
 
 
-def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Path) -> None:
+def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: OutFolder) -> Path:
     """Write everything a comparison gave, as a whole or not at all.
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
@@ -29,21 +30,20 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Pat
         What came of the fabrics.
     run_record : dict
         JSON-ready provenance, from the caller.
-    folder : Path
+    folder : OutFolder
         New, empty, or written by an earlier run, which it then replaces.
 
-    Raises
-    ------
-    InputError
-        If the folder holds something else.
+    Returns
+    -------
+    Path
+        Where it was written: beside the folder if another run wrote into that meanwhile.
     """
     from zcube.report.html import render_html
 
     document = comparison.document()
     slugs = file_slugs(comparison.results)
-    with whole_folder(folder) as temporary:
-        # What can be refused goes first, before the pictures take their time.
-        (temporary / RUN_FILE).write_text(to_json(run_record), encoding="utf-8")
+
+    def fill(temporary: Path) -> None:
         (temporary / SUMMARY_FILE).write_text(to_json(document), encoding="utf-8")
         for name, result in comparison.results.items():
             _write_table(result.run.journeys.frame(), temporary / f"requests-{slugs[name]}.parquet")
@@ -52,20 +52,18 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Pat
         conditions = comparison.scenario.model_dump(mode="json")
         (temporary / PAGE_FILE).write_text(render_html(document, conditions, pictures), encoding="utf-8")
 
+    return folder.write(fill, run_record)
+
 
 def _draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     """Draw every picture into a folder and return them by file name."""
-    from zcube.report import plots
+    from zcube.report.picture import save
+    from zcube.report.plots import FIGURES
 
-    drawn = {
-        "ttft_cdf.png": plots.plot_ttft_cdf,
-        "ttft_parts.png": plots.plot_latency_breakdown,
-        "link_load.png": plots.plot_link_heatmap,
-        "cost.png": plots.plot_cost_bars,
-    }
-    for name, draw in drawn.items():
-        draw(comparison, folder / name)
-    return {name: (folder / name).read_bytes() for name in drawn}
+    paths = {name: folder / f"{name}.png" for name in FIGURES}
+    for name, path in paths.items():
+        save(FIGURES[name](comparison), path)
+    return {path.name: path.read_bytes() for path in paths.values()}
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.report.names import display_names
-from zcube.report.picture import conditions, picture_text, save, title
+from zcube.report.picture import conditions, picture_text, title
 from zcube.report.rows import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from zcube.comparison import Comparison, FabricResult
 
@@ -88,7 +88,7 @@ def switch_bands(result: FabricResult) -> list[Band]:
     return bands
 
 
-def plot_link_heatmap(comparison: Comparison, path: Path) -> None:
+def plot_link_heatmap(comparison: Comparison) -> Figure:
     """Draw how full every link that leaves a switch was, fabrics side by side on one colour scale.
 
     Where a fabric has more switches or links per switch than can be told apart, each switch shows the mean and the maximum
@@ -98,8 +98,6 @@ def plot_link_heatmap(comparison: Comparison, path: Path) -> None:
     ----------
     comparison : Comparison
         What came of the fabrics.
-    path : Path
-        PNG to write.
     """
     from matplotlib.figure import Figure
 
@@ -122,7 +120,7 @@ def plot_link_heatmap(comparison: Comparison, path: Path) -> None:
         bar = figure.colorbar(image, ax=panels, shrink=0.85, pad=0.015)
         bar.set_label("utilisation over the run (%); grey: carried nothing")
     title(figure, "How full the links out of switches were", conditions(comparison))
-    save(figure, path)
+    return figure
 
 
 def _cells(row: np.ndarray, port: np.ndarray, percent: np.ndarray, rows: int) -> np.ndarray:

@@ -6,7 +6,6 @@ Depths are drawn on a square-root scale, so that thresholds and shallow queues c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,12 @@ import numpy as np
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.report.packet_picture import counted, drawn_port, paused_text
 from zcube.report.palette import ORANGE, PURPLE, SKY, VERMILLION
-from zcube.report.picture import check_format, save, title
+from zcube.report.picture import title
 from zcube.report.quantities import bytes_text, time_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from zcube.network.packet.counts import QueueTable
     from zcube.network.packet.settings import PacketSettings
@@ -161,26 +161,18 @@ def ports_that_matter(paused_s: FloatArray, peak_bytes: IntArray, in_host: BoolA
     return np.asarray(kept[np.argsort(-score[kept], kind="stable")])
 
 
-def plot_port_history(history: PortHistory, path: Path, under: str = "") -> None:
+def plot_port_history(history: PortHistory, under: str = "") -> Figure:
     """Draw queue depth and pauses over time, a row per port; all rows have one scale.
 
     Parameters
     ----------
     history : PortHistory
         What to draw.
-    path : Path
-        ``.png`` or ``.svg`` to write.
     under : str
         Conditions of the run, written below.
-
-    Raises
-    ------
-    InputError
-        If the file's name ends otherwise.
     """
     from matplotlib.figure import Figure
 
-    check_format(path)
     bins, ports = history.depth_bytes.shape
     figure = Figure(figsize=(11, 2.2 + 0.52 * max(ports, 2)), layout="constrained")
     axes = figure.subplots()
@@ -194,7 +186,7 @@ def plot_port_history(history: PortHistory, path: Path, under: str = "") -> None
         f"{counted(history.left_out, 'further port')} with a queue or a pause not drawn" if history.left_out else "",
     ]
     title(figure, "Queue depth and pauses over time, by port", "; ".join(filter(None, notes)) or "depth of egress queues")
-    save(figure, path)
+    return figure
 
 
 def _joined(cells: np.ndarray, together: int, ufunc: Any) -> np.ndarray:

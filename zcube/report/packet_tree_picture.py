@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +10,12 @@ import numpy as np
 from zcube.report.congestion_tree import CongestionTree, Remainder, most_paused
 from zcube.report.packet_picture import counted, drawn_port, paused_text
 from zcube.report.palette import BLUE, VERMILLION, tint
-from zcube.report.picture import check_format, picture_text, save, title
+from zcube.report.picture import picture_text, title
 from zcube.report.quantities import time_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Trees drawn, ports of each, and links from the root beyond which ports are counted and not drawn.
 DRAWN_TREES, DRAWN_PORTS, DRAWN_LAYERS = 4, 24, 8
@@ -26,26 +26,18 @@ _INK, _EDGE, _SOFT = "#222222", "#5f6b78", "#777777"
 _THINNEST, _WIDEST = 0.8, 5.0
 
 
-def plot_congestion_trees(trees: Sequence[CongestionTree], path: Path, under: str = "") -> None:
+def plot_congestion_trees(trees: Sequence[CongestionTree], under: str = "") -> Figure:
     """Draw congestion trees below each other, the one with the most paused time first.
 
     Parameters
     ----------
     trees : sequence of CongestionTree
         As :func:`~zcube.report.congestion_tree.congestion_trees` returns them; the first :data:`DRAWN_TREES` are drawn.
-    path : Path
-        ``.png`` or ``.svg`` to write.
     under : str
         Conditions of the run, written below.
-
-    Raises
-    ------
-    InputError
-        If the file's name ends otherwise.
     """
     from matplotlib.figure import Figure
 
-    check_format(path)
     drawings = [_Drawing(tree) for tree in trees[:DRAWN_TREES]]
     column = max((drawing.column for drawing in drawings), default=4.0)
     columns = 1 + max((drawing.layers for drawing in drawings), default=1)
@@ -67,7 +59,7 @@ def plot_congestion_trees(trees: Sequence[CongestionTree], path: Path, under: st
     if len(trees) > len(drawings):
         notes.append(f"{counted(len(trees) - len(drawings), 'further tree')} not drawn")
     title(figure, "Congestion trees: congested ports and what they paused", "; ".join(filter(None, notes)) or "no pause")
-    save(figure, path)
+    return figure
 
 
 def _heads(axes: Axes, column: float, columns: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +12,17 @@ import numpy as np
 from zcube.report.heatmap import plot_link_heatmap
 from zcube.report.names import display_names
 from zcube.report.palette import COLOURS, fabric_colours, tint
-from zcube.report.picture import conditions, picture_text, save, title
+from zcube.report.picture import conditions, picture_text, title
 from zcube.report.rows import significant
 from zcube.serving.journey import COMPLETED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from zcube.comparison import Comparison, FabricResult
 
-__all__ = ["plot_cost_bars", "plot_latency_breakdown", "plot_link_heatmap", "plot_ttft_cdf"]
+__all__ = ["FIGURES", "plot_cost_bars", "plot_latency_breakdown", "plot_link_heatmap", "plot_ttft_cdf"]
 
 #: Points of a curve beyond which more would not change the picture.
 MOST_POINTS = 4000
@@ -32,7 +33,7 @@ _HATCHES = ("", "", "", "///")
 _DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
-def plot_ttft_cdf(comparison: Comparison, path: Path) -> None:
+def plot_ttft_cdf(comparison: Comparison) -> Figure:
     """Draw which part of the completed requests had its first token within a time, per fabric.
 
     Later fabrics are drawn thinner and dashed, so that curves that coincide are all seen.
@@ -41,8 +42,6 @@ def plot_ttft_cdf(comparison: Comparison, path: Path) -> None:
     ----------
     comparison : Comparison
         What came of the fabrics.
-    path : Path
-        PNG to write.
     """
     from matplotlib.figure import Figure
 
@@ -75,18 +74,16 @@ def plot_ttft_cdf(comparison: Comparison, path: Path) -> None:
     axes.legend(loc="lower right", fontsize=9)
     _plain(axes)
     title(figure, "Time to first token", conditions(comparison))
-    save(figure, path)
+    return figure
 
 
-def plot_cost_bars(comparison: Comparison, path: Path) -> None:
+def plot_cost_bars(comparison: Comparison) -> Figure:
     """Draw each fabric's bill as a bar: switches, switch-side optics, NIC-side optics, in million USD.
 
     Parameters
     ----------
     comparison : Comparison
         What came of the fabrics.
-    path : Path
-        PNG to write.
     """
     document = comparison.document()
     bills = {name: fabric["bill"] for name, fabric in document["fabrics"].items()}
@@ -106,9 +103,8 @@ def plot_cost_bars(comparison: Comparison, path: Path) -> None:
         return f"switch side {total / 1e6:,.2f}{change}\nwith NIC side {sum(part or 0.0 for part in parts(name)):,.2f}"
 
     book = next(iter(bills.values()))["price_book"]
-    _stacked_bars(
+    return _stacked_bars(
         comparison,
-        path,
         headline="What the fabrics cost",
         under=f"Price book {book}; switches bought whole; cables, NICs and labour carry no price",
         labels=("switches", "switch-side optics", "NIC-side optics"),
@@ -119,7 +115,7 @@ def plot_cost_bars(comparison: Comparison, path: Path) -> None:
     )
 
 
-def plot_latency_breakdown(comparison: Comparison, path: Path) -> None:
+def plot_latency_breakdown(comparison: Comparison) -> Figure:
     """Draw what the mean time to first token consists of: waiting, prefill, waiting for decode room, last KV push.
 
     The four parts add up to the mean over completed requests.
@@ -128,8 +124,6 @@ def plot_latency_breakdown(comparison: Comparison, path: Path) -> None:
     ----------
     comparison : Comparison
         What came of the fabrics.
-    path : Path
-        PNG to write.
     """
     means = {name: _ttft_parts(result) for name, result in comparison.results.items()}
 
@@ -139,9 +133,8 @@ def plot_latency_breakdown(comparison: Comparison, path: Path) -> None:
             return "no request completed"
         return f"{significant(sum(parts))} s, of which\nlast KV push {significant(1000 * parts[3], 3)} ms"
 
-    _stacked_bars(
+    return _stacked_bars(
         comparison,
-        path,
         headline="What the mean time to first token consists of",
         under=conditions(comparison),
         labels=("waiting for prefill", "prefill", "waiting for decode room", "last KV push"),
@@ -154,7 +147,6 @@ def plot_latency_breakdown(comparison: Comparison, path: Path) -> None:
 
 def _stacked_bars(
     comparison: Comparison,
-    path: Path,
     headline: str,
     under: str,
     labels: tuple[str, ...],
@@ -162,7 +154,7 @@ def _stacked_bars(
     remark: Callable[[str], str],
     axis: str,
     value: Callable[[float], str],
-) -> None:
+) -> Figure:
     """Draw one bar per fabric in shades of its colour; a part without a value is left out."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -192,7 +184,7 @@ def _stacked_bars(
     axes.legend(handles=shades, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(labels), fontsize=8.5, frameon=False)
     _plain(axes)
     title(figure, headline, under)
-    save(figure, path)
+    return figure
 
 
 def _ttft_parts(result: FabricResult) -> list[float | None]:
@@ -232,3 +224,14 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+#: Every picture of a comparison, by the name its file has.
+FIGURES: Mapping[str, Callable[[Comparison], Figure]] = MappingProxyType(
+    {
+        "ttft_cdf": plot_ttft_cdf,
+        "ttft_parts": plot_latency_breakdown,
+        "link_load": plot_link_heatmap,
+        "cost": plot_cost_bars,
+    }
+)

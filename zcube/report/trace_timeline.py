@@ -7,19 +7,19 @@ the height, up to three of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.report.palette import COLOURS
-from zcube.report.picture import picture_text, save, title
+from zcube.report.picture import picture_text, title
 from zcube.report.quantities import time_text
 from zcube.trace.comm_trace import CommTrace, Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: GPUs that get a row each; of more, every node does, and then every few nodes.
 MOST_GPUS, MOST_NODES = 64, 128
@@ -90,15 +90,13 @@ def timeline_grid(trace: CommTrace, start_s: FloatArray, finish_s: FloatArray, c
     return TimelineGrid(colour, labels, per_row, begin_s, end_s)
 
 
-def plot_timeline(trace: CommTrace, start_s: FloatArray, finish_s: FloatArray, path: Path, under: str = "") -> None:
+def plot_timeline(trace: CommTrace, start_s: FloatArray, finish_s: FloatArray, under: str = "") -> Figure:
     """Draw what GPUs compute and send over time.
 
     Parameters
     ----------
     trace, start_s, finish_s
         As in :func:`timeline_grid`.
-    path : Path
-        PNG to write.
     under : str
         Where the times come from, written below the picture.
     """
@@ -127,7 +125,7 @@ def plot_timeline(trace: CommTrace, start_s: FloatArray, finish_s: FloatArray, p
         axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8.5, frameon=False)
     remark = f"{len(trace):,} operations of {trace.ranks:,} GPUs, {time_text(grid.end_s - grid.begin_s)}"
     title(figure, "What GPUs compute and send", f"{remark}; {under}" if under else remark)
-    save(figure, path)
+    return figure
 
 
 def _ranks_per_row(trace: CommTrace) -> int:

@@ -1,0 +1,238 @@
+"""Folders of results: replaced as a whole, and only where every file in them is known to be this program's own.
+
+A folder that was written holds a run record, ``run.json``, whose ``files`` give the SHA-256 digest of every other file. A
+folder may be replaced if it is empty, or if it holds nothing but what its record lists, unchanged. Anything else stays: a file
+of the user's, a file the user changed, a link, a subfolder, a record of another program.
+
+The new folder is complete under a temporary name before it gets its own. Where the system can exchange two names at once
+(Linux ``renameat2``, macOS ``renamex_np``) the target is at every instant the old folder or the new one; elsewhere two renames
+follow each other with signals held back, and a failure of the second undoes the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zcube.atomic_names import exchange_names
+from zcube.errors import Fault, InputError
+from zcube.outputs import to_json
+
+RUN_FILE = "run.json"
+#: Key of the record that lists the folder's other files.
+FILES_KEY = "files"
+#: Largest record read, and entries named in a fault.
+MOST_RECORD_BYTES, MOST_NAMED = 1 << 26, 10
+#: Names tried beside a target that something else has taken meanwhile.
+MOST_SIBLINGS = 10_000
+
+
+@dataclass(frozen=True)
+class OutFolder:
+    """A folder that may be written, and what it held when that was found.
+
+    Attributes
+    ----------
+    path : Path
+        The folder; it may not exist.
+    held : mapping of str to str, optional
+        Digest of every file, the record among them; empty for an empty folder, None where there is none.
+    """
+
+    path: Path
+    held: Mapping[str, str] | None = field(default=None)
+
+    def write(self, fill: Callable[[Path], Any], record: dict[str, Any]) -> Path:
+        """Write the folder and return where it stands.
+
+        That is ``path``, unless something else was put there since it was looked at: then it is a free name beside it
+        (``NAME-2``), and what was put there stays.
+
+        Parameters
+        ----------
+        fill : callable
+            Called with an empty folder to put files into.
+        record : dict
+            JSON-ready run record; the list of files is added.
+
+        Raises
+        ------
+        ValueError
+            If the record is no JSON.
+        """
+        to_json(record)
+        with _temporary_beside(self.path) as temporary:
+            fill(temporary)
+            listed = {FILES_KEY: digests(temporary)}
+            (temporary / RUN_FILE).write_text(to_json({**record, **listed}), encoding="utf-8")
+            temporary.chmod(0o755)
+            return self._take_name(temporary)
+
+    def _take_name(self, temporary: Path) -> Path:
+        if self.held is None:
+            try:
+                # Fails if the name has been taken by anything but an empty folder.
+                temporary.rename(self.path)
+            except OSError:
+                if not os.path.lexists(self.path):
+                    raise
+                return _beside(temporary, self.path)
+            return self.path
+        if _held_now(self.path) != self.held:
+            return _beside(temporary, self.path)
+        exchange_names(temporary, self.path)
+        if _held_now(temporary) == self.held:
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            # Another run came between the look and the exchange: what it wrote is kept.
+            _beside(temporary, self.path)
+        return self.path
+
+
+def out_folder(path: Path) -> OutFolder:
+    """Return a folder that may be written.
+
+    Raises
+    ------
+    InputError
+        If the path is a link, a mount point, the present folder or one above it, or leads through a file; if the folder holds
+        anything that its record does not list, or lists with another content; or if its parent cannot be written.
+    """
+    faults = _place_faults(path)
+    if not faults and path.is_dir() and any(path.iterdir()):
+        faults = _content_faults(path)
+    if faults:
+        raise InputError(faults)
+    return OutFolder(path, _held_now(path))
+
+
+def new_folder(path: Path, fill: Callable[[Path], Any]) -> None:
+    """Write a folder that must not exist, as a whole.
+
+    Raises
+    ------
+    InputError
+        If something has the name, or its parent cannot be written.
+    """
+    faults = _place_faults(path)
+    if os.path.lexists(path):
+        faults = [Fault(str(path), "something there already", "a name that is free")]
+    if faults:
+        raise InputError(faults)
+    with _temporary_beside(path) as temporary:
+        fill(temporary)
+        temporary.chmod(0o755)
+        temporary.rename(path)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 digest of every file of a folder by name, in order of names."""
+    return {path.name: _digest(path) for path in sorted(folder.iterdir())}
+
+
+def _place_faults(path: Path) -> list[Fault]:
+    """Return what is wrong with a path before its content is looked at."""
+    where, expected = str(path), "a folder to write, or a new name"
+    if path.is_symlink():
+        return [Fault(where, "a link", expected)]
+    if path.exists() and not path.is_dir():
+        return [Fault(where, "a file", expected)]
+    here = Path.cwd()
+    if path.resolve() in (here, *here.parents):
+        return [Fault(where, "the present folder, or one above it", "a folder below or beside it")]
+    if path.is_dir() and path.is_mount():
+        return [Fault(where, "a mount point", "a folder below it")]
+    above = next(folder for folder in (path.resolve().parent, *path.resolve().parents) if os.path.lexists(folder))
+    if not above.is_dir():
+        return [Fault(where, f"{above} above it, which is a file", "a path through folders")]
+    if not os.access(above, os.W_OK | os.X_OK):
+        return [Fault(where, f"{above}, which cannot be written", "a folder that may be written")]
+    return []
+
+
+def _content_faults(folder: Path) -> list[Fault]:
+    listed = _listed(folder / RUN_FILE)
+    if listed is None:
+        held = _named(sorted(path.name for path in folder.iterdir()))
+        found = f"a folder that holds {held} and no {RUN_FILE} of a run that lists them"
+        return [Fault(str(folder), found, "an empty or new folder, or an earlier run's")]
+    foreign, changed = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name == RUN_FILE:
+            continue
+        if path.name not in listed or path.is_symlink() or not path.is_file():
+            foreign.append(path.name)
+        elif _digest(path) != listed[path.name]:
+            changed.append(path.name)
+    expected = "only what its run record lists; move it away, or choose another folder"
+    ways = ((foreign, "not of the run that wrote the folder"), (changed, "changed since the run that wrote it"))
+    return [Fault(str(folder), f"{_named(names)}, {why}", expected) for names, why in ways if names]
+
+
+def _listed(record: Path) -> dict[str, str] | None:
+    """Return the files that a run record of this program lists, None where there is no such record."""
+    if record.is_symlink() or not record.is_file() or record.stat().st_size > MOST_RECORD_BYTES:
+        return None
+    try:
+        data = json.loads(record.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict) or not {"record_version", "zcube_version"} <= set(data):
+        return None
+    files = data.get(FILES_KEY)
+    whole = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
+    return files if whole else None
+
+
+def _held_now(folder: Path) -> dict[str, str] | None:
+    """Return what a folder of files holds, None where there is no folder; a link or a subfolder stands under its name alone."""
+    if folder.is_symlink() or not folder.is_dir():
+        return None
+    plain = {path: path.is_file() and not path.is_symlink() for path in sorted(folder.iterdir())}
+    return {path.name: _digest(path) if file else "" for path, file in plain.items()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside a path, and remove it at the end if it still has its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    made = temporary.stat().st_ino
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir() and temporary.stat().st_ino == made:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(temporary: Path, path: Path) -> Path:
+    """Give a folder the first free name of NAME-2, NAME-3 and so on, and return it."""
+    for number in range(2, MOST_SIBLINGS):
+        free = path.with_name(f"{path.name}-{number}")
+        try:
+            # Whoever makes the name first has it.
+            free.mkdir()
+        except FileExistsError:
+            continue
+        exchange_names(temporary, free)
+        temporary.rmdir()
+        return free
+    raise InputError(Fault(str(path), f"{MOST_SIBLINGS} folders of that name and a number", "a free name"))
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMED])
+    return f"{shown} and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else shown
