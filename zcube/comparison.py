@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,8 +20,9 @@ from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
-from zcube.llm.expert_traffic import prefill_expert_bytes
+from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier, StepProgress
+from zcube.network.packet.settings import PacketSettings
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import load_price_book
 from zcube.scenario import GENERATOR, Scenario
@@ -27,6 +30,9 @@ from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
 from zcube.serving.run import ServingRun, serve
+from zcube.serving.trace_recorder import TraceRecorder
+from zcube.trace.comm_trace import CommTrace
+from zcube.trace.recorded import recorded_metadata
 from zcube.workload.coding_agent import generate_requests
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
@@ -99,12 +105,15 @@ class Comparison:
         Compute times used.
     results : dict of FabricResult
         By the fabric's label, in the scenario's order.
+    recorded : CommTrace or None
+        What one fabric's run computed and sent, if that was asked for.
     """
 
     scenario: Scenario
     trace: RequestTrace
     compute: ComputeModel
     results: dict[str, FabricResult]
+    recorded: CommTrace | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
@@ -175,7 +184,9 @@ def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | Non
     }
 
 
-def compare(scenario: Scenario, progress: StepProgress = lambda what, done, total: None) -> Comparison:
+def compare(
+    scenario: Scenario, progress: StepProgress = lambda what, done, total: None, record: str | None = None
+) -> Comparison:
     """Run a scenario on each of its fabrics.
 
     Parameters
@@ -184,26 +195,35 @@ def compare(scenario: Scenario, progress: StepProgress = lambda what, done, tota
         The experiment.
     progress : callable
         Told what runs and how many of its requests have ended.
+    record : str, optional
+        Label of a fabric whose run is kept as a trace.
 
     Raises
     ------
     InputError
         With every fabric that does not fit, before anything runs.
+    RunError
+        If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
     card = load_card(scenario.compute.model)
     _check_expert_span(scenario, card)
     compute = _compute_model(scenario, card)
     carriers = _carriers(scenario)
     bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()})
+    if record is not None and record not in carriers:
+        raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
     trace = load_requests(scenario)
     _check_room(carriers, trace, scenario)
-    results = {}
+    results, recorded = {}, None
     for name, carrier in carriers.items():
         progress(name, 0, len(trace))
         told = partial(progress, name)
-        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told)
+        recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
+        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told, recorder)
         results[name] = FabricResult(carrier, run, run_metrics(run), bills[name])
-    return Comparison(scenario, trace, compute, results)
+        if recorder is not None:
+            recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
+    return Comparison(scenario, trace, compute, results, recorded)
 
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
@@ -245,24 +265,15 @@ def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
     """Refuse a span of nodes that the model's expert groups cannot be spread over."""
     span = scenario.prefill.nodes_per_instance
     try:
-        prefill_expert_bytes(card, 1.0, span)
+        hit_probability(card, span)
     except InputError as error:
         raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
 
 
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
-    tables = scenario.compute.tables
-    return compute_model(
-        scenario.compute.times,
-        card,
-        load_device(scenario.compute.device),
-        prefill_layout=scenario.prefill.layout,
-        decode_layout=scenario.decode.layout,
-        prefill_ep_nodes=scenario.prefill.nodes_per_instance,
-        kv_dtype=scenario.kv.dtype,
-        moe_balance=scenario.compute.moe_balance,
-        tables=None if tables is None else Path(tables),
-    )
+    asked = scenario.compute
+    tables = None if asked.tables is None else Path(asked.tables)
+    return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
 
 
 def _carriers(scenario: Scenario) -> dict[str, Carrier]:
@@ -301,3 +312,27 @@ def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric]) -> dict[str, BillO
     if faults:
         raise InputError(faults)
     return bills
+
+
+def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict[str, Any]:
+    """Return what a recorded run says of itself, among it the command that carries its transfers as the run did."""
+    network, defaults = carrier.network, PacketSettings()
+    (fabric,) = [reference for reference, known in scenario.labels.items() if known == label]
+    options: dict[str, Any] = {
+        "--fabric": fabric,
+        "--fidelity": network.fidelity,
+        "--routing": network.routing,
+        "--queue-pairs": network.queue_pairs,
+        "--path-split": network.path_split,
+        "--seed": scenario.seed,
+        "--nic-gbps": network.nic_gbps,
+        "--calibration": network.calibration,
+        "--quantum-s": network.quantum_s or None,
+    }
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    if network.fidelity == "packet":
+        for key, value in network.packet.model_dump(mode="json", exclude={"seed"}).items():
+            if value != defaults.model_dump(mode="json")[key]:
+                words += ["--packet-set", f"{key}={json.dumps(value)}"]
+    command = shlex.join(["zcube", "replay", "FILE", *words])
+    return recorded_metadata(carrier.declared.name, carrier.recorded(), command, scenario.model_dump(mode="json"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption
 from zcube.cli.terminal_style import terminal_style
+
+if TYPE_CHECKING:
+    from zcube.errors import Fault
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
@@ -33,24 +36,37 @@ def compare_command(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder; default zcube-out/SCENARIO, none with --json.")] = None,
+    trace_out: Annotated[
+        Path | None,
+        typer.Option(help="What one fabric's run computed and sent, for zcube replay, .parquet or .jsonl."),
+    ] = None,
+    trace_fabric: Annotated[
+        str | None, typer.Option(help="Label of the fabric of --trace-out; default: the baseline's.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     given = dict(locals())
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
+    from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.comparison import compare
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.scenario import load_scenario
+    from zcube.trace.files import SUFFIXES, write_trace
 
     record = RunRecord()
     changes = _changes(given)
     declared = load_scenario(scenario, changes, set_ or ())
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
+    targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
+    check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
+    recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     with RunProgress() as progress:
-        comparison = compare(declared, progress.update)
+        comparison = compare(declared, progress.update, recorded)
+    write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
         sys.stdout.write(to_json(document))
@@ -76,6 +92,20 @@ KEYS = {
     "price_book": "cost.price_book",
     "seed": "seed",
 }
+
+
+def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str], folder: Path | None) -> list[Fault]:
+    """Return what is wrong with what is to be recorded, and where."""
+    from zcube.errors import Fault
+
+    if trace_out is None:
+        return [] if trace_fabric is None else [Fault("--trace-fabric", "no --trace-out", "a file to write")]
+    faults = []
+    if trace_fabric is not None and trace_fabric not in labels:
+        faults.append(Fault("--trace-fabric", repr(trace_fabric), "one of " + ", ".join(labels)))
+    if folder is not None and folder.resolve() in trace_out.resolve().parents:
+        faults.append(Fault(f"--trace-out {trace_out}", f"a file in {folder}", "one outside the output folder"))
+    return faults
 
 
 def _changes(given: dict[str, Any]) -> dict[str, Any]:

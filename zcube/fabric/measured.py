@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,4 +69,10 @@ class MeasuredLinks:
         source, target, size_bytes : array [flows]
             The transfers carried.
         """
-        return {"applied": asdict(MeasuredLinks(self.nic_efficiency, self.nic_start, self.nvlink_gbps, self.nvlink_start))}
+        return {"applied": self.applied()}
+
+    def applied(self) -> dict[str, Any]:
+        """Return the values, JSON-ready."""
+        values = asdict(MeasuredLinks(self.nic_efficiency, self.nic_start, self.nvlink_gbps, self.nvlink_start))
+        # Lists, as they are read back.
+        return dict(json.loads(json.dumps(values)))

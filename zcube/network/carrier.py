@@ -122,6 +122,14 @@ class Carrier:
             "quantum_s": network.quantum_s,
         }
 
+    def recorded(self) -> dict[str, Any]:
+        """Return how bytes move, by the keys under which a recorded run says it."""
+        return {
+            **self.document(),
+            "calibration": None if self.measured is None else self.measured.applied(),
+            "packet": None if self.packet is None else self.packet.model_dump(mode="json"),
+        }
+
     def route(
         self,
         flows: FlowTable,
