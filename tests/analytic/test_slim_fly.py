@@ -201,6 +201,8 @@ def test_valiant_goes_by_shortest_paths_over_a_third_switch(name: str) -> None:
     switch = fabric.cables.b[fabric.nic_cable[:, 0]] - fabric.gpus
     local = fabric.server_of(source) == fabric.server_of(target)
     np.testing.assert_array_equal(routes.paths_per_flow, np.where(local, 1, 2))
+    # Twice the diameter: so many virtual channels, one for each link crossed, keep it free of deadlock (4 in SC 2014).
+    assert routes.hops_per_path.max() - 2 == 2 * {"slim-fly": 2, "dragonfly": 3}[name]
     lengths = dict(nx.all_pairs_shortest_path_length(nx.Graph(switch_graph(fabric))))
     for path in range(routes.subflows):
         flow = routes.flow_of_path[path]

@@ -114,8 +114,10 @@ class FabricSpec(Declared):
             first += count
         return tuple(group for group in groups if group.count)
 
-    def nic_cables(self, port: int, switch: IntArray, *, ports: int = 1, medium: CableMedium = CableMedium.FIBRE) -> Cables:
-        """Return the cables of one NIC port of every GPU; each switch takes its GPUs in order, from its port 0 on.
+    def nic_cables(
+        self, port: int, switch: IntArray, *, ports: int = 1, first_port: int = 0, medium: CableMedium = CableMedium.FIBRE
+    ) -> Cables:
+        """Return the cables of one NIC port of every GPU; each switch takes its GPUs in order.
 
         Parameters
         ----------
@@ -125,12 +127,14 @@ class FabricSpec(Declared):
             Node at the other end.
         ports : int
             NIC ports per GPU, over which ``nic_gbps`` is split evenly.
+        first_port : int
+            First port of the block that these cables fill on every switch.
         medium : CableMedium
             Copper or fibre.
         """
         gpu = np.arange(self.gpus)
         rate, delay = self.nic_gbps / ports, self.link_latency_s
-        nic_port, switch_port = np.full(self.gpus, port), numbered_ports(switch)
+        nic_port, switch_port = np.full(self.gpus, port), first_port + numbered_ports(switch)
         return Cables.of(gpu, switch, nic_port, switch_port, gbps=rate, latency_s=delay, kind=CableKind.NIC, medium=medium)
 
     def switch_cables(
@@ -161,10 +165,8 @@ class FabricSpec(Declared):
         # Both ends together: a switch may be end a of one cable and end b of another.
         ends = np.stack([a, b], axis=1)
         port = numbered_ports(ends.ravel(), None if order is None else np.stack(order, axis=1).ravel()).reshape(-1, 2)
-        delay = self.link_latency_s
-        return Cables.of(
-            a, b, *(port + first_port).T, gbps=gbps, latency_s=delay, kind=CableKind.SWITCH, medium=medium
-        )  # fmt: skip
+        a_port, b_port = (port + first_port).T
+        return Cables.of(a, b, a_port, b_port, gbps=gbps, latency_s=self.link_latency_s, kind=CableKind.SWITCH, medium=medium)
 
     def assemble(
         self,
