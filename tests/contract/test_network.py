@@ -75,6 +75,8 @@ def test_adversary_meets_the_cap():
     assert capped.document()["nic_gbps"] == fabric.nic_gbps / 16
     with pytest.raises(InputError, match="fidelity"):
         adversarial_report(Network(fidelity="ideal").on(fabric))
+    with pytest.raises(InputError, match="memory"):
+        adversarial_report(Network(memory_gb=0.01).on(fabric))
 
 
 # --- the command line
