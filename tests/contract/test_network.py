@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from zcube.cli.fabric import adversary_command
+from zcube.cli.replay import replay_command
 from zcube.comparison import compare, load_requests
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
@@ -72,6 +75,8 @@ def test_adversary_meets_the_cap():
     assert capped.document()["nic_gbps"] == fabric.nic_gbps / 16
     with pytest.raises(InputError, match="fidelity"):
         adversarial_report(Network(fidelity="ideal").on(fabric))
+    with pytest.raises(InputError, match="memory"):
+        adversarial_report(Network(memory_gb=0.01).on(fabric))
 
 
 # --- the command line
@@ -226,3 +231,12 @@ def test_parts_of_a_key_in_quotes_hold_dots_and_signs(assignment, expected):
 def test_what_is_no_assignment_is_refused(assignment):
     with pytest.raises(InputError, match="KEY=VALUE"):
         assign({}, [assignment])
+
+
+@pytest.mark.parametrize("command", [replay_command, adversary_command])
+def test_options_have_the_networks_defaults(command):
+    network = Network()
+    options = {name: option.default for name, option in inspect.signature(command).parameters.items()}
+    shared = {name: default for name, default in options.items() if name in Network.model_fields}
+    assert len(shared) >= 4
+    assert shared == {name: getattr(network, name) for name in shared}

@@ -106,6 +106,18 @@ def test_every_fidelity_tells_the_same_start_and_latency(fabric, measured):
     np.testing.assert_allclose(runs["ideal"].latency_s[on_one_switch], runs["flow"].latency_s[on_one_switch], rtol=1e-12)
 
 
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_a_message_that_has_not_begun_takes_nothing_from_others(fidelity):
+    """1 GB takes a second to begin, 100 MB none: the latter has the NIC they share to itself and is gone by then."""
+    fabric = load_fabric("roft-256")
+    measured = MeasuredLinks(nic_start=MessageStart((1e8, 1e9), (0.0, 1.0)))
+    flows = FlowList(np.arange(2), np.array([0, 0]), np.array([8, 16]), np.array([1e9, 1e8]), np.zeros(2))
+    done = replay(Network(fidelity=fidelity).on(fabric, measured=measured), flows)
+    alone_s = flows.size_bytes * 8 / (fabric.nic_gbps * 1e9)
+    np.testing.assert_allclose(done.duration_s, alone_s + np.array([1.0, 0.0]), rtol=0.025)
+    np.testing.assert_allclose(done.flow_columns()["slowdown"], 1.0, rtol=0.025)
+
+
 class NoTimeToCompute:
     """Prompts and decode steps that take next to no time."""
 

@@ -85,7 +85,8 @@ def adversarial_report(carrier: Carrier, segment: int | None = None, progress: P
     Raises
     ------
     InputError
-        If the fabric is one server, the segment is not 1 to its GPUs, or the fidelity is another.
+        If the fabric is one server, the segment is not 1 to its GPUs, the fidelity is another, or a permutation would not
+        fit in memory.
     """
     fabric, routing, seed, faults = carrier.fabric, carrier.routing, carrier.seed, []
     if carrier.network.fidelity != "flow":
@@ -96,6 +97,7 @@ def adversarial_report(carrier: Carrier, segment: int | None = None, progress: P
         faults.append(Fault("segment", str(segment), f"1 to {fabric.gpus} GPUs"))
     if faults:
         raise InputError(faults)
+    carrier.check_room(fabric.gpus, f"a permutation of {fabric.gpus} GPUs")
     length = segment or segment_gpus(fabric)
     twin = _skewed(carrier)
     total = len(PATTERNS) + 2 + len(FUNNELS) * (2 if twin else 1)
