@@ -1,4 +1,4 @@
-"""Traces put together keep what they hold: a twin of both ways, and what waits for what."""
+"""Traces put together keep what they hold: row by row as a plain twin puts them, and what waits for what."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import CommTrace, Kind
-from zcube.trace.merging import append, empty, extend, last_of_ranks, side_by_side
+from zcube.trace.merging import extend, last_of_ranks
 
 NAMES, PHASES = ("a", "b", "c"), ("", "p", "q")
 
@@ -56,14 +56,32 @@ def rows(trace: CommTrace):
     ]
 
 
+def appended(first: CommTrace, second: CommTrace, rank_offset: int, after: list[int]):
+    """The rows of ``second`` behind those of ``first``, each moved and made to wait by itself."""
+    joined = rows(first)
+    for number, (kind, name, phase, layer, source, target, group, size, start_s, duration_s, waits) in enumerate(rows(second)):
+        waits = [wait + len(first) for wait in waits]
+        if not len(second.waits_for(number)):
+            waiting = [source] if source >= 0 else group
+            waits = sorted(after[rank] for rank in waiting if after[rank] >= 0)
+        source, target = (rank if rank < 0 else rank + rank_offset for rank in (source, target))
+        group = tuple(rank + rank_offset for rank in group)
+        joined.append((kind, name, phase, layer, source, target, group, size, start_s, duration_s, waits))
+    return joined
+
+
+def extended(parts, offsets, after, ranks: int = 48):
+    """Traces put into one builder in turn."""
+    builder = TraceBuilder(ranks, 8)
+    numbers = [extend(builder, part, rank_offset=offset, after=wait) for part, offset, wait in zip(parts, offsets, after)]
+    return builder.build({}), numbers
+
+
 @given(first=traces(), second=traces(), data=st.data())
-def test_both_ways_of_joining_agree(first, second, data):
+def test_rows_are_those_of_the_twin(first, second, data):
     after = [data.draw(st.integers(-1, len(first) - 1)) for _ in range(16)]
-    joined = append(first, second, rank_offset=8, after=after)
-    builder = TraceBuilder(24, 8)
-    extend(builder, first)
-    numbers = extend(builder, second, rank_offset=8, after=after)
-    assert rows(joined) == rows(builder.build({}))
+    joined, (_, numbers) = extended([first, second], [0, 8], [None, after])
+    assert rows(joined) == appended(first, second, 8, after)
     assert numbers.tolist() == list(range(len(first), len(first) + len(second)))
     assert rows(joined)[: len(first)] == rows(first)
 
@@ -71,7 +89,7 @@ def test_both_ways_of_joining_agree(first, second, data):
 @given(first=traces(), second=traces(), data=st.data())
 def test_only_first_operations_wait_for_the_trace_before(first, second, data):
     after = np.array([data.draw(st.integers(-1, len(first) - 1)) for _ in range(16)])
-    joined = append(first, second, after=after)
+    joined, _ = extended([first, second], [0, 0], [None, after])
     for row in range(len(second)):
         own = second.waits_for(row)
         if len(own):
@@ -86,7 +104,7 @@ def test_only_first_operations_wait_for_the_trace_before(first, second, data):
 @given(parts=st.lists(traces(), min_size=1, max_size=3))
 def test_side_by_side_keeps_bytes_and_parts_apart(parts):
     offsets = [8 * place for place in range(len(parts))]
-    merged = side_by_side(parts, offsets, {"parts": len(parts)})
+    merged, _ = extended(parts, offsets, [None] * len(parts), ranks=16 + offsets[-1])
     assert merged.size_bytes.sum() == sum(part.size_bytes.sum() for part in parts)
     assert merged.ranks == 16 + offsets[-1]
     begin = 0
@@ -105,16 +123,12 @@ def test_last_computation_of_each_rank():
 
 
 def test_what_cannot_be_joined_is_refused():
-    builder = TraceBuilder(8)
+    builder = TraceBuilder(16)
     builder.compute("a", 0, 1.0)
     one = builder.build({})
     with pytest.raises(ValueError, match="multiple of 8"):
-        append(one, one, rank_offset=4)
-    with pytest.raises(ValueError, match="for each of 8 ranks"):
-        append(one, one, after=[0])
+        extend(builder, one, rank_offset=4)
+    with pytest.raises(ValueError, match="for each of 16 ranks"):
+        extend(builder, one, after=[0])
     with pytest.raises(ValueError, match="one operation below 1"):
-        append(one, one, after=[1] * 8)
-    with pytest.raises(ValueError, match="nodes of 4 and of 8"):
-        append(empty(4, {}), one)
-    with pytest.raises(ValueError, match="at least one"):
-        side_by_side([], [], {})
+        extend(builder, one, after=[1] * 16)
