@@ -426,8 +426,10 @@ class Twin:
 
     def may_send(self, pair):
         ahead = pair.sent - pair.known
-        return pair.window is None or ahead < self.settings.ack_every_packets or (
-            (ahead + 1) * self.settings.unit_bytes <= pair.window
+        return (
+            pair.window is None
+            or ahead < self.settings.ack_every_packets
+            or ((ahead + 1) * self.settings.unit_bytes <= pair.window)
         )
 
     def pace(self, pair, size):

@@ -34,7 +34,9 @@ def replay_command(
     queue_pairs: Annotated[int, typer.Option(min=1, max=1024, help="Queue pairs a flow, where paths are hashed.")] = 2,
     path_split: Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")] = "pooled",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the hash.")] = 0,
-    congestion_control: Annotated[str | None, typer.Option(help="Packets: dcqcn (default) or none.")] = None,
+    congestion_control: Annotated[
+        str | None, typer.Option(help="Packets: dcqcn (default), dcqcn_nvidia, none, or one that a package brings.")
+    ] = None,
     cell_bytes: Annotated[
         int | None, typer.Option(help="Packets: payload of packets simulated as one; for transfers of many megabytes.")
     ] = None,
