@@ -16,6 +16,8 @@ from pydantic_core import PydanticUndefined
 from zcube.fabric.families import families
 from zcube.fabric.spec import NicSpec, SwitchSpec
 from zcube.llm.schedules.options import EngineOptions
+from zcube.network.packet.controls import BUILT_IN
+from zcube.network.packet.settings import PacketSettings
 from zcube.scenario import Scenario
 
 TARGET = Path(__file__).resolve().parent / "scenarios.md"
@@ -49,6 +51,10 @@ def _nested(name: str, annotation: Any) -> list[str]:
     parts = [f"### `[{name}]`\n", *_table(annotation)]
     for inner, field in annotation.model_fields.items():
         parts += _nested(f"{name}.{inner}", field.annotation)
+    if annotation is PacketSettings:
+        for control, settings in BUILT_IN.items():
+            if settings.model_fields and control not in annotation.model_fields:
+                parts += _nested(f"{name}.{control}", settings)
     return parts
 
 

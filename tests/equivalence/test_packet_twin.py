@@ -10,6 +10,7 @@ from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.spec import SwitchSpec
 from zcube.network.link_set import LinkSet
+from zcube.network.packet.footprint import memory_bound_bytes
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
@@ -98,12 +99,14 @@ def assert_twins_agree(draw, control=None):
     routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
     split = str(draw.choice(["pooled", "fixed"]))
     link_set = LinkSet.of_fabric(fabric)
-    twin = Twin(link_set, routing.routes(flows.source, flows.target), flows, settings, split)
+    routes = routing.routes(flows.source, flows.target)
+    twin = Twin(link_set, routes, flows, settings, split)
     model = PacketModel(link_set, routing, settings, split)
     model.send(flows)
     model.advance(float("inf"))
     found = np.round(model.completions().finish_s * 1e12).astype(np.int64)
     assert found.tolist() == twin.finish
+    assert model.memory_bytes <= memory_bound_bytes(link_set, settings, flows.size_bytes, len(routes.share), len(routes.link))
     counts = model.counts
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)

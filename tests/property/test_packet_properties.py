@@ -24,7 +24,7 @@ rows = st.lists(
 ).map(lambda rows: [(a, b if a != b else (b + 1) % GPUS, size, start * 1e-6) for a, b, size, start in rows])
 parameters = st.fixed_dictionaries(
     {
-        "congestion_control": st.sampled_from(["none", "dcqcn"]),
+        "congestion_control": st.sampled_from(["none", "dcqcn", "dcqcn_nvidia"]),
         "forwarding": st.sampled_from(["store-and-forward", "cut-through"]),
         "path_choice": st.sampled_from(["static", "spray", "adaptive"]),
         "acknowledgements": st.sampled_from(["notified", "packets"]),

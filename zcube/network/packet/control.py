@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from zcube.network.kernels import inner
 from zcube.network.packet.calendar import put, take_free
-from zcube.network.packet.controls.declared import ControlSettings, Handler
+from zcube.network.packet.controls.declared import ControlSettings, Handler, Handlers
 from zcube.network.packet.records import flow_of, pair_of
 from zcube.network.packet.state import ALARM, CACHE_LINE, EVENTS, KEY_BITS, NEVER, SENDER, Net, picoseconds
 from zcube.network.packet.tables import Tables
@@ -39,11 +39,16 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
         handler = getattr(handlers, event)
         net[f"on_{event}"] = 0 if handler is None else _address(handler, *records, *(types.int64,) * NUMBERS[event])
     tables["parameters"] = parameters.view(np.uint8)
-    net["state_bytes"] = -(-handlers.state.itemsize // CACHE_LINE) * CACHE_LINE
+    net["state_bytes"] = state_bytes(handlers)
     net["marking"], net["acknowledging"] = control.marks, control.acknowledged
     gap_s = control.notification_gap_s
     net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
     tables.cover_echoes()
+
+
+def state_bytes(handlers: Handlers) -> int:
+    """Return the memory of a control's record of a queue pair: whole cache lines."""
+    return -(-handlers.state.itemsize // CACHE_LINE) * CACHE_LINE
 
 
 def _address(handler: Handler, *arguments: Any) -> int:
@@ -54,8 +59,7 @@ def _address(handler: Handler, *arguments: Any) -> int:
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
 
 
-@intrinsic
-def _call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any, numbers: Any) -> Any:
+def _c_call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any, numbers: Any) -> Any:
     """Call the C function at an address with a record, two addresses of records and a tuple of numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -68,6 +72,9 @@ def _call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any, n
         return context.get_dummy_value()
 
     return types.none(types.int64, sender, types.int64, types.int64, numbers), generate
+
+
+_call = cast(Any, intrinsic(_c_call))  # Numba's stubs do not know how intrinsics are called.
 
 
 @inner

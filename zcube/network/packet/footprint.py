@@ -7,13 +7,15 @@ import numpy as np
 from zcube.arrays import FloatArray
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
+from zcube.network.packet.control import state_bytes
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import FLOW, PACKET, PAIR
+from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR
 
 #: Tables at most double when they run short.
 GROWTH = 2
-#: Events besides packets: in flight per queue (frames), and per queue pair (pace, timeout, notification, request to repeat).
-EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 4, 4
+#: Events besides packets: in flight per queue (frames), and per queue pair (pace, timeout, notification, request to repeat,
+#: alarm).
+EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 4, 5
 #: Records of whole numbers per flow (start, done, live) and hop, bytes.
 FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
 
@@ -44,9 +46,13 @@ def memory_bound_bytes(
     buffers = idle["switches"]["shared"].astype(float).sum() + idle["switches"]["headroom"].astype(float).sum()
     under_way = (links["latency_ps"] / np.maximum(links["full_ps"], 1) + 2)[link_set.capacity_bps > 0].sum()
     network = buffers / settings.unit_bytes + under_way
-    whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum() * (2 if settings.acknowledgements == "packets" else 1)
-    records = min(network, whole) + subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
+    control = settings.control
+    whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum()
+    answers = 2 if control.acknowledged or settings.acknowledgements == "packets" else 1
+    records = min(network, whole) * answers + subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
-    per_path = (PAIR.itemsize + HOP_BYTES) * subflows + HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0))
-    tables = (PACKET.itemsize + HOP_BYTES) * records + per_flow + per_path
+    pair_bytes = PAIR.itemsize + state_bytes(control.handlers())
+    per_path = (pair_bytes + HOP_BYTES) * subflows + HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0))
+    echo_bytes = ECHO.itemsize if control.acknowledged else 0
+    tables = (PACKET.itemsize + HOP_BYTES + echo_bytes) * records + echo_bytes * len(links) + per_flow + per_path
     return float(idle.bytes + GROWTH * tables + 16.0 * bins * queues)

@@ -91,7 +91,7 @@ def _acknowledge(net: Net, pair: int, sent_ps: int) -> None:
 
 @inner
 def _notify(net: Net, pair: int, kind: int, number: int) -> None:
-    """Tell a queue pair's sender something, by a control packet or after the delay of the way back, with the first free record."""
+    """Tell a queue pair's sender something, in the first free record: by a packet or after the delay of the way back."""
     slot = take_free(net)
     if net.control != NONE:
         packet_of(net, slot).pair = pair

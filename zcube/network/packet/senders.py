@@ -103,7 +103,6 @@ def _next_payload(net: Net, pair: int) -> int:
     """Return the payload of a queue pair's next packet, taken from its bytes unless it is a repetition; 0 if none is left."""
     full, number = net.mtu_payload, pair_of(net, pair).sent
     if number < pair_of(net, pair).most:
-        pair_of(net, pair).repeats += 1
         net.repeats += 1
         return pair_of(net, pair).short_payload if number == pair_of(net, pair).short_number else full
     flow = pair_of(net, pair).flow

@@ -130,8 +130,10 @@ SWITCH = np.dtype(
 #: What a congestion control sees and decides of a queue pair; rates are bytes on the wire per picosecond.
 SENDER = np.dtype(
     [
-        ("heeds", "i4"),  # decided: 1 while bytes are counted and it is to be told of packets sent
-        ("paced", "i4"),  # decided: 1 while the rate holds; 0: as fast as the port takes packets
+        ("heeds", "i1"),  # decided: 1 while bytes are counted and it is to be told of packets sent
+        ("paced", "i1"),  # decided: 1 while the rate holds; 0: as fast as the port takes packets
+        ("capped", "i1"),  # 1 where the line is below the port, so that the rate holds even without control
+        ("cuts", "i4"),  # counted by the control: how often it lowered its rate or window
         ("rate", "f8"),  # decided
         ("line", "f8"),  # rate without control: that of the NIC port, or less under a cap
         ("sent_bytes", "i8"),  # on the wire, while it heeds
@@ -139,8 +141,6 @@ SENDER = np.dtype(
         ("heed_ps", "i8"),  # decided: or from a time on
         ("window_bytes", "i8"),  # decided: what may be sent and not acknowledged, where receivers acknowledge
         ("alarm_ps", "i8"),  # decided: when it is to be told the time; NEVER: not at all
-        ("capped", "i4"),  # 1 where the line is below the port, so that the rate holds even without control
-        ("cuts", "i4"),  # counted by the control: how often it lowered its rate or window
     ],
     align=True,
 )
@@ -172,7 +172,6 @@ PAIR = _whole_lines(
         ("marked", "i4"),  # receiver: of these, marked ones not yet told of
         ("seen", "i4"),  # sender: wanted when the timeout was last checked
         ("timeout", "i4"),  # 1 while a TIMEOUT is in the calendar
-        ("repeats", "i4"),
         ("late", "i4"),  # packets that came behind a later one
     ],
 )

@@ -13,6 +13,9 @@ from zcube.network.packet.state import picoseconds
 
 Handler = Callable[..., None]
 
+#: Record of a control that keeps nothing.
+NOTHING = np.dtype([("nothing", "i8")])
+
 
 @dataclass(frozen=True)
 class Handlers:
@@ -28,8 +31,8 @@ class Handlers:
     started : (...)
         The transfer starts; before its first packet.
     sent : (...)
-        A packet is about to be sent, at the rate decided here. Told while ``heeds`` is 1, from ``heed_bytes`` or ``heed_ps`` on,
-        so that a control with counters and timers is not called for every packet; both are 0 at first.
+        A packet is about to be sent, at the rate decided here. Told while ``heeds`` is 1, from ``heed_bytes`` or ``heed_ps``
+        on, so that a control with counters and timers is not called for every packet; both are 0 at first.
     acknowledged : (..., size_bytes, marked_bytes, round_trip_ps)
         Packets have arrived: bytes on the wire, the part that was marked, and the time since the last of them was sent. Every
         packet counts as full.
@@ -41,7 +44,7 @@ class Handlers:
         The time ``alarm_ps`` has come; it is NEVER again until set.
     """
 
-    state: np.dtype[Any] = np.dtype([("nothing", "i8")])
+    state: np.dtype[Any] = NOTHING
     started: Handler | None = None
     sent: Handler | None = None
     acknowledged: Handler | None = None
@@ -78,7 +81,7 @@ class ControlSettings(Declared):
                 fields.append((f"{name.removesuffix('_s')}_ps", "i8", picoseconds(value)))
             else:
                 fields.append((name, "f8" if isinstance(value, float) else "i8", value))
-        record = np.zeros(1, np.dtype([(name, form) for name, form, _ in fields] or [("nothing", "i8")]))
+        record = np.zeros(1, np.dtype([(name, form) for name, form, _ in fields]) if fields else NOTHING)
         for name, _, value in fields:
             record[name] = value
         return record
