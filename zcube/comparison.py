@@ -18,7 +18,7 @@ from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
-from zcube.llm.expert_traffic import prefill_expert_bytes
+from zcube.llm.expert_traffic import hit_probability
 from zcube.network.flow_model import flow_model, ideal_model
 from zcube.network.packet.model import packet_model
 from zcube.network.protocol import NetworkModel
@@ -195,24 +195,15 @@ def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
     """Refuse a span of nodes that the model's expert groups cannot be spread over."""
     span = scenario.prefill.nodes_per_instance
     try:
-        prefill_expert_bytes(card, 1.0, span)
+        hit_probability(card, span)
     except InputError as error:
         raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
 
 
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
-    tables = scenario.compute.tables
-    return compute_model(
-        scenario.compute.times,
-        card,
-        load_device(scenario.compute.device),
-        prefill_layout=scenario.prefill.layout,
-        decode_layout=scenario.decode.layout,
-        prefill_ep_nodes=scenario.prefill.nodes_per_instance,
-        kv_dtype=scenario.kv.dtype,
-        moe_balance=scenario.compute.moe_balance,
-        tables=None if tables is None else Path(tables),
-    )
+    asked = scenario.compute
+    tables = None if asked.tables is None else Path(asked.tables)
+    return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
 
 
 def _fitting_fabrics(scenario: Scenario) -> dict[str, Fabric]:

@@ -45,9 +45,20 @@ class ConstantTimes:
         return np.full(steps, self.step_s)
 
 
+def latents_by_hand(pages: int) -> float:
+    """Pages of 64 fp8 rows of 656 B in GLM-5.1's 78 layers and the draft layer (SGLang)."""
+    return 79.0 * 64 * 656 * pages
+
+
+def index_by_hand(pages: int) -> float:
+    """Index pages of 8,448 B in as many layers (SGLang, TileRT); they go out with the end of a prompt."""
+    return 79.0 * 8448 * pages
+
+
 def kv_by_hand(tokens: int) -> float:
-    """fp8 rows of 656 B and index pages of 8,448 B in GLM-5.1's 78 layers and the draft layer (SGLang, TileRT)."""
-    return 79.0 * (656 * tokens + 8448 * -(-tokens // 64))
+    """SGLang sends by page number, so that a last page that is not full goes out whole."""
+    pages = -(-tokens // 64)
+    return latents_by_hand(pages) + index_by_hand(pages)
 
 
 def alone_s(size_bytes: float) -> float:

@@ -10,6 +10,7 @@ from zcube.llm.attention import combine, decode_fixed_s, decode_rates, prefill_a
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import Device, device_names, load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.measured import EXPERT_LAYOUTS, measure_errors, read_experts
 from zcube.llm.node_links import decode_layer_s, prefill_layer_s
@@ -19,7 +20,7 @@ K = 1024
 
 
 def model(device, card=GLM, prefill="tp8", decode="tp8", **choices):
-    return roofline(card, load_device(device), prefill_layout=prefill, decode_layout=decode, **choices)
+    return roofline(card, load_device(device), EngineLayout(prefill, decode, **choices))
 
 
 def test_flops_per_token_and_layer():

@@ -8,6 +8,7 @@ from zcube.errors import InputError
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.expert_traffic import expected_nodes, hit_probability
 from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
 from zcube.llm.schedules.expert_pipeline import Turn, order
@@ -158,7 +159,7 @@ def test_tensor_parallel_step():
 @pytest.mark.parametrize("layout", ["tp8", "dp8"])
 def test_layers_of_a_step_sum_to_the_step(layout):
     # The step of the compute model is its layers and its NVLink time, here left out of both sides.
-    node = roofline(GLM, load_device("h200"), prefill_layout="tp8", decode_layout=layout)
+    node = roofline(GLM, load_device("h200"), EngineLayout("tp8", layout))
     contexts = np.array([4096] * 64)
     layer = node.decode_layer(contexts)
     parts_s = 78 * layer.attention_s + 75 * (layer.experts_s + layer.shared_s) + 3 * layer.dense_s + layer.head_s
@@ -173,7 +174,7 @@ def test_layers_of_a_step_sum_to_the_step(layout):
 
 
 def test_layers_of_an_iteration_sum_to_the_iteration():
-    node = roofline(GLM, load_device("b200"), prefill_layout="tp8", decode_layout="tp8")
+    node = roofline(GLM, load_device("b200"), EngineLayout("tp8", "tp8"))
     layer = node.prefill_layer(np.array([8192]), np.array([30_000]))
     parts_s = 78 * layer.attention_s + 75 * (layer.experts_s + layer.shared_s) + 3 * layer.dense_s
     links_s = 78 * 2 * load_device("b200").links.all_reduce.seconds(8192 * 12_288)
@@ -182,7 +183,7 @@ def test_layers_of_an_iteration_sum_to_the_iteration():
 
 
 def test_more_expert_nodes_and_more_queries_take_no_less():
-    node = roofline(GLM, load_device("h200"), prefill_layout="dp8", decode_layout="dp8", moe_balance="balanced")
+    node = roofline(GLM, load_device("h200"), EngineLayout("dp8", "dp8", moe_balance="balanced"))
     one, four = (node.decode_layer(np.array([4096] * 256), query_tokens=count) for count in (1, 4))
     assert four.attention_s > one.attention_s
     assert four.experts_s > one.experts_s
@@ -191,7 +192,7 @@ def test_more_expert_nodes_and_more_queries_take_no_less():
 
 
 def test_what_is_not_offered_is_refused():
-    node = roofline(GLM, load_device("h200"), prefill_layout="dp8", decode_layout="dp8")
+    node = roofline(GLM, load_device("h200"), EngineLayout("dp8", "dp8"))
     with pytest.raises(InputError) as caught:
         node.decode_layer(np.array([1]), query_tokens=0, ep_nodes=1000)
     assert [fault.where for fault in caught.value.faults] == ["query_tokens", "ep_nodes"]

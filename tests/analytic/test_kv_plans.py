@@ -10,6 +10,7 @@ from zcube.errors import InputError
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.kv import KvLayout, kv_bytes
 from zcube.llm.rankmap import rank_map
 from zcube.llm.schedules.kv_plans import kv_plan
@@ -151,7 +152,7 @@ def test_a_page_of_latents_is_one_slice():
 
 @pytest.fixture(scope="module")
 def node():
-    return roofline(GLM, load_device("h200"), prefill_layout="tp8", decode_layout="dp8")
+    return roofline(GLM, load_device("h200"), EngineLayout("tp8", "dp8"))
 
 
 def test_pushes_leave_after_their_chunk_and_do_not_hold_up_the_next(node):

@@ -11,6 +11,7 @@ from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import device_names, load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.node_links import decode_layer_s
 from zcube.llm.tables import source as table_source
@@ -32,11 +33,11 @@ def tables(shared_data):
 
 
 def model(tables, device="h200", prefill="tp8", decode="tp8", **choices):
-    return measured(GLM, load_device(device), tables, prefill_layout=prefill, decode_layout=decode, **choices)
+    return measured(GLM, load_device(device), EngineLayout(prefill, decode, **choices), tables)
 
 
 def fitted(device="h200", prefill="tp8", decode="tp8", **choices):
-    return roofline(GLM, load_device(device), prefill_layout=prefill, decode_layout=decode, **choices)
+    return roofline(GLM, load_device(device), EngineLayout(prefill, decode, **choices))
 
 
 # ---- the grid
@@ -297,7 +298,7 @@ def test_crumbs_do_not_count_as_pieces():
 
 
 def choose(kind, **more):
-    return compute_model(kind, GLM, load_device("h200"), prefill_layout="tp8", decode_layout="tp8", **more)
+    return compute_model(kind, GLM, load_device("h200"), EngineLayout("tp8", "tp8"), **more)
 
 
 def test_auto_is_the_roofline_unless_a_folder_is_named(tables):
@@ -338,15 +339,20 @@ def test_missing_folder_device_and_model(tables, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         model(tmp_path / "none")
     with pytest.raises(InputError, match=r"x9_sxm_glm5_dsa_context\.csv"):
-        measured(GLM, load_device("h200").model_copy(update={"name": "x9"}), tables, prefill_layout="tp8", decode_layout="tp8")
+        measured(
+            GLM,
+            load_device("h200").model_copy(update={"name": "x9"}),
+            EngineLayout("tp8", "tp8"),
+            tables,
+        )
     with pytest.raises(InputError, match="GLM-5 only"):
-        measured(load_card("deepseek-v3.2"), load_device("h200"), tables, prefill_layout="tp8", decode_layout="tp8")
+        measured(load_card("deepseek-v3.2"), load_device("h200"), EngineLayout("tp8", "tp8"), tables)
     wider = GLM.model_copy(update={"name": "wide", "hidden": 8192})
     with pytest.raises(InputError, match="no measured table has"):
-        measured(wider, load_device("h200"), tables, prefill_layout="tp8", decode_layout="tp8")
+        measured(wider, load_device("h200"), EngineLayout("tp8", "tp8"), tables)
     # Fewer layers of the same size are measured just as well.
     shallow = GLM.model_copy(update={"name": "shallow", "layers": 40})
-    node = measured(shallow, load_device("h200"), tables, prefill_layout="tp8", decode_layout="tp8")
+    node = measured(shallow, load_device("h200"), EngineLayout("tp8", "tp8"), tables)
     assert node.prefill_iteration_s([4096], [0]) < model(tables).prefill_iteration_s([4096], [0])
 
 

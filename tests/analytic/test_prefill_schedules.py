@@ -4,13 +4,14 @@ import time
 
 import numpy as np
 import pytest
+from expert_by_hand import bytes_between_nodes
 from trace_by_hand import StatedTimes, between_nodes, computes_one_at_a_time, ends_by_hand, named
 
 from zcube.errors import InputError
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
-from zcube.llm.expert_traffic import prefill_expert_bytes
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.schedules.expert_prefill import append_expert_prefill
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
@@ -131,7 +132,7 @@ def test_uneven_nodes_send_what_the_matrix_of_nodes_says():
     rows = between_nodes(trace)
     found = np.zeros((4, 4))
     np.add.at(found, (trace.source[rows] // 8, trace.target[rows] // 8), trace.size_bytes[rows])
-    np.testing.assert_allclose(found, prefill_expert_bytes(GLM, [4096, 0, 1000, 104], 4), rtol=1e-4)
+    np.testing.assert_allclose(found, bytes_between_nodes(GLM, [4096, 0, 1000, 104]), rtol=1e-4)
 
 
 def test_every_copy_is_forwarded_inside_its_node():
@@ -206,7 +207,7 @@ def test_layers_come_in_order(overlap):
 
 
 def test_an_iteration_of_four_nodes_is_quick_and_small():
-    times = roofline(GLM, load_device("h200"), prefill_layout="dp8", decode_layout="dp8", prefill_ep_nodes=4)
+    times = roofline(GLM, load_device("h200"), EngineLayout("dp8", "dp8", prefill_ep_nodes=4))
     began_s = time.perf_counter()
     trace = over_nodes(4, [[Piece(16 * K * 8)]] * 4, times)
     assert time.perf_counter() - began_s < 3
@@ -214,7 +215,7 @@ def test_an_iteration_of_four_nodes_is_quick_and_small():
 
 
 def test_two_half_batches_compute_no_less_than_one_whole():
-    times = roofline(GLM, load_device("h200"), prefill_layout="dp8", decode_layout="dp8", prefill_ep_nodes=4)
+    times = roofline(GLM, load_device("h200"), EngineLayout("dp8", "dp8", prefill_ep_nodes=4))
     whole, cut = (
         ends_by_hand(over_nodes(4, [[Piece(8 * K)]] * 4, times, overlap=kind)).max() for kind in ("none", "two-batch")
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import simpy
@@ -16,7 +14,9 @@ from serving_by_hand import (
     ConstantTimes,
     alone_s,
     fabric_of,
+    index_by_hand,
     kv_by_hand,
+    latents_by_hand,
     run_by_hand,
     settings_of,
     trace_of,
@@ -65,8 +65,8 @@ def test_a_one_token_answer_ends_at_its_first_token():
 
 def test_a_prompt_is_computed_in_chunks_and_pushed_in_whole_pages():
     run = run_by_hand(trace_of([0.0], [250], [2]), settings_of(prefill={"chunk_tokens": 100}))
-    pages = [0, 64, 192, 250]  # 100 and 200 tokens hold 1 and 3 full pages of 64
-    sizes = [kv_by_hand(after) - kv_by_hand(before) for before, after in pairwise(pages)]
+    # 100 and 200 tokens hold 1 and 3 full pages of 64; the last push takes the fourth page and all pages of the index along.
+    sizes = [latents_by_hand(1), latents_by_hand(2), latents_by_hand(1) + index_by_hand(4)]
     assert run.flows.size_bytes == pytest.approx(sizes, **EXACT)
     assert run.flows.start_s == pytest.approx([done * TOKEN_S + SETUP_S for done in (100, 200, 250)], **EXACT)
 
@@ -75,14 +75,14 @@ def test_early_chunks_travel_while_later_ones_compute():
     trace, pool = trace_of([0.0], [1280], [2]), {"chunk_tokens": 640}
     pushed = run_by_hand(trace, settings_of(prefill=pool)).journeys
     whole = run_by_hand(trace, settings_of(prefill=pool, kv={"push": "after-prefill"})).journeys
-    # The first chunk's 0.8 ms on the wire lie within the second chunk's 64 ms.
-    close(pushed.ttft_s()[0], 1280 * TOKEN_S + SETUP_S + alone_s(kv_by_hand(1280) - kv_by_hand(640)))
+    # The first chunk's 0.7 ms on the wire lie within the second chunk's 64 ms.
+    close(pushed.ttft_s()[0], 1280 * TOKEN_S + SETUP_S + alone_s(latents_by_hand(10) + index_by_hand(20)))
     close(whole.ttft_s()[0], 1280 * TOKEN_S + SETUP_S + alone_s(kv_by_hand(1280)))
     close(pushed.kv_bytes[0], whole.kv_bytes[0])
 
 
 def test_a_network_slower_than_the_chunks_carries_one_continuous_stream():
-    # 640 tokens compute in 64 us and travel in 0.8 ms, so the wire is never idle after the first push.
+    # 640 tokens compute in 64 us and travel in 0.7 ms, so the wire is never idle after the first push.
     run = run_by_hand(trace_of([0.0], [1280], [2]), settings_of(prefill={"chunk_tokens": 640}), ConstantTimes(token_s=1e-7))
     close(run.journeys.ttft_s()[0], 640e-7 + SETUP_S + alone_s(kv_by_hand(1280)))
 
@@ -292,10 +292,17 @@ def test_bytes_on_the_wire_at_the_horizon_are_counted():
     assert measured["sent"] == measured["received"] == pytest.approx(carried, rel=1e-9)
 
 
-def expert_bytes_per_rail(own_tokens: float, other_tokens: float) -> float:
-    """Two nodes, 75 expert layers: dispatch 6,416 B and combine 12,336 B a token that has an expert over there (DeepEP)."""
+def expert_bytes_per_rail(own_tokens: int, other_tokens: int, batches: int = 2) -> int:
+    """Two nodes: in each layer with experts, a token that has one over there sends 6,416 B and gets 12,336 B back (DeepEP).
+
+    A node's tokens are dealt to its GPUs and to the microbatches evenly; a message has whole bytes.
+    """
     reached = 1.0 - 0.5**8
-    return 75 * reached * (6416 * own_tokens + 12336 * other_tokens) / 8
+    own, other = (tokens / 8 / batches * reached for tokens in (own_tokens, other_tokens))
+    return batches * (round(own * 6416) + round(other * 12336))
+
+
+EXPERT_LAYERS = 75
 
 
 def expert_settings(bursts: int = 1, overlap: bool = True, **tables):
@@ -309,26 +316,29 @@ def expert_settings(bursts: int = 1, overlap: bool = True, **tables):
 def test_expert_bursts_hide_behind_computation_or_add_to_it(bursts, overlap, token_s):
     run = run_by_hand(trace_of([0.0], [8000], [2]), expert_settings(bursts, overlap), ConstantTimes(token_s))
     # Only node 0 computes, so its dispatch goes out and the combine of its tokens comes back.
-    out, back = expert_bytes_per_rail(8000, 0), expert_bytes_per_rail(0, 8000)
-    comm_s = max(out, back) / bursts / NIC_BYTES_PER_S + IDEAL_LATENCY_S
-    compute_s = 8000 * token_s / bursts
-    iteration_s = bursts * (max(comm_s, compute_s) if overlap else comm_s + compute_s)
+    batches = 2 if overlap else 1
+    out, back = expert_bytes_per_rail(8000, 0, batches), expert_bytes_per_rail(0, 8000, batches)
+    iteration_s = 0.0
+    for layers in {1: [75], 4: [19, 19, 19, 18]}[bursts]:
+        comm_s = max(out, back) * layers / NIC_BYTES_PER_S + IDEAL_LATENCY_S
+        compute_s = 8000 * token_s * layers / EXPERT_LAYERS
+        iteration_s += max(comm_s, compute_s) if overlap else comm_s + compute_s
     close(run.journeys.prefill_end_s[0], iteration_s)
     experts = run.flow_kind == EXPERT
     assert experts.sum() == 2 * 8 * bursts
-    close(run.flows.size_bytes[experts].sum(), 8 * (out + back))
+    assert run.flows.size_bytes[experts].sum() == EXPERT_LAYERS * 8 * (out + back)
     rails = (run.flows.source[experts] % 8, run.flows.target[experts] % 8)
     assert np.array_equal(*rails), "DeepEP's normal mode stays on the rail"
 
 
 def test_nodes_of_an_instance_iterate_in_step():
-    run = run_by_hand(trace_of([0.0, 0.0], [4000, 1000], [2, 2]), expert_settings(), ConstantTimes(1e-3))
+    run = run_by_hand(trace_of([0.0, 0.0], [4000, 1600], [2, 2]), expert_settings(), ConstantTimes(1e-3))
     assert run.journeys.prefill_node.tolist() == [0, 1]
     close(run.journeys.prefill_end_s[0], 4.0)
     close(run.journeys.prefill_end_s[1], 4.0)
     sent = run.flows.size_bytes[run.flow_kind == EXPERT]
-    by_hand = [expert_bytes_per_rail(1000, 4000), expert_bytes_per_rail(4000, 1000)]
-    assert np.sort(sent) == pytest.approx(np.repeat(np.sort(by_hand), 8), **EXACT)
+    by_hand = [75 * expert_bytes_per_rail(1600, 4000), 75 * expert_bytes_per_rail(4000, 1600)]
+    assert np.sort(sent).tolist() == np.repeat(np.sort(by_hand), 8).tolist()
 
 
 def test_kv_shares_its_nic_with_expert_traffic():
@@ -338,7 +348,7 @@ def test_kv_shares_its_nic_with_expert_traffic():
     )
     run = run_by_hand(trace_of([0.0], [1280], [2]), settings, ConstantTimes(1e-4))
     # The first chunk's KV and the second iteration's dispatch leave GPU 0 together, at half the line rate each.
-    kv, expert = kv_by_hand(640), expert_bytes_per_rail(640, 0)
+    kv, expert = latents_by_hand(10), 75 * expert_bytes_per_rail(640, 0)
     smaller, together = min(kv, expert), kv + expert
     start = 640e-4 + IDEAL_LATENCY_S
     shared_s = {smaller: 2 * smaller / NIC_BYTES_PER_S, max(kv, expert): together / NIC_BYTES_PER_S}

@@ -10,6 +10,7 @@ import pytest
 from zcube.llm.cards import load_card
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import device_names, load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.tables.read import read_attention, read_experts, table_model
 from zcube.llm.tables.source import CsvSource, open_source
 
@@ -42,7 +43,7 @@ def _points(table):
 @pytest.mark.parametrize("device", device_names())
 @pytest.mark.parametrize("card", ["glm-5.1", "deepseek-v3.2"])
 def test_models_and_devices_of_the_package(package, card, device):
-    node = compute_model("measured", load_card(card), load_device(device), prefill_layout="cp8", decode_layout="dp8")
+    node = compute_model("measured", load_card(card), load_device(device), EngineLayout("cp8", "dp8"))
     found = described(node)
     assert found["tables"]["source"] == f"aiconfigurator-core {version('aiconfigurator-core')}"
     assert {"nccl", "deepep_normal", "deepep_low_latency", "all_reduce"} < set(found["tables"])
@@ -60,7 +61,8 @@ def test_none_of_the_packages_code_is_imported(package):
         "from zcube.llm.cards import load_card\n"
         "from zcube.llm.devices import load_device\n"
         "from zcube.llm.compute_choice import compute_model\n"
-        "compute_model('measured', load_card('glm-5.1'), load_device('h200'), prefill_layout='tp8', decode_layout='tp8')\n"
+        "from zcube.llm.engine_layout import EngineLayout\n"
+        "compute_model('measured', load_card('glm-5.1'), load_device('h200'), EngineLayout('tp8', 'tp8'))\n"
         "print([name for name in sys.modules if name.startswith('aiconfigurator')])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import load_device
+from zcube.llm.engine_layout import EngineLayout
 
 TOPK = 50
 rates = st.builds(DecodeRates, *(st.sampled_from((0.0, 1e-3, 0.3, 7.0)) for _ in range(4)))
@@ -46,7 +47,7 @@ def test_closed_form_equals_the_loop(rates, contexts, ranks, steps, fixed_s):
 
 @pytest.mark.parametrize("layout", ["tp8", "dp8"])
 def test_steps_equal_single_steps_of_a_grown_batch(layout):
-    node = roofline(load_card("glm-5.1"), load_device("b200"), prefill_layout="tp8", decode_layout=layout)
+    node = roofline(load_card("glm-5.1"), load_device("b200"), EngineLayout("tp8", layout))
     contexts = np.array([3, 900, 2040, 2047, 2048, 5000, 60_000, 1990, 2046, 10, 2000])
     together = node.decode_steps_s(contexts, 70)
     apart = [node.decode_steps_s(contexts + step, 1)[0] for step in range(70)]

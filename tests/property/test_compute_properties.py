@@ -8,11 +8,16 @@ from hypothesis import strategies as st
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.kv import KvLayout, kv_bytes
 
 CARD = load_card("glm-5.1")
 NODES = [
-    roofline(CARD, load_device(device), prefill_layout=layout, decode_layout=decode, prefill_ep_nodes=nodes, kv_dtype=kv)
+    roofline(
+        CARD,
+        load_device(device),
+        EngineLayout(layout, decode, prefill_ep_nodes=nodes, kv_dtype=kv),
+    )
     for device, layout, decode, nodes, kv in (
         ("h200", "tp8", "tp8", 1, "fp8"),
         ("h200", "cp8", "dp8", 1, "bf16"),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.grids import equal_pieces
 from zcube.llm.tables.model import measured
@@ -39,8 +40,8 @@ def test_standing_pieces_are_possible_and_do_not_depend_on_order(pieces, random)
 def nodes(shared_data):
     def pair(prefill, decode):
         card, device = load_card("glm-5.1"), load_device("h200")
-        layouts = {"prefill_layout": prefill, "decode_layout": decode}
-        return measured(card, device, shared_data / "aiconfigurator-glm5", **layouts), roofline(card, device, **layouts)
+        engine = EngineLayout(prefill, decode)
+        return measured(card, device, engine, shared_data / "aiconfigurator-glm5"), roofline(card, device, engine)
 
     return [pair(*layouts) for layouts in (("tp8", "tp8"), ("cp8", "dp8"), ("dp8", "dp8"))]
 

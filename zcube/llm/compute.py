@@ -22,6 +22,7 @@ from zcube.llm.attention import PrefillWork, combine, decode_fixed_s, decode_rat
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.kv import KvDtype
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
@@ -92,26 +93,17 @@ class ComputeModel(Protocol):
 class RooflineModel:
     """The fitted roofline; built by :func:`roofline`."""
 
-    def __init__(
-        self,
-        card: ModelCard,
-        device: Device,
-        prefill_layout: PrefillLayout,
-        decode_layout: DecodeLayout,
-        prefill_ep_nodes: int,
-        kv: str,
-        moe_balance: str,
-    ):
-        self.name = f"{card.name} on {device.name}, prefill {prefill_layout}, decode {decode_layout}"
+    def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
+        self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
+        kv = table_dtype(engine)
         self.stated_error: Mapping[str, StatedError] = _stated(device, kv)
         self._card, self._device = card, device
-        self._prefill_layout: PrefillLayout = prefill_layout
-        self._decode_layout: DecodeLayout = decode_layout
-        self._ep_nodes = prefill_ep_nodes
-        self._balance = device.experts.balance[moe_balance]
+        self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
+        self._ep_nodes = engine.prefill_ep_nodes
+        self._balance = device.experts.balance[engine.moe_balance]
         self._prefill, self._decode = device.prefill[kv], device.decode[kv]
-        self._prefill_heads = _heads(card, prefill_layout)
-        self._decode_heads = _heads(card, decode_layout)
+        self._prefill_heads = _heads(card, engine.prefill_layout)
+        self._decode_heads = _heads(card, engine.decode_layout)
         self._rates = decode_rates(self._decode, self._decode_heads, device.padded_heads)
         # Batch sizes recur from step to step; what depends only on them is worth keeping.
         self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
@@ -289,56 +281,47 @@ class RooflineModel:
         return max(read_s, 2.0 * parameters * tokens / (self._decode.linear_tflops * 1e12))
 
 
-def roofline(
-    card: ModelCard,
-    device: Device,
-    *,
-    prefill_layout: PrefillLayout,
-    decode_layout: DecodeLayout,
-    prefill_ep_nodes: int = 1,
-    kv_dtype: KvDtype = "fp8",
-    moe_balance: str = "power_law_1.2",
-) -> ComputeModel:
+def roofline(card: ModelCard, device: Device, engine: EngineLayout) -> ComputeModel:
     """Build the compute model of one kind of node.
 
     Parameters
     ----------
     card, device : ModelCard, Device
         The model and the GPU.
-    prefill_layout : {"tp8", "cp8", "dp8"}
-        Attention sliced by heads, by tokens of a sequence, or by requests. Experts are sliced eightfold in tp8 and
-        cp8, spread over the GPUs in dp8.
-    decode_layout : {"tp8", "dp8"}
-        As above.
-    prefill_ep_nodes : int
-        Nodes the experts are spread over in prefill; each computes as many tokens as this one.
-    kv_dtype : {"fp8", "bf16", "bf16+fp8-index"}
-        KV cache; the two bf16 forms share one measured table.
-    moe_balance : str
-        ``balanced``, ``power_law_1.01`` or ``power_law_1.2``.
+    engine : EngineLayout
+        Layouts, nodes over which the experts are spread, KV cache, balance of the experts.
 
     Raises
     ------
     InputError
         With every choice that is not offered.
     """
+    check_engine(card, device, engine)
+    return RooflineModel(card, device, engine)
+
+
+def check_engine(card: ModelCard, device: Device, engine: EngineLayout) -> None:
+    """Refuse choices that a compute model does not offer, all at once."""
     offered = (
-        ("prefill_layout", prefill_layout, get_args(PrefillLayout)),
-        ("decode_layout", decode_layout, get_args(DecodeLayout)),
-        ("kv_dtype", kv_dtype, get_args(KvDtype)),
-        ("moe_balance", moe_balance, tuple(device.experts.balance)),
+        ("prefill_layout", engine.prefill_layout, get_args(PrefillLayout)),
+        ("decode_layout", engine.decode_layout, get_args(DecodeLayout)),
+        ("kv_dtype", engine.kv_dtype, get_args(KvDtype)),
+        ("moe_balance", engine.moe_balance, tuple(device.experts.balance)),
     )
     faults = [
         Fault(key, repr(value), "one of " + ", ".join(choices)) for key, value, choices in offered if value not in choices
     ]
-    if not 1 <= prefill_ep_nodes <= MAX_EP_NODES:
-        faults.append(Fault("prefill_ep_nodes", str(prefill_ep_nodes), f"1 .. {MAX_EP_NODES}"))
+    if not 1 <= engine.prefill_ep_nodes <= MAX_EP_NODES:
+        faults.append(Fault("prefill_ep_nodes", str(engine.prefill_ep_nodes), f"1 .. {MAX_EP_NODES}"))
     if card.heads % GPUS_PER_NODE:
         faults.append(Fault(f"{card.name}: heads", str(card.heads), f"a multiple of {GPUS_PER_NODE}"))
     if faults:
         raise InputError(faults)
-    kv = "fp8" if kv_dtype == "fp8" else "bf16"
-    return RooflineModel(card, device, prefill_layout, decode_layout, prefill_ep_nodes, kv, moe_balance)
+
+
+def table_dtype(engine: EngineLayout) -> str:
+    """Return the KV dtype whose measurements hold."""
+    return "fp8" if engine.kv_dtype == "fp8" else "bf16"
 
 
 def _heads(card: ModelCard, layout: str) -> int:

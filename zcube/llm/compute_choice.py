@@ -9,24 +9,14 @@ from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel, roofline
 from zcube.llm.devices import Device
-from zcube.llm.kv import KvDtype
-from zcube.llm.node_links import DecodeLayout, PrefillLayout
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.tables.model import MeasuredModel, measured
 
 ComputeKind: TypeAlias = Literal["auto", "roofline", "measured"]
 
 
 def compute_model(
-    kind: ComputeKind,
-    card: ModelCard,
-    device: Device,
-    *,
-    prefill_layout: PrefillLayout,
-    decode_layout: DecodeLayout,
-    prefill_ep_nodes: int = 1,
-    kv_dtype: KvDtype = "fp8",
-    moe_balance: str = "power_law_1.2",
-    tables: Path | None = None,
+    kind: ComputeKind, card: ModelCard, device: Device, engine: EngineLayout, tables: Path | None = None
 ) -> ComputeModel:
     """Build the compute model a run asks for.
 
@@ -35,7 +25,7 @@ def compute_model(
     kind : {"auto", "roofline", "measured"}
         ``auto`` is the roofline unless ``tables`` names a folder: what a run gives must not depend on which packages happen
         to be installed. ``measured`` takes the folder, else the package ``aiconfigurator-core`` (extra ``measured``).
-    card, device, prefill_layout, decode_layout, prefill_ep_nodes, kv_dtype, moe_balance
+    card, device, engine
         As :func:`zcube.llm.compute.roofline`.
     tables : Path, optional
         Folder of CSV tables; none with ``roofline``.
@@ -50,25 +40,8 @@ def compute_model(
     if kind == "roofline" and tables is not None:
         raise InputError(Fault("tables", f"{tables} beside the roofline", "no tables, or the model auto or measured"))
     if kind == "measured" or tables is not None:
-        return measured(
-            card,
-            device,
-            tables,
-            prefill_layout=prefill_layout,
-            decode_layout=decode_layout,
-            prefill_ep_nodes=prefill_ep_nodes,
-            kv_dtype=kv_dtype,
-            moe_balance=moe_balance,
-        )
-    return roofline(
-        card,
-        device,
-        prefill_layout=prefill_layout,
-        decode_layout=decode_layout,
-        prefill_ep_nodes=prefill_ep_nodes,
-        kv_dtype=kv_dtype,
-        moe_balance=moe_balance,
-    )
+        return measured(card, device, engine, tables)
+    return roofline(card, device, engine)
 
 
 def described(model: ComputeModel) -> dict[str, Any]:

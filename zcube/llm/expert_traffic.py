@@ -11,14 +11,9 @@ from __future__ import annotations
 from math import comb
 from typing import Literal
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 
-#: A matrix of nodes x nodes is built.
 MAX_NODES = 4096
 _SCALE_BLOCK = 128
 _LOW_LATENCY_HEADER_BYTES = 16
@@ -100,40 +95,3 @@ def expected_nodes(card: ModelCard, nodes: int) -> float:
     GLM-5.1: 3.60 of 4, 5.25 of 8, 6.61 of 18.
     """
     return nodes * hit_probability(card, nodes)
-
-
-def prefill_expert_bytes(card: ModelCard, tokens_per_node: ArrayLike, nodes: int) -> FloatArray:
-    """Return the expected bytes between nodes over one prefill iteration: all MoE layers, dispatch and combine.
-
-    Parameters
-    ----------
-    card : ModelCard
-        The model.
-    tokens_per_node : float or array, shape (nodes,)
-        Tokens each node computes in the iteration; one number means the same everywhere.
-    nodes : int
-        Nodes the experts are spread over.
-
-    Returns
-    -------
-    float64 array, shape (nodes, nodes)
-        Bytes from node i to node j, zero on the diagonal. Rail-aligned: every GPU index carries an equal part.
-
-    Raises
-    ------
-    InputError
-        If the nodes or tokens are out of range, or the tokens' shape is wrong.
-    """
-    chance = hit_probability(card, nodes)
-    given = np.asarray(tokens_per_node, dtype=np.float64)
-    if given.shape not in ((), (nodes,)):
-        raise InputError(Fault("tokens_per_node", f"shape {given.shape}", f"one number or {nodes} numbers"))
-    if not (np.isfinite(given).all() and (given >= 0).all()):
-        raise InputError(Fault("tokens_per_node", "a negative or non-finite number", "token counts >= 0"))
-    tokens = np.broadcast_to(given, (nodes,))
-    dispatch = normal_dispatch_bytes(card.hidden, card.experts_per_token)
-    combine = normal_combine_bytes(card.hidden, card.experts_per_token)
-    # i -> j carries the dispatch of i's tokens and the combine of j's.
-    traffic = card.moe_layers * chance * (dispatch * tokens[:, None] + combine * tokens[None, :])
-    np.fill_diagonal(traffic, 0.0)
-    return traffic

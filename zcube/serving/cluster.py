@@ -9,14 +9,14 @@ import simpy
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
-from zcube.llm.kv import KvLayout
-from zcube.llm.rankmap import rank_map
+from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
 from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.placement import Placed
 from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
+from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Shipment
 from zcube.serving.transfers import Transfers
@@ -54,23 +54,24 @@ class Cluster:
         card: ModelCard,
         compute: ComputeModel,
         progress: Progress,
+        recorder: Recorder,
     ):
         self._env, self._settings, self._placed, self._card = env, settings, placed, card
-        self._progress = progress
+        self._progress, self._recorder = progress, recorder
         self.journeys = Journeys(trace)
         self.transfers = Transfers(env, model)
         self.finished = env.event()
-        shipped = KvLayout(settings.kv.dtype, settings.kv.with_mtp_layer)
-        self._ranks = rank_map(settings.kv.rank_map, layers=shipped.layers(card))
-        self._shipper = KvShipper(
-            env, self.transfers, card, settings.kv, self._ranks, on_post=self._on_post, on_arrival=self._on_arrival
-        )
+        engine = settings.engine()
+        pushes = engine.kv_pushes(card)
+        self._ranks = pushes.ranks
+        self._shipper = KvShipper(env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, recorder)
         block_tokens = trace.block_tokens or 1
         self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
-        self._instances = self._prefill_instances(compute)
+        exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
+        self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
         self._decode = [
-            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish)
-            for _ in range(settings.decode.nodes)
+            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, server, recorder)
+            for server in placed.decode
         ]
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
@@ -83,7 +84,7 @@ class Cluster:
             for _ in range(min(settings.load.concurrency, len(trace))):
                 self._issue_next()
 
-    def _prefill_instances(self, compute: ComputeModel) -> list[PrefillInstance]:
+    def _prefill_instances(self, compute: ComputeModel, plan: NormalPlan | None) -> list[PrefillInstance]:
         pool = self._settings.prefill
         hooks = PrefillHooks(start=self._on_prefill_start, progress=self._on_prefill_progress)
         span = pool.nodes_per_instance
@@ -94,10 +95,11 @@ class Cluster:
                 self.transfers,
                 nodes,
                 [self._placed.prefill[node] for node in nodes],
-                self._card,
                 compute,
                 pool,
                 hooks,
+                plan,
+                self._recorder,
             )
             for nodes in groups
         ]
@@ -109,11 +111,14 @@ class Cluster:
         for request, at_s in enumerate(self.journeys.trace.arrival_s):
             if at_s > self._env.now:
                 yield self._env.timeout(float(at_s) - self._env.now)
+            self._recorder.arrived(request, float(at_s))
             self._arrive(request, float(at_s))
 
-    def _issue_next(self) -> None:
+    def _issue_next(self, after: int | None = None) -> None:
+        """Send the next request of a closed loop, because request ``after`` has ended."""
         if self._next_request < len(self.journeys.trace):
             self._next_request += 1
+            self._recorder.arrived(self._next_request - 1, self._env.now, after)
             self._arrive(self._next_request - 1, self._env.now)
 
     def _arrive(self, request: int, arrival_s: float) -> None:
@@ -124,6 +129,7 @@ class Cluster:
         blocks, total = self._full_blocks(request), input_tokens + output_tokens
         node, new_tokens = self._choose_prefill(blocks, input_tokens)
         if node is None or total > self._card.max_positions or not self._decode[0].fits(total):
+            self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
         decode_node = min(range(len(self._decode)), key=lambda candidate: self._decode[candidate].outstanding)
@@ -166,7 +172,7 @@ class Cluster:
         assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
         assigned.shipment = self._shipper.prepare(
             request, job.input_tokens, self._placed.prefill[node], assigned.source_rank, self._placed.decode[decode_node],
-            assigned.target_rank, self._decode[decode_node].reserve(assigned.reserved_tokens),
+            assigned.target_rank, self._decode[decode_node].reserve(request, assigned.reserved_tokens),
         )  # fmt: skip
         return cached
 
@@ -177,6 +183,7 @@ class Cluster:
             self._caches.insert(node, self._assigned[request].blocks)
         shipment = self._assigned[request].shipment
         assert shipment is not None
+        self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(shipment, job.done_tokens)
 
     def _on_post(self, shipment: Shipment) -> None:
@@ -191,12 +198,14 @@ class Cluster:
             node = self._decode[int(journeys.decode_node[request])]
             node.join(request, shipment.input_tokens, tokens_left)
         else:
+            self._recorder.ended(request)
             self._on_finish(request)
 
     def _on_finish(self, request: int) -> None:
         self.journeys.finish_s[request] = self._env.now
         assigned = self._assigned.pop(request)
-        self._decode[int(self.journeys.decode_node[request])].release(assigned.target_rank, assigned.reserved_tokens)
+        node = self._decode[int(self.journeys.decode_node[request])]
+        node.release(request, assigned.target_rank, assigned.reserved_tokens)
         self._resolve(request, COMPLETED)
 
     def _resolve(self, request: int, outcome: int) -> None:
@@ -207,4 +216,4 @@ class Cluster:
             self.finished.succeed()
         elif not self._open_loop:
             # As an event of its own: requests that are rejected one after the other must not nest.
-            self._env.timeout(0.0).callbacks.append(lambda _: self._issue_next())
+            self._env.timeout(0.0).callbacks.append(lambda _: self._issue_next(request))

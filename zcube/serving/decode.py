@@ -13,6 +13,7 @@ import numpy as np
 import simpy
 
 from zcube.llm.compute import ComputeModel
+from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool
 
 #: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
@@ -35,18 +36,23 @@ class DecodeNode:
         Data-parallel attention ranks, which share the requests out.
     on_finish : callable
         Called with a request's number when its last token is out.
+    server : int
+        Where it is placed.
+    recorder : Recorder
+        Told of room and steps.
     """
 
     def __init__(
-        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int], None]
-    ):
+        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int], None],
+        server: int, recorder: Recorder,
+    ):  # fmt: skip
         self._env, self._compute, self._pool = env, compute, pool
-        self._on_finish = on_finish
+        self._on_finish, self._server, self._recorder = on_finish, server, recorder
         self._rank_load = [0] * ranks
         self._next_rank = 0
         self._held_requests = 0
         self._held_tokens = 0
-        self._waiting: deque[tuple[int, simpy.Event]] = deque()
+        self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
         self._joining: list[tuple[int, int, int]] = []
         self._running: list[tuple[int, int, int]] = []
         self._wake = env.event()
@@ -67,10 +73,11 @@ class DecodeNode:
         """Return whether a request of so many tokens could ever be held."""
         return tokens <= self._pool.kv_capacity_tokens
 
-    def reserve(self, tokens: int) -> simpy.Event:
+    def reserve(self, request: int, tokens: int) -> simpy.Event:
         """Return an event that comes when room for a request is held for it, first come first served."""
         granted = self._env.event()
-        self._waiting.append((tokens, granted))
+        self._recorder.reserves(self._server, not self._waiting)
+        self._waiting.append((request, tokens, granted))
         self._grant()
         return granted
 
@@ -80,8 +87,9 @@ class DecodeNode:
         if not self._wake.triggered:
             self._wake.succeed()
 
-    def release(self, rank: int, tokens: int) -> None:
+    def release(self, request: int, rank: int, tokens: int) -> None:
         """Give back the room of a request that is done."""
+        self._recorder.released(self._server, request)
         self._rank_load[rank] -= 1
         self.outstanding -= 1
         self._held_requests -= 1
@@ -91,12 +99,13 @@ class DecodeNode:
     def _grant(self) -> None:
         pool = self._pool
         while self._waiting and self._held_requests < pool.max_batch:
-            tokens, granted = self._waiting[0]
+            request, tokens, granted = self._waiting[0]
             if self._held_tokens + tokens > pool.kv_capacity_tokens:
                 return
             self._waiting.popleft()
             self._held_requests += 1
             self._held_tokens += tokens
+            self._recorder.granted(self._server, request)
             granted.succeed()
 
     def _run(self) -> simpy.events.ProcessGenerator:
@@ -106,6 +115,7 @@ class DecodeNode:
             if not self._running and not self._joining:
                 self._wake = env.event()
                 yield self._wake
+            joined = [request for request, _, _ in self._joining]
             self._running += self._joining
             self._joining = []
             start_s = env.now
@@ -120,12 +130,13 @@ class DecodeNode:
             ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
-            self._step(done)
+            finished = self._step(done)
+            self._recorder.decodes(self._server, start_s, env.now, joined, finished)
+            for request in finished:
+                self._on_finish(request)
 
-    def _step(self, steps: int) -> None:
-        """Give every running request its tokens and let the finished ones go."""
+    def _step(self, steps: int) -> list[int]:
+        """Give every running request its tokens and let the finished ones go; returns these."""
         grown = [(request, context + steps, left - steps) for request, context, left in self._running]
         self._running = [row for row in grown if row[2] > 0]
-        for request, _, left in grown:
-            if left <= 0:
-                self._on_finish(request)
+        return [request for request, _, left in grown if left <= 0]

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import simpy
 
-from zcube.llm.cards import ModelCard
+from zcube.arrays import IntArray
 from zcube.llm.compute import ComputeModel
-from zcube.llm.expert_traffic import prefill_expert_bytes
 from zcube.llm.rankmap import RANKS_PER_NODE
+from zcube.llm.schedules.normal_plan import NormalPlan, dealt
+from zcube.llm.schedules.pieces import first_half
+from zcube.serving.recording import Recorder
 from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import EXPERT, Transfers
 
@@ -54,10 +56,14 @@ class PrefillInstance:
         Numbers of its nodes in the pool.
     servers : sequence of int
         Their servers.
-    card, compute, pool
-        Model, iteration times, limits.
+    compute, pool
+        Iteration times, limits.
     hooks : PrefillHooks
         What it reports.
+    plan : NormalPlan or None
+        What its nodes send each other in a layer with experts; None where they send nothing.
+    recorder : Recorder
+        Told of every iteration.
     """
 
     def __init__(
@@ -66,16 +72,17 @@ class PrefillInstance:
         transfers: Transfers,
         nodes: Sequence[int],
         servers: Sequence[int],
-        card: ModelCard,
         compute: ComputeModel,
         pool: PrefillPool,
         hooks: PrefillHooks,
+        plan: NormalPlan | None,
+        recorder: Recorder,
     ):
-        self._env, self._transfers, self._card, self._compute, self._pool = env, transfers, card, compute, pool
-        self._hooks = hooks
+        self._env, self._transfers, self._compute, self._pool = env, transfers, compute, pool
+        self._hooks, self._plan, self._recorder = hooks, plan, recorder
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         self._backlog = dict.fromkeys(nodes, 0)
-        self._servers = np.asarray(servers, dtype=np.int64)
+        self._servers = list(servers)
         self._wake = env.event()
         env.process(self._run())
 
@@ -99,7 +106,9 @@ class PrefillInstance:
             if not any(self._queues.values()):
                 self._wake = self._env.event()
                 yield self._wake
-            pieces = {node: self._take(node) for node in self._queues}
+            started: list[int] = []
+            pieces = {node: self._take(node, started) for node in self._queues}
+            self._recorder.iteration(self._servers, started)
             compute_s = max(
                 self._compute.prefill_iteration_s(
                     np.array([tokens for _, tokens in taken]), np.array([job.done_tokens for job, _ in taken])
@@ -107,20 +116,21 @@ class PrefillInstance:
                 for taken in pieces.values()
                 if taken
             )
-            tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()], dtype=float)
+            tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
             yield from self._iterate(compute_s, tokens)
             for node, taken in pieces.items():
                 for job, count in taken:
                     self._advance(node, job, count)
 
-    def _take(self, node: int) -> list[tuple[PrefillJob, int]]:
-        """Fill one iteration of a node from the head of its queue."""
+    def _take(self, node: int, started: list[int]) -> list[tuple[PrefillJob, int]]:
+        """Fill one iteration of a node from the head of its queue; adds the requests that start to ``started``."""
         room = self._pool.chunk_tokens
         taken = []
         for job in self._queues[node]:
             if room <= 0:
                 break
             if job.done_tokens < 0:
+                started.append(job.request)
                 job.done_tokens = self._hooks.start(node, job)
                 self._backlog[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
             count = min(room, job.input_tokens - job.done_tokens)
@@ -137,24 +147,38 @@ class PrefillInstance:
 
     def _iterate(self, compute_s: float, tokens: np.ndarray) -> simpy.events.ProcessGenerator:
         """Let one iteration pass: computation, and the expert all-to-all between nodes where there are several."""
-        if len(self._servers) == 1:
-            yield self._env.timeout(compute_s)
+        if self._plan is None:
+            yield self._compute_for(compute_s)
             return
-        bursts = self._pool.expert_bursts
-        source, target, size_bytes = self._expert_flows(tokens)
-        for _ in range(bursts):
-            sent = self._transfers.send(source, target, size_bytes / bursts, EXPERT)
-            if self._pool.expert_overlap:
-                yield self._env.timeout(compute_s / bursts) & sent
+        overlap, layers = self._pool.expert_overlap, self._plan.routing.card.moe_layers
+        first = first_half(tokens)
+        rails = self._plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
+        source, target = (_on_servers(self._servers, gpus) for gpus in (rails.source, rails.target))
+        for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
+            burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers
+            self._recorder.exchanges(self._servers, source, target, size_bytes)
+            sent = self._transfers.send(source, target, size_bytes.astype(np.float64), EXPERT)
+            if overlap:
+                yield self._compute_for(burst_s) & sent
+                self._recorder.meets(self._servers)
             else:
                 yield sent
-                yield self._env.timeout(compute_s / bursts)
+                self._recorder.meets(self._servers)
+                yield self._compute_for(burst_s)
 
-    def _expert_flows(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the rail-aligned flows of one iteration: each GPU index carries an eighth."""
-        between = prefill_expert_bytes(self._card, tokens, len(tokens))
-        i, j = np.nonzero(between)
-        rail = np.arange(RANKS_PER_NODE)
-        source = (self._servers[i][:, None] * RANKS_PER_NODE + rail).ravel()
-        target = (self._servers[j][:, None] * RANKS_PER_NODE + rail).ravel()
-        return source, target, np.repeat(between[i, j] / RANKS_PER_NODE, RANKS_PER_NODE)
+    def _compute_for(self, seconds: float) -> simpy.Event:
+        self._recorder.computes(self._servers, seconds)
+        return self._env.timeout(seconds)
+
+
+def burst_sizes(layers: int, bursts: int) -> list[int]:
+    """Return the layers of each burst, at least one; the first bursts take the remainder."""
+    count = min(layers, bursts)
+    share, rest = divmod(layers, count)
+    return [share + (burst < rest) for burst in range(count)]
+
+
+def _on_servers(servers: Sequence[int], gpus: IntArray) -> IntArray:
+    """Return the fabric's numbers of GPUs that are numbered within an instance."""
+    node, rail = np.divmod(gpus, RANKS_PER_NODE)
+    return np.asarray(servers, dtype=np.int64)[node] * RANKS_PER_NODE + rail

@@ -16,6 +16,7 @@ from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, Networ
 from zcube.serving.cluster import Cluster, Progress
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
+from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.requests import RequestTrace
 
@@ -62,6 +63,7 @@ def serve(
     card: ModelCard,
     compute: ComputeModel,
     progress: Progress = lambda done, total: None,
+    recorder: Recorder | None = None,
 ) -> ServingRun:
     """Serve a request trace to its end or to the load's horizon.
 
@@ -77,6 +79,8 @@ def serve(
         Pools and load, model, compute times.
     progress : callable
         ``progress(resolved, total)`` after every request that ends.
+    recorder : Recorder, optional
+        Told of all that is computed and sent.
 
     Raises
     ------
@@ -84,7 +88,8 @@ def serve(
         If the pools do not fit the fabric.
     """
     env = simpy.Environment()
-    cluster = Cluster(env, model, trace, settings, place(fabric, settings), card, compute, progress)
+    placed = place(fabric, settings)
+    cluster = Cluster(env, model, trace, settings, placed, card, compute, progress, recorder or Recorder())
     horizon_s = settings.load.horizon_s
     if horizon_s is None:
         env.run(until=cluster.finished)

@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.inputs import Declared
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.rankmap import rank_map, rank_map_names
+from zcube.llm.schedules.kv_plans import Connector
 
 
 def layout_name(tensor_parallel: int, context_parallel: int) -> str:
@@ -32,8 +34,9 @@ class PrefillPool(Declared):
     """Nodes that compute prompts, in instances of one node or, with expert parallelism across nodes, several.
 
     ``expert_overlap``: two microbatches hide communication behind computation, an iteration takes the longer of the two;
-    without it their sum. ``expert_bursts``: parts in which an iteration's expert traffic is sent, evenly spaced; the engine
-    sends two bursts a layer, fewer keep runs short (inferred, a modelling choice).
+    without it their sum. ``expert_bursts``: parts in which an iteration's expert traffic is sent, each of as many whole layers
+    as any other or one more, computed meanwhile; the engine sends two bursts a layer, fewer keep runs short (inferred, a
+    modelling choice).
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
@@ -80,7 +83,11 @@ class KvTransfer(Declared):
     """
 
     rank_map: str = Field(default="cp8-dp8", description="a named prefill-to-decode rank map")
-    push: Literal["per-chunk", "after-prefill"] = Field(default="per-chunk", description="SGLang; TileRT and vLLM")
+    push: Literal["per-chunk", "after-prefill"] | None = Field(
+        default=None,
+        description="whole pages after every chunk (SGLang, mooncake-push), or everything after the last one (vLLM); default: "
+        "per-chunk, with tp8-tilert after-prefill",
+    )
     dtype: Literal["fp8", "bf16", "bf16+fp8-index"] = "fp8"
     with_mtp_layer: bool = Field(default=True, description="ship the draft layer's cache too")
     setup_s: float = Field(default=0.00037, ge=0, le=10, description="control-plane time before a push reaches the network")
@@ -91,6 +98,19 @@ class KvTransfer(Declared):
         if name not in rank_map_names():
             raise ValueError("one of " + ", ".join(rank_map_names()))
         return name
+
+    @model_validator(mode="after")
+    def _one_write_of_tilert(self) -> KvTransfer:
+        if self.push == "per-chunk" and rank_map(self.rank_map).single_pair:
+            raise ValueError(f"push = after-prefill with rank_map = {self.rank_map}: TileRT writes a request's cache once")
+        return self
+
+    @property
+    def connector(self) -> Connector:
+        """The KV connector, by the name that traces of engines use."""
+        if rank_map(self.rank_map).single_pair:
+            return "tilert"
+        return "after-prefill" if self.push == "after-prefill" else "mooncake-push"
 
 
 class Placement(Declared):
@@ -125,6 +145,19 @@ class ServingSettings(Declared):
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+    def engine(self, moe_balance: str = "power_law_1.2") -> EngineLayout:
+        """Return the engine's layout, with the balance of its experts' load."""
+        return EngineLayout(
+            prefill_layout=self.prefill.layout,
+            decode_layout=self.decode.layout,
+            prefill_ep_nodes=self.prefill.nodes_per_instance,
+            kv_dtype=self.kv.dtype,
+            with_mtp_layer=self.kv.with_mtp_layer,
+            moe_balance=moe_balance,
+            connector=self.kv.connector,
+            layer_split=rank_map(self.kv.rank_map).layer_split,
+        )
 
     @property
     def nodes(self) -> int:

@@ -1,17 +1,17 @@
-"""KV transfer of one request: pushes from its prefill node to its decode node, by the rank map."""
+"""KV transfer of one request: pushes from its prefill node to its decode node, as the engine's plan has them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import simpy
 
-from zcube.llm.cards import ModelCard
-from zcube.llm.kv import PAGE_TOKENS, KvLayout, kv_bytes
-from zcube.llm.rankmap import RANKS_PER_NODE, RankMap
-from zcube.serving.settings import KvTransfer
+from zcube.arrays import IntArray
+from zcube.llm.rankmap import RANKS_PER_NODE
+from zcube.llm.schedules.kv_plans import KvPushes
+from zcube.serving.recording import Recorder
 from zcube.serving.transfers import KV, Transfers
 
 
@@ -19,60 +19,56 @@ from zcube.serving.transfers import KV, Transfers
 class Shipment:
     """State of one request's KV on its way.
 
-    ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network or in set-up; ``last_posted`` once the push that
-    completes the prompt is among them.
+    ``layers`` are those that each pair of GPUs carries; ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network
+    or in set-up; ``last_posted`` once the push that completes the prompt is among them.
     """
 
     request: int
     input_tokens: int
-    source_gpus: np.ndarray
-    target_gpus: np.ndarray
-    fractions: np.ndarray
+    source_gpus: IntArray
+    target_gpus: IntArray
+    layers: IntArray
     shipped_tokens: int = 0
     ready_tokens: int = 0
     open_pushes: int = 0
     granted: bool = False
     last_posted: bool = False
-    bytes_sent: float = field(default=0.0)
+    bytes_sent: int = 0
 
 
 class KvShipper:
-    """Pushes KV as the engine does: whole pages after every chunk, or everything after the last.
+    """Pushes KV as the engine does, once the decode node has made room.
 
     Parameters
     ----------
     env, transfers
         Clock and network.
-    card, settings, ranks
-        Model, transfer settings, rank map.
+    plan : KvPushes
+        What may go out as tokens come to exist.
+    setup_s : float
+        Control-plane time before a push reaches the network.
     on_post, on_arrival : callable
         Called with a shipment when its last push is posted and when all of it has arrived.
+    recorder : Recorder
+        Told of every push.
     """
 
     def __init__(
-        self,
-        env: simpy.Environment,
-        transfers: Transfers,
-        card: ModelCard,
-        settings: KvTransfer,
-        ranks: RankMap,
-        on_post: Callable[[Shipment], None],
-        on_arrival: Callable[[Shipment], None],
-    ):
-        self._env, self._transfers, self._card, self._settings, self._ranks = env, transfers, card, settings, ranks
-        self._layout = KvLayout(settings.dtype, settings.with_mtp_layer)
-        self._on_post, self._on_arrival = on_post, on_arrival
+        self, env: simpy.Environment, transfers: Transfers, plan: KvPushes, setup_s: float,
+        on_post: Callable[[Shipment], None], on_arrival: Callable[[Shipment], None], recorder: Recorder,
+    ):  # fmt: skip
+        self._env, self._transfers, self._plan, self._setup_s = env, transfers, plan, setup_s
+        self._on_post, self._on_arrival, self._recorder = on_post, on_arrival, recorder
 
     def prepare(
         self, request: int, input_tokens: int, source_server: int, source_rank: int, target_server: int, target_rank: int,
         granted: simpy.Event,
     ) -> Shipment:  # fmt: skip
         """Return a shipment that starts pushing once the decode node has granted room."""
-        sends = self._ranks.sends(source_rank, target_rank)
-        source = np.array([source_server * RANKS_PER_NODE + send.source_rank for send in sends], dtype=np.int64)
-        target = np.array([target_server * RANKS_PER_NODE + send.target_rank for send in sends], dtype=np.int64)
-        fractions = np.array([send.fraction for send in sends])
-        shipment = Shipment(request, input_tokens, source, target, fractions)
+        source, target, layers = np.array(self._plan.sends(source_rank, target_rank), dtype=np.int64).T
+        shipment = Shipment(
+            request, input_tokens, source_server * RANKS_PER_NODE + source, target_server * RANKS_PER_NODE + target, layers
+        )
         granted.callbacks.append(lambda _: self._grant(shipment))
         return shipment
 
@@ -86,26 +82,25 @@ class KvShipper:
         self._push(shipment)
 
     def _push(self, shipment: Shipment) -> None:
-        last = shipment.ready_tokens == shipment.input_tokens
-        if not shipment.granted or shipment.last_posted or (self._settings.push == "after-prefill" and not last):
+        if not shipment.granted or shipment.last_posted:
             return
-        # A page that is not full waits for the next push, except at the end of the prompt.
-        tokens = shipment.ready_tokens if last else shipment.ready_tokens // PAGE_TOKENS * PAGE_TOKENS
-        before, after = kv_bytes(self._card, np.array([shipment.shipped_tokens, tokens]), self._layout)
-        if after <= before:
+        push = self._plan.ready(shipment.shipped_tokens, shipment.ready_tokens, shipment.input_tokens)
+        if push is None:
             return
-        sizes = shipment.fractions * float(after - before)
-        shipment.shipped_tokens = tokens
-        shipment.bytes_sent += float(sizes.sum())
+        sizes = shipment.layers * self._plan.layer_bytes(push)
+        shipment.shipped_tokens = push.latents[1]
+        shipment.bytes_sent += int(sizes.sum())
         shipment.open_pushes += 1
-        if last:
+        if push.is_last:
             shipment.last_posted = True
             self._on_post(shipment)
-        setup = self._env.timeout(self._settings.setup_s)
-        setup.callbacks.append(lambda _: self._post(shipment, sizes))
+        prepared = self._recorder.prepares(shipment.request, shipment.source_gpus, self._setup_s)
+        setup = self._env.timeout(self._setup_s)
+        setup.callbacks.append(lambda _: self._post(shipment, sizes, prepared))
 
-    def _post(self, shipment: Shipment, sizes: np.ndarray) -> None:
-        sent = self._transfers.send(shipment.source_gpus, shipment.target_gpus, sizes, KV)
+    def _post(self, shipment: Shipment, sizes: IntArray, prepared: IntArray | None) -> None:
+        self._recorder.pushes(shipment.request, shipment.source_gpus, shipment.target_gpus, sizes, prepared)
+        sent = self._transfers.send(shipment.source_gpus, shipment.target_gpus, sizes.astype(np.float64), KV)
         sent.callbacks.append(lambda _: self._arrived(shipment))
 
     def _arrived(self, shipment: Shipment) -> None:

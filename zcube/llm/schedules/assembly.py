@@ -11,15 +11,14 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import load_node
 from zcube.llm.decode_node.schedule import decode_trace
 from zcube.llm.devices import load_device
-from zcube.llm.kv import KvLayout
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import LayerTimes
 from zcube.llm.node_links import GPUS_PER_NODE
-from zcube.llm.rankmap import RankMap
 from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
 from zcube.llm.schedules.expert_pipeline import batches
 from zcube.llm.schedules.expert_prefill import append_expert_prefill
 from zcube.llm.schedules.expert_routing import ExpertRouting
-from zcube.llm.schedules.kv_plans import Connector, kv_plan
+from zcube.llm.schedules.kv_plans import kv_plan
 from zcube.llm.schedules.kv_push import append_kv
 from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
@@ -38,18 +37,18 @@ class Assembly:
     ----------
     card, options, times
         Model, workload and layouts, compute times of the layers.
-    prefill, decode, connector
-        Schedules and KV connector chosen.
-    ranks, layout
-        Rank map, and the bytes of the KV cache.
+    prefill, decode
+        Schedules chosen.
+    engine : EngineLayout
+        Layouts, KV cache and connector.
     """
 
     def __init__(
         self, card: ModelCard, options: EngineOptions, times: LayerTimes, prefill: PrefillSchedule, decode: DecodeSchedule,
-        connector: Connector, ranks: RankMap, layout: KvLayout,
+        engine: EngineLayout,
     ):  # fmt: skip
         self.card, self.options, self.times = card, options, times
-        self.prefill, self.decode, self.connector, self.ranks, self.layout = prefill, decode, connector, ranks, layout
+        self.prefill, self.decode, self.engine, self.ranks = prefill, decode, engine, engine.ranks(card)
         self.builder = TraceBuilder((options.prefill_nodes + options.decode_nodes) * GPUS_PER_NODE)
         self._iterations = [self._filled(node) for node in range(options.prefill_nodes)]
         self._layers = card.layers if options.layers is None else min(options.layers, card.layers)
@@ -117,7 +116,7 @@ class Assembly:
         split = None
         if self.prefill == "cp8-layersplit":
             rows, tokens = self.options.layer_split_rows, self.options.layer_split_buffer_tokens
-            split = LayerSplit(rows, tokens, self.options.layer_split_beside, self.layout)
+            split = LayerSplit(rows, tokens, self.options.layer_split_beside, self.engine.kv)
         ends: IntArray = np.full(GPUS_PER_NODE, -1, dtype=np.int64)
         for iteration in self._iterations[node]:
             pieces = [piece for _, piece in iteration]
@@ -154,7 +153,7 @@ class Assembly:
             return []
         node, target = request % options.prefill_nodes, request % options.decode_nodes
         plan = kv_plan(
-            self.card, self.connector, self.ranks, self._chunk_ends[request], self.layout,
+            self.card, self.engine.connector, self.ranks, self._chunk_ends[request], self.engine.kv,
             source_rank=request // options.prefill_nodes % self.ranks.prefill_dp,
             target_rank=request // options.decode_nodes % self.ranks.decode_dp,
             decode_prefix_tokens=options.decode_prefix_tokens, page_tokens=options.page_tokens, page_runs=options.page_runs,

@@ -23,10 +23,9 @@ from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.decode_node.figures import load_node
 from zcube.llm.decode_node.step import step_document
 from zcube.llm.devices import load_device
-from zcube.llm.kv import KvLayout
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import LayerTimes
-from zcube.llm.node_links import GPUS_PER_NODE, PrefillLayout
-from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
+from zcube.llm.node_links import PrefillLayout
 from zcube.llm.schedules.assembly import Assembly
 from zcube.llm.schedules.kv_plans import Connector
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
@@ -79,10 +78,9 @@ def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = No
     """
     chosen = options or EngineOptions()
     prefill, decode, connector = _choices(engine, chosen)
-    layout = KvLayout(chosen.kv_dtype, chosen.with_mtp_layer or connector == "tilert")
-    ranks = _rank_map(prefill, decode, layout.layers(card))
-    times = _compute(card, chosen, prefill, decode)
-    assembly = Assembly(card, chosen, cast("LayerTimes", times), prefill, decode, connector, ranks, layout)
+    layout = _layout(chosen, prefill, decode, connector)
+    times = compute_model(chosen.compute, card, load_device(chosen.device), layout)
+    assembly = Assembly(card, chosen, cast("LayerTimes", times), prefill, decode, layout)
     _check_size(assembly)
     assembly.append()
     return assembly.builder.build(_metadata(engine, card, chosen, times, assembly))
@@ -115,28 +113,16 @@ def _choices(engine: Engine, options: EngineOptions) -> tuple[PrefillSchedule, D
     )
 
 
-def _rank_map(prefill: PrefillSchedule, decode: DecodeSchedule, layers: int) -> RankMap:
-    if decode == "tilert":
-        return rank_map("tp8-tilert", layers)
-    return resolve_rank_map(
-        prefill_tp=GPUS_PER_NODE if prefill == "tp8" else 1,
-        decode_tp=GPUS_PER_NODE if decode == "tp8" else 1,
-        prefill_cp=GPUS_PER_NODE if prefill.startswith("cp8") else 1,
-        layer_split=prefill == "cp8-layersplit",
-        layers=layers,
-    )
-
-
-def _compute(card: ModelCard, options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule) -> ComputeModel:
-    return compute_model(
-        options.compute,
-        card,
-        load_device(options.device),
+def _layout(options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule, connector: Connector) -> EngineLayout:
+    return EngineLayout(
         prefill_layout=cast("PrefillLayout", prefill.removesuffix("-layersplit")),
         decode_layout="tp8" if decode == "tilert" else decode,
         prefill_ep_nodes=max(1, options.prefill_nodes) if prefill == "dp8" else 1,
         kv_dtype=options.kv_dtype,
+        with_mtp_layer=options.with_mtp_layer,
         moe_balance=options.moe_balance,
+        connector=connector,
+        layer_split=prefill == "cp8-layersplit",
     )
 
 
@@ -157,7 +143,7 @@ def _metadata(
     if options.decode_nodes:
         layouts["decode_layout"] = assembly.decode
     if options.prefill_nodes and options.decode_nodes:
-        layouts |= {"connector": assembly.connector, "rank_map": assembly.ranks.name}
+        layouts |= {"connector": assembly.engine.connector, "rank_map": assembly.ranks.name}
     compute = described(times)
     if options.decode_nodes and assembly.decode == "tilert":
         node = load_node(options.tilert_node)

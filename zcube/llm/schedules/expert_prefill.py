@@ -15,6 +15,7 @@ from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_pipeline import BatchTimes, ExpertPipeline, Overlap
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.normal_exchange import PHASE, NormalExchange
+from zcube.llm.schedules.normal_plan import dealt
 from zcube.llm.schedules.pieces import Piece, halves, layer_times, new_tokens
 from zcube.trace.builder import TraceBuilder
 
@@ -73,7 +74,7 @@ def append_expert_prefill(
     parts = [halves(node) if overlap == "two-batch" else (list(node),) for node in pieces]
     batches = [[part[batch] for part in parts] for batch in range(len(parts[0]))]
     exchange = NormalExchange(
-        builder, routing, first_node * GPUS_PER_NODE, [np.concatenate([_dealt(node) for node in batch]) for batch in batches],
+        builder, routing, first_node * GPUS_PER_NODE, [dealt([new_tokens(node) for node in batch]) for batch in batches],
         chunks,
     )  # fmt: skip
     pipeline = ExpertPipeline(
@@ -83,12 +84,6 @@ def append_expert_prefill(
     ends = pipeline.append(card.layers if layers is None else layers, overlap, after)
     gpus = first_node * GPUS_PER_NODE + np.arange(routing.ranks)
     return builder.compute("iteration-end", gpus, 0.0, phase=PHASE, after=ends)
-
-
-def _dealt(pieces: Sequence[Piece]) -> IntArray:
-    """Return the tokens of each GPU of a node."""
-    share, rest = divmod(new_tokens(pieces), GPUS_PER_NODE)
-    return share + (np.arange(GPUS_PER_NODE) < rest).astype(np.int64)
 
 
 def _batch_times(times: LayerTimes, batch: Sequence[Sequence[Piece]]) -> BatchTimes:

@@ -8,8 +8,9 @@
 * ``tilert``: prefill GPU 0 writes one contiguous plane each of latents, rotary parts and indexer keys per layer (237
   descriptors for GLM-5.1) to decode GPU 0, which copies latents to its seven peers over NVLink.
 
-Who sends to whom is the rank map's (:mod:`zcube.llm.rankmap`). Sources: SGLang disaggregation, vLLM KV connectors, TileRT 0.1.5
-``pd_vllm``.
+Who sends to whom is the rank map's (:mod:`zcube.llm.rankmap`). :class:`KvPushes` says what may go out once tokens exist, for
+a serving run that learns the ends of its chunks as they come; :func:`kv_plan` plans a request whose chunks are known.
+Sources: SGLang disaggregation, vLLM KV connectors, TileRT 0.1.5 ``pd_vllm``.
 """
 
 from __future__ import annotations
@@ -106,6 +107,124 @@ class KvPlan:
         return sum(transfer.size_bytes for transfer in self.transfers)
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What goes out of a request at once, the same of every layer.
+
+    Attributes
+    ----------
+    latents, indexer : pair of int
+        First token and the one behind the last, of the latents' rows and of the indexer's keys; equal where none go.
+    is_last : bool
+        Whether it completes the prompt.
+    """
+
+    latents: tuple[int, int]
+    indexer: tuple[int, int]
+    is_last: bool
+
+
+class KvPushes:
+    """What one engine may push of any request, as its tokens come to exist.
+
+    Parameters
+    ----------
+    card, connector, ranks, layout
+        As :func:`kv_plan`.
+    page_tokens, page_runs, whole_last_page
+        As :func:`kv_plan`.
+
+    Raises
+    ------
+    InputError
+        With every argument that is out of range.
+    """
+
+    def __init__(
+        self, card: ModelCard, connector: Connector, ranks: RankMap, layout: KvLayout | None = None, *,
+        page_tokens: int = PAGE_TOKENS, page_runs: int = 1, whole_last_page: bool = True,
+    ):  # fmt: skip
+        layout = layout or KvLayout(with_mtp_layer=True)
+        if connector == "tilert":
+            # One plane each over all tokens, no pages of latents; index keys are never bf16, and the draft layer's go along.
+            layout = KvLayout("fp8" if layout.dtype == "fp8" else "bf16+fp8-index", with_mtp_layer=True)
+            page_tokens, whole_last_page = PAGE_TOKENS, False
+        if faults := [*_engine_faults(card, connector, ranks, layout), *_page_faults(page_tokens, page_runs)]:
+            raise InputError(faults)
+        self._card, self._layout = card, layout
+        self.connector, self.ranks, self.layers = connector, ranks, layout.layers(card)
+        self.page_tokens = page_tokens
+        self._single, self._runs = connector == "nixl-pull", page_runs
+        self._latent_bytes, self._index_bytes = latent_row_bytes(card, layout), index_row_bytes(card, layout)
+        # fp8 keys and scales of a page lie together, so that only whole pages exist.
+        self._whole = whole_last_page, whole_last_page or layout.dtype != "bf16"
+        self._inject_bytes = latent_row_bytes(card, KvLayout("bf16")) * self.layers if connector == "tilert" else 0
+
+    def sends(self, source_rank: int = 0, target_rank: int = 0) -> list[tuple[int, int, int]]:
+        """Return who sends for a request held by two data-parallel ranks: source GPU, target GPU and layers carried."""
+        ranks = self.ranks
+        sends = ranks.sends(source_rank if ranks.prefill_dp > 1 else 0, target_rank if ranks.decode_dp > 1 else 0)
+        return [(send.source_rank, send.target_rank, round(send.fraction * self.layers)) for send in sends]
+
+    def ready(self, sent_tokens: int, existing_tokens: int, prompt_tokens: int, decode_prefix_tokens: int = 0) -> Push | None:
+        """Return what may go out, None if nothing may.
+
+        Parameters
+        ----------
+        sent_tokens : int
+            Tokens whose latents are out or cached at the decode side, whole pages.
+        existing_tokens : int
+            Tokens computed or cached at the prefill side.
+        prompt_tokens : int
+            Tokens of the prompt.
+        decode_prefix_tokens : int
+            Tokens the decode side has cached; the whole pages of them stay out.
+        """
+        page, is_last = self.page_tokens, existing_tokens == prompt_tokens
+        if not is_last and self.connector != "mooncake-push":
+            return None
+        end = existing_tokens if is_last else existing_tokens // page * page
+        first_key = decode_prefix_tokens // page * page if is_last else end
+        if end <= sent_tokens and end <= first_key:
+            return None
+        return Push((min(sent_tokens, end), end), (first_key, end), is_last)
+
+    def layer_bytes(self, push: Push) -> int:
+        """Return the bytes of one layer."""
+        return sum((pages * self.page_tokens - missing) * row_bytes for pages, missing, row_bytes in self._buffers(push))
+
+    def descriptors(self, push: Push) -> list[int]:
+        """Return the sizes of one layer's descriptors."""
+        if self.connector == "tilert":
+            dtype: Literal["fp8", "bf16"] = "fp8" if self._layout.dtype == "fp8" else "bf16"
+            return list(tilert_descriptors(self._card, push.latents[1], dtype)[0].tolist())
+        return [size for buffer in self._buffers(push) for size in self._cut(*buffer)]
+
+    def inject_bytes(self, prompt_tokens: int) -> int:
+        """Return the bytes decode GPU 0 copies to each of its peers (TileRT), else 0."""
+        return self._inject_bytes * prompt_tokens
+
+    def _buffers(self, push: Push) -> list[tuple[int, int, int]]:
+        """Return pages, rows missing in the last of them, and bytes of a row, of latents and of index keys."""
+        buffers = []
+        for (first, end), whole, row_bytes in zip(
+            (push.latents, push.indexer), self._whole, (self._latent_bytes, self._index_bytes), strict=True
+        ):
+            pages = -(-(end - first) // self.page_tokens)
+            buffers.append((pages, 0 if whole else pages * self.page_tokens - (end - first), row_bytes))
+        return buffers
+
+    def _cut(self, pages: int, missing: int, row_bytes: int) -> list[int]:
+        """Cut a buffer into descriptors, a page each or runs of pages."""
+        if not pages:
+            return []
+        runs = pages if self._single else min(self._runs, pages)
+        share, rest = divmod(pages, runs)
+        sizes = [(share + (run < rest)) * self.page_tokens * row_bytes for run in range(runs)]
+        sizes[-1] -= missing * row_bytes
+        return sizes
+
+
 def kv_plan(
     card: ModelCard, connector: Connector, ranks: RankMap, chunk_ends: Sequence[int], layout: KvLayout | None = None, *,
     source_rank: int = 0, target_rank: int = 0, decode_prefix_tokens: int = 0, page_tokens: int = PAGE_TOKENS,
@@ -141,95 +260,51 @@ def kv_plan(
     InputError
         With every argument that is out of range.
     """
-    layout = layout or KvLayout(with_mtp_layer=True)
-    faults = _faults(connector, ranks, chunk_ends, decode_prefix_tokens, page_tokens, page_runs)
-    if ranks.layer_split and ranks.layers != layout.layers(card):
-        faults.append(Fault(f"rank map {ranks.name}: layers", str(ranks.layers), f"{layout.layers(card)}, those shipped"))
+    faults = _chunk_faults(chunk_ends, decode_prefix_tokens, page_tokens)
     if faults:
-        raise InputError(faults)
-    slicing = slicing or Slicing()
-    if connector == "tilert":
-        return _tilert_plan(card, layout, int(chunk_ends[-1]), slicing)
-    pages = _Pages(card, layout, page_tokens, page_runs, connector == "nixl-pull", whole_last_page)
-    ends = list(chunk_ends) if connector == "mooncake-push" else [chunk_ends[-1]]
-    transfers, sent = [], decode_prefix_tokens // page_tokens * page_tokens
-    for number, end in enumerate(ends):
-        last = number == len(ends) - 1
-        ready = end if last else end // page_tokens * page_tokens
-        buffers = pages.latents(sent, ready)
-        if last:
-            buffers += pages.indexer(decode_prefix_tokens // page_tokens * page_tokens, ready)
-        sent = max(sent, ready)
-        if not buffers:
+        shipped = layout or KvLayout(with_mtp_layer=True)
+        raise InputError([*_engine_faults(card, connector, ranks, shipped), *faults, *_page_faults(page_tokens, page_runs)])
+    pushes = KvPushes(
+        card, connector, ranks, layout, page_tokens=page_tokens, page_runs=page_runs, whole_last_page=whole_last_page
+    )
+    slicing = None if connector == "nixl-pull" else slicing or Slicing()
+    prefix = 0 if connector == "tilert" else decode_prefix_tokens
+    transfers, sent = [], prefix // page_tokens * page_tokens
+    for chunk, end in enumerate(chunk_ends):
+        push = pushes.ready(sent, int(end), int(chunk_ends[-1]), prefix)
+        if push is None:
             continue
-        for send, layers in _shares(ranks, layout.layers(card), source_rank, target_rank):
-            descriptors = np.tile(np.array(buffers, dtype=np.int64), layers)
-            chunk = number if connector == "mooncake-push" else len(chunk_ends) - 1
-            cut = None if connector == "nixl-pull" else slicing
-            transfers.append(KvTransfer(chunk, send[0], send[1], descriptors, cut))
-    return KvPlan(connector, tuple(transfers))
+        sent = max(sent, push.latents[1])
+        of_layer = np.array(pushes.descriptors(push), dtype=np.int64)
+        transfers += [
+            KvTransfer(chunk, source, target, np.tile(of_layer, layers), slicing)
+            for source, target, layers in pushes.sends(source_rank, target_rank)
+        ]
+    return KvPlan(connector, tuple(transfers), pushes.inject_bytes(int(chunk_ends[-1])))
 
 
-@dataclass(frozen=True)
-class _Pages:
-    """Descriptors of one layer."""
-
-    card: ModelCard
-    layout: KvLayout
-    page_tokens: int
-    runs: int
-    single: bool
-    whole_last_page: bool
-
-    def latents(self, start: int, end: int) -> list[int]:
-        return self._descriptors(latent_row_bytes(self.card, self.layout), start, end, self.whole_last_page)
-
-    def indexer(self, start: int, end: int) -> list[int]:
-        # fp8 keys and scales of a page lie together, so that only whole pages exist.
-        whole = self.whole_last_page or self.layout.dtype != "bf16"
-        return self._descriptors(index_row_bytes(self.card, self.layout), start, end, whole)
-
-    def _descriptors(self, row_bytes: int, start: int, end: int, whole: bool) -> list[int]:
-        if end <= start:
-            return []
-        count = -(-(end - start) // self.page_tokens)
-        missing = 0 if whole else count * self.page_tokens - (end - start)
-        runs = count if self.single else min(self.runs, count)
-        share, rest = divmod(count, runs)
-        sizes = [(share + (run < rest)) * self.page_tokens * row_bytes for run in range(runs)]
-        sizes[-1] -= missing * row_bytes
-        return sizes
-
-
-def _shares(ranks: RankMap, layers: int, source: int, target: int) -> list[tuple[tuple[int, int], int]]:
-    """Return the pairs of the rank map with the layers each carries."""
-    sends = ranks.sends(source if ranks.prefill_dp > 1 else 0, target if ranks.decode_dp > 1 else 0)
-    return [((send.source_rank, send.target_rank), round(send.fraction * layers)) for send in sends]
-
-
-def _tilert_plan(card: ModelCard, layout: KvLayout, tokens: int, slicing: Slicing) -> KvPlan:
-    planes = tilert_descriptors(card, tokens, "fp8" if layout.dtype == "fp8" else "bf16")
-    row = latent_row_bytes(card, KvLayout("bf16"))
-    transfer = KvTransfer(0, 0, 0, planes.ravel(), slicing)
-    return KvPlan("tilert", (transfer,), inject_bytes=row * tokens * len(planes))
-
-
-def _faults(
-    connector: str, ranks: RankMap, chunk_ends: Sequence[int], prefix: int, page_tokens: int, page_runs: int
-) -> list[Fault]:
+def _engine_faults(card: ModelCard, connector: str, ranks: RankMap, layout: KvLayout) -> list[Fault]:
     faults = []
     if connector not in CONNECTORS:
         faults.append(Fault("connector", repr(connector), "one of " + ", ".join(CONNECTORS)))
     if (connector == "tilert") != ranks.single_pair:
         faults.append(Fault("rank map", ranks.name, "tp8-tilert for the connector tilert, and for no other"))
+    if ranks.layer_split and ranks.layers != layout.layers(card):
+        faults.append(Fault(f"rank map {ranks.name}: layers", str(ranks.layers), f"{layout.layers(card)}, those shipped"))
+    return faults
+
+
+def _page_faults(page_tokens: int, page_runs: int) -> list[Fault]:
+    given = (("page_tokens", page_tokens), ("page_runs", page_runs))
+    return [Fault(key, str(value), f"1 .. {MAX_PAGE_TOKENS}") for key, value in given if not 1 <= value <= MAX_PAGE_TOKENS]
+
+
+def _chunk_faults(chunk_ends: Sequence[int], prefix: int, page_tokens: int) -> list[Fault]:
     ends = list(chunk_ends)
     if not ends or ends[0] < 1 or ends[-1] > MAX_TOKENS or any(late <= early for early, late in pairwise(ends)):
-        faults.append(Fault("chunk_ends", str(ends[:8]), f"rising whole numbers, 1 .. {MAX_TOKENS}"))
-    elif not 0 <= prefix <= ends[-1]:
-        faults.append(Fault("decode_prefix_tokens", str(prefix), f"0 .. {ends[-1]}"))
-    elif 1 <= page_tokens <= MAX_PAGE_TOKENS and ends[-1] > page_tokens * MAX_PAGES:
-        faults.append(Fault("page_tokens", str(page_tokens), f"pages large enough for at most {MAX_PAGES} of them"))
-    for key, value in (("page_tokens", page_tokens), ("page_runs", page_runs)):
-        if not 1 <= value <= MAX_PAGE_TOKENS:
-            faults.append(Fault(key, str(value), f"1 .. {MAX_PAGE_TOKENS}"))
-    return faults
+        return [Fault("chunk_ends", str(ends[:8]), f"rising whole numbers, 1 .. {MAX_TOKENS}")]
+    if not 0 <= prefix <= ends[-1]:
+        return [Fault("decode_prefix_tokens", str(prefix), f"0 .. {ends[-1]}")]
+    if 1 <= page_tokens <= MAX_PAGE_TOKENS and ends[-1] > page_tokens * MAX_PAGES:
+        return [Fault("page_tokens", str(page_tokens), f"pages large enough for at most {MAX_PAGES} of them")]
+    return []

@@ -1,8 +1,7 @@
-"""DeepEP's normal mode, used in prefill: over the rail once per node, then over NVLink.
+"""DeepEP's normal mode as operations: over the rail once per node, then over NVLink; combine goes back.
 
-Dispatch: a GPU sends a token once to every other node that holds one of its experts, to the GPU of its own index, which
-forwards it over NVLink to the GPUs that hold the experts. Combine goes back: NVLink to the GPU of the token's rail, which adds
-up, then one message per token and node. Message sizes: DeepEP source (csrc/kernels).
+:mod:`zcube.llm.schedules.normal_plan` holds the sizes. In a combine NVLink carries to the GPU of the token's rail, which adds
+up, then one message goes per token and node.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
-from zcube.llm.expert_traffic import normal_combine_bytes, normal_dispatch_bytes
 from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_routing import ExpertRouting
+from zcube.llm.schedules.normal_plan import NormalPlan, message_bytes
 from zcube.trace.builder import TraceBuilder
 
 PHASE = "prefill"
@@ -46,17 +45,7 @@ class NormalExchange:
     chunks: int = 1
 
     def __post_init__(self) -> None:
-        nodes, ranks = self.routing.nodes, self.routing.ranks
-        card = self.routing.card
-        self._dispatch_bytes = normal_dispatch_bytes(card.hidden, card.experts_per_token)
-        self._combine_bytes = normal_combine_bytes(card.hidden, card.experts_per_token)
-        rank, node = np.divmod(np.arange(ranks * nodes), nodes)
-        away = rank // GPUS_PER_NODE != node
-        # Over the rails: GPU -> node; inside nodes: GPU of the rail -> GPU of the expert.
-        self._rail_rank, self._rail_node = rank[away], node[away]
-        relay, gpu = np.divmod(np.arange(ranks * GPUS_PER_NODE), GPUS_PER_NODE)
-        other = relay % GPUS_PER_NODE != gpu
-        self._relay, self._gpu = relay[other], gpu[other]
+        self._plan = NormalPlan(self.routing)
         self._reached: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
         # The last message of every queue pair, by operation, so that messages of one pair keep their order.
         self._queue: dict[str, IntArray] = {}
@@ -76,7 +65,7 @@ class NormalExchange:
         list of int arrays [ranks]
             Operations each GPU's experts wait for; -1 for none.
         """
-        between, inside = self._sizes(layer, batch, self._dispatch_bytes)
+        between, inside = self._sizes(layer, batch, self._plan.dispatch_bytes)
         arrived: list[IntArray] = []
         for part in range(self.chunks):
             came = self._over_rails("dispatch", layer, _part(between, part, self.chunks), [after])
@@ -86,7 +75,7 @@ class NormalExchange:
 
     def combine(self, layer: int, batch: int, after: IntArray) -> list[IntArray]:
         """Append a combine; as :meth:`dispatch`, the result is what each GPU's next layer waits for."""
-        between, inside = self._sizes(layer, batch, self._combine_bytes)
+        between, inside = self._sizes(layer, batch, self._plan.combine_bytes)
         arrived: list[IntArray] = []
         for part in range(self.chunks):
             gathered = self._inside("combine-gather", layer, _part(inside, part, self.chunks), [after], reverse=True)
@@ -94,28 +83,21 @@ class NormalExchange:
             arrived += [*gathered, *came]
         return arrived
 
-    def _sizes(self, layer: int, batch: int, message_bytes: int) -> tuple[IntArray, IntArray]:
+    def _sizes(self, layer: int, batch: int, of_token: int) -> tuple[IntArray, IntArray]:
         """Return bytes per (GPU, other node) and per (relay, other GPU of its node)."""
         key = (0 if self.routing.counts == "expected" else layer, batch)
         if key not in self._reached:
-            drawn, tokens = self.routing.layer(layer, batch), self.tokens[batch]
-            nodes, ranks = self.routing.nodes, self.routing.ranks
-            by_node = drawn.tokens_reaching(tokens, drawn.node_chances())
-            by_rank = drawn.tokens_reaching(tokens, drawn.rank_chances())
-            # The relay of node j and rail r carries what all GPUs of rail r send to the GPUs of node j.
-            on_rail = by_rank.reshape(nodes, GPUS_PER_NODE, nodes, GPUS_PER_NODE).sum(axis=0)
-            relayed = on_rail.transpose(1, 0, 2).reshape(ranks, GPUS_PER_NODE)
             # Two microbatches of one layer are under way at a time.
-            self._reached = {known: sizes for known, sizes in self._reached.items() if known[0] == key[0]}
-            self._reached[key] = (by_node[self._rail_rank, self._rail_node], relayed[self._relay, self._gpu])
+            self._reached = {known: tokens for known, tokens in self._reached.items() if known[0] == key[0]}
+            self._reached[key] = self._plan.tokens_reaching(layer, batch, self.tokens[batch])
         between, inside = self._reached[key]
-        return np.rint(between * message_bytes).astype(np.int64), np.rint(inside * message_bytes).astype(np.int64)
+        return message_bytes(between, of_token), message_bytes(inside, of_token)
 
     def _over_rails(
         self, name: str, layer: int, size_bytes: IntArray, after: list[IntArray], reverse: bool = False
     ) -> list[IntArray]:
         """Send between the same GPUs of two nodes; ``after`` is per sender. Returns arrivals per receiver, one per peer."""
-        near, far = self._rail_rank, self._rail_node * GPUS_PER_NODE + self._rail_rank % GPUS_PER_NODE
+        near, far = self._plan.rail_rank, self._plan.peers()
         source, target = (far, near) if reverse else (near, far)
         queue = self._queue.get(name, np.full(len(source), -1, dtype=np.int64))
         rows = self._send(name, layer, source, target, size_bytes, [*(wait[source] for wait in after), queue])
@@ -127,7 +109,8 @@ class NormalExchange:
     def _inside(
         self, name: str, layer: int, size_bytes: IntArray, after: list[IntArray], reverse: bool = False
     ) -> list[IntArray]:
-        relay, gpu = self._relay, self._relay // GPUS_PER_NODE * GPUS_PER_NODE + self._gpu
+        relay = self._plan.relay
+        gpu = relay // GPUS_PER_NODE * GPUS_PER_NODE + self._plan.gpu
         source, target = (gpu, relay) if reverse else (relay, gpu)
         rows = self._send(name, layer, source, target, size_bytes, [wait[source] for wait in after])
         order = np.lexsort((source, target))

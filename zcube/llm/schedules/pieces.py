@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,12 +32,17 @@ def chunks(new: int, cached: int, chunk_tokens: int) -> list[Piece]:
     return [Piece(min(chunk_tokens, new - done), cached + done) for done in range(0, new, chunk_tokens)]
 
 
+def first_half(tokens: Any) -> Any:
+    """Return the tokens of the first of two microbatches, which takes the odd one; elementwise."""
+    return -(-tokens // 2)
+
+
 def halves(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
     """Cut pieces into two microbatches of equal tokens; a piece across the cut continues in the second one.
 
-    The first takes the odd token. SGLang's two-batch overlap cuts prefill so.
+    SGLang's two-batch overlap cuts prefill so.
     """
-    room = -(-new_tokens(pieces) // 2)
+    room = first_half(new_tokens(pieces))
     first: list[Piece] = []
     second: list[Piece] = []
     for piece in pieces:

@@ -16,12 +16,12 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import RooflineModel, _contexts, roofline
+from zcube.llm.compute import RooflineModel, _contexts, check_engine, table_dtype
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
-from zcube.llm.kv import KvDtype
+from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
-from zcube.llm.node_links import GPUS_PER_NODE, DecodeLayout, PrefillLayout
+from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.tables.grids import decode_ratios, described_ranges, equal_pieces, expert_ratios, prefill_ratios
 from zcube.llm.tables.held_out import held_out_errors
 from zcube.llm.tables.links import measured_links
@@ -49,27 +49,23 @@ class MeasuredModel(RooflineModel):
         card: ModelCard,
         device: Device,
         source: CsvSource | PackageSource,
-        prefill_layout: PrefillLayout,
-        decode_layout: DecodeLayout,
-        prefill_ep_nodes: int,
-        kv: str,
-        moe_balance: str,
+        engine: EngineLayout,
     ):
-        model = table_model(card)
+        model, kv = table_model(card), table_dtype(engine)
         context = read_attention(source, "context", device.name, kv, model)
         generation = read_attention(source, "generation", device.name, kv, model)
         experts = read_experts(source, device.name, card)
         links = measured_links(card, device.links, source, device.name)
         device = device.model_copy(update={"links": links})
-        super().__init__(card, device, prefill_layout, decode_layout, prefill_ep_nodes, kv, moe_balance)
+        super().__init__(card, device, engine)
         self.tables: Mapping[str, str] = {"source": source.label, **source.read}
         self.name += f", interpolated in {source.describe()}"
         self.stated_error = held_out_errors(card, device, kv, context, generation, experts)
         self.range: Mapping[str, str] = described_ranges(context, generation, experts)
         self._prefill_ratios = prefill_ratios(card, device, kv, context, self._prefill_heads)
         self._decode_ratios = decode_ratios(card, device, kv, generation, self._decode_heads)
-        self._sliced = expert_ratios(card, device, experts, moe_balance, GPUS_PER_NODE)
-        self._spread = expert_ratios(card, device, experts, moe_balance, 1)
+        self._sliced = expert_ratios(card, device, experts, engine.moe_balance, GPUS_PER_NODE)
+        self._spread = expert_ratios(card, device, experts, engine.moe_balance, 1)
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps, as :meth:`RooflineModel.decode_steps_s`.
@@ -125,27 +121,15 @@ class MeasuredModel(RooflineModel):
         return super()._decode_moe_s(tokens, ep_nodes) * float(ratio)
 
 
-def measured(
-    card: ModelCard,
-    device: Device,
-    tables: Path | None = None,
-    *,
-    prefill_layout: PrefillLayout,
-    decode_layout: DecodeLayout,
-    prefill_ep_nodes: int = 1,
-    kv_dtype: KvDtype = "fp8",
-    moe_balance: str = "power_law_1.2",
-) -> MeasuredModel:
+def measured(card: ModelCard, device: Device, engine: EngineLayout, tables: Path | None = None) -> MeasuredModel:
     """Build the compute model of one kind of node from measured tables.
 
     Parameters
     ----------
-    card, device : ModelCard, Device
-        The model and the GPU; its roofline is what the tables scale.
+    card, device, engine
+        As :func:`zcube.llm.compute.roofline`; that roofline is what the tables scale.
     tables : Path, optional
         Folder of NVIDIA aiconfigurator's CSV extracts; without it the installed package ``aiconfigurator-core``.
-    prefill_layout, decode_layout, prefill_ep_nodes, kv_dtype, moe_balance
-        As :func:`zcube.llm.compute.roofline`.
 
     Raises
     ------
@@ -153,19 +137,10 @@ def measured(
         With every choice that is not offered; if the package is missing (naming the extra), or the tables lack this device
         or model.
     """
-    roofline(
-        card,
-        device,
-        prefill_layout=prefill_layout,
-        decode_layout=decode_layout,
-        prefill_ep_nodes=prefill_ep_nodes,
-        kv_dtype=kv_dtype,
-        moe_balance=moe_balance,
-    )
-    if moe_balance not in BALANCES:
-        raise InputError(Fault("moe_balance", repr(moe_balance), "a measured one: " + ", ".join(BALANCES)))
-    kv = "fp8" if kv_dtype == "fp8" else "bf16"
+    check_engine(card, device, engine)
+    if engine.moe_balance not in BALANCES:
+        raise InputError(Fault("moe_balance", repr(engine.moe_balance), "a measured one: " + ", ".join(BALANCES)))
     source = open_source(tables)
     if isinstance(source, CsvSource) and table_model(card) != GLM_5:
         raise InputError(Fault(f"model card {card.name}", "CSV tables, which hold GLM-5 only", "the package's tables"))
-    return MeasuredModel(card, device, source, prefill_layout, decode_layout, prefill_ep_nodes, kv, moe_balance)
+    return MeasuredModel(card, device, source, engine)

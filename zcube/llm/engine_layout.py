@@ -1,0 +1,74 @@
+"""How an engine is laid out: the one value that compute times, KV transfer, schedules and serving all take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zcube.llm.cards import ModelCard
+from zcube.llm.kv import KvDtype, KvLayout
+from zcube.llm.node_links import GPUS_PER_NODE, DecodeLayout, PrefillLayout
+from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
+from zcube.llm.schedules.expert_routing import ExpertRouting
+from zcube.llm.schedules.kv_plans import Connector, KvPushes
+from zcube.llm.schedules.normal_plan import NormalPlan
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLayout:
+    """Layout of a prefill-decode engine on nodes of eight GPUs.
+
+    Attributes
+    ----------
+    prefill_layout : {"tp8", "cp8", "dp8"}
+        Attention sliced by heads, by tokens of a sequence, or by requests. Experts are sliced eightfold in tp8 and cp8, spread
+        over the GPUs in dp8.
+    decode_layout : {"tp8", "dp8"}
+        As above.
+    prefill_ep_nodes : int
+        Nodes of a prefill instance, over which the experts are spread; each computes as many tokens as any other.
+    kv_dtype : {"fp8", "bf16", "bf16+fp8-index"}
+        KV cache; the two bf16 forms share one measured table.
+    with_mtp_layer : bool
+        Whether the draft layer's cache is shipped; TileRT always does.
+    moe_balance : str
+        Load of the experts: ``balanced``, ``power_law_1.01`` or ``power_law_1.2``.
+    connector : str
+        One of :data:`~zcube.llm.schedules.kv_plans.CONNECTORS`.
+    layer_split : bool
+        Under cp8, whether each prefill GPU holds, and sends, its own layers only.
+    """
+
+    prefill_layout: PrefillLayout
+    decode_layout: DecodeLayout
+    prefill_ep_nodes: int = 1
+    kv_dtype: KvDtype = "fp8"
+    with_mtp_layer: bool = True
+    moe_balance: str = "power_law_1.2"
+    connector: Connector = "mooncake-push"
+    layer_split: bool = False
+
+    @property
+    def kv(self) -> KvLayout:
+        """How the KV cache is stored and shipped."""
+        return KvLayout(self.kv_dtype, self.with_mtp_layer or self.connector == "tilert")
+
+    def ranks(self, card: ModelCard) -> RankMap:
+        """Return who sends whose KV to whom."""
+        layers = self.kv.layers(card)
+        if self.connector == "tilert":
+            return rank_map("tp8-tilert", layers)
+        return resolve_rank_map(
+            prefill_tp=GPUS_PER_NODE if self.prefill_layout == "tp8" else 1,
+            decode_tp=GPUS_PER_NODE if self.decode_layout == "tp8" else 1,
+            prefill_cp=GPUS_PER_NODE if self.prefill_layout == "cp8" else 1,
+            layer_split=self.layer_split,
+            layers=layers,
+        )
+
+    def kv_pushes(self, card: ModelCard) -> KvPushes:
+        """Return what may be pushed of any request."""
+        return KvPushes(card, self.connector, self.ranks(card), self.kv)
+
+    def prefill_exchange(self, card: ModelCard) -> NormalPlan:
+        """Return what a prefill instance's exchanges send under even routing."""
+        return NormalPlan(ExpertRouting(card, self.prefill_ep_nodes))

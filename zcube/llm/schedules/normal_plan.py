@@ -1,0 +1,108 @@
+"""Bytes of DeepEP's normal mode, used in prefill: what every GPU of an expert-parallel group sends in one layer.
+
+Dispatch: a GPU sends a token once to every other node that holds one of its experts, to the GPU of its own index, which
+forwards it over NVLink to the GPUs that hold the experts. Combine goes back the same way. Message sizes: DeepEP source
+(csrc/kernels).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zcube.arrays import FloatArray, IntArray
+from zcube.llm.expert_traffic import normal_combine_bytes, normal_dispatch_bytes
+from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.llm.schedules.expert_routing import ExpertRouting
+
+
+class RailBytes(NamedTuple):
+    """What goes over the rails, one row per pair of GPUs, int arrays [rows]; GPUs are numbered within the group."""
+
+    source: IntArray
+    target: IntArray
+    size_bytes: IntArray
+
+
+class NormalPlan:
+    """Who sends how much to whom in one expert-parallel group.
+
+    Attributes
+    ----------
+    rail_rank, rail_node : int array [pairs]
+        Every GPU with every other node.
+    relay, gpu : int array [pairs]
+        Every GPU with the index of every other GPU of its node.
+
+    Parameters
+    ----------
+    routing : ExpertRouting
+        Where tokens go.
+    """
+
+    def __init__(self, routing: ExpertRouting):
+        self.routing = routing
+        nodes, ranks, card = routing.nodes, routing.ranks, routing.card
+        self.dispatch_bytes = normal_dispatch_bytes(card.hidden, card.experts_per_token)
+        self.combine_bytes = normal_combine_bytes(card.hidden, card.experts_per_token)
+        rank, node = np.divmod(np.arange(ranks * nodes), nodes)
+        away = rank // GPUS_PER_NODE != node
+        self.rail_rank, self.rail_node = rank[away], node[away]
+        relay, gpu = np.divmod(np.arange(ranks * GPUS_PER_NODE), GPUS_PER_NODE)
+        other = relay % GPUS_PER_NODE != gpu
+        self.relay, self.gpu = relay[other], gpu[other]
+        self._chances = routing.layer(0).node_chances() if routing.counts == "expected" else None
+
+    def peers(self) -> IntArray:
+        """Return the GPU a GPU's messages to another node go to [rail pairs]."""
+        return self.rail_node * GPUS_PER_NODE + self.rail_rank % GPUS_PER_NODE
+
+    def tokens_reaching(self, layer: int, batch: int, tokens: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the tokens of a layer per (GPU, other node), and per (relay, other GPU of its node).
+
+        Parameters
+        ----------
+        layer, batch : int
+            Layer and microbatch; expected counts are the same in all of them.
+        tokens : int array [ranks]
+            Tokens of each GPU.
+        """
+        drawn, nodes, ranks = self.routing.layer(layer, batch), self.routing.nodes, self.routing.ranks
+        by_node = drawn.tokens_reaching(tokens, drawn.node_chances())
+        by_rank = drawn.tokens_reaching(tokens, drawn.rank_chances())
+        # The relay of node j and rail r carries what all GPUs of rail r send to the GPUs of node j.
+        on_rail = by_rank.reshape(nodes, GPUS_PER_NODE, nodes, GPUS_PER_NODE).sum(axis=0)
+        relayed = on_rail.transpose(1, 0, 2).reshape(ranks, GPUS_PER_NODE)
+        return by_node[self.rail_rank, self.rail_node], relayed[self.relay, self.gpu]
+
+    def layer_rails(self, microbatches: list[IntArray]) -> RailBytes:
+        """Return what one layer sends between nodes under expected counts, dispatch and combine of all its microbatches.
+
+        Parameters
+        ----------
+        microbatches : list of int array [ranks]
+            Tokens of each GPU.
+        """
+        assert self._chances is not None, "of sampled counts every layer differs"
+        nodes, peers = self.routing.nodes, self.peers()
+        sent = np.zeros((self.routing.ranks, nodes), dtype=np.int64)
+        for tokens in microbatches:
+            reached = tokens[self.rail_rank] * self._chances[self.rail_node]
+            sent[self.rail_rank, self.rail_node] += message_bytes(reached, self.dispatch_bytes)
+            sent[peers, self.rail_rank // GPUS_PER_NODE] += message_bytes(reached, self.combine_bytes)
+        size_bytes = sent[self.rail_rank, self.rail_node]
+        full = size_bytes > 0
+        return RailBytes(self.rail_rank[full], peers[full], size_bytes[full])
+
+
+def message_bytes(tokens: FloatArray, of_token: int) -> IntArray:
+    """Return the whole bytes of messages that carry so many tokens."""
+    return np.rint(tokens * of_token).astype(np.int64)
+
+
+def dealt(node_tokens: ArrayLike) -> IntArray:
+    """Return the tokens of each GPU [ranks] when nodes deal theirs evenly, as the compute model assumes."""
+    share, rest = np.divmod(np.asarray(node_tokens, dtype=np.int64)[:, None], GPUS_PER_NODE)
+    return (share + (np.arange(GPUS_PER_NODE) < rest)).ravel()

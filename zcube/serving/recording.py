@@ -1,0 +1,50 @@
+"""What the processes of a run tell of themselves: the seam at which a run can be written down while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zcube.arrays import IntArray
+
+
+class Recorder:
+    """Hears everything and keeps nothing. Requests, servers and GPUs go by their numbers."""
+
+    def arrived(self, request: int, at_s: float, after: int | None = None) -> None:
+        """Note a request's arrival, at a time of its own or because another one, ``after``, has ended."""
+
+    def ended(self, request: int) -> None:
+        """Note the end of a request whose answer is its first token, or that is rejected."""
+
+    def iteration(self, servers: Sequence[int], requests: Sequence[int]) -> None:
+        """Note that an instance begins an iteration, and the prompts that start in it."""
+
+    def exchanges(self, servers: Sequence[int], source: IntArray, target: IntArray, size_bytes: IntArray) -> None:
+        """Note that an instance's GPUs send to each other; what they compute before they meet runs beside it."""
+
+    def computes(self, servers: Sequence[int], seconds: float) -> None:
+        """Note a computation of all GPUs of an instance."""
+
+    def meets(self, servers: Sequence[int]) -> None:
+        """Note that an instance has waited for its exchange and for what it computed."""
+
+    def computed(self, request: int, server: int) -> None:
+        """Note that the iteration that has ended on a server advanced a prompt."""
+
+    def reserves(self, server: int, is_first: bool) -> None:
+        """Note that a request asks a decode node for room, and whether no other one waits there."""
+
+    def released(self, server: int, request: int) -> None:
+        """Note that an ended request's room is free again."""
+
+    def granted(self, server: int, request: int) -> None:
+        """Note that a request has room."""
+
+    def prepares(self, request: int, source: IntArray, seconds: float) -> IntArray | None:
+        """Note that a push is set up; the result is for :meth:`pushes`."""
+
+    def pushes(self, request: int, source: IntArray, target: IntArray, size_bytes: IntArray, prepared: IntArray | None) -> None:
+        """Note that a push is posted."""
+
+    def decodes(self, server: int, start_s: float, end_s: float, joined: Sequence[int], finished: Sequence[int]) -> None:
+        """Note decode steps of one batch: the requests that joined it before them, and those that end with the last of them."""

@@ -1,0 +1,206 @@
+"""A run written down as a communication trace: what was computed and sent, and what each operation waited for.
+
+The waits are what let an operation start in the run, so that a replay on another fabric shows how the engine would react. What
+was decided stays decided: which nodes serve a request, which prompts share an iteration, which requests a batch, who got room
+without waiting for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zcube.arrays import IntArray
+from zcube.errors import RunError
+from zcube.llm.rankmap import RANKS_PER_NODE
+from zcube.memory import check_memory
+from zcube.serving.recording import Recorder
+from zcube.trace.builder import TraceBuilder
+from zcube.trace.comm_trace import NONE, CommTrace
+
+#: Operations that are kept at most, and the memory of one while the trace is put together.
+MOST_OPERATIONS, BYTES_PER_OPERATION = 1 << 24, 400
+_CHECKED_EVERY = 1 << 20
+
+
+@dataclass(slots=True)
+class _Request:
+    """What a request's next operations wait for."""
+
+    arrival_s: float
+    arrival: list[int]
+    computed: IntArray | None = None
+    room: int = NONE
+    sent: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Decode steps of one batch that have not been written down yet."""
+
+    start_s: float
+    end_s: float
+    joined: list[int]
+
+
+@dataclass(slots=True)
+class _Room:
+    """Of a decode node since something waited there: the last room given, and what has been freed after it."""
+
+    given: int = NONE
+    freed: list[int] = field(default_factory=list)
+
+
+class TraceRecorder(Recorder):
+    """Keeps a run as a trace whose ranks are the fabric's GPUs.
+
+    Parameters
+    ----------
+    gpus : int
+        GPUs of the fabric.
+    """
+
+    def __init__(self, gpus: int):
+        self._builder = TraceBuilder(gpus, RANKS_PER_NODE)
+        self._checked = 0
+        #: The operation after which each GPU goes on.
+        self._last: IntArray = np.full(gpus, NONE, dtype=np.int64)
+        self._requests: dict[int, _Request] = {}
+        # By the first server of an instance: earliest start and waits of an iteration begun, and transfers under way.
+        self._begun: dict[int, tuple[float, list[int]]] = {}
+        self._exchanged: dict[int, list[int]] = {}
+        self._stretches: dict[int, _Stretch] = {}
+        self._rooms: dict[int, _Room] = {}
+
+    def trace(self, metadata: Mapping[str, Any]) -> CommTrace:
+        """Return what has been recorded."""
+        for server in list(self._stretches):
+            self._write_stretch(server)
+        return self._builder.build(metadata)
+
+    def arrived(self, request: int, at_s: float, after: int | None = None) -> None:
+        """Keep what a prompt's computation waits for: the time of its arrival, or the request that ended."""
+        self._requests[request] = _Request(at_s, []) if after is None else _Request(0.0, self._requests[after].ended)
+
+    def ended(self, request: int) -> None:
+        """Keep what ended a request: the arrival of its cache, or, as it was rejected, what let it arrive."""
+        state = self._requests[request]
+        state.ended = state.sent or state.arrival
+
+    def iteration(self, servers: Sequence[int], requests: Sequence[int]) -> None:
+        """Keep what an iteration waits for beside the one before it: its new prompts."""
+        states = [self._requests[request] for request in requests]
+        earliest_s = max((state.arrival_s for state in states), default=0.0)
+        self._begun[servers[0]] = earliest_s, [wait for state in states for wait in state.arrival]
+
+    def exchanges(self, servers: Sequence[int], source: IntArray, target: IntArray, size_bytes: IntArray) -> None:
+        """Write transfers that wait for their sender."""
+        start_s, waits = self._begun.get(servers[0], (0.0, []))
+        rows = self._builder.transfer(
+            "expert-exchange", source, target, size_bytes, phase="prefill", start_s=start_s, after=[self._last[source], *waits]
+        )
+        self._exchanged[servers[0]] = rows.tolist()
+
+    def computes(self, servers: Sequence[int], seconds: float) -> None:
+        """Write a computation per GPU, which waits for that GPU."""
+        self._check_room()
+        gpus = _gpus(servers)
+        start_s, waits = self._begun.pop(servers[0], (0.0, []))
+        self._last[gpus] = self._builder.compute(
+            "prefill-chunk", gpus, seconds, phase="prefill", start_s=start_s, after=[self._last[gpus], *waits]
+        )
+
+    def meets(self, servers: Sequence[int]) -> None:
+        """Write a computation without length that waits for an exchange and for all GPUs of the instance."""
+        gpus = _gpus(servers)
+        waits = [*self._exchanged.pop(servers[0]), *np.unique(self._last[gpus]).tolist()]
+        self._last[gpus] = self._builder.compute("nodes-in-step", gpus[0], 0.0, phase="prefill", after=waits)
+
+    def computed(self, request: int, server: int) -> None:
+        """Keep what the next push of a prompt waits for."""
+        self._requests[request].computed = self._last[_gpus([server])]
+
+    def reserves(self, server: int, is_first: bool) -> None:
+        """Forget what was freed before anything waited for it."""
+        if is_first:
+            self._rooms[server] = _Room()
+
+    def released(self, server: int, request: int) -> None:
+        """Keep whose end made room."""
+        self._rooms[server].freed += self._requests[request].ended
+
+    def granted(self, server: int, request: int) -> None:
+        """Write, where a request had to wait, a computation without length after what made room and the room given before."""
+        room = self._rooms[server]
+        if room.freed or room.given != NONE:
+            waits = [room.given, *room.freed]
+            room.given = int(self._builder.compute("kv-room", server * RANKS_PER_NODE, 0.0, phase="kv", after=waits)[0])
+            room.freed = []
+        self._requests[request].room = room.given
+
+    def prepares(self, request: int, source: IntArray, seconds: float) -> IntArray:
+        """Write the set-up per sender, which waits for its chunk and for room."""
+        self._check_room()
+        state = self._requests[request]
+        assert state.computed is not None
+        waits: list[ArrayLike] = [state.computed[source % RANKS_PER_NODE], state.room]
+        return self._builder.compute("kv-setup", source, seconds, phase="kv", after=waits)
+
+    def pushes(self, request: int, source: IntArray, target: IntArray, size_bytes: IntArray, prepared: IntArray | None) -> None:
+        """Write transfers that wait for their set-up."""
+        assert prepared is not None
+        rows = self._builder.transfer("kv-write", source, target, size_bytes, phase="kv", after=[prepared])
+        self._requests[request].sent += rows.tolist()
+
+    def decodes(self, server: int, start_s: float, end_s: float, joined: Sequence[int], finished: Sequence[int]) -> None:
+        """Write, once a batch changes, its steps as a computation per GPU, which waits for the last one and for what joined."""
+        stretch = self._stretches.get(server)
+        if stretch is not None and not joined:
+            stretch.end_s = end_s
+        else:
+            if stretch is not None:
+                self._write_stretch(server)
+            self._stretches[server] = _Stretch(start_s, end_s, list(joined))
+        if finished:
+            number = self._write_stretch(server)
+            for request in finished:
+                self._requests[request].ended = [number]
+
+    def _write_stretch(self, server: int) -> int:
+        self._check_room()
+        stretch, gpus = self._stretches.pop(server), _gpus([server])
+        waits = [wait for request in stretch.joined for wait in self._requests[request].sent]
+        seconds = seconds_between(stretch.start_s, stretch.end_s)
+        self._last[gpus] = self._builder.compute(
+            "decode-steps", gpus, seconds, phase="decode", after=[self._last[gpus], *waits]
+        )
+        return int(self._last[gpus[0]])
+
+    def _check_room(self) -> None:
+        count = len(self._builder)
+        if count > MOST_OPERATIONS:
+            most = f"at most {MOST_OPERATIONS} operations are recorded"
+            raise RunError(f"{most}, which are not all of this run: take fewer requests or a horizon")
+        if count >= self._checked + _CHECKED_EVERY:
+            self._checked = count
+            check_memory(count * BYTES_PER_OPERATION, None, f"a trace of {count} operations")
+
+
+def seconds_between(start_s: float, end_s: float) -> float:
+    """Return a duration that, added to the start, gives the end, to the last place if any does."""
+    seconds = end_s - start_s
+    while start_s + seconds < end_s:
+        seconds = math.nextafter(seconds, math.inf)
+    while start_s + seconds > end_s and seconds > 0.0:
+        seconds = math.nextafter(seconds, 0.0)
+    return seconds
+
+
+def _gpus(servers: Sequence[int]) -> IntArray:
+    return (np.asarray(servers, dtype=np.int64)[:, None] * RANKS_PER_NODE + np.arange(RANKS_PER_NODE)).ravel()
