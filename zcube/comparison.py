@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,16 @@ from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import hit_probability
 from zcube.network.flow_model import flow_model, ideal_model
 from zcube.network.packet.model import packet_model
+from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import NetworkModel
 from zcube.routing.catalog import routing_for
 from zcube.scenario import GENERATOR, Scenario
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
 from zcube.serving.run import ServingRun, serve
+from zcube.serving.trace_recorder import TraceRecorder
+from zcube.trace.comm_trace import CommTrace
+from zcube.trace.recorded import recorded_metadata
 from zcube.workload.coding_agent import generate_requests
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
@@ -78,6 +85,8 @@ class Comparison:
         By the fabric's label, in the scenario's order.
     calibration : AppliedCalibration or None
         Measured rates and latencies of links, if the scenario names any.
+    recorded : CommTrace or None
+        What one fabric's run computed and sent, if that was asked for.
     """
 
     scenario: Scenario
@@ -85,6 +94,7 @@ class Comparison:
     compute: ComputeModel
     results: dict[str, FabricResult]
     calibration: AppliedCalibration | None = None
+    recorded: CommTrace | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
@@ -135,7 +145,9 @@ def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | Non
     }
 
 
-def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, total: None) -> Comparison:
+def compare(
+    scenario: Scenario, progress: CompareProgress = lambda what, done, total: None, record: str | None = None
+) -> Comparison:
     """Run a scenario on each of its fabrics.
 
     Parameters
@@ -144,11 +156,15 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
         The experiment.
     progress : callable
         Told what runs and how many of its requests have ended.
+    record : str, optional
+        Label of a fabric whose run is kept as a trace.
 
     Raises
     ------
     InputError
         With every fabric that does not fit, before anything runs.
+    RunError
+        If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
     book = load_price_book(scenario.cost.price_book)
     card = load_card(scenario.compute.model)
@@ -157,16 +173,25 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     measured = scenario.network.calibration
     calibration = None if measured is None else load_calibration(Path(measured))
     fabrics = _fitting_fabrics(scenario)
+    if record is not None and record not in fabrics:
+        raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(fabrics)))
     trace = load_requests(scenario)
-    results = {}
+    results, recorded = {}, None
     for name, fabric in fabrics.items():
         wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
         wired = wired if calibration is None else calibrated(wired, calibration)
         model, routing = _network(wired, scenario)
         progress(name, 0, len(trace))
-        run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+        told = partial(progress, name)
+        recorder = TraceRecorder(fabric.gpus) if name == record else None
+        run = serve(wired, model, trace, scenario, card, compute, told, recorder)
         results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
-    return Comparison(scenario, trace, compute, results, calibration)
+        if recorder is not None:
+            network = _network_document(scenario, routing, calibration)
+            recorded = recorder.trace(
+                recorded_metadata(fabric.name, network, _replay_command(scenario, name), scenario.model_dump(mode="json"))
+            )
+    return Comparison(scenario, trace, compute, results, calibration, recorded)
 
 
 def load_requests(scenario: Scenario) -> RequestTrace:
@@ -236,3 +261,42 @@ def _network(fabric: Fabric, scenario: Scenario) -> tuple[NetworkModel, str]:
         settings = network.packet.model_copy(update={"seed": scenario.seed})
         return packet_model(fabric, routing, settings, network.path_split), routing.name
     return flow_model(fabric, routing, network.path_split), routing.name
+
+
+def _network_document(scenario: Scenario, routing: str, calibration: AppliedCalibration | None) -> dict[str, Any]:
+    """Return how bytes moved, keys as a replay names them."""
+    network = scenario.network
+    packet = network.packet.model_copy(update={"seed": scenario.seed})
+    return {
+        "fidelity": network.fidelity,
+        "routing": routing,
+        "path_split": network.path_split,
+        "queue_pairs": None if network.fidelity == "ideal" else network.queue_pairs,
+        "seed": scenario.seed,
+        "quantum_s": 0.0,
+        "nic_gbps": network.nic_gbps,
+        "calibration": None if calibration is None else calibration.data_sha256,
+        "packet": packet.model_dump(mode="json") if network.fidelity == "packet" else None,
+    }
+
+
+def _replay_command(scenario: Scenario, label: str) -> str:
+    """Return the command that carries a recorded run's transfers as the run did."""
+    network, defaults = scenario.network, PacketSettings()
+    (fabric,) = [reference for reference, known in scenario.labels.items() if known == label]
+    options: dict[str, Any] = {
+        "--fabric": fabric,
+        "--fidelity": network.fidelity,
+        "--routing": network.routing,
+        "--queue-pairs": network.queue_pairs,
+        "--path-split": network.path_split,
+        "--seed": scenario.seed,
+        "--nic-gbps": network.nic_gbps,
+        "--calibration": network.calibration,
+    }
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    if network.fidelity == "packet":
+        for key, value in network.packet.model_dump(mode="json", exclude={"seed"}).items():
+            if value != getattr(defaults, key):
+                words += ["--packet-set", f"{key}={json.dumps(value)}"]
+    return shlex.join(["zcube", "replay", "FILE", *words])

@@ -206,6 +206,53 @@ def test_a_prefix_cache_without_room_never_hits(capacity_tokens):
     assert life.cached_tokens.tolist() == [0, 0]
 
 
+class PrefixTimes(ConstantTimes):
+    """A token attends to all before it: ``token_s`` and a hundredth of it for every token of its prefix."""
+
+    def prefill_iteration_s(self, new_tokens, prefix_tokens) -> float:
+        constant_s = super().prefill_iteration_s(new_tokens, prefix_tokens)
+        return constant_s + self.token_s / 100 * float(np.dot(new_tokens, prefix_tokens))
+
+
+def test_computation_is_asked_for_with_what_comes_before_each_piece():
+    blocks = [list(range(10)), [*range(5), *range(100, 110)]]
+    trace = trace_of([0.0, 10.0], [640, 960], [2, 2], blocks, 64)
+    life = run_by_hand(trace, settings_of(prefill={"chunk_tokens": 320}), PrefixTimes()).journeys
+    assert life.cached_tokens.tolist() == [0, 320]
+    # Pieces of 320 tokens after 0 and 320; then, with 320 tokens cached, after 320 and 640.
+    first_s, second_s = ((2 * 320 + 320 * (before + before + 320) / 100) * TOKEN_S for before in (0, 320))
+    assert (life.prefill_end_s - life.prefill_start_s).tolist() == pytest.approx([first_s, second_s], **EXACT)
+
+
+def test_each_prompt_of_an_iteration_is_computed_after_its_own_prefix():
+    trace = trace_of([0.0, 0.0], [150, 100], [2, 2])
+    life = run_by_hand(trace, settings_of(prefill={"chunk_tokens": 100}), PrefixTimes()).journeys
+    # Iterations: 100 of A; 50 of A after 100 and 50 of B after none; 50 of B after 50.
+    ends_s = np.cumsum([100, 100 + 50 * 100 / 100, 50 + 50 * 50 / 100]) * TOKEN_S
+    assert life.prefill_end_s.tolist() == pytest.approx(ends_s[1:].tolist(), **EXACT)
+
+
+@pytest.mark.parametrize(("second_s", "outcome"), [(0.05, REJECTED), (0.15, COMPLETED)])
+def test_a_prompt_under_way_takes_a_place_in_the_queue(second_s, outcome):
+    # The first one computes until 0.1 s.
+    trace = trace_of([0.0, second_s], [1000, 100], [2, 2])
+    life = run_by_hand(trace, settings_of(prefill={"max_queue": 1})).journeys
+    assert life.prefill_start_s[0] == 0.0
+    assert life.outcome.tolist() == [COMPLETED, outcome]
+
+
+def test_the_router_learns_at_the_start_of_a_prompt_how_much_of_it_is_cached():
+    # B is routed to node 1 behind A, of whose blocks nothing is computed yet; when it starts, all but one of its tokens are
+    # cached. At 1.01 s node 0 has C's 300 tokens to compute and node 1 none, so D goes to node 1.
+    own = {"X": range(100, 131), "A": range(10), "B": range(10), "C": range(200, 204), "D": range(300, 301)}
+    trace = trace_of(
+        [0.0, 0.0, 0.001, 1.0, 1.01], [2000, 640, 640, 300, 100], [2] * 5, [list(blocks) for blocks in own.values()], 64
+    )
+    life = run_by_hand(trace, settings_of(prefill={"nodes": 2})).journeys
+    assert life.cached_tokens.tolist() == [0, 0, 639, 0, 0]
+    assert life.prefill_node.tolist() == [0, 1, 1, 0, 1]
+
+
 RAILS = {
     "tp8-tp8": ("tp8", "tp8", [(rail, rail, 1.0) for rail in range(8)]),
     "tp8-dp8": ("tp8", "dp8", [(0, 0, 1.0)]),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zcube.cli.terminal_style import terminal_style
+
+if TYPE_CHECKING:
+    from zcube.errors import Fault
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
@@ -33,6 +36,13 @@ def compare_command(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder; default zcube-out/SCENARIO, none with --json.")] = None,
+    trace_out: Annotated[
+        Path | None,
+        typer.Option(help="What one fabric's run computed and sent, for zcube replay, .parquet or .jsonl."),
+    ] = None,
+    trace_fabric: Annotated[
+        str | None, typer.Option(help="Label of the fabric of --trace-out; default: the baseline's.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
@@ -64,6 +74,17 @@ def compare_command(
         written = write_folder(comparison, run_record, folder)
         taken = "" if written == folder.path else f"{folder.path} was written by another run meanwhile; "
         print(f"{taken}written: {written} (open {written / 'report.html'})", file=sys.stderr)
+
+
+def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str]) -> list[Fault]:
+    """Return what is wrong with the choice of a fabric to record."""
+    from zcube.errors import Fault
+
+    if trace_fabric is None:
+        return []
+    if trace_out is None:
+        return [Fault("--trace-fabric", "no --trace-out", "a file to write")]
+    return [] if trace_fabric in labels else [Fault("--trace-fabric", repr(trace_fabric), "one of " + ", ".join(labels))]
 
 
 def _changes(

@@ -105,6 +105,15 @@ class Carrier:
             "quantum_s": self.quantum_s,
         }
 
+    def recorded(self) -> dict[str, Any]:
+        """Return how bytes move, by the keys under which a recorded run says it."""
+        moved = {key: value for key, value in self.document().items() if key not in ("fabric", "gpus")}
+        return {
+            **moved,
+            "calibration": None if self.calibration is None else self.calibration.data_sha256,
+            "packet": None if self.packet is None else self.packet.model_dump(mode="json"),
+        }
+
     def route(
         self,
         flows: FlowTable,

@@ -17,6 +17,7 @@ from zcube.replay.flows import Replay, outcome
 from zcube.replay.gpus import gpus_of_ranks
 from zcube.trace.collectives import expand
 from zcube.trace.comm_trace import NONE, CommTrace, Kind
+from zcube.trace.recorded import recorded_otherwise
 from zcube.trace.unloaded import scheduled_times
 from zcube.workload.flow_lists import FlowList
 
@@ -66,8 +67,14 @@ class TraceReplay:
                 "operations_by_name": self._names(),
                 "rails": self._rails(),
                 "metadata": dict(self.trace.metadata),
+                "recorded_otherwise": self.recorded_otherwise(),
             },
         }
+
+    def recorded_otherwise(self) -> list[dict[str, Any]]:
+        """Return where fabric or network differ from the run that the trace was recorded from, if it was."""
+        carrier = self.transfers.carrier
+        return recorded_otherwise(self.trace.metadata, carrier.fabric.name, carrier.recorded())
 
     def operation_columns(self) -> dict[str, np.ndarray]:
         """Return the per-operation table as columns."""

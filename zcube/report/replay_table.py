@@ -63,6 +63,9 @@ def _trace_lines(trace: Mapping[str, Any]) -> list[str]:
     for place, rail in enumerate(trace["rails"]):
         sums = f"{bytes_text(rail['nic_sent_bytes'])} sent, {bytes_text(rail['nic_received_bytes'])} received over NICs"
         lines += _row("" if place else "Rails", f"{rail['rail']}  {sums}, {bytes_text(rail['nvlink_sent_bytes'])} over NVLink")
+    for place, other in enumerate(trace["recorded_otherwise"]):
+        change = f"{printable(other['key'])} = {printable(str(other['recorded']))}, here {printable(str(other['replayed']))}"
+        lines += _row("" if place else "Recorded with", change)
     return lines
 
 

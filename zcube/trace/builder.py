@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from zcube.arrays import IntArray
 from zcube.trace.comm_trace import NONE, RANKS_PER_NODE, CommTrace, Kind
 
+#: Batches of operations after which their arrays are joined.
+PIECES_AT_ONCE = 4096
+
 
 class TraceBuilder:
     """Appends operations and gives each a number, in order.
@@ -31,7 +34,7 @@ class TraceBuilder:
         self._names: dict[str, int] = {}
         self._phases: dict[str, int] = {}
         self._groups: dict[tuple[int, ...], int] = {}
-        self._count = 0
+        self._count = self._pieces = 0
 
     def __len__(self) -> int:
         return self._count
@@ -126,15 +129,22 @@ class TraceBuilder:
             self._columns.setdefault(column, []).append(filled)
         self._wait(waits, rows)
         self._count += rows
+        self._pieces += 1
+        if self._pieces >= PIECES_AT_ONCE:
+            self._join_pieces()
         return np.arange(self._count - rows, self._count)
 
     def _wait(self, waits: list[IntArray], rows: int) -> None:
-        if not waits:
-            self._waits.append(np.zeros(rows, dtype=np.int64))
-            return
-        table = np.stack([np.broadcast_to(wait, rows) for wait in waits], axis=1)
+        none: list[IntArray] = [np.full(rows, NONE)]
+        table = np.stack([np.broadcast_to(wait, rows) for wait in waits or none], axis=1)
         self._waits.append((table >= 0).sum(axis=1))
         self._dependency.append(table[table >= 0])
+
+    def _join_pieces(self) -> None:
+        """Make one piece of the latest ones: an array takes a hundred bytes however short it is."""
+        for column in (*self._columns.values(), self._waits, self._dependency):
+            column[-self._pieces :] = [np.concatenate(column[-self._pieces :])]
+        self._pieces = 0
 
 
 _COLUMNS: dict[str, type] = {
