@@ -48,18 +48,24 @@ def compare_command(
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
+    from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.comparison import compare
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.scenario import load_scenario
+    from zcube.trace.files import SUFFIXES, write_trace
 
     record = RunRecord()
     changes = _changes(fabric, baseline, requests, fidelity, calibration, price_book, seed)
     declared = load_scenario(scenario, changes, set_ or ())
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
+    targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
+    check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
+    recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     with RunProgress() as progress:
-        comparison = compare(declared, progress.update)
+        comparison = compare(declared, progress.update, recorded)
+    write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
         sys.stdout.write(to_json(document))
@@ -76,15 +82,18 @@ def compare_command(
         print(f"{taken}written: {written} (open {written / 'report.html'})", file=sys.stderr)
 
 
-def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str]) -> list[Fault]:
-    """Return what is wrong with the choice of a fabric to record."""
+def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str], folder: Path | None) -> list[Fault]:
+    """Return what is wrong with what is to be recorded, and where."""
     from zcube.errors import Fault
 
-    if trace_fabric is None:
-        return []
     if trace_out is None:
-        return [Fault("--trace-fabric", "no --trace-out", "a file to write")]
-    return [] if trace_fabric in labels else [Fault("--trace-fabric", repr(trace_fabric), "one of " + ", ".join(labels))]
+        return [] if trace_fabric is None else [Fault("--trace-fabric", "no --trace-out", "a file to write")]
+    faults = []
+    if trace_fabric is not None and trace_fabric not in labels:
+        faults.append(Fault("--trace-fabric", repr(trace_fabric), "one of " + ", ".join(labels)))
+    if folder is not None and folder.resolve() in trace_out.resolve().parents:
+        faults.append(Fault(f"--trace-out {trace_out}", f"a file in {folder}", "one outside the output folder"))
+    return faults
 
 
 def _changes(

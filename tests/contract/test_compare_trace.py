@@ -1,0 +1,94 @@
+"""``zcube compare --trace-out``: the file it writes, the command in it that gives the run again, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zcube.trace.comm_trace import Kind
+from zcube.trace.files import read_trace
+
+SMALL = [
+    "glm51-pd-256", "--fabric", "roft-256", "--fabric", "zcube-256", "--set", "requests.count=24", "--set", "prefill.nodes=4",
+    "--set", "decode.nodes=2", "--set", "load.concurrency=8", "--seed", "3", "--json",
+]  # fmt: skip
+
+
+def compare(*options):
+    command = [sys.executable, "-m", "zcube", "compare", *SMALL, *map(str, options)]
+    return subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A comparison's document, and the trace of each fabric by its label."""
+    folder = tmp_path_factory.mktemp("recorded")
+    files = {"roft-256": folder / "roft.parquet", "zcube-256": folder / "zcube.jsonl"}
+    first = compare("--trace-out", files["roft-256"])
+    assert f"written: {files['roft-256']}" in first.stderr
+    second = compare("--trace-fabric", "zcube-256", "--trace-out", files["zcube-256"])
+    assert second.stdout == first.stdout
+    return json.loads(first.stdout), files
+
+
+@pytest.mark.parametrize("label", ["roft-256", "zcube-256"])
+def test_the_command_in_the_file_carries_the_same_bytes_over_the_same_network(run, recorded, tmp_path, label):
+    document, files = recorded
+    trace = read_trace(files[label])
+    words = shlex.split(trace.metadata["replay"])
+    assert words[:2] == ["zcube", "replay"] and words[words.index("--fabric") + 1] == label
+    words = [str(files[label]) if word == "FILE" else word for word in words[1:]]
+    status, out, _ = run(*words, "--json", "--out", tmp_path / "done.parquet")
+    assert status == 0
+    replayed, run_document = json.loads(out), document["fabrics"][label]
+    assert replayed["trace"]["recorded_otherwise"] == []
+    assert replayed["bytes"]["payload"] == run_document["bytes"]["kv"]
+    assert replayed["trace"]["metadata"]["scenario"]["seed"] == replayed["seed"] == 3
+    # A closed loop ends with its last answer, which is the last operation.
+    assert replayed["trace"]["completion_s"] == pytest.approx(run_document["duration_s"], rel=1e-9)
+    done = pd.read_parquet(tmp_path / "done.parquet")
+    assert sorted(done.id) == trace.rows(Kind.TRANSFER).tolist()
+
+
+def test_ranks_are_the_fabrics_gpus(recorded):
+    trace = read_trace(recorded[1]["roft-256"])
+    assert (trace.ranks, trace.ranks_per_node) == (256, 8)
+    kv = trace.rows(Kind.TRANSFER)
+    # Blocked placement: prefill on servers 0 to 3, decode behind them; GPU 0 sends to the chosen rail.
+    assert set(trace.source[kv] // 8) <= {0, 1, 2, 3} and set(trace.target[kv] // 8) <= {4, 5}
+    assert not (trace.source[kv] % 8).any()
+    assert np.isin(trace.rows(Kind.COMPUTE), np.flatnonzero(trace.target < 0)).all()
+
+
+def test_another_fabric_or_network_is_named(run, recorded):
+    status, out, _ = run("replay", recorded[1]["roft-256"], "--fabric", "zcube-256", "--seed", "4", "--json")
+    assert status == 0
+    changes = json.loads(out)["trace"]["recorded_otherwise"]
+    found = {change["key"]: (change["recorded"], change["replayed"]) for change in changes}
+    assert found == {"fabric": ("roft-256", "zcube-256"), "routing": ("ecmp", "zcube-paths"), "seed": (3, 4)}
+    status, out, _ = run("replay", recorded[1]["roft-256"], "--fabric", "roft-256", "--queue-pairs", "4", "--seed", "3")
+    assert status == 0 and "Recorded with    queue_pairs = 2, here 4" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "found", "expected"),
+    [
+        (["--trace-out", "run.csv"], "'.csv'", ".parquet or .jsonl"),
+        (["--trace-fabric", "roft-256"], "no --trace-out", "a file to write"),
+        (["--trace-out", "run.jsonl", "--trace-fabric", "roft"], "'roft'", "one of roft-256, zcube-256"),
+        (["--trace-out", "none/run.jsonl"], "no folder none", "a folder that exists"),
+        (["--out", "here", "--trace-out", "here/run.jsonl"], "a file in here", "outside the output folder"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_anything_runs(run, tmp_path, monkeypatch, options, found, expected):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("compare", *SMALL, *options)
+    assert status == 2 and out == ""
+    assert found in err and expected in err
+    assert not list(tmp_path.iterdir())
