@@ -17,14 +17,14 @@ from serving_by_hand import (
     settings_of,
     trace_of,
 )
-from zcube.replay.carrier import carrier
-from zcube.replay.operations import TraceReplay, replay_trace
 
 from zcube.comparison import Comparison, compare
 from zcube.errors import InputError, RunError
 from zcube.fabric.catalog import load_fabric
 from zcube.llm.cards import load_card
 from zcube.network.flow_model import ideal_model
+from zcube.network.settings import Network
+from zcube.replays.operations import TraceReplay, replay_trace
 from zcube.scenario import Scenario
 from zcube.serving import trace_recorder
 from zcube.serving.run import ServingRun, serve
@@ -60,19 +60,15 @@ def replayed(comparison: Comparison, fabric: str | None = None) -> TraceReplay:
     trace = comparison.recorded
     assert trace is not None
     network = trace.metadata["network"]
-    wired = load_fabric(fabric or next(iter(comparison.results)))
-    return replay_trace(
-        carrier(
-            wired if network["nic_gbps"] is None else wired.with_nic_rate(network["nic_gbps"]),
-            fidelity=network["fidelity"],
-            routing=network["routing"] if fabric is None and network["fidelity"] != "ideal" else "default",
-            queue_pairs=network["queue_pairs"] or 2,
-            path_split=network["path_split"],
-            seed=network["seed"],
-            packet=comparison.scenario.network.packet if network["fidelity"] == "packet" else None,
-        ),
-        trace,
+    asked = Network(
+        fidelity=network["fidelity"],
+        routing=network["routing"] if fabric is None and network["fidelity"] != "ideal" else "default",
+        queue_pairs=network["queue_pairs"] or 2,
+        path_split=network["path_split"],
+        nic_gbps=network["nic_gbps"],
+        packet=comparison.scenario.network.packet,
     )
+    return replay_trace(asked.on(load_fabric(fabric or next(iter(comparison.results))), network["seed"]), trace)
 
 
 def check_equal(comparison: Comparison, done: TraceReplay, tolerance: float = 1e-9) -> None:
@@ -138,7 +134,7 @@ def test_a_slower_network_shows_how_the_engine_reacts(engine):
         recorded(alone, "closed", "roft-256", 12, load=alone["load"], network={"nic_gbps": rate}) for rate in (400, 20)
     )
     assert fast.recorded is not None and slow.recorded is not None
-    done = replay_trace(carrier(load_fabric("roft-256").with_nic_rate(20)), fast.recorded)
+    done = replay_trace(Network(nic_gbps=20).on(load_fabric("roft-256")), fast.recorded)
     check_equal(slow, done)
     ends = [comparison.results["roft-256"].run.end_s for comparison in (fast, slow)]
     assert done.times.finish_s.max() == pytest.approx(ends[1], rel=1e-9) != pytest.approx(ends[0], rel=1e-2)

@@ -108,7 +108,7 @@ def test_replay_of_a_frame_a_file_and_a_list(fidelity: str, tmp_path: Path) -> N
     assert tables[0]["finish_s"].max() == pytest.approx(0.02, rel=0.03)
     for table in tables[1:]:
         assert table["finish_s"].tolist() == tables[0]["finish_s"].tolist()
-    assert results[0].links()["size_bytes"].max() == pytest.approx(1e9)
+    assert results[0].links()["bytes"].max() == pytest.approx(1e9)
     assert set(zc.figures(results[0])) == ({"congestion_trees"} if fidelity == "packet" else set())
 
 

@@ -4,11 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from test_serving_invariants import FABRICS, SOME, scenarios
-from zcube.replay.carrier import carrier
-from zcube.replay.operations import replay_trace
 
 from zcube.comparison import compare
 from zcube.fabric.catalog import load_fabric
+from zcube.replays.operations import replay_trace
 from zcube.scenario import Scenario
 from zcube.trace.comm_trace import Kind
 
@@ -23,10 +22,7 @@ def test_a_recorded_run_comes_again(scenario: Scenario):
     assert len(trace.rows(Kind.TRANSFER)) == len(run.flows)
     if not len(run.flows):
         return
-    fabric = load_fabric(FABRICS[1])
-    fabric = fabric if network.nic_gbps is None else fabric.with_nic_rate(network.nic_gbps)
-    options = {"fidelity": network.fidelity, "path_split": network.path_split, "seed": scenario.seed}
-    done = replay_trace(carrier(fabric, **options), trace)
+    done = replay_trace(network.on(load_fabric(FABRICS[1]), scenario.seed), trace)
     finish_s = done.times.finish_s[trace.rows(Kind.TRANSFER)]
     ended = np.isfinite(run.completions.finish_s)
     np.testing.assert_allclose(finish_s[ended], run.completions.finish_s[ended], rtol=1e-9)
