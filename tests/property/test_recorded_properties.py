@@ -13,10 +13,10 @@ from zcube.scenario import Scenario
 from zcube.trace.comm_trace import Kind
 
 
-@hypothesis_settings(SOME, max_examples=25)
+@hypothesis_settings(SOME, max_examples=10)
 @given(scenarios())
 def test_a_recorded_run_comes_again(scenario: Scenario):
-    comparison = compare(scenario, record=FABRICS[1])
+    comparison = compare(scenario.model_copy(update={"fabrics": FABRICS[1:]}), record=FABRICS[1])
     run, trace, network = comparison.results[FABRICS[1]].run, comparison.recorded, scenario.network
     assert trace is not None
     trace.check()
