@@ -23,12 +23,11 @@ from zcube.network.flow_model import flow_model, ideal_model
 from zcube.network.packet.model import packet_model
 from zcube.network.protocol import NetworkModel
 from zcube.routing.catalog import routing_for
-from zcube.scenario import GENERATOR, Scenario
+from zcube.scenario import Scenario
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
 from zcube.serving.run import ServingRun, serve
-from zcube.workload.coding_agent import generate_requests
-from zcube.workload.readers import read_requests
+from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
 
 SCHEMA_VERSION = 1
@@ -70,8 +69,8 @@ class Comparison:
     ----------
     scenario : Scenario
         What was asked for.
-    trace : RequestTrace
-        The requests every fabric saw, at the rate they came.
+    offered : OfferedRequests
+        The requests every fabric saw.
     compute : ComputeModel
         Compute times used.
     results : dict of FabricResult
@@ -81,10 +80,15 @@ class Comparison:
     """
 
     scenario: Scenario
-    trace: RequestTrace
+    offered: OfferedRequests
     compute: ComputeModel
     results: dict[str, FabricResult]
     calibration: AppliedCalibration | None = None
+
+    @property
+    def trace(self) -> RequestTrace:
+        """The requests, at the rate they came."""
+        return self.offered.trace
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
@@ -96,7 +100,7 @@ class Comparison:
             "seed": scenario.seed,
             "fidelity": scenario.network.fidelity,
             "baseline": scenario.baseline_label,
-            "requests": {"source": self.trace.source, **asdict(self.trace.summary())},
+            "requests": self.offered.document(),
             "compute": {
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
@@ -157,7 +161,8 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
     measured = scenario.network.calibration
     calibration = None if measured is None else load_calibration(Path(measured))
     fabrics = _fitting_fabrics(scenario)
-    trace = load_requests(scenario)
+    offered = offered_requests(scenario.requests, scenario.load.rate_per_s, scenario.load.mode == "closed", scenario.seed)
+    trace = offered.trace
     results = {}
     for name, fabric in fabrics.items():
         wired = fabric if scenario.network.nic_gbps is None else fabric.with_nic_rate(scenario.network.nic_gbps)
@@ -166,29 +171,7 @@ def compare(scenario: Scenario, progress: CompareProgress = lambda what, done, t
         progress(name, 0, len(trace))
         run = serve(wired, model, trace, scenario, card, compute, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
         results[name] = FabricResult(fabric, routing, run, run_metrics(run), bill_of_materials(fabric, book))
-    return Comparison(scenario, trace, compute, results, calibration)
-
-
-def load_requests(scenario: Scenario) -> RequestTrace:
-    """Return the scenario's requests, cut to its count and brought to its rate."""
-    requests = scenario.requests
-    rate = scenario.load.rate_per_s if scenario.load.mode == "open" else None
-    if requests.source == GENERATOR:
-        trace = _generated(scenario, rate)
-    else:
-        trace = read_requests(Path(requests.source), max_requests=requests.count)
-    return trace if rate is None or not trace.duration_s else trace.at_rate(rate)
-
-
-def _generated(scenario: Scenario, rate_per_s: float | None) -> RequestTrace:
-    """Return generated requests; a rate is met by more sessions, not by users who think faster."""
-    agent, count = scenario.requests.coding_agent, scenario.requests.count
-    assert count is not None
-    trace = generate_requests(agent, count, scenario.seed)
-    if rate_per_s is None or not trace.duration_s:
-        return trace
-    starts = agent.session_starts_per_s * rate_per_s * trace.duration_s / count
-    return generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, scenario.seed)
+    return Comparison(scenario, offered, compute, results, calibration)
 
 
 def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:

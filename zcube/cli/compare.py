@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
@@ -21,7 +22,20 @@ def compare_command(
     fabric: Annotated[list[str] | None, typer.Option(help="Bundled topology or file; repeat to compare several.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Fabric the others are compared with.")] = None,
     requests: Annotated[
-        str | None, typer.Option(help="Request trace: Mooncake JSON Lines or Azure CSV; all of it is served.")
+        str | None, typer.Option(help="Request trace, all of it at its own times: Mooncake, Qwen-Bailian, Dynamo, aiperf, CSV.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE|trace", help="Mean requests per second, or trace: the trace's own times.")
+    ] = None,
+    sessions: Annotated[
+        str | None, typer.Option(metavar="whole|delta", help="A session row's input_length: whole prompt, or its new tokens.")
+    ] = None,
+    block_tokens: Annotated[int | None, typer.Option(help="Prompt tokens per block id, if not the format's own.")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(metavar="s|ms", help="Unit of the trace's times, if not the format's.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="arrival=NAME,input=NAME,output=NAME", help="Columns of any other CSV trace.")
     ] = None,
     fidelity: Annotated[str | None, typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")] = None,
     calibration: Annotated[
@@ -44,7 +58,8 @@ def compare_command(
     from zcube.scenario import load_scenario
 
     record = RunRecord()
-    changes = _changes(fabric, baseline, requests, fidelity, calibration, price_book, seed)
+    changes = _changes(fabric, baseline, fidelity, calibration, price_book, seed)
+    changes |= request_changes(requests, rate, sessions, block_tokens, time_unit, columns, set_ or ())
     declared = load_scenario(scenario, changes, set_ or ())
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
@@ -69,7 +84,6 @@ def compare_command(
 def _changes(
     fabric: list[str] | None,
     baseline: str | None,
-    requests: str | None,
     fidelity: str | None,
     calibration: str | None,
     price_book: str | None,
@@ -87,8 +101,6 @@ def _changes(
     if fabric:
         # The scenario's baseline need not be among other fabrics; then the first of them is.
         changes = {"fabrics": list(fabric), "baseline": None, **changes}
-    if requests is not None:
-        changes |= {"requests.source": requests, "requests.count": None}
     return changes
 
 
