@@ -54,21 +54,22 @@ def turn_blocks(
     count : array of int [N]
         Blocks of each prompt, ``ceil(prompt / block_tokens)``.
     block_id : array of int [sum of count]
-        Numbers from 0 in order of first appearance.
+        Numbers of at least 0.
     """
     first = np.arange(previous.size)
     for turn in np.flatnonzero(previous >= 0).tolist():
         first[turn] = first[previous[turn]]
-    start = np.concatenate(([0], np.cumsum(given)))[:-1]
     whole, count = prompt_tokens // block_tokens, -(-prompt_tokens // block_tokens)
-    shared = np.minimum(whole[first], given[first])
-    position = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     named, distinct = pd.factorize(ids)
+    # A session's own blocks have a stretch of numbers behind those of the file, partial ones one number each behind them all.
     stretch = int(count.max())
-    key = np.repeat(distinct.size + first * stretch, count) + position
-    partial = position >= np.repeat(whole, count)
-    key[partial] = -1 - np.repeat(np.arange(count.size), count)[partial]
-    from_file = ~partial & (position < np.repeat(shared, count))
-    key[from_file] = named[(np.repeat(start[first], count) + position)[from_file]]
-    block_id, _ = pd.factorize(key)
-    return count, block_id.astype(np.int64, copy=False)
+    end = np.cumsum(count)
+    start = end - count
+    block_id = np.arange(int(end[-1])) + np.repeat(distinct.size + first * stretch - start, count)
+    partial = np.flatnonzero(count > whole)
+    block_id[end[partial] - 1] = distinct.size + count.size * stretch + partial
+    shared = np.minimum(whole[first], given[first])
+    inside = np.arange(int(shared.sum())) - np.repeat(np.cumsum(shared) - shared, shared)
+    from_file = np.cumsum(given) - given
+    block_id[np.repeat(start, shared) + inside] = named[np.repeat(from_file[first], shared) + inside]
+    return count, block_id
