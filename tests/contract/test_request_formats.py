@@ -202,6 +202,8 @@ def test_any_table_is_read_by_a_map_of_its_columns(read, faults):
     assert requests.input_tokens.tolist() == [8, 7]
     assert read(table, columns=columns, time_unit="ms").arrival_s == pytest.approx([0.0, 0.00125])
     assert "no column when" in faults("a,b\n1,2\n", columns=columns)[0]
+    dates = 'when,"in, all",out\n2024-05-10 00:00:02.5,1,1\n2024-05-10T00:00:01Z,2,1\n'
+    assert read(dates, columns=columns).arrival_s.tolist() == [0.0, 1.5]
     # Nobody says of such a table that 0 marks a failure.
     assert "out 0" in faults('when,"in, all",out\n1,1,0\n', columns=columns)[0]
 

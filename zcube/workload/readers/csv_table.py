@@ -19,6 +19,7 @@ from zcube.errors import Fault, InputError
 from zcube.workload.readers.assemble import FileColumns, in_order, since_first_s
 from zcube.workload.readers.clock import check_unit
 from zcube.workload.readers.fields import (
+    NS_PER_UNIT,
     TIME_OF_DAY_EXPECTED,
     UNIT_NAMES,
     Unit,
@@ -118,7 +119,7 @@ def read(
         raise InputError(Fault(f"{path}: line {number}", f"no column {name}", f"the column {name}") for name in missing)
     where = [columns.index(name) for name in layout.columns]
     session_at = columns.index(layout.session) if layout.session in columns else None
-    time_of, time_expected = _times(unit)
+    time_of, time_expected = _times(unit, with_dates=options.columns is not None)
     time_ns, inputs, outputs, sessions = (array("q") for _ in range(4))
     numbers: dict[str, int] = {}
     failed = 0
@@ -130,18 +131,15 @@ def read(
             return faults.add(number, f"{len(cells)} columns", f"{len(columns)}, as in the header")
         when, context, generated = (cells[column] for column in where)
         stamp, prompt, output = time_of(when), whole_number(context), whole_number(generated)
-        is_failed = layout.failed_is_zero and output == 0
-        wrong = [token_fault(layout.input, prompt), None if is_failed else token_fault(layout.output, output)]
-        if is_failed and prompt == 0:
-            wrong = [None]
+        if layout.failed_is_zero and output == 0:
+            failed += 1
+            return None
+        wrong = [token_fault(layout.input, prompt), token_fault(layout.output, output)]
         if stamp is None:
             wrong.append((f"{layout.arrival} {short(when)}", time_expected))
         for fault in filter(None, wrong):
             faults.add(number, *fault)
         if stamp is None or any(wrong):
-            return None
-        if is_failed:
-            failed += 1
             return None
         time_ns.append(stamp)
         inputs.append(int(prompt))
@@ -155,7 +153,7 @@ def read(
     if unit is not None:
         check_unit(times, unit, options.time_unit is not None, faults)
     arrival_s = since_first_s(times)
-    if unit is not None and not (arrival_s % 1.0).any():
+    if unit is not None and not (times % NS_PER_UNIT["s"]).any():
         arrival_s = _spread(arrival_s)
     notes = (f"failed requests ({layout.output} 0) left out: {failed:,}",) if failed else ()
     found = FileColumns(arrival_s, as_array(inputs), as_array(outputs), session=as_array(sessions))
@@ -171,10 +169,19 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split(",")]
 
 
-def _times(unit: Unit | None) -> tuple[Callable[[str], int | None], str]:
+def _times(unit: Unit | None, with_dates: bool) -> tuple[Callable[[str], int | None], str]:
+    """Return how the cells of the arrival column are read, and what they must hold."""
     if unit is None:
         return time_of_day_ns, TIME_OF_DAY_EXPECTED
-    return lambda cell: numeric_time_ns(cell, unit), f"{UNIT_NAMES[unit]} as a number"
+    expected = f"{UNIT_NAMES[unit]} as a number"
+    if not with_dates:
+        return lambda cell: numeric_time_ns(cell, unit), expected
+
+    def number_or_date(cell: str) -> int | None:
+        number = numeric_time_ns(cell, unit)
+        return time_of_day_ns(cell) if number is None else number
+
+    return number_or_date, f"{expected}, or {TIME_OF_DAY_EXPECTED}"
 
 
 def _spread(arrival_s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
