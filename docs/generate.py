@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -46,6 +47,8 @@ def page() -> str:
 
 
 def _nested(name: str, annotation: Any) -> list[str]:
+    # A table that may be missing is a union with None.
+    annotation = next((part for part in get_args(annotation) if inspect.isclass(part) and part is not NoneType), annotation)
     if not (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):
         return []
     parts = [f"### `[{name}]`\n", *_table(annotation)]
@@ -74,7 +77,8 @@ def _table(model: type[BaseModel]) -> list[str]:
             else getattr(field.annotation, "__name__", str(field.annotation))
         )
         kind = re.sub(r"Annotated\[(\w+), .*\]", r"\1]", kind)
-        kind = kind.replace("typing.", "").replace("Literal", "one of ").replace("|", "or")
+        kind = re.sub(r"zcube\.(?:\w+\.)*", "", re.sub(r"Optional\[(.*)\]$", r"\1 or None", kind.replace("typing.", "")))
+        kind = kind.replace("Literal", "one of ").replace("|", "or")
         lines.append(f"| `{name}` | {kind} | {default} | {field.description or meanings.get(name, '')} |")
     return [*lines, ""]
 

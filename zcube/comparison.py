@@ -25,7 +25,7 @@ from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.packet.settings import PacketSettings
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import load_price_book
-from zcube.scenario import GENERATOR, Scenario
+from zcube.scenario import Scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
@@ -33,8 +33,7 @@ from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.recorded import recorded_metadata
-from zcube.workload.coding_agent import generate_requests
-from zcube.workload.readers import read_requests
+from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
 
 if TYPE_CHECKING:
@@ -99,8 +98,8 @@ class Comparison:
     ----------
     scenario : Scenario
         What was asked for.
-    trace : RequestTrace
-        The requests every fabric saw, at the rate they came.
+    offered : OfferedRequests
+        The requests every fabric saw.
     compute : ComputeModel
         Compute times used.
     results : dict of FabricResult
@@ -110,10 +109,15 @@ class Comparison:
     """
 
     scenario: Scenario
-    trace: RequestTrace
+    offered: OfferedRequests
     compute: ComputeModel
     results: dict[str, FabricResult]
     recorded: CommTrace | None = None
+
+    @property
+    def trace(self) -> RequestTrace:
+        """The requests, at the rate they came."""
+        return self.offered.trace
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
@@ -124,7 +128,7 @@ class Comparison:
             "seed": scenario.seed,
             "fidelity": scenario.network.fidelity,
             "baseline": scenario.baseline_label,
-            "requests": {"source": self.trace.source, **asdict(self.trace.summary())},
+            "requests": self.offered.document(),
             "compute": {
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
@@ -212,7 +216,9 @@ def compare(
     bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()})
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    trace = load_requests(scenario)
+    asked, load = scenario.requests, scenario.load
+    offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
+    trace = offered.trace
     _check_room(carriers, trace, scenario)
     results, recorded = {}, None
     for name, carrier in carriers.items():
@@ -223,7 +229,7 @@ def compare(
         results[name] = FabricResult(carrier, run, run_metrics(run), bills[name])
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
-    return Comparison(scenario, trace, compute, results, recorded)
+    return Comparison(scenario, offered, compute, results, recorded)
 
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
@@ -237,28 +243,6 @@ def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Sce
             faults += error.faults
     if faults:
         raise InputError(faults)
-
-
-def load_requests(scenario: Scenario) -> RequestTrace:
-    """Return the scenario's requests, cut to its count and brought to its rate."""
-    requests = scenario.requests
-    rate = scenario.load.rate_per_s if scenario.load.mode == "open" else None
-    if requests.source == GENERATOR:
-        trace = _generated(scenario, rate)
-    else:
-        trace = read_requests(Path(requests.source), max_requests=requests.count)
-    return trace if rate is None or not trace.duration_s else trace.at_rate(rate)
-
-
-def _generated(scenario: Scenario, rate_per_s: float | None) -> RequestTrace:
-    """Return generated requests; a rate is met by more sessions, not by users who think faster."""
-    agent, count = scenario.requests.coding_agent, scenario.requests.count
-    assert count is not None
-    trace = generate_requests(agent, count, scenario.seed)
-    if rate_per_s is None or not trace.duration_s:
-        return trace
-    starts = agent.session_starts_per_s * rate_per_s * trace.duration_s / count
-    return generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, scenario.seed)
 
 
 def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:

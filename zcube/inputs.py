@@ -184,6 +184,25 @@ def assign(data: dict[str, Any], assignments: Sequence[str], option: str = "--se
         raise InputError(faults)
 
 
+def assigned(assignments: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """Return by key with dots what assignments set, a table's keys one by one.
+
+    Raises
+    ------
+    InputError
+        If one is no assignment.
+    """
+    found: dict[str, Any] = {}
+    waiting = [_parse(text, option) for text in reversed(assignments)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{inner}", part) for inner, part in value.items()]
+        else:
+            found[key] = value
+    return found
+
+
 def _parse(assignment: str, option: str) -> tuple[str, Any]:
     found = _ASSIGNMENT.fullmatch(assignment)
     if found is None or not found["key"].strip():

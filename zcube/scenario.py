@@ -26,15 +26,22 @@ from pydantic_core import PydanticCustomError
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.fabric.optics import OpticsRule
-from zcube.inputs import Declared, assign, bundled_folder, read_bounded, read_toml, resolve_declared, set_key, validate
+from zcube.inputs import (
+    Declared,
+    assign,
+    assigned,
+    bundled_folder,
+    read_bounded,
+    read_toml,
+    resolve_declared,
+    set_key,
+    validate,
+)
 from zcube.llm.compute_choice import ComputeKind
 from zcube.network.settings import Network
 from zcube.out_folder import new_folder
 from zcube.serving.settings import ServingSettings
-from zcube.workload.coding_agent import CodingAgent
-
-#: The name that stands for the built-in generator where a trace file could be named.
-GENERATOR = "coding-agent"
+from zcube.workload.source import GENERATOR, Requests
 
 
 class Compute(Declared):
@@ -47,20 +54,6 @@ class Compute(Declared):
     )
     tables: str | None = Field(default=None, max_length=4096, description="folder of measured tables, CSV")
     moe_balance: Literal["balanced", "power_law_1.01", "power_law_1.2"] = "power_law_1.2"
-
-
-class Requests(Declared):
-    """Where requests come from: the built-in coding-agent generator, or a trace file."""
-
-    source: str = Field(default=GENERATOR, min_length=1, max_length=4096, description="coding-agent, or a trace file")
-    count: int | None = Field(default=None, ge=1, le=10_000_000, description="first requests taken; default: a trace's all")
-    coding_agent: CodingAgent = CodingAgent()
-
-    @model_validator(mode="after")
-    def _count_for_generator(self) -> Requests:
-        if self.source == GENERATOR and self.count is None:
-            raise ValueError("count, because the generator has no end")
-        return self
 
 
 def _refused(value: Any) -> Any:
@@ -205,8 +198,9 @@ def _labels(fabrics: Sequence[str]) -> dict[str, str]:
 def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assignments: Sequence[str] = ()) -> Scenario:
     """Read a scenario, with changes from the command line.
 
-    Files named in a scenario file lie relative to it, files named in changes to the caller. Where changes name other fabrics,
-    tables of ``[network]`` for those of the file that are left out go with them.
+    A trace file named in the changes keeps its own times: the scenario's rate goes, unless the changes set one too. Files
+    named in a scenario file lie relative to it, files named in changes to the caller. Where changes name other fabrics, tables
+    of ``[network]`` for those of the file that are left out go with them.
 
     Parameters
     ----------
@@ -220,7 +214,7 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     Raises
     ------
     InputError
-        With every fault of the file and of the changes.
+        With every fault of the file and of the changes, a rate set for a closed loop among them.
     """
     path = resolve_declared(reference, "scenarios")
     data = _read_run(path) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
@@ -229,7 +223,14 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     for key, value in (changes or {}).items():
         set_key(data, key, value)
     _drop_tables(data, declared)
-    return validate(Scenario, data, reference)
+    given = {**assigned(assignments), **(changes or {})}
+    if given.get("requests.source", GENERATOR) != GENERATOR and "load.rate_per_s" not in given:
+        set_key(data, "load.rate_per_s", None)
+    scenario = validate(Scenario, data, reference)
+    if changes is not None and "load.rate_per_s" in changes and scenario.load.mode == "closed":
+        rate = "the trace's own" if changes["load.rate_per_s"] is None else str(changes["load.rate_per_s"])
+        raise InputError(Fault("load.rate_per_s", rate, "no rate in a closed loop, which sends a request when another ends"))
+    return scenario
 
 
 def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:

@@ -65,7 +65,7 @@ def alone_s(size_bytes: float) -> float:
     return size_bytes / NIC_BYTES_PER_S + IDEAL_LATENCY_S
 
 
-def trace_of(arrival_s, input_tokens, output_tokens, blocks=None, block_tokens: int = 0) -> RequestTrace:
+def trace_of(arrival_s, input_tokens, output_tokens, blocks=None, block_tokens: int = 0, after=(), delay_s=()) -> RequestTrace:
     count = len(input_tokens)
     rows = blocks or [[] for _ in range(count)]
     return RequestTrace(
@@ -78,6 +78,8 @@ def trace_of(arrival_s, input_tokens, output_tokens, blocks=None, block_tokens: 
         first_block=np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(int),
         block_id=np.array([block for row in rows for block in row], dtype=int),
         session=np.full(count, -1),
+        after=np.array(after, dtype=int),
+        delay_s=np.array(delay_s, dtype=float),
     )
 
 

@@ -256,3 +256,23 @@ def test_a_run_with_too_many_operations_says_so(monkeypatch):
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.1, 0.3), (0.3, 123.456), (1e-9, 1.0), (7.0, 7.0), (0.1 + 0.2, 0.7)])
 def test_a_duration_leads_to_the_end_to_the_last_place(start_s, end_s):
     assert abs(start_s + seconds_between(start_s, end_s) - end_s) <= np.spacing(end_s)
+
+
+@pytest.mark.parametrize("mode", ["open", "closed"])
+def test_turns_that_wait_for_others_come_again(mode):
+    """Two sessions, a turn with a time of its own, one that follows a rejected request, and places that run short."""
+    too_long = 10_000_000
+    trace = trace_of(
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 4.0],
+        [1000, 2000, 500, 900, too_long, 600, 700],
+        [11, 3, 5, 2, 1, 4, 2],
+        after=[-1, 0, 1, -1, -1, 4, 0],
+        delay_s=[0, 0.5, 2.0, 0, 0, 1.5, 0.1],
+    )
+    run, recorded = record_by_hand(trace, settings_of(load={"mode": mode, "concurrency": 2}))
+    done = replay_trace(Network(fidelity="ideal").on(fabric_of("roft-256")), recorded)
+    rows = recorded.rows(Kind.TRANSFER)
+    assert len(rows) == 6
+    np.testing.assert_allclose(done.times.start_s[rows], run.flows.start_s, rtol=1e-9)
+    np.testing.assert_allclose(done.times.finish_s[rows], run.completions.finish_s, rtol=1e-9)
+    assert sorted(recorded.duration_s[rows_of(recorded, "next-turn")].tolist()) == [0.1, 0.5, 1.5, 2.0]

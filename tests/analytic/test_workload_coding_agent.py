@@ -12,9 +12,8 @@ from zcube.errors import InputError
 from zcube.workload.coding_agent import CodingAgent, generate_requests
 
 SESSIONS, TURNS = 1_131, 13_167
-# The published sets let the restart share fall from 0.3 to 0 over the first 75 % of the sessions: 0.1125 on average.
 # Without a warm-up every session is seen from its first turn on.
-PUBLISHED = CodingAgent(restart_fraction=0.1125, warm_up_s=0.0, restart_gap_mean_s=1.0)
+PUBLISHED = CodingAgent(warm_up_s=0.0, restart_gap_mean_s=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def test_sessions_last_as_long_as_published(requests, by_session):
 
 def test_request_rate_is_start_rate_times_turns():
     # Campbell: rate = starts per second * turns per first session, restarts included (14,163 / 1,131 published).
-    requests = generate_requests(CodingAgent(restart_fraction=0.1125), 20_000, 3)
+    requests = generate_requests(CodingAgent(), 20_000, 3)
     rate_per_s = len(requests) / requests.duration_s
     turns = 14_163 / 1_131
     # Sessions bring their turns in bunches, so counts vary as a compound Poisson number does.
@@ -173,7 +172,7 @@ def test_twenty_thousand_requests_stay_within_bounds():
     assert requests.arrival_s[0] == 0
     assert requests.input_tokens.max() < 200_000
     assert requests.first_block[-1] == (-(-requests.input_tokens // 512)).sum()
-    # 62 of the shared prefix's 62.5 blocks are found by any request but the first.
+    # All 63 blocks of the shared prefix are found by any request but the first.
     assert requests.summary().ideal_prefix_hit_fraction > 0.85
 
 

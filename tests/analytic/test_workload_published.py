@@ -136,3 +136,16 @@ def test_arrays_are_read_only_and_the_callers_stay_writable():
     with pytest.raises(ValueError, match="read-only"):
         requests.arrival_s[0] = 5.0
     arrival_s[1] = 2.0
+
+
+def test_the_bound_on_prefix_hits_is_that_of_a_cache_that_forgets_nothing(shared_data):
+    requests = read_requests(shared_data / "mooncake" / "conversation_trace.jsonl", max_requests=4_000)
+    seen, saved = set(), 0
+    for i, tokens in enumerate(requests.input_tokens.tolist()):
+        blocks = requests.blocks(i).tolist()
+        whole = blocks[: tokens // 512]
+        held = next((place for place, block in enumerate(whole) if block not in seen), len(whole))
+        saved += min(512 * held, tokens - 1)
+        seen.update(blocks)
+    assert requests.summary().prefix_hit_bound == saved / requests.input_tokens.sum()
+    assert 0.1 < requests.summary().prefix_hit_bound < 0.5

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.errors import InputError
-from zcube.workload import readers
-from zcube.workload.readers import read_requests
+from zcube.workload.readers import lines, mooncake, read_requests
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 GOOD = {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}
@@ -84,6 +83,13 @@ def test_azure_columns_may_stand_in_any_order_with_others_and_lines_in_any_order
     assert requests.arrival_s.tolist() == [0.0, 1.0]
 
 
+def test_a_pause_is_no_tick_to_spread_over(read):
+    # Ticks are 1 s apart at the median; the two requests before the pause of an hour stay within a second of each other.
+    ticks = [0, 1000, 2000, 3000, 4000, 4000, 3_604_000]
+    requests = read(jsonl(*({**GOOD, "timestamp": tick} for tick in ticks)))
+    assert requests.arrival_s.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 4.5, 3604.0]
+
+
 def test_only_so_many_requests_are_read_and_the_rest_is_not_checked(read):
     assert len(read(jsonl(GOOD, GOOD, "{broken"), max_requests=2)) == 2
     assert len(read(HEADER + "2024-05-10 00:00:02,10,1\nbroken", max_requests=1)) == 1
@@ -113,7 +119,8 @@ def test_the_seed_changes_nothing(read):
         ({**GOOD, "timestamp": "0"}, "timestamp '0'", "milliseconds"),
         ('{"timestamp": NaN, "input_length": 1, "output_length": 1, "hash_ids": [1]}', "NaN", "JSON object"),
         ('{"timestamp": 1e999, "input_length": 1, "output_length": 1, "hash_ids": [1]}', "inf", "milliseconds"),
-        ({**GOOD, "hash_ids": [0, 1, 2, 3]}, "4 hash_ids", "so 2, give or take one"),
+        ({**GOOD, "hash_ids": [0, 1, 2]}, "3 hash_ids", "so 2, or one less"),
+        ({**GOOD, "hash_ids": []}, "0 hash_ids", "so 2, or one less"),
         ({**GOOD, "hash_ids": [0, -1]}, "hash_ids [0, -1]", "2^63"),
         ({**GOOD, "hash_ids": [0, 2**63]}, "hash_ids", "2^63"),
         ({**GOOD, "hash_ids": [0, 1.0]}, "hash_ids [0, 1.0]", "whole numbers"),
@@ -208,11 +215,11 @@ def test_absurd_limits_are_refused(read, count):
 
 
 def test_bounds_on_size_requests_and_blocks(faults, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_BLOCKS", 3)
+    monkeypatch.setattr(mooncake, "MAX_BLOCKS", 3)
     assert "prefix blocks" in faults(jsonl(GOOD, GOOD))[0]
-    monkeypatch.setattr(readers, "MAX_REQUESTS", 1)
+    monkeypatch.setattr(lines, "MAX_REQUESTS", 1)
     assert "more requests" in faults(HEADER + "2024-05-10 00:00:02,10,1\n" * 2)[0]
-    monkeypatch.setattr(readers, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(lines, "MAX_FILE_BYTES", 10)
     assert "bytes" in faults(jsonl(GOOD))[0]
 
 

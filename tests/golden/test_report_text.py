@@ -74,7 +74,20 @@ def document() -> dict[str, Any]:
         "seed": 7,
         "fidelity": "flow",
         "baseline": "tree",
-        "requests": {"source": "Made by hand.", "requests": 1200},
+        "requests": {
+            "source": "Made by hand.",
+            "requests": 1200,
+            "waiting_requests": 300,
+            "prefix_hit_bound": 0.25,
+            "clock": {
+                "kind": "rescaled",
+                "own_span_s": 100.0,
+                "own_rate_per_s": 12.0,
+                "time_factor": 0.1,
+                "rate_per_s": 120.0,
+            },
+            "notes": ["failed requests (Response tokens 0) left out: 3"],
+        },
         "compute": {
             "model": "a model",
             "stated_error": {"moe": {"median": 0.02, "p90": 0.1, "mape": 0.03, "points": 9, "against": "x"}},
@@ -132,6 +145,10 @@ requests only.
 Slow-down: of KV transfers; type 1: contention at own NICs, type 2: what the
 fabric adds; 1 = none.
 Requests: 1,200; Made by hand.
+Arrivals: own times (100 s, 12 per second) multiplied by 0.1: 120 per second;
+300 wait for the request before them in their session.
+Prefix hits: at most 25.0 % of prompt tokens, with an unlimited prefix cache.
+Reading: failed requests (Response tokens 0) left out: 3.
 Network: fidelity flow; routing: tree by spine-leaf-routes, cube by
 zcube-routes. Seed 7.
 Compute: a model; error against measurements, median / P90: moe 2.0 / 10.0 %.

@@ -104,6 +104,11 @@ def check_requests(result: FabricResult) -> None:
     assert counts["offered"] == counts["completed"] + counts["rejected"] + counts["unfinished"]
     assert counts["offered"] == len(outcome) - (outcome == ABSENT).sum()
     assert np.array_equal(outcome == ABSENT, np.isnan(result.run.journeys.arrival_s))
+    # In whatever order requests came, no cache saved more than their prompts share.
+    trace = result.run.journeys.trace
+    bound = trace.summary().prefix_hit_bound
+    assert bound is not None
+    assert result.run.journeys.cached_tokens.sum() <= bound * trace.input_tokens.sum() * (1 + 1e-12)
 
 
 def check_bytes(result: FabricResult, name: str) -> None:

@@ -1,11 +1,14 @@
 """Properties of traces: spreading keeps the order, generation is repeatable, prefixes are shared as they should be."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.workload.coding_agent import CodingAgent, generate_requests
+from zcube.workload.readers import ReadOptions, read_requests
 from zcube.workload.ticks import spread_ties
 
 ticks = st.lists(st.integers(0, 40), min_size=1, max_size=60).map(lambda values: np.sort(values).astype(float) * 3)
@@ -129,3 +132,77 @@ def test_at_rate_reaches_the_rate_and_keeps_the_order(rate, seed):
     requests = generate_requests(CodingAgent(), 50, seed).at_rate(rate)
     assert len(requests) / requests.duration_s == pytest.approx(rate)
     assert (np.diff(requests.arrival_s) >= 0).all()
+
+
+def sessions_of(draws):
+    """Rows of interleaved sessions: session, new tokens, answer, ids of a first turn that stand for whole prefixes."""
+    return st.lists(
+        st.tuples(st.integers(0, 4), st.integers(1, 30), st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=25
+    ).map(draws)
+
+
+def delta_rows(turns):
+    rows, seen = [], set()
+    for session, tokens, output, fork in turns:
+        row = {"session_id": f"s{session}", "input_length": tokens, "output_length": output}
+        # Block k of a first prompt is the fork's own from block 1 on, so that equal ids mean equal prefixes.
+        row["hash_ids"] = [0 if k == 0 else 1 + 100 * fork + k for k in range(-(-tokens // 4))]
+        if session not in seen:
+            row["timestamp"] = 0
+            seen.add(session)
+        rows.append(row)
+    return rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(sessions_of(delta_rows))
+def test_deltas_grow_into_prompts_as_their_texts_do(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "deltas.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    requests = read_requests(path, options=ReadOptions(sessions="delta", block_tokens=4))
+    # The twin: texts written out token by token. A first prompt's whole blocks are what their ids say; all else is new.
+    texts, prompts = {}, []
+    fresh = iter(range(10**9))
+    for row in rows:
+        history = texts.get(row["session_id"])
+        if history is None:
+            named = [("block", block, k) for block in row["hash_ids"] for k in range(4)][: row["input_length"] // 4 * 4]
+            prompt = named + [("own", next(fresh)) for _ in range(row["input_length"] - len(named))]
+        else:
+            prompt = history + [("own", next(fresh)) for _ in range(row["input_length"])]
+        prompts.append((row["session_id"], prompt))
+        texts[row["session_id"]] = prompt + [("own", next(fresh)) for _ in range(row["output_length"])]
+    assert requests.input_tokens.tolist() == [len(prompt) for _, prompt in prompts]
+    for i in range(len(rows)):
+        for j in range(i):
+            one, other = prompts[i][1], prompts[j][1]
+            whole = min(len(one), len(other)) // 4
+            same = next((k for k in range(whole) if one[4 * k : 4 * k + 4] != other[4 * k : 4 * k + 4]), whole)
+            assert common_blocks(requests.blocks(i)[:whole], requests.blocks(j)[:whole]) == same
+    held = requests.summary().prefix_hit_bound
+    assert 0 <= held < 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(sessions_of(delta_rows), st.floats(1e-3, 1e3))
+def test_chains_survive_spacing(tmp_path_factory, rows, rate):
+    path = tmp_path_factory.getbasetemp() / "spaced.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    requests = read_requests(path, options=ReadOptions(sessions="delta", block_tokens=4))
+    starts = int((requests.after < 0).sum())
+    if not 1 < starts < len(requests):
+        return
+    spaced = requests.at_rate(rate)
+    assert len(spaced) / spaced.duration_s == pytest.approx(rate)
+    waits = np.flatnonzero(spaced.after >= 0)
+    assert (spaced.session[waits] == spaced.session[spaced.after[waits]]).all()
+    assert (spaced.arrival_s[waits] == spaced.arrival_s[spaced.after[waits]]).all()
+    assert sorted(spaced.input_tokens) == sorted(requests.input_tokens)
+    assert spaced.summary().prefix_hit_bound == pytest.approx(requests.summary().prefix_hit_bound)
+
+
+@given(ticks, st.floats(0.1, 10))
+def test_spreading_stays_within_a_tick(arrival_s, most_s):
+    spread = spread_ties(arrival_s, most_s=most_s)
+    assert (spread - arrival_s <= most_s * (1 + 1e-9)).all()
+    assert (np.diff(spread) >= 0).all()

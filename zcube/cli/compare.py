@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption
+from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
@@ -25,7 +26,20 @@ def compare_command(
     fabric: Annotated[list[str] | None, typer.Option(help="Bundled topology or file; repeat to compare several.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Fabric the others are compared with.")] = None,
     requests: Annotated[
-        str | None, typer.Option(help="Request trace: Mooncake JSON Lines or Azure CSV; all of it is served.")
+        str | None, typer.Option(help="Request trace, all of it at its own times: Mooncake, Qwen-Bailian, Dynamo, aiperf, CSV.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE|trace", help="Mean requests per second, or trace: the trace's own times.")
+    ] = None,
+    sessions: Annotated[
+        str | None, typer.Option(metavar="whole|delta", help="A session row's input_length: whole prompt, or its new tokens.")
+    ] = None,
+    block_tokens: Annotated[int | None, typer.Option(help="Prompt tokens per block id, if not the format's own.")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(metavar="s|ms", help="Unit of the trace's times, if not the format's.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="arrival=NAME,input=NAME,output=NAME", help="Columns of any other CSV trace.")
     ] = None,
     fidelity: Annotated[str | None, FIDELITY] = None,
     calibration: CalibrationOption = None,
@@ -57,7 +71,7 @@ def compare_command(
     from zcube.trace.files import SUFFIXES, write_trace
 
     record = RunRecord()
-    changes = _changes(given)
+    changes = _changes(given) | request_changes(requests, rate, sessions, block_tokens, time_unit, columns, set_ or ())
     declared = load_scenario(scenario, changes, set_ or ())
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
@@ -114,8 +128,6 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
     if given["fabric"]:
         # The scenario's baseline need not be among other fabrics; then the first of them is.
         changes = {"fabrics": list(given["fabric"]), "baseline": None, **changes}
-    if given["requests"] is not None:
-        changes |= {"requests.source": given["requests"], "requests.count": None}
     return changes
 
 

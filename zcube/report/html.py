@@ -11,6 +11,7 @@ from zcube.report.calibration_lines import calibration_lines
 from zcube.report.headline import headline
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.palette import fabric_colours
+from zcube.report.request_lines import request_lines
 from zcube.report.rows import ABSENT, Document, Row, fabric_rows, significant
 
 #: What the pictures show, by file name, in the page's order.
@@ -62,7 +63,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         counting_rule=document["counting_rule"],
         compute=document["compute"]["model"],
         calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
-        source=printable(document["requests"]["source"]),
+        requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),
         seed=document["seed"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import display_names, printable
+from zcube.report.request_lines import request_lines
 from zcube.report.rows import ROWS, Document, Row
 
 if TYPE_CHECKING:
@@ -199,12 +200,11 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     fabrics = document["fabrics"]
     routing = ", ".join(f"{names[name]} by {fabric['routing']}" for name, fabric in fabrics.items())
     books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
-    requests = document["requests"]
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
         ("TTFT", "arrival to KV cache complete at the decode node; latencies count completed requests only."),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
-        ("Requests", f"{requests['requests']:,}; {requests['source']}"),
+        *request_lines(document["requests"]),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
         *_differences(document, names),
         ("Compute", f"{document['compute']['model']}; {stated_error(document)}."),

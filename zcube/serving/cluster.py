@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import simpy
 
 from zcube.llm.cards import ModelCard
@@ -20,7 +24,7 @@ from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Shipment
 from zcube.serving.transfers import Transfers
-from zcube.workload.requests import RequestTrace
+from zcube.workload.requests import RequestTrace, followers
 
 Progress = Callable[[int, int], None]
 
@@ -76,13 +80,15 @@ class Cluster:
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
         self._resolved = 0
-        self._next_request = 0
+        self._waiting = followers(trace.after)
         self._open_loop = settings.load.mode == "open"
+        #: Of a closed loop: places not taken, by the request that left each, and requests that wait for none, as a heap.
+        self._places: deque[int | None] = deque([None] * min(settings.load.concurrency, len(trace)))
+        self._ready = np.flatnonzero(trace.after < 0).tolist()
         if self._open_loop:
             env.process(self._arrivals())
         else:
-            for _ in range(min(settings.load.concurrency, len(trace))):
-                self._issue_next()
+            self._issue()
 
     def _prefill_instances(self, compute: ComputeModel, plan: NormalPlan | None) -> list[PrefillInstance]:
         pool = self._settings.prefill
@@ -108,18 +114,42 @@ class Cluster:
         return self._instances[node // self._settings.prefill.nodes_per_instance]
 
     def _arrivals(self) -> simpy.events.ProcessGenerator:
-        for request, at_s in enumerate(self.journeys.trace.arrival_s):
+        for request in self._ready:
+            at_s = float(self.journeys.trace.arrival_s[request])
             if at_s > self._env.now:
-                yield self._env.timeout(float(at_s) - self._env.now)
-            self._recorder.arrived(request, float(at_s))
-            self._arrive(request, float(at_s))
+                yield self._env.timeout(at_s - self._env.now)
+            self._recorder.arrived(request, at_s)
+            self._arrive(request, at_s)
 
-    def _issue_next(self, after: int | None = None) -> None:
-        """Send the next request of a closed loop, because request ``after`` has ended."""
-        if self._next_request < len(self.journeys.trace):
-            self._next_request += 1
-            self._recorder.arrived(self._next_request - 1, self._env.now, after)
-            self._arrive(self._next_request - 1, self._env.now)
+    def _issue(self) -> None:
+        """Fill the places of a closed loop, the request that comes first in the trace first."""
+        while self._places and self._ready:
+            request, freed_by = heapq.heappop(self._ready), self._places.popleft()
+            self._recorder.arrived(request, 0.0, [] if freed_by is None else [freed_by], *self._wait(request))
+            self._arrive(request, self._env.now)
+
+    def _wait(self, request: int) -> tuple[int | None, float]:
+        """Return the request that another one waits for, if it does, and for how long after it."""
+        trace = self.journeys.trace
+        before = int(trace.after[request])
+        return (None, 0.0) if before < 0 else (before, float(trace.delay_s[request]))
+
+    def _release(self, request: int, _: simpy.Event) -> None:
+        """Let a request come whose wait for another is over."""
+        if self._open_loop:
+            self._recorder.arrived(request, float(self.journeys.trace.arrival_s[request]), [], *self._wait(request))
+            self._arrive(request, self._env.now)
+        else:
+            heapq.heappush(self._ready, request)
+            self._issue()
+
+    def _release_followers(self, request: int) -> None:
+        trace = self.journeys.trace
+        for follower in self._waiting.pop(request, ()):
+            wait_s = float(trace.delay_s[follower])
+            if self._open_loop:
+                wait_s = max(wait_s, float(trace.arrival_s[follower]) - self._env.now)
+            self._env.timeout(wait_s).callbacks.append(partial(self._release, follower))
 
     def _arrive(self, request: int, arrival_s: float) -> None:
         journeys, trace = self.journeys, self.journeys.trace
@@ -214,6 +244,9 @@ class Cluster:
         self._progress(self._resolved, len(self.journeys.trace))
         if self._resolved == len(self.journeys.trace):
             self.finished.succeed()
-        elif not self._open_loop:
+            return
+        self._release_followers(request)
+        if not self._open_loop:
             # As an event of its own: requests that are rejected one after the other must not nest.
-            self._env.timeout(0.0).callbacks.append(lambda _: self._issue_next(request))
+            self._places.append(request)
+            self._env.timeout(0.0).callbacks.append(lambda _: self._issue())

@@ -10,8 +10,10 @@ from zcube.arrays import IntArray
 class Recorder:
     """Hears everything and keeps nothing. Requests, servers and GPUs go by their numbers."""
 
-    def arrived(self, request: int, at_s: float, after: int | None = None) -> None:
-        """Note a request's arrival, at a time of its own or because another one, ``after``, has ended."""
+    def arrived(
+        self, request: int, at_s: float, after: Sequence[int] = (), follows: int | None = None, delay_s: float = 0.0
+    ) -> None:
+        """Note a request's arrival: at a time of its own at the earliest, when some have ended, a delay after one has."""
 
     def ended(self, request: int) -> None:
         """Note the end of a request whose answer is its first token, or that is rejected."""

@@ -21,7 +21,9 @@ class Load(Declared):
     """How requests come.
 
     ``open``: at their trace times, rescaled to ``rate_per_s`` if that is given. ``closed``: always ``concurrency`` requests
-    under way, taken in trace order, the next one sent when one ends.
+    under way, taken in trace order, the next one sent when one ends. In both, a request that waits for another, as a session's
+    next turn does, comes when that one has ended, served or rejected, and its delay has passed; where a closed loop finds
+    none that may come, fewer are under way.
     """
 
     mode: Literal["open", "closed"] = "open"

@@ -84,9 +84,19 @@ class TraceRecorder(Recorder):
             self._write_stretch(server)
         return self._builder.build(metadata)
 
-    def arrived(self, request: int, at_s: float, after: int | None = None) -> None:
-        """Keep what a prompt's computation waits for: the time of its arrival, or the request that ended."""
-        self._requests[request] = _Request(at_s, []) if after is None else _Request(0.0, self._requests[after].ended)
+    def arrived(
+        self, request: int, at_s: float, after: Sequence[int] = (), follows: int | None = None, delay_s: float = 0.0
+    ) -> None:
+        """Keep what a prompt's computation waits for: the time of its arrival, and the requests that ended.
+
+        The delay after the one that it follows is written as a computation of GPU 0: no GPU waits for it.
+        """
+        waits = [operation for ended in after for operation in self._requests[ended].ended]
+        if follows is not None:
+            before = self._requests[follows]
+            start_s = 0.0 if before.ended else before.arrival_s
+            waits += self._builder.compute("next-turn", 0, delay_s, phase="wait", start_s=start_s, after=before.ended).tolist()
+        self._requests[request] = _Request(at_s, waits)
 
     def ended(self, request: int) -> None:
         """Keep what ended a request: the arrival of its cache, or, as it was rejected, what let it arrive."""

@@ -20,8 +20,8 @@ class CodingAgent(Declared):
     """Parameters of the coding-agent generator.
 
     A lognormal is given by the mean ``mu`` and the deviation ``sigma`` of the natural logarithm; a cap is applied by
-    drawing again, as aiperf does. Unless marked *assumption*, a default is the figure of NVIDIA aiperf's agentic-code
-    generator with configuration inference-day-2026.
+    drawing again, as aiperf does. Unless marked *assumption*, a default is the figure of NVIDIA aiperf 0.13's data set
+    ``1k_sessions_200k_ctx`` (the manifest of that name in its agentic-code generator).
 
     Attributes
     ----------
@@ -34,9 +34,10 @@ class CodingAgent(Declared):
         Sessions start so long before the trace does, and what they ask before it is discarded, so that the trace
         begins with sessions in mid-life. *Assumption:* one hour, 13 mean lifetimes.
     shared_prefix_tokens : int
-        Tools and system prompt, the same for all sessions.
+        Tools and system prompt, the same for all sessions: 32,000 tokens in the manifest, rounded up to whole blocks of
+        512 as the generator does.
     group_prefix_tokens : int
-        Repository instructions, the same for the sessions of a group.
+        Repository instructions, the same for the sessions of a group: 10,000 tokens, rounded up likewise.
     groups, group_zipf_exponent : int, float
         A session belongs to group ``k`` (from 1) with probability proportional to ``k ** -group_zipf_exponent``.
     session_prefix_mu, session_prefix_sigma, session_prefix_cap : float, float, int
@@ -60,8 +61,8 @@ class CodingAgent(Declared):
         A session also ends after so many turns. *Assumption:* far above what the defaults reach; bounds memory.
     restart_fraction : float
         Share of sessions that draw a restart; those that end before it comes do not restart. aiperf lets the share
-        fall to 0 over the first three quarters of a data set, so its published sets have 0.375 of it on average; a
-        stationary stream has one value.
+        fall from the manifest's 0.3 to 0 over the first three quarters of a data set, on average
+        ``0.3 * 0.75 / 2``; a stationary stream has one value.
     restart_turns_min, restart_turns_below : int
         The restart comes after so many turns, uniform over ``range(restart_turns_min, restart_turns_below)``.
     restart_context : {"carried", "initial"}
@@ -80,8 +81,8 @@ class CodingAgent(Declared):
 
     session_starts_per_s: float = Field(default=0.2, gt=1e-6, le=50)
     warm_up_s: float = Field(default=3600.0, ge=0, le=86_400)
-    shared_prefix_tokens: Tokens = 32_000
-    group_prefix_tokens: Tokens = 10_000
+    shared_prefix_tokens: Tokens = 32_256
+    group_prefix_tokens: Tokens = 10_240
     groups: int = Field(default=100, ge=1, le=100_000)
     group_zipf_exponent: float = Field(default=0.6, ge=0, le=10)
     session_prefix_mu: Mu = 8.51719
@@ -104,7 +105,7 @@ class CodingAgent(Declared):
     end_context_scaling: float = Field(default=1.5, ge=0, le=20)
     context_cap_tokens: int = Field(default=200_000, ge=2, le=2_000_000)
     turns_cap: int = Field(default=1000, ge=1, le=10_000)
-    restart_fraction: Probability = 0.3
+    restart_fraction: Probability = 0.1125
     restart_turns_min: int = Field(default=5, ge=1, le=10_000)
     restart_turns_below: int = Field(default=15, ge=2, le=10_001)
     restart_context: Literal["carried", "initial"] = "carried"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.quantiles import spread
 
@@ -33,6 +33,12 @@ class RequestSummary:
         Whole prompt length; quantiles as :func:`zcube.quantiles.spread` defines them.
     output_tokens_mean, output_tokens_p50, output_tokens_p99 : float
         Generated tokens.
+    waiting_requests : int
+        Requests that wait for another one to end.
+    prefix_hit_bound : float or None
+        Largest part of all prompt tokens that any prefix cache can save, one of unlimited size included: the whole blocks of
+        each prompt that an earlier request's prompt began with, at most all tokens but the last, which is always computed.
+        None where the trace has no prefix information.
     ideal_prefix_hit_fraction : float or None
         Fraction of all prefix blocks that a cache of unlimited size would hold when their request arrives: a block
         counts where it and every block before it in its prompt occurred in an earlier request. None where the trace
@@ -47,12 +53,17 @@ class RequestSummary:
     output_tokens_mean: float
     output_tokens_p50: float
     output_tokens_p99: float
+    waiting_requests: int
+    prefix_hit_bound: float | None
     ideal_prefix_hit_fraction: float | None
 
 
 @dataclass(frozen=True, eq=False)
 class RequestTrace:
     """Requests in order of arrival. The arrays are read-only.
+
+    A request may wait for an earlier one, as a session's next turn does: it arrives when that one has ended and
+    ``delay_s`` more has passed, and no earlier than its own ``arrival_s``.
 
     Attributes
     ----------
@@ -61,7 +72,7 @@ class RequestTrace:
     source : str
         One sentence for a human reader: where the trace is from, and its licence where known.
     arrival_s : array of float [N]
-        Arrival times, sorted, starting at 0.
+        Arrival times, sorted, starting at 0; the earliest possible for a request that waits.
     input_tokens : array of int [N]
         Whole prompt length, >= 1.
     output_tokens : array of int [N]
@@ -74,6 +85,12 @@ class RequestTrace:
         Prefix blocks in prompt order, >= 0; equal id means that the whole prompt up to and including it is equal.
     session : array of int [N]
         Session number, -1 where unknown.
+    after : array of int [N]
+        Number of the earlier request each one waits for, -1 for none. Empty, as by default: none waits.
+    delay_s : array of float [N]
+        Time between the end of that request and the arrival. Empty, as by default: none.
+    notes : tuple of str
+        What was left out of the trace or filled in on reading it.
 
     Raises
     ------
@@ -90,10 +107,17 @@ class RequestTrace:
     first_block: IntArray
     block_id: IntArray
     session: IntArray
+    after: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    delay_s: FloatArray = field(default_factory=lambda: np.empty(0))
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _freeze_array(self, "arrival_s", np.float64)
-        for key in ("input_tokens", "output_tokens", "first_block", "block_id", "session"):
+        for key, nothing in (("after", -1), ("delay_s", 0.0)):
+            if not np.size(getattr(self, key)):
+                object.__setattr__(self, key, np.full(np.size(self.arrival_s), nothing))
+        for key in ("arrival_s", "delay_s"):
+            _freeze_array(self, key, np.float64)
+        for key in ("input_tokens", "output_tokens", "first_block", "block_id", "session", "after"):
             _freeze_array(self, key, np.int64)
         # The rules on values presuppose the shapes.
         faults = list(_shape_faults(self)) or list(_value_faults(self))
@@ -134,25 +158,59 @@ class RequestTrace:
             first_block=self.first_block[: n + 1],
             block_id=self.block_id[: self.first_block[n]],
             session=self.session[:n],
+            after=self.after[:n],
+            delay_s=self.delay_s[:n],
         )
 
     def at_rate(self, requests_per_s: float) -> RequestTrace:
         """Stretch or squeeze time so that the mean rate becomes ``requests_per_s``.
 
         Every arrival time is multiplied by ``(N / requests_per_s) / duration_s``, so that afterwards
-        ``N / duration_s`` equals the rate. Bursts keep their shape; pauses between turns of a session stretch as well.
+        ``N / duration_s`` equals the rate. Bursts keep their shape. Pauses between requests of a session that have
+        times of their own stretch as well; ``delay_s``, the user's time to think, stays. Where requests wait for others
+        and all times are the same, as in data sets that leave the start of sessions to the load driver, sessions start
+        evenly spaced.
 
         Raises
         ------
         InputError
-            If the rate is not finite and positive, or all requests arrive at once.
+            If the rate is not finite and positive, or all requests arrive at once and none waits.
         """
         if not (np.isfinite(requests_per_s) and requests_per_s > 0):
             raise InputError(Fault(f"{self.name}: requests_per_s", repr(requests_per_s), "a finite rate above 0"))
+        span_s = len(self) / requests_per_s
         if self.duration_s == 0:
-            raise InputError(Fault(f"{self.name}: arrival_s", "one arrival time only", "at least two, to set a rate"))
+            starts = np.cumsum(self.after < 0) - 1
+            if starts[-1] == 0 or starts[-1] == len(self) - 1:
+                raise InputError(Fault(f"{self.name}: arrival_s", "one arrival time only", "at least two, to set a rate"))
+            return self._spaced(span_s / starts[-1])
         # Dividing first makes the last arrival exactly N / rate, without intermediate overflow.
-        return replace(self, arrival_s=self.arrival_s / self.duration_s * (len(self) / requests_per_s))
+        return replace(self, arrival_s=self.arrival_s / self.duration_s * span_s)
+
+    def _spaced(self, gap_s: float) -> RequestTrace:
+        """Start the first requests of chains one after the other; those that wait may come as soon as theirs."""
+        start, begun = np.empty(len(self), dtype=np.int64), 0
+        for request, before in enumerate(self.after.tolist()):
+            if before < 0:
+                start[request], begun = begun, begun + 1
+            else:
+                start[request] = start[before]
+        order = np.argsort(start, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(order.size)
+        after = self.after[order]
+        first_block, block_id = reorder_blocks(self.first_block, self.block_id, order)
+        return replace(
+            self,
+            arrival_s=np.asarray(start[order] * gap_s, dtype=np.float64),
+            input_tokens=self.input_tokens[order],
+            output_tokens=self.output_tokens[order],
+            first_block=first_block,
+            block_id=block_id,
+            session=self.session[order],
+            after=np.where(after >= 0, place[after], -1),
+            delay_s=self.delay_s[order],
+        )
 
     def summary(self) -> RequestSummary:
         """Return counts, means, percentiles and the ideal prefix hit fraction."""
@@ -166,20 +224,57 @@ class RequestTrace:
             output_tokens_mean=outputs["mean"],
             output_tokens_p50=outputs["p50"],
             output_tokens_p99=outputs["p99"],
-            ideal_prefix_hit_fraction=float(self.ideal_hits().sum() / len(self.block_id)) if len(self.block_id) else None,
+            waiting_requests=int((self.after >= 0).sum()),
+            prefix_hit_bound=self._prefix_hit_bound(),
+            ideal_prefix_hit_fraction=self._ideal_prefix_hit_fraction(),
         )
 
     def ideal_hits(self) -> IntArray:
         """Return the blocks of each prompt that a cache of unlimited size would hold when it arrives [requests]."""
-        blocks_of = np.diff(self.first_block)
-        owner = np.repeat(np.arange(blocks_of.size), blocks_of)
-        # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
-        _, first, inverse = np.unique(self.block_id, return_index=True, return_inverse=True)
-        unseen = owner[first][inverse] == owner
-        # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
-        total = np.concatenate(([0], np.cumsum(unseen)))
-        unseen_so_far = total[1:] - np.repeat(total[self.first_block[:-1]], blocks_of)
-        return np.bincount(owner[unseen_so_far == 0], minlength=len(self))
+        hits = np.concatenate(([0], np.cumsum(_is_hit(self.first_block, self.block_id))))
+        return np.diff(hits[self.first_block])
+
+    def _ideal_prefix_hit_fraction(self) -> float | None:
+        return float(_is_hit(self.first_block, self.block_id).mean()) if self.block_id.size else None
+
+    def _prefix_hit_bound(self) -> float | None:
+        if not self.block_id.size:
+            return None
+        place = np.arange(self.block_id.size) - np.repeat(self.first_block[:-1], np.diff(self.first_block))
+        # A block that the prompt does not fill cannot be found again.
+        whole = place < np.repeat(self.input_tokens // self.block_tokens, np.diff(self.first_block))
+        hits = np.concatenate(([0], np.cumsum(whole & _is_hit(self.first_block, self.block_id))))
+        held = np.diff(hits[self.first_block]) * self.block_tokens
+        return float(np.minimum(held, self.input_tokens - 1).sum() / self.input_tokens.sum())
+
+
+def followers(after: IntArray) -> dict[int, list[int]]:
+    """Return by request the requests that wait for it; requests nobody waits for are left out."""
+    waiting: dict[int, list[int]] = {}
+    for request in np.flatnonzero(after >= 0).tolist():
+        waiting.setdefault(int(after[request]), []).append(request)
+    return waiting
+
+
+def reorder_blocks(first_block: IntArray, block_id: IntArray, order: IntArray) -> tuple[IntArray, IntArray]:
+    """Put the blocks of requests into another order of the requests; return their offsets and them."""
+    count = np.diff(first_block)[order]
+    moved = np.concatenate(([0], np.cumsum(count)))
+    place = np.repeat(first_block[:-1][order] - moved[:-1], count) + np.arange(block_id.size)
+    return moved, block_id[place]
+
+
+def _is_hit(first_block: IntArray, block_id: IntArray) -> BoolArray:
+    """Return of each block whether it and all before it in its prompt occurred in an earlier request."""
+    blocks_of = np.diff(first_block)
+    owner = np.repeat(np.arange(blocks_of.size), blocks_of)
+    # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
+    _, first, inverse = np.unique(block_id, return_index=True, return_inverse=True)
+    unseen = owner[first][inverse] == owner
+    # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
+    total = np.concatenate(([0], np.cumsum(unseen)))
+    unseen_so_far = total[1:] - np.repeat(total[first_block[:-1]], blocks_of)
+    return np.asarray(unseen_so_far == 0)
 
 
 def _freeze_array(trace: RequestTrace, key: str, dtype: type) -> None:
@@ -197,7 +292,8 @@ def _shape_faults(trace: RequestTrace) -> Iterator[Fault]:
     count = trace.arrival_s.size
     if trace.arrival_s.ndim != 1 or count == 0:
         yield Fault(f"{trace.name}: arrival_s", f"shape {trace.arrival_s.shape}", "at least one request")
-    sizes = {"input_tokens": count, "output_tokens": count, "session": count, "first_block": count + 1}
+    sizes = {"input_tokens": count, "output_tokens": count, "session": count, "first_block": count + 1, "after": count}
+    sizes["delay_s"] = count
     for key, size in sizes.items():
         shape = getattr(trace, key).shape
         if shape != (size,):
@@ -222,5 +318,9 @@ def _value_faults(trace: RequestTrace) -> Iterator[Fault]:
         yield Fault(f"{trace.name}: first_block", "other offsets", f"offsets that rise from 0 to {block_id.size}")
     if block_id.size and block_id.min() < 0:
         yield Fault(f"{trace.name}: block_id", str(block_id.min()), "ids of at least 0")
+    if trace.after.min() < -1 or (trace.after >= np.arange(trace.after.size)).any():
+        yield Fault(f"{trace.name}: after", "other numbers", "-1, or the number of an earlier request")
+    if not np.isfinite(trace.delay_s).all() or trace.delay_s.min() < 0:
+        yield Fault(f"{trace.name}: delay_s", "other times", "finite times of at least 0")
     if trace.session.min() < -1:
         yield Fault(f"{trace.name}: session", str(trace.session.min()), "session numbers, or -1 where unknown")

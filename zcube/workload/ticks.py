@@ -8,11 +8,12 @@ import numpy.typing as npt
 from zcube.arrays import FloatArray
 
 
-def spread_ties(arrival_s: npt.ArrayLike) -> FloatArray:
+def spread_ties(arrival_s: npt.ArrayLike, most_s: float = float("inf")) -> FloatArray:
     """Spread arrivals that share a timestamp evenly over the gap to the next timestamp.
 
     The k-th (from 0) of n arrivals at one tick moves to ``tick + k / n * gap``, where ``gap`` reaches to the next
-    distinct timestamp; the last tick, which has no next one, uses the median gap. So the first arrival of each tick
+    distinct timestamp, but no further than ``most_s``; the last tick, which has no next one, uses the median gap. So
+    the first arrival of each tick
     and every arrival that shares its timestamp with no other stay where they are, the order is kept, and no random
     number is drawn. With a single distinct timestamp there is no gap to spread over and the times come back as given.
 
@@ -20,6 +21,8 @@ def spread_ties(arrival_s: npt.ArrayLike) -> FloatArray:
     ----------
     arrival_s : array of float [N]
         Arrival times in seconds, sorted and finite.
+    most_s : float
+        Length of a tick, where gaps may be longer than that because nothing arrived.
 
     Returns
     -------
@@ -38,7 +41,7 @@ def spread_ties(arrival_s: npt.ArrayLike) -> FloatArray:
     if tick.size < 2:
         return times
     gap = np.diff(tick)
-    gap = np.append(gap, np.median(gap))
+    gap = np.minimum(np.append(gap, np.median(gap)), most_s)
     rank = np.arange(times.size) - np.repeat(first, count)
     spread = times + rank / np.repeat(count, count) * np.repeat(gap, count)
     # Rounding may carry a time past the next tick where the gap is only a few floating-point steps wide.
