@@ -1,1 +1,1 @@
-"""The packet fidelity: RoCE with PFC, ECN and DCQCN, event by event in integer picoseconds."""
+"""The packet fidelity: RoCE with PFC, ECN and congestion control, event by event in integer picoseconds."""

@@ -45,10 +45,10 @@ class Dcqcn(ControlSettings):
 
 
 class DcqcnNvidia(Dcqcn):
-    """DCQCN with the parameters of NVIDIA's NICs, as SimAI and the ns-3 model of HPCC (SIGCOMM 2019) carry them.
+    """DCQCN with the parameters of NVIDIA's NICs, as the ns-3 model of ConWeave (SIGCOMM 2023) has them.
 
-    The target rate is not clamped, so that a burst of notifications costs one fall and not the memory of the rate before it.
-    The law of increase is that of the paper, with its byte counter, R_AI and R_HAI.
+    SimAI.conf has the same but for T, 900 us. The target rate is not clamped, so that a burst of notifications lowers the rate
+    and leaves the target. The law of increase is that of the paper, with its byte counter, R_AI and R_HAI.
     """
 
     alpha_timer_s: float = Field(default=1e-6, gt=0, le=1, description="alpha decays once in each such time without one")
