@@ -11,37 +11,23 @@ from zcube.network.packet.calendar import enter, give_back, next_time, not_befor
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
-from zcube.network.packet.receivers import CONGESTION, receive
+from zcube.network.packet.receivers import receive
 from zcube.network.packet.records import flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of, queue_of, start_of
 from zcube.network.packet.relays import hold
-from zcube.network.packet.senders import (
-    check_progress,
-    repeat_from,
-    rouse,
-    serve,
-    shortest_hop,
-    stir,
-    take_acknowledgement,
-    take_alarm,
-    take_notification,
-    wake_at_end,
-)
+from zcube.network.packet.senders import check_progress, hear, rouse, serve, shortest_hop, stir, wake_at_end
 from zcube.network.packet.state import (
-    ACKNOWLEDGED,
-    ALARM,
     ARRIVAL,
     KEY_BITS,
     NEEDS_BINS,
     NEEDS_PACKETS,
     NEVER,
     NONE,
-    NOTICE,
     PAUSE,
     REACHED,
     READY,
-    REPEAT,
     SPENT,
     TIMEOUT,
+    WAKE,
     Net,
 )
 
@@ -146,21 +132,11 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
     elif kind == READY:
         give_back(net, slot)
         rouse(net, number)
-    elif kind == NOTICE:
-        give_back(net, slot)
-        take_notification(net, number)
-    elif kind == ACKNOWLEDGED:
-        take_acknowledgement(net, number, slot)
-    elif kind == ALARM:
-        give_back(net, slot)
-        take_alarm(net, number)
-    elif kind == REPEAT:
-        wanted = CONGESTION - 1 - packet_of(net, slot).number
-        give_back(net, slot)
-        repeat_from(net, number, wanted, 0)
     elif kind == TIMEOUT:
         give_back(net, slot)
         check_progress(net, number)
+    elif kind != WAKE:
+        hear(net, number, slot, kind)
     else:
         link_of(net, number).wakes = 0
         if link_of(net, number).busy_ps > net.now_ps:

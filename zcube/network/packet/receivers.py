@@ -6,11 +6,8 @@ from zcube.network.kernels import inner
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.ports import append, payload_of
 from zcube.network.packet.records import done_of, echo_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
-from zcube.network.packet.senders import repeat_from, stir, take_acknowledgement, take_notification
-from zcube.network.packet.state import ACKNOWLEDGED, KEY_BITS, NONE, NOTICE, REPEAT, Net
-
-#: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
-ACKNOWLEDGE, CONGESTION = -1, -2
+from zcube.network.packet.senders import hear, stir
+from zcube.network.packet.state import ACKNOWLEDGE, ACKNOWLEDGED, CONGESTION, KEY_BITS, NONE, NOTICE, REPEAT, Net
 
 
 @inner
@@ -109,11 +106,7 @@ def _notify(net: Net, pair: int, kind: int, number: int) -> None:
 @inner
 def _receive_control(net: Net, slot: int, number: int) -> None:
     pair = packet_of(net, slot).pair
-    if number == ACKNOWLEDGE and net.acknowledging == 1:
-        take_acknowledgement(net, pair, slot)
-        return
-    give_back(net, slot)
-    if number == CONGESTION:
-        take_notification(net, pair)
-    elif number < CONGESTION:
-        repeat_from(net, pair, CONGESTION - 1 - number, 0)
+    if number == ACKNOWLEDGE and net.acknowledging == 0:
+        give_back(net, slot)
+    else:
+        hear(net, pair, slot, ACKNOWLEDGED if number == ACKNOWLEDGE else NOTICE if number == CONGESTION else REPEAT)

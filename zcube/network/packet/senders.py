@@ -9,7 +9,22 @@ from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
 from zcube.network.packet.records import echo_of, flow_of, hop_of, link_of, packet_of, pair_of, path_of, queue_of
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
-from zcube.network.packet.state import EMPTY, HELD, KEY_BITS, LISTED, NEVER, NONE, PACED, READY, TIMEOUT, Net
+from zcube.network.packet.state import (
+    ALARM,
+    CONGESTION,
+    EMPTY,
+    HELD,
+    KEY_BITS,
+    LISTED,
+    NEVER,
+    NONE,
+    NOTICE,
+    PACED,
+    READY,
+    REPEAT,
+    TIMEOUT,
+    Net,
+)
 
 
 @inner
@@ -160,37 +175,33 @@ def _window_open(net: Net, pair: int) -> bool:
 
 
 @inner
-def _heed(net: Net, pair: int) -> None:
-    """Let a queue pair go on whose window has opened; its pace holds as before."""
+def hear(net: Net, pair: int, slot: int, kind: int) -> None:
+    """Take what a receiver or the clock tells a queue pair; the record is free afterwards.
+
+    A queue pair whose window this opens goes on; its pace holds as before.
+    """
+    number = packet_of(net, slot).number
+    give_back(net, slot)
+    if kind == NOTICE:
+        tell_notified(net, pair)
+    elif kind == REPEAT:
+        repeat_from(net, pair, CONGESTION - 1 - number, 0)
+    elif kind == ALARM:
+        tell_expired(net, pair)
+    else:
+        _take_echo(net, pair, slot)
     if pair_of(net, pair).state == HELD and _window_open(net, pair):
         rouse(net, pair)
 
 
 @inner
-def take_acknowledgement(net: Net, pair: int, slot: int) -> None:
-    """Take what an acknowledgement carries; its record is free afterwards."""
+def _take_echo(net: Net, pair: int, slot: int) -> None:
+    """Take what an acknowledgement carries."""
     echo = echo_of(net, slot)
     news = echo.arrived - pair_of(net, pair).acknowledged
-    marked, sent_ps = echo.marked, echo.sent_ps
-    give_back(net, slot)
     if news > 0:
         pair_of(net, pair).acknowledged += news
-        tell_acknowledged(net, pair, news * net.mtu, marked * net.mtu, sent_ps)
-        _heed(net, pair)
-
-
-@inner
-def take_notification(net: Net, pair: int) -> None:
-    """Take a congestion notification."""
-    tell_notified(net, pair)
-    _heed(net, pair)
-
-
-@inner
-def take_alarm(net: Net, pair: int) -> None:
-    """Take the time that the congestion control has asked for."""
-    tell_expired(net, pair)
-    _heed(net, pair)
+        tell_acknowledged(net, pair, news * net.mtu, echo.marked * net.mtu, echo.sent_ps)
 
 
 @inner

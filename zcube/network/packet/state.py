@@ -28,6 +28,9 @@ NEVER = 1 << 62
 
 #: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
 PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE = range(9)
+#: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
+ACKNOWLEDGE, CONGESTION = -1, -2
+
 #: What a congestion control can be told of; see :mod:`zcube.network.packet.controls`.
 EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
