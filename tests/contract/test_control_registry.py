@@ -106,7 +106,7 @@ def test_settings_written_before_controls_were_registered_stay_valid():
 )
 def test_the_registry_refuses_what_is_no_control(monkeypatch, name, offered):
     point = SimpleNamespace(name=name, value="package:thing", load=lambda: offered)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr("zcube.registry.entry_points", lambda group: [point])
     registry.controls.cache_clear()
     with pytest.raises(InputError, match=f"entry point {name} of zcube.congestion_controls"):
         registry.controls()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numba
+import numpy as np
 import pytest
 
-from zcube.network.kernels import UNCOUNTED, UNWRAPPED
+from zcube.network.kernels import UNCOUNTED, UNWRAPPED, address, kernel
 
 # What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple.
 ABSENT = {"_nrt": "NRT_decref", "no_cpython_wrapper": "cpython", "no_cfunc_wrapper": "@cfunc."}
@@ -40,3 +43,17 @@ def test_a_private_option_is_known_and_heeded(option):
         pytest.fail(f"{version} no longer knows the option {option}, see zcube/network/kernels.py: {error}")
     assert ABSENT[option] in code(), f"{version} no longer writes {ABSENT[option]}, by which this test sees {option}"
     assert ABSENT[option] not in found, f"{version} no longer heeds the option {option}, see zcube/network/kernels.py"
+
+
+def test_a_kernel_is_called_by_its_address():
+    @kernel
+    def enter(record, number):
+        record.entered = number
+
+    row = np.zeros(1, [("entered", "i8")])
+    try:
+        place = address(enter, (numba.from_dtype(row.dtype), numba.int64))
+    except (AttributeError, TypeError) as error:
+        pytest.fail(f"Numba {numba.__version__} no longer gives a kernel's address, see zcube/network/kernels.py: {error}")
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(place)(row.ctypes.data, 7)
+    assert row["entered"] == 7

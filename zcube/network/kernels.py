@@ -1,14 +1,16 @@
 """How kernels that take no memory are compiled, and the private options of Numba that this rests on.
 
-Three options that Numba does not document stand here and nowhere else; ``tests/contract/test_numba_options.py`` names the one
-that a version of Numba no longer knows or heeds. Lowering to LLVM's own instructions, in ``network/packet/records.py``, is by
-Numba's documented ``intrinsic``, with ``llvmlite``.
+Three options and a method that Numba does not document stand here and nowhere else; ``tests/contract/test_numba_options.py``
+names the one that a version of Numba no longer knows or heeds. Lowering to LLVM's own instructions, in ``records.py`` and
+``control.py`` of ``network/packet``, is by Numba's documented ``intrinsic``, with ``llvmlite``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from numba import types
 
 from zcube.compile_cache import compiled
 
@@ -30,3 +32,18 @@ def kernel(function: Function) -> Function:
 def inner(function: Function) -> Function:
     """Compile a kernel that only other kernels call."""
     return compiled(**UNCOUNTED, **UNWRAPPED)(function)
+
+
+def address(function: Callable[..., None], arguments: tuple[Any, ...]) -> int:
+    """Return where a kernel that returns nothing lies as a C function, compiled for some argument types if it is not yet.
+
+    Raises
+    ------
+    TypeError
+        If the function is no kernel.
+    """
+    compile_for = getattr(function, "get_compile_result", None)
+    if compile_for is None:
+        raise TypeError(f"{function!r} is no kernel: decorate it with zcube.network.kernels.kernel")
+    result = compile_for(types.none(*arguments))
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))

@@ -14,9 +14,9 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.extending import intrinsic
 
-from zcube.network.kernels import inner
+from zcube.network.kernels import address, inner
 from zcube.network.packet.calendar import put, take_free
-from zcube.network.packet.controls.declared import ControlSettings, Handler, Handlers
+from zcube.network.packet.controls.declared import ControlSettings, Handlers
 from zcube.network.packet.records import flow_of, pair_of
 from zcube.network.packet.state import ALARM, CACHE_LINE, EVENTS, KEY_BITS, NEVER, SENDER, Net, picoseconds
 from zcube.network.packet.tables import Tables
@@ -37,7 +37,7 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     records = from_dtype(SENDER), from_dtype(handlers.state), from_dtype(parameters.dtype)
     for event in EVENTS:
         handler = getattr(handlers, event)
-        net[f"on_{event}"] = 0 if handler is None else _address(handler, *records, *(types.int64,) * NUMBERS[event])
+        net[f"on_{event}"] = 0 if handler is None else address(handler, (*records, *(types.int64,) * NUMBERS[event]))
     tables["parameters"] = parameters.view(np.uint8)
     net["state_bytes"] = state_bytes(handlers)
     net["marking"], net["acknowledging"] = control.marks, control.acknowledged
@@ -51,24 +51,16 @@ def state_bytes(handlers: Handlers) -> int:
     return -(-handlers.state.itemsize // CACHE_LINE) * CACHE_LINE
 
 
-def _address(handler: Handler, *arguments: Any) -> int:
-    """Return the address of a kernel as a C function, compiled for some arguments if it is not yet."""
-    if not hasattr(handler, "get_compile_result"):
-        raise TypeError(f"{handler!r} is no kernel: decorate it with zcube.network.kernels.kernel")
-    result = cast(Any, handler).get_compile_result(types.none(*arguments))
-    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
-
-
 def _c_call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any, numbers: Any) -> Any:
     """Call the C function at an address with a record, two addresses of records and a tuple of numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, record, *places, given = arguments
+        called, record, *places, given = arguments
         pointer = ir.IntType(8).as_pointer()
         passed = [builder.bitcast(record, pointer), *(builder.inttoptr(place, pointer) for place in places)]
         passed += [builder.extract_value(given, at) for at in range(len(numbers))]
         function = ir.FunctionType(pointer, [value.type for value in passed])
-        builder.call(builder.inttoptr(address, function.as_pointer()), passed)
+        builder.call(builder.inttoptr(called, function.as_pointer()), passed)
         return context.get_dummy_value()
 
     return types.none(types.int64, sender, types.int64, types.int64, numbers), generate

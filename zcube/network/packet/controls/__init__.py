@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
+from typing import Any
 
-from zcube.errors import Fault, InputError
 from zcube.network.packet.controls.dcqcn import Dcqcn, DcqcnNvidia
 from zcube.network.packet.controls.declared import ControlSettings
+from zcube.registry import registered
 
 ENTRY_POINTS = "zcube.congestion_controls"
 
@@ -37,17 +37,10 @@ def controls() -> Mapping[str, type[ControlSettings]]:
     InputError
         If an installed package offers a control under a name that is taken or no identifier, or something that is no control.
     """
-    found = dict(BUILT_IN)
-    faults = []
-    for point in entry_points(group=ENTRY_POINTS):
-        control = point.load()
-        where = f"entry point {point.name} of {ENTRY_POINTS}"
-        if point.name in found or not point.name.isidentifier():
-            faults.append(Fault(where, f"{point.value}", "an identifier that no other control has"))
-        elif not (isinstance(control, type) and issubclass(control, ControlSettings)):
-            faults.append(Fault(where, f"{point.value}", f"a class derived from {ControlSettings.__module__}.ControlSettings"))
-        else:
-            found[point.name] = control
-    if faults:
-        raise InputError(faults)
-    return MappingProxyType(found)
+    return registered(ENTRY_POINTS, BUILT_IN, _expected)
+
+
+def _expected(name: str, control: Any) -> str | None:
+    if not (isinstance(control, type) and issubclass(control, ControlSettings)):
+        return f"a class derived from {ControlSettings.__module__}.ControlSettings"
+    return None if name.isidentifier() else "a name that is a Python identifier"
