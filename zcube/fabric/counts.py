@@ -23,7 +23,8 @@ def counting_rule(rule: str) -> str:
 
 
 def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any]:
-    """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind, cages and modules.
+    """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind, cages and modules,
+    and how tiers are arranged where the family chose that.
 
     Parameters
     ----------
@@ -36,6 +37,7 @@ def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any
     used = native_ports_used(fabric)
     kinds = fabric.cables.kind
     fibre = int(optics.link_is_fibre.sum())
+    arrangement = fabric.structure.arrangement()
     groups = {}
     for group in fabric.groups:
         ports = used[group.first_node - fabric.gpus :][: group.count]
@@ -67,6 +69,7 @@ def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any
         "switch_modules": int((optics.module & ~optics.at_nic).sum()),
         "nic_modules": int((optics.module & optics.at_nic).sum()),
         "cable_assemblies": len(np.unique(optics.assembly)),
+        **({"arrangement": arrangement} if arrangement else {}),
         "failed_links": int((~fabric.cable_up).sum()),
         "counting_rule": counting_rule(optics.rule),
     }
