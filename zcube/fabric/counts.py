@@ -23,8 +23,9 @@ def counting_rule(rule: str) -> str:
 
 
 def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any]:
-    """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind, cages and modules,
-    and how tiers are arranged where the family chose that.
+    """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind, cages and modules.
+
+    How tiers are arranged is among them where the family chose it.
 
     Parameters
     ----------
