@@ -322,7 +322,7 @@ def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict
         "--fabric": fabric,
         "--fidelity": network.fidelity,
         "--routing": network.routing,
-        "--fall-back": network.fall_back,
+        "--fall-back": carrier.document()["fall_back"],
         "--queue-pairs": network.queue_pairs,
         "--path-split": network.path_split,
         "--seed": scenario.seed,

@@ -138,6 +138,12 @@ def test_a_broken_fabric_is_a_result_and_leaves_the_others_as_they_are(run) -> N
     assert (relayed["network"]["fall_back"], relayed["failure"]) == ("nvlink-relay", None)
 
 
+def test_a_table_of_one_fabric_keeps_the_fall_back_unless_it_says_otherwise(run) -> None:
+    relayed = compared(run, "--fabric", BROKEN, "--set", f'network={{"{BROKEN}" = {{queue_pairs = 1}}}}')[BROKEN]
+    assert (relayed["network"]["queue_pairs"], relayed["network"]["fall_back"]) == (1, "nvlink-relay")
+    assert relayed["requests"]["completed"] == 12
+
+
 def test_table_and_page_show_what_failed(run, tmp_path) -> None:
     arguments = ("--fabric", BROKEN, "--set", "network.fall_back=none", "--out", tmp_path / "out")
     status, out, err = run("compare", *SMALL, *arguments)

@@ -115,7 +115,8 @@ class Carrier:
         return {
             "fidelity": network.fidelity,
             "routing": self.routing.name,
-            "fall_back": None if network.fidelity == "ideal" else network.fall_back,
+            # Without failures it means nothing.
+            "fall_back": None if network.fidelity == "ideal" or self.fabric.cable_up.all() else network.fall_back,
             "path_split": network.path_split,
             "queue_pairs": None if network.fidelity == "ideal" else network.queue_pairs,
             "nic_gbps": network.nic_gbps,

@@ -29,7 +29,7 @@ class Network(Declared):
     )
     routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
     fall_back: FallBack = Field(
-        default="nvlink-relay", description="what transfers do whose paths failures have cut, see docs/models.md"
+        default="none", description="what transfers do whose paths failures have cut, see docs/models.md"
     )
     queue_pairs: int = Field(
         default=DEFAULT_QUEUE_PAIRS, ge=1, le=1024, description="per transfer where paths are hashed; Mooncake opens 2"
