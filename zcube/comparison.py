@@ -29,6 +29,7 @@ from zcube.scenario import Scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
+from zcube.serving.reach import Reach, reach_of
 from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
@@ -56,17 +57,29 @@ class FabricResult:
         JSON-ready metrics of the run.
     bill : BillOfMaterials
         What the fabric costs.
+    reach : Reach
+        Which of the pairs that the run may use failures leave without a path.
     """
 
     carrier: Carrier
     run: ServingRun
     metrics: dict[str, Any]
     bill: BillOfMaterials
+    reach: Reach
 
     @property
     def fabric(self) -> Fabric:
         """As declared, NIC cap left out."""
         return self.carrier.declared
+
+    @property
+    def failure(self) -> str | None:
+        """Why the fabric served no request to its end, or not all that came; None if nothing stopped it."""
+        counts = self.metrics["requests"]
+        if self.run.stopped_by is not None or not counts["failed"]:
+            return self.run.stopped_by
+        lost = f"no path for {len(self.reach.cut):,} of {self.reach.checked:,} pairs of GPUs that send to each other"
+        return f"{'no' if not counts['completed'] else 'not every'} request could be carried: {lost}"
 
     def document(self, base: FabricResult) -> dict[str, Any]:
         """Return its part of the comparison with a baseline, JSON-ready."""
@@ -77,6 +90,8 @@ class FabricResult:
             "routing": self.carrier.routing.name,
             "network": self.carrier.document() | {"packet": packet and packet.model_dump(mode="json")},
             "calibration": self.calibration(),
+            "reachability": self.reach.document(self.fabric),
+            "failure": self.failure,
             **self.metrics,
             "bill": self.bill.document(),
             "relative": _relative(self, base),
@@ -220,13 +235,14 @@ def compare(
     offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
     trace = offered.trace
     _check_room(carriers, trace, scenario)
+    reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
     results, recorded = {}, None
     for name, carrier in carriers.items():
         progress(name, 0, len(trace))
         told = partial(progress, name)
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
-        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told, recorder)
-        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name])
+        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told, recorder, reaches[name])
+        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name], reaches[name])
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, offered, compute, results, recorded)
@@ -306,6 +322,7 @@ def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict
         "--fabric": fabric,
         "--fidelity": network.fidelity,
         "--routing": network.routing,
+        "--fall-back": carrier.document()["fall_back"],
         "--queue-pairs": network.queue_pairs,
         "--path-split": network.path_split,
         "--seed": scenario.seed,

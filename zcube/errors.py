@@ -58,3 +58,7 @@ class RunError(ZcubeError):
     """A run on valid input failed."""
 
     exit_status = 1
+
+
+class NetworkStoppedError(RunError):
+    """A network cannot go on: a transfer has no path, or ports wait for each other."""

@@ -40,6 +40,7 @@ from zcube.inputs import (
 from zcube.llm.compute_choice import ComputeKind
 from zcube.network.settings import Network
 from zcube.out_folder import new_folder
+from zcube.routing.relay import FallBack
 from zcube.serving.settings import ServingSettings
 from zcube.workload.source import GENERATOR, Requests
 
@@ -75,6 +76,10 @@ class NetworkTable(Network):
     """
 
     model_config = ConfigDict(extra="allow")
+
+    fall_back: FallBack = Field(
+        default="nvlink-relay", description="what transfers do whose paths failures have cut, see docs/models.md"
+    )
     __pydantic_extra__: dict[str, Annotated[Network, BeforeValidator(_refused)]] = Field(init=False)
 
     #: What the tables of fabrics say themselves.
@@ -86,13 +91,15 @@ class NetworkTable(Network):
         """Complete the table of each fabric with what holds for all, so that it is checked as a whole."""
         if not isinstance(data, Mapping):
             return handler(data)
-        common = {key: value for key, value in data.items() if key in Network.model_fields}
+        # What an engine does after failures has a default of its own here, for the fabrics' tables too.
+        own = {"fall_back": cls.model_fields["fall_back"].default}
+        common = {**own, **{key: value for key, value in data.items() if key in Network.model_fields}}
         tables = {key: value for key, value in data.items() if key not in common and isinstance(value, Mapping)}
         try:
             Network.model_validate(common)
         except ValidationError:
             # Told once, and not of every fabric.
-            common = {}
+            common = own
         made = handler({**data, **{name: _over(common, table) for name, table in tables.items()}})
         made._differences = tables
         return made

@@ -326,7 +326,7 @@ def test_a_horizon_leaves_requests_unfinished_and_later_ones_absent():
     assert run.journeys.outcome.tolist() == [COMPLETED, UNFINISHED, ABSENT]
     assert run.end_s == 1.0
     counts = run_metrics(run)["requests"]
-    assert counts == {"offered": 2, "completed": 1, "rejected": 0, "unfinished": 1}
+    assert counts == {"offered": 2, "completed": 1, "rejected": 0, "failed": 0, "unfinished": 1}
 
 
 def test_bytes_on_the_wire_at_the_horizon_are_counted():

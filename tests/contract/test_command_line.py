@@ -181,7 +181,7 @@ def test_help_is_quick():
     assert time.perf_counter() - started < 1.5
 
 
-def test_a_failed_fabric_is_compared_and_one_that_cuts_a_gpu_off_fails_by_name(run, tmp_path):
+def test_a_failed_fabric_is_compared_and_one_that_cuts_gpus_off_is_a_result_with_a_reason(run, tmp_path):
     fabrics = ["--fabric", "roft-1024", "--fabric", "zcube-1024@switch:A3,link:A0-B5#0"]
     status, out, err = run("compare", *SMALL, *fabrics, "--json")
     assert status == 0, err
@@ -190,6 +190,10 @@ def test_a_failed_fabric_is_compared_and_one_that_cuts_a_gpu_off_fails_by_name(r
     assert all("A3" not in (link["from"], link["to"]) for link in failed["congestion"]["hot_links"])
     assert run("compare", *SMALL, *fabrics, "--out", tmp_path / "run")[0] == 0
     cut = "zcube-1024@" + ",".join(f"nic:s{server}g0" for server in range(96))
-    status, out, err = run("compare", *SMALL, "--fabric", cut, "--json")
-    assert (status, out) == (1, "")
-    assert "no path left from GPU" in err and "Traceback" not in err
+    for rule, kind in (("nvlink-relay", "completed"), ("none", "failed")):
+        status, out, err = run("compare", *SMALL, "--fabric", cut, "--set", f"network.fall_back={rule}", "--json")
+        assert status == 0 and "Traceback" not in err
+        (found,) = json.loads(out)["fabrics"].values()
+        assert found["requests"][kind] == found["requests"]["offered"] == 40
+    assert found["reachability"]["first_without_path"][0]["from"] == "s0g0"
+    assert "no path" in found["failure"]

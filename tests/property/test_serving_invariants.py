@@ -101,7 +101,7 @@ def most_at_once(starts_s: np.ndarray, ends_s: np.ndarray) -> int:
 
 def check_requests(result: FabricResult) -> None:
     counts, outcome = result.metrics["requests"], result.run.journeys.outcome
-    assert counts["offered"] == counts["completed"] + counts["rejected"] + counts["unfinished"]
+    assert counts["offered"] == sum(counts[kind] for kind in ("completed", "rejected", "failed", "unfinished"))
     assert counts["offered"] == len(outcome) - (outcome == ABSENT).sum()
     assert np.array_equal(outcome == ABSENT, np.isnan(result.run.journeys.arrival_s))
     # In whatever order requests came, no cache saved more than their prompts share.

@@ -11,7 +11,7 @@ from zcube.cli.calibrate import check_command as check_calibration_command
 from zcube.cli.calibrate import fit_command, read_command, run_command
 from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
-from zcube.cli.fabric import adversary_command, check_command, draw_command, show_command
+from zcube.cli.fabric import adversary_command, check_command, degrade_command, draw_command, show_command
 from zcube.cli.new import new_command
 from zcube.cli.replay import replay_command
 from zcube.cli.trace import generate_command
@@ -37,6 +37,7 @@ fabric_app.command("export")(export_command)
 fabric_app.command("import")(import_command)
 fabric_app.command("verify")(verify_command)
 fabric_app.command("adversary")(adversary_command)
+fabric_app.command("degrade")(degrade_command)
 app.add_typer(fabric_app, name="fabric")
 app.command("replay")(replay_command)
 trace_app = typer.Typer(help="What an engine's GPUs send: generate, import, show.", no_args_is_help=True, rich_markup_mode=None)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zcube.cli.network_options import CalibrationOption, NicRateOption, QueuePairsOption, RoutingOption, network_from
+from zcube.cli.network_options import (
+    CalibrationOption,
+    FallBackOption,
+    NicRateOption,
+    QueuePairsOption,
+    RoutingOption,
+    network_from,
+)
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
@@ -103,6 +110,7 @@ def adversary_command(
     fabric: FabricArgument,
     fail: FailOption = None,
     routing: RoutingOption = "default",
+    fall_back: FallBackOption = "none",
     queue_pairs: QueuePairsOption = 2,
     nic_gbps: NicRateOption = None,
     calibration: CalibrationOption = None,
@@ -128,3 +136,41 @@ def adversary_command(
     from zcube.report.adversary_table import adversary_table
 
     sys.stdout.write(adversary_table(report))
+
+
+def degrade_command(
+    fabrics: Annotated[list[str], typer.Argument(help="Bundled topologies or files with failures: roft-4096@switch:leaf0.")],
+    partners: Annotated[int, typer.Option(min=1, help="Servers that each server sends to at once.")] = 8,
+    fall_back: Annotated[
+        str, typer.Option(help="For paths lost to failures: nvlink-relay, second-port or none; see docs/models.md.")
+    ] = "nvlink-relay",
+    queue_pairs: Annotated[int, typer.Option(min=1, max=1024, help="Queue pairs a transfer, where paths are hashed.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the partners and of the hash.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Compare how much slower transfers between servers get by failures, each fabric with its own routing."""
+    from zcube.cli.progress import RunProgress
+    from zcube.network.degradation import degradation
+    from zcube.outputs import to_json
+    from zcube.routing.catalog import routing_for
+
+    loaded = [load(reference, None) for reference in fabrics]
+    rows = []
+    with RunProgress("transfers") as progress:
+        for fabric in loaded:
+            rows.append(
+                degradation(
+                    fabric,
+                    lambda one: routing_for(one, queue_pairs=queue_pairs, seed=seed, fall_back=fall_back),  # type: ignore[arg-type]
+                    partners,
+                    seed,
+                    lambda done, total, name=fabric.name: progress.update(name, done, total),  # type: ignore[misc]
+                )
+            )
+    if json:
+        documents = [row.document() for row in rows]
+        sys.stdout.write(to_json({"partners": partners, "seed": seed, "fall_back": fall_back, "fabrics": documents}))
+        return
+    from zcube.report.degradation_table import degradation_table
+
+    sys.stdout.write(degradation_table(rows, partners, seed, fall_back))

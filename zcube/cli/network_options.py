@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 FIDELITY = typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")
 FidelityOption = Annotated[str, FIDELITY]
 RoutingOption = Annotated[str, typer.Option(help="Routing policy; default: the one of the family; hash: one path a flow.")]
+FallBackOption = Annotated[
+    str, typer.Option(help="For paths lost to failures: nvlink-relay, second-port or none; see docs/models.md.")
+]
 QueuePairsOption = Annotated[int, typer.Option(help="Queue pairs a flow, where paths are hashed.")]
 PathSplitOption = Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")]
 NicRateOption = Annotated[float | None, typer.Option(help="Limit every GPU's NIC ports together to a rate, Gb/s.")]

@@ -10,6 +10,7 @@ import typer
 
 from zcube.cli.network_options import (
     CalibrationOption,
+    FallBackOption,
     FidelityOption,
     MemoryOption,
     NicRateOption,
@@ -77,6 +78,7 @@ def replay_command(
     fabric: FabricOption,
     fidelity: FidelityOption = "flow",
     routing: RoutingOption = "default",
+    fall_back: FallBackOption = "none",
     queue_pairs: QueuePairsOption = 2,
     path_split: PathSplitOption = "pooled",
     nic_gbps: NicRateOption = None,

@@ -25,6 +25,8 @@ def counting_rule(rule: str) -> str:
 def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any]:
     """Return counts as JSON-ready data: GPUs, switches by role with ports in use, links by kind, cages and modules.
 
+    How tiers are arranged is among them where the family chose it.
+
     Parameters
     ----------
     fabric : Fabric
@@ -36,6 +38,7 @@ def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any
     used = native_ports_used(fabric)
     kinds = fabric.cables.kind
     fibre = int(optics.link_is_fibre.sum())
+    arrangement = fabric.structure.arrangement()
     groups = {}
     for group in fabric.groups:
         ports = used[group.first_node - fabric.gpus :][: group.count]
@@ -67,6 +70,7 @@ def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any
         "switch_modules": int((optics.module & ~optics.at_nic).sum()),
         "nic_modules": int((optics.module & optics.at_nic).sum()),
         "cable_assemblies": len(np.unique(optics.assembly)),
+        **({"arrangement": arrangement} if arrangement else {}),
         "failed_links": int((~fabric.cable_up).sum()),
         "counting_rule": counting_rule(optics.rule),
     }

@@ -21,6 +21,10 @@ class Structure:
 
     hosts_forward: ClassVar[bool] = False
 
+    def arrangement(self) -> dict[str, float | int | None]:
+        """Return how tiers are arranged, JSON-ready, where the family chose that; empty elsewhere."""
+        return {}
+
 
 #: Of families whose fabrics are routed by graph search alone.
 NO_STRUCTURE = Structure()

@@ -79,7 +79,7 @@ class Carrier:
         fabric = fabric if measured is None else fabric.with_measured_links(measured)
         if network.fidelity == "ideal":
             return Carrier(network, declared, fabric, IdealRouting(fabric), LinkSet.of_ideal_core(fabric), seed, measured)
-        routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=seed)
+        routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=seed, fall_back=network.fall_back)
         return Carrier(network, declared, fabric, routing, LinkSet.of_fabric(fabric), seed, measured)
 
     @property
@@ -115,6 +115,8 @@ class Carrier:
         return {
             "fidelity": network.fidelity,
             "routing": self.routing.name,
+            # Without failures it means nothing.
+            "fall_back": None if network.fidelity == "ideal" or self.fabric.cable_up.all() else network.fall_back,
             "path_split": network.path_split,
             "queue_pairs": None if network.fidelity == "ideal" else network.queue_pairs,
             "nic_gbps": network.nic_gbps,

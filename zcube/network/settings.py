@@ -12,6 +12,7 @@ from zcube.inputs import Declared
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import Fidelity, PathSplit
 from zcube.routing.catalog import DEFAULT_QUEUE_PAIRS
+from zcube.routing.relay import FallBack
 
 if TYPE_CHECKING:
     from zcube.network.carrier import Carrier
@@ -27,6 +28,9 @@ class Network(Declared):
         default="flow", description="ideal: only NIC links limit; flow: max-min fair fluid; packet: RoCE packet by packet"
     )
     routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
+    fall_back: FallBack = Field(
+        default="none", description="what transfers do whose paths failures have cut, see docs/models.md"
+    )
     queue_pairs: int = Field(
         default=DEFAULT_QUEUE_PAIRS, ge=1, le=1024, description="per transfer where paths are hashed; Mooncake opens 2"
     )

@@ -92,9 +92,14 @@ def _cautions(document: Document, names: dict[str, str]) -> list[str]:
     sentences = [f"The busiest link was used to {busiest}, averaged over the run."]
     for name, fabric in fabrics.items():
         counts = fabric["requests"]
+        others = [f"{counts['rejected']:,} rejected", f"{counts['unfinished']:,} unfinished"]
+        if counts.get("failed"):
+            others.insert(1, f"{counts['failed']:,} failed")
         if counts["completed"] < counts["offered"]:
             sentences.append(
                 f"On {names[name]} only {counts['completed']:,} of {counts['offered']:,} requests completed "
-                f"({counts['rejected']:,} rejected, {counts['unfinished']:,} unfinished); latencies leave the others out."
+                f"({', '.join(others)}); latencies leave the others out."
             )
+        if fabric.get("failure"):
+            sentences.append(f"{names[name]}: {fabric['failure']}.")
     return sentences

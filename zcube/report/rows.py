@@ -35,6 +35,8 @@ class Row:
         What the document's value is multiplied by to get the unit.
     per : tuple of str
         Keys of a value to divide by.
+    only_if_any : bool
+        Left out where no fabric has any.
     """
 
     section: str
@@ -46,6 +48,7 @@ class Row:
     style: Style = "measure"
     scale: float = 1.0
     per: tuple[str, ...] = ()
+    only_if_any: bool = False
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -91,15 +94,21 @@ def significant(value: float, digits: int = 4) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
+def shown_rows(document: Document) -> list[Row]:
+    """Return the rows a document has values for."""
+    fabrics = document["fabrics"].values()
+    return [row for row in ROWS if not row.only_if_any or any(row.value(fabric) for fabric in fabrics)]
+
+
 def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
     """Return every row with its values over the fabrics, in the document's order."""
-    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in ROWS]
+    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in shown_rows(document)]
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
     value: Any = fabric
     for key in path:
-        value = value[key]
+        value = value.get(key) if value is not None else None
     return value if value is None else float(value)
 
 
@@ -174,12 +183,22 @@ ROWS: tuple[Row, ...] = (
         "Offered",
         "",
         ("requests", "offered"),
-        "Arrived before the end of the run = completed + rejected + unfinished.",
+        "Arrived before the end of the run = completed + rejected + failed + unfinished.",
         "neither",
         "count",
     ),
     Row("Requests", "Completed", "", ("requests", "completed"), "Got their last token.", "higher", "count"),
     Row("Requests", "Rejected", "", ("requests", "rejected"), "Turned away at a full queue.", "lower", "count"),
+    Row(
+        "Requests",
+        "Failed",
+        "",
+        ("requests", "failed"),
+        "A transfer had no path, or the network stopped.",
+        "lower",
+        "count",
+        only_if_any=True,
+    ),
     Row("Requests", "Unfinished", "", ("requests", "unfinished"), "Under way at the end of the run.", "lower", "count"),
     Row(
         "Requests",

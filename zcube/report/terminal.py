@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import display_names, printable
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import ROWS, Document, Row
+from zcube.report.rows import Document, Row, shown_rows
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,7 +59,7 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     """
     names = display_names(document["fabrics"])
     paper = _Paper(width, colour, ascii_only)
-    text = paper.tables(ROWS, document["fabrics"], names, document["baseline"])
+    text = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
     return text + paper.footer(_footer(document, names))
 
 
@@ -208,6 +208,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
         *_differences(document, names),
         ("Compute", f"{document['compute']['model']}; {stated_error(document)}."),
+        *((f"Failure on {names[name]}", fabric["failure"]) for name, fabric in fabrics.items() if fabric.get("failure")),
         *_calibration(document),
         ("Price book", ", ".join(books)),
         ("Counting rule", document["counting_rule"]),

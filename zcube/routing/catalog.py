@@ -19,6 +19,7 @@ from zcube.routing.bcube_paths import BCubePaths
 from zcube.routing.dragonfly_paths import DragonflyPaths
 from zcube.routing.policy import RoutingPolicy, needed_structure
 from zcube.routing.pxn import PxnPaths
+from zcube.routing.relay import FALL_BACKS, FallBack, NvlinkRelay, intact
 from zcube.routing.routes import Routing
 from zcube.routing.shortest import ShortestPaths
 from zcube.routing.valiant import ValiantPaths
@@ -118,7 +119,14 @@ def routings_of(fabric: Fabric) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*fabric.routings, *others]))
 
 
-def routing_for(fabric: Fabric, name: str = DEFAULT, *, queue_pairs: int = DEFAULT_QUEUE_PAIRS, seed: int = 0) -> Routing:
+def routing_for(
+    fabric: Fabric,
+    name: str = DEFAULT,
+    *,
+    queue_pairs: int = DEFAULT_QUEUE_PAIRS,
+    seed: int = 0,
+    fall_back: FallBack = "none",
+) -> Routing:
     """Bind a policy to a fabric.
 
     Parameters
@@ -131,17 +139,24 @@ def routing_for(fabric: Fabric, name: str = DEFAULT, *, queue_pairs: int = DEFAU
         Queue pairs per transfer where paths are hashed.
     seed : int
         Seed of the queue pairs' UDP source ports.
+    fall_back : {"nvlink-relay", "second-port", "none"}
+        What pairs do that have lost paths of the policy to failures, see :mod:`zcube.routing.relay`.
 
     Raises
     ------
     InputError
-        If the policy is unknown, not made for this fabric, or a transfer would have no queue pair.
+        If the policy or the fall-back is unknown, the policy not made for this fabric, or a transfer would have no queue pair.
     """
     if queue_pairs < 1:
         raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
+    if fall_back not in FALL_BACKS:
+        raise InputError(Fault("fall_back", repr(fall_back), "one of " + ", ".join(FALL_BACKS)))
     known, fitting = routings(), routings_of(fabric)
     name = fitting[0] if name == DEFAULT and fitting else name
     if name not in known or name not in fitting:
         found = f"{name} on {fabric.name}, a {fabric.family}" if name in known else repr(name)
         raise InputError(Fault("routing", found, f"{DEFAULT} or one of " + ", ".join(one for one in fitting if one in known)))
-    return known[name].bind(fabric, queue_pairs, seed)
+    policy = known[name].bind(fabric, queue_pairs, seed)
+    if fall_back == "none" or fabric.cable_up.all():
+        return policy
+    return NvlinkRelay(fabric, policy, known[name].bind(intact(fabric), queue_pairs, seed), fall_back == "nvlink-relay")

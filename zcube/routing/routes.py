@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
-from zcube.errors import RunError
+from zcube.errors import NetworkStoppedError
 from zcube.fabric.model import Fabric
 
 
@@ -172,6 +172,24 @@ def join(parts: Sequence[Routes]) -> Routes:
     )
 
 
+def merged(routes: Routes, flows: IntArray, others: Routes) -> Routes:
+    """Return routes in which some flows have further paths, behind those they have.
+
+    Parameters
+    ----------
+    routes : Routes
+        Of all flows.
+    flows : int array
+        Flows that get further paths.
+    others : Routes
+        The further paths of these, in their order.
+    """
+    width = max(int(table.hops_per_path.max(initial=0)) for table in (routes, others))
+    flow = np.concatenate([routes.flow_of_path, flows[others.flow_of_path]])
+    rows = np.concatenate([routes.rows(width), others.rows(width)])
+    return assemble(np.bincount(flow, minlength=routes.flows), rows[np.argsort(flow, kind="stable")])
+
+
 def row_starts(count: IntArray) -> IntArray:
     """Return where each row of a compressed table begins, and the end of the last [rows + 1], from the members of each."""
     return np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
@@ -188,14 +206,14 @@ def check_reachable(routes: Routes, source: IntArray, target: IntArray) -> None:
 
     Raises
     ------
-    RunError
+    NetworkStoppedError
         With the first few pairs.
     """
     lost = routes.unreachable
     if len(lost):
         pairs = ", ".join(f"GPU {source[flow]} to GPU {target[flow]}" for flow in lost[:5])
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-        raise RunError(f"no path left from {pairs}{more}")
+        raise NetworkStoppedError(f"no path left from {pairs}{more}")
 
 
 def nvlink_hops(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:

@@ -30,7 +30,7 @@ from zcube.arrays import BoolArray, IntArray
 from zcube.fabric.families.zcube import ZCubeStructure
 from zcube.fabric.model import Fabric
 from zcube.routing.policy import needed_structure
-from zcube.routing.routes import Routes, Routing, assemble, check_pairs, downlink, nvlink_hops, uplink
+from zcube.routing.routes import Routes, Routing, assemble, check_pairs, downlink, merged, nvlink_hops, uplink
 
 #: A detour crosses four links: out of the NIC, to the switch of the other group, back, into the NIC.
 WIDTH = 4
@@ -98,7 +98,9 @@ class ZCubePaths:
         rows[local, 0, :2] = nvlink_hops(fabric, source[local], target[local])
         used = rows[:, :, 0] >= 0
         routes = assemble(used.sum(axis=1), rows[used])
-        return self._with_last_resort(routes, source, target, np.flatnonzero(lost)) if lost.any() else routes
+        if not lost.any():
+            return routes
+        return merged(routes, np.flatnonzero(lost), self.last_resort.routes(source[lost], target[lost]))
 
     def _path(self, source: IntArray, target: IntArray, port: int) -> IntArray:
         """Return P1 (port 0) or P2 (port 1) of each pair, up or not [pairs, 3]."""
@@ -152,12 +154,3 @@ class ZCubePaths:
         straight = np.stack([up, down, none, none], axis=1)
         around = np.stack([up, 2 * out + port, 2 * back + 1 - port, down], axis=1)
         return np.where((here == there)[:, None], straight, around)
-
-    def _with_last_resort(self, routes: Routes, source: IntArray, target: IntArray, lost: IntArray) -> Routes:
-        """Return routes in which the lost pairs take the paths of the last resort, if there are any."""
-        other = self.last_resort.routes(source[lost], target[lost])
-        width = max(int(table.hops_per_path.max(initial=0)) for table in (routes, other))
-        flow = np.concatenate([routes.flow_of_path, lost[other.flow_of_path]])
-        rows = np.concatenate([routes.rows(width), other.rows(width)])
-        order = np.argsort(flow, kind="stable")
-        return assemble(np.bincount(flow, minlength=len(source)), rows[order])

@@ -16,10 +16,11 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
 from zcube.serving.decode import DecodeNode
-from zcube.serving.journey import COMPLETED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.placement import Placed
 from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
+from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Shipment
@@ -45,7 +46,8 @@ class Cluster:
 
     The router sends a request to the prefill node that could finish it soonest, counting tokens: what is queued there plus
     what the prompt needs beyond that node's prefix cache. Among decode nodes it takes the one with the fewest outstanding
-    requests. Ties go to the lower number.
+    requests. Ties go to the lower number. An instance whose nodes do not reach each other takes no request; where that leaves
+    none, a request fails when it comes. A request whose KV cannot be carried fails when its first push is due.
     """
 
     def __init__(
@@ -59,20 +61,24 @@ class Cluster:
         compute: ComputeModel,
         progress: Progress,
         recorder: Recorder,
+        reach: Reach | None = None,
     ):
         self._env, self._settings, self._placed, self._card = env, settings, placed, card
         self._progress, self._recorder = progress, recorder
         self.journeys = Journeys(trace)
-        self.transfers = Transfers(env, model)
+        self.transfers = Transfers(env, model, reach)
         self.finished = env.event()
         engine = settings.engine()
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
-        self._shipper = KvShipper(env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, recorder)
+        self._shipper = KvShipper(
+            env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
+        )
         block_tokens = trace.block_tokens or 1
         self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
+        self._working = {instance for instance in self._instances if instance.carries_expert_traffic()}
         self._decode = [
             DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, server, recorder)
             for server in placed.decode
@@ -157,6 +163,10 @@ class Cluster:
         journeys.outcome[request] = UNFINISHED
         input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
         blocks, total = self._full_blocks(request), input_tokens + output_tokens
+        if not self._working:
+            self._recorder.ended(request)
+            self._resolve(request, FAILED)
+            return
         node, new_tokens = self._choose_prefill(blocks, input_tokens)
         if node is None or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
@@ -183,6 +193,8 @@ class Cluster:
         block_tokens, max_queue = self.journeys.trace.block_tokens, self._settings.prefill.max_queue
         best, best_cost, best_new = None, None, input_tokens
         for node in range(self._settings.prefill.nodes):
+            if self._instance(node) not in self._working:
+                continue
             if max_queue is not None and self._instance(node).held(node) >= max_queue:
                 continue
             new_tokens = max(1, input_tokens - hits.get(node, 0) * block_tokens)
@@ -237,6 +249,19 @@ class Cluster:
         node = self._decode[int(self.journeys.decode_node[request])]
         node.release(request, assigned.target_rank, assigned.reserved_tokens)
         self._resolve(request, COMPLETED)
+
+    def _on_failure(self, shipment: Shipment) -> None:
+        """Give a request up whose KV cannot be carried; its prompt is computed to the end, for other prompts' prefixes."""
+        request = shipment.request
+        assigned, node = self._assigned[request], self._decode[int(self.journeys.decode_node[request])]
+        self._recorder.ended(request)
+        node.release(request, assigned.target_rank, assigned.reserved_tokens)
+        self._resolve(request, FAILED)
+
+    def fail_rest(self) -> None:
+        """Give up what is under way, because the network cannot go on."""
+        outcome = self.journeys.outcome
+        outcome[outcome == UNFINISHED] = FAILED
 
     def _resolve(self, request: int, outcome: int) -> None:
         self.journeys.outcome[request] = outcome

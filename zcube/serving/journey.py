@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Outcomes. A request that has arrived and is none of the others is unfinished.
-ABSENT, UNFINISHED, COMPLETED, REJECTED = 0, 1, 2, 3
-OUTCOMES = ("absent", "unfinished", "completed", "rejected")
+ABSENT, UNFINISHED, COMPLETED, REJECTED, FAILED = 0, 1, 2, 3, 4
+OUTCOMES = ("absent", "unfinished", "completed", "rejected", "failed")
 
 _TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
 _PLACES = ("prefill_node", "decode_node")

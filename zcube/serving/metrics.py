@@ -8,7 +8,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray
 from zcube.quantiles import spread
-from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import KV
 
@@ -32,12 +32,13 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
 
 
 def _requests(journeys: Journeys) -> dict[str, int]:
-    """Offered = arrived before the end of the run = completed + rejected + unfinished."""
+    """Offered = arrived before the end of the run = completed + rejected + failed + unfinished."""
     outcome = journeys.outcome
     return {
         "offered": int((outcome != ABSENT).sum()),
         "completed": int((outcome == COMPLETED).sum()),
         "rejected": int((outcome == REJECTED).sum()),
+        "failed": int((outcome == FAILED).sum()),
         "unfinished": int((outcome == UNFINISHED).sum()),
     }
 

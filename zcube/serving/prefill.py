@@ -86,6 +86,13 @@ class PrefillInstance:
         self._wake = env.event()
         env.process(self._run())
 
+    def carries_expert_traffic(self) -> bool:
+        """Return whether its nodes reach each other; an instance whose nodes do not never starts."""
+        if self._plan is None:
+            return True
+        source, target = (_on_servers(self._servers, gpus) for gpus in (self._plan.rail_rank, self._plan.peers()))
+        return self._transfers.carries(source, target)
+
     def backlog_tokens(self, node: int) -> int:
         """Return the tokens a node has still to compute, cached ones left out as far as they were known on arrival."""
         return self._backlog[node]

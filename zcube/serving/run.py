@@ -8,6 +8,7 @@ import numpy as np
 import simpy
 
 from zcube.arrays import IntArray
+from zcube.errors import NetworkStoppedError
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
@@ -16,6 +17,7 @@ from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, Networ
 from zcube.serving.cluster import Cluster, Progress
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
+from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.workload.requests import RequestTrace
@@ -43,6 +45,8 @@ class ServingRun:
         When the run ended.
     line_rate_bps : float
         Line rate of one GPU, all NIC ports together, bits per second.
+    stopped_by : str or None
+        Why the network could not go on, if it could not; what was under way then has failed.
     """
 
     journeys: Journeys
@@ -53,6 +57,7 @@ class ServingRun:
     ideal_completions: CompletionTable
     end_s: float
     line_rate_bps: float
+    stopped_by: str | None = None
 
 
 def serve(
@@ -64,6 +69,7 @@ def serve(
     compute: ComputeModel,
     progress: Progress = lambda done, total: None,
     recorder: Recorder | None = None,
+    reach: Reach | None = None,
 ) -> ServingRun:
     """Serve a request trace to its end or to the load's horizon.
 
@@ -81,6 +87,8 @@ def serve(
         ``progress(resolved, total)`` after every request that ends.
     recorder : Recorder, optional
         Told of all that is computed and sent.
+    reach : Reach, optional
+        Which pairs have no path, see :func:`zcube.serving.reach.reach_of`; default: all have one.
 
     Raises
     ------
@@ -89,13 +97,14 @@ def serve(
     """
     env = simpy.Environment()
     placed = place(fabric, settings)
-    cluster = Cluster(env, model, trace, settings, placed, card, compute, progress, recorder or Recorder())
-    horizon_s = settings.load.horizon_s
-    if horizon_s is None:
-        env.run(until=cluster.finished)
-    else:
-        env.run(until=cluster.finished | env.timeout(horizon_s))
-    model.advance(float(env.now))
+    cluster = Cluster(env, model, trace, settings, placed, card, compute, progress, recorder or Recorder(), reach)
+    horizon_s, stopped_by = settings.load.horizon_s, None
+    try:
+        env.run(until=cluster.finished if horizon_s is None else cluster.finished | env.timeout(horizon_s))
+        model.advance(float(env.now))
+    except NetworkStoppedError as error:
+        stopped_by = str(error)
+        cluster.fail_rest()
     flows, kind = cluster.transfers.posted()
     return ServingRun(
         journeys=cluster.journeys,
@@ -106,6 +115,7 @@ def serve(
         ideal_completions=_on_ideal_core(fabric, flows),
         end_s=float(env.now),
         line_rate_bps=fabric.nic_gbps * 1e9,
+        stopped_by=stopped_by,
     )
 
 

@@ -20,7 +20,7 @@ class Shipment:
     """State of one request's KV on its way.
 
     ``layers`` are those that each pair of GPUs carries; ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network
-    or in set-up; ``last_posted`` once the push that completes the prompt is among them.
+    or in set-up; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
     """
 
     request: int
@@ -33,6 +33,7 @@ class Shipment:
     open_pushes: int = 0
     granted: bool = False
     last_posted: bool = False
+    failed: bool = False
     bytes_sent: int = 0
 
 
@@ -49,16 +50,19 @@ class KvShipper:
         Control-plane time before a push reaches the network.
     on_post, on_arrival : callable
         Called with a shipment when its last push is posted and when all of it has arrived.
+    on_failure : callable
+        Called with a shipment, once, when a push has no path; nothing of it is sent from then on.
     recorder : Recorder
         Told of every push.
     """
 
     def __init__(
         self, env: simpy.Environment, transfers: Transfers, plan: KvPushes, setup_s: float,
-        on_post: Callable[[Shipment], None], on_arrival: Callable[[Shipment], None], recorder: Recorder,
+        on_post: Callable[[Shipment], None], on_arrival: Callable[[Shipment], None], on_failure: Callable[[Shipment], None],
+        recorder: Recorder,
     ):  # fmt: skip
         self._env, self._transfers, self._plan, self._setup_s = env, transfers, plan, setup_s
-        self._on_post, self._on_arrival, self._recorder = on_post, on_arrival, recorder
+        self._on_post, self._on_arrival, self._on_failure, self._recorder = on_post, on_arrival, on_failure, recorder
 
     def prepare(
         self, request: int, input_tokens: int, source_server: int, source_rank: int, target_server: int, target_rank: int,
@@ -82,7 +86,7 @@ class KvShipper:
         self._push(shipment)
 
     def _push(self, shipment: Shipment) -> None:
-        if not shipment.granted or shipment.last_posted:
+        if not shipment.granted or shipment.last_posted or shipment.failed:
             return
         push = self._plan.ready(shipment.shipped_tokens, shipment.ready_tokens, shipment.input_tokens)
         if push is None:
@@ -99,6 +103,12 @@ class KvShipper:
         setup.callbacks.append(lambda _: self._post(shipment, sizes, prepared))
 
     def _post(self, shipment: Shipment, sizes: IntArray, prepared: IntArray | None) -> None:
+        if shipment.failed:
+            return
+        if not self._transfers.carries(shipment.source_gpus, shipment.target_gpus):
+            shipment.failed = True
+            self._on_failure(shipment)
+            return
         self._recorder.pushes(shipment.request, shipment.source_gpus, shipment.target_gpus, sizes, prepared)
         sent = self._transfers.send(shipment.source_gpus, shipment.target_gpus, sizes.astype(np.float64), KV)
         sent.callbacks.append(lambda _: self._arrived(shipment))

@@ -7,6 +7,7 @@ import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.network.protocol import FlowTable, NetworkModel
+from zcube.serving.reach import Reach
 
 #: Kinds of traffic, kept beside every transfer.
 KV, EXPERT = 0, 1
@@ -21,17 +22,24 @@ class Transfers:
         Its clock drives the network model's.
     model : NetworkModel
         Idle at the environment's present.
+    reach : Reach, optional
+        Which pairs have no path; default: all have one.
     """
 
-    def __init__(self, env: simpy.Environment, model: NetworkModel):
+    def __init__(self, env: simpy.Environment, model: NetworkModel, reach: Reach | None = None):
         self._env = env
         self._model = model
+        self._reach = reach
         self._wake_s = float("inf")
         self._network_s = 0.0
         self._group_of: IntArray = np.zeros(1024, dtype=np.int64)
         self._open: list[int] = []
         self._done: list[simpy.Event] = []
         self._posted: list[tuple[IntArray, IntArray, FloatArray, float, int]] = []
+
+    def carries(self, source: IntArray, target: IntArray) -> bool:
+        """Return whether all of some transfers could be carried."""
+        return self._reach is None or self._reach.carries(source, target)
 
     def send(self, source: IntArray, target: IntArray, size_bytes: FloatArray, kind: int) -> simpy.Event:
         """Post transfers now and return the event of the last one's completion."""

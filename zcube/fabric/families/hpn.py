@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.families.spine_leaf import Sizes, leaf_uplinks, spread_evenly
+from zcube.fabric.families.arrangement import Sizes, spread_evenly
+from zcube.fabric.families.spine_leaf import leaf_uplinks
 from zcube.fabric.model import Fabric
 from zcube.fabric.port_numbers import first_free_port
 from zcube.fabric.spec import MAX_CABLES, FabricSpec

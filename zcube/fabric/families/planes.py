@@ -13,14 +13,14 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from zcube.fabric.families.spine_leaf import Sizes, leaf_ports, leaf_uplinks, spread_evenly
+from zcube.fabric.families.arrangement import ClosStructure, Demand, Sizes, cheapest
+from zcube.fabric.families.spine_leaf import leaf_uplinks
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import MAX_CABLES, FabricSpec
-from zcube.fabric.structure import Structure
 
 
 @dataclass(frozen=True)
-class PlanesStructure(Structure):
+class PlanesStructure(ClosStructure):
     """Local GPU j is on plane ``j mod planes``, or has a NIC port in each plane."""
 
     planes: int
@@ -53,11 +53,12 @@ class PlanesSpec(FabricSpec):
             raise ValueError(f"at most {MAX_CABLES} cables, not about {self.gpus * (2 * ports + 1)}")
         if self.radix < 2:
             raise ValueError(f"switch ports of at least nic_gbps / ports_per_gpu = {self.nic_gbps / ports:g}")
-        sizes = self.sizes()
-        if sizes.leaves_per_pod > 1 and not sizes.spines_per_pod:
+        demand = self.demand()
+        if cheapest(demand) is None:
+            down = demand.most_down()
             raise ValueError(
-                f"at most {self.radix} leaves in a two-tier plane of radix {self.radix}; {self.gpus * ports // planes} NIC "
-                f"ports a plane need {sizes.leaves_per_pod} leaves of {sizes.down} down ports (use a larger switch)"
+                f"at most {self.radix} leaves in a two-tier plane of radix {self.radix}; {demand.ports} NIC ports a plane need "
+                f"{demand.leaves(down)} leaves of {down} down ports (use a larger switch)"
             )
         return self
 
@@ -71,16 +72,16 @@ class PlanesSpec(FabricSpec):
         """NIC ports a server has in one plane."""
         return self.gpus_per_server * self.port_count() // self.plane_count()
 
+    def demand(self) -> Demand:
+        """Return what the leaves of one plane have to take, whole servers together where a leaf has room for one."""
+        ports = self.gpus // self.gpus_per_server * self.server_ports
+        return Demand(ports, 1, self.server_ports, self.radix, self.oversubscription, divisible=True)
+
     def sizes(self) -> Sizes:
-        """Return the tier sizes, a plane being a pod; zero spines where one leaf is enough or none fit."""
-        planes, radix = self.plane_count(), self.radix
-        plane_ports = self.gpus // self.gpus_per_server * self.server_ports
-        if plane_ports <= radix:
-            return Sizes(radix, 0, planes, 1, planes, 0, 0, 0, 0)
-        down, up = leaf_ports(radix, self.oversubscription, self.server_ports)
-        leaves = -(-plane_ports // down)
-        spines = spread_evenly(leaves * up, radix, up)
-        return Sizes(down, up, planes * leaves, leaves, planes, spines, 0, 0, 0)
+        """Return the tier sizes, a plane being a pod; no spines where one leaf is enough."""
+        planes, plane = self.plane_count(), cheapest(self.demand())
+        assert plane is not None  # else refused when it was declared
+        return plane._replace(leaves=planes * plane.leaves, pods=planes)
 
     def build(self, name: str) -> Fabric:
         """Return the fabric."""
@@ -100,7 +101,7 @@ class PlanesSpec(FabricSpec):
         uplinks = leaf_uplinks(sizes, self.gpus, first_spine)
         trunks = self.switch_cables(*uplinks, (sizes.down, 0), self.nic_gbps / ports)
         groups = self.groups_of({"leaf": sizes.leaves, "spine": planes * sizes.spines_per_pod})
-        return self.assemble(name, groups, nic, [trunks], PlanesStructure(planes, ports))
+        return self.assemble(name, groups, nic, [trunks], PlanesStructure(sizes, planes, ports))
 
 
 class RailOnlySpec(PlanesSpec):

@@ -1,34 +1,22 @@
 """Spine-leaf in two or three tiers, rail-optimised (ROFT) or not, any radix, any oversubscription at the leaf.
 
 Rail-optimised: the servers of one scalable unit (as many as a leaf has down ports) connect local GPU j to the unit's leaf j.
-Not rail-optimised: a leaf takes whole servers. Counting follows NVIDIA's DGX H100 SuperPOD reference architecture
-(RA-11333-001): the number of spines is the smallest that carries all uplinks and over which a leaf's uplinks split evenly.
+Not rail-optimised: a leaf takes whole servers. How many ports a leaf has down and up, and how many spines and cores there
+are, is the cheapest arrangement that meets the oversubscription, see :mod:`zcube.fabric.families.arrangement`; so it has the
+counts of NVIDIA's DGX H100 SuperPOD reference architecture (RA-11333-001).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from zcube.arrays import IntArray
+from zcube.fabric.families.arrangement import ClosStructure, Demand, Sizes, cheapest, faults, what_would_fit
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
-
-
-class Sizes(NamedTuple):
-    """How many switches and links each tier has."""
-
-    down: int
-    up: int
-    leaves: int
-    leaves_per_pod: int
-    pods: int
-    spines_per_pod: int
-    plane_spines: int
-    plane_cores: int
-    cores: int
 
 
 class SpineLeafSpec(FabricSpec):
@@ -39,8 +27,18 @@ class SpineLeafSpec(FabricSpec):
     family: str = "spine-leaf"
     tiers: Literal[2, 3] = 2
     rail_optimised: bool = True
-    oversubscription: float = Field(default=1.0, ge=1.0, le=64.0, description="down capacity / up capacity of a leaf")
-    leaves_per_pod: int | None = Field(default=None, ge=1, description="three tiers only; default: half the radix")
+    oversubscription: float = Field(
+        default=1.0,
+        ge=1.0,
+        le=64.0,
+        description="most down capacity / up capacity of a leaf; not given: that of down_ports and up_ports where both are set",
+    )
+    down_ports: int | None = Field(default=None, ge=1, le=1 << 20, description="of a leaf; default: the cheapest that fits")
+    up_ports: int | None = Field(default=None, ge=1, le=1 << 20, description="of a leaf; default: the cheapest that fits")
+    spines: int | None = Field(
+        default=None, ge=1, le=1 << 20, description="with three tiers of a pod; default: the cheapest that fits"
+    )
+    leaves_per_pod: int | None = Field(default=None, ge=1, description="three tiers only; default: the cheapest that fits")
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> SpineLeafSpec:
@@ -48,49 +46,55 @@ class SpineLeafSpec(FabricSpec):
             raise ValueError(f"switch ports of at least nic_gbps = {self.nic_gbps:g}")
         if self.tiers == 2 and self.leaves_per_pod is not None:
             raise ValueError("leaves_per_pod only where tiers = 3")
-        down = self._leaf_ports()[0]
-        if not self.rail_optimised and down < self.gpus_per_server:
-            raise ValueError(
-                f"leaves with down ports for a whole server of {self.gpus_per_server} GPUs, not {down}, or rail_optimised"
-            )
-        sizes = self.sizes()
-        if self.tiers == 2 and sizes.leaves > 1 and not sizes.spines_per_pod:
-            raise ValueError(
-                f"at most {self.radix} leaves in two tiers of radix {self.radix}; gpus = {self.gpus} needs {sizes.leaves} "
-                f"leaves of {sizes.down} down ports (use tiers = 3 or a larger switch)"
-            )
-        if self.tiers == 3 and sizes.leaves > 1 and not sizes.cores:
-            raise ValueError(f"{sizes.pods} pods of {sizes.spines_per_pod} spines to fit cores of radix {self.radix}")
+        demand = self.demand()
+        given = {"down_ports": self.down_ports, "up_ports": self.up_ports, "spines": self.spines}
+        chosen = ", ".join(f"{key} = {value}" for key, value in given.items() if value is not None)
+        wrong = faults(demand)
+        if not wrong and cheapest(demand, self.tiers, self.leaves_per_pod) is None:
+            wrong = [f"{chosen} to fit" if chosen else self._unfit(demand)]
+        if wrong and chosen:
+            wrong.append(what_would_fit(demand, self.tiers, self.leaves_per_pod))
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
+
+    def _unfit(self, demand: Demand) -> str:
+        """Return why nothing meets the demand, where no ports were set."""
+        down = demand.most_down()
+        if not down:
+            whole = f"a whole server of {demand.whole} GPUs" if demand.whole > 1 else "a GPU"
+            return f"leaves with down ports for {whole} beside uplinks, among {self.radix} ports, or rail_optimised"
+        needed = f"radix {self.radix}; gpus = {self.gpus} needs {demand.leaves(down)} leaves of {down} down ports"
+        if self.tiers == 2:
+            return f"at most {self.radix} leaves in two tiers of {needed} (use tiers = 3 or a larger switch)"
+        return f"leaves in pods of at most {self.radix // 2}, their spines to fit cores of {needed}"
 
     @property
     def radix(self) -> int:
         """Switch ports at the NIC rate."""
         return self.switch.switch_model().split_ports(self.nic_gbps)
 
-    def sizes(self) -> Sizes:
-        """Return the tier sizes; zero spines or cores where none fit."""
-        radix = self.radix
-        down, up = self._leaf_ports()
-        servers = self.gpus // self.gpus_per_server
-        if self.rail_optimised:
-            leaves = -(-servers // down) * self.gpus_per_server
-        else:
-            leaves = -(-servers // max(1, down // self.gpus_per_server))
-        if leaves == 1:
-            return Sizes(down, 0, 1, 1, 1, 0, 0, 0, 0)
-        if self.tiers == 2:
-            return Sizes(down, up, leaves, leaves, 1, spread_evenly(leaves * up, radix, up), 0, 0, 0)
-        leaves_per_pod = self.leaves_per_pod or radix // 2
-        pods = -(-leaves // leaves_per_pod)
-        spines = spread_evenly(min(leaves, leaves_per_pod) * up, radix - radix // 2, up)
-        plane_spines, plane_cores = core_planes(pods, spines, radix // 2, radix)
-        cores = plane_cores * (spines // plane_spines) if plane_spines else 0
-        return Sizes(down, up, leaves, leaves_per_pod, pods, spines, plane_spines, plane_cores, cores)
+    def demand(self) -> Demand:
+        """Return what the leaves have to take, with what was set about them."""
+        ratio = self.oversubscription
+        if self.down_ports and self.up_ports and "oversubscription" not in self.model_fields_set:
+            ratio = self.down_ports / self.up_ports
+        return Demand(
+            ports=self.gpus // self.gpus_per_server if self.rail_optimised else self.gpus,
+            rails=self.gpus_per_server if self.rail_optimised else 1,
+            whole=1 if self.rail_optimised else self.gpus_per_server,
+            radix=self.radix,
+            oversubscription=ratio,
+            down=self.down_ports,
+            up=self.up_ports,
+            spines=self.spines,
+        )
 
-    def _leaf_ports(self) -> tuple[int, int]:
-        """Down and up ports of a leaf; whole servers where a leaf takes servers."""
-        return leaf_ports(self.radix, self.oversubscription, 1 if self.rail_optimised else self.gpus_per_server)
+    def sizes(self) -> Sizes:
+        """Return how many switches and links each tier has."""
+        sizes = cheapest(self.demand(), self.tiers, self.leaves_per_pod)
+        assert sizes is not None  # else refused when it was declared
+        return sizes
 
     def leaf_of(self, gpu: IntArray) -> IntArray:
         """Return the leaf of each GPU."""
@@ -104,7 +108,7 @@ class SpineLeafSpec(FabricSpec):
         """Return the fabric."""
         sizes = self.sizes()
         groups = self.groups_of({"leaf": sizes.leaves, "spine": sizes.pods * sizes.spines_per_pod, "core": sizes.cores})
-        first_leaf, up = self.gpus, self.radix // 2
+        first_leaf, up = self.gpus, sizes.spine_up
         first_spine = first_leaf + sizes.leaves
         first_core = first_spine + sizes.pods * sizes.spines_per_pod
         leaf = self.leaf_of(np.arange(self.gpus))
@@ -117,62 +121,8 @@ class SpineLeafSpec(FabricSpec):
                 self.switch_cables(*leaf_uplinks(sizes, first_leaf, first_spine), (sizes.down, 0), self.nic_gbps),
                 self.switch_cables(*_spine_uplinks(sizes, up, first_spine, first_core), (self.radix - up, 0), self.nic_gbps),
             ],
+            ClosStructure(sizes),
         )
-
-
-def leaf_ports(radix: int, oversubscription: float, whole: int = 1) -> tuple[int, int]:
-    """Return down and up ports of a leaf: as many down ports as the ratio allows.
-
-    Parameters
-    ----------
-    radix : int
-        Ports of the leaf.
-    oversubscription : float
-        Down capacity / up capacity, at least 1.
-    whole : int
-        Down ports are a multiple of this where they suffice for one.
-    """
-    down = max(1, int(radix * oversubscription / (1 + oversubscription)))
-    if down >= whole:
-        down -= down % whole
-    up = max(1, min(radix - down, int(np.ceil(down / oversubscription - 1e-9))))
-    return down, up
-
-
-def spread_evenly(uplinks: int, ports: int, uplinks_per_switch: int) -> int:
-    """Return the fewest upper switches that take all uplinks and split each lower switch's uplinks evenly.
-
-    Parameters
-    ----------
-    uplinks : int
-        Links to be taken, all lower switches together.
-    ports : int
-        Ports an upper switch offers downwards.
-    uplinks_per_switch : int
-        Uplinks of one lower switch.
-
-    Returns
-    -------
-    int
-        The count, or 0 if no count does.
-    """
-    fewest = -(-uplinks // ports)
-    return next((count for count in range(fewest, uplinks_per_switch + 1) if uplinks_per_switch % count == 0), 0)
-
-
-def core_planes(pods: int, spines_per_pod: int, spine_up: int, radix: int) -> tuple[int, int]:
-    """Return spines of a pod that share a core plane, and cores of a plane, for the fewest cores.
-
-    Every spine of a plane has ``spine_up / cores`` parallel links to each core of its plane. ``(0, 0)`` if nothing fits.
-    """
-    best = (0, 0)
-    fewest = None
-    for plane in (count for count in range(1, spines_per_pod + 1) if spines_per_pod % count == 0):
-        cores = spread_evenly(plane * pods * spine_up, radix, spine_up)
-        total = cores * (spines_per_pod // plane)
-        if cores and (fewest is None or total < fewest):
-            best, fewest = (plane, cores), total
-    return best
 
 
 Ends = tuple[IntArray, IntArray]

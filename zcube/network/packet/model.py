@@ -8,7 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
-from zcube.errors import RunError
+from zcube.errors import NetworkStoppedError, RunError
 from zcube.fabric.model import Fabric
 from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
@@ -167,7 +167,7 @@ class PacketModel:
 
         Raises
         ------
-        RunError
+        NetworkStoppedError
             If transfers are under way and nothing can move.
         """
         bound_ps = int(engine.earliest(self._tables.net, self._reached_ps))
@@ -182,7 +182,7 @@ class PacketModel:
 
         Raises
         ------
-        RunError
+        NetworkStoppedError
             If the watchdog finds a deadlock; its text names the ring of ports.
         """
         to_ps = picoseconds(to_s) if np.isfinite(to_s) else NEVER - 1
@@ -312,10 +312,12 @@ class PacketModel:
     def _report_stuck(self) -> NoReturn:
         ring, active = self.deadlock(), int(self._tables.net["active"][0])
         if ring:
-            raise RunError(f"deadlock of {active} transfers, ports that wait for each other: {', '.join(ring)}, {ring[0]}")
+            raise NetworkStoppedError(
+                f"deadlock of {active} transfers, ports that wait for each other: {', '.join(ring)}, {ring[0]}"
+            )
         lost = self.counts.drops if self.settings.pfc else 0
         why = f"; {lost} packets were dropped in spite of PFC: headroom_bytes is too small" if lost else ""
-        raise RunError(f"{active} transfers under way and nothing can move{why}")
+        raise NetworkStoppedError(f"{active} transfers under way and nothing can move{why}")
 
 
 def packet_model(

@@ -1,0 +1,162 @@
+"""How much slower transfers between servers get by what has failed in a fabric.
+
+The traffic: every server sends to ``partners`` others and takes from as many, by cycles over all servers drawn from the seed;
+each of its GPUs sends the same bytes to the GPU of the same number over there, all at once. A transfer between two servers, as
+of a KV cache or of a layer's gradients, is done when the last of its GPUs' parts is. The figure is how much longer transfers
+take on the mean, in the fluid, against the same fabric with nothing failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.errors import Fault, InputError
+from zcube.fabric.model import Fabric
+from zcube.network.flow_model import flow_model
+from zcube.network.protocol import FlowTable
+from zcube.routing.relay import intact
+from zcube.routing.routes import Routing
+from zcube.seeds import stream
+
+#: Of one GPU's part of a transfer; long enough that delays do not count.
+PART_BYTES = 1e8
+
+#: Told the events done and the events there are.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """Transfers between servers with and without failures.
+
+    Attributes
+    ----------
+    fabric, routing : str
+        What carried them.
+    transfers : int
+        Between servers.
+    without_path : int
+        Of these, with a part that nothing carries; left out of the times.
+    intact_s, broken_s : float
+        Mean time of the others, with nothing failed and as it is; nan if there are none.
+    worst : float
+        Largest ratio of the two over single transfers.
+    slower_transfers : int
+        Those that take more than 1 % longer.
+    """
+
+    fabric: str
+    routing: str
+    transfers: int
+    without_path: int
+    intact_s: float
+    broken_s: float
+    worst: float
+    slower_transfers: int
+
+    @property
+    def slower(self) -> float:
+        """By what part transfers take longer on the mean."""
+        return self.broken_s / self.intact_s - 1.0
+
+    def document(self) -> dict[str, Any]:
+        """Return the figures, JSON-ready; times are null where nothing was carried."""
+        carried = self.without_path < self.transfers
+        return {
+            "fabric": self.fabric,
+            "routing": self.routing,
+            "transfers": self.transfers,
+            "transfers_without_path": self.without_path,
+            "transfers_slower": self.slower_transfers,
+            "mean_intact_s": self.intact_s if carried else None,
+            "mean_s": self.broken_s if carried else None,
+            "slower_mean": self.slower if carried else None,
+            "slower_worst": self.worst - 1.0 if carried else None,
+        }
+
+
+def degradation(
+    fabric: Fabric, route: Callable[[Fabric], Routing], partners: int = 8, seed: int = 0, progress: Progress | None = None
+) -> Degradation:
+    """Return how much slower transfers between servers get by what has failed.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        With something failed.
+    route : callable
+        Binds the routing policy, with its fall-back, to a fabric.
+    partners : int
+        Servers that each server sends to, all at once.
+    seed : int
+        Of the draw of partners.
+    progress : callable, optional
+        Told how far the run is.
+
+    Raises
+    ------
+    InputError
+        If nothing has failed, or there are too few servers for so many partners.
+    """
+    faults = []
+    if fabric.cable_up.all():
+        faults.append(Fault(f"fabric {fabric.name}", "nothing failed", "failures behind an @, e.g. @switch:A0"))
+    if not 1 <= partners < fabric.servers:
+        faults.append(Fault("partners", str(partners), f"1 to {fabric.servers - 1}, for {fabric.servers} servers"))
+    if faults:
+        raise InputError(faults)
+    source, target = _traffic(fabric, partners, seed)
+    routing = route(fabric)
+    whole = np.diff(routing.routes(source, target).first_subflow) > 0
+    kept = np.repeat(whole.reshape(-1, fabric.gpus_per_server).all(axis=1), fabric.gpus_per_server)
+    before = _times_s(intact(fabric), route, source, target, np.ones_like(kept), progress)
+    after = _times_s(fabric, route, source, target, kept, progress)
+    carried = np.isfinite(after)
+    ratio = after[carried] / before[carried]
+    return Degradation(
+        fabric.name,
+        routing.name,
+        len(before),
+        int((~carried).sum()),
+        float(before[carried].mean()) if carried.any() else np.nan,
+        float(after[carried].mean()) if carried.any() else np.nan,
+        float(ratio.max(initial=0.0)),
+        int((ratio > 1.01).sum()),
+    )
+
+
+def _traffic(fabric: Fabric, partners: int, seed: int) -> tuple[IntArray, IntArray]:
+    """Return sources and targets, the GPUs of one transfer between servers together."""
+    draw = stream(seed, "partners")
+    out, into = [], []
+    for _ in range(partners):
+        cycle = draw.permutation(fabric.servers)
+        out.append(cycle)
+        into.append(np.roll(cycle, -1))
+    local = np.arange(fabric.gpus_per_server)
+    source, target = (np.concatenate(part)[:, None] * fabric.gpus_per_server + local for part in (out, into))
+    return source.ravel(), target.ravel()
+
+
+def _times_s(
+    fabric: Fabric,
+    route: Callable[[Fabric], Routing],
+    source: IntArray,
+    target: IntArray,
+    kept: BoolArray,
+    progress: Progress | None,
+) -> FloatArray:
+    """Return how long each transfer between servers takes, nan where it is not kept [transfers]."""
+    seconds = np.full(len(source), np.nan)
+    if kept.any():
+        model = flow_model(fabric, route(fabric))
+        count = int(kept.sum())
+        model.send(FlowTable(source[kept], target[kept], np.full(count, PART_BYTES), np.zeros(count)))
+        model.run(progress or (lambda done, total: None), 50)
+        seconds[kept] = model.completions().finish_s
+    return np.asarray(seconds.reshape(-1, fabric.gpus_per_server).max(axis=1))
