@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from zcube.cli.fabric import adversary_command
 from zcube.cli.replay import replay_command
-from zcube.comparison import compare, load_requests
+from zcube.comparison import compare
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.measured import MeasuredLinks, MessageStart
@@ -126,8 +126,9 @@ def test_a_comparison_keeps_no_bins_and_says_so(run):
 def test_the_transfers_expected_are_about_those_posted(scenario, fabric, push):
     changes = {"fabrics": [fabric], "baseline": None, "requests.count": 60, "kv.push": push, "gpus": None}
     declared = load_scenario(scenario, changes)
-    posted = len(compare(declared).results[fabric].run.flows)
-    assert 0.5 < expected_transfers(load_requests(declared), declared) / posted < 2
+    comparison = compare(declared)
+    posted = len(comparison.results[fabric].run.flows)
+    assert 0.5 < expected_transfers(comparison.trace, declared) / posted < 2
 
 
 # --- what differs by fabric
