@@ -22,6 +22,8 @@ from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier, StepProgress
+from zcube.network.packet.model import PacketModel
+from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import load_price_book
@@ -56,12 +58,15 @@ class FabricResult:
         JSON-ready metrics of the run.
     bill : BillOfMaterials
         What the fabric costs.
+    packets : PacketOutcome or None
+        What the packet fidelity counted.
     """
 
     carrier: Carrier
     run: ServingRun
     metrics: dict[str, Any]
     bill: BillOfMaterials
+    packets: PacketOutcome | None = None
 
     @property
     def fabric(self) -> Fabric:
@@ -78,9 +83,17 @@ class FabricResult:
             "network": self.carrier.document() | {"packet": packet and packet.model_dump(mode="json")},
             "calibration": self.calibration(),
             **self.metrics,
+            **self._packet_document(),
             "bill": self.bill.document(),
             "relative": _relative(self, base),
         }
+
+    def _packet_document(self) -> dict[str, Any]:
+        """Return the ``packet`` section; its settings stand with the network's."""
+        if self.packets is None:
+            return {}
+        document = self.packets.document(self.run.completions.finish_s - self.run.flows.start_s)
+        return {"packet": {key: value for key, value in document.items() if key != "settings"}}
 
     def calibration(self) -> dict[str, Any] | None:
         """Return what is to be said of the measured links that carried its transfers, None without any."""
@@ -225,8 +238,10 @@ def compare(
         progress(name, 0, len(trace))
         told = partial(progress, name)
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
-        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told, recorder)
-        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name])
+        model = carrier.model()
+        run = serve(carrier.fabric, model, trace, scenario, card, compute, told, recorder)
+        packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
+        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name], packets)
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, offered, compute, results, recorded)

@@ -173,15 +173,16 @@ def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:
     """Draw a result: each picture as a matplotlib figure, by name.
 
-    A comparison: distribution and parts of the time to first token, load of links, bill. A fabric: its drawing. A trace replay:
+    A comparison: distribution and parts of the time to first token, load of links, bill, and of the packet fidelity
+    ``congestion_trees-<fabric>`` of each fabric with pauses. A fabric: its drawing. A trace replay:
     its timeline, and what its transfers give. A packet replay: congestion trees, and ports over time where it kept bins.
     """
+    from zcube.report.comparison_figures import comparison_figures
     from zcube.report.fabric_drawing import draw_fabric
-    from zcube.report.plots import FIGURES
     from zcube.report.replay_figures import replay_figures
 
     if isinstance(result, Comparison):
-        return {name: draw(result) for name, draw in FIGURES.items()}
+        return dict(comparison_figures(result))
     if isinstance(result, Fabric):
         return {"fabric": draw_fabric(result)}
     return replay_figures(result)

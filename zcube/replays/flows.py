@@ -11,9 +11,10 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
+from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.quantiles import spread
-from zcube.replays.packets import PacketOutcome, check_for_packets, run_packets
+from zcube.replays.packets import check_for_packets, run_packets
 from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     """Write everything a comparison gave, as a whole or not at all.
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
-    ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``.
+    ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``;
+    ``congestion_trees-<fabric>.png`` where the packet fidelity saw pauses.
 
     Parameters
     ----------
@@ -57,13 +58,15 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
 
 def _draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     """Draw every picture into a folder and return them by file name."""
+    from zcube.report.comparison_figures import comparison_figures
     from zcube.report.picture import save
-    from zcube.report.plots import FIGURES
 
-    paths = {name: folder / f"{name}.png" for name in FIGURES}
-    for name, path in paths.items():
-        save(FIGURES[name](comparison), path)
-    return {path.name: path.read_bytes() for path in paths.values()}
+    drawn = {}
+    for name, figure in comparison_figures(comparison):
+        path = folder / f"{name}.png"
+        save(figure, path)
+        drawn[path.name] = path.read_bytes()
+    return drawn
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -91,15 +91,24 @@ def significant(value: float, digits: int = 4) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
+def shown_rows(document: Document) -> tuple[Row, ...]:
+    """Return the rows a document has something for: those of packets only where some fabric was simulated packet by packet."""
+    if not any("packet" in fabric for fabric in document["fabrics"].values()):
+        return ROWS
+    before = next(place for place, row in enumerate(ROWS) if row.section == "Cost")
+    return (*ROWS[:before], *PACKET_ROWS, *ROWS[before:])
+
+
 def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
     """Return every row with its values over the fabrics, in the document's order."""
-    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in ROWS]
+    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in shown_rows(document)]
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
-    value: Any = fabric
-    for key in path:
-        value = value[key]
+    # A fabric whose transfers were not simulated packet by packet has no such section.
+    value: Any = fabric.get("packet") if path[0] == "packet" else fabric[path[0]]
+    for key in path[1:]:
+        value = None if value is None else value[key]
     return value if value is None else float(value)
 
 
@@ -226,5 +235,51 @@ ROWS: tuple[Row, ...] = (
         ("bill", "total_usd"),
         "Total / output throughput.",
         per=("throughput", "output_tokens_per_s"),
+    ),
+)
+
+#: Shown behind the network's where some fabric was simulated packet by packet.
+PACKET_ROWS: tuple[Row, ...] = (
+    Row("Packets", "Pauses", "", ("packet", "counts", "pauses"), "XOFF frames; refreshes are not counted.", "lower", "count"),
+    Row("Packets", "Ports paused", "", ("packet", "paused_ports"), "Ports stopped at least once.", "lower", "count"),
+    Row("Packets", "Paused", "s", ("packet", "paused_s"), "Time stopped, summed over ports and priorities."),
+    Row(
+        "Packets",
+        "Victims",
+        "transfers",
+        ("packet", "victims", "flows"),
+        "Transfers that spent more than a tenth of their time behind pauses for a congested port not on their path.",
+        "lower",
+        "count",
+    ),
+    Row(
+        "Packets",
+        "Behind others' congestion",
+        "%",
+        ("packet", "victims", "victim_s"),
+        "Transfers' time behind pauses for a congested port not on their path / their time behind any pause.",
+        "lower",
+        "percent",
+        100.0,
+        ("packet", "victims", "blocked_s"),
+    ),
+    Row(
+        "Packets",
+        "Marked",
+        "packets",
+        ("packet", "counts", "marks"),
+        "Packets marked by ECN; cells where these are simulated.",
+        "neither",
+        "count",
+    ),
+    Row("Packets", "Rate cuts", "", ("packet", "counts", "rate_cuts"), "Of all queue pairs.", "neither", "count"),
+    Row(
+        "Packets",
+        "Dropped",
+        "packets",
+        ("packet", "counts", "drops"),
+        "Packets dropped; cells where these are simulated.",
+        "lower",
+        "count",
     ),
 )
