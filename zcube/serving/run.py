@@ -13,7 +13,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.flow_model import ideal_model, run_flows
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
-from zcube.serving.cluster import Cluster, Progress
+from zcube.serving.cluster import Cluster, ShareDone
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
 from zcube.serving.recording import Recorder
@@ -62,7 +62,7 @@ def serve(
     settings: ServingSettings,
     card: ModelCard,
     compute: ComputeModel,
-    progress: Progress = lambda done, total: None,
+    progress: ShareDone = lambda share: None,
     recorder: Recorder | None = None,
 ) -> ServingRun:
     """Serve a request trace to its end or to the load's horizon.
@@ -78,7 +78,8 @@ def serve(
     settings, card, compute
         Pools and load, model, compute times.
     progress : callable
-        ``progress(resolved, total)`` after every request that ends.
+        ``progress(share)``: the part of the run that is done, from prompts computed and requests ended, about as the wall clock
+        sees it.
     recorder : Recorder, optional
         Told of all that is computed and sent.
 
