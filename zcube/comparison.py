@@ -21,10 +21,13 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import hit_probability
-from zcube.network.carrier import Carrier, StepProgress
+from zcube.network.carrier import Carrier
+from zcube.network.packet.model import PacketModel
+from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import load_price_book
+from zcube.progress import Progress, silent
 from zcube.scenario import Scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
@@ -59,6 +62,8 @@ class FabricResult:
         What the fabric costs.
     reach : Reach
         Which of the pairs that the run may use failures leave without a path.
+    packets : PacketOutcome or None
+        What the packet fidelity counted.
     """
 
     carrier: Carrier
@@ -66,6 +71,7 @@ class FabricResult:
     metrics: dict[str, Any]
     bill: BillOfMaterials
     reach: Reach
+    packets: PacketOutcome | None = None
 
     @property
     def fabric(self) -> Fabric:
@@ -93,9 +99,17 @@ class FabricResult:
             "reachability": self.reach.document(self.fabric),
             "failure": self.failure,
             **self.metrics,
+            **self._packet_document(),
             "bill": self.bill.document(),
             "relative": _relative(self, base),
         }
+
+    def _packet_document(self) -> dict[str, Any]:
+        """Return the ``packet`` section; its settings stand with the network's."""
+        if self.packets is None:
+            return {}
+        document = self.packets.document(self.run.completions.finish_s - self.run.flows.start_s)
+        return {"packet": {key: value for key, value in document.items() if key != "settings"}}
 
     def calibration(self) -> dict[str, Any] | None:
         """Return what is to be said of the measured links that carried its transfers, None without any."""
@@ -203,17 +217,15 @@ def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | Non
     }
 
 
-def compare(
-    scenario: Scenario, progress: StepProgress = lambda what, done, total: None, record: str | None = None
-) -> Comparison:
+def compare(scenario: Scenario, progress: Progress = silent, record: str | None = None) -> Comparison:
     """Run a scenario on each of its fabrics.
 
     Parameters
     ----------
     scenario : Scenario
         The experiment.
-    progress : callable
-        Told what runs and how many of its requests have ended.
+    progress : Progress
+        Told what is under way and how much of all simulation is done.
     record : str, optional
         Label of a fabric whose run is kept as a trace.
 
@@ -224,6 +236,7 @@ def compare(
     RunError
         If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
+    progress("building", 0, 0, "")
     card = load_card(scenario.compute.model)
     _check_expert_span(scenario, card)
     compute = _compute_model(scenario, card)
@@ -231,21 +244,29 @@ def compare(
     bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()})
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
+    progress("reading requests", 0, 0, "")
     asked, load = scenario.requests, scenario.load
     offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
     results, recorded = {}, None
-    for name, carrier in carriers.items():
-        progress(name, 0, len(trace))
-        told = partial(progress, name)
+    for number, (name, carrier) in enumerate(carriers.items()):
+        told = partial(_tell, progress, f"simulating {name}, fabric {number + 1} of {len(carriers)}", number, len(carriers))
+        told(0.0)
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
-        run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told, recorder, reaches[name])
-        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name], reaches[name])
+        model = carrier.model()
+        run = serve(carrier.fabric, model, trace, scenario, card, compute, told, recorder, reaches[name])
+        packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
+        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name], reaches[name], packets)
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, offered, compute, results, recorded)
+
+
+def _tell(progress: Progress, phase: str, before: int, total: int, share: float) -> None:
+    """Tell which part of a fabric's run is done, as that of all fabrics' runs."""
+    progress(phase, before + share, total, "%")
 
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:

@@ -6,7 +6,7 @@ Results are values with a ``table()`` as a pandas frame, units in the names of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +21,7 @@ from zcube.network.carrier import Carrier
 from zcube.network.settings import Network
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import load_price_book
+from zcube.progress import Progress, silent
 from zcube.replays import flows as flow_replay
 from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
@@ -60,8 +61,6 @@ __all__ = [
     "replay",
 ]
 
-#: ``progress(what, done, total)``.
-Progress: TypeAlias = Callable[[str, int, int], None]
 #: What a function takes for a fabric: what :func:`load_fabric` does, or a fabric.
 FabricLike: TypeAlias = "str | Path | Fabric"
 
@@ -70,7 +69,7 @@ def compare(
     scenario: str | Path | Scenario = "glm51-pd-1024",
     changes: Mapping[str, Any] | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
 
@@ -80,8 +79,8 @@ def compare(
         Bundled scenario, scenario file, the ``run.json`` of an earlier run, or what :func:`load_scenario` returned.
     changes : mapping, optional
         Dotted key to value, e.g. ``{"load.rate_per_s": 40}``; docs/scenarios.md lists the keys. None removes a key.
-    progress : callable, optional
-        Told what runs and how many of its requests have ended.
+    progress : Progress, optional
+        Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
     Raises
     ------
@@ -89,7 +88,7 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    return main_job.compare(declared, progress or _silent)
+    return main_job.compare(declared, progress)
 
 
 def replay(
@@ -101,7 +100,7 @@ def replay(
     collectives: Mapping[str, str] | None = None,
     first_server: int = 0,
     server_stride: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Replay | TraceReplay:
     """Carry listed transfers, or run a communication trace, over a fabric.
 
@@ -120,7 +119,7 @@ def replay(
         Of a trace: algorithm by collective, e.g. ``{"all-reduce": "ring"}``.
     first_server, server_stride : int
         Of a trace: server of its first node, and servers from one of its nodes to the next.
-    progress : callable, optional
+    progress : Progress, optional
         Told what is under way and how much of it is done.
 
     Raises
@@ -133,14 +132,14 @@ def replay(
     carrier = carrier_on(_fabric(fabric), network or Network(), seed)
     given = _loaded(transfers, carrier)
     if isinstance(given, FlowList):
-        return flow_replay.replay(carrier, given, progress=progress or _silent)
+        return flow_replay.replay(carrier, given, progress=progress)
     return replay_trace(
         carrier,
         given,
         collectives=collectives,
         first_server=first_server,
         server_stride=server_stride,
-        progress=progress or _silent,
+        progress=progress,
     )
 
 
@@ -173,15 +172,16 @@ def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:
     """Draw a result: each picture as a matplotlib figure, by name.
 
-    A comparison: distribution and parts of the time to first token, load of links, bill. A fabric: its drawing. A trace replay:
+    A comparison: distribution and parts of the time to first token, load of links, bill, and of the packet fidelity
+    ``congestion_trees-<fabric>`` of each fabric with pauses. A fabric: its drawing. A trace replay:
     its timeline, and what its transfers give. A packet replay: congestion trees, and ports over time where it kept bins.
     """
+    from zcube.report.comparison_figures import comparison_figures
     from zcube.report.fabric_drawing import draw_fabric
-    from zcube.report.plots import FIGURES
     from zcube.report.replay_figures import replay_figures
 
     if isinstance(result, Comparison):
-        return {name: draw(result) for name, draw in FIGURES.items()}
+        return dict(comparison_figures(result))
     if isinstance(result, Fabric):
         return {"fabric": draw_fabric(result)}
     return replay_figures(result)
@@ -203,7 +203,3 @@ def _loaded(given: str | Path | pd.DataFrame | FlowList | CommTrace, carrier: Ca
         return flows_of_frame(given, numbers, known_gpus=known_gpus(fabric))
     path = Path(given)
     return load_trace(path) if is_trace(path) else read_flows(path, numbers, known_gpus=known_gpus(fabric))
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""

@@ -194,9 +194,11 @@ def test_flows_without_a_path_count_as_zero() -> None:
 
 def test_a_report_is_json_and_a_table() -> None:
     fabric, _ = bound("zcube-n16")
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[float, float]] = []
     carrier = Network().on(fabric)
-    report: AdversarialReport = adversarial_report(carrier, progress=lambda done, total: steps.append((done, total)))
+    report: AdversarialReport = adversarial_report(
+        carrier, progress=lambda phase, done, total, unit: steps.append((done, total))
+    )
     total = steps[0][1]
     assert steps == [(step, total) for step in range(1, total + 1)]
     document = json.loads(json.dumps(report.document(with_targets=True), allow_nan=False))

@@ -141,8 +141,8 @@ def test_one_long_transfer_tells_its_progress():
     carried = Network(fidelity="packet").on(load_fabric("roft-256"))
     said = []
     flows = FlowList(np.arange(1), np.array([0]), np.array([9]), np.array([2e9]), np.zeros(1))
-    replay(carried, flows, progress=lambda what, done, total: said.append((what, done, total)))
-    packets = [done for what, done, _ in said if what == "packets"]
+    replay(carried, flows, progress=lambda *told: said.append(told))
+    packets = [done for _, done, _, unit in said if unit == "packets"]
     total = -(-2_000_000_000 // 4096)
     assert len(packets) > 5
     assert packets == sorted(packets)

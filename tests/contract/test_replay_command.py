@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zcube.cli.progress import RunProgress
-
 ROWS = "id,src,dst,bytes,start_s\nx,s0g0,s1g0,1e6,0\ny,0,9,2e6,0\n"
 
 
@@ -124,16 +122,6 @@ def test_unreachable_pairs_are_named_and_the_rest_counted(run, trace):
     assert status == 2
     assert "line 2" in err and "line 21" in err and "line 22" not in err
     assert "30 more without a path" in err
-
-
-def test_progress_is_silent_at_first_and_knows_no_time_left_before_anything_is_done(capsys):
-    with RunProgress("flows", silent_s=60.0) as quiet:
-        quiet.update("flows", 0, 10)
-        quiet.update("flows", 10, 10)
-    assert capsys.readouterr().err == ""
-    with RunProgress("flows") as progress:
-        progress.update("flows", 0, 10)
-    assert capsys.readouterr().err == "flows: 0 of 10 flows\n"
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -19,12 +19,15 @@ from zcube.calibrate.regimes import SIZES_PER_REGIME, evaluate, fit_pieces
 from zcube.calibrate.residuals import shared_weight
 from zcube.calibrate.scaling import fit_scaling
 from zcube.calibrate.soundness import Group, groups, sound
+from zcube.progress import Progress, silent
 
 #: Sizes below which a type has no curve of its own.
 SIZES_PER_TYPE = 2 * SIZES_PER_REGIME
 
 
-def fit(measurements: Measurements, *, seed: int = 0, draws: int = DRAWS, lenient: bool = False) -> Calibration:
+def fit(
+    measurements: Measurements, *, seed: int = 0, draws: int = DRAWS, lenient: bool = False, progress: Progress = silent
+) -> Calibration:
     """Fit measurements.
 
     Parameters
@@ -37,6 +40,8 @@ def fit(measurements: Measurements, *, seed: int = 0, draws: int = DRAWS, lenien
         Rounds of the bootstrap; 0 leaves the intervals out.
     lenient : bool
         Leave out groups that cannot be fitted instead of refusing.
+    progress : Progress
+        Told how many kinds of run are fitted.
 
     Raises
     ------
@@ -47,19 +52,29 @@ def fit(measurements: Measurements, *, seed: int = 0, draws: int = DRAWS, lenien
 
     points, notes = sound(measurements, lenient)
     grouped = list(groups(points))
+    curves: list[Curve] = []
+    for number, (group, rows) in enumerate(grouped):
+        progress("fitting", number, len(grouped), "kinds of run")
+        curves += _curves(group, points, rows, seed, draws)
     return Calibration(
         zcube_version=__version__,
         seed=seed,
         bootstrap_draws=draws,
         provenance=_provenance(points),
-        curves=tuple(curve for group, rows in grouped for curve in _curves(group, points, rows, seed, draws)),
+        curves=tuple(curves),
         scalings=_scalings(points),
         notes=(*measurements.notes, *notes),
     )
 
 
 def fit_file(
-    measurements: Measurements, path: Path, *, seed: int = 0, draws: int = DRAWS, lenient: bool = False
+    measurements: Measurements,
+    path: Path,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+    lenient: bool = False,
+    progress: Progress = silent,
 ) -> Calibration:
     """Fit measurements, check the fit on every second size and write both; a fit that fails leaves the file as it was.
 
@@ -70,7 +85,9 @@ def fit_file(
     """
     from zcube.calibrate.checking import with_held_out
 
-    calibration = with_held_out(fit(measurements, seed=seed, draws=draws, lenient=lenient), measurements, lenient=lenient)
+    fitted = fit(measurements, seed=seed, draws=draws, lenient=lenient, progress=progress)
+    progress("predicting sizes left out", 0, 0, "")
+    calibration = with_held_out(fitted, measurements, lenient=lenient)
     write_calibration(calibration, path)
     return calibration
 

@@ -105,6 +105,7 @@ def fit_command(
     from zcube.calibrate.fitting import fit_file
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
+    from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.report.calibration_plot import plot_calibration
@@ -113,8 +114,11 @@ def fit_command(
 
     pictures = [Target("--picture", picture, FORMATS, drawn(plot_calibration))]
     check_targets([Target("--out", out, MEASURED, lambda result, target: None), *pictures], files)
-    measured = read_files(files, ReadOptions(path, None, lenient))
-    fitted = fit_file(measured, out, seed=seed, draws=DRAWS if draws is None else draws, lenient=lenient)
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        measured = read_files(files, ReadOptions(path, None, lenient))
+        rounds = DRAWS if draws is None else draws
+        fitted = fit_file(measured, out, seed=seed, draws=rounds, lenient=lenient, progress=progress)
     print(f"written: {out}", file=sys.stderr)
     write_targets(pictures, fitted)
     sys.stdout.write(to_json(fitted.model_dump(mode="json")) if json else calibration_text(fitted))
@@ -137,19 +141,23 @@ def check_command(
     from zcube.calibrate.checking import check, held_out, leave_ranks_out
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
+    from zcube.cli.progress import RunProgress
     from zcube.errors import Fault, InputError
     from zcube.outputs import to_json
     from zcube.report.calibration_table import check_text
 
     if calibration is not None and without_ranks is not None:
         raise InputError(Fault("--without-ranks", "beside --calibration", "one of them"))
-    measured = read_files(files, ReadOptions(path, None, lenient))
-    if calibration is not None:
-        result = check(read_calibration(calibration), measured)
-    elif without_ranks is not None:
-        result = leave_ranks_out(measured, without_ranks, lenient)
-    else:
-        result = held_out(measured, lenient=lenient)
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        measured = read_files(files, ReadOptions(path, None, lenient))
+        progress("predicting", 0, 0, "")
+        if calibration is not None:
+            result = check(read_calibration(calibration), measured)
+        elif without_ranks is not None:
+            result = leave_ranks_out(measured, without_ranks, lenient)
+        else:
+            result = held_out(measured, lenient=lenient)
     sys.stdout.write(to_json(result.document()) if json else check_text(result))
 
 

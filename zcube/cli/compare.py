@@ -79,7 +79,7 @@ def compare_command(
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     with RunProgress() as progress:
-        comparison = compare(declared, progress.update, recorded)
+        comparison = compare(declared, progress, recorded)
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
@@ -92,7 +92,8 @@ def compare_command(
         from zcube.report.folder import write_folder
 
         run_record = record.document(declared.model_dump(mode="json"), document["calibration"])
-        written = write_folder(comparison, run_record, folder)
+        with RunProgress() as progress:
+            written = write_folder(comparison, run_record, folder, progress)
         taken = "" if written == folder.path else f"{folder.path} was written by another run meanwhile; "
         print(f"{taken}written: {written} (open {written / 'report.html'})", file=sys.stderr)
 

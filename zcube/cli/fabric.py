@@ -54,12 +54,18 @@ def show_command(
     json: JsonOption = False,
 ) -> None:
     """Print counts, ports in use, path lengths, bisection and parallel paths."""
+    from zcube.cli.progress import RunProgress
     from zcube.fabric.counts import fabric_counts
     from zcube.outputs import to_json
     from zcube.routing.shape import fabric_shape
 
-    loaded = load(fabric, fail)
-    document: dict[str, Any] = {**fabric_counts(loaded, load_optics(loaded, optics, racks)), **fabric_shape(loaded)}
+    with RunProgress() as progress:
+        progress("building", 0, 0, "")
+        loaded = load(fabric, fail)
+        document: dict[str, Any] = {
+            **fabric_counts(loaded, load_optics(loaded, optics, racks)),
+            **fabric_shape(loaded, progress),
+        }
     if json:
         sys.stdout.write(to_json(document))
         return
@@ -72,13 +78,16 @@ def check_command(
     fabric: FabricArgument, fail: FailOption = None, routing: RoutingOption = "default", json: JsonOption = False
 ) -> None:
     """Prove claims about a fabric and its routing; exit 1 with a witness where one fails."""
+    from zcube.cli.progress import RunProgress
     from zcube.outputs import to_json
     from zcube.routing.catalog import routing_for
     from zcube.routing.claims import check_fabric
 
-    loaded = load(fabric, fail)
-    policy = routing_for(loaded, routing)
-    claims = check_fabric(loaded, policy)
+    with RunProgress() as progress:
+        progress("building", 0, 0, "")
+        loaded = load(fabric, fail)
+        policy = routing_for(loaded, routing)
+        claims = check_fabric(loaded, policy, progress)
     if json:
         rows = [{"name": c.name, "statement": c.statement, "holds": c.holds, "evidence": c.evidence} for c in claims]
         sys.stdout.write(to_json({"fabric": loaded.name, "routing": policy.name, "claims": rows}))
@@ -128,8 +137,8 @@ def adversary_command(
     from zcube.outputs import to_json
 
     chosen = carrier_on(load(fabric, fail), network_from(given), seed)
-    with RunProgress("steps") as progress:
-        report = adversarial_report(chosen, segment, lambda done, total: progress.update(chosen.fabric.name, done, total))
+    with RunProgress() as progress:
+        report = adversarial_report(chosen, segment, progress)
     if json:
         sys.stdout.write(to_json(report.document(with_targets=True)))
         return

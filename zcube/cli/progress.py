@@ -1,75 +1,106 @@
-"""Progress on stderr: a bar with the time left on a terminal, a line every few seconds in a pipe."""
+"""Progress on stderr: one line that is renewed on a terminal, a line now and then in a pipe."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from zcube.progress import TimeLeft
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Seconds without a word in a pipe, and before a bar is drawn at all.
-LINE_EVERY_S = 5.0
+#: A run shorter than this stays silent in a pipe, and a phase is named again after so long.
+SILENT_S, LINE_EVERY_S = 2.0, 5.0
 REFRESH_S = 0.1
+#: Compilations shorter than this are not worth a word.
+COMPILING_S = 1.0
+
+COMPILING = "compiling kernels, kept for later runs"
 
 
 class RunProgress:
-    """Follows runs by name; use as a context manager and pass :meth:`update` as the callback.
+    """Shows a :class:`zcube.progress.Progress`; use as a context manager and pass it on.
+
+    Numba is listened to meanwhile: that kernels are being compiled is shown as a phase of its own, and the estimate of the time
+    left is of what comes beside that.
 
     Parameters
     ----------
-    units : str
-        What is counted.
-    silent_s : float
-        No line in a pipe for so long after the start.
+    compiles : bool
+        Whether kernels may come to be compiled; a verb without any need not load Numba for this.
+    clock : callable
+        Seconds that only grow.
     """
 
-    def __init__(self, units: str = "requests", silent_s: float = 0.0) -> None:
-        self._units = units
-        self._silent_until_s = time.monotonic() + silent_s
+    def __init__(self, compiles: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        self._compiles, self._clock = compiles, clock
+        self._time_left = TimeLeft(clock)
+        self._began_s = self._said_s = clock()
+        self._said = ""
+        self._phase, self._amount, self._share = "", "", 0.0
         self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._started_s: dict[str, float] = {}
-        self._said_s = 0.0
+        self._task: TaskID | None = None
+        self._open = ExitStack()
 
     def __enter__(self) -> RunProgress:
+        if self._compiles:
+            from zcube.compile_cache import compilations_heard
+
+            self._open.enter_context(compilations_heard(self._compiling))
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self._units))
-            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+            times = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
             self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True)
-            self._bar.start()
+            self._open.enter_context(self._bar)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._open.close()
 
-    def update(self, what: str, done: int, total: int) -> None:
-        """Note that ``done`` of ``total`` units of a run have ended."""
-        now = time.monotonic()
-        started = self._started_s.setdefault(what, now)
-        ended = done == total
-        if now - self._said_s < (REFRESH_S if self._bar is not None else LINE_EVERY_S) and not ended:
+    def __call__(self, phase: str, done: float, total: float, unit: str) -> None:
+        """Take notice; see :class:`zcube.progress.Progress`."""
+        new_phase = phase != self._phase
+        if not new_phase and self._clock() - self._said_s < REFRESH_S:
             return
+        self._phase, self._share = phase, done / total if total else 0.0
+        self._amount = _amount(done, total, unit)
+        self._time_left.note(done, total, unit)
+        self._show(phase)
+
+    def _compiling(self, begins: bool) -> None:
+        self._time_left.compiling(begins)
+        if self._time_left.compiling_s >= COMPILING_S:
+            self._show(COMPILING)
+
+    def _show(self, phase: str) -> None:
+        now_s = self._clock()
+        left_s = None if phase is COMPILING else self._time_left.left_s()
+        left = "" if left_s is None else f"about {left_s:.0f} s left"
+        amount = "" if phase is COMPILING else self._amount
         if self._bar is not None:
-            if what not in self._tasks:
-                self._tasks[what] = self._bar.add_task(what, total=total)
-            self._bar.update(self._tasks[what], completed=done)
-        elif now < self._silent_until_s:
+            if self._task is None:
+                self._task = self._bar.add_task(phase, amount="", left="")
+            # Without an amount the bar only moves to and fro.
+            self._bar.tasks[0].total = 1.0 if amount else None
+            self._bar.update(self._task, description=phase, completed=self._share, amount=amount, left=left)
+            self._said_s = now_s
             return
-        elif not ended or now - started > LINE_EVERY_S:
-            left = f", about {(now - started) / done * (total - done):.0f} s left" if done else ""
-            print(f"{what}: {done} of {total} {self._units}{left}", file=sys.stderr, flush=True)
-        self._said_s = now
+        is_long = now_s - self._began_s >= SILENT_S or phase is COMPILING
+        if is_long and (phase != self._said or now_s - self._said_s >= LINE_EVERY_S):
+            words = ", ".join(filter(None, (amount, left)))
+            print(f"{phase}: {words}" if words else phase, file=sys.stderr, flush=True)
+            self._said, self._said_s = phase, now_s
+
+
+def _amount(done: float, total: float, unit: str) -> str:
+    if not total:
+        return ""
+    return f"{100 * done / total:.0f} %" if unit == "%" else f"{done:,.0f} of {total:,.0f} {unit}"

@@ -23,10 +23,8 @@ from zcube.cli.network_options import (
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
     from zcube.errors import Fault
-    from zcube.network.carrier import Carrier, StepProgress
-
-#: A run shorter than this stays silent.
-SILENT_S = 2.0
+    from zcube.network.carrier import Carrier
+    from zcube.progress import Progress
 
 TABLES = (".csv", ".parquet")
 
@@ -116,9 +114,10 @@ def replay_command(
 
     targets, traced = _targets(given), is_trace(trace)
     check_targets([target for kind in targets.values() for target in kind], [trace], _faults(given, targets, traced))
-    chosen = carrier_on(load(fabric, None), network_from(given), seed)
-    with RunProgress("steps", SILENT_S) as progress:
-        done = (_run_trace if traced else _run_flows)(given, chosen, progress.update)
+    with RunProgress() as progress:
+        chosen = carrier_on(load(fabric, None), network_from(given), seed)
+        progress("reading", 0, 0, "")
+        done = (_run_trace if traced else _run_flows)(given, chosen, progress)
     write_targets([*targets[TRANSFERS], *targets[PACKETS]], done.transfers if traced else done)
     write_targets(targets[TRACE], done)
     document = done.document()
@@ -180,7 +179,7 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
     return faults
 
 
-def _run_flows(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -> Any:
+def _run_flows(given: dict[str, Any], chosen: Carrier, progress: Progress) -> Any:
     from zcube.replays.flows import replay
     from zcube.replays.gpus import gpu_numbers, known_gpus
     from zcube.workload.flow_lists import read_flows
@@ -190,7 +189,7 @@ def _run_flows(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -
     return replay(chosen, flows, progress=progress)
 
 
-def _run_trace(given: dict[str, Any], chosen: Carrier, progress: StepProgress) -> Any:
+def _run_trace(given: dict[str, Any], chosen: Carrier, progress: Progress) -> Any:
     from zcube.replays.operations import replay_trace
     from zcube.trace.files import read_trace
 

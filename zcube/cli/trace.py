@@ -45,6 +45,7 @@ def generate_command(
     json: JsonOption = False,
 ) -> None:
     """Write what an engine's GPUs compute and send: prefill, KV transfer and decode."""
+    from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.inputs import assign, read_toml, validate
     from zcube.llm.cards import load_card
@@ -72,8 +73,11 @@ def generate_command(
     assign(data, set_ or ())
     data |= {key: value for key, value in named.items() if value is not None}
     chosen = validate(EngineOptions, data, "options" if options is None else str(options))
-    trace = generate(engine, load_card(model), chosen)  # type: ignore[arg-type]
-    write_targets(written, trace)
+    with RunProgress(compiles=False) as progress:
+        progress("scheduling", 0, 0, "")
+        trace = generate(engine, load_card(model), chosen)  # type: ignore[arg-type]
+        progress("writing", 0, 0, "")
+        write_targets(written, trace)
     print(f"compute times: {trace.metadata['compute']['model']}", file=sys.stderr)
     _show(trace, json)
 
@@ -91,6 +95,7 @@ def import_command(
     json: JsonOption = False,
 ) -> None:
     """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
+    from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.report.import_table import import_text
@@ -99,17 +104,20 @@ def import_command(
 
     written = [Target("--out", out, ENDINGS, write_trace)]
     check_targets(written, files)
-    imported = import_trace(
-        files,
-        form,
-        ranks_per_node=ranks_per_node,
-        ranks=ranks,
-        chain=chain,
-        source_rank=source_rank,
-        target_rank=target_rank,
-        kernels=kernels,
-    )
-    write_targets(written, imported.trace)
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        imported = import_trace(
+            files,
+            form,
+            ranks_per_node=ranks_per_node,
+            ranks=ranks,
+            chain=chain,
+            source_rank=source_rank,
+            target_rank=target_rank,
+            kernels=kernels,
+        )
+        progress("writing", 0, 0, "")
+        write_targets(written, imported.trace)
     document = imported.report.document()
     sys.stdout.write(to_json(document) if json else import_text(document))
     if imported.broken is not None:
@@ -125,15 +133,21 @@ def show_command(
     json: JsonOption = False,
 ) -> None:
     """Add a trace up by phase, operation and rail; draw it over time, as recorded or as alone on the network."""
+    from zcube.cli.progress import RunProgress
     from zcube.cli.targets import check_targets, write_targets
     from zcube.trace.collectives import expand as expanded
     from zcube.trace.files import read_trace
 
     written = _timelines(picture, chrome)
     check_targets(written, [trace])
-    loaded = read_trace(trace)
-    write_targets(written, loaded)
-    _show(expanded(loaded) if expand else loaded, json)
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        loaded = read_trace(trace)
+        progress("writing", 0, 0, "")
+        write_targets(written, loaded)
+        progress("expanding", 0, 0, "")
+        shown = expanded(loaded) if expand else loaded
+    _show(shown, json)
 
 
 def _timelines(picture: Path | None, chrome: Path | None) -> list[Target]:

@@ -21,6 +21,7 @@ from zcube.network.packet.footprint import memory_bound_bytes
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
+from zcube.progress import Progress
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routes, Routing, join
 from zcube.seeds import stream
@@ -37,9 +38,6 @@ PAIRS_SAMPLED = 4096
 #: Memory beside the fluid's own arrays, bytes: the program with its libraries; a transfer as read, with times and rates; its
 #: subflows and hops as routed. Fitted to the peak memory of replays of a million flows, see docs/replay.md.
 PROGRAM_BYTES, FLOW_BYTES, MORE_SUBFLOW_BYTES, MORE_HOP_BYTES = 350e6, 260, 16, 20
-
-#: ``progress(what, done, total)``.
-StepProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +134,7 @@ class Carrier:
         self,
         flows: FlowTable,
         where: Callable[[Sequence[int]], list[str]],
-        progress: StepProgress,
+        progress: Progress,
     ) -> tuple[Routes, FloatArray]:
         """Return the paths of transfers, and how long each would take with the network to itself, delay included [flows].
 
@@ -146,7 +144,7 @@ class Carrier:
             At least one.
         where : callable
             Gives the place of each row in what the user gave, for faults.
-        progress : callable
+        progress : Progress
             Told how many pairs have been routed.
 
         Raises
@@ -158,7 +156,7 @@ class Carrier:
         subflows = hops = 0
         faults: list[Fault] = []
         lost = 0
-        progress("routes", 0, total)
+        progress("routing", 0, total, "pairs")
         # A path has two links or more, so this is the least it can take.
         self._check_room(total, total, 2 * total)
         for first in range(0, total, ROUTED_AT_ONCE):
@@ -173,7 +171,7 @@ class Carrier:
             if not lost:
                 alone.append(self._alone_s(routes, flows, rows))
                 blocks.append(routes)
-            progress("routes", rows.stop, total)
+            progress("routing", rows.stop, total, "pairs")
         if lost > len(faults):
             faults.append(Fault("flows", f"{lost - len(faults)} more without a path", "none; the first ones are listed above"))
         if faults:

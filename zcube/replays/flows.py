@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
-from zcube.network.carrier import Carrier, StepProgress
+from zcube.network.carrier import Carrier
 from zcube.network.flow_model import FlowModel
 from zcube.network.packet.model import PacketModel
+from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
+from zcube.progress import Progress, silent
 from zcube.quantiles import spread
-from zcube.replays.packets import PacketOutcome, check_for_packets, run_packets
+from zcube.replays.packets import check_for_packets, run_packets
 from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def replay(
     carrier: Carrier,
     flows: FlowList,
     *,
-    progress: StepProgress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Replay:
     """Carry listed transfers to their end.
 
@@ -179,7 +181,7 @@ def replay(
         What carries them.
     flows : FlowList
         At least one.
-    progress : callable
+    progress : Progress
         Told what is under way and how much of it is done.
 
     Raises
@@ -199,14 +201,14 @@ def replay(
     fluid.send(posted, routes)
     # The callback comes after so many events; where many transfers start together, an event is that much more work.
     at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
-    progress("flows", 0, len(flows))
-    fluid.run(lambda done, total: progress("flows", done, total), at_once)
+    progress("simulating", 0, len(flows), "flows")
+    fluid.run(lambda done, total: progress("simulating", done, total, "flows"), at_once)
     if carrier.packet is None:
         return outcome(carrier, fluid, flows, start_s, alone_s, origin_s)
     model = carrier.packets()
     fluid_s = fluid.completions().finish_s - start_s
     model.send(posted, routes)
-    run_packets(model, float(fluid_s.max()), lambda done, total: progress("packets", done, total))
+    run_packets(model, float(fluid_s.max()), lambda done, total: progress("simulating packets", done, total, "packets"))
     return outcome(carrier, model, flows, start_s, alone_s, origin_s, fluid_s)
 
 

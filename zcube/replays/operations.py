@@ -10,9 +10,10 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.network.carrier import Carrier, StepProgress
+from zcube.network.carrier import Carrier
 from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
+from zcube.progress import Progress, silent
 from zcube.replays.flows import Replay, outcome
 from zcube.replays.gpus import gpus_of_ranks
 from zcube.trace.collectives import expand
@@ -161,7 +162,7 @@ def replay_trace(
     collectives: Mapping[str, str] | None = None,
     first_server: int = 0,
     server_stride: int = 1,
-    progress: StepProgress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> TraceReplay:
     """Run a trace to its end.
 
@@ -175,7 +176,7 @@ def replay_trace(
         Algorithm by collective, see :mod:`zcube.trace.collectives`.
     first_server, server_stride : int
         Where the trace's nodes lie, see :func:`~zcube.replays.gpus.gpus_of_ranks`.
-    progress : callable
+    progress : Progress
         Told what is under way and how much of it is done.
 
     Raises
@@ -196,8 +197,8 @@ def replay_trace(
     asked = FlowTable(*ends, size_bytes, np.zeros(len(rows)))
     routes, alone_s = carrier.route(asked, lambda places: [f"{word} {rows[place]}" for place in places], progress)
     model = carrier.model()
-    progress("operations", 0, len(trace))
-    times = run_operations(model, trace, routes, gpu, lambda done, total: progress("operations", done, total))
+    progress("simulating", 0, len(trace), "operations")
+    times = run_operations(model, trace, routes, gpu, lambda done, total: progress("simulating", done, total, "operations"))
     order = np.searchsorted(rows, times.sent)
     flows = FlowList(times.sent, ends[0][order], ends[1][order], size_bytes[order], times.start_s[times.sent])
     carried = outcome(carrier, model, flows, flows.start_s, alone_s[order], 0.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.outputs import to_json
+from zcube.progress import Progress, silent
 from zcube.report.names import file_slugs
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ SUMMARY_FILE = "summary.json"
 PAGE_FILE = "report.html"
 
 
-def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: OutFolder) -> Path:
+def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: OutFolder, progress: Progress = silent) -> Path:
     """Write everything a comparison gave, as a whole or not at all.
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
-    ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``.
+    ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``;
+    ``congestion_trees-<fabric>.png`` where the packet fidelity saw pauses.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
         JSON-ready provenance, from the caller.
     folder : OutFolder
         New, empty, or written by an earlier run, which it then replaces.
+    progress : Progress
+        Told what is written and drawn.
 
     Returns
     -------
@@ -44,26 +48,30 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     slugs = file_slugs(comparison.results)
 
     def fill(temporary: Path) -> None:
+        progress("writing", 0, 0, "")
         (temporary / SUMMARY_FILE).write_text(to_json(document), encoding="utf-8")
         for name, result in comparison.results.items():
             _write_table(result.run.journeys.frame(), temporary / f"requests-{slugs[name]}.parquet")
             _write_table(result.run.links.frame(result.metrics["duration_s"]), temporary / f"links-{slugs[name]}.parquet")
-        pictures = _draw(comparison, temporary)
+        pictures = _draw(comparison, temporary, progress)
         conditions = comparison.scenario.model_dump(mode="json")
         (temporary / PAGE_FILE).write_text(render_html(document, conditions, pictures), encoding="utf-8")
 
     return folder.write(fill, run_record)
 
 
-def _draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
+def _draw(comparison: Comparison, folder: Path, progress: Progress) -> dict[str, bytes]:
     """Draw every picture into a folder and return them by file name."""
+    from zcube.report.comparison_figures import comparison_figures
     from zcube.report.picture import save
-    from zcube.report.plots import FIGURES
 
-    paths = {name: folder / f"{name}.png" for name in FIGURES}
-    for name, path in paths.items():
-        save(FIGURES[name](comparison), path)
-    return {path.name: path.read_bytes() for path in paths.values()}
+    drawn = {}
+    progress("drawing", 0, 0, "")
+    for name, figure in comparison_figures(comparison):
+        path = folder / f"{name}.png"
+        save(figure, path)
+        drawn[path.name] = path.read_bytes()
+    return drawn
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from zcube import __version__
 from zcube.report.calibration_lines import calibration_lines
+from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.headline import headline
 from zcube.report.names import display_names, file_slugs, printable
+from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
 from zcube.report.rows import ABSENT, Document, Row, fabric_rows, significant
@@ -21,6 +23,11 @@ CAPTIONS = {
     "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the run.",
     "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
 }
+
+_TREES = (
+    "Congestion trees on {}: a congested port at the left, and to its right the ports that stood still because of it, link by "
+    "link upstream."
+)
 
 
 def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
@@ -35,7 +42,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
     scenario : mapping
         The scenario as JSON-ready data, for the conditions.
     pictures : mapping
-        PNG bytes by file name; those named in :data:`CAPTIONS` are shown.
+        PNG bytes by file name; those named in :data:`CAPTIONS` and fabrics' congestion trees are shown.
 
     Returns
     -------
@@ -52,12 +59,17 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         fabric_colours(document["fabrics"]),
         file_slugs(document["fabrics"]),
     )
+    captions = CAPTIONS | {f"{tree_picture_name(slugs[name])}.png": _TREES.format(names[name]) for name in names}
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
     return environment.get_template("report.html.j2").render(
         fabrics=fabrics,
         headline=[printable(sentence) for sentence in headline(document)],
         sections=_sections(document),
-        pictures=[(CAPTIONS[name], base64.b64encode(pictures[name]).decode("ascii")) for name in CAPTIONS if name in pictures],
+        pictures=[
+            (caption, base64.b64encode(pictures[name]).decode("ascii"))
+            for name, caption in captions.items()
+            if name in pictures
+        ],
         definitions=_definitions(document),
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
@@ -87,6 +99,7 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
         "hot_links": [
             (link["from"], link["to"], significant(100 * link["utilisation"], 3)) for link in fabric["congestion"]["hot_links"]
         ],
+        "paused_ports": _paused_ports(fabric),
         "bill": [
             (line["item"], f"{line['quantity']:,}", _usd(line["unit_usd"]), _usd(line["usd"]))
             for line in fabric["bill"]["lines"]
@@ -97,6 +110,11 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
             ("with NIC-side optics and NICs", _usd(fabric["bill"]["with_nics"]["total_usd"])),
         ],
     }
+
+
+def _paused_ports(fabric: Document) -> list[list[str]] | None:
+    """Return heads and rows of the ports paused longest, heads alone if there are none; None without packets."""
+    return port_cells("Port", paused_longest(fabric["packet"]["ports"])) if "packet" in fabric else None
 
 
 def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:

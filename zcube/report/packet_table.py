@@ -46,11 +46,11 @@ def packet_text(section: Mapping[str, Any]) -> str:
         lines += _row("Against a fluid", ", ".join(f"{name} {ratio[name]:.4g}" for name in _QUANTILES))
     control = f", {counts['control_hops']:,} of control packets" if counts["control_hops"] else ""
     lines += _row("Simulated", f"{counts['events']:,} events, {counts['packet_hops']:,} packet-hops{control}")
-    paused, deepest = _most(section["ports"], "paused_s"), _most(section["ports"], "peak_bytes")
-    lines += _ports("Paused longest", paused)
+    paused, deepest = paused_longest(section["ports"]), _most(section["ports"], "peak_bytes")
+    lines += ["", *port_lines("Paused longest", paused)] if paused else []
     # A document may list only what was paused longest, and then tells nothing of the deepest queues.
     if any(port not in paused for port in deepest):
-        lines += _ports("Deepest queues", deepest)
+        lines += ["", *port_lines("Deepest queues", deepest)]
     return "\n".join([*lines, "", *_notes(section)]) + "\n"
 
 
@@ -90,24 +90,32 @@ def _victims(victims: Mapping[str, Any]) -> str:
     return f"{flows}; behind pauses {time_text(victims['blocked_s'])}, {share:.1%} of it for others' congestion"
 
 
+def paused_longest(ports: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the ports that stood still longest, at most :data:`MOST_PORTS`, out of a summary's ``ports``."""
+    return _most(ports, "paused_s")
+
+
 def _most(ports: Sequence[Mapping[str, Any]], key: str) -> list[Mapping[str, Any]]:
     """Return the ports with most of something, without those that have nothing of it."""
     return sorted((port for port in ports if port[key]), key=lambda port: -port[key])[:MOST_PORTS]
 
 
-def _ports(head: str, ports: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not ports:
-        return []
+def port_cells(head: str, ports: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return ports as a table of text, its heads first; priorities only where there are several."""
     with_priority = any(port["priority"] for port in ports)
-    heads = [head, *(["Priority"] if with_priority else []), "Pauses", "Paused", "Queue", "Ingress", "Marks", "Drops"]
-    cells = [heads]
+    cells = [[head, *(["Priority"] if with_priority else []), "Pauses", "Paused", "Queue", "Ingress", "Marks", "Drops"]]
     for port in ports:
         priority = [str(port["priority"])] if with_priority else []
         depths = [bytes_text(port[name]) if port[name] else "-" for name in ("peak_bytes", "ingress_peak_bytes")]
         paused = time_text(port["paused_s"]) if port["paused_s"] else "-"
         counts = [f"{port[name]:,}" if port[name] else "-" for name in ("pauses", "marks", "drops")]
         cells.append([port_text(port["from"], port["to"]), *priority, counts[0], paused, *depths, *counts[1:]])
-    return ["", *aligned(cells)]
+    return cells
+
+
+def port_lines(head: str, ports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return ports as aligned lines under their heads."""
+    return aligned(port_cells(head, ports))
 
 
 def _notes(section: Mapping[str, Any]) -> list[str]:

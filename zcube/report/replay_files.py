@@ -14,9 +14,9 @@ from zcube.outputs import write_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from zcube.network.packet.outcome import PacketOutcome
     from zcube.replays.flows import Replay
     from zcube.replays.operations import TraceReplay
-    from zcube.replays.packets import PacketOutcome
 
 #: Rows of flows turned into a piece of a table at once.
 FLOWS_AT_ONCE = 1 << 16

@@ -95,9 +95,12 @@ def significant(value: float, digits: int = 4) -> str:
 
 
 def shown_rows(document: Document) -> list[Row]:
-    """Return the rows a document has values for."""
+    """Return the rows a document has values for: those of packets only where some fabric was simulated packet by packet."""
     fabrics = document["fabrics"].values()
-    return [row for row in ROWS if not row.only_if_any or any(row.value(fabric) for fabric in fabrics)]
+    packets = PACKET_ROWS if any("packet" in fabric for fabric in fabrics) else ()
+    before = next(place for place, row in enumerate(ROWS) if row.section == "Cost")
+    rows = (*ROWS[:before], *packets, *ROWS[before:])
+    return [row for row in rows if not row.only_if_any or any(row.value(fabric) for fabric in fabrics)]
 
 
 def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
@@ -245,5 +248,51 @@ ROWS: tuple[Row, ...] = (
         ("bill", "total_usd"),
         "Total / output throughput.",
         per=("throughput", "output_tokens_per_s"),
+    ),
+)
+
+#: Shown behind the network's where some fabric was simulated packet by packet.
+PACKET_ROWS: tuple[Row, ...] = (
+    Row("Packets", "Pauses", "", ("packet", "counts", "pauses"), "XOFF frames; refreshes are not counted.", "lower", "count"),
+    Row("Packets", "Ports paused", "", ("packet", "paused_ports"), "Ports stopped at least once.", "lower", "count"),
+    Row("Packets", "Paused", "s", ("packet", "paused_s"), "Time stopped, summed over ports and priorities."),
+    Row(
+        "Packets",
+        "Victims",
+        "transfers",
+        ("packet", "victims", "flows"),
+        "Transfers that spent more than a tenth of their time behind pauses for a congested port not on their path.",
+        "lower",
+        "count",
+    ),
+    Row(
+        "Packets",
+        "Behind others' congestion",
+        "%",
+        ("packet", "victims", "victim_s"),
+        "Transfers' time behind pauses for a congested port not on their path / their time behind any pause.",
+        "lower",
+        "percent",
+        100.0,
+        ("packet", "victims", "blocked_s"),
+    ),
+    Row(
+        "Packets",
+        "Marked",
+        "packets",
+        ("packet", "counts", "marks"),
+        "Packets marked by ECN; cells where these are simulated.",
+        "neither",
+        "count",
+    ),
+    Row("Packets", "Rate cuts", "", ("packet", "counts", "rate_cuts"), "Of all queue pairs.", "neither", "count"),
+    Row(
+        "Packets",
+        "Dropped",
+        "packets",
+        ("packet", "counts", "drops"),
+        "Packets dropped; cells where these are simulated.",
+        "lower",
+        "count",
     ),
 )

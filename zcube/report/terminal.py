@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import display_names, printable
+from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.request_lines import request_lines
 from zcube.report.rows import Document, Row, shown_rows
 
@@ -60,6 +61,9 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     names = display_names(document["fabrics"])
     paper = _Paper(width, colour, ascii_only)
     text = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
+    for name, fabric in document["fabrics"].items():
+        if paused := paused_longest(fabric["packet"]["ports"] if "packet" in fabric else []):
+            text += paper.lines(port_lines(f"Paused longest on {names[name]}", paused))
     return text + paper.footer(_footer(document, names))
 
 
@@ -123,6 +127,12 @@ class _Paper:
             built = [self._table(rows, fabrics, names, [base, *part]) for part in ([[name] for name in others] or [[]])]
         self._widest = max(min(self._natural_width(table), self._width) for table in built)
         return "\n".join(self._render(table, self._width) for table in built)
+
+    def lines(self, lines: Sequence[str]) -> str:
+        """Return lines under an empty one, folded where they are too long."""
+        from rich.text import Text
+
+        return "\n" + "".join(self._render(Text(line), self._width) for line in lines)
 
     def footer(self, notes: Sequence[tuple[str, str]]) -> str:
         """Return definitions, wrapped, under an empty line."""

@@ -11,6 +11,7 @@ from zcube.report.congestion_tree import CongestionTree, congestion_trees, tree_
 from zcube.report.picture import FORMATS
 
 if TYPE_CHECKING:
+    from zcube.comparison import FabricResult
     from zcube.replays.flows import Replay
 
 #: What the name of a file of trees may end in.
@@ -19,9 +20,9 @@ TREE_FORMATS = (*FORMATS, ".txt", ".csv")
 COLUMNS = ("tree", "port", "cause_port", "layer", "from", "to", "paused_s", "pauses", "by_cause_s")
 
 
-def trees_of(replay: Replay) -> tuple[CongestionTree, ...]:
-    """Return the congestion trees of a replay of the packet fidelity."""
-    packets, link_set = replay.packets, replay.carrier.link_set
+def trees_of(run: Replay | FabricResult) -> tuple[CongestionTree, ...]:
+    """Return the congestion trees of a replay of the packet fidelity, or of a fabric's part of a comparison."""
+    packets, link_set = run.packets, run.carrier.link_set
     assert packets is not None
     return congestion_trees(packets.pauses, link_set.source, link_set.target)
 

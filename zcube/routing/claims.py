@@ -13,6 +13,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.ports import native_ports_used
+from zcube.progress import Progress, silent
 from zcube.routing.deadlock import dependencies_of
 from zcube.routing.routes import Routes, Routing
 from zcube.seeds import stream
@@ -44,14 +45,14 @@ class Claim:
     evidence: str
 
 
-def check_fabric(fabric: Fabric, routing: Routing) -> list[Claim]:
+def check_fabric(fabric: Fabric, routing: Routing, progress: Progress = silent) -> list[Claim]:
     """Return every claim about a fabric under a routing."""
     source, target, extent = _pairs(fabric)
     return [
         _port_budget(fabric),
         _one_cable_per_port(fabric),
-        *_paths(fabric, routing, source, target, extent),
-        _free_of_deadlock(fabric, routing, source, target, extent),
+        *_paths(fabric, routing, source, target, extent, progress),
+        _free_of_deadlock(fabric, routing, source, target, extent, progress),
     ]
 
 
@@ -91,13 +92,16 @@ def _one_cable_per_port(fabric: Fabric) -> Claim:
     return Claim("duplex links", "every link runs both ways at one rate, on ports of its own", not len(twice), evidence)
 
 
-def _paths(fabric: Fabric, routing: Routing, source: IntArray, target: IntArray, extent: str) -> Iterator[Claim]:
+def _paths(
+    fabric: Fabric, routing: Routing, source: IntArray, target: IntArray, extent: str, progress: Progress
+) -> Iterator[Claim]:
     """Claims on connection, well-formed paths, and how many link-disjoint paths a pair has."""
     lost: list[str] = []
     broken: list[str] = []
     shared: list[str] = []
     fewest, most, unreachable = np.iinfo(np.int64).max, 0, 0
     for begin in range(0, len(source), BLOCK):
+        progress("checking paths", begin, len(source), "pairs")
         s, t = source[begin : begin + BLOCK], target[begin : begin + BLOCK]
         routes = routing.routes(s, t)
         unreachable += len(routes.unreachable)
@@ -141,7 +145,10 @@ def _sharing(routes: Routes) -> IntArray:
     return np.unique(owner[1:][(owner[1:] == owner[:-1]) & (link[1:] == link[:-1])])
 
 
-def _free_of_deadlock(fabric: Fabric, routing: Routing, source: IntArray, target: IntArray, extent: str) -> Claim:
+def _free_of_deadlock(
+    fabric: Fabric, routing: Routing, source: IntArray, target: IntArray, extent: str, progress: Progress
+) -> Claim:
+    progress("looking for cycles", 0, 0, "")
     found = dependencies_of(fabric, routing, source, target)
     evidence = f"{found.dependencies:,} dependencies among {found.channels:,} links, no cycle"
     if found.cycle:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zcube.fabric.model import Fabric
+from zcube.progress import Progress, silent
 from zcube.routing.bisection import halving_bisection
 from zcube.routing.path_lengths import equal_paths, path_lengths
 from zcube.seeds import stream
@@ -16,9 +17,11 @@ from zcube.seeds import stream
 SAMPLED_PAIRS = 10_000
 
 
-def fabric_shape(fabric: Fabric) -> dict[str, Any]:
+def fabric_shape(fabric: Fabric, progress: Progress = silent) -> dict[str, Any]:
     """Return path lengths over all pairs, halving bisection, and shortest paths of sampled pairs, as JSON-ready data."""
+    progress("measuring path lengths", 0, 0, "")
     lengths = path_lengths(fabric)
+    progress("halving the fabric", 0, 0, "")
     shape: dict[str, Any] = {
         "diameter_switches": lengths.diameter_switches,
         "mean_path_links": _known(lengths.mean_links),
@@ -27,6 +30,7 @@ def fabric_shape(fabric: Fabric) -> dict[str, Any]:
         "unreachable_pairs": lengths.unreachable_pairs,
         "halving_bisection_of_nic_rate": _known(halving_bisection(fabric)),
     }
+    progress("counting parallel paths", 0, 0, "")
     if fabric.servers > 1 and not fabric.structure.hosts_forward:
         draw = stream(0, "sampled pairs")
         source, target = draw.integers(0, fabric.gpus, SAMPLED_PAIRS), draw.integers(0, fabric.gpus, SAMPLED_PAIRS)

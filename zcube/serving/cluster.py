@@ -25,9 +25,11 @@ from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Shipment
 from zcube.serving.transfers import Transfers
+from zcube.serving.work_done import WorkDone
 from zcube.workload.requests import RequestTrace, followers
 
-Progress = Callable[[int, int], None]
+#: Told which part of the work is done.
+ShareDone = Callable[[float], None]
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Cluster:
         placed: Placed,
         card: ModelCard,
         compute: ComputeModel,
-        progress: Progress,
+        progress: ShareDone,
         recorder: Recorder,
         reach: Reach | None = None,
     ):
@@ -86,6 +88,7 @@ class Cluster:
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
         self._resolved = 0
+        self._work = WorkDone(trace)
         self._waiting = followers(trace.after)
         self._open_loop = settings.load.mode == "open"
         #: Of a closed loop: places not taken, by the request that left each, and requests that wait for none, as a heap.
@@ -211,6 +214,7 @@ class Cluster:
         # The last token is always computed: its logits give the first output token.
         cached = min(held, job.input_tokens - 1)
         journeys.cached_tokens[request] = cached
+        self._work.reach(request, cached, computed=False)
         assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
         assigned.shipment = self._shipper.prepare(
             request, job.input_tokens, self._placed.prefill[node], assigned.source_rank, self._placed.decode[decode_node],
@@ -220,6 +224,8 @@ class Cluster:
 
     def _on_prefill_progress(self, node: int, job: PrefillJob) -> None:
         request = job.request
+        self._work.reach(request, job.done_tokens)
+        self._tell()
         if job.done_tokens == job.input_tokens:
             self.journeys.prefill_end_s[request] = self._env.now
             self._caches.insert(node, self._assigned[request].blocks)
@@ -227,6 +233,10 @@ class Cluster:
         assert shipment is not None
         self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(shipment, job.done_tokens)
+
+    def _tell(self) -> None:
+        horizon_s = self._settings.load.horizon_s
+        self._progress(max(self._work.share, 0.0 if horizon_s is None else self._env.now / horizon_s))
 
     def _on_post(self, shipment: Shipment) -> None:
         self.journeys.kv_post_s[shipment.request] = self._env.now
@@ -266,7 +276,8 @@ class Cluster:
     def _resolve(self, request: int, outcome: int) -> None:
         self.journeys.outcome[request] = outcome
         self._resolved += 1
-        self._progress(self._resolved, len(self.journeys.trace))
+        self._work.end(request)
+        self._tell()
         if self._resolved == len(self.journeys.trace):
             self.finished.succeed()
             return

@@ -14,7 +14,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.flow_model import ideal_model, run_flows
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
-from zcube.serving.cluster import Cluster, Progress
+from zcube.serving.cluster import Cluster, ShareDone
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
 from zcube.serving.reach import Reach
@@ -67,7 +67,7 @@ def serve(
     settings: ServingSettings,
     card: ModelCard,
     compute: ComputeModel,
-    progress: Progress = lambda done, total: None,
+    progress: ShareDone = lambda share: None,
     recorder: Recorder | None = None,
     reach: Reach | None = None,
 ) -> ServingRun:
@@ -84,7 +84,8 @@ def serve(
     settings, card, compute
         Pools and load, model, compute times.
     progress : callable
-        ``progress(resolved, total)`` after every request that ends.
+        ``progress(share)``: the part of the run that is done, from prompts computed and requests ended, about as the wall clock
+        sees it.
     recorder : Recorder, optional
         Told of all that is computed and sent.
     reach : Reach, optional

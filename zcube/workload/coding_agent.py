@@ -7,6 +7,9 @@ generator leaves to the load driver, when sessions start and how long a response
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -22,6 +25,10 @@ __all__ = ["CodingAgent", "generate_requests"]
 #: Sessions are generated so many at a time; the draws within a batch depend on this number.
 BATCH_SESSIONS = 512
 
+#: Sessions that may start in the warm-up of one stream, or as many as there are requests if that is more; a busier stream is
+#: folded from a slower one. With the default warm-up it is reached at 10 starts, some 130 requests a second.
+MAX_WARM_UP_SESSIONS = 36_000
+
 
 def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTrace:
     """Generate the requests of a stationary stream of coding-agent sessions.
@@ -30,7 +37,14 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
     response would be done under the nominal service time, after the drawn delay. The trace is the first ``requests``
     arrivals from time 0 on, rebased so that the first one is at 0; sessions already under way enter it in mid-life,
     and those still under way at its end are cut. The same seed with more requests gives a trace that begins with the
-    shorter one.
+    shorter one, unless the stream is folded.
+
+    A stream with more than :data:`MAX_WARM_UP_SESSIONS` sessions in its warm-up, or more than requests, is folded: the
+    requests of a stream that is ``k`` times as slow are cut into ``k`` windows of equal length, and these are laid over each
+    other. As sessions start independently, ``k`` independent slow streams laid over each other are exactly the busy one. The
+    windows of one stream differ from that in one thing: what a session asks in several of them is alike in length. There it
+    counts as that of different sessions, with prefixes of their own behind the group's. The cost does not depend on the rate.
+    The warm-up is taken to be long enough for the stream to be stationary.
 
     Each prompt holds the shared, the group's and the session's prefix and all turns so far. Only whole blocks are
     shared: a block that straddles the end of the shared prefix belongs to the group's, and a prompt's last, partial
@@ -59,16 +73,18 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
     most = min(MAX_REQUESTS, MAX_BLOCKS // max(1, fixed_tokens // agent.block_tokens))
     if not 1 <= requests <= most:
         raise InputError(Fault("requests", str(requests), f"1 to {most} requests"))
-    lives, turns = _enough(agent, requests, Draws(seed))
-    turns = turns.take(np.argsort(turns.arrival_s, kind="stable")[:requests])
+    copies = _copies(agent, requests)
+    slower = agent.model_copy(update={"session_starts_per_s": agent.session_starts_per_s / copies})
+    lives, turns = _enough(slower, requests, Draws(seed))
+    turns, copy = _folded(turns.take(np.argsort(turns.arrival_s, kind="stable")[:requests]), copies)
     blocks = int((-(-turns.prompt_tokens // agent.block_tokens)).sum())
     if blocks > MAX_BLOCKS:
         raise InputError(Fault("requests", f"{requests} with {blocks} prefix blocks", f"at most {MAX_BLOCKS} blocks"))
     first_block, block_id = prefix_blocks(
-        turns.prompt_tokens, _lineage(agent, lives, turns.life), agent.block_tokens, agent.groups
+        turns.prompt_tokens, _lineage(agent, lives, turns.life, copy), agent.block_tokens, agent.groups
     )
     # Numbers in order of first appearance do not depend on the discarded warm-up.
-    session, _ = pd.factorize(turns.life)
+    session, _ = pd.factorize(turns.life * copies + copy)
     return RequestTrace(
         name="coding-agent",
         source="Generated coding-agent sessions with the parameters of NVIDIA aiperf's agentic-code generator.",
@@ -82,15 +98,32 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
     )
 
 
-def _lineage(agent: CodingAgent, lives: Lives, life: IntArray) -> Lineage:
+def _copies(agent: CodingAgent, requests: int) -> int:
+    """Return how many windows of a slower stream are laid over each other."""
+    return max(1, math.ceil(agent.session_starts_per_s * agent.warm_up_s / max(MAX_WARM_UP_SESSIONS, requests)))
+
+
+def _folded(turns: Turns, copies: int) -> tuple[Turns, IntArray]:
+    """Lay equal windows of time, from 0 to the last arrival, over each other; return also the window each turn was in."""
+    window_s = turns.arrival_s[-1] / copies
+    copy = np.minimum((turns.arrival_s // window_s).astype(np.int64), copies - 1) if copies > 1 else np.zeros_like(turns.life)
+    folded = replace(turns, arrival_s=turns.arrival_s - copy * window_s)
+    order = np.argsort(folded.arrival_s, kind="stable")
+    return folded.take(order), copy[order]
+
+
+def _lineage(agent: CodingAgent, lives: Lives, life: IntArray, copy: IntArray) -> Lineage:
     root = lives.root[life]
     restarted_afresh = (root != life) & (agent.restart_context == "initial")
+    # In another window a session is another one.
+    history = np.concatenate([root, np.where(restarted_afresh, life, root)]) + len(lives.root) * np.tile(copy, 2)
+    trunk, branch = np.split(pd.factorize(history)[0], 2)
     return Lineage(
         shared_tokens=agent.shared_prefix_tokens,
         group_tokens=agent.group_prefix_tokens,
         group=lives.group[life],
-        trunk=root,
-        branch=np.where(restarted_afresh, life, root),
+        trunk=trunk,
+        branch=branch,
         trunk_tokens=lives.initial_tokens[life],
     )
 

@@ -13,9 +13,9 @@ from zcube.network.adversary.patterns import PATTERNS, definition, segment_gpus
 from zcube.network.adversary.shares import PatternShare, pattern_shares
 from zcube.network.adversary.worst import FoundPermutation, fullest_link_permutation, worst_permutation
 from zcube.network.carrier import Carrier
+from zcube.progress import Progress, silent
 
 #: Called with the steps done and the steps there are.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class AdversarialReport:
         }
 
 
-def adversarial_report(carrier: Carrier, segment: int | None = None, progress: Progress | None = None) -> AdversarialReport:
+def adversarial_report(carrier: Carrier, segment: int | None = None, progress: Progress = silent) -> AdversarialReport:
     """Try a fabric and its routing with every pattern, the searched permutations and every funnel.
 
     Parameters
@@ -79,7 +79,7 @@ def adversarial_report(carrier: Carrier, segment: int | None = None, progress: P
     segment : int, optional
         Consecutive GPUs taken as a segment; give the same to fabrics that are compared. Default: what a first-tier switch of
         this fabric has.
-    progress : callable, optional
+    progress : Progress
         Told the steps done and the steps there are.
 
     Raises
@@ -106,8 +106,7 @@ def adversarial_report(carrier: Carrier, segment: int | None = None, progress: P
     def step() -> None:
         nonlocal done
         done += 1
-        if progress is not None:
-            progress(done, total)
+        progress(f"attacking {fabric.name}", done, total, "steps")
 
     patterns = {}
     for name, pattern in PATTERNS.items():
