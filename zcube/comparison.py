@@ -97,6 +97,10 @@ class FabricResult:
             "relative": _relative(self, base),
         }
 
+    def links(self) -> pd.DataFrame:
+        """Return what every directed link carried in the window, a row per link."""
+        return self.run.links_in_window.frame(self.run.window.length_s)
+
     def calibration(self) -> dict[str, Any] | None:
         """Return what is to be said of the measured links that carried its transfers, None without any."""
         flows, measured = self.run.flows, self.carrier.measured
@@ -165,8 +169,8 @@ class Comparison:
         return _stacked({name: result.run.journeys.frame() for name, result in self.results.items()})
 
     def links(self) -> pd.DataFrame:
-        """Return what every directed link carried, a row per fabric and link."""
-        return _stacked({name: result.run.links.frame(result.metrics["duration_s"]) for name, result in self.results.items()})
+        """Return what every directed link carried in the window, a row per fabric and link."""
+        return _stacked({name: result.links() for name, result in self.results.items()})
 
 
 def _stacked(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -12,13 +12,14 @@ from zcube.report.headline import headline
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import ABSENT, Document, Row, fabric_rows, significant
+from zcube.report.rows import ABSENT, STATISTICS, Document, Row, fabric_rows, significant
+from zcube.report.window_lines import window_lines
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
     "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time.",
     "ttft_parts.png": "What the mean time to first token consists of; last, set-up and transfer of the last KV push.",
-    "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the run.",
+    "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the window.",
     "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
 }
 
@@ -64,6 +65,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         compute=document["compute"]["model"],
         calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
         requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
+        measured=[(name, printable(text)) for name, text in window_lines(document, names)],
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),
         seed=document["seed"],
@@ -123,8 +125,8 @@ def _definitions(document: Document) -> list[tuple[str, str, str]]:
     entries: dict[str, tuple[str, str, str]] = {}
     for row, _ in fabric_rows(document):
         name = row.label
-        for statistic in (" mean", " P50", " P90", " P99"):
-            name = name.removesuffix(statistic)
+        for statistic in STATISTICS.values():
+            name = name.removesuffix(f" {statistic}")
         entries.setdefault(f"{row.section}: {name}, {row.unit}", (f"{name}", row.unit, row.definition))
     return list(entries.values())
 

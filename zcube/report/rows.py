@@ -117,17 +117,19 @@ def _signed(value: float, decimals: int) -> str:
     return text if text.strip("+-0.,") else text[1:]
 
 
-def _latency(name: str, key: str, unit: str, definition: str, statistics: tuple[str, ...]) -> list[Row]:
+#: Statistics of a latency, by their keys.
+STATISTICS = {"mean": "mean", "p50": "P50", "p80": "P80", "p90": "P90", "p99": "P99"}
+
+
+def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
     section = "Latency of completed requests"
     scale = 1000.0 if unit == "ms" else 1.0
-    marks = {"mean": "mean", "p50": "P50", "p90": "P90", "p99": "P99"}
     return [
-        Row(section, f"{name} {marks[statistic]}", unit, (key, statistic), definition, scale=scale) for statistic in statistics
+        Row(section, f"{name} {mark}", unit, (key, statistic), definition, scale=scale)
+        for statistic, mark in STATISTICS.items()
     ]
 
 
-_ALL = ("mean", "p50", "p90", "p99")
-_SHORT = ("mean", "p99")
 _TYPE1 = (
     "Per KV transfer: time on an ideal core, in which only NICs limit, over time alone there (bytes / line rate). What "
     "contention for its own NICs costs; no fabric can avoid it. 1 = none. Path delays left out."
@@ -138,28 +140,18 @@ _TYPE2 = (
 )
 
 ROWS: tuple[Row, ...] = (
-    *_latency("TTFT", "ttft_s", "s", "Time to first token: arrival -> KV cache complete at the decode node.", _ALL),
+    *_latency("TTFT", "ttft_s", "s", "Time to first token: arrival -> first token given out, see First token."),
     *_latency(
-        "TPOT",
-        "tpot_s",
-        "ms",
-        "Time per output token after the first: (last token - first token) / (output tokens - 1).",
-        _SHORT,
+        "TPOT", "tpot_s", "ms", "Time per output token after the first: (last token - first token) / (output tokens - 1)."
     ),
-    *_latency("End to end", "e2e_s", "s", "Arrival -> last token.", _SHORT),
-    *_latency(
-        "KV transfer",
-        "kv_transfer_s",
-        "ms",
-        "Post of the request's last KV push -> arrival of its last byte.",
-        _SHORT,
-    ),
+    *_latency("End to end", "e2e_s", "s", "Arrival -> last token."),
+    *_latency("KV transfer", "kv_transfer_s", "ms", "Post of the request's last KV push -> arrival of its last byte."),
     Row(
         "Throughput",
         "Output",
         "tok/s",
         ("throughput", "output_tokens_per_s"),
-        "Output tokens of completed requests / (end of run - first arrival).",
+        "Output tokens that came out in the window / its length.",
         "higher",
     ),
     Row(
@@ -167,7 +159,7 @@ ROWS: tuple[Row, ...] = (
         "Input",
         "tok/s",
         ("throughput", "input_tokens_per_s"),
-        "Prompt tokens of completed requests, cached ones included / (end of run - first arrival).",
+        "Prompt tokens, cached ones included, of requests whose prefill ended in the window / its length.",
         "higher",
     ),
     Row(
@@ -175,8 +167,33 @@ ROWS: tuple[Row, ...] = (
         "Requests",
         "req/s",
         ("throughput", "requests_per_s"),
-        "Completed requests / (end of run - first arrival).",
+        "Requests that got their last token in the window / its length.",
         "higher",
+    ),
+    Row(
+        "Throughput",
+        "Arrivals",
+        "req/s",
+        ("littles_law", "arrivals_per_s"),
+        "Requests that arrived in the window and were not turned away / its length.",
+        "neither",
+    ),
+    Row(
+        "Throughput",
+        "In the system",
+        "",
+        ("littles_law", "mean_in_system"),
+        "Requests between arrival and last token, mean over the window.",
+        "neither",
+    ),
+    Row(
+        "Throughput",
+        "Arrivals x mean time",
+        "",
+        ("littles_law", "product"),
+        "Arrivals per second x their mean time to the last token; equals the number in the system in a steady state "
+        "(Little's law).",
+        "neither",
     ),
     Row(
         "Requests",
@@ -205,7 +222,7 @@ ROWS: tuple[Row, ...] = (
         "Prefix-cache hits",
         "%",
         ("prefix_cache", "hit_fraction"),
-        "Prompt tokens found in prefill nodes' prefix caches / prompt tokens, completed requests.",
+        "Prompt tokens found in prefill nodes' prefix caches / prompt tokens, requests of the window.",
         "higher",
         "percent",
         100.0,
@@ -219,7 +236,7 @@ ROWS: tuple[Row, ...] = (
         "Busiest link",
         "%",
         ("congestion", "max_link_utilisation"),
-        "Largest carried bits / (line rate x duration) over directed links, NVLink left out.",
+        "Largest carried bits / (line rate x length of the window) over directed links, NVLink left out.",
         "lower",
         "percent",
         100.0,
@@ -243,7 +260,7 @@ ROWS: tuple[Row, ...] = (
         "Total per output",
         "USD/(tok/s)",
         ("bill", "total_usd"),
-        "Total / output throughput.",
+        "Total / output tokens per second in the window.",
         per=("throughput", "output_tokens_per_s"),
     ),
 )

@@ -10,6 +10,7 @@ from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import display_names, printable
 from zcube.report.request_lines import request_lines
 from zcube.report.rows import Document, Row, shown_rows
+from zcube.report.window_lines import window_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -202,7 +203,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
-        ("TTFT", "arrival to KV cache complete at the decode node; latencies count completed requests only."),
+        *window_lines(document, names),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
         *request_lines(document["requests"]),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),
