@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 Document = Mapping[str, Any]
@@ -35,8 +36,8 @@ class Row:
         What the document's value is multiplied by to get the unit.
     per : tuple of str
         Keys of a value to divide by.
-    only_if_any : bool
-        Left out where no fabric has any.
+    only_if_known : bool
+        Left out where no fabric has a value.
     """
 
     section: str
@@ -48,7 +49,7 @@ class Row:
     style: Style = "measure"
     scale: float = 1.0
     per: tuple[str, ...] = ()
-    only_if_any: bool = False
+    only_if_known: bool = False
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -62,13 +63,15 @@ class Row:
         """Return a value as the table writes it, without its unit."""
         if value is None:
             return ABSENT
+        if not isfinite(value):
+            return "infinite"
         if self.style in ("count", "usd"):
             return f"{value:,.0f}"
         return significant(value, 3 if self.style == "percent" else 4)
 
     def change(self, value: float | None, reference: float | None) -> str:
         """Return the change of a value against the baseline's, with its unit."""
-        if value is None or reference is None:
+        if value is None or reference is None or not (isfinite(value) and isfinite(reference)):
             return ABSENT
         if self.style == "percent":
             return f"{_signed(value - reference, 2)} pp"
@@ -97,7 +100,7 @@ def significant(value: float, digits: int = 4) -> str:
 def shown_rows(document: Document) -> list[Row]:
     """Return the rows a document has values for."""
     fabrics = document["fabrics"].values()
-    return [row for row in ROWS if not row.only_if_any or any(row.value(fabric) for fabric in fabrics)]
+    return [row for row in ROWS if not row.only_if_known or any(row.value(fabric) is not None for fabric in fabrics)]
 
 
 def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
@@ -121,13 +124,19 @@ def _signed(value: float, decimals: int) -> str:
 STATISTICS = {"mean": "mean", "p50": "P50", "p80": "P80", "p90": "P90", "p99": "P99"}
 
 
+_OF_ALL = (
+    "P99 over all requests that arrived in the window; those that failed, were turned away or are unfinished count as infinite."
+)
+
+
 def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
     section = "Latency of completed requests"
     scale = 1000.0 if unit == "ms" else 1.0
-    return [
+    rows = [
         Row(section, f"{name} {mark}", unit, (key, statistic), definition, scale=scale)
         for statistic, mark in STATISTICS.items()
     ]
+    return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, only_if_known=True)]
 
 
 _TYPE1 = (
@@ -194,6 +203,35 @@ ROWS: tuple[Row, ...] = (
         "Arrivals per second x their mean time to the last token; equals the number in the system in a steady state "
         "(Little's law).",
         "neither",
+    ),
+    Row(
+        "Service levels",
+        "Within bounds",
+        "%",
+        ("slo", "share"),
+        "Requests that arrived in the window and met every bound / all that arrived in it, failures included.",
+        "higher",
+        "percent",
+        100.0,
+        only_if_known=True,
+    ),
+    Row(
+        "Service levels",
+        "Goodput",
+        "req/s",
+        ("slo", "requests_per_s"),
+        "Requests that met every bound and got their last token in the window / its length.",
+        "higher",
+        only_if_known=True,
+    ),
+    Row(
+        "Service levels",
+        "Goodput",
+        "tok/s",
+        ("slo", "output_tokens_per_s"),
+        "Output tokens of requests that met every bound which came out in the window / its length.",
+        "higher",
+        only_if_known=True,
     ),
     Row(
         "Requests",

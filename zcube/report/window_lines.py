@@ -28,6 +28,7 @@ def window_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[
     return [
         *_grouped("Window", {names[name]: _window(fabric) for name, fabric in fabrics.items()}),
         ("Latencies", "of the requests that arrived in the window and completed, followed to their end."),
+        *_bounds(next(iter(fabrics.values()))["slo"]),
         ("First token", f"{_FIRST_TOKEN[first]}."),
         *_grouped("Little's law", {names[name]: _law(fabric) for name, fabric in fabrics.items()}),
     ]
@@ -46,6 +47,13 @@ def _window(fabric: Mapping[str, Any]) -> str:
         return f"none, so no rates: {window['no_rate']}; the other figures are of the whole run."
     times = f"{significant(window['start_s'])} to {significant(window['end_s'])} s ({significant(window['length_s'])} s)"
     return f"{times}; {window['arrived']:,} requests arrived in it, {window['completed']:,} of them completed."
+
+
+def _bounds(slo: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if slo is None:
+        return []
+    parts = [f"{key.removesuffix('_s').upper()} at most {slo[key]:g} s" for key in ("ttft_s", "tpot_s") if slo[key] is not None]
+    return [("Bounds", f"{' and '.join(parts)}; TPOT is a request's mean; failed and rejected requests meet none.")]
 
 
 def _law(fabric: Mapping[str, Any]) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import BoolArray, FloatArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.littles_law import littles_law
 from zcube.serving.output_tokens import tokens_within
 from zcube.serving.run import ServingRun
+from zcube.serving.service_levels import goodput, p99_with_failures
 from zcube.serving.transfers import KV
 
 
@@ -24,16 +25,23 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
     journeys = run.journeys
     counted = run.window.holds(journeys.arrival_s)
     done = (journeys.outcome == COMPLETED) & counted
+    tokens = tokens_within(run)
+
+    def latency(values_s: FloatArray) -> dict[str, Any]:
+        failures = int(counted.sum() - done.sum())
+        return {**spread(values_s[done]), "p99_all": p99_with_failures(values_s[done], failures)}
+
     return {
         "requests": _requests(journeys),
         "duration_s": _duration_s(run),
         "window": _window(run, counted, done),
-        "throughput": _throughput(run),
+        "throughput": _throughput(run, tokens),
         "littles_law": _littles_law(run),
         "first_token": run.settings.decode.first_token,
-        "ttft_s": spread(journeys.ttft_s()[done]),
-        "tpot_s": spread(journeys.tpot_s()[done]),
-        "e2e_s": spread(journeys.e2e_s()[done]),
+        "ttft_s": latency(journeys.ttft_s()),
+        "tpot_s": latency(journeys.tpot_s()),
+        "e2e_s": latency(journeys.e2e_s()),
+        "slo": goodput(run, tokens),
         "kv_transfer_s": spread(journeys.kv_transfer_s()[done]),
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
@@ -78,12 +86,12 @@ def _littles_law(run: ServingRun) -> dict[str, Any]:
     return {**law, "steady": None if run.window.no_rate else abs(law["relative_difference"]) <= within}
 
 
-def _throughput(run: ServingRun) -> dict[str, float | None]:
+def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:
     """Return what happened in the window over its length: tokens given out, prompts computed, requests done."""
     journeys, window = run.journeys, run.window
     computed = window.holds(journeys.prefill_end_s)
     amounts = {
-        "output_tokens_per_s": int(tokens_within(run).sum()),
+        "output_tokens_per_s": int(tokens.sum()),
         "input_tokens_per_s": int(journeys.trace.input_tokens[computed].sum()),
         "requests_per_s": int(window.holds(journeys.finish_s).sum()),
     }

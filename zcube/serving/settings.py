@@ -146,6 +146,13 @@ class Measure(Declared):
     )
 
 
+class Slo(Declared):
+    """Service levels: bounds that a request is to meet. A request that fails or is turned away meets none."""
+
+    ttft_s: float | None = Field(default=None, gt=0, le=1e6, description="time to first token, at most")
+    tpot_s: float | None = Field(default=None, gt=0, le=1e6, description="mean gap between a request's tokens, at most")
+
+
 class Placement(Declared):
     """Which servers prefill and decode nodes take: ``blocked`` side by side, ``striped`` interleaved in proportion."""
 
@@ -161,6 +168,7 @@ class ServingSettings(Declared):
     kv: KvTransfer = KvTransfer()
     placement: Placement = Placement()
     measure: Measure = Measure()
+    slo: Slo = Slo()
 
     @model_validator(mode="after")
     def _consistent(self) -> ServingSettings:
