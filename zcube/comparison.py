@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
 from zcube.serving.reach import Reach, reach_of
+from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
@@ -52,9 +53,9 @@ class FabricResult:
     carrier : Carrier
         The fabric as declared and as its transfers met it, and how bytes moved.
     run : ServingRun
-        The serving run in full.
-    metrics : dict
-        JSON-ready metrics of the run.
+        The serving run under the first seed in full.
+    repeats : tuple of dict
+        JSON-ready metrics of the runs, seed by seed, this one's first.
     bill : BillOfMaterials
         What the fabric costs.
     reach : Reach
@@ -63,9 +64,14 @@ class FabricResult:
 
     carrier: Carrier
     run: ServingRun
-    metrics: dict[str, Any]
+    repeats: tuple[dict[str, Any], ...]
     bill: BillOfMaterials
     reach: Reach
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics, means over the seeds."""
+        return dict(mean_metrics(self.repeats))
 
     @property
     def fabric(self) -> Fabric:
@@ -81,8 +87,8 @@ class FabricResult:
         lost = f"no path for {len(self.reach.cut):,} of {self.reach.checked:,} pairs of GPUs that send to each other"
         return f"{'no' if not counts['completed'] else 'not every'} request could be carried: {lost}"
 
-    def document(self, base: FabricResult) -> dict[str, Any]:
-        """Return its part of the comparison with a baseline, JSON-ready."""
+    def document(self, base: FabricResult, seed: int) -> dict[str, Any]:
+        """Return its part of the comparison with a baseline under some first seed, JSON-ready."""
         packet = self.carrier.packet
         return {
             "family": self.fabric.family,
@@ -95,6 +101,7 @@ class FabricResult:
             **self.metrics,
             "bill": self.bill.document(),
             "relative": _relative(self, base),
+            "noise": seed_noise(self.repeats, base.repeats, seed) if len(self.repeats) > 1 else None,
         }
 
     def links(self) -> pd.DataFrame:
@@ -145,6 +152,7 @@ class Comparison:
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
+            "seeds": scenario.seeds,
             "fidelity": scenario.network.fidelity,
             "baseline": scenario.baseline_label,
             "requests": self.offered.document(),
@@ -154,7 +162,7 @@ class Comparison:
             },
             "calibration": base.calibration(),
             "counting_rule": counting_rule(scenario.cost.optics),
-            "fabrics": {name: result.document(base) for name, result in self.results.items()},
+            "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
         }
 
     def table(self) -> pd.DataFrame:
@@ -240,16 +248,36 @@ def compare(
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
+    repeats = _repeats(scenario, card, compute, progress)
     results, recorded = {}, None
     for name, carrier in carriers.items():
         progress(name, 0, len(trace))
         told = partial(progress, name)
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
         run = serve(carrier.fabric, carrier.model(), trace, scenario, card, compute, told, recorder, reaches[name])
-        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name], reaches[name])
+        results[name] = FabricResult(carrier, run, (run_metrics(run), *repeats[name]), bills[name], reaches[name])
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, offered, compute, results, recorded)
+
+
+def _repeats(
+    scenario: Scenario, card: ModelCard, compute: ComputeModel, progress: StepProgress
+) -> dict[str, list[dict[str, Any]]]:
+    """Run the scenario under its further seeds and return the metrics of every fabric, by its label, seed by seed."""
+    repeats: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.labels.values()}
+    for seed in range(scenario.seed + 1, scenario.seed + scenario.seeds):
+        other = scenario.model_copy(update={"seed": seed, "seeds": 1})
+        offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
+        carriers = _carriers(other)
+        _check_room(carriers, offered.trace, other)
+        for name, carrier in carriers.items():
+            what = f"{name}, seed {seed}"
+            progress(what, 0, len(offered.trace))
+            told, reach = partial(progress, what), reach_of(carrier.fabric, carrier.routing, other, card)
+            run = serve(carrier.fabric, carrier.model(), offered.trace, other, card, compute, told, None, reach)
+            repeats[name].append(run_metrics(run))
+    return repeats
 
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:

@@ -75,6 +75,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
         },
         "bill": its_bill,
         "relative": {},
+        "noise": None,
     }
 
 
@@ -83,6 +84,7 @@ def document() -> dict[str, Any]:
     return {
         "schema_version": 1,
         "seed": 7,
+        "seeds": 1,
         "fidelity": "flow",
         "baseline": "tree",
         "requests": {
@@ -172,6 +174,7 @@ their end.
 First token: made by prefill, given out when the KV cache has arrived in full
 (decode.first_token = prefill, as SGLang).
 Little's law: 1,000 in the system, 120.0 arrivals/s x 8.000 s = 960.0 (-4.0 %).
+Seeds: one, so that noise is not known; --seeds 5 tells differences from it.
 Slow-down: of KV transfers; type 1: contention at own NICs, type 2: what the
 fabric adds; 1 = none.
 Requests: 1,200; Made by hand.

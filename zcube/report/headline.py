@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.report.names import display_names
-from zcube.report.rows import ABSENT, ROWS, Document, Row, significant
+from zcube.report.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row, significant
 
 
 def headline(document: Document) -> list[str]:
@@ -63,7 +63,11 @@ def _moved(label: str, metric: Row, fabric: Document, base: Document) -> str:
     unit = f" {metric.unit}" if metric.unit else ""
     if change == ABSENT:
         return f"{label} {_value(metric, fabric)} ({base_word(metric, base)})"
-    if metric.improves(value, reference) is None:
+    told, better = metric.against(fabric, base)
+    if told in (NO_DIFFERENCE, UNSURE):
+        word = told if told == NO_DIFFERENCE else "not to be told from noise"
+        return f"{label} {word} ({metric.text(value)} and {metric.text(reference)}{unit})"
+    if better is None:
         return f"{label} within 0.05 % ({metric.text(value)}{unit})"
     direction = "less" if change.startswith("-") else "more"
     return f"{label} {change.lstrip('+-')} {direction} ({metric.text(value)} instead of {metric.text(reference)}{unit})"

@@ -11,6 +11,8 @@ Document = Mapping[str, Any]
 
 #: Stands where there is no value: a latency nobody had, a price the book does not hold.
 ABSENT = "-"
+#: Stand in place of a change that lies within the noise of the seeds, or that too few seeds cannot tell from it.
+NO_DIFFERENCE, UNSURE = "no difference", "unsure"
 
 Style = Literal["measure", "count", "usd", "percent"]
 Better = Literal["lower", "higher", "neither"]
@@ -87,6 +89,19 @@ class Row:
             return None
         return (value < reference) == (self.better == "lower")
 
+    def against(self, fabric: Document, base: Document) -> tuple[str, bool | None]:
+        """Return the change of a fabric's value against the baseline's, and whether it is better; None where that is open.
+
+        Under several seeds a change that lies in the noise is "no difference", and one of too few seeds to tell is "unsure".
+        """
+        value, reference = self.value(fabric), self.value(base)
+        noise = (fabric.get("noise") or {}).get(".".join(self.per or self.path))
+        if noise is None or value is None or value == reference:
+            return self.change(value, reference), self.improves(value, reference)
+        if noise["differs"]:
+            return self.change(value, reference), self.improves(value, reference)
+        return NO_DIFFERENCE if noise["differs"] is False else UNSURE, None
+
 
 def significant(value: float, digits: int = 4) -> str:
     """Return a number with so many significant digits, thousands separated, without a bare final point."""
@@ -101,11 +116,6 @@ def shown_rows(document: Document) -> list[Row]:
     """Return the rows a document has values for."""
     fabrics = document["fabrics"].values()
     return [row for row in ROWS if not row.only_if_known or any(row.value(fabric) is not None for fabric in fabrics)]
-
-
-def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
-    """Return every row with its values over the fabrics, in the document's order."""
-    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in shown_rows(document)]
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
