@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
 from zcube.serving.reach import Reach, reach_of
+from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
@@ -55,9 +56,9 @@ class FabricResult:
     carrier : Carrier
         The fabric as declared and as its transfers met it, and how bytes moved.
     run : ServingRun
-        The serving run in full.
-    metrics : dict
-        JSON-ready metrics of the run.
+        The serving run under the first seed in full.
+    repeats : tuple of dict
+        JSON-ready metrics of the runs, seed by seed, this one's first.
     bill : BillOfMaterials
         What the fabric costs.
     reach : Reach
@@ -68,10 +69,15 @@ class FabricResult:
 
     carrier: Carrier
     run: ServingRun
-    metrics: dict[str, Any]
+    repeats: tuple[dict[str, Any], ...]
     bill: BillOfMaterials
     reach: Reach
     packets: PacketOutcome | None = None
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics, means over the seeds."""
+        return dict(mean_metrics(self.repeats))
 
     @property
     def fabric(self) -> Fabric:
@@ -87,8 +93,8 @@ class FabricResult:
         lost = f"no path for {len(self.reach.cut):,} of {self.reach.checked:,} pairs of GPUs that send to each other"
         return f"{'no' if not counts['completed'] else 'not every'} request could be carried: {lost}"
 
-    def document(self, base: FabricResult) -> dict[str, Any]:
-        """Return its part of the comparison with a baseline, JSON-ready."""
+    def document(self, base: FabricResult, seed: int) -> dict[str, Any]:
+        """Return its part of the comparison with a baseline under some first seed, JSON-ready."""
         packet = self.carrier.packet
         return {
             "family": self.fabric.family,
@@ -102,6 +108,7 @@ class FabricResult:
             **self._packet_document(),
             "bill": self.bill.document(),
             "relative": _relative(self, base),
+            "noise": seed_noise(self.repeats, base.repeats, seed) if len(self.repeats) > 1 else None,
         }
 
     def _packet_document(self) -> dict[str, Any]:
@@ -110,6 +117,10 @@ class FabricResult:
             return {}
         document = self.packets.document(self.run.completions.finish_s - self.run.flows.start_s)
         return {"packet": {key: value for key, value in document.items() if key != "settings"}}
+
+    def links(self) -> pd.DataFrame:
+        """Return what every directed link carried in the window, a row per link."""
+        return self.run.links_in_window.frame(self.run.window.length_s)
 
     def calibration(self) -> dict[str, Any] | None:
         """Return what is to be said of the measured links that carried its transfers, None without any."""
@@ -155,6 +166,7 @@ class Comparison:
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
+            "seeds": scenario.seeds,
             "fidelity": scenario.network.fidelity,
             "baseline": scenario.baseline_label,
             "requests": self.offered.document(),
@@ -164,7 +176,7 @@ class Comparison:
             },
             "calibration": base.calibration(),
             "counting_rule": counting_rule(scenario.cost.optics),
-            "fabrics": {name: result.document(base) for name, result in self.results.items()},
+            "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
         }
 
     def table(self) -> pd.DataFrame:
@@ -179,8 +191,8 @@ class Comparison:
         return _stacked({name: result.run.journeys.frame() for name, result in self.results.items()})
 
     def links(self) -> pd.DataFrame:
-        """Return what every directed link carried, a row per fabric and link."""
-        return _stacked({name: result.run.links.frame(result.metrics["duration_s"]) for name, result in self.results.items()})
+        """Return what every directed link carried in the window, a row per fabric and link."""
+        return _stacked({name: result.links() for name, result in self.results.items()})
 
 
 def _stacked(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -250,6 +262,7 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
+    repeats = _repeats(scenario, card, compute, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
         told = partial(_tell, progress, f"simulating {name}, fabric {number + 1} of {len(carriers)}", number, len(carriers))
@@ -258,7 +271,7 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         model = carrier.model()
         run = serve(carrier.fabric, model, trace, scenario, card, compute, told, recorder, reaches[name])
         packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
-        results[name] = FabricResult(carrier, run, run_metrics(run), bills[name], reaches[name], packets)
+        results[name] = FabricResult(carrier, run, (run_metrics(run), *repeats[name]), bills[name], reaches[name], packets)
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, offered, compute, results, recorded)
@@ -267,6 +280,23 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
 def _tell(progress: Progress, phase: str, before: int, total: int, share: float) -> None:
     """Tell which part of a fabric's run is done, as that of all fabrics' runs."""
     progress(phase, before + share, total, "%")
+
+
+def _repeats(scenario: Scenario, card: ModelCard, compute: ComputeModel, progress: Progress) -> dict[str, list[dict[str, Any]]]:
+    """Run the scenario under its further seeds and return the metrics of every fabric, by its label, seed by seed."""
+    repeats: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.labels.values()}
+    for seed in range(scenario.seed + 1, scenario.seed + scenario.seeds):
+        other = scenario.model_copy(update={"seed": seed, "seeds": 1})
+        offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
+        carriers = _carriers(other)
+        _check_room(carriers, offered.trace, other)
+        for number, (name, carrier) in enumerate(carriers.items()):
+            told = partial(_tell, progress, f"simulating {name}, seed {seed}", number, len(carriers))
+            told(0.0)
+            reach = reach_of(carrier.fabric, carrier.routing, other, card)
+            run = serve(carrier.fabric, carrier.model(), offered.trace, other, card, compute, told, None, reach)
+            repeats[name].append(run_metrics(run))
+    return repeats
 
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:

@@ -35,9 +35,9 @@ def silent(phase: str, done: float, total: float, unit: str) -> None:
 class TimeLeft:
     """Estimates the time that a piece of work still takes, compilation left out.
 
-    What is left is taken to be done at a rate halfway between that of all the time spent so far and that of its last half, so that
-    a slow start is soon forgotten and a lull is not taken for the rule. The estimate is as good as the measure of ``done`` is proportional to the
-    time it takes.
+    What is left is taken to be done at a rate halfway between that of all the time spent so far and that of its last half, so
+    that a slow start is soon forgotten and a lull is not taken for the rule. The estimate is as good as the measure of
+    ``done`` is proportional to the time it takes.
 
     Parameters
     ----------

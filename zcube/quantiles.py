@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 #: What a summary states, by name: the part of the values that lies below.
-QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+QUANTILES = {"p50": 0.50, "p80": 0.80, "p90": 0.90, "p99": 0.99}
 
 
 def spread(values: ArrayLike, *, maximum: bool = False) -> dict[str, Any]:
-    """Return mean, median, P90 and P99, the maximum too if asked for, of the finite ones among some values.
+    """Return mean, median, P80, P90 and P99, the maximum too if asked for, of the finite ones among some values.
 
     The quantile q of n ordered values stands at place ``q (n - 1)``, counted from 0, linear between the two values around it
     (NumPy's default).
@@ -20,7 +20,7 @@ def spread(values: ArrayLike, *, maximum: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``mean``, ``p50``, ``p90``, ``p99`` and ``max``, floats; all None if no value is finite.
+        ``mean``, ``p50``, ``p80``, ``p90``, ``p99`` and ``max``, floats; all None if no value is finite.
     """
     given = np.asarray(values, dtype=np.float64)
     known = given[np.isfinite(given)]

@@ -146,6 +146,7 @@ class Scenario(ServingSettings):
     baseline: str | None = Field(default=None, description="what the others are compared with; default: the first")
     gpus: int | None = Field(default=None, ge=8, description="size every fabric must have")
     seed: int = Field(default=0, ge=0, lt=1 << 63)
+    seeds: int = Field(default=1, ge=1, le=1000, description="runs on each fabric, under seed, seed + 1 and so on")
     compute: Compute = Compute()
     requests: Requests
     network: NetworkTable = NetworkTable()

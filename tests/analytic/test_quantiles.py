@@ -16,16 +16,16 @@ from zcube.quantiles import QUANTILES, spread
 
 
 def test_between_two_values_it_is_linear():
-    assert spread([10.0, 0.0], maximum=True) == pytest.approx({"mean": 5, "p50": 5, "p90": 9, "p99": 9.9, "max": 10})
+    assert spread([10.0, 0.0], maximum=True) == pytest.approx({"mean": 5, "p50": 5, "p80": 8, "p90": 9, "p99": 9.9, "max": 10})
 
 
 def test_at_whole_places_it_is_a_value():
-    assert spread(np.arange(101)) == {"mean": 50.0, "p50": 50.0, "p90": 90.0, "p99": 99.0}
+    assert spread(np.arange(101)) == {"mean": 50.0, "p50": 50.0, "p80": 80.0, "p90": 90.0, "p99": 99.0}
 
 
 def test_values_that_are_not_finite_are_left_out():
     assert spread([1.0, np.nan, 3.0, np.inf]) == spread([3.0, 1.0])
-    assert spread([np.nan], maximum=True) == dict.fromkeys(("mean", "p50", "p90", "p99", "max"))
+    assert spread([np.nan], maximum=True) == dict.fromkeys(("mean", "p50", "p80", "p90", "p99", "max"))
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=60))

@@ -202,7 +202,9 @@ def test_load_picture_places_links_by_port() -> None:
         link_set.leaves_gpu,
         link_set.enters_gpu,
     )
-    result: Any = SimpleNamespace(fabric=fabric, run=SimpleNamespace(links=table), metrics={"duration_s": 1.0})
+    result: Any = SimpleNamespace(
+        fabric=fabric, run=SimpleNamespace(links_in_window=table, window=SimpleNamespace(length_s=1.0))
+    )
     bands = switch_bands(result)
     assert [band.role for band in bands] == [group.name for group in fabric.groups]
     port = np.stack([fabric.cables.a_port, fabric.cables.b_port], axis=1).ravel()

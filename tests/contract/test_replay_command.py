@@ -29,7 +29,7 @@ def test_json_is_one_document_with_the_promised_keys(run, trace):
     } <= set(document)  # fmt: skip
     assert document["flows"] == 2
     assert document["bytes"]["payload"] == 3e6
-    assert set(document["duration_s"]) == {"mean", "p50", "p90", "p99", "max"}
+    assert set(document["duration_s"]) == {"mean", "p50", "p80", "p90", "p99", "max"}
     assert "coflows" not in document
 
 

@@ -46,6 +46,9 @@ def compare_command(
     memory_gb: MemoryOption = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Runs under so many seeds, to tell differences from noise; 5 or more.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
@@ -106,6 +109,7 @@ KEYS = {
     "memory_gb": "network.memory_gb",
     "price_book": "cost.price_book",
     "seed": "seed",
+    "seeds": "seeds",
 }
 
 

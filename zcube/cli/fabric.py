@@ -165,7 +165,7 @@ def degrade_command(
 
     loaded = [load(reference, None) for reference in fabrics]
     rows = []
-    with RunProgress("transfers") as progress:
+    with RunProgress() as progress:
         for fabric in loaded:
             rows.append(
                 degradation(
@@ -173,7 +173,7 @@ def degrade_command(
                     lambda one: routing_for(one, queue_pairs=queue_pairs, seed=seed, fall_back=fall_back),  # type: ignore[arg-type]
                     partners,
                     seed,
-                    lambda done, total, name=fabric.name: progress.update(name, done, total),  # type: ignore[misc]
+                    lambda done, total, name=fabric.name: progress(f"routing and filling {name}", done, total, "transfers"),  # type: ignore[misc]
                 )
             )
     if json:

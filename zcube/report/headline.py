@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.report.names import display_names
-from zcube.report.rows import ABSENT, ROWS, Document, Row, significant
+from zcube.report.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row, significant
 
 
 def headline(document: Document) -> list[str]:
@@ -63,7 +63,11 @@ def _moved(label: str, metric: Row, fabric: Document, base: Document) -> str:
     unit = f" {metric.unit}" if metric.unit else ""
     if change == ABSENT:
         return f"{label} {_value(metric, fabric)} ({base_word(metric, base)})"
-    if metric.improves(value, reference) is None:
+    told, better = metric.against(fabric, base)
+    if told in (NO_DIFFERENCE, UNSURE):
+        word = told if told == NO_DIFFERENCE else "not to be told from noise"
+        return f"{label} {word} ({metric.text(value)} and {metric.text(reference)}{unit})"
+    if better is None:
         return f"{label} within 0.05 % ({metric.text(value)}{unit})"
     direction = "less" if change.startswith("-") else "more"
     return f"{label} {change.lstrip('+-')} {direction} ({metric.text(value)} instead of {metric.text(reference)}{unit})"
@@ -89,12 +93,19 @@ def _cautions(document: Document, names: dict[str, str]) -> list[str]:
     busiest = ", ".join(
         f"{significant(_BUSIEST.value(fabric) or 0.0, 3)} % on {names[name]}" for name, fabric in fabrics.items()
     )
-    sentences = [f"The busiest link was used to {busiest}, averaged over the run."]
+    sentences = [f"The busiest link was used to {busiest}, averaged over the window."]
     for name, fabric in fabrics.items():
-        counts = fabric["requests"]
+        counts, window, law = fabric["requests"], fabric["window"], fabric["littles_law"]
         others = [f"{counts['rejected']:,} rejected", f"{counts['unfinished']:,} unfinished"]
         if counts.get("failed"):
             others.insert(1, f"{counts['failed']:,} failed")
+        if window["no_rate"] is not None:
+            sentences.append(f"{names[name]} was run too briefly for rates: {window['no_rate']}.")
+        elif not law["steady"]:
+            inside, product = significant(law["mean_in_system"]), significant(law["product"])
+            sentences.append(
+                f"{names[name]} was not in a steady state: {inside} in the system, arrivals times their mean time {product}."
+            )
         if counts["completed"] < counts["offered"]:
             sentences.append(
                 f"On {names[name]} only {counts['completed']:,} of {counts['offered']:,} requests completed "

@@ -64,10 +64,10 @@ def switch_bands(result: FabricResult) -> list[Band]:
 
     Empty where the run's links are not the fabric's, as under the ideal fidelity, which has no switches.
     """
-    fabric, table = result.fabric, result.run.links
+    fabric, table = result.fabric, result.run.links_in_window
     if len(table.size_bytes) != fabric.links:
         return []
-    percent = 100.0 * table.utilisation(result.metrics["duration_s"])
+    percent = 100.0 * table.utilisation(result.run.window.length_s)
     first, last = fabric.gpus, fabric.gpus + fabric.switches
     link = np.flatnonzero((fabric.link_source >= first) & (fabric.link_source < last))
     source, target = fabric.link_source[link], fabric.link_target[link]
@@ -136,9 +136,9 @@ def _cells(row: np.ndarray, port: np.ndarray, percent: np.ndarray, rows: int) ->
 
 def _uplinks(result: FabricResult) -> str:
     """Return how full the fullest link out of a GPU was, since the panel leaves those out."""
-    table = result.run.links
+    table = result.run.links_in_window
     nic = table.leaves_gpu & (np.array(table.kind) == "nic")
-    fullest = 100.0 * float(table.utilisation(result.metrics["duration_s"])[nic].max(initial=0.0))
+    fullest = 100.0 * float(table.utilisation(result.run.window.length_s)[nic].max(initial=0.0))
     return f"(links out of GPUs are not drawn: at most {significant(fullest, 3)} %)"
 
 

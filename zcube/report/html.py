@@ -14,13 +14,15 @@ from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import ABSENT, Document, Row, fabric_rows, significant
+from zcube.report.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
+from zcube.report.seed_lines import seed_lines
+from zcube.report.window_lines import window_lines
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
     "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time.",
     "ttft_parts.png": "What the mean time to first token consists of; last, set-up and transfer of the last KV push.",
-    "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the run.",
+    "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the window.",
     "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
 }
 
@@ -76,6 +78,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         compute=document["compute"]["model"],
         calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
         requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
+        measured=[(name, printable(text)) for name, text in (*window_lines(document, names), *seed_lines(document, names))],
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),
         seed=document["seed"],
@@ -119,19 +122,19 @@ def _paused_ports(fabric: Document) -> list[list[str]] | None:
 
 def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return the table by section: label, unit and one cell per fabric."""
-    base = list(document["fabrics"]).index(document["baseline"])
+    base = document["baseline"]
     sections: dict[str, list[dict[str, Any]]] = {}
-    for row, values in fabric_rows(document):
-        cells = [_cell(row, value, values[base], is_baseline=place == base) for place, value in enumerate(values)]
+    for row in shown_rows(document):
+        cells = [_cell(row, fabric, document["fabrics"][base], name == base) for name, fabric in document["fabrics"].items()]
         sections.setdefault(row.section, []).append({"label": row.label, "unit": row.unit, "cells": cells})
     return list(sections.items())
 
 
-def _cell(row: Row, value: float | None, reference: float | None, is_baseline: bool) -> dict[str, str]:
-    better = row.improves(value, reference)
+def _cell(row: Row, fabric: Document, base: Document, is_baseline: bool) -> dict[str, str]:
+    change, better = row.against(fabric, base)
     return {
-        "value": row.text(value),
-        "change": "" if is_baseline else row.change(value, reference),
+        "value": row.text(row.value(fabric)),
+        "change": "" if is_baseline else change,
         "mark": "" if better is None else "better" if better else "worse",
     }
 
@@ -139,10 +142,10 @@ def _cell(row: Row, value: float | None, reference: float | None, is_baseline: b
 def _definitions(document: Document) -> list[tuple[str, str, str]]:
     """Return name, unit and formula of every metric; statistics of one metric share an entry."""
     entries: dict[str, tuple[str, str, str]] = {}
-    for row, _ in fabric_rows(document):
+    for row in shown_rows(document):
         name = row.label
-        for statistic in (" mean", " P50", " P90", " P99"):
-            name = name.removesuffix(statistic)
+        for statistic in STATISTICS.values():
+            name = name.removesuffix(f" {statistic}")
         entries.setdefault(f"{row.section}: {name}, {row.unit}", (f"{name}", row.unit, row.definition))
     return list(entries.values())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcube.arrays import BoolArray
 from zcube.report.heatmap import plot_link_heatmap
 from zcube.report.names import display_names
 from zcube.report.palette import COLOURS, fabric_colours, tint
@@ -28,8 +29,9 @@ __all__ = ["FIGURES", "plot_cost_bars", "plot_latency_breakdown", "plot_link_hea
 MOST_POINTS = 4000
 
 #: Strength of a fabric's colour in the parts of its bar, from the first part to the last.
-_STRENGTHS = (1.0, 0.65, 0.35, 0.15)
-_HATCHES = ("", "", "", "///")
+_STRENGTHS = (1.0, 0.65, 0.35, 0.15, 0.08)
+_HATCHES = ("", "", "", "///", "...")
+_PARTS = ("waiting for prefill", "prefill", "waiting for decode room", "last KV push", "first decode step")
 _DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
@@ -64,7 +66,7 @@ def plot_ttft_cdf(comparison: Comparison) -> Figure:
             linestyle=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],
             label=f"{picture_text(names[name])}: {_quantiles(result)}",
         )
-    for mark in (50, 90, 99):
+    for mark in (50, 80, 90, 99):
         axes.axhline(mark, color="#999999", linewidth=0.7, zorder=0)
         axes.annotate(f"P{mark}", (1.0, mark), xycoords=("axes fraction", "data"), xytext=(3, -3), textcoords="offset points")
     axes.set_xlim(0, 1.02 * longest_s or 1.0)
@@ -118,7 +120,8 @@ def plot_cost_bars(comparison: Comparison) -> Figure:
 def plot_latency_breakdown(comparison: Comparison) -> Figure:
     """Draw what the mean time to first token consists of: waiting, prefill, waiting for decode room, last KV push.
 
-    The four parts add up to the mean over completed requests.
+    Where the decode node makes the first token, its first step is the fifth. The parts add up to the mean over the completed
+    requests of the window.
 
     Parameters
     ----------
@@ -137,10 +140,10 @@ def plot_latency_breakdown(comparison: Comparison) -> Figure:
         comparison,
         headline="What the mean time to first token consists of",
         under=conditions(comparison),
-        labels=("waiting for prefill", "prefill", "waiting for decode room", "last KV push"),
+        labels=_PARTS if any(bar[-1] for bar in means.values()) else _PARTS[:-1],
         parts=lambda name: means[name],
         remark=remark,
-        axis="mean over completed requests (s)",
+        axis="mean over the completed requests of the window (s)",
         value=significant,
     )
 
@@ -194,9 +197,10 @@ def _ttft_parts(result: FabricResult) -> list[float | None]:
         journeys.prefill_start_s,
         journeys.prefill_end_s,
         journeys.kv_post_s,
+        journeys.kv_end_s,
         journeys.first_token_s,
     )
-    done = journeys.outcome == COMPLETED
+    done = _counted(result)
     if not done.any():
         return [None] * (len(moments) - 1)
     return [float(np.mean(later[done] - sooner[done])) for sooner, later in pairwise(moments)]
@@ -204,16 +208,21 @@ def _ttft_parts(result: FabricResult) -> list[float | None]:
 
 def _distribution(result: FabricResult) -> tuple[np.ndarray, np.ndarray]:
     """Return times to first token in order and the percentage of completed requests with at most each, thinned."""
-    journeys = result.run.journeys
-    ttft_s = np.sort(journeys.ttft_s()[journeys.outcome == COMPLETED])
+    ttft_s = np.sort(result.run.journeys.ttft_s()[_counted(result)])
     percent = 100.0 * np.arange(1, len(ttft_s) + 1) / max(1, len(ttft_s))
     kept = np.unique(np.linspace(0, len(ttft_s) - 1, min(len(ttft_s), MOST_POINTS)).round().astype(int))
     return ttft_s[kept], percent[kept]
 
 
+def _counted(result: FabricResult) -> BoolArray:
+    """Return which requests latencies count: those that arrived in the window and completed [requests]."""
+    journeys = result.run.journeys
+    return (journeys.outcome == COMPLETED) & result.run.window.holds(journeys.arrival_s)
+
+
 def _quantiles(result: FabricResult) -> str:
     ttft_s = result.metrics["ttft_s"]
-    return ", ".join(f"{key.upper()} {significant(ttft_s[key], 3)} s" for key in ("p50", "p90", "p99"))
+    return ", ".join(f"{key.upper()} {significant(ttft_s[key], 3)} s" for key in ("p50", "p80", "p90", "p99"))
 
 
 def _colours(comparison: Comparison) -> dict[str, str]:

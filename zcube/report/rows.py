@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 Document = Mapping[str, Any]
 
 #: Stands where there is no value: a latency nobody had, a price the book does not hold.
 ABSENT = "-"
+#: Stand in place of a change that lies within the noise of the seeds, or that too few seeds cannot tell from it.
+NO_DIFFERENCE, UNSURE = "no difference", "unsure"
 
 Style = Literal["measure", "count", "usd", "percent"]
 Better = Literal["lower", "higher", "neither"]
@@ -35,8 +38,8 @@ class Row:
         What the document's value is multiplied by to get the unit.
     per : tuple of str
         Keys of a value to divide by.
-    only_if_any : bool
-        Left out where no fabric has any.
+    only_if : {"", "known", "any"}
+        Left out where no fabric has a value, or where none has one above 0.
     """
 
     section: str
@@ -48,7 +51,7 @@ class Row:
     style: Style = "measure"
     scale: float = 1.0
     per: tuple[str, ...] = ()
-    only_if_any: bool = False
+    only_if: Literal["", "known", "any"] = ""
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -58,17 +61,24 @@ class Row:
         divisor = _at(fabric, self.per)
         return value * self.scale / divisor if divisor else None
 
+    def is_shown(self, values: Sequence[float | None]) -> bool:
+        """Return whether the row tells something of fabrics with these values."""
+        known = [value for value in values if value is not None]
+        return {"": True, "known": bool(known), "any": any(known)}[self.only_if]
+
     def text(self, value: float | None) -> str:
         """Return a value as the table writes it, without its unit."""
         if value is None:
             return ABSENT
+        if not isfinite(value):
+            return "infinite"
         if self.style in ("count", "usd"):
             return f"{value:,.0f}"
         return significant(value, 3 if self.style == "percent" else 4)
 
     def change(self, value: float | None, reference: float | None) -> str:
         """Return the change of a value against the baseline's, with its unit."""
-        if value is None or reference is None:
+        if value is None or reference is None or not (isfinite(value) and isfinite(reference)):
             return ABSENT
         if self.style == "percent":
             return f"{_signed(value - reference, 2)} pp"
@@ -83,6 +93,19 @@ class Row:
         if not any(digit in self.change(value, reference) for digit in "123456789"):
             return None
         return (value < reference) == (self.better == "lower")
+
+    def against(self, fabric: Document, base: Document) -> tuple[str, bool | None]:
+        """Return the change of a fabric's value against the baseline's, and whether it is better; None where that is open.
+
+        Under several seeds a change that lies in the noise is "no difference", and one of too few seeds to tell is "unsure".
+        """
+        value, reference = self.value(fabric), self.value(base)
+        noise = (fabric.get("noise") or {}).get(".".join(self.per or self.path))
+        if noise is None or value is None or value == reference:
+            return self.change(value, reference), self.improves(value, reference)
+        if noise["differs"]:
+            return self.change(value, reference), self.improves(value, reference)
+        return NO_DIFFERENCE if noise["differs"] is False else UNSURE, None
 
 
 def significant(value: float, digits: int = 4) -> str:
@@ -100,12 +123,7 @@ def shown_rows(document: Document) -> list[Row]:
     packets = PACKET_ROWS if any("packet" in fabric for fabric in fabrics) else ()
     before = next(place for place, row in enumerate(ROWS) if row.section == "Cost")
     rows = (*ROWS[:before], *packets, *ROWS[before:])
-    return [row for row in rows if not row.only_if_any or any(row.value(fabric) for fabric in fabrics)]
-
-
-def fabric_rows(document: Document) -> list[tuple[Row, list[float | None]]]:
-    """Return every row with its values over the fabrics, in the document's order."""
-    return [(row, [row.value(fabric) for fabric in document["fabrics"].values()]) for row in shown_rows(document)]
+    return [row for row in rows if row.is_shown([row.value(fabric) for fabric in fabrics])]
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
@@ -120,17 +138,25 @@ def _signed(value: float, decimals: int) -> str:
     return text if text.strip("+-0.,") else text[1:]
 
 
-def _latency(name: str, key: str, unit: str, definition: str, statistics: tuple[str, ...]) -> list[Row]:
+#: Statistics of a latency, by their keys.
+STATISTICS = {"mean": "mean", "p50": "P50", "p80": "P80", "p90": "P90", "p99": "P99"}
+
+
+_OF_ALL = (
+    "P99 over all requests that arrived in the window; those that failed, were turned away or are unfinished count as infinite."
+)
+
+
+def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
     section = "Latency of completed requests"
     scale = 1000.0 if unit == "ms" else 1.0
-    marks = {"mean": "mean", "p50": "P50", "p90": "P90", "p99": "P99"}
-    return [
-        Row(section, f"{name} {marks[statistic]}", unit, (key, statistic), definition, scale=scale) for statistic in statistics
+    rows = [
+        Row(section, f"{name} {mark}", unit, (key, statistic), definition, scale=scale)
+        for statistic, mark in STATISTICS.items()
     ]
+    return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, only_if="known")]
 
 
-_ALL = ("mean", "p50", "p90", "p99")
-_SHORT = ("mean", "p99")
 _TYPE1 = (
     "Per KV transfer: time on an ideal core, in which only NICs limit, over time alone there (bytes / line rate). What "
     "contention for its own NICs costs; no fabric can avoid it. 1 = none. Path delays left out."
@@ -141,28 +167,18 @@ _TYPE2 = (
 )
 
 ROWS: tuple[Row, ...] = (
-    *_latency("TTFT", "ttft_s", "s", "Time to first token: arrival -> KV cache complete at the decode node.", _ALL),
+    *_latency("TTFT", "ttft_s", "s", "Time to first token: arrival -> first token given out, see First token."),
     *_latency(
-        "TPOT",
-        "tpot_s",
-        "ms",
-        "Time per output token after the first: (last token - first token) / (output tokens - 1).",
-        _SHORT,
+        "TPOT", "tpot_s", "ms", "Time per output token after the first: (last token - first token) / (output tokens - 1)."
     ),
-    *_latency("End to end", "e2e_s", "s", "Arrival -> last token.", _SHORT),
-    *_latency(
-        "KV transfer",
-        "kv_transfer_s",
-        "ms",
-        "Post of the request's last KV push -> arrival of its last byte.",
-        _SHORT,
-    ),
+    *_latency("End to end", "e2e_s", "s", "Arrival -> last token."),
+    *_latency("KV transfer", "kv_transfer_s", "ms", "Post of the request's last KV push -> arrival of its last byte."),
     Row(
         "Throughput",
         "Output",
         "tok/s",
         ("throughput", "output_tokens_per_s"),
-        "Output tokens of completed requests / (end of run - first arrival).",
+        "Output tokens that came out in the window / its length.",
         "higher",
     ),
     Row(
@@ -170,7 +186,7 @@ ROWS: tuple[Row, ...] = (
         "Input",
         "tok/s",
         ("throughput", "input_tokens_per_s"),
-        "Prompt tokens of completed requests, cached ones included / (end of run - first arrival).",
+        "Prompt tokens, cached ones included, of requests whose prefill ended in the window / its length.",
         "higher",
     ),
     Row(
@@ -178,8 +194,62 @@ ROWS: tuple[Row, ...] = (
         "Requests",
         "req/s",
         ("throughput", "requests_per_s"),
-        "Completed requests / (end of run - first arrival).",
+        "Requests that got their last token in the window / its length.",
         "higher",
+    ),
+    Row(
+        "Throughput",
+        "Arrivals",
+        "req/s",
+        ("littles_law", "arrivals_per_s"),
+        "Requests that arrived in the window and were not turned away / its length.",
+        "neither",
+    ),
+    Row(
+        "Throughput",
+        "In the system",
+        "",
+        ("littles_law", "mean_in_system"),
+        "Requests between arrival and last token, mean over the window.",
+        "neither",
+    ),
+    Row(
+        "Throughput",
+        "Arrivals x mean time",
+        "",
+        ("littles_law", "product"),
+        "Arrivals per second x their mean time to the last token; equals the number in the system in a steady state "
+        "(Little's law).",
+        "neither",
+    ),
+    Row(
+        "Service levels",
+        "Within bounds",
+        "%",
+        ("slo", "share"),
+        "Requests that arrived in the window and met every bound / all that arrived in it, failures included.",
+        "higher",
+        "percent",
+        100.0,
+        only_if="known",
+    ),
+    Row(
+        "Service levels",
+        "Goodput",
+        "req/s",
+        ("slo", "requests_per_s"),
+        "Requests that met every bound and got their last token in the window / its length.",
+        "higher",
+        only_if="known",
+    ),
+    Row(
+        "Service levels",
+        "Goodput",
+        "tok/s",
+        ("slo", "output_tokens_per_s"),
+        "Output tokens of requests that met every bound which came out in the window / its length.",
+        "higher",
+        only_if="known",
     ),
     Row(
         "Requests",
@@ -200,7 +270,7 @@ ROWS: tuple[Row, ...] = (
         "A transfer had no path, or the network stopped.",
         "lower",
         "count",
-        only_if_any=True,
+        only_if="any",
     ),
     Row("Requests", "Unfinished", "", ("requests", "unfinished"), "Under way at the end of the run.", "lower", "count"),
     Row(
@@ -208,7 +278,7 @@ ROWS: tuple[Row, ...] = (
         "Prefix-cache hits",
         "%",
         ("prefix_cache", "hit_fraction"),
-        "Prompt tokens found in prefill nodes' prefix caches / prompt tokens, completed requests.",
+        "Prompt tokens found in prefill nodes' prefix caches / prompt tokens, requests of the window.",
         "higher",
         "percent",
         100.0,
@@ -222,7 +292,7 @@ ROWS: tuple[Row, ...] = (
         "Busiest link",
         "%",
         ("congestion", "max_link_utilisation"),
-        "Largest carried bits / (line rate x duration) over directed links, NVLink left out.",
+        "Largest carried bits / (line rate x length of the window) over directed links, NVLink left out.",
         "lower",
         "percent",
         100.0,
@@ -246,7 +316,7 @@ ROWS: tuple[Row, ...] = (
         "Total per output",
         "USD/(tok/s)",
         ("bill", "total_usd"),
-        "Total / output throughput.",
+        "Total / output tokens per second in the window.",
         per=("throughput", "output_tokens_per_s"),
     ),
 )

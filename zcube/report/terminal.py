@@ -11,6 +11,8 @@ from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.request_lines import request_lines
 from zcube.report.rows import Document, Row, shown_rows
+from zcube.report.seed_lines import seed_lines
+from zcube.report.window_lines import window_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -160,7 +162,7 @@ class _Paper:
             if row.section != section:
                 section = row.section
                 table.add_row(Text(section, style="bold"))
-            table.add_row(*_cells(row, [row.value(fabrics[name]) for name in shown], indent=bool(section)))
+            table.add_row(*_cells(row, [fabrics[name] for name in shown], indent=bool(section)))
         return table
 
     def _natural_width(self, table: Table) -> int:
@@ -195,14 +197,14 @@ class _Paper:
         )
 
 
-def _cells(row: Row, values: list[float | None], indent: bool) -> list[Any]:
+def _cells(row: Row, fabrics: list[Document], indent: bool) -> list[Any]:
     from rich.text import Text
 
-    cells = [Text(("  " if indent else "") + row.label), Text(row.unit), Text(row.text(values[0]))]
-    for value in values[1:]:
-        better = row.improves(value, values[0])
+    cells = [Text(("  " if indent else "") + row.label), Text(row.unit), Text(row.text(row.value(fabrics[0])))]
+    for fabric in fabrics[1:]:
+        change, better = row.against(fabric, fabrics[0])
         style = "" if better is None else _BETTER if better else _WORSE
-        cells += [Text(row.text(value)), Text(row.change(value, values[0]), style=style)]
+        cells += [Text(row.text(row.value(fabric))), Text(change, style=style)]
     return cells
 
 
@@ -212,7 +214,8 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
-        ("TTFT", "arrival to KV cache complete at the decode node; latencies count completed requests only."),
+        *window_lines(document, names),
+        *seed_lines(document, names),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
         *request_lines(document["requests"]),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import simpy
 
+from zcube.arrays import FloatArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
@@ -25,6 +26,7 @@ from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Shipment
 from zcube.serving.transfers import Transfers
+from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
 from zcube.workload.requests import RequestTrace, followers
 
@@ -82,15 +84,17 @@ class Cluster:
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
         self._working = {instance for instance in self._instances if instance.carries_expert_traffic()}
         self._decode = [
-            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, server, recorder)
+            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
             for server in placed.decode
         ]
+        self.watch = WindowWatch(env, self.transfers, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
         self._resolved = 0
         self._work = WorkDone(trace)
         self._waiting = followers(trace.after)
         self._open_loop = settings.load.mode == "open"
+        self._prefill_answers = settings.decode.first_token == "prefill"
         #: Of a closed loop: places not taken, by the request that left each, and requests that wait for none, as a heap.
         self._places: deque[int | None] = deque([None] * min(settings.load.concurrency, len(trace)))
         self._ready = np.flatnonzero(trace.after < 0).tolist()
@@ -163,6 +167,7 @@ class Cluster:
     def _arrive(self, request: int, arrival_s: float) -> None:
         journeys, trace = self.journeys, self.journeys.trace
         journeys.arrival_s[request] = arrival_s
+        self.watch.arrived(request, arrival_s)
         journeys.outcome[request] = UNFINISHED
         input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
         blocks, total = self._full_blocks(request), input_tokens + output_tokens
@@ -243,15 +248,27 @@ class Cluster:
 
     def _on_arrival(self, shipment: Shipment) -> None:
         request, journeys = shipment.request, self.journeys
-        journeys.first_token_s[request] = self._env.now
+        journeys.kv_end_s[request] = self._env.now
         journeys.kv_bytes[request] = shipment.bytes_sent
-        tokens_left = int(journeys.trace.output_tokens[request]) - 1
+        tokens_left = int(journeys.trace.output_tokens[request])
+        if self._prefill_answers:
+            journeys.first_token_s[request] = self._env.now
+            tokens_left -= 1
         if tokens_left:
             node = self._decode[int(journeys.decode_node[request])]
             node.join(request, shipment.input_tokens, tokens_left)
         else:
             self._recorder.ended(request)
             self._on_finish(request)
+
+    def _on_step(self, requests: list[int], end_s: float) -> None:
+        self.journeys.first_step_s[requests] = end_s
+        if not self._prefill_answers:
+            self.journeys.first_token_s[requests] = end_s
+
+    def step_ends_s(self) -> list[FloatArray]:
+        """Return when the steps of every decode node ended, see :meth:`zcube.serving.decode.DecodeNode.step_ends_s`."""
+        return [node.step_ends_s() for node in self._decode]
 
     def _on_finish(self, request: int) -> None:
         self.journeys.finish_s[request] = self._env.now
@@ -275,6 +292,7 @@ class Cluster:
 
     def _resolve(self, request: int, outcome: int) -> None:
         self.journeys.outcome[request] = outcome
+        self.journeys.left_s[request] = self._env.now
         self._resolved += 1
         self._work.end(request)
         self._tell()

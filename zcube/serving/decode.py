@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import simpy
 
+from zcube.arrays import FloatArray
 from zcube.llm.compute import ComputeModel
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool
@@ -36,6 +37,8 @@ class DecodeNode:
         Data-parallel attention ranks, which share the requests out.
     on_finish : callable
         Called with a request's number when its last token is out.
+    on_step : callable
+        Called with the numbers of requests whose first decode step begins and the time at which it will have ended.
     server : int
         Where it is placed.
     recorder : Recorder
@@ -44,10 +47,10 @@ class DecodeNode:
 
     def __init__(
         self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int], None],
-        server: int, recorder: Recorder,
+        on_step: Callable[[list[int], float], None], server: int, recorder: Recorder,
     ):  # fmt: skip
         self._env, self._compute, self._pool = env, compute, pool
-        self._on_finish, self._server, self._recorder = on_finish, server, recorder
+        self._on_finish, self._on_step, self._server, self._recorder = on_finish, on_step, server, recorder
         self._rank_load = [0] * ranks
         self._next_rank = 0
         self._held_requests = 0
@@ -55,6 +58,7 @@ class DecodeNode:
         self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
         self._joining: list[tuple[int, int, int]] = []
         self._running: list[tuple[int, int, int]] = []
+        self._step_ends_s: list[FloatArray] = [np.zeros(0)]
         self._wake = env.event()
         self.outstanding = 0
         env.process(self._run())
@@ -122,18 +126,26 @@ class DecodeNode:
             steps = min(ahead, min(left for _, _, left in self._running))
             contexts = np.array([context for _, context, _ in self._running])
             ends_s = start_s + np.cumsum(self._compute.decode_steps_s(contexts, steps))
+            self._step_ends_s.append(ends_s)
+            if joined:
+                self._on_step(joined, float(ends_s[0]))
             self._wake = env.event()
             yield env.timeout(float(ends_s[-1]) - start_s) | self._wake
             # A time equal to a boundary up to the clock's rounding is that boundary.
             now_s = env.now - 4 * np.spacing(env.now)
             done = min(int(np.searchsorted(ends_s, now_s)) + 1, steps) if self._joining else steps
             ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
+            self._step_ends_s[-1] = ends_s[:done].copy() if done < steps else ends_s
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
             finished = self._step(done)
             self._recorder.decodes(self._server, start_s, env.now, joined, finished)
             for request in finished:
                 self._on_finish(request)
+
+    def step_ends_s(self) -> FloatArray:
+        """Return when each decode step ended, those that the end of the run cut short included [steps]."""
+        return np.concatenate(self._step_ends_s)
 
     def _step(self, steps: int) -> list[int]:
         """Give every running request its tokens and let the finished ones go; returns these."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ABSENT, UNFINISHED, COMPLETED, REJECTED, FAILED = 0, 1, 2, 3, 4
 OUTCOMES = ("absent", "unfinished", "completed", "rejected", "failed")
 
-_TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+_TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "kv_end_s", "first_token_s", "finish_s")
 _PLACES = ("prefill_node", "decode_node")
 
 
@@ -28,10 +28,16 @@ class Journeys:
         When the request came, its first chunk started and its last chunk ended.
     kv_post_s : float array
         When its last KV push was posted, after the decode node had made room.
+    kv_end_s : float array
+        When its KV had arrived in full.
     first_token_s : float array
-        When its KV had arrived in full: the decode node then answers with the token that prefill produced.
+        When its first token was given out: at ``kv_end_s`` where prefill made it, else at the end of its first decode step.
+    first_step_s : float array
+        When its first decode step ended.
     finish_s : float array
         When its last token was generated.
+    left_s : float array
+        When it was served or turned away.
     prefill_node, decode_node : int array
         Nodes by their number in the pool.
     cached_tokens : int array
@@ -46,11 +52,17 @@ class Journeys:
         count = len(trace)
         self.trace = trace
         self.arrival_s, self.prefill_start_s, self.prefill_end_s = (np.full(count, np.nan) for _ in range(3))
-        self.kv_post_s, self.first_token_s, self.finish_s = (np.full(count, np.nan) for _ in range(3))
+        self.kv_post_s, self.kv_end_s, self.first_token_s = (np.full(count, np.nan) for _ in range(3))
+        self.first_step_s, self.finish_s, self.left_s = (np.full(count, np.nan) for _ in range(3))
         self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
         self.cached_tokens = np.zeros(count, dtype=np.int64)
         self.kv_bytes = np.zeros(count)
         self.outcome = np.zeros(count, dtype=np.int8)
+
+    def cut(self, end_s: float) -> None:
+        """Forget the decode steps that were foreseen for a time after the end of the run."""
+        for times_s in (self.first_step_s, self.first_token_s):
+            times_s[times_s > end_s] = np.nan
 
     def frame(self) -> pd.DataFrame:
         """Return one row per request, with the latencies derived from the times."""
@@ -68,7 +80,7 @@ class Journeys:
         return table
 
     def ttft_s(self) -> np.ndarray:
-        """Return the time to first token: arrival to the complete arrival of the KV cache."""
+        """Return the time to first token: arrival to when the first token was given out."""
         return self.first_token_s - self.arrival_s
 
     def tpot_s(self) -> np.ndarray:
@@ -83,4 +95,4 @@ class Journeys:
 
     def kv_transfer_s(self) -> np.ndarray:
         """Return the post of the last KV push to the arrival of its last byte."""
-        return self.first_token_s - self.kv_post_s
+        return self.kv_end_s - self.kv_post_s

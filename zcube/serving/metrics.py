@@ -1,4 +1,8 @@
-"""Metrics of a serving run, each defined where it is computed. Latencies count completed requests only."""
+"""Metrics of a serving run, each defined where it is computed; docs/metrics.md has the rule.
+
+Rates are over the window of the run. Latencies count completed requests that arrived in the window, slow-downs the transfers
+posted in it. A run too short for that has no rates, and its window is the whole run.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,55 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import FloatArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.littles_law import littles_law
+from zcube.serving.output_tokens import tokens_within
 from zcube.serving.run import ServingRun
+from zcube.serving.service_levels import goodput, p99_with_failures
 from zcube.serving.transfers import KV
 
 
 def run_metrics(run: ServingRun) -> dict[str, Any]:
     """Return every metric of a run as JSON-ready data; a latency nobody had is null."""
     journeys = run.journeys
-    done = journeys.outcome == COMPLETED
+    counted = run.window.holds(journeys.arrival_s)
+    done = (journeys.outcome == COMPLETED) & counted
+    tokens = tokens_within(run)
+
+    def latency(values_s: FloatArray) -> dict[str, Any]:
+        failures = int(counted.sum() - done.sum())
+        return {**spread(values_s[done]), "p99_all": p99_with_failures(values_s[done], failures)}
+
     return {
         "requests": _requests(journeys),
         "duration_s": _duration_s(run),
-        "throughput": _throughput(run, done),
-        "ttft_s": spread(journeys.ttft_s()[done]),
-        "tpot_s": spread(journeys.tpot_s()[done]),
-        "e2e_s": spread(journeys.e2e_s()[done]),
+        "window": _window(run, counted, done),
+        "throughput": _throughput(run, tokens),
+        "littles_law": _littles_law(run),
+        "first_token": run.settings.decode.first_token,
+        "ttft_s": latency(journeys.ttft_s()),
+        "tpot_s": latency(journeys.tpot_s()),
+        "e2e_s": latency(journeys.e2e_s()),
+        "slo": goodput(run, tokens),
         "kv_transfer_s": spread(journeys.kv_transfer_s()[done]),
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
         "congestion": _congestion(run),
+    }
+
+
+def _window(run: ServingRun, counted: BoolArray, done: BoolArray) -> dict[str, Any]:
+    """Return the ends of the window and what arrived in it; the whole run, and why, where it is too short for rates."""
+    window = run.window
+    return {
+        "start_s": window.start_s,
+        "end_s": window.end_s,
+        "length_s": window.length_s,
+        "arrived": int(counted.sum()),
+        "completed": int(done.sum()),
+        "no_rate": window.no_rate,
     }
 
 
@@ -49,20 +80,26 @@ def _duration_s(run: ServingRun) -> float:
     return float(run.end_s - arrived.min()) if len(arrived) else 0.0
 
 
-def _throughput(run: ServingRun, done: np.ndarray) -> dict[str, float]:
-    """Tokens and requests of completed requests over the run's duration."""
-    duration_s = _duration_s(run)
-    trace = run.journeys.trace
-    per_s = 1.0 / duration_s if duration_s > 0 else 0.0
-    return {
-        "output_tokens_per_s": float(trace.output_tokens[done].sum() * per_s),
-        "input_tokens_per_s": float(trace.input_tokens[done].sum() * per_s),
-        "requests_per_s": float(done.sum() * per_s),
+def _littles_law(run: ServingRun) -> dict[str, Any]:
+    """Both sides, and whether they agree as a steady state's would; null where there is no window."""
+    law, within = littles_law(run.journeys, run.window, run.end_s), run.settings.measure.steady_within
+    return {**law, "steady": None if run.window.no_rate else abs(law["relative_difference"]) <= within}
+
+
+def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:
+    """Return what happened in the window over its length: tokens given out, prompts computed, requests done."""
+    journeys, window = run.journeys, run.window
+    computed = window.holds(journeys.prefill_end_s)
+    amounts = {
+        "output_tokens_per_s": int(tokens.sum()),
+        "input_tokens_per_s": int(journeys.trace.input_tokens[computed].sum()),
+        "requests_per_s": int(window.holds(journeys.finish_s).sum()),
     }
+    return {name: amount / window.length_s if window.no_rate is None else None for name, amount in amounts.items()}
 
 
 def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:
-    """Part of the completed requests' prompt tokens that came from the prefill nodes' prefix caches."""
+    """Part of the counted requests' prompt tokens that came from the prefill nodes' prefix caches."""
     tokens = int(journeys.trace.input_tokens[done].sum())
     return {"hit_fraction": float(journeys.cached_tokens[done].sum() / tokens) if tokens else 0.0}
 
@@ -83,9 +120,10 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
 
     Type 1 is a transfer's time on an ideal core over its time alone there: what contention for its own NICs costs and no
     fabric can avoid. Type 2 is its time on the fabric over its time on the ideal core: what the fabric adds. Times are those of
-    sending, without message starts and path delays, so an uncongested transfer has 1 and 1; mean and P99 are over transfers.
+    sending, without message starts and path delays, so an uncongested transfer has 1 and 1; mean and P99 are over transfers
+    posted in the window. Utilisations are over the window.
     """
-    kv = (run.flow_kind == KV) & np.isfinite(run.completions.finish_s)
+    kv = (run.flow_kind == KV) & np.isfinite(run.completions.finish_s) & run.window.holds(run.flows.start_s)
     fabric_s, ideal_s = (done.sending_s(run.flows.start_s)[kv] for done in (run.completions, run.ideal_completions))
     type1, type2 = spread(ideal_s / _alone_s(run)[kv]), spread(fabric_s / ideal_s)
     return {
@@ -93,7 +131,7 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
         "type2_slowdown": type2["mean"],
         "type1_slowdown_p99": type1["p99"],
         "type2_slowdown_p99": type2["p99"],
-        **run.links.hottest(_duration_s(run), nvlink=False),
+        **run.links_in_window.hottest(run.window.length_s, nvlink=False),
     }
 
 

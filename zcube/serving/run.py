@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simpy
 
-from zcube.arrays import IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import NetworkStoppedError
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
@@ -20,6 +20,7 @@ from zcube.serving.placement import place
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
+from zcube.serving.window import Window
 from zcube.workload.requests import RequestTrace
 
 
@@ -45,6 +46,12 @@ class ServingRun:
         When the run ended.
     line_rate_bps : float
         Line rate of one GPU, all NIC ports together, bits per second.
+    settings : ServingSettings
+        What was asked for.
+    window : Window
+        Its steady state, or the whole run where that is too short for one.
+    step_ends_s : list of float array [decode nodes]
+        When each step of a node ended, those that the end of the run cut short included.
     stopped_by : str or None
         Why the network could not go on, if it could not; what was under way then has failed.
     """
@@ -57,7 +64,15 @@ class ServingRun:
     ideal_completions: CompletionTable
     end_s: float
     line_rate_bps: float
+    settings: ServingSettings
+    window: Window
+    step_ends_s: list[FloatArray]
     stopped_by: str | None = None
+
+    @property
+    def links_in_window(self) -> LinkTable:
+        """What links carried in the window; most subflows at once are those of the whole run."""
+        return replace(self.links, size_bytes=self.window.carried_bytes)
 
 
 def serve(
@@ -107,9 +122,11 @@ def serve(
         stopped_by = str(error)
         cluster.fail_rest()
     flows, kind = cluster.transfers.posted()
+    links = model.link_table()
+    cluster.journeys.cut(float(env.now))
     return ServingRun(
         journeys=cluster.journeys,
-        links=model.link_table(),
+        links=links,
         flows=flows,
         flow_kind=kind,
         completions=model.completions(),
@@ -117,6 +134,9 @@ def serve(
         end_s=float(env.now),
         line_rate_bps=fabric.nic_gbps * 1e9,
         stopped_by=stopped_by,
+        settings=settings,
+        window=cluster.watch.window(cluster.journeys, links.size_bytes),
+        step_ends_s=cluster.step_ends_s(),
     )
 
 

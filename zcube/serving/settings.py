@@ -69,12 +69,17 @@ class PrefillPool(Declared):
 
 
 class DecodePool(Declared):
-    """Nodes that generate, one instance each, continuous batching."""
+    """Nodes that generate, one instance each, continuous batching.
+
+    ``first_token``: ``prefill``, the answer begins with the token that prefill made, given out when the KV cache has arrived in
+    full (SGLang); ``decode``, the decode node computes the first token too, a step later (NVIDIA Dynamo's replay).
+    """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
     layout: Literal["tp8", "dp8"] = "dp8"
     max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
     kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
+    first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
 
 
 class KvTransfer(Declared):
@@ -115,6 +120,39 @@ class KvTransfer(Declared):
         return "after-prefill" if self.push == "after-prefill" else "mooncake-push"
 
 
+class Measure(Declared):
+    """The window of steady state that rates and latencies are taken over.
+
+    It begins when a part of the requests has arrived or, if that is given, after ``warm_up_s``. It ends with the last arrival
+    of a request that waits for no other, in a closed loop with an earlier one, so that others keep the load up while those of
+    the window end; or after ``window_s``, or at the horizon. A window too short for its requests gives no rate.
+    docs/metrics.md has the rule; the defaults are this project's choice.
+    """
+
+    warm_up_s: float | None = Field(default=None, ge=0, le=1e7, description="left out at the start; default: by requests")
+    warm_up_fraction: float = Field(
+        default=0.4, ge=0, lt=1, description="part of the requests, or of the horizon if that is sooner, left out at the start"
+    )
+    window_s: float | None = Field(default=None, gt=0, le=1e7, description="length; default: as long as the load lasts")
+    cool_down_fraction: float = Field(
+        default=0.1, ge=0, lt=1, description="part of the requests left out at the end; closed loop only"
+    )
+    least_requests: int = Field(default=100, ge=1, description="arrivals in the window below which it gives no rate")
+    least_turnovers: float = Field(
+        default=1.0, ge=0, le=1e6, description="window over the mean time in system, below which it gives no rate"
+    )
+    steady_within: float = Field(
+        default=0.05, gt=0, le=10, description="difference of the sides of Little's law beyond which a run is called unsteady"
+    )
+
+
+class Slo(Declared):
+    """Service levels: bounds that a request is to meet. A request that fails or is turned away meets none."""
+
+    ttft_s: float | None = Field(default=None, gt=0, le=1e6, description="time to first token, at most")
+    tpot_s: float | None = Field(default=None, gt=0, le=1e6, description="mean gap between a request's tokens, at most")
+
+
 class Placement(Declared):
     """Which servers prefill and decode nodes take: ``blocked`` side by side, ``striped`` interleaved in proportion."""
 
@@ -129,6 +167,8 @@ class ServingSettings(Declared):
     decode: DecodePool
     kv: KvTransfer = KvTransfer()
     placement: Placement = Placement()
+    measure: Measure = Measure()
+    slo: Slo = Slo()
 
     @model_validator(mode="after")
     def _consistent(self) -> ServingSettings:

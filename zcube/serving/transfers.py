@@ -80,10 +80,18 @@ class Transfers:
         if wake.value != self._wake_s:
             return
         # Adding a delay to the clock rounds, so the planned time may lie a last place after the present.
-        self._network_s = max(self._env.now, self._wake_s)
-        for group in self._group_of[self._model.advance(self._network_s)].tolist():
+        self._advance(max(self._env.now, self._wake_s))
+        self._wake_s = float("inf")
+        self._plan()
+
+    def _advance(self, to_s: float) -> None:
+        self._network_s = to_s
+        for group in self._group_of[self._model.advance(to_s)].tolist():
             self._open[group] -= 1
             if not self._open[group]:
                 self._done[group].succeed()
-        self._wake_s = float("inf")
-        self._plan()
+
+    def carried_bytes(self) -> FloatArray:
+        """Return what every link has carried up to the present [links]."""
+        self._advance(max(self._env.now, self._network_s))
+        return self._model.link_table().size_bytes.copy()

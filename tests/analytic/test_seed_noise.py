@@ -1,0 +1,79 @@
+"""What several seeds say: means, intervals that hold the truth as often as they claim, and verdicts that respect noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zcube.comparison import compare
+from zcube.report.rows import NO_DIFFERENCE, ROWS, UNSURE
+from zcube.scenario import Scenario
+from zcube.serving.repeats import _interval, mean_metrics, seed_noise
+from zcube.serving.service_levels import INFINITE
+
+
+def metrics(*values: float) -> list[dict[str, Any]]:
+    return [{"ttft_s": {"p99": value}, "count": 3} for value in values]
+
+
+def test_means_of_metrics():
+    first = {"a": {"x": 1, "y": None, "z": 2.0}, "steady": True, "why": None, "p99_all": 1.0}
+    second = {"a": {"x": 2, "y": 4.0, "z": None}, "steady": False, "why": "short", "p99_all": INFINITE}
+    assert mean_metrics([first, second]) == {
+        "a": {"x": 1.5, "y": None, "z": None}, "steady": False, "why": "short", "p99_all": INFINITE,
+    }  # fmt: skip
+    assert mean_metrics([first]) is first
+
+
+def test_differences_are_paired():
+    # Seeds differ by far more than fabrics, which always differ by one.
+    base = metrics(10, 20, 30, 40, 50)
+    noise = seed_noise(metrics(11, 21, 31, 41, 51), base, 0)["ttft_s.p99"]
+    assert noise["difference"] == 1.0 and noise["difference_interval"] == [1.0, 1.0] and noise["differs"] is True
+    assert noise["interval"][0] < 25 and noise["interval"][1] > 37
+    assert seed_noise(base, base, 0)["count"]["differs"] is False
+
+
+def test_noise_is_no_difference_and_few_seeds_cannot_tell():
+    base = metrics(10, 10, 10, 10, 10)
+    assert seed_noise(metrics(11, 9, 12, 8, 10.5), base, 0)["ttft_s.p99"]["differs"] is False
+    assert seed_noise(metrics(11, 12, 13, 14), base[:4], 0)["ttft_s.p99"]["differs"] is None
+
+
+@pytest.mark.parametrize("count", [5, 10])
+def test_intervals_hold_the_truth_as_often_as_they_say(count):
+    draw = np.random.default_rng(0)
+    rounds = 300
+    held = 0
+    for number in range(rounds):
+        low, high = _interval(draw.normal(0.0, 1.0, count), number)
+        held += low <= 0 <= high
+    # 95 %, within three standard errors and the two percent that five values cost.
+    assert 0.95 - 0.02 - 3 * np.sqrt(0.05 * 0.95 / rounds) <= held / rounds <= 0.99
+
+
+def test_a_row_prints_what_the_noise_allows():
+    (row,) = (row for row in ROWS if row.label == "TTFT P99")
+    base = {"ttft_s": {"p99": 1.0}}
+    for differs, told in ((False, NO_DIFFERENCE), (None, UNSURE), (True, "+10.0 %")):
+        fabric = {"ttft_s": {"p99": 1.1}, "noise": {"ttft_s.p99": {"differs": differs}}}
+        assert row.against(fabric, base) == (told, False if differs else None)
+
+
+def test_every_seed_is_the_run_of_that_seed():
+    declared = {
+        "fabrics": ["roft-256", "zcube-256"], "requests": {"count": 20}, "prefill": {"nodes": 2}, "decode": {"nodes": 1},
+        "load": {"rate_per_s": 5.0}, "seed": 3,
+    }  # fmt: skip
+    together = compare(Scenario.model_validate({**declared, "seeds": 3}))
+    for number, seed in enumerate((3, 4, 5)):
+        alone = compare(Scenario.model_validate({**declared, "seed": seed}))
+        for name, result in together.results.items():
+            assert result.repeats[number] == alone.results[name].metrics
+    document = together.document()
+    zcube = document["fabrics"]["zcube-256"]
+    values = zcube["noise"]["ttft_s.mean"]["values"]
+    assert zcube["ttft_s"]["mean"] == pytest.approx(np.mean(values)) and len(set(values)) == 3
+    assert document["seeds"] == 3 and document["fabrics"]["roft-256"]["noise"]["ttft_s.mean"]["difference"] == 0.0

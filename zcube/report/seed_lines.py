@@ -1,0 +1,58 @@
+"""What is said of the seeds a comparison was run under: how many, and the intervals of the figures it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zcube.report.rows import ABSENT, ROWS, Row, significant
+
+#: Rows whose intervals are written out; the document has those of all.
+_JUDGED = (("Output", "tok/s"), ("TTFT P99", "s"), ("TPOT P99", "ms"), ("End to end P99", "s"), ("KV transfer P99", "ms"))
+
+
+def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return name and text of each line.
+
+    Parameters
+    ----------
+    document : mapping
+        ``Comparison.document()``.
+    names : mapping
+        How its fabrics are shown.
+    """
+    first, count = document["seed"], document["seeds"]
+    if count == 1:
+        return [("Seeds", "one, so that noise is not known; --seeds 5 tells differences from it.")]
+    fabrics = document["fabrics"]
+    lines = [
+        (
+            "Seeds",
+            f"{first} to {first + count - 1}, the same on all fabrics; figures are means over them; pictures, tables of "
+            "requests and links and the fullest links are the first's. In brackets: 95 % bootstrap intervals of means and of "
+            "paired differences.",
+        )
+    ]
+    judged = [row for row in ROWS if (row.label, row.unit) in _JUDGED]
+    for row in judged:
+        lines += [(row.label, _interval(row, name, document, names)) for name in fabrics]
+    return lines
+
+
+def _interval(row: Row, name: str, document: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    fabric, base = document["fabrics"][name], document["fabrics"][document["baseline"]]
+    noise = fabric["noise"].get(".".join(row.path))
+    if noise is None:
+        return f"{names[name]} {ABSENT}"
+    low, high = (significant(row.scale * value) for value in noise["interval"])
+    text = f"{names[name]} {row.text(row.value(fabric))} {row.unit} ({low} to {high})"
+    if name == document["baseline"]:
+        return text
+    low, high = (_signed_significant(row.scale * value) for value in noise["difference_interval"])
+    change, _ = row.against(fabric, base)
+    difference = f"{_signed_significant(row.scale * noise['difference'])} {row.unit} ({low} to {high})"
+    return f"{text}; difference {difference}: {change}"
+
+
+def _signed_significant(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{significant(value, 3)}"

@@ -1,0 +1,111 @@
+"""Metrics of the same run under several seeds: their means, and which differences are more than noise.
+
+Fabrics are compared pair by pair, seed by seed. Intervals are percentile bootstraps of the mean (``scipy.stats.bootstrap``),
+widened for few values as Hesterberg proposes (What Teachers Should Know About the Bootstrap, 2015, section 5.3): the level is
+the one at which the normal distribution reaches as far as Student's times ``sqrt(n / (n - 1))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zcube.seeds import stream
+from zcube.serving.service_levels import INFINITE
+
+LEVEL = 0.95
+RESAMPLES = 9999
+#: Seeds below which nothing is called a difference: with four, equal fabrics come out alike in sign one time in eight.
+LEAST_SEEDS = 5
+#: Part of the baseline below which a difference is rounding.
+ROUNDING = 1e-9
+
+
+def mean_metrics(repeats: Sequence[Any]) -> Any:
+    """Return metrics in which every number is the mean over the seeds.
+
+    A number missing under a seed is missing; a quantile infinite under a seed is infinite. Of truth values all must hold. Of
+    anything else the first that is not None is taken.
+    """
+    first = repeats[0]
+    if len(repeats) == 1:
+        return first
+    if isinstance(first, Mapping):
+        return {key: mean_metrics([metrics[key] for metrics in repeats]) for key in first}
+    if INFINITE in repeats:
+        return INFINITE
+    if all(isinstance(value, bool) for value in repeats):
+        return all(repeats)
+    if any(_is_number(value) for value in repeats):
+        return float(np.mean(repeats)) if all(_is_number(value) for value in repeats) else None
+    return next((value for value in repeats if value is not None), None)
+
+
+def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]], seed: int) -> dict[str, dict[str, Any]]:
+    """Return how every metric scatters over the seeds and whether it differs from the baseline's.
+
+    Parameters
+    ----------
+    repeats, base : sequence of dict
+        Metrics of a fabric and of the baseline, seed by seed, at least two.
+    seed : int
+        Of the stream ``bootstrap``.
+
+    Returns
+    -------
+    dict
+        By the metric's keys joined by points: ``values``; ``interval`` of their mean; ``difference`` to the baseline's mean and
+        its ``difference_interval``; ``differs``, whether that leaves out 0, null for fewer than :data:`LEAST_SEEDS` seeds.
+    """
+    noise: dict[str, dict[str, Any]] = {}
+    for key in _numbers(repeats[0]):
+        values, reference = ([_at(metrics, key) for metrics in column] for column in (repeats, base))
+        if not all(map(_is_number, (*values, *reference))):
+            continue
+        mine, theirs = np.array(values, dtype=float), np.array(reference, dtype=float)
+        difference = mine - theirs
+        difference[np.abs(difference) <= ROUNDING * np.abs(theirs)] = 0.0
+        low, high = _interval(difference, seed)
+        noise[".".join(key)] = {
+            "values": [float(value) for value in values],
+            "interval": list(_interval(mine, seed)),
+            "difference": float(difference.mean()),
+            "difference_interval": [low, high],
+            "differs": low > 0 or high < 0 if len(values) >= LEAST_SEEDS else None,
+        }
+    return noise
+
+
+def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """Return the interval of the mean of some values at :data:`LEVEL`."""
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    from scipy import stats
+
+    count = len(values)
+    reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.sqrt(count / (count - 1))
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=1 - 2 * stats.norm.sf(reach), method="percentile",
+        random_state=stream(seed, "bootstrap"),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
+
+
+def _numbers(metrics: Mapping[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, (*before, key))
+        elif _is_number(value):
+            yield (*before, key)
+
+
+def _at(metrics: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
+    return metrics
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

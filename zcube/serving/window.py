@@ -1,0 +1,129 @@
+"""The window of steady state of a run: found while it goes on, so that what links carry is read at both ends of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from zcube.arrays import BoolArray, FloatArray
+from zcube.serving.journey import Journeys
+from zcube.serving.littles_law import littles_law
+from zcube.serving.settings import Load, Measure
+from zcube.serving.transfers import Transfers
+from zcube.workload.requests import RequestTrace
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Part of a run, ``start_s <= t < end_s``.
+
+    Attributes
+    ----------
+    start_s, end_s : float
+        On the run's clock; the whole run where it is too short for rates.
+    carried_bytes : float array [links]
+        What every link carried in it.
+    no_rate : str or None
+        Why the run is too short for rates, None if it is not.
+    """
+
+    start_s: float
+    end_s: float
+    carried_bytes: FloatArray
+    no_rate: str | None = None
+
+    @property
+    def length_s(self) -> float:
+        """Seconds between its ends."""
+        return self.end_s - self.start_s
+
+    def holds(self, times_s: FloatArray) -> BoolArray:
+        """Return which of some times lie in it; nan does not."""
+        return np.asarray((times_s >= self.start_s) & (times_s < self.end_s))
+
+
+class WindowWatch:
+    """Opens and closes the window of a run as requests arrive.
+
+    Parameters
+    ----------
+    env, transfers
+        Clock and network of the run.
+    trace : RequestTrace
+        What is offered.
+    measure, load
+        How long to warm up and to measure, and when the run ends at the latest.
+    """
+
+    def __init__(self, env: simpy.Environment, transfers: Transfers, trace: RequestTrace, measure: Measure, load: Load):
+        self._env, self._transfers, self._measure = env, transfers, measure
+        self._starts = trace.after < 0
+        cool_down = measure.cool_down_fraction if load.mode == "closed" else 0.0
+        starts = int(self._starts.sum())
+        self._starts_left = starts - int(cool_down * starts)
+        self._arrivals_left = int(np.ceil(measure.warm_up_fraction * len(trace)))
+        self._start: tuple[float, FloatArray] | None = None
+        self._end: tuple[float, FloatArray] | None = None
+        self._on_time = False
+        wait_s = measure.warm_up_s
+        if wait_s is None and load.horizon_s is not None:
+            wait_s = measure.warm_up_fraction * load.horizon_s
+        if wait_s is not None:
+            self._after(wait_s, self._open)
+
+    def _after(self, seconds: float, what: Callable[[float], None]) -> None:
+        self._env.timeout(seconds).callbacks.append(lambda _: what(self._env.now))
+
+    def arrived(self, request: int, now_s: float) -> None:
+        """Note that a request arrives now."""
+        if self._measure.warm_up_s is None:
+            if self._arrivals_left == 0:
+                self._open(now_s)
+            self._arrivals_left -= 1
+        self._starts_left -= bool(self._starts[request])
+        if not self._starts_left:
+            self._close(now_s)
+
+    def _open(self, now_s: float) -> None:
+        if self._start is None and self._end is None:
+            self._start = (now_s, self._transfers.carried_bytes())
+            if self._measure.window_s is not None:
+                self._after(self._measure.window_s, self._reach_length)
+
+    def _reach_length(self, now_s: float) -> None:
+        self._on_time = self._end is None
+        self._close(now_s)
+
+    def _close(self, now_s: float) -> None:
+        if self._end is None:
+            self._end = (now_s, self._transfers.carried_bytes())
+
+    def window(self, journeys: Journeys, carried_bytes: FloatArray) -> Window:
+        """Return the window of a run that has ended at present, its links having carried so many bytes."""
+        run_end_s = float(self._env.now)
+        end_s, at_end = self._end or (run_end_s, carried_bytes)
+        no_rate: str | None = "no request began after the warm-up"
+        if self._start is not None and self._start[0] < end_s:
+            start_s, at_start = self._start
+            window = Window(float(start_s), float(end_s), at_end - at_start)
+            no_rate = self._too_short(journeys, window, run_end_s)
+            if no_rate is None:
+                return window
+        return Window(0.0, run_end_s, carried_bytes, no_rate)
+
+    def _too_short(self, journeys: Journeys, window: Window, run_end_s: float) -> str | None:
+        """Return why a window gives no rate, None if it does."""
+        asked, length_s = self._measure, window.length_s
+        if asked.window_s is not None and not self._on_time:
+            return f"the load lasted {length_s:.4g} s after the warm-up, measure.window_s asks for {asked.window_s:.4g} s"
+        arrived = int(window.holds(journeys.arrival_s).sum())
+        if arrived < asked.least_requests:
+            return f"{arrived} requests arrived in the window, measure.least_requests asks for {asked.least_requests}"
+        mean_s = littles_law(journeys, window, run_end_s)["mean_time_s"]
+        if length_s < asked.least_turnovers * mean_s:
+            turnovers = f"{length_s / mean_s:.2g} times a request's mean {mean_s:.4g} s in the system"
+            return f"the window of {length_s:.4g} s is {turnovers}, measure.least_turnovers asks for {asked.least_turnovers:g}"
+        return None
