@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import optics_of
-from zcube.fabric.wiring.rack_layout import load_layout
+from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
@@ -24,8 +24,8 @@ from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier, StepProgress
 from zcube.network.packet.settings import PacketSettings
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
-from zcube.pricing.price_book import load_price_book
-from zcube.scenario import Scenario
+from zcube.pricing.price_book import PriceBook, load_price_book
+from zcube.scenario import Cost, Scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
@@ -220,19 +220,26 @@ def compare(
     Raises
     ------
     InputError
-        With every fabric that does not fit, before anything runs.
+        With every file that cannot be read and every fabric that does not fit, before anything runs.
     RunError
         If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
-    card = load_card(scenario.compute.model)
-    _check_expert_span(scenario, card)
-    compute = _compute_model(scenario, card)
-    carriers = _carriers(scenario)
-    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()})
+    asked, load = scenario.requests, scenario.load
+    faults = FaultList()
+    with faults:
+        card = load_card(scenario.compute.model)
+        _check_expert_span(scenario, card)
+        compute = _compute_model(scenario, card)
+    with faults:
+        book, room = _prices(scenario.cost)
+    with faults:
+        carriers = _carriers(scenario)
+    with faults:
+        offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
+    faults.check()
+    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, book, room)
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    asked, load = scenario.requests, scenario.load
-    offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
@@ -250,15 +257,12 @@ def compare(
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
     """Refuse runs that would not fit in memory; one runs after the other."""
-    faults: list[Fault] = []
+    faults = FaultList()
     expected = expected_transfers(trace, scenario)
     for name, carrier in carriers.items():
-        try:
+        with faults:
             carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
+    faults.check()
 
 
 def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
@@ -278,39 +282,44 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
 
 def _carriers(scenario: Scenario) -> dict[str, Carrier]:
     """Make every fabric ready, by its label, and collect what does not fit."""
-    faults: list[Fault] = []
+    faults = FaultList()
     carriers: dict[str, Carrier] = {}
     for name in scenario.fabrics:
-        try:
+        with faults:
             fabric = load_fabric(name)
             place(fabric, scenario)
             carriers[scenario.labels[name]] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
-        except InputError as error:
-            faults += [fault for fault in error.faults if fault not in faults]
-            continue
-        if carrier.network.bin_s:
-            expected = "0: a comparison keeps totals; zcube replay keeps bins"
-            faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
-        if scenario.gpus is not None and fabric.gpus != scenario.gpus:
-            faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), f"{scenario.gpus}, as the scenario's gpus"))
-    if faults:
-        raise InputError(faults)
+            if carrier.network.bin_s:
+                expected = "0: a comparison keeps totals; zcube replay keeps bins"
+                faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
+            if scenario.gpus is not None and fabric.gpus != scenario.gpus:
+                expected = f"{scenario.gpus}, as the scenario's gpus"
+                faults.faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), expected))
+    faults.check()
     return carriers
 
 
-def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric]) -> dict[str, BillOfMaterials]:
+def _prices(cost: Cost) -> tuple[PriceBook, RackLayout | None]:
+    """Read the price book and the description of the machine room, if there is one."""
+    faults = FaultList()
+    with faults:
+        book = load_price_book(cost.price_book)
+    with faults:
+        room = None if cost.racks is None else load_layout(Path(cost.racks))
+    faults.check()
+    return book, room
+
+
+def _bills(
+    scenario: Scenario, fabrics: Mapping[str, Fabric], book: PriceBook, room: RackLayout | None
+) -> dict[str, BillOfMaterials]:
     """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
-    cost = scenario.cost
-    book, room = load_price_book(cost.price_book), None if cost.racks is None else load_layout(Path(cost.racks))
-    faults: list[Fault] = []
+    faults = FaultList()
     bills: dict[str, BillOfMaterials] = {}
     for name, fabric in fabrics.items():
-        try:
-            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, cost.optics, room))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
+        with faults:
+            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room))
+    faults.check()
     return bills
 
 

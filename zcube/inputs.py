@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 
 #: A declared file is a page of text; anything larger is not one of ours.
 MAX_DECLARED_BYTES = 1 << 20
@@ -151,8 +152,15 @@ def validate(model: type[Model], data: Mapping[str, Any], source: str | Callable
     InputError
         With one fault per violated key.
     """
-    try:
+    with faults_of(source):
         return model.model_validate(dict(data))
+
+
+@contextmanager
+def faults_of(source: str | Callable[[str], str]) -> Iterator[None]:
+    """Turn what pydantic refuses into an :class:`~zcube.errors.InputError`; ``source`` as of :func:`validate`."""
+    try:
+        yield
     except ValidationError as error:
         raise InputError(_fault(detail, source) for detail in error.errors(include_url=False)) from error
 
@@ -174,14 +182,11 @@ def assign(data: dict[str, Any], assignments: Sequence[str], option: str = "--se
     InputError
         With every assignment that cannot be carried out.
     """
-    faults: list[Fault] = []
+    faults = FaultList()
     for text in assignments:
-        try:
+        with faults:
             set_key(data, *_parse(text, option), option)
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
+    faults.check()
 
 
 def assigned(assignments: Sequence[str], option: str = "--set") -> dict[str, Any]:
