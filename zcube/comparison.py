@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import optics_of
 from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
+from zcube.inputs import toml_value
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
@@ -325,7 +325,7 @@ def _bills(
 
 def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict[str, Any]:
     """Return what a recorded run says of itself, among it the command that carries its transfers as the run did."""
-    network, defaults = carrier.network, PacketSettings()
+    network = carrier.network
     (fabric,) = [reference for reference, known in scenario.labels.items() if known == label]
     options: dict[str, Any] = {
         "--fabric": fabric,
@@ -341,8 +341,9 @@ def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict
     }
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
     if network.fidelity == "packet":
-        for key, value in network.packet.model_dump(mode="json", exclude={"seed"}).items():
-            if value != defaults.model_dump(mode="json")[key]:
-                words += ["--packet-set", f"{key}={json.dumps(value)}"]
+        defaults = PacketSettings().model_dump(mode="json")
+        for key, value in network.packet.model_dump(mode="json").items():
+            if value != defaults.get(key):
+                words += ["--packet-set", f"{key}={toml_value(value)}"]
     command = shlex.join(["zcube", "replay", "FILE", *words])
     return recorded_metadata(carrier.declared.name, carrier.recorded(), command, scenario.model_dump(mode="json"))

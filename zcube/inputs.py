@@ -208,6 +208,15 @@ def assigned(assignments: Sequence[str], option: str = "--set") -> dict[str, Any
     return found
 
 
+def toml_value(value: Any) -> str:
+    """Return JSON-ready data, no null among it, as a TOML value on one line, as assignments take it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml_value(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value)
+
+
 def _parse(assignment: str, option: str) -> tuple[str, Any]:
     found = _ASSIGNMENT.fullmatch(assignment)
     if found is None or not found["key"].strip():

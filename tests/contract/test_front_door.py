@@ -164,5 +164,5 @@ def test_measured_runs_are_read_from_one_file_or_several(tmp_path: Path) -> None
     runs = Path(__file__).parents[2] / "calibrations" / "2x-h200-nvlink.json"
     one, several = zc.calibrate.read(str(runs)), zc.calibrate.read([runs])
     assert len(one) == len(several) > 0
-    with pytest.raises(zc.InputError, match="no.json"):
+    with pytest.raises(zc.InputError, match=r"no\.json"):
         zc.calibrate.read(tmp_path / "no.json")
