@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -247,6 +248,16 @@ def test_a_fabric_of_another_size_is_named_beside_its_other_faults(scenario_file
     assert {fault.where for fault in faults} == {
         f"fabric {name}: {key}" for name in ("roft-256", "zcube-256") for key in ("gpus", "network.bin_s")
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [("load.rate", "rate_per_s"), ("network.packet.pfc_alfa", "pfc_alpha"), ("lod.mode", "load"), ("seeds", "seed")],
+)
+def test_an_unknown_key_is_told_those_of_its_table(scenario_file, key, known):
+    (fault,) = faults_of(scenario_file, f"{key}=1")
+    assert fault.found == "an unknown key"
+    assert known in re.split(r"[ ,]+", fault.expected.removeprefix("one of the keys "))
 
 
 def test_a_fabric_with_a_value_for_a_table_is_told_what_belongs_there(scenario_file):
