@@ -25,7 +25,8 @@ from zcube.llm.expert_traffic import (
     normal_combine_bytes,
     normal_dispatch_bytes,
 )
-from zcube.llm.node_links import GPUS_PER_NODE, resident_share
+from zcube.llm.node_links import resident_share
+from zcube.node import GPUS_PER_NODE
 
 CARD = load_card("glm-5.1")
 AGAINST = "the fitted points"

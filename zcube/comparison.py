@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import optics_of
-from zcube.fabric.wiring.rack_layout import load_layout
+from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
+from zcube.inputs import toml_value
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import compute_model, described
@@ -26,9 +26,9 @@ from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
-from zcube.pricing.price_book import load_price_book
+from zcube.pricing.price_book import PriceBook, load_price_book
 from zcube.progress import Progress, silent
-from zcube.scenario import Scenario
+from zcube.scenario import Cost, Scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
@@ -244,21 +244,28 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     Raises
     ------
     InputError
-        With every fabric that does not fit, before anything runs.
+        With every file that cannot be read and every fabric that does not fit, before anything runs.
     RunError
         If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
     progress("building", 0, 0, "")
-    card = load_card(scenario.compute.model)
-    _check_expert_span(scenario, card)
-    compute = _compute_model(scenario, card)
-    carriers = _carriers(scenario)
-    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()})
+    asked, load = scenario.requests, scenario.load
+    faults = FaultList()
+    with faults:
+        card = load_card(scenario.compute.model)
+        _check_expert_span(scenario, card)
+        compute = _compute_model(scenario, card)
+    with faults:
+        book, room = _prices(scenario.cost)
+    with faults:
+        carriers = _carriers(scenario)
+    progress("reading requests", 0, 0, "")
+    with faults:
+        offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
+    faults.check()
+    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, book, room)
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    progress("reading requests", 0, 0, "")
-    asked, load = scenario.requests, scenario.load
-    offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
@@ -301,15 +308,12 @@ def _repeats(scenario: Scenario, card: ModelCard, compute: ComputeModel, progres
 
 def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
     """Refuse runs that would not fit in memory; one runs after the other."""
-    faults: list[Fault] = []
+    faults = FaultList()
     expected = expected_transfers(trace, scenario)
     for name, carrier in carriers.items():
-        try:
+        with faults:
             carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
+    faults.check()
 
 
 def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
@@ -329,45 +333,50 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
 
 def _carriers(scenario: Scenario) -> dict[str, Carrier]:
     """Make every fabric ready, by its label, and collect what does not fit."""
-    faults: list[Fault] = []
+    faults = FaultList()
     carriers: dict[str, Carrier] = {}
     for name in scenario.fabrics:
-        try:
+        with faults:
             fabric = load_fabric(name)
             place(fabric, scenario)
             carriers[scenario.labels[name]] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
-        except InputError as error:
-            faults += [fault for fault in error.faults if fault not in faults]
-            continue
-        if carrier.network.bin_s:
-            expected = "0: a comparison keeps totals; zcube replay keeps bins"
-            faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
-        if scenario.gpus is not None and fabric.gpus != scenario.gpus:
-            faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), f"{scenario.gpus}, as the scenario's gpus"))
-    if faults:
-        raise InputError(faults)
+            if carrier.network.bin_s:
+                expected = "0: a comparison keeps totals; zcube replay keeps bins"
+                faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
+            if scenario.gpus is not None and fabric.gpus != scenario.gpus:
+                expected = f"{scenario.gpus}, as the scenario's gpus"
+                faults.faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), expected))
+    faults.check()
     return carriers
 
 
-def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric]) -> dict[str, BillOfMaterials]:
+def _prices(cost: Cost) -> tuple[PriceBook, RackLayout | None]:
+    """Read the price book and the description of the machine room, if there is one."""
+    faults = FaultList()
+    with faults:
+        book = load_price_book(cost.price_book)
+    with faults:
+        room = None if cost.racks is None else load_layout(Path(cost.racks))
+    faults.check()
+    return book, room
+
+
+def _bills(
+    scenario: Scenario, fabrics: Mapping[str, Fabric], book: PriceBook, room: RackLayout | None
+) -> dict[str, BillOfMaterials]:
     """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
-    cost = scenario.cost
-    book, room = load_price_book(cost.price_book), None if cost.racks is None else load_layout(Path(cost.racks))
-    faults: list[Fault] = []
+    faults = FaultList()
     bills: dict[str, BillOfMaterials] = {}
     for name, fabric in fabrics.items():
-        try:
-            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, cost.optics, room))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
+        with faults:
+            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room))
+    faults.check()
     return bills
 
 
 def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict[str, Any]:
     """Return what a recorded run says of itself, among it the command that carries its transfers as the run did."""
-    network, defaults = carrier.network, PacketSettings()
+    network = carrier.network
     (fabric,) = [reference for reference, known in scenario.labels.items() if known == label]
     options: dict[str, Any] = {
         "--fabric": fabric,
@@ -383,8 +392,9 @@ def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict
     }
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
     if network.fidelity == "packet":
-        for key, value in network.packet.model_dump(mode="json", exclude={"seed"}).items():
-            if value != defaults.model_dump(mode="json")[key]:
-                words += ["--packet-set", f"{key}={json.dumps(value)}"]
+        defaults = PacketSettings().model_dump(mode="json")
+        for key, value in network.packet.model_dump(mode="json").items():
+            if value != defaults.get(key):
+                words += ["--packet-set", f"{key}={toml_value(value)}"]
     command = shlex.join(["zcube", "replay", "FILE", *words])
     return recorded_metadata(carrier.declared.name, carrier.recorded(), command, scenario.model_dump(mode="json"))

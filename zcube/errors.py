@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import TracebackType
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,37 @@ class InputError(ZcubeError):
 
     def __str__(self) -> str:
         return "\n".join(str(fault) for fault in self.faults)
+
+
+@dataclass(frozen=True)
+class FaultList:
+    """Gathers the faults of checks that do not need each other, so that they are told at once.
+
+    Each check stands in a ``with`` block of its own; :meth:`check` raises what all of them found.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+
+    def __enter__(self) -> None:
+        """Begin a check."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Keep the faults of a check that found some; any other error goes on."""
+        if not isinstance(error, InputError):
+            return False
+        self.faults.extend(fault for fault in error.faults if fault not in self.faults)
+        return True
+
+    def check(self) -> None:
+        """Raise what was found, if anything was.
+
+        Raises
+        ------
+        InputError
+            With the faults of every check, each once.
+        """
+        if self.faults:
+            raise InputError(self.faults)
 
 
 class RunError(ZcubeError):

@@ -17,8 +17,9 @@ from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
+from zcube.inputs import faults_of
+from zcube.network import settings
 from zcube.network.carrier import Carrier
-from zcube.network.settings import Network
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import load_price_book
 from zcube.progress import Progress, silent
@@ -63,6 +64,17 @@ __all__ = [
 
 #: What a function takes for a fabric: what :func:`load_fabric` does, or a fabric.
 FabricLike: TypeAlias = "str | Path | Fabric"
+
+
+class Network(settings.Network):
+    """How bytes move: the keys of ``[network]`` as keyword arguments; docs/scenarios.md lists them."""
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **keys: Any):
+            """Raise an :class:`~zcube.errors.InputError` with every fault of the keys."""
+            with faults_of("Network", settings.Network):
+                super().__init__(**keys)
 
 
 def compare(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 
 #: A declared file is a page of text; anything larger is not one of ours.
 MAX_DECLARED_BYTES = 1 << 20
@@ -151,10 +152,17 @@ def validate(model: type[Model], data: Mapping[str, Any], source: str | Callable
     InputError
         With one fault per violated key.
     """
-    try:
+    with faults_of(source, model):
         return model.model_validate(dict(data))
+
+
+@contextmanager
+def faults_of(source: str | Callable[[str], str], model: type[BaseModel]) -> Iterator[None]:
+    """Turn what pydantic refuses into an :class:`~zcube.errors.InputError`; parameters as of :func:`validate`."""
+    try:
+        yield
     except ValidationError as error:
-        raise InputError(_fault(detail, source) for detail in error.errors(include_url=False)) from error
+        raise InputError(_fault(detail, source, model) for detail in error.errors(include_url=False)) from error
 
 
 def assign(data: dict[str, Any], assignments: Sequence[str], option: str = "--set") -> None:
@@ -174,14 +182,11 @@ def assign(data: dict[str, Any], assignments: Sequence[str], option: str = "--se
     InputError
         With every assignment that cannot be carried out.
     """
-    faults: list[Fault] = []
+    faults = FaultList()
     for text in assignments:
-        try:
+        with faults:
             set_key(data, *_parse(text, option), option)
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
+    faults.check()
 
 
 def assigned(assignments: Sequence[str], option: str = "--set") -> dict[str, Any]:
@@ -201,6 +206,15 @@ def assigned(assignments: Sequence[str], option: str = "--set") -> dict[str, Any
         else:
             found[key] = value
     return found
+
+
+def toml_value(value: Any) -> str:
+    """Return JSON-ready data, no null among it, as a TOML value on one line, as assignments take it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml_value(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value)
 
 
 def _parse(assignment: str, option: str) -> tuple[str, Any]:
@@ -236,11 +250,23 @@ def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -
         data[last] = value
 
 
-def _fault(detail: Any, source: str | Callable[[str], str]) -> Fault:
+def _keys_at(model: type[BaseModel], tables: Sequence[str | int]) -> str:
+    """Return what may stand in a table of a declared model, which its keys lead to."""
+    for table in tables:
+        field = model.model_fields.get(str(table))
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not inner:
+            return "a key of the documented table"
+        model = inner[0]
+    return "one of the keys " + ", ".join(model.model_fields)
+
+
+def _fault(detail: Any, source: str | Callable[[str], str], model: type[BaseModel]) -> Fault:
     key, kind = ".".join(str(part) for part in detail["loc"]), detail["type"]
     where = source(key) if callable(source) else f"{source}: {key}" if key else source
     if kind == "extra_forbidden":
-        return Fault(where, "an unknown key", detail.get("ctx", {}).get("expected", "a key of the documented table"))
+        return Fault(where, "an unknown key", detail.get("ctx", {}).get("expected") or _keys_at(model, detail["loc"][:-1]))
     if kind == "missing":
         return Fault(where, "nothing", "this key")
     if kind == "literal_error":

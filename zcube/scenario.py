@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from zcube.inputs import (
     assign,
     assigned,
     bundled_folder,
+    json_document,
     read_bounded,
     read_toml,
     resolve_declared,
@@ -62,7 +62,7 @@ def _refused(value: Any) -> Any:
     if isinstance(value, PydanticCustomError):
         raise value
     if not isinstance(value, Mapping | Network):
-        raise PydanticCustomError("extra_forbidden", "no key of [network]")
+        raise PydanticCustomError("table_type", "a table of keys of [network]")
     return value
 
 
@@ -278,10 +278,7 @@ def _drop_tables(data: dict[str, Any], declared: Any) -> None:
 
 def _read_run(path: Path) -> dict[str, Any]:
     """Return the scenario recorded in a ``run.json``."""
-    try:
-        record = json.loads(read_bounded(path))
-    except ValueError as error:
-        raise InputError(Fault(str(path), str(error), "JSON")) from error
+    record = json_document(path, read_bounded(path))
     if not isinstance(record, dict) or not isinstance(record.get("scenario"), dict):
         raise InputError(Fault(f"{path}: scenario", "nothing", "the scenario of a recorded run"))
     return dict(record["scenario"])
@@ -297,8 +294,9 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(data.get("fabrics"), list):
         data["fabrics"] = [path_to(name) for name in data["fabrics"]]
         data["baseline"] = path_to(data.get("baseline"))
-    if isinstance(data.get("cost"), dict) and "price_book" in data["cost"]:
-        data["cost"]["price_book"] = path_to(data["cost"]["price_book"])
+    for table, key in (("cost", "price_book"), ("compute", "model"), ("compute", "device")):
+        if isinstance(data.get(table), dict) and key in data[table]:
+            data[table][key] = path_to(data[table][key])
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])

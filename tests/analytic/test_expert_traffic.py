@@ -8,7 +8,6 @@ from zcube.errors import InputError
 from zcube.llm.cards import load_card
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.expert_traffic import (
-    expected_nodes,
     hit_probability,
     low_latency_combine_bytes,
     low_latency_dispatch_bytes,
@@ -35,7 +34,7 @@ def test_message_sizes(hidden, sizes):
 
 @pytest.mark.parametrize(("nodes", "expected"), [(1, 1.0), (4, 3.60), (8, 5.25), (18, 6.61)])
 def test_expected_nodes_without_group_limit(nodes, expected):
-    assert expected_nodes(GLM, nodes) == pytest.approx(expected, abs=0.005)
+    assert nodes * hit_probability(GLM, nodes) == pytest.approx(expected, abs=0.005)
 
 
 def between_nodes(card, tokens_per_node, batches=1):
@@ -79,11 +78,11 @@ def test_group_limit_agrees_with_sampling(nodes):
     picked = np.take_along_axis(groups, random.integers(0, 4, (draws, 8)), axis=1)
     node = (picked * 32 + random.integers(0, 32, (draws, 8))) * nodes // 256
     distinct = np.mean([np.unique(row).size for row in node])
-    assert expected_nodes(DEEPSEEK, nodes) == pytest.approx(distinct, rel=0.01)
+    assert nodes * hit_probability(DEEPSEEK, nodes) == pytest.approx(distinct, rel=0.01)
 
 
 def test_group_limit_caps_the_nodes_at_four():
-    assert expected_nodes(DEEPSEEK, 8) < 4 < expected_nodes(GLM, 8)
+    assert 8 * hit_probability(DEEPSEEK, 8) < 4 < 8 * hit_probability(GLM, 8)
 
 
 def test_bad_input_is_refused():

@@ -14,9 +14,10 @@ from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.kv import KvLayout, kv_bytes
 from zcube.llm.rankmap import rank_map
 from zcube.llm.schedules.kv_plans import kv_plan
-from zcube.llm.schedules.kv_push import KvTiming, kv_trace
+from zcube.llm.schedules.kv_push import KvTiming, append_kv
 from zcube.llm.schedules.pieces import chunks
 from zcube.llm.schedules.slices import Slicing
+from zcube.trace.builder import TraceBuilder
 
 GLM = load_card("glm-5.1")
 FP8, FP8_MTP = KvLayout("fp8"), KvLayout("fp8", with_mtp_layer=True)
@@ -155,11 +156,22 @@ def node():
     return roofline(GLM, load_device("h200"), EngineLayout("tp8", "dp8"))
 
 
+def kv_trace(plan, times, pieces, timing=None):
+    """Return the trace of one request: its prefill chunks on node 0, each one computation, and its pushes to node 1."""
+    builder, ready, ends = TraceBuilder(16), [], np.full(8, -1)
+    for piece in pieces:
+        seconds = times.prefill_iteration_s(np.array([piece.new_tokens]), np.array([piece.cached_tokens]))
+        ends = builder.compute("prefill-chunk", np.arange(8), seconds, phase="prefill", after=[ends])
+        ready.append([ends])
+    append_kv(builder, plan, ready, 0, 1, timing or KvTiming())
+    return builder.build({})
+
+
 def test_pushes_leave_after_their_chunk_and_do_not_hold_up_the_next(node):
     pieces = chunks(20 * K, 4 * K, 8 * K)
     ends = np.cumsum([piece.new_tokens for piece in pieces]) + 4 * K
     plan = kv_plan(GLM, "mooncake-push", rank_map("tp8-dp8"), ends.tolist(), FP8_MTP, target_rank=3)
-    trace = kv_trace(plan, node, pieces, timing=KvTiming(setup_s=0.5), metadata={})
+    trace = kv_trace(plan, node, pieces, timing=KvTiming(setup_s=0.5))
     finish = ends_by_hand(trace, lambda row: 10.0)
     computed = finish[named(trace, "prefill-chunk")].reshape(3, 8)
     iterations = [node.prefill_iteration_s([piece.new_tokens], [piece.cached_tokens]) for piece in pieces]
@@ -177,7 +189,7 @@ def test_pushes_leave_after_their_chunk_and_do_not_hold_up_the_next(node):
 def test_a_pull_is_set_up_by_the_decode_gpu_after_the_last_chunk(node):
     pieces = chunks(16 * K, 0, 8 * K)
     plan = kv_plan(GLM, "nixl-pull", rank_map("tp8-tp8"), [8 * K, 16 * K], FP8)
-    trace = kv_trace(plan, node, pieces, metadata={})
+    trace = kv_trace(plan, node, pieces)
     assert trace.source[named(trace, "kv-setup")].tolist() == list(range(8, 16))
     rows = named(trace, "kv-read")
     assert trace.source[rows].tolist() == list(range(8))
@@ -188,7 +200,7 @@ def test_a_pull_is_set_up_by_the_decode_gpu_after_the_last_chunk(node):
 
 def test_tilert_copies_latents_to_seven_peers_over_nvlink(node):
     plan = kv_plan(GLM, "tilert", rank_map("tp8-tilert"), [8 * K, 16 * K])
-    trace = kv_trace(plan, node, chunks(16 * K, 0, 8 * K), timing=KvTiming(setup_s=1, staging_s=2, convert_s=4), metadata={})
+    trace = kv_trace(plan, node, chunks(16 * K, 0, 8 * K), timing=KvTiming(setup_s=1, staging_s=2, convert_s=4))
     rows = named(trace, "kv-inject")
     assert trace.size_bytes[rows].sum() == 7 * 1152 * 16 * K * 79
     assert set(trace.source[rows].tolist()) == {8}
@@ -199,7 +211,7 @@ def test_tilert_copies_latents_to_seven_peers_over_nvlink(node):
 
 def test_queue_pairs_may_be_one_transfer(node):
     plan = kv_plan(GLM, "mooncake-push", rank_map("tp8-dp8"), [1000], FP8)
-    trace = kv_trace(plan, node, chunks(1000, 0, 8 * K), timing=KvTiming(rows_per_queue_pair=False), metadata={})
+    trace = kv_trace(plan, node, chunks(1000, 0, 8 * K), timing=KvTiming(rows_per_queue_pair=False))
     assert trace.size_bytes[named(trace, "kv-write")].tolist() == [plan.size_bytes]
 
 

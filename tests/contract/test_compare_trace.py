@@ -56,6 +56,27 @@ def test_the_command_in_the_file_carries_the_same_bytes_over_the_same_network(ru
     assert sorted(done.id) == trace.rows(Kind.TRANSFER).tolist()
 
 
+PACKETS = {
+    "another control": ["congestion_control=dcqcn_nvidia", "dcqcn_nvidia.gain=0.0625"],
+    "a control's parameters": ["dcqcn.clamp_target=false", "dcqcn.alpha_timer_s=1e-6", "pfc_alpha=0.25"],
+    "marking": ["marking=[{up_to_gbps = 400.0, kmin_bytes = 100000, kmax_bytes = 200000, pmax = 0.5}]", "headroom_bytes=99999"],
+}
+
+
+@pytest.mark.parametrize("settings", PACKETS.values(), ids=PACKETS)
+def test_the_command_in_the_file_repeats_all_packet_settings(run, tmp_path, settings):
+    options = [part for setting in settings for part in ("--set", f"network.packet.{setting}")]
+    status, _, err = run(
+        "compare", *SMALL, "--set", "requests.count=2", "--fidelity", "packet", "--set", "network.packet.cell_bytes=262144",
+        *options, "--trace-out", tmp_path / "run.jsonl",
+    )  # fmt: skip
+    assert status == 0, err
+    command = shlex.split(read_trace(tmp_path / "run.jsonl").metadata["replay"])
+    status, out, err = run(*[str(tmp_path / "run.jsonl") if word == "FILE" else word for word in command[1:]], "--json")
+    assert status == 0, err
+    assert json.loads(out)["trace"]["recorded_otherwise"] == []
+
+
 def test_ranks_are_the_fabrics_gpus(recorded):
     trace = read_trace(recorded[1]["roft-256"])
     assert (trace.ranks, trace.ranks_per_node) == (256, 8)

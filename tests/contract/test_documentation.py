@@ -43,6 +43,15 @@ def test_files_linked_from_the_readme_exist():
             assert (PROJECT / link).exists(), link
 
 
+def test_the_map_names_every_room_and_module_once():
+    package = PROJECT / "zcube"
+    folders = {f"{path.parent.relative_to(package)}/" for path in package.rglob("__init__.py") if path.parent != package}
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    rows = re.findall(r"^\| (`.*?`) \| (.+?) \|", (PROJECT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    named = [name for first, _ in rows for name in re.findall(r"`([^`]+)`", first)]
+    assert sorted(named) == sorted(folders | modules)
+
+
 def test_notebook_runs_from_top_to_bottom():
     notebook = json.loads((PROJECT / "notebooks" / "first_comparison.ipynb").read_text())
     names: dict = {}

@@ -150,3 +150,19 @@ def test_calibration_from_read_to_check() -> None:
     checked = zc.calibrate.check(fitted, measured).table()
     assert checked["error"].abs().median() < 0.05
     assert (checked["predicted_s"] / checked["time_s"] - 1).tolist() == pytest.approx(checked["error"].tolist())
+
+
+def test_faults_of_a_network_are_named_at_once() -> None:
+    with pytest.raises(zc.InputError) as caught:
+        zc.Network(fidelity="exact", queue_pairs=0, speed=1)
+    assert sorted(fault.where for fault in caught.value.faults) == [
+        "Network: fidelity", "Network: queue_pairs", "Network: speed",
+    ]  # fmt: skip
+
+
+def test_measured_runs_are_read_from_one_file_or_several(tmp_path: Path) -> None:
+    runs = Path(__file__).parents[2] / "calibrations" / "2x-h200-nvlink.json"
+    one, several = zc.calibrate.read(str(runs)), zc.calibrate.read([runs])
+    assert len(one) == len(several) > 0
+    with pytest.raises(zc.InputError, match=r"no\.json"):
+        zc.calibrate.read(tmp_path / "no.json")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+import zcube.llm
 from zcube.comparison import compare
 from zcube.errors import Fault, InputError
 from zcube.scenario import Scenario, load_scenario
@@ -226,6 +229,57 @@ def test_an_error_survives_the_way_from_a_worker_or_a_process(again):
     error = InputError([Fault("a.toml: seed", "-1", "0 or more"), Fault("a.toml: gpus", "4", "8 or more")])
     assert again(error).faults == error.faults
     assert str(again(error)) == str(error)
+
+
+def test_faults_of_different_files_are_told_at_once(scenario_file):
+    tables = (
+        "compute.model=no-card",
+        "cost.price_book=no-book",
+        "requests.source=no.jsonl",
+        'fabrics=["no-fabric", "roft-256"]',
+    )
+    wheres = " ".join(fault.where for fault in faults_of(scenario_file, *tables, "network.routing=no-routing"))
+    for name in ("no-card", "no-book", "no.jsonl", "no-fabric", "routing"):
+        assert name in wheres, wheres
+
+
+def test_a_fabric_of_another_size_is_named_beside_its_other_faults(scenario_file):
+    faults = faults_of(scenario_file, "gpus=512", "network.bin_s=0.1")
+    assert {fault.where for fault in faults} == {
+        f"fabric {name}: {key}" for name in ("roft-256", "zcube-256") for key in ("gpus", "network.bin_s")
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [("load.rate", "rate_per_s"), ("network.packet.pfc_alfa", "pfc_alpha"), ("lod.mode", "load"), ("seeds", "seed")],
+)
+def test_an_unknown_key_is_told_those_of_its_table(scenario_file, key, known):
+    (fault,) = faults_of(scenario_file, f"{key}=1")
+    assert fault.found == "an unknown key"
+    assert known in re.split(r"[ ,]+", fault.expected.removeprefix("one of the keys "))
+
+
+def test_a_fabric_with_a_value_for_a_table_is_told_what_belongs_there(scenario_file):
+    (fault,) = faults_of(scenario_file, "network.zcube-256=3")
+    assert fault.where.endswith("network.zcube-256") and fault.found == "3" and "a table" in fault.expected
+
+
+def test_a_recorded_run_nested_too_deeply_is_refused(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("[" * 100_000)
+    (fault,) = faults_of(path)
+    assert fault.where == str(path) and "nested" in fault.found
+
+
+def test_a_card_and_a_device_of_a_scenario_lie_beside_it(scenario_file, tmp_path):
+    for kind, name in (("models", "glm-5.1"), ("devices", "h200")):
+        shutil.copy(Path(zcube.llm.__file__).parent / kind / f"{name}.toml", tmp_path / f"{kind}.toml")
+    scenario_file.write_text(scenario_file.read_text() + '[compute]\nmodel = "models.toml"\ndevice = "devices.toml"\n')
+    compute = load_scenario(str(scenario_file)).compute
+    assert (compute.model, compute.device) == (str(tmp_path / "models.toml"), str(tmp_path / "devices.toml"))
+    # A path from the command line is the caller's.
+    assert load_scenario(str(scenario_file), None, ["compute.model=models.toml"]).compute.model == "models.toml"
 
 
 class TestAssignments:

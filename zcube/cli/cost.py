@@ -19,7 +19,7 @@ def cost_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Price the switches, optics and NICs of fabrics."""
-    from zcube.errors import Fault, InputError
+    from zcube.errors import Fault, FaultList, InputError
     from zcube.outputs import to_json
     from zcube.pricing.bill import bill_of_materials, counting_rule
     from zcube.pricing.price_book import load_price_book
@@ -27,10 +27,16 @@ def cost_command(
     repeated = sorted({name for name in fabrics if fabrics.count(name) > 1})
     if repeated:
         raise InputError(Fault("fabrics", ", ".join(repeated) + " more than once", "each fabric once"))
-    book = load_price_book(price_book)
-    loaded = {name: load(name, None) for name in fabrics}
-    tables = {name: load_optics(fabric, optics, racks) for name, fabric in loaded.items()}
-    bills = {name: bill_of_materials(fabric, book, tables[name]).document() for name, fabric in loaded.items()}
+    faults = FaultList()
+    with faults:
+        book = load_price_book(price_book)
+    tables = {}
+    for name in fabrics:
+        with faults:
+            fabric = load(name, None)
+            tables[name] = fabric, load_optics(fabric, optics, racks)
+    faults.check()
+    bills = {name: bill_of_materials(fabric, book, table).document() for name, (fabric, table) in tables.items()}
     rule = counting_rule(optics)
     if json:
         document = {"price_book": {"name": book.name, "source": book.source}, "counting_rule": rule, "fabrics": bills}

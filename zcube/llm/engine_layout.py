@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.kv import KvDtype, KvLayout
-from zcube.llm.node_links import GPUS_PER_NODE, DecodeLayout, PrefillLayout
+from zcube.llm.node_links import DecodeLayout, PrefillLayout
 from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.kv_plans import Connector, KvPushes
 from zcube.llm.schedules.normal_plan import NormalPlan
+from zcube.node import GPUS_PER_NODE
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,11 +87,3 @@ def hit_probability(card: ModelCard, owners: int) -> float:
         comb(here, k) * comb(groups - here, chosen - k) / comb(groups, chosen) * (1.0 - (1.0 - k / chosen) ** experts)
         for k in range(1, min(here, chosen) + 1)
     )
-
-
-def expected_nodes(card: ModelCard, nodes: int) -> float:
-    """Return the expected number of distinct nodes that hold a token's experts (own node included).
-
-    GLM-5.1: 3.60 of 4, 5.25 of 8, 6.61 of 18.
-    """
-    return nodes * hit_probability(card, nodes)

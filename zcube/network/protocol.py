@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 #: ``ideal``: only NIC links limit; ``flow``: max-min fair fluid over the routes; ``packet``: RoCE packet by packet.
 Fidelity = Literal["ideal", "flow", "packet"]
 
-PathSplit = Literal["pooled", "fixed"]
-
 #: ``pooled``: all paths of a transfer draw from one pool of bytes, as an engine does that posts small slices to whichever
 #: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.
-PATH_SPLITS: tuple[PathSplit, ...] = get_args(PathSplit)
+PathSplit = Literal["pooled", "fixed"]
+
 #: Links named in a summary.
 HOT_LINKS = 10
 

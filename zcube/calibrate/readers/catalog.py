@@ -13,7 +13,7 @@ from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_docu
 from zcube.calibrate.points import capped
 from zcube.calibrate.readers import nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
 from zcube.calibrate.readers.options import ReadOptions
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import json_document, read_bounded
 
 #: Name, test, reader; the first that recognises a file reads it. The whole text is tested: NCCL's log, an environment or keys
@@ -51,8 +51,8 @@ def read_measured(path: Path, options: ReadOptions | None = None) -> Measurement
     return replace(found, metadata=metadata)
 
 
-def read_files(paths: Sequence[str | Path], options: ReadOptions | None = None) -> Measurements:
-    """Read several files as one.
+def read_files(paths: str | Path | Sequence[str | Path], options: ReadOptions | None = None) -> Measurements:
+    """Read one file, or several as one.
 
     Raises
     ------
@@ -60,12 +60,10 @@ def read_files(paths: Sequence[str | Path], options: ReadOptions | None = None) 
         With the faults of all files, or if they come from different hardware.
     """
     parts: list[Measurements] = []
-    faults: list[Fault] = []
-    for path in paths:
-        try:
+    gathered = FaultList()
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        with gathered:
             parts.append(read_measured(Path(path), options))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(capped(faults, "measurements"))
+    if gathered.faults:
+        raise InputError(capped(gathered.faults, "measurements"))
     return join(parts)

@@ -19,7 +19,7 @@ from itertools import count
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from zcube.arrays import IntArray
 from zcube.fabric.families.galois import GaloisField, prime_power
@@ -90,14 +90,19 @@ class SlimFlySpec(FabricSpec):
             return self.q
         return next(q for q in _orders(3, 1) if slim_fly_counts(q, self.gpus_per_switch).gpus >= self.gpus)
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> SlimFlySpec:
-        q = self.field_order
-        if prime_power(q) is None:
+    @field_validator("q")
+    @classmethod
+    def _prime_power(cls, q: int | None) -> int | None:
+        if q is not None and prime_power(q) is None:
             near = [next(_orders(q, step), None) for step in (-1, 1)]
             nearest = " and ".join(str(one) for one in near if one is not None)
             graph = f"no graph of McKay, Miller and Siran with q = {q} exists"
-            raise ValueError(f"q to be a prime power: {graph}; the nearest are those of q = {nearest}")
+            raise ValueError(f"a prime power: {graph}; the nearest are those of q = {nearest}")
+        return q
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> SlimFlySpec:
+        q = self.field_order
         counts = slim_fly_counts(q, self.gpus_per_switch)
         if self.gpus > counts.gpus:
             sizes = f"q = {q}: {counts.switches} switches of {counts.gpus_per_switch} GPUs"

@@ -21,7 +21,7 @@ from zcube.llm.decode_node import work
 from zcube.llm.decode_node.figures import DecodeNode, Ideas
 from zcube.llm.decode_node.timeline import Account, Part, Stretch
 from zcube.llm.decode_node.work import Work
-from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.node import GPUS_PER_NODE
 
 PEERS = GPUS_PER_NODE - 1
 #: Kind of worker: GPU 0 alone, or all where workers are alike; then GPUs 1-7.

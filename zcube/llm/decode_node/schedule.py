@@ -19,7 +19,7 @@ from zcube.llm.decode_node.figures import CONVENTIONAL, TILERT, DecodeNode, Idea
 from zcube.llm.decode_node.pipeline import LEAD
 from zcube.llm.decode_node.step import stretches, worker_gpus
 from zcube.llm.decode_node.timeline import Part, Stretch
-from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import NONE, CommTrace
 

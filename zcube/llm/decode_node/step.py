@@ -11,7 +11,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import CONVENTIONAL, TILERT, DecodeNode, Ideas
 from zcube.llm.decode_node.pipeline import LEAD, PEERS, Setting, draft_projection, head, layer
 from zcube.llm.decode_node.timeline import ACCOUNTS, NOTHING_SPENT, Spent, Stretch, length_s, spent
-from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.node import GPUS_PER_NODE
 
 #: Drafts a step may check; TileRT's forward pass takes 4 query tokens.
 MAX_DRAFTS = 31

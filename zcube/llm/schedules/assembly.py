@@ -13,7 +13,6 @@ from zcube.llm.decode_node.schedule import decode_trace
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import LayerTimes
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
 from zcube.llm.schedules.expert_pipeline import batches
 from zcube.llm.schedules.expert_prefill import append_expert_prefill
@@ -23,6 +22,7 @@ from zcube.llm.schedules.kv_push import append_kv
 from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
 from zcube.llm.schedules.pieces import Piece
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.merging import extend, last_of_ranks
 

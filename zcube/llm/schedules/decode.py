@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.layer_times import DecodeLayer, LayerTimes
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_pipeline import BatchTimes, ExpertPipeline, Overlap
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.low_latency_exchange import PHASE, LowLatencyExchange
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 
 _BF16 = 2

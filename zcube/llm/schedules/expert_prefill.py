@@ -11,12 +11,12 @@ from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.layer_times import LayerTimes
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_pipeline import BatchTimes, ExpertPipeline, Overlap
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.normal_exchange import PHASE, NormalExchange
 from zcube.llm.schedules.normal_plan import dealt
 from zcube.llm.schedules.pieces import Piece, halves, layer_times, new_tokens
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 
 MAX_CHUNKS = 1024

@@ -18,7 +18,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.node_links import GPUS_PER_NODE
+from zcube.node import GPUS_PER_NODE
 from zcube.seeds import stream
 
 #: Exponents of the balances that are not even; names as in the compute model.

@@ -6,20 +6,17 @@ are the cache's own: what of the line rate they reach is the network model's to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from zcube.arrays import IntArray
 from zcube.inputs import Declared
-from zcube.llm.compute import ComputeModel
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.kv_plans import KvPlan, KvTransfer
-from zcube.llm.schedules.pieces import Piece
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
-from zcube.trace.comm_trace import CommTrace
 
 PHASE = "kv"
 Seconds = Annotated[float, Field(ge=0, le=3600)]
@@ -87,35 +84,6 @@ def append_kv(
     if plan.connector == "tilert":
         arrived = _append_inject(builder, plan, arrived[0], target_node, timing)
     return _columns(arrived)
-
-
-def kv_trace(
-    plan: KvPlan, times: ComputeModel, pieces: Sequence[Piece], *, timing: KvTiming | None = None, metadata: Mapping[str, Any],
-) -> CommTrace:  # fmt: skip
-    """Return the trace of one request: its prefill chunks on node 0, each one computation, and its pushes to node 1.
-
-    Parameters
-    ----------
-    plan : KvPlan
-        Made for the ends of ``pieces``.
-    times : ComputeModel
-        Times of whole iterations.
-    pieces : sequence of Piece
-        The chunks.
-    timing : KvTiming, optional
-        What else takes time.
-    metadata : mapping
-        Of the trace.
-    """
-    builder, gpus = TraceBuilder(2 * GPUS_PER_NODE), np.arange(GPUS_PER_NODE)
-    ready: list[list[IntArray]] = []
-    ends: IntArray = np.full(GPUS_PER_NODE, -1, dtype=np.int64)
-    for piece in pieces:
-        seconds = times.prefill_iteration_s(np.array([piece.new_tokens]), np.array([piece.cached_tokens]))
-        ends = builder.compute("prefill-chunk", gpus, seconds, phase="prefill", after=[ends])
-        ready.append([ends])
-    append_kv(builder, plan, ready, 0, 1, timing or KvTiming())
-    return builder.build({"connector": plan.connector, "compute": times.name, **metadata})
 
 
 def _append_transfer(

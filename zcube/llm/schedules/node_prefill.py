@@ -27,9 +27,9 @@ from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.kv import KvLayout, index_row_bytes, latent_row_bytes
 from zcube.llm.layer_times import LayerTimes, PrefillLayer
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.rankmap import layer_counts
 from zcube.llm.schedules.pieces import Piece, context_tokens, layer_times, new_tokens
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import NONE
 

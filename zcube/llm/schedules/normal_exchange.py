@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.normal_plan import NormalPlan, message_bytes
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 
 PHASE = "prefill"

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.expert_traffic import normal_combine_bytes, normal_dispatch_bytes
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.schedules.expert_routing import ExpertRouting
+from zcube.node import GPUS_PER_NODE
 
 
 class RailBytes(NamedTuple):

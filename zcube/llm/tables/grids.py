@@ -16,9 +16,10 @@ from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device
 from zcube.llm.measured import model_decode_s, model_experts_s, model_prefill_s
-from zcube.llm.node_links import GPUS_PER_NODE, PrefillLayout
+from zcube.llm.node_links import PrefillLayout
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.read import AttentionTable, ExpertTable
+from zcube.node import GPUS_PER_NODE
 
 
 def prefill_points(

@@ -13,9 +13,10 @@ from zcube.llm.expert_traffic import (
     normal_combine_bytes,
     normal_dispatch_bytes,
 )
-from zcube.llm.node_links import GPUS_PER_NODE, resident_share
+from zcube.llm.node_links import resident_share
 from zcube.llm.tables.read import Source, columns
 from zcube.llm.tables.source import Rows
+from zcube.node import GPUS_PER_NODE
 
 #: SMs that DeepEP's normal mode takes; its default and the fitted lines' setting.
 DEEPEP_SMS = 20

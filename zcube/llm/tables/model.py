@@ -21,12 +21,12 @@ from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.tables.grids import decode_ratios, described_ranges, equal_pieces, expert_ratios, prefill_ratios
 from zcube.llm.tables.held_out import held_out_errors
 from zcube.llm.tables.links import measured_links
 from zcube.llm.tables.read import BALANCES, GLM_5, read_attention, read_experts, table_model
 from zcube.llm.tables.source import CsvSource, PackageSource, open_source
+from zcube.node import GPUS_PER_NODE
 
 
 class MeasuredModel(RooflineModel):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from zcube.arrays import BoolArray, FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard, load_card
-from zcube.llm.node_links import GPUS_PER_NODE
 from zcube.llm.tables.source import CsvSource, PackageSource
+from zcube.node import GPUS_PER_NODE
 
 Source: TypeAlias = CsvSource | PackageSource
 
