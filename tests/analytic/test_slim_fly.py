@@ -130,8 +130,9 @@ def test_no_graph_of_other_orders_is_built(q: int, nearest: str) -> None:
 def test_topology_file_with_28_is_refused_by_name(tmp_path) -> None:
     path = tmp_path / "deepseek.toml"
     path.write_text('family = "slim-fly"\ngpus = 32928\nq = 28\n[switch]\nmodel = "x"\nports = 64\nport_gbps = 400\n')
-    with pytest.raises(InputError, match=r"prime power.*27 and 29"):
+    with pytest.raises(InputError, match=r"prime power.*27 and 29") as caught:
         load_fabric(str(path))
+    assert [(fault.where, fault.found) for fault in caught.value.faults] == [(f"{path}: q", "28")]
 
 
 @pytest.mark.parametrize(("keys", "named"), [

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared, is_file, read_toml, validate
 
 BOOKS = Path(__file__).resolve().parent / "books"
@@ -56,16 +56,13 @@ def load_price_book(reference: str) -> PriceBook:
         raise InputError(Fault(f"price book {reference}", "no such file", f"a path to a TOML file or one of: {names}"))
     source = reference if bundled else str(path)
     data = {"name": path.stem, **read_toml(path)}
-    faults: list[Fault] = []
+    faults = FaultList()
     for table in _TABLES:
         if isinstance(data.get(table), dict):
-            data[table] = _checked(data[table], f"{source}: {table}", faults)
-    try:
+            data[table] = _checked(data[table], f"{source}: {table}", faults.faults)
+    with faults:
         book = validate(PriceBook, data, source)
-    except InputError as error:
-        faults += error.faults
-    if faults:
-        raise InputError(faults)
+    faults.check()
     return book
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from zcube.calibrate.measure.benchmarks import DTYPE_BYTES, OPERATIONS
 from zcube.calibrate.measure.patterns import PATTERNS
 from zcube.calibrate.operations import OperationName
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -142,15 +142,12 @@ def parse_sizes(text: str) -> tuple[int, ...]:
         With every part that is no size.
     """
     sizes: set[int] = set()
-    faults: list[Fault] = []
+    faults = FaultList()
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        try:
+        with faults:
             sizes.update(doubling(parse_size_bytes(first), parse_size_bytes(last)) if dash else (parse_size_bytes(first),))
-        except InputError as error:
-            faults += error.faults
-    if not sizes and not faults:
-        faults.append(Fault("sizes", repr(text)[:60], "at least one size; a range runs upwards"))
-    if faults:
-        raise InputError(faults)
+    faults.check()
+    if not sizes:
+        raise InputError(Fault("sizes", repr(text)[:60], "at least one size; a range runs upwards"))
     return tuple(sorted(sizes))
