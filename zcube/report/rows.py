@@ -16,6 +16,7 @@ NO_DIFFERENCE, UNSURE = "no difference", "unsure"
 
 Style = Literal["measure", "count", "usd", "percent"]
 Better = Literal["lower", "higher", "neither"]
+Shown = Literal["always", "if known", "if any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Row:
         What the document's value is multiplied by to get the unit.
     per : tuple of str
         Keys of a value to divide by.
-    only_if_known : bool
-        Left out where no fabric has a value.
+    shown : {"always", "if known", "if any"}
+        Whether it is left out where no fabric has a value, or where all have none or 0.
     """
 
     section: str
@@ -51,7 +52,7 @@ class Row:
     style: Style = "measure"
     scale: float = 1.0
     per: tuple[str, ...] = ()
-    only_if_known: bool = False
+    shown: Shown = "always"
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -114,8 +115,12 @@ def significant(value: float, digits: int = 4) -> str:
 
 def shown_rows(document: Document) -> list[Row]:
     """Return the rows a document has values for."""
-    fabrics = document["fabrics"].values()
-    return [row for row in ROWS if not row.only_if_known or any(row.value(fabric) is not None for fabric in fabrics)]
+
+    def has_any(row: Row) -> bool:
+        values = [row.value(fabric) for fabric in document["fabrics"].values()]
+        return any(values) if row.shown == "if any" else any(value is not None for value in values)
+
+    return [row for row in ROWS if row.shown == "always" or has_any(row)]
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
@@ -146,7 +151,7 @@ def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
         Row(section, f"{name} {mark}", unit, (key, statistic), definition, scale=scale)
         for statistic, mark in STATISTICS.items()
     ]
-    return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, only_if_known=True)]
+    return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, shown="if known")]
 
 
 _TYPE1 = (
@@ -223,7 +228,7 @@ ROWS: tuple[Row, ...] = (
         "higher",
         "percent",
         100.0,
-        only_if_known=True,
+        shown="if known",
     ),
     Row(
         "Service levels",
@@ -232,7 +237,7 @@ ROWS: tuple[Row, ...] = (
         ("slo", "requests_per_s"),
         "Requests that met every bound and got their last token in the window / its length.",
         "higher",
-        only_if_known=True,
+        shown="if known",
     ),
     Row(
         "Service levels",
@@ -241,7 +246,7 @@ ROWS: tuple[Row, ...] = (
         ("slo", "output_tokens_per_s"),
         "Output tokens of requests that met every bound which came out in the window / its length.",
         "higher",
-        only_if_known=True,
+        shown="if known",
     ),
     Row(
         "Requests",
@@ -262,7 +267,7 @@ ROWS: tuple[Row, ...] = (
         "A transfer had no path, or the network stopped.",
         "lower",
         "count",
-        only_if_any=True,
+        shown="if any",
     ),
     Row("Requests", "Unfinished", "", ("requests", "unfinished"), "Under way at the end of the run.", "lower", "count"),
     Row(
