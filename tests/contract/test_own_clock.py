@@ -110,7 +110,10 @@ def test_span_rate_scaling_and_bound_are_said(trace):
     own = lines_of(declared(trace))
     assert own["Arrivals"] == "at their own times: 102 s, 0.108 per second."
     # Five of eleven requests find their first block of 512 tokens.
-    assert own["Prefix hits"] == f"at most {100 * 5 * 512 / 6600:.1f} % of prompt tokens, with an unlimited prefix cache."
+    assert (
+        own["Prefix hits"]
+        == f"at most {100 * 5 * 512 / 6600:.1f} % of all prompt tokens, warm-up included, with an unlimited prefix cache."
+    )
     scaled = lines_of(declared(trace, rate="40"))["Arrivals"]
     assert scaled == "own times (102 s, 0.108 per second) multiplied by 0.002696: 40 per second."
     closed = lines_of(declared(trace, "load.mode=closed"))["Arrivals"]

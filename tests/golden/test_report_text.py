@@ -180,7 +180,8 @@ fabric adds; 1 = none.
 Requests: 1,200; Made by hand.
 Arrivals: own times (100 s, 12 per second) multiplied by 0.1: 120 per second;
 300 wait for the request before them in their session.
-Prefix hits: at most 25.0 % of prompt tokens, with an unlimited prefix cache.
+Prefix hits: at most 25.0 % of all prompt tokens, warm-up included, with an
+unlimited prefix cache.
 Reading: failed requests (Response tokens 0) left out: 3.
 Network: fidelity flow; routing: tree by spine-leaf-routes, cube by
 zcube-routes. Seed 7.

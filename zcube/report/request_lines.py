@@ -19,7 +19,8 @@ def request_lines(requests: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Arrivals", _arrivals(requests["clock"], requests["waiting_requests"])),
     ]
     if requests["prefix_hit_bound"] is not None:
-        bound = f"at most {100 * requests['prefix_hit_bound']:.1f} % of prompt tokens, with an unlimited prefix cache."
+        share = f"{100 * requests['prefix_hit_bound']:.1f} %"
+        bound = f"at most {share} of all prompt tokens, warm-up included, with an unlimited prefix cache."
         lines.append(("Prefix hits", bound))
     lines += [("Reading", f"{note}.") for note in requests["notes"]]
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
@@ -16,6 +16,7 @@ NO_DIFFERENCE, UNSURE = "no difference", "unsure"
 
 Style = Literal["measure", "count", "usd", "percent"]
 Better = Literal["lower", "higher", "neither"]
+Shown = Literal["always", "if known", "if any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Row:
         What the document's value is multiplied by to get the unit.
     per : tuple of str
         Keys of a value to divide by.
-    only_if : {"", "known", "any"}
-        Left out where no fabric has a value, or where none has one above 0.
+    shown : {"always", "if known", "if any"}
+        Whether it is left out where no fabric has a value, or where all have none or 0.
     """
 
     section: str
@@ -51,7 +52,7 @@ class Row:
     style: Style = "measure"
     scale: float = 1.0
     per: tuple[str, ...] = ()
-    only_if: Literal["", "known", "any"] = ""
+    shown: Shown = "always"
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -60,11 +61,6 @@ class Row:
             return None if value is None else value * self.scale
         divisor = _at(fabric, self.per)
         return value * self.scale / divisor if divisor else None
-
-    def is_shown(self, values: Sequence[float | None]) -> bool:
-        """Return whether the row tells something of fabrics with these values."""
-        known = [value for value in values if value is not None]
-        return {"": True, "known": bool(known), "any": any(known)}[self.only_if]
 
     def text(self, value: float | None) -> str:
         """Return a value as the table writes it, without its unit."""
@@ -120,10 +116,14 @@ def significant(value: float, digits: int = 4) -> str:
 def shown_rows(document: Document) -> list[Row]:
     """Return the rows a document has values for: those of packets only where some fabric was simulated packet by packet."""
     fabrics = document["fabrics"].values()
+
+    def has_any(row: Row) -> bool:
+        values = [row.value(fabric) for fabric in fabrics]
+        return any(values) if row.shown == "if any" else any(value is not None for value in values)
+
     packets = PACKET_ROWS if any("packet" in fabric for fabric in fabrics) else ()
     before = next(place for place, row in enumerate(ROWS) if row.section == "Cost")
-    rows = (*ROWS[:before], *packets, *ROWS[before:])
-    return [row for row in rows if row.is_shown([row.value(fabric) for fabric in fabrics])]
+    return [row for row in (*ROWS[:before], *packets, *ROWS[before:]) if row.shown == "always" or has_any(row)]
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
@@ -154,7 +154,7 @@ def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
         Row(section, f"{name} {mark}", unit, (key, statistic), definition, scale=scale)
         for statistic, mark in STATISTICS.items()
     ]
-    return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, only_if="known")]
+    return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, shown="if known")]
 
 
 _TYPE1 = (
@@ -231,7 +231,7 @@ ROWS: tuple[Row, ...] = (
         "higher",
         "percent",
         100.0,
-        only_if="known",
+        shown="if known",
     ),
     Row(
         "Service levels",
@@ -240,7 +240,7 @@ ROWS: tuple[Row, ...] = (
         ("slo", "requests_per_s"),
         "Requests that met every bound and got their last token in the window / its length.",
         "higher",
-        only_if="known",
+        shown="if known",
     ),
     Row(
         "Service levels",
@@ -249,7 +249,7 @@ ROWS: tuple[Row, ...] = (
         ("slo", "output_tokens_per_s"),
         "Output tokens of requests that met every bound which came out in the window / its length.",
         "higher",
-        only_if="known",
+        shown="if known",
     ),
     Row(
         "Requests",
@@ -270,7 +270,7 @@ ROWS: tuple[Row, ...] = (
         "A transfer had no path, or the network stopped.",
         "lower",
         "count",
-        only_if="any",
+        shown="if any",
     ),
     Row("Requests", "Unfinished", "", ("requests", "unfinished"), "Under way at the end of the run.", "lower", "count"),
     Row(
