@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import PriceBook, load_price_book
 from zcube.progress import Progress, silent
 from zcube.scenario import Cost, Scenario
+from zcube.serving.cluster import ShareDone
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
@@ -272,8 +273,7 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     repeats = _repeats(scenario, card, compute, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
-        told = partial(_tell, progress, f"simulating {name}, fabric {number + 1} of {len(carriers)}", number, len(carriers))
-        told(0.0)
+        told = _told(progress, scenario, number, scenario.seeds - 1)
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
         model = carrier.model()
         run = serve(carrier.fabric, model, trace, scenario, card, compute, told, recorder, reaches[name])
@@ -284,22 +284,30 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     return Comparison(scenario, offered, compute, results, recorded)
 
 
-def _tell(progress: Progress, phase: str, before: int, total: int, share: float) -> None:
-    """Tell which part of a fabric's run is done, as that of all fabrics' runs."""
-    progress(phase, before + share, total, "%")
+def _told(progress: Progress, scenario: Scenario, fabric: int, seeds_before: int) -> ShareDone:
+    """Return what takes the part of a run that is done and tells it as that of all fabrics' runs under all seeds."""
+    labels, seeds = list(scenario.labels.values()), scenario.seeds
+    phase = f"simulating {labels[fabric]}, fabric {fabric + 1} of {len(labels)}"
+    phase += f", seed {seeds_before + 1} of {seeds}" if seeds > 1 else ""
+    runs_before = seeds_before * len(labels) + fabric
+
+    def tell(share: float) -> None:
+        progress(phase, runs_before + share, seeds * len(labels), "%")
+
+    tell(0.0)
+    return tell
 
 
 def _repeats(scenario: Scenario, card: ModelCard, compute: ComputeModel, progress: Progress) -> dict[str, list[dict[str, Any]]]:
     """Run the scenario under its further seeds and return the metrics of every fabric, by its label, seed by seed."""
     repeats: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.labels.values()}
-    for seed in range(scenario.seed + 1, scenario.seed + scenario.seeds):
+    for number, seed in enumerate(range(scenario.seed + 1, scenario.seed + scenario.seeds)):
         other = scenario.model_copy(update={"seed": seed, "seeds": 1})
         offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
         carriers = _carriers(other)
         _check_room(carriers, offered.trace, other)
-        for number, (name, carrier) in enumerate(carriers.items()):
-            told = partial(_tell, progress, f"simulating {name}, seed {seed}", number, len(carriers))
-            told(0.0)
+        for fabric, (name, carrier) in enumerate(carriers.items()):
+            told = _told(progress, scenario, fabric, number)
             reach = reach_of(carrier.fabric, carrier.routing, other, card)
             run = serve(carrier.fabric, carrier.model(), offered.trace, other, card, compute, told, None, reach)
             repeats[name].append(run_metrics(run))

@@ -187,3 +187,17 @@ def test_work_done_counts_what_is_computed_found_and_turned_away() -> None:
     work.end(0)
     work.end(1)
     assert work.share == 1.0
+
+
+def test_all_fabrics_and_seeds_are_one_piece_of_work() -> None:
+    said: list[tuple[str, float, float, str]] = []
+    changes = {"fabrics": ["roft-256", "zcube-256"], "requests.count": 4, "seeds": 3}
+    compare(load_scenario("glm51-pd-256", changes), lambda *told: said.append(told))
+    runs = [told for told in said if told[0].startswith("simulating")]
+    assert [done for _, done, _, _ in runs] == sorted(done for _, done, _, _ in runs)
+    assert {(total, unit) for _, _, total, unit in runs} == {(6, "%")} and runs[-1][1] == 6
+    assert list(dict.fromkeys(phase for phase, *_ in runs)) == [
+        f"simulating {name}, fabric {fabric} of 2, seed {seed} of 3"
+        for seed in (1, 2, 3)
+        for fabric, name in ((1, "roft-256"), (2, "zcube-256"))
+    ]

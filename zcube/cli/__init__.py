@@ -57,11 +57,23 @@ def _run(arguments: list[str], debug: bool) -> int:
         error.show(sys.stderr)
         return ExitStatus.BAD_INPUT
     except Exception as error:
+        if _was_interrupted(error):
+            return _say("interrupted", ExitStatus.INTERRUPTED)
         if debug:
             raise
         kind = "" if isinstance(error, ZcubeError) else f"{type(error).__name__}: "
         return _say(f"error: {kind}{error}\nhint: --debug shows where", ExitStatus.FAILED)
+    # Some versions of Typer return this status instead of raising Abort.
+    if status == ExitStatus.INTERRUPTED:
+        return _say("interrupted", ExitStatus.INTERRUPTED)
     return status if isinstance(status, int) else ExitStatus.DONE
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Return whether an error came of an interrupt, as where Numba cannot put a half compiled kernel away."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _usage_error() -> type[Any]:
