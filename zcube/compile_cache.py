@@ -26,7 +26,6 @@ import numba
 import numpy as np
 import platformdirs
 from numba import config, njit
-from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,21 +60,6 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
         return compiled_function
 
     return compile_function
-
-
-@contextmanager
-def compilations_heard(hear: Callable[[bool], None]) -> Iterator[None]:
-    """Call ``hear(True)`` when a kernel begins to be compiled and ``hear(False)`` when it is; one may begin within another."""
-
-    class Hearing(event.Listener):
-        def on_start(self, event: Any) -> None:
-            hear(True)
-
-        def on_end(self, event: Any) -> None:
-            hear(False)
-
-    with event.install_listener("numba:compile", Hearing()):
-        yield
 
 
 @cache

@@ -252,7 +252,7 @@ def test_a_fabric_of_another_size_is_named_beside_its_other_faults(scenario_file
 
 @pytest.mark.parametrize(
     ("key", "known"),
-    [("load.rate", "rate_per_s"), ("network.packet.pfc_alfa", "pfc_alpha"), ("lod.mode", "load"), ("seeds", "seed")],
+    [("load.rate", "rate_per_s"), ("network.packet.pfc_alfa", "pfc_alpha"), ("lod.mode", "load"), ("sead", "seed")],
 )
 def test_an_unknown_key_is_told_those_of_its_table(scenario_file, key, known):
     (fault,) = faults_of(scenario_file, f"{key}=1")

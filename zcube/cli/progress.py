@@ -49,7 +49,7 @@ class RunProgress:
 
     def __enter__(self) -> RunProgress:
         if self._compiles:
-            from zcube.compile_cache import compilations_heard
+            from zcube.compile_events import compilations_heard
 
             self._open.enter_context(compilations_heard(self._compiling))
         if sys.stderr.isatty():
