@@ -25,6 +25,7 @@ from zcube.network.carrier import Carrier
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
+from zcube.outputs import flat
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
 from zcube.pricing.price_book import PriceBook, load_price_book
 from zcube.progress import Progress, silent
@@ -181,10 +182,13 @@ class Comparison:
         }
 
     def table(self) -> pd.DataFrame:
-        """Return every figure of the document, a row per fabric; a column is named by its keys: ``ttft_s.p99``."""
+        """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""
         import pandas as pd
 
-        rows = {name: _flat(fabric) for name, fabric in self.document()["fabrics"].items()}
+        rows = {
+            name: {key: value for key, value in flat(fabric).items() if not isinstance(value, list)}
+            for name, fabric in self.document()["fabrics"].items()
+        }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("fabric")
 
     def requests(self) -> pd.DataFrame:
@@ -201,17 +205,6 @@ def _stacked(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat(frames, names=["fabric"]).reset_index(level="fabric").reset_index(drop=True)
-
-
-def _flat(document: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return the values of nested mappings by their keys, joined by points; lists are left out."""
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{key}.")
-        elif not isinstance(value, list):
-            flat[before + key] = value
-    return flat
 
 
 def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,14 @@ from typing import Any
 def to_json(document: Any) -> str:
     """Return a document as indented JSON with a final newline; NaN and infinities are refused."""
     return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def flat(document: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by their keys, joined by points."""
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        values |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {before + key: value}
+    return values
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zcube.outputs import flat
+
 
 def recorded_metadata(fabric: str, network: Mapping[str, Any], replay: str, scenario: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of a recorded trace, JSON values only."""
@@ -35,17 +37,9 @@ def recorded_otherwise(metadata: Mapping[str, Any], fabric: str, network: Mappin
     recorded = metadata.get("network")
     if not isinstance(recorded, dict) or not isinstance(metadata.get("fabric"), str):
         return []
-    then, now = _flat({"fabric": metadata["fabric"], **recorded}), _flat({"fabric": fabric, **network})
+    then, now = flat({"fabric": metadata["fabric"], **recorded}), flat({"fabric": fabric, **network})
     return [
         {"key": key, "recorded": then.get(key), "replayed": now.get(key)}
         for key in dict.fromkeys([*then, *now])
         if then.get(key) != now.get(key)
     ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
