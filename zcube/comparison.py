@@ -40,6 +40,7 @@ from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.recorded import recorded_metadata
+from zcube.verdict.verdict import verdict
 from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
 
@@ -148,6 +149,9 @@ class Comparison:
         By the fabric's label, in the scenario's order.
     recorded : CommTrace or None
         What one fabric's run computed and sent, if that was asked for.
+    knee : dict or None
+        The loads from which on fabrics delay first tokens, as :meth:`zcube.knee.Knees.document` states them, if they were
+        searched.
     """
 
     scenario: Scenario
@@ -155,6 +159,7 @@ class Comparison:
     compute: ComputeModel
     results: dict[str, FabricResult]
     recorded: CommTrace | None = None
+    knee: dict[str, Any] | None = None
 
     @property
     def trace(self) -> RequestTrace:
@@ -165,7 +170,7 @@ class Comparison:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
         scenario = self.scenario
         base = self.results[scenario.baseline_label]
-        return {
+        document = {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
             "seeds": scenario.seeds,
@@ -179,7 +184,9 @@ class Comparison:
             "calibration": base.calibration(),
             "counting_rule": counting_rule(scenario.cost.optics),
             "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
+            "knee": self.knee,
         }
+        return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""

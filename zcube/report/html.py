@@ -9,14 +9,14 @@ from typing import Any
 from zcube import __version__
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.comparison_figures import tree_picture_name
-from zcube.report.headline import headline
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
 from zcube.report.seed_lines import seed_lines
 from zcube.report.window_lines import window_lines
+from zcube.verdict.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
+from zcube.verdict.verdict import parts
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
@@ -65,7 +65,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
     return environment.get_template("report.html.j2").render(
         fabrics=fabrics,
-        headline=[printable(sentence) for sentence in headline(document)],
+        verdict=[[printable(sentence) for sentence in part] for part in parts(document)],
         sections=_sections(document),
         pictures=[
             (caption, base64.b64encode(pictures[name]).decode("ascii"))

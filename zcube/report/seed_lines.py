@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zcube.report.rows import ABSENT, ROWS, Row, significant
+from zcube.verdict.rows import ABSENT, ROWS, Row, significant
 
 #: Rows whose intervals are written out; the document has those of all.
 _JUDGED = (("Output", "tok/s"), ("TTFT P99", "s"), ("TPOT P99", "ms"), ("End to end P99", "s"), ("KV transfer P99", "ms"))
@@ -23,7 +23,12 @@ def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
     """
     first, count = document["seed"], document["seeds"]
     if count == 1:
-        return [("Seeds", "one, so that noise is not known; --seeds 5 tells differences from it.")]
+        return [
+            (
+                "Seeds",
+                "one, so that noise is not known and no change of a run's figures is called better or worse; --seeds 5 tells.",
+            )
+        ]
     fabrics = document["fabrics"]
     lines = [
         (
@@ -41,7 +46,7 @@ def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
 
 def _interval(row: Row, name: str, document: Mapping[str, Any], names: Mapping[str, str]) -> str:
     fabric, base = document["fabrics"][name], document["fabrics"][document["baseline"]]
-    noise = fabric["noise"].get(".".join(row.path))
+    noise = row.noise(fabric)
     if noise is None:
         return f"{names[name]} {ABSENT}"
     low, high = (significant(row.scale * value) for value in noise["interval"])

@@ -10,9 +10,10 @@ from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import Document, Row, shown_rows
 from zcube.report.seed_lines import seed_lines
 from zcube.report.window_lines import window_lines
+from zcube.verdict.rows import Document, Row, shown_rows
+from zcube.verdict.verdict import parts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,21 +28,21 @@ UNBOUNDED = 10_000
 _BETTER, _WORSE = "cyan", "yellow"
 
 _BILL_ROWS: tuple[Row, ...] = (
-    Row("", "Switches", "", ("switches",), "", style="count"),
-    Row("", "Switch-side modules", "", ("transceivers",), "", style="count"),
-    Row("", "Modules with NIC side", "", ("with_nic_side", "transceivers"), "", style="count"),
-    Row("", "Switches (their ports)", "USD", ("switch_usd",), "", style="usd"),
-    Row("", "Switch-side optics", "USD", ("optics_usd",), "", style="usd"),
-    Row("", "Optics with NIC side", "USD", ("with_nic_side", "optics_usd"), "", style="usd"),
-    Row("", "Total", "USD", ("total_usd",), "", style="usd"),
-    Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd"),
-    Row("", "NICs", "USD", ("with_nics", "nic_usd"), "", style="usd"),
-    Row("", "Total with NICs", "USD", ("with_nics", "total_usd"), "", style="usd"),
+    Row("", "Switches", "", ("switches",), "", style="count", exact=True),
+    Row("", "Switch-side modules", "", ("transceivers",), "", style="count", exact=True),
+    Row("", "Modules with NIC side", "", ("with_nic_side", "transceivers"), "", style="count", exact=True),
+    Row("", "Switches (their ports)", "USD", ("switch_usd",), "", style="usd", exact=True),
+    Row("", "Switch-side optics", "USD", ("optics_usd",), "", style="usd", exact=True),
+    Row("", "Optics with NIC side", "USD", ("with_nic_side", "optics_usd"), "", style="usd", exact=True),
+    Row("", "Total", "USD", ("total_usd",), "", style="usd", exact=True),
+    Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd", exact=True),
+    Row("", "NICs", "USD", ("with_nics", "nic_usd"), "", style="usd", exact=True),
+    Row("", "Total with NICs", "USD", ("with_nics", "total_usd"), "", style="usd", exact=True),
 )
 
 
 def document_table(document: Document, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
-    """Return a comparison's document as a table of metrics over fabrics, with a footer of definitions.
+    """Return a comparison's document: its verdict, a table of metrics over fabrics, and a footer of definitions.
 
     Parameters
     ----------
@@ -62,7 +63,8 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     """
     names = display_names(document["fabrics"])
     paper = _Paper(width, colour, ascii_only)
-    text = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
+    tables = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
+    text = "".join(f"{paper.paragraphs(part)}\n" for part in parts(document)) + tables
     for name, fabric in document["fabrics"].items():
         if paused := paused_longest(fabric["packet"]["ports"] if "packet" in fabric else []):
             text += paper.lines(port_lines(f"Paused longest on {names[name]}", paused))
@@ -136,13 +138,21 @@ class _Paper:
 
         return "\n" + "".join(self._render(Text(line), self._width) for line in lines)
 
+    def paragraphs(self, texts: Sequence[str]) -> str:
+        """Return sentences, wrapped; of those tables are printed before, as wide as they are."""
+        from rich.text import Text
+
+        return "".join(self._render(Text(printable(text)), self._reading_width()) for text in texts)
+
     def footer(self, notes: Sequence[tuple[str, str]]) -> str:
         """Return definitions, wrapped, under an empty line."""
         from rich.text import Text
 
         lines = [Text(f"{name}: ", style="bold").append(printable(text), style="not bold") for name, text in notes]
-        width = min(self._width, max(self._widest, 80), READING_WIDTH)
-        return "\n" + "".join(self._render(line, width) for line in lines)
+        return "\n" + "".join(self._render(line, self._reading_width()) for line in lines)
+
+    def _reading_width(self) -> int:
+        return min(self._width, max(self._widest, 80), READING_WIDTH)
 
     def _table(self, rows: Sequence[Row], fabrics: Mapping[str, Document], names: Mapping[str, str], shown: list[str]) -> Table:
         from rich import box

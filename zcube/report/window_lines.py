@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zcube.report.rows import significant
+from zcube.verdict.rows import significant
 
 _FIRST_TOKEN = {
     "prefill": "made by prefill, given out when the KV cache has arrived in full (decode.first_token = prefill, as SGLang)",

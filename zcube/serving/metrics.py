@@ -14,6 +14,7 @@ from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.littles_law import littles_law
+from zcube.serving.occupancy import occupancy
 from zcube.serving.output_tokens import tokens_within
 from zcube.serving.run import ServingRun
 from zcube.serving.service_levels import goodput, p99_with_failures
@@ -46,6 +47,7 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
         "congestion": _congestion(run),
+        "occupancy": occupancy(run),
     }
 
 

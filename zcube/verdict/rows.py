@@ -41,6 +41,8 @@ class Row:
         Keys of a value to divide by.
     shown : {"always", "if known", "if any"}
         Whether it is left out where no fabric has a value, or where all have none or 0.
+    exact : bool
+        Whether no seed moves it, as with a bill.
     """
 
     section: str
@@ -53,6 +55,7 @@ class Row:
     scale: float = 1.0
     per: tuple[str, ...] = ()
     shown: Shown = "always"
+    exact: bool = False
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -94,14 +97,19 @@ class Row:
         """Return the change of a fabric's value against the baseline's, and whether it is better; None where that is open.
 
         Under several seeds a change that lies in the noise is "no difference", and one of too few seeds to tell is "unsure".
+        Under one seed the noise is not known, so that no change is better or worse but that of an exact value.
         """
         value, reference = self.value(fabric), self.value(base)
-        noise = (fabric.get("noise") or {}).get(".".join(self.per or self.path))
+        noise = self.noise(fabric)
+        if self.exact or (noise is not None and noise["differs"]):
+            return self.change(value, reference), self.improves(value, reference)
         if noise is None or value is None or value == reference:
-            return self.change(value, reference), self.improves(value, reference)
-        if noise["differs"]:
-            return self.change(value, reference), self.improves(value, reference)
+            return self.change(value, reference), None
         return NO_DIFFERENCE if noise["differs"] is False else UNSURE, None
+
+    def noise(self, fabric: Document) -> Document | None:
+        """Return how the row's value scatters over the seeds; None under one seed, or where a seed has no value."""
+        return (fabric.get("noise") or {}).get(".".join(self.per or self.path))
 
 
 def significant(value: float, digits: int = 4) -> str:
@@ -297,11 +305,22 @@ ROWS: tuple[Row, ...] = (
         "percent",
         100.0,
     ),
-    Row("Cost", "Switches", "", ("bill", "switches"), "Switches bought.", "lower", "count"),
-    Row("Cost", "Switch-side modules", "", ("bill", "transceivers"), "Transceivers in switch ports.", "lower", "count"),
-    Row("Cost", "Switches", "USD", ("bill", "switch_usd"), "Native ports x port price.", "lower", "usd"),
-    Row("Cost", "Switch-side optics", "USD", ("bill", "optics_usd"), "Switch-side modules x price.", "lower", "usd"),
-    Row("Cost", "Total", "USD", ("bill", "total_usd"), "Switches + switch-side optics.", "lower", "usd"),
+    Row("Cost", "Switches", "", ("bill", "switches"), "Switches bought.", "lower", "count", exact=True),
+    Row(
+        "Cost",
+        "Switch-side modules",
+        "",
+        ("bill", "transceivers"),
+        "Transceivers in switch ports.",
+        "lower",
+        "count",
+        exact=True,
+    ),
+    Row("Cost", "Switches", "USD", ("bill", "switch_usd"), "Native ports x port price.", "lower", "usd", exact=True),
+    Row(
+        "Cost", "Switch-side optics", "USD", ("bill", "optics_usd"), "Switch-side modules x price.", "lower", "usd", exact=True
+    ),
+    Row("Cost", "Total", "USD", ("bill", "total_usd"), "Switches + switch-side optics.", "lower", "usd", exact=True),
     Row(
         "Cost",
         "Total with NIC optics",
@@ -310,6 +329,7 @@ ROWS: tuple[Row, ...] = (
         "Total + NIC-side optics.",
         "lower",
         "usd",
+        exact=True,
     ),
     Row(
         "Cost",
