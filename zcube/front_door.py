@@ -7,6 +7,7 @@ Results are values with a ``table()`` as a pandas frame, units in the names of i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +18,8 @@ from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
-from zcube.inputs import faults_of
+from zcube.inputs import faults_of, validate
+from zcube.knee import KneeSearch, check_knee, find_knees
 from zcube.network import settings
 from zcube.network.carrier import Carrier
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
@@ -81,6 +83,7 @@ def compare(
     scenario: str | Path | Scenario = "glm51-pd-1024",
     changes: Mapping[str, Any] | None = None,
     *,
+    find_knee: bool | Mapping[str, Any] = False,
     progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
@@ -91,6 +94,9 @@ def compare(
         Bundled scenario, scenario file, the ``run.json`` of an earlier run, or what :func:`load_scenario` returned.
     changes : mapping, optional
         Dotted key to value, e.g. ``{"load.rate_per_s": 40}``; docs/scenarios.md lists the keys. None removes a key.
+    find_knee : bool or mapping
+        Whether to search the load from which on each fabric adds to TTFT P99, which takes further runs; keys ``share``,
+        ``tolerance``, ``max_loads``, ``lowest``, ``highest`` of :class:`~zcube.knee.KneeSearch` say how.
     progress : Progress, optional
         Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
@@ -100,7 +106,12 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    return main_job.compare(declared, progress)
+    if find_knee is False:
+        return main_job.compare(declared, progress)
+    asked = validate(KneeSearch, {} if find_knee is True else find_knee, "find_knee")
+    check_knee(declared)
+    comparison = main_job.compare(declared, progress)
+    return replace(comparison, knee=find_knees(comparison, asked, progress).document())
 
 
 def replay(

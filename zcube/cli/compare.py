@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
     from zcube.errors import Fault
+    from zcube.knee import KneeSearch
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
@@ -49,6 +51,13 @@ def compare_command(
     seeds: Annotated[
         int | None, typer.Option(help="Runs under so many seeds, to tell differences from noise; 5 or more.")
     ] = None,
+    find_knee: Annotated[
+        bool, typer.Option("--find-knee", help="Search the load from which on each fabric adds to TTFT P99; further runs.")
+    ] = False,
+    knee_share: Annotated[float | None, typer.Option(help="Of --find-knee: the part added to TTFT P99; default 0.05.")] = None,
+    knee_tolerance: Annotated[
+        float | None, typer.Option(help="Of --find-knee: how far apart its two loads may lie; default 0.05.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
@@ -68,6 +77,7 @@ def compare_command(
     from zcube.cli.record import RunRecord
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.comparison import compare
+    from zcube.knee import check_knee, find_knees
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.scenario import load_scenario
@@ -81,8 +91,13 @@ def compare_command(
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
+    asked = _knee_search(find_knee, knee_share, knee_tolerance)
+    if asked is not None:
+        check_knee(declared)
     with RunProgress() as progress:
         comparison = compare(declared, progress, recorded)
+        if asked is not None:
+            comparison = replace(comparison, knee=find_knees(comparison, asked, progress).document())
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
@@ -111,6 +126,20 @@ KEYS = {
     "seed": "seed",
     "seeds": "seeds",
 }
+
+
+def _knee_search(wanted: bool, share: float | None, tolerance: float | None) -> KneeSearch | None:
+    """Return what is searched for, None if nothing is."""
+    from zcube.errors import Fault, InputError
+    from zcube.inputs import validate
+    from zcube.knee import KneeSearch
+
+    given = {key: value for key, value in (("share", share), ("tolerance", tolerance)) if value is not None}
+    if not wanted:
+        if given:
+            raise InputError(Fault(f"--knee-{key}", "no --find-knee", "a search that it is of") for key in given)
+        return None
+    return validate(KneeSearch, given, "--find-knee")
 
 
 def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str], folder: Path | None) -> list[Fault]:
