@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from zcube.verdict.headline import headline
+from zcube.verdict.knees import knee_rule, knee_sentences
 from zcube.verdict.limits import THRESHOLDS, limit_sentence, limits
 from zcube.verdict.published import PUBLISHED, published, published_sentences
 from zcube.verdict.rows import ROWS
@@ -197,3 +198,68 @@ def test_the_parts_come_in_reading_order():
     short["fabrics"]["cube"]["window"]["no_rate"] = "12 requests arrived"
     told = verdict(short, NODES)
     assert told["limits"]["cube"]["full"] is None and "run too briefly" in told["sentences"]["cautions"][0]
+
+
+def knee(status: str, holds: float | None, fails: float | None, **last: Any) -> dict[str, Any]:
+    """Return a document of one fabric's knee, searched from 20 requests per second on; ``last`` is the run at ``fails``."""
+    probe = {"load": holds, "added": 0.031, "ideal_full": [], "why_not": None}
+    runs = [probe, probe | {"load": fails, "added": 0.064} | last]
+    return {
+        "share": 0.05, "tolerance": 0.1, "seeds": 1, "base_load": 20.0, "unit": "requests/s",
+        "fabrics": {"cube": {"status": status, "holds": holds, "fails": fails, "runs": runs}},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            knee("found", 30.0, 32.0),
+            "it begins to add 5 % to P99 time to first token between 30.00 requests/s (1.50 times this run's load) and 32.00 "
+            "requests/s (1.60 times this run's load) (+3.1 % and +6.4 %).",
+        ),
+        (
+            knee("at the lowest", None, 2.5),
+            "below 2.500 requests/s (0.125 times this run's load), the lowest load tried, where it adds +6.4 %.",
+        ),
+        (
+            knee("saturated", 30.0, 32.0, added=None, ideal_full=["prefill", "kv_memory"]),
+            "it adds less than 5 % to P99 time to first token up to 30.00 requests/s (1.50 times this run's load); at 32.00 "
+            "requests/s (1.60 times this run's load) the limit is prefill and KV memory, on an ideal network too.",
+        ),
+        (
+            knee("saturated", None, 2.5, added=None, ideal_full=["nic"]),
+            "not to be found; at 2.500 requests/s (0.125 times this run's load) the limit is the NICs, on an ideal network "
+            "too.",
+        ),
+        (
+            knee("not reached", 160.0, None),
+            "it adds less than 5 % to P99 time to first token up to 160.0 requests/s (8.00 times this run's load), the highest "
+            "load tried.",
+        ),
+        (
+            knee("no window", 30.0, 32.0, added=None, why_not="3 requests arrived"),
+            "it adds less than 5 % to P99 time to first token up to 30.00 requests/s (1.50 times this run's load); at 32.00 "
+            "requests/s (1.60 times this run's load) there is nothing to compare: 3 requests arrived.",
+        ),
+        (
+            knee("out of runs", 20.0, 40.0),
+            "between 20.00 requests/s (1.00 times this run's load) and 40.00 requests/s (2.00 times this run's load); the "
+            "search ended after 2 loads.",
+        ),
+        (
+            knee("out of runs", 20.0, None),
+            "above 20.00 requests/s (1.00 times this run's load); the search ended after 2 loads.",
+        ),
+    ],
+)
+def test_what_is_said_of_a_knee(found, told):
+    assert knee_sentences(found) == [f"Knee of cube: {told}"]
+    assert "10 % apart or less; 2 loads tried, one seed each, so that noise moves it." in knee_rule(found)
+
+
+def test_noise_beyond_the_share_is_pointed_out():
+    found = knee("saturated", 30.0, 32.0, added=-0.116)
+    assert knee_rule(found).endswith(
+        "at one load the fabric lay 11.6 % below the ideal core, so that noise exceeds the share: use more --seeds."
+    )

@@ -27,9 +27,8 @@ def knee_rule(knee: Mapping[str, Any]) -> str:
     probes = [run for found in knee["fabrics"].values() for run in found["runs"] if run["added"] is not None]
     lowest = min((run["added"] for run in probes), default=0.0)
     if lowest <= -knee["share"]:
-        seeds += (
-            f"; at one load the fabric was {_signed(lowest)}, so that noise is larger than the share: more --seeds are needed"
-        )
+        below = plain_percent(round(-lowest, 3))
+        seeds += f"; at one load the fabric lay {below} below the ideal core, so that noise exceeds the share: use more --seeds"
     return (
         f"Knee: the least load at which the P99 time to first token is {plain_percent(knee['share'])} above that of the same "
         f"requests on an ideal core with the same NICs, found between loads {plain_percent(knee['tolerance'])} apart or less; "
