@@ -127,9 +127,9 @@ def _figures(fabric: Document) -> str:
     used, congestion = fabric["occupancy"], fabric["congestion"]
     prefill, decode = used["prefill"], used["decode"]
     parts = [
-        f"prefill busy {percent(prefill['busy'])} of the window, {_queue(prefill)}",
+        f"prefill busy {percent(prefill['busy'])} of the window, {_queue(prefill, '')}",
         f"decode batches {percent(decode['batch'])} and KV memory {percent(decode['kv_memory'])} full, "
-        f"{_queue(decode)} for room",
+        f"{_queue(decode, ' for room')}",
         f"busiest NIC {percent(used['busiest_nic'])} and busiest link between switches "
         f"{percent(used['busiest_switch_link'])} of line rate",
     ]
@@ -141,9 +141,9 @@ def _figures(fabric: Document) -> str:
     return "; ".join(parts)
 
 
-def _queue(pool: Document) -> str:
+def _queue(pool: Document, what_for: str) -> str:
     growth = f", growing by {percent(pool['growth'])} of the arrivals" if pool["growth"] >= 0.001 else ""
-    return f"{significant(pool['waiting'], 3)} prompts waiting{growth}"
+    return f"{significant(pool['waiting'], 3)} prompts waiting{what_for}{growth}"
 
 
 def rule_sentence(thresholds: Thresholds = THRESHOLDS) -> str:

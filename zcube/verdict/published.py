@@ -118,9 +118,9 @@ def _why(document: Document, limits: Document, base_name: str, missing: list[Pub
     if found["full"] == []:
         reasons.append("The load is below capacity, so that both fabrics carry what is offered.")
     elif found["full"]:
-        compute = [WORDS[limit] for limit in found["full"] if limit in ("prefill", "decode", "kv_memory")]
-        if compute:
-            reasons.append(f"What is full ({', '.join(compute)}) does not change with the wiring.")
+        unchanged = [WORDS[limit] for limit in found["full"] if limit != "fabric"]
+        if unchanged:
+            reasons.append(f"What is full ({', '.join(unchanged)}) does not change with the wiring.")
     if document["fidelity"] == "flow":
         reasons.append(
             "The fluid has neither PFC pauses, by which a hot port stops others, nor DCQCN's slow recovery; packets have both."
