@@ -149,7 +149,7 @@ def test_what_a_run_shows_of_the_published_figures():
     found, sentences = beside(noisy(fabric("zcube", output=1150.0, ttft_s=1.2, usd=200.0), True), tree)
     assert [figure["shown"] for figure in found["figures"].values()] == [True, True, True]
     assert found["figures"]["ttft_p99"]["here"] == pytest.approx(-0.4)
-    assert found["why"] == [] and len(sentences) == 1
+    assert found["why"] == [] and len(sentences) == 2
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_half_of_a_published_change_shows_it_and_noise_does_not(output, differs,
 
 def test_why_a_run_does_not_show_them_is_told_by_its_figures():
     cube = noisy(fabric("zcube"), False)
-    _, (_, why) = beside(cube)
+    _, (*_, why) = beside(cube)
     assert "On tree the fabric slows KV transfers 1.00 times and its busiest link between switches is 10.0 % full" in why
     assert "no congestion in the fabric that another wiring could take away" in why
     assert "load is below capacity" in why and "neither PFC" in why and "ecmp with 1 queue pair a" in why
@@ -172,10 +172,10 @@ def test_why_a_run_does_not_show_them_is_told_by_its_figures():
     tree = fabric("spine-leaf", transfer_s=0.5)
     tree["congestion"] = {"type1_slowdown": 1.0, "type2_slowdown": 2.0}
     tree["occupancy"]["prefill"]["busy"] = 1.0
-    _, (_, why) = beside(cube, tree, "packet")
+    _, (*_, why) = beside(cube, tree, "packet")
     assert "slows KV transfers 2.00 times" in why and "25.0 % of the mean time to first token" in why
     assert "no congestion" not in why and "What is full (prefill) does not change" in why and "PFC pauses" not in why
-    _, (_, why) = beside(cube, fidelity="ideal")
+    _, (*_, why) = beside(cube, fidelity="ideal")
     assert why.endswith("The network is ideal, so that no fabric was simulated.")
 
 
@@ -187,7 +187,7 @@ def test_other_fabrics_have_no_published_figures_beside_them():
 def test_a_missing_price_leaves_the_cost_open():
     found, sentences = beside(fabric("zcube") | {"bill": {"total_usd": None}})
     assert found["figures"]["cost"] == {"published": -0.33, "here": None, "told": "-", "shown": None}
-    assert "capital cost of switches and optics -33 %, here unknown" in sentences[0]
+    assert "capital cost of switches and optics -33 %" in sentences[0] and "optics unknown." in sentences[1]
 
 
 def test_the_parts_come_in_reading_order():
@@ -263,3 +263,12 @@ def test_noise_beyond_the_share_is_pointed_out():
     assert knee_rule(found).endswith(
         "at one load the fabric lay 11.6 % below the ideal core, so that noise exceeds the share: use more --seeds."
     )
+
+
+def test_the_source_and_what_explains_the_baseline_are_told_once():
+    compared = document(fabric("zcube"))
+    compared["fabrics"]["other"] = fabric("zcube")
+    sentences = verdict(compared, NODES)["sentences"]["published"]
+    assert [sentence.split(":")[0] for sentence in sentences] == [
+        "Published", "cube here", "other here", "What of this run explains that",
+    ]  # fmt: skip

@@ -143,11 +143,12 @@ prompts waiting for room; busiest NIC 25.0 % and busiest link between switches
 12.5 % of line rate; KV transfers slowed 1.00 times at NICs and 1.05 times by
 the fabric.
 
-Published (Z.ai, 2026-05-21: a thousand-GPU GLM-5.1 coding cluster,
-prefill-decode disaggregated, ROFT rewired to ZCube), and cube here: mean
-throughput +15 %, here +25.0 %, open: not to be told from noise; P99 time to
-first token -40.6 %, here -25.0 %, open: not to be told from noise; capital cost
-of switches and optics -33 %, here -33.3 %, shown.
+Published: mean throughput +15 %, P99 time to first token -40.6 %, capital cost
+of switches and optics -33 % (Z.ai, 2026-05-21: a thousand-GPU GLM-5.1 coding
+cluster, prefill-decode disaggregated, ROFT rewired to ZCube).
+cube here: mean throughput +25.0 % (not to be told from noise), P99 time to
+first token -25.0 % (not to be told from noise), capital cost of switches and
+optics -33.3 % (shown).
 What of this run explains that: The load is below capacity, so that both fabrics
 carry what is offered. The fluid has neither PFC pauses, by which a hot port
 stops others, nor DCQCN's slow recovery; packets have both. tree is routed by

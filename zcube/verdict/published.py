@@ -133,17 +133,18 @@ def _why(document: Document, limits: Document, base_name: str, missing: list[Pub
 
 
 def published_sentences(found: Document) -> list[str]:
-    """Return the published figures and why they are or are not seen, a sentence or two for each fabric they are of."""
-    sentences = []
-    for name, pair in found.items():
-        told = [_told(figure, pair["figures"][figure.name]) for figure in PUBLISHED]
-        sentences.append(f"Published ({pair['source']}), and {name} here: {'; '.join(told)}.")
-        if pair["why"]:
-            sentences.append(f"What of this run explains that: {' '.join(pair['why'])}")
-    return sentences
+    """Return the published figures, what fabrics that they are of show of them, and why."""
+    if not found:
+        return []
+    figures = ", ".join(f"{figure.words} {100 * figure.change:+.3g} %" for figure in PUBLISHED)
+    here = [
+        f"{name} here: {', '.join(_told(figure, pair['figures'][figure.name]) for figure in PUBLISHED)}."
+        for name, pair in found.items()
+    ]
+    why = {" ".join(pair["why"]): None for pair in found.values() if pair["why"]}
+    return [f"Published: {figures} ({SOURCE}).", *here, *(f"What of this run explains that: {text}" for text in why)]
 
 
 def _told(figure: Published, beside: Document) -> str:
-    shown = {True: "shown", False: "not shown", None: "open: not to be told from noise"}[beside["shown"]]
-    here = "unknown" if beside["here"] is None else f"{beside['told']}, {shown}"
-    return f"{figure.words} {100 * figure.change:+.3g} %, here {here}"
+    shown = {True: "shown", False: "not shown", None: "not to be told from noise"}[beside["shown"]]
+    return f"{figure.words} unknown" if beside["here"] is None else f"{figure.words} {beside['told']} ({shown})"
