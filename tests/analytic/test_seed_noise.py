@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from zcube.comparison import compare
+from zcube.outputs import INFINITE
 from zcube.report.rows import NO_DIFFERENCE, ROWS, UNSURE
 from zcube.scenario import Scenario
 from zcube.serving.repeats import _interval, mean_metrics, seed_noise
-from zcube.serving.service_levels import INFINITE
 
 
 def metrics(*values: float) -> list[dict[str, Any]]:

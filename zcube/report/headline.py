@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zcube.report.names import display_names
+from zcube.report.request_sets import beside, over_others
 from zcube.report.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row, significant
 
 
@@ -54,7 +55,10 @@ def _against(name: str, base_name: str, fabric: Document, base: Document) -> str
         ("P99 time to first token", _TTFT),
         ("mean KV transfer", _KV),
     )
-    return f"{name} against {base_name}: " + "; ".join(_moved(label, metric, fabric, base) for label, metric in parts) + "."
+    moved = [
+        _moved(label, metric, fabric, base) + " over other requests" * over_others(metric, fabric) for label, metric in parts
+    ]
+    return f"{name} against {base_name}: " + "; ".join((*moved, beside(name, base_name, fabric, base))) + "."
 
 
 def _moved(label: str, metric: Row, fabric: Document, base: Document) -> str:
