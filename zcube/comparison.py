@@ -154,6 +154,8 @@ class Comparison:
         By the fabric's label, in the scenario's order.
     recorded : CommTrace or None
         What one fabric's run computed and sent, if that was asked for.
+    capacity : dict or None
+        The loads up to which fabrics meet the service levels, of :func:`zcube.capacity.find_capacity`, if they were searched.
     """
 
     scenario: Scenario
@@ -161,6 +163,7 @@ class Comparison:
     compute: ComputeModel
     results: dict[str, FabricResult]
     recorded: CommTrace | None = None
+    capacity: dict[str, Any] | None = None
 
     @property
     def trace(self) -> RequestTrace:
@@ -186,6 +189,7 @@ class Comparison:
             "counting_rule": counting_rule(scenario.cost.optics),
             "cost_rule": cost_rule(scenario.cost, base.bill.price_book),
             "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
+            "capacity": self.capacity,
         }
 
     def table(self) -> pd.DataFrame:

@@ -7,17 +7,20 @@ Results are values with a ``table()`` as a pandas frame, units in the names of i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
+from zcube.capacity import CapacitySearch, check_capacity
+from zcube.capacity import find_capacity as search_capacity
 from zcube.comparison import Comparison
 from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
-from zcube.inputs import faults_of
+from zcube.inputs import faults_of, validate
 from zcube.network import settings
 from zcube.network.carrier import Carrier
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
@@ -81,6 +84,7 @@ def compare(
     scenario: str | Path | Scenario = "glm51-pd-1024",
     changes: Mapping[str, Any] | None = None,
     *,
+    find_capacity: bool | Mapping[str, Any] = False,
     progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
@@ -91,6 +95,9 @@ def compare(
         Bundled scenario, scenario file, the ``run.json`` of an earlier run, or what :func:`load_scenario` returned.
     changes : mapping, optional
         Dotted key to value, e.g. ``{"load.rate_per_s": 40}``; docs/scenarios.md lists the keys. None removes a key.
+    find_capacity : bool or mapping
+        Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
+        ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
     progress : Progress, optional
         Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
@@ -100,7 +107,12 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    return main_job.compare(declared, progress)
+    if find_capacity is False:
+        return main_job.compare(declared, progress)
+    asked = validate(CapacitySearch, {} if find_capacity is True else find_capacity, "find_capacity")
+    check_capacity(declared)
+    comparison = main_job.compare(declared, progress)
+    return replace(comparison, capacity=search_capacity(comparison, asked, progress))
 
 
 def replay(

@@ -34,9 +34,12 @@ def marked(change: str, row: Row, fabric: Document) -> str:
 
 def not_served(fabric: Document) -> str:
     """Return how many of a fabric's requests were not served, by what became of them."""
-    counts = fabric["requests"]
-    parts = ", ".join(f"{_count(counts.get(outcome, 0))} {outcome}" for outcome in _OUTCOMES)
-    return f"{parts} of {_count(counts['offered'])}"
+    return f"{not_served_parts(fabric['requests'])} of {_count(fabric['requests']['offered'])}"
+
+
+def not_served_parts(counts: Mapping[str, Any]) -> str:
+    """Return counts of requests that were not served, by what became of them."""
+    return ", ".join(f"{_count(counts.get(outcome, 0))} {outcome}" for outcome in _OUTCOMES)
 
 
 def _count(value: float) -> str:
