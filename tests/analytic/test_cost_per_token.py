@@ -11,6 +11,8 @@ from zcube.outputs import INFINITE
 from zcube.pricing.amortised import CostTerms, cost_rule, hourly_cost
 from zcube.pricing.bill import bill_of_materials
 from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
+from zcube.report.rows import ROWS
+from zcube.serving.repeats import mean_metrics, seed_noise
 
 PRICES = load_price_book("mixnet-2025")
 POWERS = PowerBook(
@@ -58,6 +60,18 @@ def test_without_a_rate_or_without_tokens():
     assert (none["fabric"]["usd_per_million_output_tokens"], none["bill_usd_per_output_token_per_s"]) == (None, None)
     no_good = cost().document(10_000.0, 0.0)["fabric"]
     assert no_good["usd_per_million_good_tokens"] == INFINITE and no_good["usd_per_million_output_tokens"] > 0
+
+
+def test_noisy_equal_rates_do_not_hide_a_cheaper_bill():
+    """Seed by seed the rates are equal to rounding, so that prices differ by the bills: 2/3 of roft-1024's, exactly."""
+    rates = np.array([9_000.0, 10_000.0, 11_000.0, 12_000.0, 13_000.0])
+    tree, cube = ([{"cost": cost(fabric=name).document(rate, None)} for rate in rates] for name in ("roft-1024", "zcube-1024"))
+    noise = seed_noise(cube, tree, seed=0)["cost.bill_usd_per_output_token_per_s"]
+    means = [mean_metrics(repeats)["cost"]["bill_usd_per_output_token_per_s"] for repeats in (cube, tree)]
+    assert noise["differs"] is True and means[0] / means[1] == pytest.approx(2 / 3)
+    (row,) = (row for row in ROWS if row.label == "Total per output")
+    noisy = mean_metrics(cube) | {"noise": {"cost.bill_usd_per_output_token_per_s": noise}}
+    assert row.against(noisy, mean_metrics(tree)) == ("-33.3 %", True)
 
 
 def without(book, table: str):
