@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
-from zcube.outputs import INFINITE
+from zcube.outputs import INFINITE, to_json
 from zcube.pricing.amortised import CostTerms, cost_rule, hourly_cost
 from zcube.pricing.bill import bill_of_materials
 from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
@@ -131,6 +133,12 @@ def test_terms_out_of_range_are_refused(key, value):
 
     with pytest.raises(InputError, match=f"cost.{key}"):
         load_scenario("glm51-pd-256", {f"cost.{key}": value})
+
+
+def test_extreme_terms_stay_numbers():
+    extreme = CostTerms(years=0.01, utilisation=1e-6, usd_per_kwh=100, pue=10, gpu_usd=1e9, gpu_watts=1e6)
+    document = cost(terms=extreme).document(1e-6, 1e-9)
+    assert "with_gpus" in json.loads(to_json(document))
 
 
 def test_faults_of_a_power_book_are_named(tmp_path):

@@ -25,9 +25,12 @@ MILLION = 1e6
 class CostTerms(Declared):
     """How a bill becomes a price per token; where a figure is missing, so is every sum with it."""
 
-    years: float = Field(default=5.0, gt=0, le=100, description="over which the bill is spread evenly, without interest")
+    years: float = Field(default=5.0, ge=0.01, le=100, description="over which the bill is spread evenly, without interest")
     utilisation: float = Field(
-        default=1.0, gt=0, le=1, description="part of these years in which tokens come as in the window; power is drawn in all"
+        default=1.0,
+        ge=1e-6,
+        le=1,
+        description="part of that time in which tokens come as in the window; power: in all",
     )
     usd_per_kwh: float = Field(
         default=0.08, ge=0, le=100, description="price of power; the US industrial average of 2023 (EIA, 8.06 cents)"
