@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
+from zcube.capacity import CapacitySearch, check_capacity
+from zcube.capacity import find_capacity as search_capacity
 from zcube.comparison import Comparison
 from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
@@ -84,6 +86,7 @@ def compare(
     changes: Mapping[str, Any] | None = None,
     *,
     find_knee: bool | Mapping[str, Any] = False,
+    find_capacity: bool | Mapping[str, Any] = False,
     progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
@@ -97,6 +100,9 @@ def compare(
     find_knee : bool or mapping
         Whether to search the load from which on each fabric adds to TTFT P99, which takes further runs; keys ``share``,
         ``tolerance``, ``max_loads``, ``lowest``, ``highest`` of :class:`~zcube.knee.KneeSearch` say how.
+    find_capacity : bool or mapping
+        Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
+        ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
     progress : Progress, optional
         Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
@@ -106,12 +112,19 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    if find_knee is False:
-        return main_job.compare(declared, progress)
-    asked = validate(KneeSearch, {} if find_knee is True else find_knee, "find_knee")
-    check_knee(declared)
+    knee = None if find_knee is False else validate(KneeSearch, {} if find_knee is True else find_knee, "find_knee")
+    asked = {} if find_capacity is True else find_capacity
+    capacity = None if asked is False else validate(CapacitySearch, asked, "find_capacity")
+    if knee is not None:
+        check_knee(declared)
+    if capacity is not None:
+        check_capacity(declared)
     comparison = main_job.compare(declared, progress)
-    return replace(comparison, knee=find_knees(comparison, asked, progress).document())
+    if knee is not None:
+        comparison = replace(comparison, knee=find_knees(comparison, knee, progress).document())
+    if capacity is not None:
+        comparison = replace(comparison, capacity=search_capacity(comparison, capacity, progress))
+    return comparison
 
 
 def replay(

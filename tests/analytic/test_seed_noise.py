@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from zcube.comparison import compare
+from zcube.outputs import INFINITE
 from zcube.scenario import Scenario
 from zcube.serving.repeats import _interval, mean_metrics, seed_noise
-from zcube.serving.service_levels import INFINITE
 from zcube.verdict.rows import NO_DIFFERENCE, ROWS, UNSURE
 
 

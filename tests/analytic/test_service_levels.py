@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from serving_by_hand import STEP_S, TOKEN_S, run_by_hand, settings_of, trace_of
 
+from zcube.outputs import INFINITE
 from zcube.serving.metrics import run_metrics
-from zcube.serving.service_levels import INFINITE, p99_with_failures
+from zcube.serving.service_levels import p99_with_failures
 from zcube.verdict.rows import ROWS
 
 MEASURE = {"least_requests": 1, "least_turnovers": 0.0, "warm_up_s": 1.0}

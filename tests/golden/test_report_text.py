@@ -41,6 +41,36 @@ def bill(switches: int, total_usd: float | None) -> dict[str, Any]:
     }
 
 
+def scope(usd: float | None, output: float, missing: list[str]) -> dict[str, Any]:
+    """A USD by the hour of hardware and a quarter of it of power."""
+    mega_tokens_per_hour = output * 3600 / 1e6
+    hardware = None if usd is None else usd / mega_tokens_per_hour
+    whole = None if usd is None or missing else 1.25 * usd / mega_tokens_per_hour
+    return {
+        "hardware_usd": None if usd is None else usd * 43_800,
+        "watts": None if missing else 40_000.0,
+        "hardware_usd_per_hour": usd,
+        "power_usd_per_hour": None if usd is None or missing else usd / 4,
+        "usd_per_hour": None if usd is None or missing else 1.25 * usd,
+        "hardware_usd_per_million_output_tokens": hardware,
+        "usd_per_million_output_tokens": whole,
+        "usd_per_million_good_tokens": None,
+        "missing": missing,
+    }
+
+
+def cost(total_usd: float | None, output: float) -> dict[str, Any]:
+    """Of the fabric by the hour: a 100,000th of the bill; of NICs the power is missing, of GPUs the price too."""
+    usd = None if total_usd is None else total_usd / 1e5
+    nics = ["power of NIC"]
+    return {
+        "fabric": scope(usd, output, []),
+        "with_nics": scope(None if usd is None else usd + 1, output, nics),
+        "with_gpus": scope(None, output, [*nics, "price of GPU", "power of GPU"]),
+        "bill_usd_per_output_token_per_s": None if total_usd is None else total_usd / output,
+    }
+
+
 def fabric(family: str, ttft_s: float, output: float, type2: float | None, busiest: float, its_bill: Any) -> dict[str, Any]:
     return {
         "family": family,
@@ -83,6 +113,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
         },
         "network": {"queue_pairs": 2},
         "bill": its_bill,
+        "cost": cost(its_bill["total_usd"], output),
         "relative": {},
         "noise": None,
     }
@@ -120,6 +151,7 @@ def document() -> dict[str, Any]:
             "stated_error": {"moe": {"median": 0.02, "p90": 0.1, "mape": 0.03, "points": 9, "against": "x"}},
         },
         "counting_rule": "Count everything once.",
+        "cost_rule": "Divide.",
         "fabrics": {
             "tree": fabric("spine-leaf", 2.0, 4000.0, None, 0.40, bill(48, 6_000_000.0)),
             "cube": fabric("zcube", 1.5, 5000.0, 1.05, 0.25, bill(32, 4_000_000.0)),
@@ -131,7 +163,8 @@ TABLE = """\
 cube against tree: not to be told from noise (one seed): output throughput 25.0
 % more (5,000 and 4,000 tok/s), P99 time to first token 25.0 % less (1.500 and
 2.000 s); no difference: mean KV transfer within 0.05 % (12.50 ms); gains:
-switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD).
+switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD);
+requests: 0 rejected, 0 failed, 0 unfinished of 1,200 on both.
 
 Nothing limits tree, the load is below capacity: prefill busy 50.0 % of the
 window, 2.00 prompts waiting; decode batches 25.0 % and KV memory 12.5 % full, 0
@@ -212,8 +245,14 @@ Cost
   Total                        USD          6,000,000  4,000,000    -33.3 %
   Total with NIC optics        USD          6,001,000  4,001,000    -33.3 %
   Total per output             USD/(tok/s)      1,500      800.0    -46.7 %
+  Fabric power                 kW               40.00      40.00      0.0 %
+  Fabric, hardware             USD/Mtok         4.167      2.222    -46.7 %
+  Fabric, power too            USD/Mtok         5.208      2.778    -46.7 %
+  With NICs, hardware          USD/Mtok         4.236      2.278    -46.2 %
 
 Change: against tree; pp = percentage points; '-' = no value.
+Not served: tree 0 rejected, 0 failed, 0 unfinished of 1,200; cube 0 rejected, 0
+failed, 0 unfinished of 1,200.
 Window: 4.000 to 10.00 s (6.000 s); 720 requests arrived in it, 720 of them
 completed.
 Latencies: of the requests that arrived in the window and completed, followed to
@@ -236,6 +275,9 @@ zcube-routes. Seed 7.
 Compute: a model; error against measurements, median / P90: moe 2.0 / 10.0 %.
 Price book: hand-made
 Counting rule: Count everything once.
+Cost per token: Divide.
+Missing: for With NICs power of NIC; for With GPUs price of GPU, power of GPU;
+'-' marks what they belong to.
 """
 
 BILLS = """\
@@ -282,7 +324,7 @@ def test_bill_against_another_baseline() -> None:
 def test_missing_price_is_said(document: dict[str, Any]) -> None:
     text = bill_table({"cube": bill(32, None), "tree": bill(48, 6.0)}, "b", "r", width=80)
     assert "lacks a price that cube needs" in text
-    document["fabrics"]["cube"]["bill"] = bill(32, None)
+    document["fabrics"]["cube"] |= {"bill": bill(32, None), "cost": cost(None, 5000.0)}
     row = next(line for line in document_table(told(document)).splitlines() if "Total per output" in line)
     assert row.split()[-2:] == ["-", "-"]
     assert "unknown" in headline(document)[0]
@@ -327,7 +369,8 @@ def test_headline_counts(document: dict[str, Any]) -> None:
     assert first == (
         "cube against tree: not to be told from noise (one seed): output throughput 25.0 % more (5,000 and 4,000 tok/s), P99 "
         "time to first token 25.0 % less (1.500 and 2.000 s); no difference: mean KV transfer within 0.05 % (12.50 ms); gains: "
-        "switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD)."
+        "switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD); requests: 100 rejected, 0 failed, "
+        "200 unfinished of 1,200 on cube, 0 rejected, 0 failed, 0 unfinished of 1,200 on tree."
     )
     assert "only 900 of 1,200 requests completed (100 rejected, 200 unfinished)" in caution
 
@@ -339,6 +382,25 @@ def test_headline_counts(document: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_significant_digits(value: float, digits: int, text: str) -> None:
     assert significant(value, digits) == text
+
+
+def test_figures_over_different_requests_are_marked(document: dict[str, Any]) -> None:
+    """Of what is over completed requests; bills are over none, shares over those that arrived, and "-" is no change."""
+    cube = document["fabrics"]["cube"]
+    cube["requests"] |= {"completed": 900, "rejected": 100, "unfinished": 200}
+    cube["slo"], document["fabrics"]["tree"]["slo"] = ({"share": share, "ttft_s": 2.0, "tpot_s": None} for share in (0.5, 0.75))
+    cube["relative_requests"] = {"on_one_side": {"served": 300, "arrived": 0, "answered": 150}}
+    marked = {line.split()[0] for line in document_table(told(document)).splitlines() if line.endswith(" *")}
+    assert marked == {"TTFT", "TPOT", "End", "KV", "Output", "Input", "Requests", "Arrivals", "In", "Prefix-cache", "Busiest",
+                      "Type-1", "Total", "Fabric,", "With"}  # fmt: skip
+    lines = document_table(told(document), width=80).splitlines()
+    for label in ("Within bounds", "Total with NIC optics", "Fabric power"):
+        (line,) = (line for line in lines if line.startswith(f"  {label} "))
+        assert not line.endswith("*")
+    assert "cube 100 rejected, 0 failed, 200 unfinished of 1,200." in " ".join(lines)
+    sets = "on one side only: in latencies 150, in rates, slow-downs and cost 300."
+    assert f"*: cube and tree are not over the same requests; {sets}" in " ".join(lines)
+    assert "25.0 % less (1.500 and 2.000 s) over other requests;" in headline(document)[0]
 
 
 def test_a_change_too_small_to_print_is_neither_better_nor_worse() -> None:

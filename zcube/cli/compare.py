@@ -14,6 +14,7 @@ from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
+    from zcube.capacity import CapacitySearch
     from zcube.errors import Fault
     from zcube.knee import KneeSearch
 
@@ -58,6 +59,12 @@ def compare_command(
     knee_tolerance: Annotated[
         float | None, typer.Option(help="Of --find-knee: how far apart its two loads may lie; default 0.05.")
     ] = None,
+    find_capacity: Annotated[
+        bool, typer.Option("--find-capacity", help="Search the load up to which each fabric meets [slo]; further runs.")
+    ] = False,
+    slo_share: Annotated[
+        float | None, typer.Option(help="Of --find-capacity: part of the requests that meets every bound; default 0.99.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
@@ -73,6 +80,7 @@ def compare_command(
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     given = dict(locals())
+    from zcube import capacity
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.cli.targets import Target, check_targets, write_targets
@@ -90,6 +98,9 @@ def compare_command(
     folder = None if named is None else out_folder(named)
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
+    searched = _capacity_search(find_capacity, slo_share)
+    if searched is not None:
+        capacity.check_capacity(declared)
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     asked = _knee_search(find_knee, knee_share, knee_tolerance)
     if asked is not None:
@@ -98,6 +109,8 @@ def compare_command(
         comparison = compare(declared, progress, recorded)
         if asked is not None:
             comparison = replace(comparison, knee=find_knees(comparison, asked, progress).document())
+        if searched is not None:
+            comparison = replace(comparison, capacity=capacity.find_capacity(comparison, searched, progress))
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
@@ -140,6 +153,17 @@ def _knee_search(wanted: bool, share: float | None, tolerance: float | None) -> 
             raise InputError(Fault(f"--knee-{key}", "no --find-knee", "a search that it is of") for key in given)
         return None
     return validate(KneeSearch, given, "--find-knee")
+
+
+def _capacity_search(wanted: bool, share: float | None) -> CapacitySearch | None:
+    """Return what is searched for, None if nothing is."""
+    from zcube.capacity import CapacitySearch
+    from zcube.errors import Fault, InputError
+    from zcube.inputs import validate
+
+    if not wanted and share is not None:
+        raise InputError(Fault("--slo-share", "no --find-capacity", "a search that it is of"))
+    return validate(CapacitySearch, {} if share is None else {"share": share}, "--slo-share") if wanted else None
 
 
 def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str], folder: Path | None) -> list[Fault]:

@@ -12,7 +12,7 @@ import numpy as np
 from zcube.arrays import BoolArray
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.optics import OPTICS_RULES, Optics, OpticsRule, cable_use, optics_of
-from zcube.pricing.price_book import PriceBook
+from zcube.pricing.price_book import PowerBook, PriceBook, Rates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,16 +36,22 @@ def counting_rule(rule: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """One position of the bill; price is None where the book has none."""
+    """One position of the bill; price and power of a piece are None where the book has none."""
 
     item: str
     quantity: int
     unit_usd: float | None
+    unit_watts: float | None = None
 
     @property
     def usd(self) -> float | None:
         """Quantity times price."""
         return None if self.unit_usd is None else self.quantity * self.unit_usd
+
+    @property
+    def watts(self) -> float | None:
+        """Quantity times power."""
+        return None if self.unit_watts is None else self.quantity * self.unit_watts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +85,25 @@ class BillOfMaterials:
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data; a sum is null where one of its prices is missing."""
         modules = (*self.switch_modules, *self.nic_modules)
-        switch_usd, optics_usd, nic_optics_usd = _sum(self.switches), _sum(self.switch_modules), _sum(modules)
-        nic_usd = _sum(self.nics)
+        switch_usd, optics_usd, nic_optics_usd = _usd(self.switches), _usd(self.switch_modules), _usd(modules)
+        nic_usd = _usd(self.nics)
         return {
             "switches": _count(self.switches),
             "transceivers": _count(self.switch_modules),
             "switch_usd": switch_usd,
             "optics_usd": optics_usd,
-            "total_usd": _add(switch_usd, optics_usd),
+            "total_usd": sum_known((switch_usd, optics_usd)),
             "price_book": self.price_book,
             "optics_rule": self.optics_rule,
             "with_nic_side": {
                 "transceivers": _count(modules),
                 "optics_usd": nic_optics_usd,
-                "total_usd": _add(switch_usd, nic_optics_usd),
+                "total_usd": sum_known((switch_usd, nic_optics_usd)),
             },
             "with_nics": {
                 "nics": _count(self.nics),
                 "nic_usd": nic_usd,
-                "total_usd": _add(_add(switch_usd, nic_optics_usd), nic_usd),
+                "total_usd": sum_known((switch_usd, nic_optics_usd, nic_usd)),
             },
             "lines": [
                 {"item": line.item, "quantity": line.quantity, "unit_usd": line.unit_usd, "usd": line.usd}
@@ -106,7 +112,9 @@ class BillOfMaterials:
         }
 
 
-def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = None) -> BillOfMaterials:
+def bill_of_materials(
+    fabric: Fabric, book: PriceBook, optics: Optics | None = None, power: PowerBook | None = None
+) -> BillOfMaterials:
     """Count and price a fabric.
 
     Parameters
@@ -117,7 +125,10 @@ def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = N
         Prices.
     optics : Optics, optional
         Its optics table; default: by rule ``all-optical``.
+    power : PowerBook, optional
+        What the pieces draw; default: not known.
     """
+    power = PowerBook(name="none", source="none") if power is None else power
     optics = optics_of(fabric, DEFAULT_RULE) if optics is None else optics
     switches: Counter[tuple[str, int, float]] = Counter()
     for group in fabric.groups:
@@ -127,20 +138,25 @@ def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = N
         price_book=book.name,
         optics_rule=optics.rule,
         switches=tuple(
-            BillLine(f"switch {name}, {ports} x {gbps:g}G", count, _box_usd(book, ports, gbps))
+            BillLine(
+                f"switch {name}, {ports} x {gbps:g}G",
+                count,
+                _box(book.switch_port_usd, ports, gbps),
+                _box(power.switch_port_watts, ports, gbps),
+            )
             for (name, ports, gbps), count in switches.items()
         ),
-        switch_modules=_modules(optics, ~optics.at_nic, "switch side", book),
-        nic_modules=_modules(optics, optics.at_nic, "NIC side", book),
+        switch_modules=_modules(optics, ~optics.at_nic, "switch side", book, power),
+        nic_modules=_modules(optics, optics.at_nic, "NIC side", book, power),
         nics=tuple(
-            BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)))
+            BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)), power.nic_watts.get(_rate(gbps)))
             for gbps, count in sorted(Counter(fabric.cables.gbps[fabric.nic_cable].sum(axis=1).tolist()).items())
         ),
         cables=_cables(optics),
     )
 
 
-def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> tuple[BillLine, ...]:
+def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook, power: PowerBook) -> tuple[BillLine, ...]:
     """Return a line for every rate, number of lanes and split of the modules at one side."""
     held = optics.module & at_side
     columns = (optics.module_gbps, optics.lanes, optics.lane_gbps, optics.cages.legs)
@@ -150,7 +166,10 @@ def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> 
         split = f" in {legs} legs" if legs > 1 else ""
         lines.append(
             BillLine(
-                f"transceiver {gbps}G ({lanes} x {lane_gbps}G{split}), {side}", count, book.transceiver_usd.get(_rate(gbps))
+                f"transceiver {gbps}G ({lanes} x {lane_gbps}G{split}), {side}",
+                count,
+                book.transceiver_usd.get(_rate(gbps)),
+                power.transceiver_watts.get(_rate(gbps)),
             )
         )
     return tuple(lines)
@@ -167,9 +186,10 @@ def _cables(optics: Optics) -> tuple[BillLine, ...]:
     )
 
 
-def _box_usd(book: PriceBook, ports: int, gbps: float) -> float | None:
-    port_usd = book.switch_port_usd.get(_rate(gbps))
-    return None if port_usd is None else ports * port_usd
+def _box(of_port: Rates, ports: int, gbps: float) -> float | None:
+    """Return the figure of a whole switch from that of its ports."""
+    each = of_port.get(_rate(gbps))
+    return None if each is None else ports * each
 
 
 def _rate(gbps: float) -> int:
@@ -181,12 +201,15 @@ def _count(lines: Iterable[BillLine]) -> int:
     return sum(line.quantity for line in lines)
 
 
-def _sum(lines: Iterable[BillLine]) -> float | None:
-    total: float | None = 0.0
-    for line in lines:
-        total = _add(total, line.usd)
+def _usd(lines: Iterable[BillLine]) -> float | None:
+    return sum_known(line.usd for line in lines)
+
+
+def sum_known(values: Iterable[float | None]) -> float | None:
+    """Return the sum of some figures, None where one is missing."""
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
     return total
-
-
-def _add(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zcube.verdict.request_sets import marked
 from zcube.verdict.rows import ABSENT, ROWS, Row, significant
 
 #: Rows whose intervals are written out; the document has those of all.
@@ -56,7 +57,7 @@ def _interval(row: Row, name: str, document: Mapping[str, Any], names: Mapping[s
     low, high = (_signed_significant(row.scale * value) for value in noise["difference_interval"])
     change, _ = row.against(fabric, base)
     difference = f"{_signed_significant(row.scale * noise['difference'])} {row.unit} ({low} to {high})"
-    return f"{text}; difference {difference}: {change}"
+    return f"{text}; difference {difference}: {marked(change, row, fabric)}"
 
 
 def _signed_significant(value: float) -> str:

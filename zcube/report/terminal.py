@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.calibration_lines import calibration_lines
+from zcube.report.capacity_lines import capacity_lines
+from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
 from zcube.report.window_lines import window_lines
+from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import Document, Row, shown_rows
 from zcube.verdict.verdict import parts
 
@@ -214,7 +217,7 @@ def _cells(row: Row, fabrics: list[Document], indent: bool) -> list[Any]:
     for fabric in fabrics[1:]:
         change, better = row.against(fabric, fabrics[0])
         style = "" if better is None else _BETTER if better else _WORSE
-        cells += [Text(row.text(row.value(fabric))), Text(change, style=style)]
+        cells += [Text(row.text(row.value(fabric))), Text(marked(change, row, fabric), style=style)]
     return cells
 
 
@@ -224,6 +227,8 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
+        *set_lines(document, names),
+        *capacity_lines(document, names),
         *window_lines(document, names),
         *seed_lines(document, names),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
@@ -235,6 +240,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         *_calibration(document),
         ("Price book", ", ".join(books)),
         ("Counting rule", document["counting_rule"]),
+        *cost_lines(document, names),
     ]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from zcube.outputs import INFINITE
 from zcube.seeds import stream
-from zcube.serving.service_levels import INFINITE
 
 LEVEL = 0.95
 RESAMPLES = 9999

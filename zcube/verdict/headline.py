@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zcube.verdict.request_sets import beside, over_others
 from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row, significant
 
 
@@ -53,11 +54,11 @@ def _against(name: str, base_name: str, fabric: Document, base: Document) -> str
     told: dict[str, list[str]] = {"loses": [], "not told": [], "equal": [], "unknown": [], "gains": []}
     for metric, label in _JUDGED:
         kind, text = _judged(metric, fabric, base)
-        told[kind].append(f"{label} {text}")
+        told[kind].append(f"{label} {text}" + " over other requests" * over_others(metric, fabric))
     why = "too few seeds" if fabric.get("noise") else "one seed"
     heads = {"not told": f"not to be told from noise ({why})", "equal": "no difference"}
     parts = [f"{heads.get(kind, kind)}: {', '.join(texts)}" for kind, texts in told.items() if texts]
-    return f"{name} against {base_name}: {'; '.join(parts)}."
+    return f"{name} against {base_name}: {'; '.join((*parts, beside(name, base_name, fabric, base)))}."
 
 
 def _judged(metric: Row, fabric: Document, base: Document) -> tuple[str, str]:

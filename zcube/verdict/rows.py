@@ -165,6 +165,21 @@ def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
     return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, shown="if known")]
 
 
+def _per_million() -> list[Row]:
+    """Return what a million tokens cost, by what is paid for; docs/metrics.md has the formula."""
+    rows = []
+    for scope, name in (("fabric", "Fabric"), ("with_nics", "With NICs"), ("with_gpus", "With GPUs")):
+        kinds: tuple[tuple[str, str, str, Shown], ...] = (
+            ("hardware", "hardware_usd_per_million_output_tokens", "Bill by the hour / output tokens by the hour.", "always"),
+            ("power too", "usd_per_million_output_tokens", "Bill and power by the hour / output tokens by the hour.", "always"),
+            ("good tokens", "usd_per_million_good_tokens", "The same / good tokens by the hour.", "if known"),
+        )
+        for kind, key, definition, shown in kinds:
+            always = shown if scope == "fabric" else "if known"
+            rows.append(Row("Cost", f"{name}, {kind}", "USD/Mtok", ("cost", scope, key), definition, shown=always))
+    return rows
+
+
 _TYPE1 = (
     "Per KV transfer: time on an ideal core, in which only NICs limit, over time alone there (bytes / line rate). What "
     "contention for its own NICs costs; no fabric can avoid it. 1 = none. Path delays left out."
@@ -335,10 +350,19 @@ ROWS: tuple[Row, ...] = (
         "Cost",
         "Total per output",
         "USD/(tok/s)",
-        ("bill", "total_usd"),
+        ("cost", "bill_usd_per_output_token_per_s"),
         "Total / output tokens per second in the window.",
-        per=("throughput", "output_tokens_per_s"),
     ),
+    Row(
+        "Cost",
+        "Fabric power",
+        "kW",
+        ("cost", "fabric", "watts"),
+        "Power of switches and modules of both sides.",
+        scale=1e-3,
+        exact=True,
+    ),
+    *_per_million(),
 )
 
 #: Shown behind the network's where some fabric was simulated packet by packet.
