@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
-from zcube.comparison import Comparison
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared
-from zcube.load_search import MAX_RUNS, TOLERANCE, LoadSearch
-from zcube.other_loads import OtherLoads
-from zcube.progress import Progress, silent
+from zcube.load_search import LoadSearch
+from zcube.other_loads import OtherLoads, Searched, SearchTerms
 from zcube.scenario import Scenario
+from zcube.serving.settings import Slo
 
 #: ``found``: met at ``load``, missed at ``missed_at``; ``at the highest``: met at the highest load, capacity is no less;
 #: ``never``: missed at the lowest; ``not known``: met at ``load``, and at ``missed_at`` it cannot be told; ``out of runs``: the
@@ -21,14 +19,10 @@ from zcube.scenario import Scenario
 Status = Literal["found", "at the highest", "never", "not known", "out of runs"]
 
 
-class CapacitySearch(Declared):
-    """What is searched for, and how far. Loads are multiples of the scenario's; the defaults are this project's choice."""
+class CapacitySearch(SearchTerms):
+    """What is searched for, and how far; the defaults are this project's choice."""
 
     share: float = Field(default=0.99, gt=0, le=1, description="part of the window's requests that meets every bound of [slo]")
-    tolerance: float = Field(default=TOLERANCE, gt=0, le=10, description="largest ratio of the ends of the result, less 1")
-    max_loads: int = Field(default=MAX_RUNS, ge=1, le=1000, description="loads tried on a fabric at most")
-    lowest: float = Field(default=0.125, gt=0, le=1, description="least multiple of the scenario's load")
-    highest: float = Field(default=8.0, ge=1, le=1000, description="largest multiple of the scenario's load")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +58,24 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a search came to on a fabric: how it ended, the loads on either side, and every probe in order."""
+    """What a search came to on a fabric: how it ended, the loads on either side, ``Probe.cost`` at ``load``, every probe."""
 
     status: Status
     load: float | None
     missed_at: float | None
+    cost: dict[str, float | str | None] | None
     runs: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Capacities(Searched[Capacity]):
+    """The capacities of a comparison's fabrics, and the bounds that they hold under."""
+
+    bounds: Slo
+
+    def document(self) -> dict[str, Any]:
+        """Return them JSON-ready."""
+        return {**Searched.document(self), "bounds": self.bounds.model_dump()}
 
 
 def check_capacity(scenario: Scenario) -> None:
@@ -84,26 +90,18 @@ def check_capacity(scenario: Scenario) -> None:
         raise InputError(Fault("slo", "no bound", "slo.ttft_s, slo.tpot_s or both, that capacity is searched under"))
 
 
-def find_capacity(comparison: Comparison, asked: CapacitySearch | None = None, progress: Progress = silent) -> dict[str, Any]:
-    """Search the capacity of every fabric, from the load of a comparison on, and return it JSON-ready.
+def find_capacity(loads: OtherLoads, asked: CapacitySearch | None = None) -> Capacities:
+    """Search the capacity of every fabric, from the load of a comparison on.
 
     Raises
     ------
     InputError
         If ``[slo]`` has no bound, or the requests have no rate that could be varied.
     """
-    scenario, asked = comparison.scenario, asked or CapacitySearch()
+    scenario, asked = loads.comparison.scenario, asked or CapacitySearch()
     check_capacity(scenario)
-    loads = OtherLoads(comparison, "capacity", progress)
     found = {label: _capacity(fabric, loads, asked) for fabric, label in scenario.labels.items()}
-    return {
-        **asked.model_dump(),
-        "bounds": scenario.slo.model_dump(),
-        "seeds": scenario.seeds,
-        "base_load": loads.base_load,
-        "unit": loads.unit,
-        "fabrics": {label: _document(capacity, loads.base_load) for label, capacity in found.items()},
-    }
+    return Capacities(asked, loads.base_load, loads.unit, scenario.seeds, found, scenario.slo)
 
 
 def _capacity(fabric: str, loads: OtherLoads, asked: CapacitySearch) -> Capacity:
@@ -113,8 +111,10 @@ def _capacity(fabric: str, loads: OtherLoads, asked: CapacitySearch) -> Capacity
         probes[load] = probe = _probe(fabric, loads, load)
         return probe.why_not is None and probe.share is not None and probe.share >= asked.share
 
-    found = loads.search(holds, asked.lowest, asked.highest, asked.tolerance, asked.max_loads)
-    return Capacity(_status(found, probes, asked), found.holds, found.fails, tuple(probes[load] for load, _ in found.runs))
+    found = loads.search(holds, asked)
+    cost = None if found.holds is None else probes[found.holds].cost
+    runs = tuple(probes[load] for load, _ in found.runs)
+    return Capacity(_status(found, probes, asked), found.holds, found.fails, cost, runs)
 
 
 def _status(found: LoadSearch, probes: dict[float, Probe], asked: CapacitySearch) -> Status:
@@ -147,15 +147,3 @@ def _probe(fabric: str, loads: OtherLoads, load: float) -> Probe:
         metrics["window"]["no_rate"] or (None if share is not None else "no request arrived in the window"),
         {price: cost[price] for price in prices},
     )
-
-
-def _document(capacity: Capacity, base_load: float) -> dict[str, Any]:
-    runs = [{**asdict(probe), "multiple": probe.load / base_load} for probe in capacity.runs]
-    at = next((run for run in runs if run["load"] == capacity.load), None)
-    return {
-        "status": capacity.status,
-        "load": capacity.load,
-        "missed_at": capacity.missed_at,
-        "cost": at and at["cost"],
-        "runs": runs,
-    }

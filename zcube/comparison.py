@@ -156,10 +156,10 @@ class Comparison:
     recorded : CommTrace or None
         What one fabric's run computed and sent, if that was asked for.
     knee : dict or None
-        The loads from which on fabrics delay first tokens, as :meth:`zcube.knee.Knees.document` states them, if they were
-        searched.
+        The loads from which on fabrics delay first tokens, JSON-ready as :func:`zcube.knee.find_knees` finds them, if they
+        were searched.
     capacity : dict or None
-        The loads up to which fabrics meet the service levels, of :func:`zcube.capacity.find_capacity`, if they were searched.
+        The loads up to which fabrics meet the service levels, likewise of :func:`zcube.capacity.find_capacity`.
     """
 
     scenario: Scenario

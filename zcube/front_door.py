@@ -7,21 +7,17 @@ Results are values with a ``table()`` as a pandas frame, units in the names of i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
-from zcube.capacity import CapacitySearch, check_capacity
-from zcube.capacity import find_capacity as search_capacity
 from zcube.comparison import Comparison
 from zcube.errors import InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
-from zcube.inputs import faults_of, validate
-from zcube.knee import KneeSearch, check_knee, find_knees
+from zcube.inputs import faults_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
@@ -32,6 +28,7 @@ from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
 from zcube.replays.operations import TraceReplay, replay_trace
 from zcube.scenario import Scenario, changed, load_scenario
+from zcube.searches import Searches
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
@@ -112,19 +109,8 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    knee = None if find_knee is False else validate(KneeSearch, {} if find_knee is True else find_knee, "find_knee")
-    asked = {} if find_capacity is True else find_capacity
-    capacity = None if asked is False else validate(CapacitySearch, asked, "find_capacity")
-    if knee is not None:
-        check_knee(declared)
-    if capacity is not None:
-        check_capacity(declared)
-    comparison = main_job.compare(declared, progress)
-    if knee is not None:
-        comparison = replace(comparison, knee=find_knees(comparison, knee, progress).document())
-    if capacity is not None:
-        comparison = replace(comparison, capacity=search_capacity(comparison, capacity, progress))
-    return comparison
+    searches = Searches.of(declared, find_knee, find_capacity)
+    return searches.made(main_job.compare(declared, progress), progress)
 
 
 def replay(

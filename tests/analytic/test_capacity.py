@@ -13,8 +13,8 @@ from zcube.capacity import CapacitySearch, find_capacity
 from zcube.comparison import Comparison, compare
 from zcube.errors import InputError
 from zcube.other_loads import OtherLoads
-from zcube.report.capacity_lines import capacity_lines
 from zcube.scenario import load_scenario
+from zcube.verdict.capacities import capacity_rule, capacity_sentences
 
 SMALL: dict[str, Any] = {
     "fabrics": ["roft-256", "zcube-256"],
@@ -52,9 +52,9 @@ def made_up(share: Callable[[float], float | None], no_rate: str | None = None, 
 def searched(comparison: Comparison, monkeypatch: pytest.MonkeyPatch):
     def search(metrics: Callable[..., Any], **asked: Any) -> tuple[dict[str, Any], str]:
         monkeypatch.setattr(OtherLoads, "metrics", metrics)
-        found = find_capacity(comparison, CapacitySearch(**asked))
-        lines = dict(capacity_lines({"capacity": found}, {name: name for name in comparison.results}))
-        return found["fabrics"]["zcube-256"], lines["Capacity of zcube-256"]
+        found = find_capacity(OtherLoads(comparison), CapacitySearch(**asked)).document()
+        sentences = dict(sentence.split(": ", 1) for sentence in capacity_sentences(found))
+        return found["fabrics"]["zcube-256"], sentences["Capacity of zcube-256"]
 
     return search
 
@@ -108,7 +108,8 @@ def test_a_refused_run_ends_nothing(searched) -> None:
 
 
 def test_found_loads_are_those_of_runs_made_one_by_one(comparison: Comparison) -> None:
-    found = find_capacity(comparison, CapacitySearch(share=0.9, tolerance=0.3, lowest=0.25, highest=4))["fabrics"]["zcube-256"]
+    asked = CapacitySearch(share=0.9, tolerance=0.3, lowest=0.25, highest=4)
+    found = find_capacity(OtherLoads(comparison), asked).document()["fabrics"]["zcube-256"]
     assert found["status"] == "found"
     for load, met in ((found["load"], True), (found["missed_at"], False)):
         # Busier loads offer as many more requests, so that they last as long.
@@ -143,7 +144,7 @@ def test_without_a_bound_nothing_runs(run) -> None:
     for share in ("0", "1.1", "nan"):
         options = ("--set", "slo.ttft_s=1", "--find-capacity", "--slo-share", share, "--json")
         status, _, err = run("compare", "glm51-pd-256", *options)
-        assert status == 2 and "--slo-share: share" in err
+        assert status == 2 and "--slo-share: found" in err
 
 
 def test_terminal_and_json_say_the_same(run, tmp_path) -> None:
@@ -153,9 +154,11 @@ def test_terminal_and_json_say_the_same(run, tmp_path) -> None:
     assert status == 0, err
     capacity = json.loads(out)["capacity"]
     assert capacity["share"] == 0.5
-    ((_, rule), (name, text)) = capacity_lines({"capacity": capacity}, {"zcube-256": "zcube-256"})
+    said = json.loads(out)["verdict"]["sentences"]
+    rule, (sentence,) = capacity_rule(capacity), capacity_sentences(capacity)
+    assert said["capacity"] == [sentence] and said["rules"][-1] == rule
     status, table, err = run("compare", "glm51-pd-256", *options, "--out", tmp_path / "out")
     assert status == 0, err
     page = " ".join((tmp_path / "out" / "report.html").read_text().split())
-    for said in (rule, f"{name}: {text}"):
-        assert said in " ".join(table.split()) and said.replace("'", "&#39;") in page
+    for text in (rule, sentence):
+        assert text in " ".join(table.split()) and text.replace("'", "&#39;") in page

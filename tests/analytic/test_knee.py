@@ -17,6 +17,7 @@ from serving_by_hand import NIC_BYTES_PER_S, kv_by_hand
 from zcube.comparison import Comparison, compare
 from zcube.errors import InputError
 from zcube.knee import Knee, KneeSearch, find_knees
+from zcube.other_loads import OtherLoads
 from zcube.scenario import Scenario
 from zcube.verdict.limits import limits
 
@@ -75,7 +76,7 @@ def compared(folder: Path, trunk_gbps: float, **load: Any) -> Comparison:
 
 
 def knee_of(comparison: Comparison, **asked: Any) -> Knee:
-    (knee,) = find_knees(comparison, KneeSearch.model_validate(asked)).fabrics.values()
+    (knee,) = find_knees(OtherLoads(comparison), KneeSearch.model_validate(asked)).fabrics.values()
     return knee
 
 
@@ -131,7 +132,7 @@ def test_in_a_closed_loop_loads_are_whole(tmp_path):
     knee = knee_of(comparison)
     assert all(probe.load == round(probe.load) for probe in knee.runs)
     # One request under way meets nobody.
-    first = find_knees(comparison, KneeSearch(highest=1.0, lowest=0.25))
+    first = find_knees(OtherLoads(comparison), KneeSearch(highest=1.0, lowest=0.25))
     assert first.unit == "requests under way" and first.base_load == 4
     one = [probe for probe in knee.runs if probe.load == 1]
     assert all(probe.added == pytest.approx(0.0, abs=1e-3) for probe in one)
@@ -141,7 +142,7 @@ def test_what_was_run_is_used_and_ideal_cores_are_shared(tmp_path):
     fabrics = (two_switches(tmp_path, 400.0), two_switches(tmp_path, 800.0))
     scenario = compared(tmp_path, 400.0).scenario.model_copy(update={"fabrics": fabrics})
     told: list[str] = []
-    knees = find_knees(compare(scenario), KneeSearch(highest=2.0), lambda phase, *_: told.append(phase))
+    knees = find_knees(OtherLoads(compare(scenario), lambda phase, *_: told.append(phase)), KneeSearch(highest=2.0))
     loads = {name: [probe.load for probe in knee.runs] for name, knee in knees.fabrics.items()}
     assert loads["trunk-400"] == loads["trunk-800"] and len(loads["trunk-400"]) == 2
     # Ideal cores at both loads once, each fabric at the second.
@@ -152,7 +153,7 @@ def test_an_ideal_network_has_no_knee(tmp_path):
     scenario = compared(tmp_path, 400.0).scenario
     ideal = scenario.model_copy(update={"network": scenario.network.model_copy(update={"fidelity": "ideal"})})
     with pytest.raises(InputError, match="flow or packet"):
-        find_knees(compare(ideal))
+        find_knees(OtherLoads(compare(ideal)))
 
 
 @pytest.mark.parametrize("wrong", [{"share": 0.0}, {"tolerance": -1.0}, {"lowest": 2.0}, {"highest": 0.5}, {"max_loads": 0}])

@@ -194,7 +194,7 @@ def test_a_missing_price_leaves_the_cost_open():
 
 def test_the_parts_come_in_reading_order():
     told = verdict(document(fabric("zcube")), NODES)
-    assert list(told["sentences"]) == ["headline", "cautions", "limits", "knee", "published", "rules"]
+    assert list(told["sentences"]) == ["headline", "cautions", "limits", "knee", "capacity", "published", "rules"]
     assert told["thresholds"]["full"] == THRESHOLDS.full
     short = copy.deepcopy(document(fabric("zcube")))
     short["fabrics"]["cube"]["window"]["no_rate"] = "12 requests arrived"

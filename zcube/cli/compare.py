@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +13,9 @@ from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
-    from zcube.capacity import CapacitySearch
     from zcube.errors import Fault
-    from zcube.knee import KneeSearch
+    from zcube.scenario import Scenario
+    from zcube.searches import Searches
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
@@ -80,12 +79,10 @@ def compare_command(
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     given = dict(locals())
-    from zcube import capacity
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.comparison import compare
-    from zcube.knee import check_knee, find_knees
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.scenario import load_scenario
@@ -98,19 +95,10 @@ def compare_command(
     folder = None if named is None else out_folder(named)
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
-    searched = _capacity_search(find_capacity, slo_share)
-    if searched is not None:
-        capacity.check_capacity(declared)
+    searches = _searches(given, declared)
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
-    asked = _knee_search(find_knee, knee_share, knee_tolerance)
-    if asked is not None:
-        check_knee(declared)
     with RunProgress() as progress:
-        comparison = compare(declared, progress, recorded)
-        if asked is not None:
-            comparison = replace(comparison, knee=find_knees(comparison, asked, progress).document())
-        if searched is not None:
-            comparison = replace(comparison, capacity=capacity.find_capacity(comparison, searched, progress))
+        comparison = searches.made(compare(declared, progress, recorded), progress)
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
@@ -141,29 +129,40 @@ KEYS = {
 }
 
 
-def _knee_search(wanted: bool, share: float | None, tolerance: float | None) -> KneeSearch | None:
-    """Return what is searched for, None if nothing is."""
-    from zcube.errors import Fault, InputError
-    from zcube.inputs import validate
-    from zcube.knee import KneeSearch
-
-    given = {key: value for key, value in (("share", share), ("tolerance", tolerance)) if value is not None}
-    if not wanted:
-        if given:
-            raise InputError(Fault(f"--knee-{key}", "no --find-knee", "a search that it is of") for key in given)
-        return None
-    return validate(KneeSearch, given, "--find-knee")
+#: Search and key of every option that stands for one.
+SEARCH_KEYS = {
+    "knee_share": ("find_knee", "share"),
+    "knee_tolerance": ("find_knee", "tolerance"),
+    "slo_share": ("find_capacity", "share"),
+}
 
 
-def _capacity_search(wanted: bool, share: float | None) -> CapacitySearch | None:
-    """Return what is searched for, None if nothing is."""
-    from zcube.capacity import CapacitySearch
-    from zcube.errors import Fault, InputError
-    from zcube.inputs import validate
+def _searches(given: dict[str, Any], declared: Scenario) -> Searches:
+    """Return what is searched for by the options."""
+    from zcube.errors import Fault, FaultList
+    from zcube.searches import Searches
 
-    if not wanted and share is not None:
-        raise InputError(Fault("--slo-share", "no --find-capacity", "a search that it is of"))
-    return validate(CapacitySearch, {} if share is None else {"share": share}, "--slo-share") if wanted else None
+    faults = FaultList()
+    wanted: dict[str, Any] = {search: {} if given[search] else False for search in ("find_knee", "find_capacity")}
+    for name, (search, key) in SEARCH_KEYS.items():
+        if given[name] is None:
+            continue
+        if wanted[search] is False:
+            faults.faults.append(Fault(_option(name), f"no {_option(search)}", "a search that it is of"))
+        else:
+            wanted[search][key] = given[name]
+    faults.check()
+    options = {key: _option(name) for name, key in SEARCH_KEYS.items()}
+    return Searches.of(
+        declared,
+        wanted["find_knee"],
+        wanted["find_capacity"],
+        lambda search, key: options.get((search, key), _option(search)),
+    )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str], folder: Path | None) -> list[Fault]:

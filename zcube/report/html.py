@@ -8,7 +8,6 @@ from typing import Any
 
 from zcube import __version__
 from zcube.report.calibration_lines import calibration_lines
-from zcube.report.capacity_lines import capacity_lines
 from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, file_slugs, printable
@@ -83,9 +82,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
         requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
         measured=[
-            (name, printable(text))
-            for lines in (set_lines, capacity_lines, window_lines, seed_lines)
-            for name, text in lines(document, names)
+            (name, printable(text)) for lines in (set_lines, window_lines, seed_lines) for name, text in lines(document, names)
         ],
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),

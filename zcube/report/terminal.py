@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.calibration_lines import calibration_lines
-from zcube.report.capacity_lines import capacity_lines
 from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
@@ -228,7 +227,6 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
         *set_lines(document, names),
-        *capacity_lines(document, names),
         *window_lines(document, names),
         *seed_lines(document, names),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),

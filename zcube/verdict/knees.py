@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zcube.verdict.limits import WORDS, listed, plain_percent
-from zcube.verdict.rows import significant
+from zcube.verdict.loads import effort, load_words
 
 
 def knee_sentences(knee: Mapping[str, Any]) -> list[str]:
@@ -15,30 +15,29 @@ def knee_sentences(knee: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     knee : mapping
-        ``Knees.document()``.
+        The comparison's, of its document.
     """
     return [_sentence(name, found, knee) for name, found in knee["fabrics"].items()]
 
 
 def knee_rule(knee: Mapping[str, Any]) -> str:
     """Return what a knee is and how it was searched, in a sentence."""
-    loads = sum(len(found["runs"]) for found in knee["fabrics"].values())
-    seeds = "one seed each, so that noise moves it" if knee["seeds"] == 1 else f"means over {knee['seeds']} seeds"
+    tried = effort(knee)
     probes = [run for found in knee["fabrics"].values() for run in found["runs"] if run["added"] is not None]
     lowest = min((run["added"] for run in probes), default=0.0)
     if lowest <= -knee["share"]:
         below = plain_percent(round(-lowest, 3))
-        seeds += f"; at one load the fabric lay {below} below the ideal core, so that noise exceeds the share: use more --seeds"
+        tried += f"; at one load the fabric lay {below} below the ideal core, so that noise exceeds the share: use more --seeds"
     return (
         f"Knee: the least load at which the P99 time to first token is {plain_percent(knee['share'])} above that of the same "
         f"requests on an ideal core with the same NICs, found between loads {plain_percent(knee['tolerance'])} apart or less; "
-        f"{loads} loads tried, {seeds}."
+        f"{tried}."
     )
 
 
 def _sentence(name: str, found: Mapping[str, Any], knee: Mapping[str, Any]) -> str:
     adds = f"{plain_percent(knee['share'])} to P99 time to first token"
-    holds, fails = (None if found[end] is None else _load(found[end], knee) for end in ("holds", "fails"))
+    holds, fails = (None if found[end] is None else load_words(found[end], knee) for end in ("holds", "fails"))
     last = {run["load"]: run for run in found["runs"]}
     match found["status"]:
         case "found":
@@ -60,10 +59,6 @@ def _sentence(name: str, found: Mapping[str, Any], knee: Mapping[str, Any]) -> s
         case _:
             ends = f"above {holds}" if fails is None else f"below {fails}" if holds is None else f"between {holds} and {fails}"
             return f"Knee of {name}: {ends}; the search ended after {len(found['runs'])} loads."
-
-
-def _load(load: float, knee: Mapping[str, Any]) -> str:
-    return f"{significant(load)} {knee['unit']} ({significant(load / knee['base_load'], 3)} times this run's load)"
 
 
 def _signed(share: float | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from zcube.verdict.headline import BILL, OUTPUT, TTFT_P99
 from zcube.verdict.limits import THRESHOLDS, WORDS, percent
+from zcube.verdict.request_sets import over_others
 from zcube.verdict.rows import Document, Row, significant
 
 #: Where the figures come from, and what of the cluster is not known.
@@ -93,6 +94,8 @@ def _beside(figure: Published, fabric: Document, base: Document) -> dict[str, An
         shown = False if abs(here) < 5e-4 or (noise is not None and noise["differs"] is False) else None
     else:
         shown = here / figure.change >= SHOWN_PART
+    if here is not None and over_others(figure.row, fabric):
+        told += " over other requests"
     return {"published": figure.change, "here": here, "told": told, "shown": shown}
 
 

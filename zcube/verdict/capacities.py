@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import floor
 from typing import Any
 
 from zcube.outputs import INFINITE
+from zcube.verdict.limits import listed, plain_percent
+from zcube.verdict.loads import effort, load_words
 from zcube.verdict.request_sets import not_served_parts
 from zcube.verdict.rows import ABSENT, significant
 
 _PRICES = ("usd_per_million_output", "usd_per_million_good", "hardware_usd_per_million_output")
 
 
-def capacity_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return name and text of each line; none where no capacity was searched.
+def capacity_sentences(capacity: Mapping[str, Any]) -> list[str]:
+    """Return one sentence per fabric.
 
     Parameters
     ----------
-    document : mapping
-        ``Comparison.document()``.
-    names : mapping
-        How its fabrics are shown.
+    capacity : mapping
+        The comparison's, of its document.
     """
-    found = document.get("capacity")
-    if found is None:
-        return []
-    lines = [(f"Capacity of {names[name]}", _text(capacity, found)) for name, capacity in found["fabrics"].items()]
-    return [("Capacity", _rule(found)), *lines]
+    return [f"Capacity of {name}: {_text(found, capacity)}" for name, found in capacity["fabrics"].items()]
 
 
-def _rule(found: Mapping[str, Any]) -> str:
-    bounds = [f"{key.removesuffix('_s').upper()} at most {bound:g} s" for key, bound in found["bounds"].items() if bound]
-    loads = sum(len(capacity["runs"]) for capacity in found["fabrics"].values())
-    seeds = "one seed each, so that noise moves it" if found["seeds"] == 1 else f"means over {found['seeds']} seeds"
+def capacity_rule(capacity: Mapping[str, Any]) -> str:
+    """Return what a capacity is and how it was searched, in a sentence."""
+    bounds = [f"{key.removesuffix('_s').upper()} at most {bound:g} s" for key, bound in capacity["bounds"].items() if bound]
     return (
-        f"the largest load at which at least {_percent(found['share'])} of the window's requests have {' and '.join(bounds)}; "
-        "rejected, failed and unfinished requests miss. Met and missed loads lie "
-        f"{_percent(found['tolerance'])} apart or less; {loads} runs, {seeds}."
+        f"Capacity: the largest load at which at least {plain_percent(capacity['share'])} of the window's requests have "
+        f"{listed(bounds)}; rejected, failed and unfinished requests miss. Found between loads "
+        f"{plain_percent(capacity['tolerance'])} apart or less; {effort(capacity)}."
     )
 
 
@@ -46,23 +42,19 @@ def _text(capacity: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     if met is None:
         assert missed is not None
         if capacity["status"] == "not known":
-            return f"not known: at {_load(missed, found)} it cannot be told, {missed['why_not']}."
+            return f"not known: at {load_words(missed['load'], found)} it cannot be told, {missed['why_not']}."
         lowest = "the lowest load tried" if capacity["status"] == "never" else "the last load tried"
-        return f"missed even at {_load(missed, found)}, {lowest}: {_met(missed)}."
-    text = f"{_load(met, found)}: {_met(met)}"
+        return f"missed even at {load_words(missed['load'], found)}, {lowest}: {_met(missed)}."
+    text = f"{load_words(met['load'], found)}: {_met(met)}"
     if missed is None:
         highest = "the highest load tried" if capacity["status"] == "at the highest" else "the last load tried"
         return f"at least {text}, at {highest}; {_cost(met)}."
-    end = f"missed at {_load(missed, found)}: {_met(missed)}"
+    end = f"missed at {load_words(missed['load'], found)}: {_met(missed)}"
     if capacity["status"] == "not known":
-        end = f"at {_load(missed, found)} it cannot be told, {missed['why_not']}"
+        end = f"at {load_words(missed['load'], found)} it cannot be told, {missed['why_not']}"
     elif capacity["status"] == "out of runs":
         end += ", where the search ran out of loads to try"
     return f"{text}; {end}; {_cost(met)}."
-
-
-def _load(run: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    return f"{significant(run['load'])} {found['unit']} ({significant(run['multiple'], 3)} times this run's load)"
 
 
 def _met(run: Mapping[str, Any]) -> str:
@@ -80,5 +72,6 @@ def _usd(value: float | str | None) -> str:
     return ABSENT if value is None else "infinite" if value == INFINITE else significant(float(value))
 
 
-def _percent(share: float) -> str:
-    return f"{significant(100 * share, 4).rstrip('0').rstrip('.')} %" if share else "0 %"
+def _percent(share: float | None) -> str:
+    """Return a measured share, cut off so that none below a bound reads as if it reached it."""
+    return f"{floor(1e4 * (share or 0.0) + 1e-6) / 100:g} %"
