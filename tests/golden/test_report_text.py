@@ -401,6 +401,8 @@ def test_figures_over_different_requests_are_marked(document: dict[str, Any]) ->
     sets = "on one side only: in latencies 150, in rates, slow-downs and cost 300."
     assert f"*: cube and tree are not over the same requests; {sets}" in " ".join(lines)
     assert "25.0 % less (1.500 and 2.000 s) over other requests;" in headline(document)[0]
+    (here,) = (line for line in told(document)["verdict"]["sentences"]["published"] if line.startswith("cube here: "))
+    assert "time to first token -25.0 % over other requests (" in here and "switches and optics -33.3 % (shown)" in here
 
 
 def test_a_change_too_small_to_print_is_neither_better_nor_worse() -> None:
