@@ -95,8 +95,8 @@ class FabricResult:
         lost = f"no path for {len(self.reach.cut):,} of {self.reach.checked:,} pairs of GPUs that send to each other"
         return f"{'no' if not counts['completed'] else 'not every'} request could be carried: {lost}"
 
-    def document(self, base: FabricResult, seed: int) -> dict[str, Any]:
-        """Return its part of the comparison with a baseline under some first seed, JSON-ready."""
+    def document(self, base: FabricResult) -> dict[str, Any]:
+        """Return its part of the comparison with a baseline, JSON-ready."""
         packet = self.carrier.packet
         return {
             "family": self.fabric.family,
@@ -110,7 +110,7 @@ class FabricResult:
             **self._packet_document(),
             "bill": self.bill.document(),
             "relative": _relative(self, base),
-            "noise": seed_noise(self.repeats, base.repeats, seed) if len(self.repeats) > 1 else None,
+            "noise": seed_noise(self.repeats, base.repeats) if len(self.repeats) > 1 else None,
         }
 
     def _packet_document(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class Comparison:
             },
             "calibration": base.calibration(),
             "counting_rule": counting_rule(scenario.cost.optics),
-            "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
+            "fabrics": {name: result.document(base) for name, result in self.results.items()},
         }
 
     def table(self) -> pd.DataFrame:

@@ -95,17 +95,14 @@ def _cautions(document: Document, names: dict[str, str]) -> list[str]:
     )
     sentences = [f"The busiest link was used to {busiest}, averaged over the window."]
     for name, fabric in fabrics.items():
-        counts, window, law = fabric["requests"], fabric["window"], fabric["littles_law"]
+        counts, window = fabric["requests"], fabric["window"]
         others = [f"{counts['rejected']:,} rejected", f"{counts['unfinished']:,} unfinished"]
         if counts.get("failed"):
             others.insert(1, f"{counts['failed']:,} failed")
         if window["no_rate"] is not None:
             sentences.append(f"{names[name]} was run too briefly for rates: {window['no_rate']}.")
-        elif not law["steady"]:
-            inside, product = significant(law["mean_in_system"]), significant(law["product"])
-            sentences.append(
-                f"{names[name]} was not in a steady state: {inside} in the system, arrivals times their mean time {product}."
-            )
+        elif window["unsteady"] is not None:
+            sentences.append(f"{names[name]} was not in a steady state, so its rates would not last: {window['unsteady']}.")
         if counts["completed"] < counts["offered"]:
             sentences.append(
                 f"On {names[name]} only {counts['completed']:,} of {counts['offered']:,} requests completed "

@@ -16,7 +16,7 @@ from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
 from zcube.report.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
 from zcube.report.seed_lines import seed_lines
-from zcube.report.window_lines import window_lines
+from zcube.report.window_lines import section_title, window_lines
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
@@ -126,7 +126,8 @@ def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for row in shown_rows(document):
         cells = [_cell(row, fabric, document["fabrics"][base], name == base) for name, fabric in document["fabrics"].items()]
-        sections.setdefault(row.section, []).append({"label": row.label, "unit": row.unit, "cells": cells})
+        title = section_title(row.section, document["fabrics"].values())
+        sections.setdefault(title, []).append({"label": row.label, "unit": row.unit, "cells": cells})
     return list(sections.items())
 
 
