@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
@@ -263,7 +264,7 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
-    repeats = _repeats(scenario, card, compute, progress)
+    repeats = _repeats(scenario, {name: carrier.declared for name, carrier in carriers.items()}, card, compute, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
         told = _told(progress, scenario, number, scenario.seeds - 1)
@@ -291,13 +292,15 @@ def _told(progress: Progress, scenario: Scenario, fabric: int, seeds_before: int
     return tell
 
 
-def _repeats(scenario: Scenario, card: ModelCard, compute: ComputeModel, progress: Progress) -> dict[str, list[dict[str, Any]]]:
+def _repeats(
+    scenario: Scenario, built: Mapping[str, Fabric], card: ModelCard, compute: ComputeModel, progress: Progress
+) -> dict[str, list[dict[str, Any]]]:
     """Run the scenario under its further seeds and return the metrics of every fabric, by its label, seed by seed."""
     repeats: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.labels.values()}
     for number, seed in enumerate(range(scenario.seed + 1, scenario.seed + scenario.seeds)):
         other = scenario.model_copy(update={"seed": seed, "seeds": 1})
         offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
-        carriers = _carriers(other)
+        carriers = _carriers(other, built)
         _check_room(carriers, offered.trace, other)
         for fabric, (name, carrier) in enumerate(carriers.items()):
             told = _told(progress, scenario, fabric, number)
@@ -332,15 +335,16 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
 
 
-def _carriers(scenario: Scenario) -> dict[str, Carrier]:
-    """Make every fabric ready, by its label, and collect what does not fit."""
+def _carriers(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyType({})) -> dict[str, Carrier]:
+    """Make every fabric ready, by its label, and collect what does not fit; those built already are not built again."""
     faults = FaultList()
     carriers: dict[str, Carrier] = {}
     for name in scenario.fabrics:
         with faults:
-            fabric = load_fabric(name)
+            label = scenario.labels[name]
+            fabric = built[label] if label in built else load_fabric(name)
             place(fabric, scenario)
-            carriers[scenario.labels[name]] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
+            carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
             if carrier.network.bin_s:
                 expected = "0: a comparison keeps totals; zcube replay keeps bins"
                 faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zcube import comparison
 from zcube.comparison import compare
+from zcube.fabric.catalog import load_fabric
 from zcube.report.rows import NO_DIFFERENCE, ROWS, UNSURE
 from zcube.scenario import Scenario
 from zcube.serving.repeats import _interval, mean_metrics, seed_noise
@@ -94,12 +96,15 @@ def test_a_row_prints_what_the_noise_allows():
         assert row.against(fabric, base) == (told, False if differs else None)
 
 
-def test_every_seed_is_the_run_of_that_seed():
+def test_every_seed_is_the_run_of_that_seed(monkeypatch):
+    built: list[str] = []
+    monkeypatch.setattr(comparison, "load_fabric", lambda name: built.append(name) or load_fabric(name))
     declared = {
         "fabrics": ["roft-256", "zcube-256"], "requests": {"count": 20}, "prefill": {"nodes": 2}, "decode": {"nodes": 1},
         "load": {"rate_per_s": 5.0}, "seed": 3,
     }  # fmt: skip
     together = compare(Scenario.model_validate({**declared, "seeds": 3}))
+    assert built == declared["fabrics"], "once, whatever the number of seeds"
     for number, seed in enumerate((3, 4, 5)):
         alone = compare(Scenario.model_validate({**declared, "seed": seed}))
         for name, result in together.results.items():
