@@ -38,7 +38,7 @@ class Probe:
     rejected, failed, unfinished : float
         Requests of the whole run that were not served, means over the seeds.
     steady : bool or None
-        Whether Little's law holds in the window.
+        Whether the window is one of a steady state.
     why_not : str or None
         Why the share is not one of a steady window, or there is none at all.
     cost : dict

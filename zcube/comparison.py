@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
@@ -101,8 +102,8 @@ class FabricResult:
         lost = f"no path for {len(self.reach.cut):,} of {self.reach.checked:,} pairs of GPUs that send to each other"
         return f"{'no' if not counts['completed'] else 'not every'} request could be carried: {lost}"
 
-    def document(self, base: FabricResult, seed: int) -> dict[str, Any]:
-        """Return its part of the comparison with a baseline under some first seed, JSON-ready."""
+    def document(self, base: FabricResult) -> dict[str, Any]:
+        """Return its part of the comparison with a baseline, JSON-ready."""
         packet = self.carrier.packet
         return {
             "family": self.fabric.family,
@@ -117,7 +118,7 @@ class FabricResult:
             "bill": self.bill.document(),
             "relative": _relative(self, base),
             "relative_requests": _relative_requests(self, base),
-            "noise": seed_noise(self.repeats, base.repeats, seed) if len(self.repeats) > 1 else None,
+            "noise": seed_noise(self.repeats, base.repeats) if len(self.repeats) > 1 else None,
         }
 
     def _packet_document(self) -> dict[str, Any]:
@@ -193,7 +194,7 @@ class Comparison:
             "calibration": base.calibration(),
             "counting_rule": counting_rule(scenario.cost.optics),
             "cost_rule": cost_rule(scenario.cost, base.bill.price_book),
-            "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
+            "fabrics": {name: result.document(base) for name, result in self.results.items()},
             "knee": self.knee,
             "capacity": self.capacity,
         }
@@ -295,7 +296,8 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
-    repeats = _repeats(scenario, card, compute, costs, progress)
+    built = {name: carrier.declared for name, carrier in carriers.items()}
+    repeats = _repeats(scenario, built, card, compute, costs, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
         told = _told(progress, scenario, number, scenario.seeds - 1)
@@ -332,14 +334,19 @@ def _priced(run: ServingRun, cost: HourlyCost) -> dict[str, Any]:
 
 
 def _repeats(
-    scenario: Scenario, card: ModelCard, compute: ComputeModel, costs: Mapping[str, HourlyCost], progress: Progress
+    scenario: Scenario,
+    built: Mapping[str, Fabric],
+    card: ModelCard,
+    compute: ComputeModel,
+    costs: Mapping[str, HourlyCost],
+    progress: Progress,
 ) -> dict[str, list[tuple[dict[str, Any], Counted]]]:
     """Run the scenario under its further seeds; return metrics and what they are over, by fabric's label, seed by seed."""
     repeats: dict[str, list[tuple[dict[str, Any], Counted]]] = {label: [] for label in scenario.labels.values()}
     for number, seed in enumerate(range(scenario.seed + 1, scenario.seed + scenario.seeds)):
         other = scenario.model_copy(update={"seed": seed, "seeds": 1})
         offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
-        carriers = _carriers(other)
+        carriers = _carriers(other, built)
         _check_room(carriers, offered.trace, other)
         for fabric, (name, carrier) in enumerate(carriers.items()):
             told = _told(progress, scenario, fabric, number)
@@ -374,15 +381,16 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
 
 
-def _carriers(scenario: Scenario) -> dict[str, Carrier]:
-    """Make every fabric ready, by its label, and collect what does not fit."""
+def _carriers(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyType({})) -> dict[str, Carrier]:
+    """Make every fabric ready, by its label, and collect what does not fit; those built already are not built again."""
     faults = FaultList()
     carriers: dict[str, Carrier] = {}
     for name in scenario.fabrics:
         with faults:
-            fabric = load_fabric(name)
+            label = scenario.labels[name]
+            fabric = built[label] if label in built else load_fabric(name)
             place(fabric, scenario)
-            carriers[scenario.labels[name]] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
+            carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
             if carrier.network.bin_s:
                 expected = "0: a comparison keeps totals; zcube replay keeps bins"
                 faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))

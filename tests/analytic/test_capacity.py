@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
     "load.rate_per_s": 4,
     "measure.least_requests": 1,
     "measure.least_turnovers": 0,
+    "measure.least_filled": 0,
     "slo.ttft_s": 5,
 }
 
@@ -129,7 +130,7 @@ def test_found_loads_are_those_of_runs_made_one_by_one(comparison: Comparison) -
 
 def test_a_closed_loop_is_searched_by_whole_numbers_of_requests() -> None:
     changes = {"fabrics": ["zcube-256"], "baseline": None, "requests.count": 40, "load.concurrency": 8, "slo.ttft_s": 1e-6}
-    measure = {"measure.least_requests": 1, "measure.least_turnovers": 0}
+    measure = {"measure.least_requests": 1, "measure.least_turnovers": 0, "measure.least_filled": 0}
     found = zc.compare("glm51-pd-256", {**changes, **measure}, find_capacity={"lowest": 0.5}).capacity
     assert found is not None and found["unit"] == "requests under way"
     capacity = found["fabrics"]["zcube-256"]

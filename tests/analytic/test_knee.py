@@ -69,7 +69,7 @@ def compared(folder: Path, trunk_gbps: float, **load: Any) -> Comparison:
                 "prefill": {"nodes": PREFILL},
                 "decode": {"nodes": DECODE},
                 "kv": {"push": "after-prefill"},
-                "measure": {"warm_up_fraction": 0.2, "least_turnovers": 0.0},
+                "measure": {"warm_up_fraction": 0.2, "least_turnovers": 0.0, "least_filled": 0.0},
             }
         )
     )

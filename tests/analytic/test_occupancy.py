@@ -31,7 +31,12 @@ def metrics_of(
     gap_s: float, *, input_tokens: int = 100, output_tokens: int = 11, compute: ConstantTimes | None = None, **tables: Any
 ) -> dict[str, Any]:
     trace = trace_of(np.arange(COUNT) * gap_s, [input_tokens] * COUNT, [output_tokens] * COUNT)
-    settings = settings_of(**{"measure": {"warm_up_fraction": 0.25, "least_turnovers": 0.0}, **tables})
+    settings = settings_of(
+        **{
+            "measure": {"warm_up_fraction": 0.25, "cool_down_fraction": 0.0, "least_filled": 0.0, "least_turnovers": 0.0},
+            **tables,
+        }
+    )
     return run_metrics(run_by_hand(trace, settings, compute))
 
 
@@ -112,9 +117,19 @@ def test_a_nic_limits_from_the_threshold_on(load):
 def test_two_nodes_are_busy_half_the_time_each_counted_once_a_prompt():
     # Two prompts at once in chunks of one iteration: their spans overlap and count once.
     trace = trace_of(np.repeat(np.arange(100) * 0.1, 2), [100] * 200, [1] * 200)
-    metrics = run_metrics(run_by_hand(trace, settings_of(measure={"warm_up_fraction": 0.1, "least_turnovers": 0.0})))
+    metrics = run_metrics(
+        run_by_hand(
+            trace,
+            settings_of(
+                measure={"warm_up_fraction": 0.1, "cool_down_fraction": 0.0, "least_filled": 0.0, "least_turnovers": 0.0}
+            ),
+        )
+    )
     assert metrics["occupancy"]["prefill"]["busy"] == pytest.approx(200 * TOKEN_S / 0.1, rel=0.02)
-    settings = settings_of(prefill={"nodes": 2}, measure={"warm_up_fraction": 0.1, "least_turnovers": 0.0})
+    settings = settings_of(
+        prefill={"nodes": 2},
+        measure={"warm_up_fraction": 0.1, "cool_down_fraction": 0.0, "least_filled": 0.0, "least_turnovers": 0.0},
+    )
     spread = run_metrics(run_by_hand(trace, settings))
     assert spread["occupancy"]["prefill"]["busy"] == pytest.approx(100 * TOKEN_S / 0.1, rel=0.02)
 

@@ -22,6 +22,7 @@ CHANGES: dict[str, Any] = {
     "load.rate_per_s": 1.0,
     "measure.least_requests": 1,
     "measure.least_turnovers": 0.0,
+    "measure.least_filled": 0.0,
     "measure.warm_up_s": 1.0,
     # Met at every load, so that the search goes up as that of the knee does.
     "slo.ttft_s": 1e6,

@@ -23,7 +23,7 @@ def fabric(family: str, *, output: float = 1000.0, ttft_s: float = 2.0, transfer
         "routing": "ecmp",
         "requests": {"offered": 500, "completed": 500, "rejected": 0, "unfinished": 0},
         "throughput": {"output_tokens_per_s": output},
-        "window": {"no_rate": None},
+        "window": {"no_rate": None, "unsteady": None},
         "littles_law": {"steady": True},
         "ttft_s": {"mean": ttft_s / 2, "p99": ttft_s},
         "kv_transfer_s": {"mean": transfer_s},

@@ -33,6 +33,7 @@ def comparison() -> Comparison:
         "measure.warm_up_s": 1,
         "measure.least_requests": 1,
         "measure.least_turnovers": 0,
+        "measure.least_filled": 0,
         "slo.ttft_s": 4.0,
         "cost.gpu_usd": 30_000,
         "network.zcube-256": {"nic_gbps": 25},

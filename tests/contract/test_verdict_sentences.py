@@ -23,6 +23,7 @@ LOAD = {
     "requests.count": 300,
     "load.rate_per_s": 4.0,
     "measure.least_turnovers": 0.0,
+    "measure.least_filled": 0.0,
 }
 OPTIONS = [option for key, value in LOAD.items() for option in ("--set", f"{key}={json.dumps(value)}")]
 KNEE = {"highest": 1.0, "max_loads": 1}

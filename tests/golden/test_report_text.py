@@ -79,10 +79,19 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
         "requests": {"offered": 1200, "completed": 1200, "rejected": 0, "unfinished": 0},
         "duration_s": 10.0,
         "throughput": {"output_tokens_per_s": output, "input_tokens_per_s": 25_000.0, "requests_per_s": 120.0},
-        "window": {"start_s": 4.0, "end_s": 10.0, "length_s": 6.0, "arrived": 720, "completed": 720, "no_rate": None},
+        "window": {
+            "start_s": 4.0,
+            "end_s": 10.0,
+            "length_s": 6.0,
+            "arrived": 720,
+            "completed": 720,
+            "no_rate": None,
+            "unsteady": None,
+        },
         "littles_law": {
             "mean_in_system": 1000.0,
             "arrivals_per_s": 120.0,
+            "departures_per_s": 119.0,
             "mean_time_s": 8.0,
             "product": 960.0,
             "relative_difference": -0.04,
@@ -361,6 +370,16 @@ def test_names_cannot_steer_the_terminal(document: dict[str, Any]) -> None:
     text = document_table(told(document), 80)
     assert "\x1b" not in text and "\x07" not in text and "\u202e" not in text
     assert "[red]?[2J?:smile:" in text
+
+
+def test_rates_that_would_not_last_are_said_to(document: dict[str, Any]) -> None:
+    reason = "24.48 requests/s came and 21.39 left, -12.6 %; measure.steady_within allows 5 %"
+    document["fabrics"]["cube"]["window"]["unsteady"] = reason
+    text = document_table(told(document), 120)
+    assert "\nThroughput (not steady)\n" in text and "\nWindow on tree: 4.000 to 10.00 s (6.000 s);" in text
+    folded = " ".join(text.split())
+    assert f"720 of them completed; not steady: {reason}. Latencies:" in folded
+    assert cautions(document)[-1] == f"cube was not in a steady state, so its rates would not last: {reason}."
 
 
 def test_headline_counts(document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
-from zcube.report.window_lines import window_lines
+from zcube.report.window_lines import section_title, window_lines
 from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
 from zcube.verdict.verdict import parts
@@ -131,7 +131,8 @@ def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for row in shown_rows(document):
         cells = [_cell(row, fabric, document["fabrics"][base], name == base) for name, fabric in document["fabrics"].items()]
-        sections.setdefault(row.section, []).append({"label": row.label, "unit": row.unit, "cells": cells})
+        title = section_title(row.section, document["fabrics"].values())
+        sections.setdefault(title, []).append({"label": row.label, "unit": row.unit, "cells": cells})
     return list(sections.items())
 
 

@@ -35,7 +35,7 @@ def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
         (
             "Seeds",
             f"{first} to {first + count - 1}, the same on all fabrics; figures are means over them; pictures, tables of "
-            "requests and links and the fullest links are the first's. In brackets: 95 % bootstrap intervals of means and of "
+            "requests and links and the fullest links are the first's. In brackets: Student's 95 % intervals of means and of "
             "paired differences.",
         )
     ]

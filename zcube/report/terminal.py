@@ -12,7 +12,7 @@ from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
-from zcube.report.window_lines import window_lines
+from zcube.report.window_lines import section_title, window_lines
 from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import Document, Row, shown_rows
 from zcube.verdict.verdict import parts
@@ -173,7 +173,7 @@ class _Paper:
         for row in rows:
             if row.section != section:
                 section = row.section
-                table.add_row(Text(section, style="bold"))
+                table.add_row(Text(section_title(section, fabrics.values()), style="bold"))
             table.add_row(*_cells(row, [fabrics[name] for name in shown], indent=bool(section)))
         return table
 

@@ -61,6 +61,7 @@ def _window(run: ServingRun, counted: BoolArray, done: BoolArray) -> dict[str, A
         "arrived": int(counted.sum()),
         "completed": int(done.sum()),
         "no_rate": window.no_rate,
+        "unsteady": window.unsteady,
     }
 
 
@@ -83,9 +84,9 @@ def _duration_s(run: ServingRun) -> float:
 
 
 def _littles_law(run: ServingRun) -> dict[str, Any]:
-    """Both sides, and whether they agree as a steady state's would; null where there is no window."""
-    law, within = littles_law(run.journeys, run.window, run.end_s), run.settings.measure.steady_within
-    return {**law, "steady": None if run.window.no_rate else abs(law["relative_difference"]) <= within}
+    """Both sides, and whether the window was steady; null where there is none."""
+    steady = None if run.window.no_rate else run.window.unsteady is None
+    return {**littles_law(run.journeys, run.window, run.end_s), "steady": steady}
 
 
 def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.verdict.request_sets import beside, over_others
-from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row, significant
+from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row
 
 
 def headline(document: Document) -> list[str]:
@@ -94,17 +94,14 @@ def cautions(document: Document) -> list[str]:
     """Return what a reader must know to trust the figures: runs without a steady state, requests that are missing."""
     sentences = []
     for name, fabric in document["fabrics"].items():
-        counts, window, law = fabric["requests"], fabric["window"], fabric["littles_law"]
+        counts, window = fabric["requests"], fabric["window"]
         others = [f"{counts['rejected']:,} rejected", f"{counts['unfinished']:,} unfinished"]
         if counts.get("failed"):
             others.insert(1, f"{counts['failed']:,} failed")
         if window["no_rate"] is not None:
             sentences.append(f"{name} was run too briefly for rates: {window['no_rate']}.")
-        elif not law["steady"]:
-            inside, product = significant(law["mean_in_system"]), significant(law["product"])
-            sentences.append(
-                f"{name} was not in a steady state: {inside} in the system, arrivals times their mean time {product}."
-            )
+        elif window["unsteady"] is not None:
+            sentences.append(f"{name} was not in a steady state, so its rates would not last: {window['unsteady']}.")
         if counts["completed"] < counts["offered"]:
             sentences.append(
                 f"On {name} only {counts['completed']:,} of {counts['offered']:,} requests completed "
