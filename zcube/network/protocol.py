@@ -212,6 +212,14 @@ class NetworkModel(Protocol):
         """Post transfers, over paths found beforehand if given, and return their numbers, consecutive in row order."""
         ...
 
+    def paths(self, source: IntArray, target: IntArray) -> IntArray:
+        """Find the paths of pairs of GPUs once and for all, and return their numbers."""
+        ...
+
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: float) -> IntArray:
+        """Post transfers over paths found before, at one time, and return their numbers, as :meth:`send` does."""
+        ...
+
     def next_event_s(self) -> float:
         """Return when something happens next; infinity when nothing is under way."""
         ...

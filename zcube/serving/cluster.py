@@ -24,7 +24,7 @@ from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
-from zcube.serving.shipping import KvShipper, Shipment
+from zcube.serving.shipping import KvShipper, Lanes, Shipment
 from zcube.serving.transfers import Transfers
 from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
@@ -75,6 +75,7 @@ class Cluster:
         engine = settings.engine()
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
+        self._lanes = Lanes(self.transfers, pushes, placed.decode)
         self._shipper = KvShipper(
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
         )
@@ -221,10 +222,9 @@ class Cluster:
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
-        assigned.shipment = self._shipper.prepare(
-            request, job.input_tokens, self._placed.prefill[node], assigned.source_rank, self._placed.decode[decode_node],
-            assigned.target_rank, self._decode[decode_node].reserve(request, assigned.reserved_tokens),
-        )  # fmt: skip
+        lane = self._lanes.lane(self._placed.prefill[node], assigned.source_rank, decode_node, assigned.target_rank)
+        room = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
+        assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, room)
         return cached
 
     def _on_prefill_progress(self, node: int, job: PrefillJob) -> None:

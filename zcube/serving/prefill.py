@@ -18,6 +18,8 @@ from zcube.serving.recording import Recorder
 from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import EXPERT, Transfers
 
+NOBODY: IntArray = np.zeros(0, dtype=np.int64)
+
 
 @dataclass(slots=True)
 class PrefillJob:
@@ -83,6 +85,8 @@ class PrefillInstance:
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         self._backlog = dict.fromkeys(nodes, 0)
         self._servers = list(servers)
+        #: Fabric's numbers of the GPUs that send to each other, and their paths, of every pair of the plan.
+        self._source, self._target, self._paths = NOBODY, NOBODY, NOBODY
         self._wake = env.event()
         env.process(self._run())
 
@@ -90,8 +94,11 @@ class PrefillInstance:
         """Return whether its nodes reach each other; an instance whose nodes do not never starts."""
         if self._plan is None:
             return True
-        source, target = (_on_servers(self._servers, gpus) for gpus in (self._plan.rail_rank, self._plan.peers()))
-        return self._transfers.carries(source, target)
+        self._source, self._target = (_on_servers(self._servers, gpus) for gpus in (self._plan.rail_rank, self._plan.peers()))
+        carried = self._transfers.carries(self._source, self._target)
+        if carried:
+            self._paths = self._transfers.paths(self._source, self._target)
+        return carried
 
     def backlog_tokens(self, node: int) -> int:
         """Return the tokens a node has still to compute, cached ones left out as far as they were known on arrival."""
@@ -160,11 +167,11 @@ class PrefillInstance:
         overlap, layers = self._pool.expert_overlap, self._plan.routing.card.moe_layers
         first = first_half(tokens)
         rails = self._plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
-        source, target = (_on_servers(self._servers, gpus) for gpus in (rails.source, rails.target))
+        source, target, paths = self._source[rails.pair], self._target[rails.pair], self._paths[rails.pair]
         for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
             burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers
             self._recorder.exchanges(self._servers, source, target, size_bytes)
-            sent = self._transfers.send(source, target, size_bytes.astype(np.float64), EXPERT)
+            sent = self._transfers.send(paths, size_bytes, EXPERT)
             if overlap:
                 yield self._compute_for(burst_s) & sent
                 self._recorder.meets(self._servers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +14,78 @@ from zcube.node import GPUS_PER_NODE
 from zcube.serving.recording import Recorder
 from zcube.serving.transfers import KV, Transfers
 
+#: Decode nodes to which paths are found together.
+TARGETS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
+
+    ``paths`` are their numbers in the network; ``layers`` those that each pair carries, together ``all_layers``; ``carried`` is
+    False where failures leave a pair without a path.
+    """
+
+    source_gpus: IntArray
+    target_gpus: IntArray
+    layers: IntArray
+    all_layers: int
+    paths: IntArray
+    carried: bool
+
+
+class Lanes:
+    """Lanes from prefill to decode nodes, found for many targets at once when a source first sends.
+
+    Parameters
+    ----------
+    transfers : Transfers
+        Network.
+    plan : KvPushes
+        Which GPUs send between two ranks.
+    targets : sequence of int
+        Servers of the decode nodes.
+    """
+
+    def __init__(self, transfers: Transfers, plan: KvPushes, targets: Sequence[int]):
+        self._transfers, self._plan, self._targets = transfers, plan, targets
+        self._lanes: dict[tuple[int, int, int, int], Lane] = {}
+
+    def lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
+        """Return the lane between a rank of a server and one of a decode node."""
+        key = source_server, source_rank, target_node, target_rank
+        if key not in self._lanes:
+            self._find(source_server, source_rank, target_node // TARGETS_AT_ONCE * TARGETS_AT_ONCE)
+        return self._lanes[key]
+
+    def _find(self, source_server: int, source_rank: int, first_node: int) -> None:
+        nodes = range(first_node, min(first_node + TARGETS_AT_ONCE, len(self._targets)))
+        keys = [(node, rank) for node in nodes for rank in range(self._plan.ranks.decode_dp)]
+        sends = [np.array(self._plan.sends(source_rank, rank), dtype=np.int64).T for rank in range(self._plan.ranks.decode_dp)]
+        source = [source_server * GPUS_PER_NODE + sends[rank][0] for _, rank in keys]
+        target = [self._targets[node] * GPUS_PER_NODE + sends[rank][1] for node, rank in keys]
+        paths = self._transfers.paths(np.concatenate(source), np.concatenate(target))
+        first = 0
+        for (node, rank), source_gpus, target_gpus in zip(keys, source, target, strict=True):
+            layers = sends[rank][2]
+            self._lanes[source_server, source_rank, node, rank] = Lane(
+                source_gpus, target_gpus, layers, int(layers.sum()), paths[first : first + len(layers)],
+                self._transfers.carries(source_gpus, target_gpus),
+            )  # fmt: skip
+            first += len(layers)
+
 
 @dataclass(slots=True)
 class Shipment:
     """State of one request's KV on its way.
 
-    ``layers`` are those that each pair of GPUs carries; ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network
-    or in set-up; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
+    ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network or in set-up; ``last_posted`` once the push that
+    completes the prompt is among them; ``failed`` once a push has no path.
     """
 
     request: int
     input_tokens: int
-    source_gpus: IntArray
-    target_gpus: IntArray
-    layers: IntArray
+    lane: Lane
     shipped_tokens: int = 0
     ready_tokens: int = 0
     open_pushes: int = 0
@@ -64,15 +122,9 @@ class KvShipper:
         self._env, self._transfers, self._plan, self._setup_s = env, transfers, plan, setup_s
         self._on_post, self._on_arrival, self._on_failure, self._recorder = on_post, on_arrival, on_failure, recorder
 
-    def prepare(
-        self, request: int, input_tokens: int, source_server: int, source_rank: int, target_server: int, target_rank: int,
-        granted: simpy.Event,
-    ) -> Shipment:  # fmt: skip
+    def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
         """Return a shipment that starts pushing once the decode node has granted room."""
-        source, target, layers = np.array(self._plan.sends(source_rank, target_rank), dtype=np.int64).T
-        shipment = Shipment(
-            request, input_tokens, source_server * GPUS_PER_NODE + source, target_server * GPUS_PER_NODE + target, layers
-        )
+        shipment = Shipment(request, input_tokens, lane)
         granted.callbacks.append(lambda _: self._grant(shipment))
         return shipment
 
@@ -91,27 +143,28 @@ class KvShipper:
         push = self._plan.ready(shipment.shipped_tokens, shipment.ready_tokens, shipment.input_tokens)
         if push is None:
             return
-        sizes = shipment.layers * self._plan.layer_bytes(push)
+        layer_bytes = self._plan.layer_bytes(push)
         shipment.shipped_tokens = push.latents[1]
-        shipment.bytes_sent += int(sizes.sum())
+        shipment.bytes_sent += shipment.lane.all_layers * layer_bytes
         shipment.open_pushes += 1
         if push.is_last:
             shipment.last_posted = True
             self._on_post(shipment)
-        prepared = self._recorder.prepares(shipment.request, shipment.source_gpus, self._setup_s)
+        prepared = self._recorder.prepares(shipment.request, shipment.lane.source_gpus, self._setup_s)
         setup = self._env.timeout(self._setup_s)
-        setup.callbacks.append(lambda _: self._post(shipment, sizes, prepared))
+        setup.callbacks.append(lambda _: self._post(shipment, layer_bytes, prepared))
 
-    def _post(self, shipment: Shipment, sizes: IntArray, prepared: IntArray | None) -> None:
+    def _post(self, shipment: Shipment, layer_bytes: int, prepared: IntArray | None) -> None:
         if shipment.failed:
             return
-        if not self._transfers.carries(shipment.source_gpus, shipment.target_gpus):
+        lane = shipment.lane
+        if not lane.carried:
             shipment.failed = True
             self._on_failure(shipment)
             return
-        self._recorder.pushes(shipment.request, shipment.source_gpus, shipment.target_gpus, sizes, prepared)
-        sent = self._transfers.send(shipment.source_gpus, shipment.target_gpus, sizes.astype(np.float64), KV)
-        sent.callbacks.append(lambda _: self._arrived(shipment))
+        sizes = lane.layers * layer_bytes
+        self._recorder.pushes(shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared)
+        self._transfers.post(lane.paths, sizes, KV, lambda _: self._arrived(shipment))
 
     def _arrived(self, shipment: Shipment) -> None:
         shipment.open_pushes -= 1

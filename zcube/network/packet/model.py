@@ -21,6 +21,7 @@ from zcube.network.packet.postings import Postings
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
+from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
 
@@ -79,6 +80,7 @@ class PacketModel:
         link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
+        self._paths = PathTable(routing, link_set)
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
         self._message_start_s: FloatArray = np.zeros(16)
@@ -158,6 +160,15 @@ class PacketModel:
         self._postings.add(routes, replace(flows, start_s=flows.start_s + started_s))
         engine.push_starts(self._tables.net, first, first + routes.flows)
         return np.arange(first, first + routes.flows)
+
+    def paths(self, source: IntArray, target: IntArray) -> IntArray:
+        """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
+        return self._paths.add(source, target)
+
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: float) -> IntArray:
+        """Post transfers over paths found before, at one time; otherwise as :meth:`send`."""
+        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), np.full(len(paths), start_s))
+        return self.send(flows, self._paths.routes(paths))
 
     def next_event_s(self) -> float:
         """Return a time before which no transfer starts or completes; infinity when idle.
