@@ -1,11 +1,26 @@
-"""The indexed prefix caches against a twin of lists that searches everything."""
+"""The kernels of the prefix caches and of the router against twins of lists that search everything."""
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zcube.serving.prefix_cache import PrefixCaches
+from zcube.serving import prefix_cache
+from zcube.serving.router import NOBODY, PrefillLoads, choose
+
+
+class PrefixCaches(prefix_cache.PrefixCaches):
+    """The caches, asked with lists."""
+
+    def hits(self, blocks):
+        return {node: count for node, count in enumerate(super().hits(np.array(blocks, dtype=np.int64)).tolist()) if count}
+
+    def hit(self, node, blocks):
+        return super().hit(node, np.array(blocks, dtype=np.int64))
+
+    def insert(self, node, blocks):
+        super().insert(node, np.array(blocks, dtype=np.int64))
 
 
 class NaiveCaches:
@@ -90,3 +105,36 @@ def test_a_prompt_longer_than_the_cache_keeps_its_beginning():
     caches = PrefixCaches(1, 3)
     caches.insert(0, [1, 2, 3, 4, 5])
     assert caches.hit(0, [1, 2, 3, 4, 5]) == 3
+
+
+def test_many_long_prompts_equal_the_twins():
+    # Enough to let the table grow several times and to move entries up behind removed ones.
+    random = np.random.default_rng(3)
+    caches, twin = PrefixCaches(5, 700), NaiveCaches(5, 700)
+    for _ in range(150):
+        node, first, length = random.integers(0, 5), int(random.integers(0, 9)), int(random.integers(1, 900))
+        prompt = [first * 10**15 + step for step in range(length)]
+        caches.insert(int(node), prompt)
+        twin.insert(int(node), prompt)
+        asked = [int(random.integers(0, 9)) * 10**15 + step for step in range(900)]
+        assert caches.hits(asked) == twin.hits(asked)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_the_router_takes_the_node_that_could_finish_soonest(data: st.DataObject):
+    nodes, most = data.draw(st.integers(1, 6)), data.draw(st.none() | st.integers(1, 3))
+    caches, loads = prefix_cache.PrefixCaches(nodes, 20), PrefillLoads.idle(nodes, most)
+    loads.backlog_tokens[:] = data.draw(st.lists(st.integers(0, 200), min_size=nodes, max_size=nodes))
+    loads.held[:] = data.draw(st.lists(st.integers(0, 3), min_size=nodes, max_size=nodes))
+    for node in range(nodes):
+        caches.insert(node, np.array(data.draw(prompts()), dtype=np.int64))
+    blocks = np.array(data.draw(prompts()), dtype=np.int64)
+    input_tokens = 16 * len(blocks) + data.draw(st.integers(1, 15))
+    costs = {}
+    for node in range(nodes):
+        new_tokens = max(1, input_tokens - 16 * caches.hit(node, blocks))
+        if most is None or loads.held[node] < most:
+            costs[node] = (loads.backlog_tokens[node] + new_tokens, node, new_tokens)
+    expected = min(costs.values())[1:] if costs else (NOBODY, input_tokens)
+    assert choose(loads, caches, blocks, input_tokens, 16) == expected

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import simpy
 
-from zcube.arrays import FloatArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
@@ -23,6 +23,7 @@ from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
+from zcube.serving.router import NOBODY, PrefillLoads, choose
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Lanes, Shipment
 from zcube.serving.transfers import Transfers
@@ -38,7 +39,7 @@ ShareDone = Callable[[float], None]
 class _Assigned:
     """A prompt's full blocks, where the request goes and what it holds there."""
 
-    blocks: list[int]
+    blocks: IntArray
     source_rank: int
     target_rank: int
     reserved_tokens: int
@@ -82,8 +83,14 @@ class Cluster:
         block_tokens = trace.block_tokens or 1
         self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
+        self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.max_queue)
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
-        self._working = {instance for instance in self._instances if instance.carries_expert_traffic()}
+        self._working = False
+        for instance in self._instances:
+            if instance.carries_expert_traffic():
+                self._working = True
+            else:
+                self._loads.room[instance.nodes] = 0
         self._decode = [
             DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
             for server in placed.decode
@@ -117,6 +124,7 @@ class Cluster:
                 [self._placed.prefill[node] for node in nodes],
                 compute,
                 pool,
+                self._loads,
                 hooks,
                 plan,
                 self._recorder,
@@ -176,41 +184,25 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
             return
-        node, new_tokens = self._choose_prefill(blocks, input_tokens)
-        if node is None or total > self._card.max_positions or not self._decode[0].fits(total):
+        node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens)
+        if node == NOBODY or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        decode_node = min(range(len(self._decode)), key=lambda candidate: self._decode[candidate].outstanding)
+        outstanding = [node.outstanding for node in self._decode]
+        decode_node = outstanding.index(min(outstanding))
         journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
         self._instance(node).submit(node, PrefillJob(request, input_tokens, new_tokens))
 
-    def _full_blocks(self, request: int) -> list[int]:
+    def _full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
         trace = self.journeys.trace
-        if not trace.block_tokens:
-            return []
-        full = int(trace.input_tokens[request]) // trace.block_tokens
-        return list(trace.blocks(request)[:full].tolist())
-
-    def _choose_prefill(self, blocks: list[int], input_tokens: int) -> tuple[int | None, int]:
-        """Return the node that could finish a prompt soonest, None if all are full, and the tokens it would compute."""
-        hits = self._caches.hits(blocks)
-        block_tokens, max_queue = self.journeys.trace.block_tokens, self._settings.prefill.max_queue
-        best, best_cost, best_new = None, None, input_tokens
-        for node in range(self._settings.prefill.nodes):
-            if self._instance(node) not in self._working:
-                continue
-            if max_queue is not None and self._instance(node).held(node) >= max_queue:
-                continue
-            new_tokens = max(1, input_tokens - hits.get(node, 0) * block_tokens)
-            cost = self._instance(node).backlog_tokens(node) + new_tokens
-            if best_cost is None or cost < best_cost:
-                best, best_cost, best_new = node, cost, new_tokens
-        return best, best_new
+        full = int(trace.input_tokens[request]) // trace.block_tokens if trace.block_tokens else 0
+        # A copy, since kernels are compiled for arrays that may be written.
+        return np.array(trace.blocks(request)[:full], dtype=np.int64)
 
     def _on_prefill_start(self, node: int, job: PrefillJob) -> int:
         """Note the start, look the prompt up in the node's cache, and ask the decode node for room."""

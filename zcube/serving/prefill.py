@@ -15,6 +15,7 @@ from zcube.llm.schedules.normal_plan import NormalPlan, dealt
 from zcube.llm.schedules.pieces import first_half
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.recording import Recorder
+from zcube.serving.router import PrefillLoads
 from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import EXPERT, Transfers
 
@@ -60,6 +61,8 @@ class PrefillInstance:
         Their servers.
     compute, pool
         Iteration times, limits.
+    loads : PrefillLoads
+        Kept up to date for its nodes.
     hooks : PrefillHooks
         What it reports.
     plan : NormalPlan or None
@@ -76,14 +79,15 @@ class PrefillInstance:
         servers: Sequence[int],
         compute: ComputeModel,
         pool: PrefillPool,
+        loads: PrefillLoads,
         hooks: PrefillHooks,
         plan: NormalPlan | None,
         recorder: Recorder,
     ):
         self._env, self._transfers, self._compute, self._pool = env, transfers, compute, pool
-        self._hooks, self._plan, self._recorder = hooks, plan, recorder
+        self._loads, self._hooks, self._plan, self._recorder = loads, hooks, plan, recorder
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
-        self._backlog = dict.fromkeys(nodes, 0)
+        self.nodes = list(nodes)
         self._servers = list(servers)
         #: Fabric's numbers of the GPUs that send to each other, and their paths, of every pair of the plan.
         self._source, self._target, self._paths = NOBODY, NOBODY, NOBODY
@@ -100,18 +104,11 @@ class PrefillInstance:
             self._paths = self._transfers.paths(self._source, self._target)
         return carried
 
-    def backlog_tokens(self, node: int) -> int:
-        """Return the tokens a node has still to compute, cached ones left out as far as they were known on arrival."""
-        return self._backlog[node]
-
-    def held(self, node: int) -> int:
-        """Return the requests queued or under way at a node."""
-        return len(self._queues[node])
-
     def submit(self, node: int, job: PrefillJob) -> None:
         """Queue a prompt at a node."""
         self._queues[node].append(job)
-        self._backlog[node] += job.estimated_new_tokens
+        self._loads.held[node] += 1
+        self._loads.backlog_tokens[node] += job.estimated_new_tokens
         if not self._wake.triggered:
             self._wake.succeed()
 
@@ -124,14 +121,17 @@ class PrefillInstance:
             pieces = {node: self._take(node, started) for node in self._queues}
             self._recorder.iteration(self._servers, started)
             compute_s = max(
-                self._compute.prefill_iteration_s(
-                    np.array([tokens for _, tokens in taken]), np.array([job.done_tokens for job, _ in taken])
-                )
-                for taken in pieces.values()
-                if taken
+                [
+                    self._compute.prefill_iteration_s([tokens for _, tokens in taken], [job.done_tokens for job, _ in taken])
+                    for taken in pieces.values()
+                    if taken
+                ]
             )
-            tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
-            yield from self._iterate(compute_s, tokens)
+            if self._plan is None:
+                yield self._compute_for(compute_s)
+            else:
+                tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
+                yield from self._exchange(self._plan, compute_s, tokens)
             for node, taken in pieces.items():
                 for job, count in taken:
                     self._advance(node, job, count)
@@ -146,7 +146,7 @@ class PrefillInstance:
             if job.done_tokens < 0:
                 started.append(job.request)
                 job.done_tokens = self._hooks.start(node, job)
-                self._backlog[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
+                self._loads.backlog_tokens[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
             count = min(room, job.input_tokens - job.done_tokens)
             taken.append((job, count))
             room -= count
@@ -154,19 +154,17 @@ class PrefillInstance:
 
     def _advance(self, node: int, job: PrefillJob, count: int) -> None:
         job.done_tokens += count
-        self._backlog[node] -= count
+        self._loads.backlog_tokens[node] -= count
         if job.done_tokens == job.input_tokens:
             self._queues[node].popleft()
+            self._loads.held[node] -= 1
         self._hooks.progress(node, job)
 
-    def _iterate(self, compute_s: float, tokens: np.ndarray) -> simpy.events.ProcessGenerator:
-        """Let one iteration pass: computation, and the expert all-to-all between nodes where there are several."""
-        if self._plan is None:
-            yield self._compute_for(compute_s)
-            return
-        overlap, layers = self._pool.expert_overlap, self._plan.routing.card.moe_layers
+    def _exchange(self, plan: NormalPlan, compute_s: float, tokens: np.ndarray) -> simpy.events.ProcessGenerator:
+        """Let one iteration pass: computation, and the expert all-to-all between nodes."""
+        overlap, layers = self._pool.expert_overlap, plan.routing.card.moe_layers
         first = first_half(tokens)
-        rails = self._plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
+        rails = plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
         source, target, paths = self._source[rails.pair], self._target[rails.pair], self._paths[rails.pair]
         for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
             burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers

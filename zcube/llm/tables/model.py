@@ -16,7 +16,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import RooflineModel, _contexts, check_engine, table_dtype
+from zcube.llm.compute import Pieces, RooflineModel, _contexts, check_engine, table_dtype
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.engine_layout import EngineLayout
@@ -88,7 +88,7 @@ class MeasuredModel(RooflineModel):
             np.maximum(seconds, gpu_s, out=seconds)
         return seconds * self._card.layers + rest_s
 
-    def prefill_layer(self, new_tokens: IntArray, prefix_tokens: IntArray) -> PrefillLayer:
+    def prefill_layer(self, new_tokens: Pieces, prefix_tokens: Pieces) -> PrefillLayer:
         """Return one layer of an iteration; the parts of attention share its ratio."""
         layer = super().prefill_layer(new_tokens, prefix_tokens)
         new, prefix = np.atleast_1d(np.asarray(new_tokens)), np.atleast_1d(np.asarray(prefix_tokens))
