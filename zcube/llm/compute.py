@@ -204,7 +204,7 @@ class RooflineModel:
         InputError
             If a number is out of range.
         """
-        contexts = _contexts(context_tokens, 1)
+        contexts = _contexts(context_tokens, 1).tolist()
         wanted = (("query_tokens", query_tokens, MAX_QUERY_TOKENS), ("ep_nodes", ep_nodes, MAX_EP_NODES))
         faults = [Fault(key, str(value), f"1 .. {most}") for key, value, most in wanted if not 1 <= value <= most]
         if faults:
@@ -369,14 +369,13 @@ def _checked_pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int
     return new.tolist(), prefix.tolist()
 
 
-def _contexts(context_tokens: IntArray, steps: int) -> list[int]:
+def _contexts(context_tokens: IntArray, steps: int) -> IntArray:
     given = np.asarray(context_tokens)
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
         found = f"shape {given.shape} of type {given.dtype}"
         raise InputError(Fault("context_tokens", found, "a list of whole numbers, at least 1"))
-    contexts: list[int] = given.tolist()
-    if min(contexts) < 0 or max(contexts) > MAX_TOKENS:
-        raise InputError(Fault("context_tokens", f"{min(contexts)} .. {max(contexts)}", f"0 .. {MAX_TOKENS}"))
+    if given.min() < 0 or given.max() > MAX_TOKENS:
+        raise InputError(Fault("context_tokens", f"{given.min()} .. {given.max()}", f"0 .. {MAX_TOKENS}"))
     if not 0 <= steps <= MAX_STEPS:
         raise InputError(Fault("steps", str(steps), f"0 .. {MAX_STEPS}"))
-    return contexts
+    return np.ascontiguousarray(given, dtype=np.int64)

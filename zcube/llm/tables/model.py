@@ -81,10 +81,10 @@ class MeasuredModel(RooflineModel):
         grown = np.arange(steps, dtype=np.float64)
         seconds = np.zeros(steps)
         for rank in range(ranks):
-            own = contexts[rank::ranks]
+            own = np.ascontiguousarray(contexts[rank::ranks])
             base_s = fixed_s[0] if rank < fuller else fixed_s[1]
             gpu_s = attention_steps_s(self._rates, self._card.index_topk, own, (base_s, base_s), 1, steps)
-            gpu_s *= self._decode_ratios.at(len(own), grown + sum(own) / len(own))
+            gpu_s *= self._decode_ratios.at(len(own), grown + int(own.sum()) / len(own))
             np.maximum(seconds, gpu_s, out=seconds)
         return seconds * self._card.layers + rest_s
 
