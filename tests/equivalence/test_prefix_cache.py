@@ -124,17 +124,22 @@ def test_many_long_prompts_equal_the_twins():
 @given(st.data())
 def test_the_router_takes_the_node_that_could_finish_soonest(data: st.DataObject):
     nodes, most = data.draw(st.integers(1, 6)), data.draw(st.none() | st.integers(1, 3))
-    caches, loads = prefix_cache.PrefixCaches(nodes, 20), PrefillLoads.idle(nodes, most)
+    caches, loads = prefix_cache.PrefixCaches(nodes, 20), PrefillLoads.idle(nodes, 64, most)
     loads.backlog_tokens[:] = data.draw(st.lists(st.integers(0, 200), min_size=nodes, max_size=nodes))
     loads.held[:] = data.draw(st.lists(st.integers(0, 3), min_size=nodes, max_size=nodes))
     for node in range(nodes):
         caches.insert(node, np.array(data.draw(prompts()), dtype=np.int64))
     blocks = np.array(data.draw(prompts()), dtype=np.int64)
     input_tokens = 16 * len(blocks) + data.draw(st.integers(1, 15))
+    now_s = data.draw(st.integers(0, 5))
+    ends_s = {node: sorted(data.draw(st.lists(st.integers(0, 6), max_size=3))) for node in range(nodes)}
+    for node, ends in ends_s.items():
+        loads.chunk_ends_s[node, : len(ends)] = ends
     costs = {}
     for node in range(nodes):
         new_tokens = max(1, input_tokens - 16 * caches.hit(node, blocks))
         if most is None or loads.held[node] < most:
-            costs[node] = (loads.backlog_tokens[node] + new_tokens, node, new_tokens)
+            done = sum(end_s <= now_s for end_s in ends_s[node])
+            costs[node] = (loads.backlog_tokens[node] - 64 * done + new_tokens, node, new_tokens)
     expected = min(costs.values())[1:] if costs else (NOBODY, input_tokens)
-    assert choose(loads, caches, blocks, input_tokens, 16) == expected
+    assert choose(loads, caches, blocks, input_tokens, 16, now_s) == expected

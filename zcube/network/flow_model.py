@@ -16,7 +16,7 @@ from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.network import fluid
 from zcube.network.fluid_posting import PathArrays, Sent, drop_done, post
-from zcube.network.fluid_state import LEAST_ROOM, empty_state, grown, with_room
+from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, empty_state, grown, with_room
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
@@ -52,6 +52,8 @@ class FlowModel:
         Width of the bins of time in which links' bytes are kept beside their totals; 0 keeps totals only.
     """
 
+    ahead = True
+
     def __init__(
         self,
         link_set: LinkSet,
@@ -70,9 +72,11 @@ class FlowModel:
         self._flows = 0
         #: The next start or last byte sent, and the next arrival of a last byte that has been sent.
         self._change_s = self._arrival_s = float("inf")
+        #: Bounds on the arrival of what is waited for: while nothing else is posted, and in any case.
+        self._watched_s = self._soonest_s = float("inf")
         self._state = empty_state(link_set.capacity_bps, quantum_s, bin_s)
         self._bins = bin_s > 0
-        self._table = PathTable(routing, link_set)
+        self._table = PathTable(routing, link_set, path_split)
         #: Transfers over paths of the table for which there is certainly room.
         self._room = 0
 
@@ -102,9 +106,8 @@ class FlowModel:
         flows.check(self._now_s)
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
         check_reachable(routes, flows.source, flows.target)
-        paths = PathArrays(
-            routes.first_subflow, routes.first_hop, routes.link, routes.share, routes.latency_s(self.link_set.latency_s)
-        )
+        latency_s = routes.latency_s(self.link_set.latency_s)
+        paths = PathArrays(routes.first_subflow, routes.first_hop, routes.link, routes.share, latency_s, NONE)
         sent = Sent(
             path=np.arange(routes.flows),
             start_s=np.array(flows.start_s, dtype=np.float64),
@@ -115,14 +118,15 @@ class FlowModel:
         )
         self._make_room(routes.flows, routes.subflows, len(routes.link))
         self._room = 0
-        return self._post(paths, sent)
+        self._post(paths, sent, routes.flows)
+        return np.arange(self._flows - routes.flows, self._flows)
 
     def paths(self, source: IntArray, target: IntArray) -> IntArray:
         """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
         return self._table.add(source, target)
 
-    def post(self, paths: IntArray, size_bytes: IntArray, start_s: float) -> IntArray:
-        """Post transfers over paths found before, at one time.
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
+        """Post transfers over paths found before.
 
         Parameters
         ----------
@@ -130,8 +134,15 @@ class FlowModel:
             Numbers of :meth:`paths`.
         size_bytes : int array [flows]
             Payload.
-        start_s : float
-            When they are posted.
+        start_s : float array [flows]
+            When they are posted, at present or later.
+        first_watched : int
+            The row from which on arrivals are waited for, see :meth:`next_arrival_s`.
+
+        Returns
+        -------
+        int
+            Number of the first; the others follow.
 
         Raises
         ------
@@ -139,35 +150,53 @@ class FlowModel:
             As :meth:`send`.
         """
         table, count = self._table, len(paths)
-        if not (size_bytes.min() > 0 and self._now_s <= start_s < np.inf) or table.lacks(paths):
-            flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), np.full(count, start_s))
-            return self.send(flows, table.routes(paths))
         if self._room < count:
-            most = table.most_subflows, table.most_hops
             ahead = max(count, LEAST_ROOM)
-            self._make_room(ahead, ahead * most[0], ahead * most[1])
+            self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
             self._room = ahead
+        sent = Sent(paths, start_s, size_bytes * 8.0, table.message_start_s(paths, size_bytes), NONE, NONE)
+        if not self._post(table.arrays, sent, first_watched):
+            flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
+            flows.check(self._now_s)
+            check_reachable(table.routes(paths), flows.source, flows.target)
         self._room -= count
-        sent = Sent(paths, np.full(count, start_s), size_bytes * 8.0, table.message_start_s(paths, size_bytes), NONE, NONE)
-        return self._post(table.arrays, sent)
+        return self._flows - count
 
     def _make_room(self, flows: int, subflows: int, hops: int) -> None:
         """Make room for further transfers; what has ended gives way where it is the larger part."""
         pools = flows if self.path_split == "pooled" else subflows
         state = self._state
-        _, used_pools, used_subflows, used_hops = state.used.tolist()
+        _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
         small = used_pools + pools > len(state.pools) or used_subflows + subflows > len(state.subflows)
         if small or used_hops + hops > len(state.hops):
             kept = int(state.start_size[0] + state.finish_size[0] + state.arrival_size[0])
             if 2 * kept <= used_pools:
                 drop_done(state)
-                _, used_pools, used_subflows, used_hops = state.used.tolist()
+                _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
         self._state = with_room(state, self._flows + flows, used_pools + pools, used_subflows + subflows, used_hops + hops)
 
-    def _post(self, paths: PathArrays, sent: Sent) -> IntArray:
-        first, self._flows = self._flows, self._flows + len(sent.path)
-        self._change_s = min(self._change_s, post(self._state, paths, sent, self.path_split == "pooled"))
-        return np.arange(first, self._flows)
+    def _post(self, paths: PathArrays, sent: Sent, first_watched: int) -> bool:
+        """Post transfers for which there is room; return whether they could be."""
+        pooled = self.path_split == "pooled"
+        start_s, arrival_s = post(self._state, paths, sent, pooled, first_watched, self._now_s)
+        if start_s < 0.0:
+            return False
+        self._flows += len(sent.path)
+        self._change_s = min(self._change_s, start_s)
+        # Another transfer's start may let one that shares links become faster.
+        self._watched_s = min(self._watched_s, arrival_s, max(self._soonest_s, start_s))
+        return True
+
+    def watch(self, flows: IntArray) -> None:
+        """Wait for the arrival of further transfers that are under way, see :meth:`next_arrival_s`."""
+        self._watched_s, self._soonest_s = fluid.watch(self._state, flows, self._now_s)
+
+    def next_arrival_s(self) -> float:
+        """Return a time before which no transfer arrives that is waited for; infinity if there is none.
+
+        It is the arrival itself of a transfer that has all the rate it can have, and else a bound on it.
+        """
+        return self._watched_s
 
     def next_event_s(self) -> float:
         """Return the next start, last byte sent or arrived; infinity when idle."""
@@ -176,7 +205,7 @@ class FlowModel:
     def advance(self, to_s: float) -> IntArray:
         """Run up to a time and return completed transfers."""
         arrived = NOBODY
-        while self.next_event_s() <= to_s and self.next_event_s() < float("inf"):
+        while min(self._change_s, self._arrival_s) <= to_s and min(self._change_s, self._arrival_s) < float("inf"):
             more = self._some_events(to_s, ALL_EVENTS)
             arrived = np.concatenate([arrived, more]) if len(arrived) else more
         if np.isfinite(to_s):
@@ -265,14 +294,18 @@ class FlowModel:
     def _settle(self) -> None:
         """Credit links with what active transfers have sent up to the present."""
         self._cover_bins(self._now_s)
-        fluid.settle_active(self._state, self._now_s)
+        active = np.flatnonzero(self._state.pools["phase"][: self._state.used[1]] == ACTIVE)
+        # In the order of their starts, so that rounding does not depend on how long before these they were posted.
+        start_s = self._state.flows["start_s"][self._state.pools["flow"][active]]
+        fluid.settle_pools(self._state, active[np.argsort(start_s, kind="stable")], self._now_s)
 
     def _some_events(self, to_s: float, most_events: int) -> IntArray:
         """Process up to so many events up to a time, bins permitting; return the transfers that have arrived."""
         if self._bins:
             reach_s = min(to_s, self.next_event_s())
             to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
-        arrived, self._change_s, self._arrival_s = fluid.advance(self._state, to_s, most_events)
+        found = fluid.advance(self._state, to_s, most_events)
+        arrived, self._change_s, self._arrival_s, self._watched_s, self._soonest_s = found
         return self._state.changed[:arrived].copy() if arrived else NOBODY
 
     def _cover_bins(self, time_s: float) -> float:

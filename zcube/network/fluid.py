@@ -19,6 +19,8 @@ from zcube.network.max_min import free_bound_by, set_free, solve
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
 TIE_S = 1e-12
 TIE_RELATIVE = 1e-15
+#: Of a rate that is a sum of shares.
+RATE_ROUNDING = 1e-12
 
 
 @inner
@@ -69,11 +71,10 @@ def settle(state: FluidState, pool: int, now_s: float) -> None:
 
 
 @kernel
-def settle_active(state: FluidState, now_s: float) -> None:
-    """Settle every active pool."""
-    for pool in range(state.used[1]):
-        if state.pools[pool].phase == ACTIVE:
-            settle(state, pool, now_s)
+def settle_pools(state: FluidState, pools: np.ndarray, now_s: float) -> None:
+    """Settle active pools, in the order given."""
+    for pool in pools:
+        settle(state, pool, now_s)
 
 
 @inner
@@ -205,8 +206,53 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
         heap_set(state.finish_heap, state.event_s, state.event_place, state.finish_size, pool, until_s)
 
 
+@inner
+def next_watched_s(state: FluidState, now_s: float) -> tuple[float, float]:
+    """Return a time before which no watched transfer arrives as long as none is posted, and what holds whatever is posted.
+
+    The second is infinite where the first holds in any case. A transfer that has the rate it has alone gets no faster; one that
+    shares links may, when another one starts or ends.
+    """
+    wake_s, soonest_s = np.inf, np.inf
+    if state.used[4] == 0:
+        return wake_s, soonest_s
+    change_s = next_change_s(state)
+    for at in range(state.start_size[0]):
+        pool = state.start_heap[at]
+        flow = state.pools[pool].flow
+        if state.flows[flow].watched:
+            wake_s = min(wake_s, state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s)
+    for at in range(state.finish_size[0]):
+        pool = state.finish_heap[at]
+        flow = state.pools[pool].flow
+        if state.flows[flow].watched:
+            latency_s = state.flows[flow].latency_s
+            arrival_s = state.event_s[pool] + latency_s
+            alone_bps, rate_bps = state.flows[flow].size_bits / state.flows[flow].alone_s, state.pools[pool].rate_bps
+            if rate_bps < alone_bps * (1.0 - RATE_ROUNDING):
+                left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
+                earliest_s = now_s + left / alone_bps + latency_s
+                soonest_s = min(soonest_s, earliest_s)
+                arrival_s = min(arrival_s, max(earliest_s, change_s + latency_s))
+            wake_s = min(wake_s, arrival_s)
+    for at in range(state.arrival_size[0]):
+        pool = state.arrival_heap[at]
+        if state.flows[state.pools[pool].flow].watched:
+            wake_s = min(wake_s, state.event_s[pool])
+    return wake_s, soonest_s
+
+
 @kernel
-def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, float, float]:
+def watch(state: FluidState, flows: np.ndarray, now_s: float) -> tuple[float, float]:
+    """Wait for the arrival of further transfers; return as :func:`next_watched_s`."""
+    for flow in flows:
+        state.used[4] += 1 - state.flows[flow].watched
+        state.flows[flow].watched = 1
+    return next_watched_s(state, now_s)
+
+
+@kernel
+def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, float, float, float, float]:
     """Process events up to a time.
 
     Parameters
@@ -222,7 +268,7 @@ def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, floa
     -------
     tuple
         How many transfers arrived, whose numbers stand first in ``state.changed`` in order of arrival; when a pool next starts
-        or runs dry; when the next transfer arrives of those whose last byte has left.
+        or runs dry; when the next transfer arrives of those whose last byte has left; and what :func:`next_watched_s` returns.
     """
     changed = state.changed
     last_event = state.events[0] + most_events
@@ -262,9 +308,13 @@ def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, floa
     while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
         pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
         state.pools[pool].phase = DONE
-        changed[arrived] = state.pools[pool].flow
+        flow = state.pools[pool].flow
+        state.used[4] -= state.flows[flow].watched
+        state.flows[flow].watched = 0
+        changed[arrived] = flow
         arrived += 1
-    return arrived, next_change_s(state), next_arrival_s(state)
+    wake_s, soonest_s = next_watched_s(state, to_s)
+    return arrived, next_change_s(state), next_arrival_s(state), wake_s, soonest_s
 
 
 @kernel

@@ -16,13 +16,18 @@ from zcube.network.kernels import inner, kernel
 
 
 class PathArrays(NamedTuple):
-    """Paths of flows as :class:`zcube.routing.routes.Routes` has them, and the longest delay of each flow [flows]."""
+    """Paths of flows as :class:`zcube.routing.routes.Routes` has them.
+
+    ``latency_s`` is the longest delay of each flow's paths, ``alone_bps`` their rate together in an empty network; that may be
+    left empty where no flow is watched [flows].
+    """
 
     first_subflow: np.ndarray
     first_hop: np.ndarray
     link: np.ndarray
     share: np.ndarray
     latency_s: np.ndarray
+    alone_bps: np.ndarray
 
 
 class Sent(NamedTuple):
@@ -37,9 +42,38 @@ class Sent(NamedTuple):
 
 
 @kernel
-def post(state: FluidState, paths: PathArrays, sent: Sent, pooled: bool) -> float:
-    """Let transfers wait, each for its start; there must be room. Return the earliest time at which a first byte may leave."""
-    earliest_s = np.inf
+def post(
+    state: FluidState, paths: PathArrays, sent: Sent, pooled: bool, first_watched: int, now_s: float
+) -> tuple[float, float]:
+    """Let transfers wait, each for its start; there must be room.
+
+    Parameters
+    ----------
+    state : FluidState
+        Changed in place.
+    paths : PathArrays
+        Paths by number.
+    sent : Sent
+        What is posted.
+    pooled : bool
+        Whether a transfer's paths draw from one pool.
+    first_watched : int
+        The transfer from which on arrivals are waited for.
+    now_s : float
+        None starts before.
+
+    Returns
+    -------
+    tuple of float
+        The earliest times at which a first byte may leave and at which a watched transfer may have arrived; -1 for the first
+        where a transfer has no path, no bytes or too early a start, and nothing is posted.
+    """
+    for row in range(len(sent.path)):
+        path = sent.path[row]
+        pathless = paths.first_subflow[path] == paths.first_subflow[path + 1]
+        if pathless or not sent.size_bits[row] > 0.0 or not (now_s <= sent.start_s[row] < np.inf):
+            return -1.0, -1.0
+    earliest_s, arrival_s = np.inf, np.inf
     flow, pool, subflow, hop = state.used[0], state.used[1], state.used[2], state.used[3]
     for row in range(len(sent.path)):
         path = sent.path[row]
@@ -58,6 +92,12 @@ def post(state: FluidState, paths: PathArrays, sent: Sent, pooled: bool) -> floa
         state.flows[flow].open_pools = pools
         leaves_s = sent.start_s[row] + message_start_s
         earliest_s = min(earliest_s, leaves_s)
+        state.flows[flow].watched = 0
+        state.flows[flow].alone_s = sent.size_bits[row] / paths.alone_bps[path] if len(paths.alone_bps) else 0.0
+        if row >= first_watched:
+            state.flows[flow].watched = 1
+            state.used[4] += 1
+            arrival_s = min(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[path])
         for turn in range(pools):
             begin = first + turn
             until = end if pooled else begin + 1
@@ -90,7 +130,7 @@ def post(state: FluidState, paths: PathArrays, sent: Sent, pooled: bool) -> floa
             pool += 1
         flow += 1
     state.used[0], state.used[1], state.used[2], state.used[3] = flow, pool, subflow, hop
-    return earliest_s
+    return earliest_s, arrival_s
 
 
 @inner

@@ -74,10 +74,12 @@ FLOW = np.dtype(
         ("latency_s", "f8"),
         ("finish_s", "f8"),  # nan until its last byte has left
         ("size_bits", "f8"),
+        ("alone_s", "f8"),  # sending time alone, of a watched one
         ("bound_s", "f8"),  # how long the link bounded it that did so longest
         ("bound_link", "i4"),  # -1 for none
         ("bound_turn", "i4"),  # pool of the hop over it
-        ("open_pools", "i8"),
+        ("open_pools", "i4"),
+        ("watched", "i4"),  # whether its arrival is waited for
     ],
     align=True,
 )
@@ -91,7 +93,7 @@ class FluidState(NamedTuple):
     subflows: np.ndarray  # SUBFLOW[S]
     pools: np.ndarray  # POOL[P]
     flows: np.ndarray  # FLOW[F]
-    used: np.ndarray  # i8[4] flows, pools, subflows and hops in use
+    used: np.ndarray  # i8[5] flows, pools, subflows and hops in use; watched flows that have not arrived
     event_s: np.ndarray  # f8[P] key of the three heaps: start of a pending pool, predicted finish, arrival of its last byte
     event_place: np.ndarray  # i8[P] place in its heap, a pool being in one of them only
     start_heap: np.ndarray  # i8[P] pending pools; apart, so that the many that wait do not slow the few that run
@@ -146,7 +148,7 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
         subflows=np.zeros(LEAST_ROOM, SUBFLOW),
         pools=np.zeros(LEAST_ROOM, POOL),
         flows=np.zeros(LEAST_ROOM, FLOW),
-        used=whole(4),
+        used=whole(5),
         event_s=np.zeros(LEAST_ROOM),
         event_place=whole(LEAST_ROOM),
         start_heap=whole(LEAST_ROOM),

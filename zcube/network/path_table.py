@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.network.alone import alone_bps
 from zcube.network.fluid_posting import PathArrays
 from zcube.network.fluid_state import grown
 from zcube.network.link_set import LinkSet
+from zcube.network.protocol import PathSplit
 from zcube.routing.routes import Routes, Routing
 
 
@@ -25,16 +27,18 @@ class PathTable:
         Gives a pair the same paths whenever it is asked.
     link_set : LinkSet
         What the paths lead over.
+    path_split : {"pooled", "fixed"}
+        How a transfer uses its paths.
     """
 
-    def __init__(self, routing: Routing, link_set: LinkSet):
-        self._routing, self._link_set = routing, link_set
+    def __init__(self, routing: Routing, link_set: LinkSet, path_split: PathSplit):
+        self._routing, self._link_set, self._pooled = routing, link_set, path_split == "pooled"
         self._pairs = self._subflows = self._hops = 0
-        self._lost, self.most_subflows, self.most_hops = False, 1, 1
+        self.most_subflows = self.most_hops = 1
         self._source: IntArray = np.zeros(0, dtype=np.int64)
         self._target: IntArray = np.zeros(0, dtype=np.int64)
         whole: IntArray = np.zeros(1, dtype=np.int64)
-        self.arrays = PathArrays(whole, whole.copy(), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
+        self.arrays = PathArrays(whole, whole.copy(), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
 
     def add(self, source: IntArray, target: IntArray) -> IntArray:
         """Find the paths of some pairs and return their numbers [pairs]."""
@@ -50,13 +54,14 @@ class PathTable:
             grown(old.link, hops),
             grown(old.share, subflows),
             grown(old.latency_s, pairs),
+            grown(old.alone_bps, pairs),
         )
         new.first_subflow[first : pairs + 1] = subflow + routes.first_subflow
         new.first_hop[subflow : subflows + 1] = hop + routes.first_hop
         new.link[hop:hops], new.share[subflow:subflows] = routes.link, routes.share
         new.latency_s[first:pairs] = routes.latency_s(self._link_set.latency_s)
+        new.alone_bps[first:pairs] = alone_bps(routes, self._link_set.capacity_bps, self._pooled)
         self._pairs, self._subflows, self._hops = pairs, subflows, hops
-        self._lost = self._lost or not routes.routed.all()
         self.most_subflows = max(self.most_subflows, int(routes.paths_per_flow.max(initial=0)))
         self.most_hops = max(self.most_hops, int(np.diff(routes.first_hop[routes.first_subflow]).max(initial=0)))
         return np.arange(first, pairs)
@@ -64,11 +69,6 @@ class PathTable:
     def ends(self, paths: IntArray) -> tuple[IntArray, IntArray]:
         """Return source and target of some pairs by number [pairs]."""
         return self._source[paths], self._target[paths]
-
-    def lacks(self, paths: IntArray) -> bool:
-        """Return whether some of some pairs have no path."""
-        first = self.arrays.first_subflow
-        return self._lost and bool((first[paths] == first[paths + 1]).any())
 
     def routes(self, paths: IntArray) -> Routes:
         """Return the paths of some pairs by number."""

@@ -83,7 +83,7 @@ class Cluster:
         block_tokens = trace.block_tokens or 1
         self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
-        self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.max_queue)
+        self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, settings.prefill.max_queue)
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
         self._working = False
         for instance in self._instances:
@@ -113,7 +113,7 @@ class Cluster:
 
     def _prefill_instances(self, compute: ComputeModel, plan: NormalPlan | None) -> list[PrefillInstance]:
         pool = self._settings.prefill
-        hooks = PrefillHooks(start=self._on_prefill_start, progress=self._on_prefill_progress)
+        hooks = PrefillHooks(self._on_prefill_start, self._on_chunks_ahead, self._on_prefill_progress)
         span = pool.nodes_per_instance
         groups = [range(first, first + span) for first in range(0, pool.nodes, span)]
         return [
@@ -184,7 +184,7 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
             return
-        node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens)
+        node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
         if node == NOBODY or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
@@ -219,6 +219,11 @@ class Cluster:
         assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, room)
         return cached
 
+    def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
+        shipment = self._assigned[job.request].shipment
+        assert shipment is not None
+        self._shipper.foresee(shipment, ends)
+
     def _on_prefill_progress(self, node: int, job: PrefillJob) -> None:
         request = job.request
         self._work.reach(request, job.done_tokens)
@@ -235,8 +240,8 @@ class Cluster:
         horizon_s = self._settings.load.horizon_s
         self._progress(max(self._work.share, 0.0 if horizon_s is None else self._env.now / horizon_s))
 
-    def _on_post(self, shipment: Shipment) -> None:
-        self.journeys.kv_post_s[shipment.request] = self._env.now
+    def _on_post(self, shipment: Shipment, at_s: float) -> None:
+        self.journeys.kv_post_s[shipment.request] = at_s
 
     def _on_arrival(self, shipment: Shipment) -> None:
         request, journeys = shipment.request, self.journeys

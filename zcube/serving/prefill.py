@@ -14,8 +14,9 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan, dealt
 from zcube.llm.schedules.pieces import first_half
 from zcube.node import GPUS_PER_NODE
+from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
-from zcube.serving.router import PrefillLoads
+from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import EXPERT, Transfers
 
@@ -40,11 +41,14 @@ class PrefillHooks:
     ----------
     start : callable
         ``start(node, job)`` returns the cached tokens a job begins with.
+    ahead : callable
+        ``ahead(job, ends)``: whole chunks of a job are going to end one after the other, each time with the tokens done then.
     progress : callable
-        ``progress(node, job)`` after every iteration that advanced a job.
+        ``progress(node, job)`` after every iteration that advanced a job, or after all that were told of ahead.
     """
 
     start: Callable[[int, PrefillJob], int]
+    ahead: Callable[[PrefillJob, list[tuple[float, int]]], None]
     progress: Callable[[int, PrefillJob], None]
 
 
@@ -117,6 +121,9 @@ class PrefillInstance:
             if not any(self._queues.values()):
                 self._wake = self._env.event()
                 yield self._wake
+            if self._plan is None and not self._recorder.keeps_order and self._chunks_ahead():
+                yield from self._whole_chunks()
+                continue
             started: list[int] = []
             pieces = {node: self._take(node, started) for node in self._queues}
             self._recorder.iteration(self._servers, started)
@@ -136,6 +143,36 @@ class PrefillInstance:
                 for job, count in taken:
                     self._advance(node, job, count)
 
+    def _chunks_ahead(self) -> int:
+        """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
+        node = self.nodes[0]
+        job = self._queues[node][0]
+        if job.done_tokens < 0:
+            self._start(node, job)
+        return min((job.input_tokens - job.done_tokens) // self._pool.chunk_tokens, CHUNKS_AHEAD)
+
+    def _whole_chunks(self) -> simpy.events.ProcessGenerator:
+        """Let iterations pass that one prompt fills alone."""
+        node, chunk, now = self.nodes[0], self._pool.chunk_tokens, self._env.now
+        job, chunks, end_s = self._queues[node][0], self._chunks_ahead(), now
+        ends, ends_s = [], self._loads.chunk_ends_s[node]
+        for at in range(chunks):
+            done = job.done_tokens + at * chunk
+            end_s += self._compute.prefill_iteration_s([chunk], [done])
+            ends_s[at] = end_s
+            ends.append((end_s, done + chunk))
+        self._hooks.ahead(job, ends)
+        yield self._env.timeout(seconds_between(now, end_s))
+        if self._env.now < end_s:
+            # Of some long delays none leads there; the rest does.
+            yield self._env.timeout(end_s - self._env.now)
+        ends_s[:chunks] = np.inf
+        self._advance(node, job, chunks * chunk)
+
+    def _start(self, node: int, job: PrefillJob) -> None:
+        job.done_tokens = self._hooks.start(node, job)
+        self._loads.backlog_tokens[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
+
     def _take(self, node: int, started: list[int]) -> list[tuple[PrefillJob, int]]:
         """Fill one iteration of a node from the head of its queue; adds the requests that start to ``started``."""
         room = self._pool.chunk_tokens
@@ -145,8 +182,7 @@ class PrefillInstance:
                 break
             if job.done_tokens < 0:
                 started.append(job.request)
-                job.done_tokens = self._hooks.start(node, job)
-                self._loads.backlog_tokens[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
+                self._start(node, job)
             count = min(room, job.input_tokens - job.done_tokens)
             taken.append((job, count))
             room -= count

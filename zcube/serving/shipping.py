@@ -11,8 +11,9 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
+from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
-from zcube.serving.transfers import KV, Transfers
+from zcube.serving.transfers import KV, Group, Transfers
 
 #: Decode nodes to which paths are found together.
 TARGETS_AT_ONCE = 32
@@ -75,20 +76,21 @@ class Lanes:
             first += len(layers)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Shipment:
     """State of one request's KV on its way.
 
-    ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network or in set-up; ``last_posted`` once the push that
-    completes the prompt is among them; ``failed`` once a push has no path.
+    ``ready_tokens`` exist; ``foreseen`` are the ends of iterations under way and the tokens that then exist; ``shipped_tokens``
+    have been pushed; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
     """
 
     request: int
     input_tokens: int
     lane: Lane
+    group: Group
     shipped_tokens: int = 0
     ready_tokens: int = 0
-    open_pushes: int = 0
+    foreseen: Sequence[tuple[float, int]] = ()
     granted: bool = False
     last_posted: bool = False
     failed: bool = False
@@ -116,57 +118,71 @@ class KvShipper:
 
     def __init__(
         self, env: simpy.Environment, transfers: Transfers, plan: KvPushes, setup_s: float,
-        on_post: Callable[[Shipment], None], on_arrival: Callable[[Shipment], None], on_failure: Callable[[Shipment], None],
-        recorder: Recorder,
+        on_post: Callable[[Shipment, float], None], on_arrival: Callable[[Shipment], None],
+        on_failure: Callable[[Shipment], None], recorder: Recorder,
     ):  # fmt: skip
         self._env, self._transfers, self._plan, self._setup_s = env, transfers, plan, setup_s
         self._on_post, self._on_arrival, self._on_failure, self._recorder = on_post, on_arrival, on_failure, recorder
 
     def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
         """Return a shipment that starts pushing once the decode node has granted room."""
-        shipment = Shipment(request, input_tokens, lane)
+        shipment = Shipment(request, input_tokens, lane, Group(lambda: self._on_arrival(shipment)))
         granted.callbacks.append(lambda _: self._grant(shipment))
         return shipment
 
     def computed(self, shipment: Shipment, tokens: int) -> None:
         """Note that the KV of the first ``tokens`` of a prompt exists, and push what may go."""
-        shipment.ready_tokens = tokens
-        self._push(shipment)
+        shipment.ready_tokens, shipment.foreseen = tokens, ()
+        self._push(shipment, [(self._env.now, tokens)])
+
+    def foresee(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
+        """Note when how many tokens are going to exist, and let the pushes wait for that."""
+        shipment.foreseen = ends
+        self._push(shipment, ends)
 
     def _grant(self, shipment: Shipment) -> None:
         shipment.granted = True
-        self._push(shipment)
+        now = self._env.now
+        existing = max([shipment.ready_tokens, *(tokens for end_s, tokens in shipment.foreseen if end_s <= now)])
+        self._push(shipment, [(now, existing), *(row for row in shipment.foreseen if row[0] > now)])
 
-    def _push(self, shipment: Shipment) -> None:
+    def _push(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
+        """Push what may go at some moments, each with the tokens that exist then."""
         if not shipment.granted or shipment.last_posted or shipment.failed:
             return
-        push = self._plan.ready(shipment.shipped_tokens, shipment.ready_tokens, shipment.input_tokens)
-        if push is None:
+        lane, pushes = shipment.lane, []
+        for end_s, tokens in ends:
+            push = self._plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens)
+            if push is None:
+                continue
+            shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
+            pushes.append((end_s + self._setup_s, self._plan.layer_bytes(push)))
+            if push.is_last:
+                self._on_post(shipment, end_s)
+            if not lane.carried:
+                break
+        if not pushes:
             return
-        layer_bytes = self._plan.layer_bytes(push)
-        shipment.shipped_tokens = push.latents[1]
-        shipment.bytes_sent += shipment.lane.all_layers * layer_bytes
-        shipment.open_pushes += 1
-        if push.is_last:
-            shipment.last_posted = True
-            self._on_post(shipment)
-        prepared = self._recorder.prepares(shipment.request, shipment.lane.source_gpus, self._setup_s)
-        setup = self._env.timeout(self._setup_s)
-        setup.callbacks.append(lambda _: self._post(shipment, layer_bytes, prepared))
-
-    def _post(self, shipment: Shipment, layer_bytes: int, prepared: IntArray | None) -> None:
-        if shipment.failed:
-            return
-        lane = shipment.lane
+        prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
         if not lane.carried:
+            self._at(pushes[0][0], lambda _: self._fail(shipment))
+            return
+        rows, count = len(lane.paths), len(pushes)
+        paths = lane.paths if count == 1 else np.concatenate([lane.paths] * count)
+        start_s = np.repeat(np.array([at_s for at_s, _ in pushes]), rows)
+        sizes = (np.array([layer_bytes for _, layer_bytes in pushes])[:, None] * lane.layers).ravel()
+        shipment.bytes_sent += int(sizes.sum())
+        if prepared is not None:
+            pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
+            self._at(pushes[0][0], lambda _: self._recorder.pushes(*pushed))
+        first_watched = (count - 1 if shipment.last_posted else count) * rows
+        self._transfers.post(shipment.group, paths, sizes, start_s, KV, first_watched)
+
+    def _at(self, time_s: float, what: Callable[[simpy.Event], None]) -> None:
+        """Do something once a push has been set up."""
+        self._env.timeout(seconds_between(self._env.now, time_s)).callbacks.append(what)
+
+    def _fail(self, shipment: Shipment) -> None:
+        if not shipment.failed:
             shipment.failed = True
             self._on_failure(shipment)
-            return
-        sizes = lane.layers * layer_bytes
-        self._recorder.pushes(shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared)
-        self._transfers.post(lane.paths, sizes, KV, lambda _: self._arrived(shipment))
-
-    def _arrived(self, shipment: Shipment) -> None:
-        shipment.open_pushes -= 1
-        if shipment.last_posted and not shipment.open_pushes:
-            self._on_arrival(shipment)

@@ -1,22 +1,37 @@
-"""Transfers as SimPy events: the seam between the processes that decide and the network that moves bytes."""
+"""Transfers as SimPy events: the seam between the processes that decide and the network that moves bytes.
+
+Nobody decides anything when a transfer starts or shares links with another, so the network is run on only when something
+arrives that is waited for: the last of what a group of transfers carries.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.network.protocol import FlowTable, NetworkModel
+from zcube.serving.clock import seconds_between
 from zcube.serving.reach import Reach
 
 #: Kinds of traffic, kept beside every transfer.
 KV, EXPERT = 0, 1
 
-#: Called when transfers have arrived, as a callback of an event.
-Then = Callable[[simpy.Event | None], None]
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Transfers that somebody waits for together; ``arrived`` is called once all have arrived, the last post among them.
+
+    ``under_way`` are their numbers; from ``first_watched`` on the network is asked to tell of each.
+    """
+
+    arrived: Callable[[], object]
+    under_way: set[int] = field(default_factory=set)
+    first_watched: int | None = None
 
 
 class Transfers:
@@ -37,12 +52,9 @@ class Transfers:
         self._model = model
         self._reach = reach
         self._wake_s = float("inf")
-        self._network_s = 0.0
         self._ends: list[tuple[IntArray, IntArray]] = []
-        self._group_of: list[int] = []
-        #: By group under way: how many of its transfers are, and what is told of the last one's arrival.
-        self._open: dict[int, list[Any]] = {}
-        self._posted: list[tuple[IntArray, IntArray, float, int]] = []
+        self._groups: dict[int, Group] = {}
+        self._posted: list[tuple[IntArray, IntArray, FloatArray, int]] = []
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -56,82 +68,97 @@ class Transfers:
     def send(self, paths: IntArray, size_bytes: IntArray, kind: int) -> simpy.Event:
         """Post transfers now, over paths by number, and return the event of the last one's arrival."""
         done = self._env.event()
-        self.post(paths, size_bytes, kind, done)
+        self.post(Group(done.succeed), paths, size_bytes, np.full(len(paths), float(self._env.now)), kind, 0)
         return done
 
-    def post(self, paths: IntArray, size_bytes: IntArray, kind: int, done: simpy.Event | Then) -> None:
-        """Post transfers now, over paths by number; ``done`` succeeds, or is called, when the last one has arrived."""
-        now = max(self._env.now, self._network_s)
-        self._model.post(paths, size_bytes, now)
-        self._group_of += [len(self._posted)] * len(paths)
-        self._open[len(self._posted)] = [len(paths), done]
-        self._posted.append((paths, size_bytes, now, kind))
+    def post(
+        self, group: Group, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, first_watched: int
+    ) -> None:
+        """Post transfers of a group, over paths by number.
+
+        Parameters
+        ----------
+        group : Group
+            What they are part of.
+        paths, size_bytes : int array [transfers]
+            Numbers of their paths, and payload.
+        start_s : float array [transfers]
+            When each is posted, ascending.
+        kind : int
+            :data:`KV` or :data:`EXPERT`.
+        first_watched : int
+            Row of the first transfer of the group's last post; as many as there are rows if that is yet to come.
+        """
+        if self._model.ahead or start_s[-1] <= self._env.now:
+            self._post(group, paths, size_bytes, start_s, kind, first_watched)
+            return
+        for rows in np.split(np.arange(len(paths)), np.flatnonzero(np.diff(start_s)) + 1):
+            last = 0 if rows[0] >= first_watched else len(rows)
+            timer = self._env.timeout(seconds_between(self._env.now, float(start_s[rows[0]])))
+            begin = partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], kind, last)
+            timer.callbacks.append(begin)
+
+    def _post(
+        self, group: Group, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, first_watched: int,
+        _: simpy.Event | None = None,
+    ) -> None:  # fmt: skip
+        first = self._model.post(paths, size_bytes, start_s, first_watched)
+        for flow in range(first, first + len(paths)):
+            group.under_way.add(flow)
+            self._groups[flow] = group
+        if first_watched < len(paths):
+            group.first_watched = first + first_watched
+        self._posted.append((paths, size_bytes, start_s, kind))
         self._plan()
 
-    def posted(self) -> tuple[FlowTable, IntArray]:
-        """Return every transfer posted, in order, and its kind."""
+    def posted(self) -> tuple[FlowTable, IntArray, IntArray]:
+        """Return every transfer posted up to the present, in order of time, its kind, and its number in the network."""
         if not self._posted:
             none = np.zeros(0, dtype=np.int64)
-            return FlowTable(none, none, np.zeros(0), np.zeros(0)), none
-        paths, size = (np.concatenate([row[column] for row in self._posted]) for column in range(2))
+            return FlowTable(none, none, np.zeros(0), np.zeros(0)), none, none
+        paths, size, start_s = (np.concatenate([row[column] for row in self._posted]) for column in range(3))
         source, target = (np.concatenate([ends[column] for ends in self._ends]) for column in range(2))
-        counts = [len(row[0]) for row in self._posted]
-        start = np.repeat([row[2] for row in self._posted], counts)
-        kind = np.repeat([row[3] for row in self._posted], counts)
-        return FlowTable(source[paths], target[paths], size.astype(np.float64), start), kind
+        kind = np.repeat([row[3] for row in self._posted], [len(row[0]) for row in self._posted])
+        order = np.argsort(start_s, kind="stable")
+        order = order[: int(np.searchsorted(start_s[order], self._env.now, side="right"))]
+        paths = paths[order]
+        flows = FlowTable(source[paths], target[paths], size[order].astype(np.float64), start_s[order])
+        return flows, kind[order], order
 
     def _plan(self) -> None:
-        """Wake at the network's next event, unless a wake-up at or before it is already planned."""
-        env = self._env
-        next_s = self._model.next_event_s()
-        if next_s >= self._wake_s:
-            return
-        self._wake_s = next_s
-        if next_s <= env.now < env.peek():
-            # Nothing else is due at this moment, so the wake-up would come next.
-            self._wake()
-        else:
-            env.timeout(max(0.0, next_s - env.now), value=next_s).callbacks.append(self._on_wake)
+        """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
+        next_s = self._model.next_arrival_s()
+        if next_s < self._wake_s:
+            self._wake_s = next_s
+            timer = self._env.timeout(seconds_between(self._env.now, max(next_s, self._env.now)), value=next_s)
+            timer.callbacks.append(self._on_wake)
 
     def _on_wake(self, wake: simpy.Event) -> None:
         if wake.value == self._wake_s:
-            self._wake()
+            self._wake_s = float("inf")
+            self._advance()
 
-    def _wake(self) -> None:
-        # Adding a delay to the clock rounds, so the planned time may lie a last place after the present.
-        done = self._advance(max(self._env.now, self._wake_s))
-        self._wake_s = float("inf")
-        if len(done) == 1 and not isinstance(done[0], simpy.Event) and self._env.now < self._env.peek():
-            # As above: the event of this arrival would come next.
-            self._plan()
-            done[0](None)
-        else:
-            self._succeed(done)
-            self._plan()
-
-    def _advance(self, to_s: float) -> list[simpy.Event | Then]:
-        """Run the network up to a time and return what is to be told of transfers that have arrived."""
-        self._network_s = to_s
-        done = []
-        for flow in self._model.advance(to_s).tolist():
-            group = self._group_of[flow]
-            waits = self._open[group]
-            waits[0] -= 1
-            if not waits[0]:
-                done.append(waits[1])
-                del self._open[group]
-        return done
-
-    def _succeed(self, done: list[simpy.Event | Then]) -> None:
-        for told in done:
-            if isinstance(told, simpy.Event):
-                told.succeed()
-            else:
-                event = self._env.event()
-                event.callbacks.append(told)
-                event.succeed()
+    def _advance(self) -> None:
+        """Run the network up to the present and tell of the groups that have arrived."""
+        arrived, watched = [], []
+        for flow in self._model.advance(float(self._env.now)).tolist():
+            group = self._groups.pop(flow)
+            group.under_way.remove(flow)
+            if group.first_watched is None:
+                continue
+            if not group.under_way:
+                arrived.append(group)
+            elif flow >= group.first_watched > min(group.under_way):
+                # What was posted before the last of it comes after it.
+                group.first_watched = min(group.under_way)
+                watched += sorted(group.under_way)
+        if watched:
+            self._model.watch(np.array(watched, dtype=np.int64))
+        self._plan()
+        for group in arrived:
+            group.arrived()
 
     def carried_bytes(self) -> FloatArray:
         """Return what every link has carried up to the present [links]."""
-        self._succeed(self._advance(max(self._env.now, self._network_s)))
+        self._advance()
         return self._model.link_table().size_bytes.copy()

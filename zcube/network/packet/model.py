@@ -59,6 +59,8 @@ class PacketModel:
         A pause that has lasted so long makes the watchdog look for a deadlock.
     """
 
+    ahead = False
+
     def __init__(
         self,
         link_set: LinkSet,
@@ -80,7 +82,7 @@ class PacketModel:
         link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
-        self._paths = PathTable(routing, link_set)
+        self._paths = PathTable(routing, link_set, path_split)
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
         self._message_start_s: FloatArray = np.zeros(16)
@@ -165,10 +167,17 @@ class PacketModel:
         """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
         return self._paths.add(source, target)
 
-    def post(self, paths: IntArray, size_bytes: IntArray, start_s: float) -> IntArray:
-        """Post transfers over paths found before, at one time; otherwise as :meth:`send`."""
-        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), np.full(len(paths), start_s))
-        return self.send(flows, self._paths.routes(paths))
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
+        """Post transfers over paths found before; otherwise as :meth:`send`. All of them are waited for."""
+        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), start_s)
+        return int(self.send(flows, self._paths.routes(paths))[0])
+
+    def watch(self, flows: IntArray) -> None:
+        """Wait for transfers; all are."""
+
+    def next_arrival_s(self) -> float:
+        """Return a time before which no transfer arrives, see :meth:`next_event_s`."""
+        return self.next_event_s()
 
     def next_event_s(self) -> float:
         """Return a time before which no transfer starts or completes; infinity when idle.
