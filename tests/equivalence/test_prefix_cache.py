@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.serving import prefix_cache
 from zcube.serving.router import NOBODY, PrefillLoads, choose
+from zcube.workload.requests import RequestTrace
 
 
 class PrefixCaches(prefix_cache.PrefixCaches):
@@ -62,7 +66,7 @@ def prompts(draw: st.DrawFn) -> list[int]:
 @given(st.data())
 def test_every_answer_equals_the_twins(data: st.DataObject):
     nodes, capacity = data.draw(st.integers(1, 70)), data.draw(st.integers(0, 9))
-    caches, twin = PrefixCaches(nodes, capacity), NaiveCaches(nodes, capacity)
+    caches, twin = PrefixCaches(nodes, capacity, data.draw(st.booleans())), NaiveCaches(nodes, capacity)
     node_numbers = st.integers(0, nodes - 1)
     for node, prompt in data.draw(st.lists(st.tuples(node_numbers, prompts()), max_size=25)):
         caches.insert(node, prompt)
@@ -107,16 +111,18 @@ def test_a_prompt_longer_than_the_cache_keeps_its_beginning():
     assert caches.hit(0, [1, 2, 3, 4, 5]) == 3
 
 
-def test_many_long_prompts_equal_the_twins():
+@pytest.mark.parametrize("chained", [False, True])
+def test_many_long_prompts_equal_the_twins(chained):
     # Enough to let the table grow several times and to move entries up behind removed ones.
     random = np.random.default_rng(3)
-    caches, twin = PrefixCaches(5, 700), NaiveCaches(5, 700)
+    caches, twin = PrefixCaches(5, 700, chained), NaiveCaches(5, 700)
     for _ in range(150):
         node, first, length = random.integers(0, 5), int(random.integers(0, 9)), int(random.integers(1, 900))
         prompt = [first * 10**15 + step for step in range(length)]
         caches.insert(int(node), prompt)
         twin.insert(int(node), prompt)
-        asked = [int(random.integers(0, 9)) * 10**15 + step for step in range(900)]
+        chains = random.integers(0, 9, 1 if chained else 900)
+        asked = [int(chains[step % len(chains)]) * 10**15 + step for step in range(900)]
         assert caches.hits(asked) == twin.hits(asked)
 
 
@@ -143,3 +149,18 @@ def test_the_router_takes_the_node_that_could_finish_soonest(data: st.DataObject
             costs[node] = (loads.backlog_tokens[node] - 64 * done + new_tokens, node, new_tokens)
     expected = min(costs.values())[1:] if costs else (NOBODY, input_tokens)
     assert choose(loads, caches, blocks, input_tokens, 16, now_s) == expected
+
+
+def test_blocks_are_chained_if_each_follows_the_same_one():
+    def trace(*rows):
+        count = len(rows)
+        return RequestTrace(
+            name="x", source="x", arrival_s=np.zeros(count), input_tokens=np.full(count, 64), output_tokens=np.ones(count, int),
+            block_tokens=16, first_block=np.cumsum([0, *map(len, rows)]), block_id=np.array([*chain(*rows)], dtype=int),
+            session=np.arange(count),
+        )  # fmt: skip
+
+    assert trace([1, 2, 3], [1, 2, 4], [5]).are_chained
+    assert not trace([1, 2, 3], [4, 2]).are_chained, "2 follows 1 and 4"
+    assert not trace([1, 2], [2]).are_chained, "2 follows 1 and begins a prompt"
+    assert trace([], [7]).are_chained and trace([]).are_chained

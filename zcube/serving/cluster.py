@@ -81,7 +81,8 @@ class Cluster:
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
         )
         block_tokens = trace.block_tokens or 1
-        self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
+        cached_blocks = settings.prefill.prefix_cache_tokens // block_tokens
+        self._caches = PrefixCaches(settings.prefill.nodes, cached_blocks, trace.are_chained)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
         self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, settings.prefill.max_queue)
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
@@ -220,6 +221,8 @@ class Cluster:
         return cached
 
     def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
+        self._work.reach(job.request, ends[-1][1])
+        self._tell()
         shipment = self._assigned[job.request].shipment
         assert shipment is not None
         self._shipper.foresee(shipment, ends)
@@ -246,6 +249,7 @@ class Cluster:
     def _on_arrival(self, shipment: Shipment) -> None:
         request, journeys = shipment.request, self.journeys
         journeys.kv_end_s[request] = self._env.now
+        self._work.join(request)
         journeys.kv_bytes[request] = shipment.bytes_sent
         tokens_left = int(journeys.trace.output_tokens[request])
         if self._prefill_answers:

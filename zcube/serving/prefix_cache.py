@@ -60,21 +60,41 @@ def place_of(state: CacheState, node: int, block: int) -> int:
     return place
 
 
+@inner
+def holds(state: CacheState, node: int, block: int) -> bool:
+    """Return whether a node holds a block."""
+    return state.table[place_of(state, node, block)] != NONE
+
+
 @kernel
 def leading(state: CacheState, node: int, blocks: np.ndarray) -> int:
     """Return how many leading blocks a node holds."""
     for matched in range(len(blocks)):
-        if state.table[place_of(state, node, blocks[matched])] == NONE:
+        if not holds(state, node, blocks[matched]):
             return matched
     return len(blocks)
 
 
 @kernel
-def leading_everywhere(state: CacheState, blocks: np.ndarray, found: np.ndarray) -> None:
-    """Write how many leading blocks each node holds [nodes]."""
+def leading_everywhere(state: CacheState, blocks: np.ndarray, chained: bool, found: np.ndarray) -> None:
+    """Write how many leading blocks each node holds [nodes].
+
+    Of chained blocks a node holds all before one that it holds, so that a search may begin where the one before it ended.
+    """
+    matched = 0
     for node in range(len(state.nodes)):
-        matched = 0
-        while matched < len(blocks) and state.table[place_of(state, node, blocks[matched])] != NONE:
+        if not chained:
+            matched = 0
+        elif matched > 0 and not holds(state, node, blocks[matched - 1]):
+            least = 0
+            while least < matched - 1:
+                middle = (least + matched) // 2
+                if holds(state, node, blocks[middle - 1]):
+                    least = middle
+                else:
+                    matched = middle
+            matched = least
+        while matched < len(blocks) and holds(state, node, blocks[matched]):
             matched += 1
         found[node] = matched
 
@@ -167,10 +187,13 @@ class PrefixCaches:
         Prefill nodes.
     capacity_blocks : int
         Blocks one node keeps; 0 switches caching off.
+    chained : bool
+        Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
+        whole, what comes first is dropped last.
     """
 
-    def __init__(self, nodes: int, capacity_blocks: int):
-        self._capacity = capacity_blocks
+    def __init__(self, nodes: int, capacity_blocks: int, chained: bool = False):
+        self._capacity, self._chained = capacity_blocks, chained
         idle = np.zeros(nodes, NODE)
         idle["newest"] = idle["oldest"] = NONE
         none = np.zeros(0, ENTRY)
@@ -180,7 +203,7 @@ class PrefixCaches:
         """Return how many leading blocks each node holds [nodes]."""
         found: IntArray = np.zeros(len(self._state.nodes), dtype=np.int64)
         if len(blocks):
-            leading_everywhere(self._state, blocks, found)
+            leading_everywhere(self._state, blocks, self._chained, found)
         return found
 
     def hit(self, node: int, blocks: IntArray) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
 import numpy as np
 import simpy
@@ -23,14 +25,13 @@ TARGETS_AT_ONCE = 32
 class Lane:
     """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
 
-    ``paths`` are their numbers in the network; ``layers`` those that each pair carries, together ``all_layers``; ``carried`` is
-    False where failures leave a pair without a path.
+    ``layers`` are those that each pair carries; ``paths`` their numbers in the network; ``carried`` is False where failures
+    leave a pair without a path.
     """
 
     source_gpus: IntArray
     target_gpus: IntArray
     layers: IntArray
-    all_layers: int
     paths: IntArray
     carried: bool
 
@@ -49,31 +50,47 @@ class Lanes:
     """
 
     def __init__(self, transfers: Transfers, plan: KvPushes, targets: Sequence[int]):
-        self._transfers, self._plan, self._targets = transfers, plan, targets
+        self._transfers, self._targets = transfers, np.array(targets, dtype=np.int64)
+        ranks = plan.ranks
+        #: By the source's rank: GPU that sends, GPU that receives and layers of every send, and where those of each target rank
+        #: begin.
+        self._sends = [
+            _sends([plan.sends(source_rank, rank) for rank in range(ranks.decode_dp)])
+            for source_rank in range(ranks.prefill_dp)
+        ]
+        self._found: dict[tuple[int, int, int], tuple[IntArray, IntArray, IntArray]] = {}
         self._lanes: dict[tuple[int, int, int, int], Lane] = {}
 
     def lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
         """Return the lane between a rank of a server and one of a decode node."""
         key = source_server, source_rank, target_node, target_rank
         if key not in self._lanes:
-            self._find(source_server, source_rank, target_node // TARGETS_AT_ONCE * TARGETS_AT_ONCE)
+            self._lanes[key] = self._lane(*key)
         return self._lanes[key]
 
-    def _find(self, source_server: int, source_rank: int, first_node: int) -> None:
-        nodes = range(first_node, min(first_node + TARGETS_AT_ONCE, len(self._targets)))
-        keys = [(node, rank) for node in nodes for rank in range(self._plan.ranks.decode_dp)]
-        sends = [np.array(self._plan.sends(source_rank, rank), dtype=np.int64).T for rank in range(self._plan.ranks.decode_dp)]
-        source = [source_server * GPUS_PER_NODE + sends[rank][0] for _, rank in keys]
-        target = [self._targets[node] * GPUS_PER_NODE + sends[rank][1] for node, rank in keys]
-        paths = self._transfers.paths(np.concatenate(source), np.concatenate(target))
-        first = 0
-        for (node, rank), source_gpus, target_gpus in zip(keys, source, target, strict=True):
-            layers = sends[rank][2]
-            self._lanes[source_server, source_rank, node, rank] = Lane(
-                source_gpus, target_gpus, layers, int(layers.sum()), paths[first : first + len(layers)],
-                self._transfers.carries(source_gpus, target_gpus),
-            )  # fmt: skip
-            first += len(layers)
+    def _lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
+        _, _, layers, first = self._sends[source_rank]
+        block, node = divmod(target_node, TARGETS_AT_ONCE)
+        key = source_server, source_rank, block
+        if key not in self._found:
+            self._found[key] = self._find(*key)
+        rows = slice(node * len(layers) + first[target_rank], node * len(layers) + first[target_rank + 1])
+        source, target, paths = (column[rows] for column in self._found[key])
+        own = layers[first[target_rank] : first[target_rank + 1]]
+        return Lane(source, target, own, paths.copy(), self._transfers.carries(source, target))
+
+    def _find(self, source_server: int, source_rank: int, block: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Return source, target and path of every pair of GPUs that send to a block of decode nodes."""
+        out, into, _, _ = self._sends[source_rank]
+        nodes = self._targets[block * TARGETS_AT_ONCE : (block + 1) * TARGETS_AT_ONCE, None]
+        target = (nodes * GPUS_PER_NODE + into).ravel()
+        source = np.tile(source_server * GPUS_PER_NODE + out, len(nodes))
+        return source, target, self._transfers.paths(source, target)
+
+
+def _sends(by_rank: list[list[tuple[int, int, int]]]) -> tuple[IntArray, IntArray, IntArray, list[int]]:
+    out, into, layers = np.array([send for sends in by_rank for send in sends], dtype=np.int64).T.copy()
+    return out, into, layers, [0, *accumulate(len(sends) for sends in by_rank)]
 
 
 @dataclass(slots=True, eq=False)
@@ -176,7 +193,12 @@ class KvShipper:
             pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
             self._at(pushes[0][0], lambda _: self._recorder.pushes(*pushed))
         first_watched = (count - 1 if shipment.last_posted else count) * rows
-        self._transfers.post(shipment.group, paths, sizes, start_s, KV, first_watched)
+        post = partial(self._transfers.post, shipment.group, paths, sizes, start_s, KV, first_watched)
+        if self._setup_s > 0:
+            post()
+        else:
+            # After whatever else sends at this moment.
+            self._at(self._env.now, lambda _: post())
 
     def _at(self, time_s: float, what: Callable[[simpy.Event], None]) -> None:
         """Do something once a push has been set up."""
