@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from zcube.errors import InputError
-from zcube.llm.attention import combine, decode_fixed_s, decode_rates, prefill_attention_s, prefill_work, projection_parameters
+from zcube.llm.attention import (
+    decode_fixed_s,
+    decode_rates,
+    iteration_work,
+    prefill_attention_s,
+    prefill_sizes,
+    prefill_work,
+    projection_parameters,
+)
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import Device, device_names, load_device
@@ -21,6 +29,10 @@ K = 1024
 
 def model(device, card=GLM, prefill="tp8", decode="tp8", **choices):
     return roofline(card, load_device(device), EngineLayout(prefill, decode, **choices))
+
+
+def iteration(new, prefix, flops_share=1.0, gather_share=1.0, *, all_slots=False):
+    return iteration_work(prefill_sizes(GLM, 64, padded_heads=64, all_slots=all_slots), new, prefix, flops_share, gather_share)
 
 
 def test_flops_per_token_and_layer():
@@ -49,11 +61,8 @@ def test_head_split_replicates_latents_and_indexer():
 
 
 def test_pieces_are_dense_only_together():
-    work = prefill_work(GLM, 64, np.array([2048, 100]), np.array([0, 1948]), padded_heads=64, all_slots=False)
-    assert combine(work).is_dense
-    assert not combine(
-        prefill_work(GLM, 64, np.array([2048, 100]), np.array([0, 1949]), padded_heads=64, all_slots=False)
-    ).is_dense
+    assert iteration([2048, 100], [0, 1948]).is_dense
+    assert not iteration([2048, 100], [0, 1949]).is_dense
 
 
 @pytest.mark.parametrize("device", ["h200", "b200"])
@@ -102,8 +111,8 @@ def test_prefill_of_long_prompts(device, published_ms):
 def test_published_context_parallel_attention_layer():
     # NVIDIA's GLM-5 CP8 profile on B200, 32 K tokens, bf16 KV: 3,808 us for the attention block with its gathers.
     device = load_device("b200")
-    work = prefill_work(GLM, 64, 32 * K, 0, padded_heads=64, all_slots=device.prefill["bf16"].computes_all_slots)
-    attention_s = prefill_attention_s(device.prefill["bf16"], combine(work, 1 / 8))
+    work = iteration([32 * K], [0], 1 / 8, all_slots=device.prefill["bf16"].computes_all_slots)
+    attention_s = prefill_attention_s(device.prefill["bf16"], work)
     gathers_s = device.links.gather.seconds(32 * K * 256) + device.links.gather.seconds(32 * K * 1152)
     assert 1e6 * (attention_s + gathers_s) == pytest.approx(3808, rel=0.05)
     # ... and 622 + 610 us for the hidden states, on top of those gathers.
@@ -144,8 +153,8 @@ def test_iteration_is_the_sum_over_layers():
     device = load_device("h200")
     node = model("h200", prefill="dp8", moe_balance="balanced")
     tokens, figures = 8 * K, device.prefill["fp8"]
-    work = prefill_work(GLM, 64, tokens, 0, padded_heads=64, all_slots=figures.computes_all_slots)
-    attention_s = prefill_attention_s(figures, combine(work, 1 / 8, 1 / 8))
+    work = iteration([tokens], [0], 1 / 8, 1 / 8, all_slots=figures.computes_all_slots)
+    attention_s = prefill_attention_s(figures, work)
     resident = tokens * (1 - (7 / 8) ** 8)
     moe_s = expert_layer_s(GLM, device.experts, device.experts.balance["balanced"], tokens, 1, 8, resident)
     shared_s = 2 * GLM.expert_parameters * tokens / 8 / (figures.linear_tflops * 1e12)

@@ -421,9 +421,10 @@ class TestTransfers:
 
         def sender():
             yield env.timeout(start_s)
-            transfers.send(np.array([1]), np.array([10]), np.array([other_bytes]), KV)
-            yield transfers.send(np.array([0]), np.array([9]), np.array([size_bytes]), KV)
-            yield transfers.send(np.array([0]), np.array([9]), np.array([1e6]), KV)
+            paths, other = (transfers.paths(np.array([gpu]), np.array([gpu + 9])) for gpu in (0, 1))
+            transfers.send(other, np.array([other_bytes]), KV)
+            yield transfers.send(paths, np.array([size_bytes]), KV)
+            yield transfers.send(paths, np.array([1_000_000]), KV)
             return env.now
 
         end_s = env.run(until=env.process(sender()))
@@ -432,6 +433,7 @@ class TestTransfers:
     def test_a_group_ends_with_its_slowest(self):
         env = simpy.Environment()
         transfers = Transfers(env, ideal_model(fabric_of("roft-256")))
-        done = transfers.send(np.array([0, 1]), np.array([8, 9]), np.array([50e6, 100e6]), KV)
+        paths = transfers.paths(np.array([0, 1]), np.array([8, 9]))
+        done = transfers.send(paths, np.array([50e6, 100e6]), KV)
         env.run(until=done)
         close(env.now, alone_s(100e6))

@@ -22,8 +22,9 @@ The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconf
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,6 +69,32 @@ class PrefillWork:
     is_dense: Any
 
 
+class PrefillSizes(NamedTuple):
+    """The prefill form with the model's sizes put in: work per new token, per context token and per selected token."""
+
+    linear_flops: Any
+    dense_flops: Any
+    sparse_flops: Any
+    index_flops: Any
+    topk: int
+    all_slots: bool
+
+
+def prefill_sizes(card: ModelCard, heads: Any, *, padded_heads: int, all_slots: bool) -> PrefillSizes:
+    """Return the coefficients of the work; parameters as :func:`prefill_work`."""
+    sparse_width = 2 * card.kv_lora_rank + card.qk_rope_head_dim
+    dense_width = card.qk_nope_head_dim + card.qk_rope_head_dim + card.v_head_dim
+    computed = max(heads, padded_heads) if isinstance(heads, int) else np.maximum(heads, padded_heads)
+    return PrefillSizes(
+        linear_flops=2.0 * projection_parameters(card, heads),
+        dense_flops=2.0 * heads * dense_width,
+        sparse_flops=2.0 * computed * sparse_width,
+        index_flops=2.0 * card.index_heads * card.index_head_dim,
+        topk=card.index_topk,
+        all_slots=all_slots,
+    )
+
+
 def prefill_work(
     card: ModelCard, heads: Any, new_tokens: Any, prefix_tokens: Any, *, padded_heads: int, all_slots: bool
 ) -> PrefillWork:
@@ -86,33 +113,47 @@ def prefill_work(
     all_slots : bool
         Whether the sparse kernel computes ``topk`` slots for every token.
     """
+    sizes = prefill_sizes(card, heads, padded_heads=padded_heads, all_slots=all_slots)
     new = np.asarray(new_tokens, dtype=np.float64)
     prefix = np.asarray(prefix_tokens, dtype=np.float64)
     contexts = new * prefix + new * (new + 1) / 2
     topk = card.index_topk
     rising = np.clip(topk - prefix, 0, new)
     selected = new * topk if all_slots else rising * prefix + rising * (rising + 1) / 2 + (new - rising) * topk
-    sparse_width = 2 * card.kv_lora_rank + card.qk_rope_head_dim
-    dense_width = card.qk_nope_head_dim + card.qk_rope_head_dim + card.v_head_dim
     return PrefillWork(
-        linear_flops=2.0 * projection_parameters(card, heads) * new,
-        dense_flops=2.0 * heads * dense_width * contexts,
-        sparse_flops=2.0 * np.maximum(heads, padded_heads) * sparse_width * selected,
-        index_flops=2.0 * card.index_heads * card.index_head_dim * contexts,
+        linear_flops=sizes.linear_flops * new,
+        dense_flops=sizes.dense_flops * contexts,
+        sparse_flops=sizes.sparse_flops * selected,
+        index_flops=sizes.index_flops * contexts,
         prefix_tokens=prefix,
         is_dense=new + prefix <= topk,
     )
 
 
-def combine(work: PrefillWork, flops_share: float = 1.0, gather_share: float = 1.0) -> PrefillWork:
-    """Return the work of all pieces in one iteration, or a share of it; dense only if every piece is."""
+def iteration_work(
+    sizes: PrefillSizes, new_tokens: Sequence[int], prefix_tokens: Sequence[int], flops_share: float, gather_share: float
+) -> PrefillWork:
+    """Return the work of all pieces of one iteration, or a share of it; dense only if every piece is.
+
+    The same as the sum of :func:`prefill_work`, in whole numbers: an iteration has too few pieces for arrays to pay.
+    """
+    topk, all_slots = sizes.topk, sizes.all_slots
+    tokens = contexts = selected = prefixes = 0
+    is_dense = True
+    for new, prefix in zip(new_tokens, prefix_tokens, strict=True):
+        tokens += new
+        prefixes += prefix
+        contexts += new * prefix + new * (new + 1) // 2
+        rising = new if all_slots else min(max(topk - prefix, 0), new)
+        selected += new * topk if all_slots else rising * prefix + rising * (rising + 1) // 2 + (new - rising) * topk
+        is_dense = is_dense and new + prefix <= topk
     return PrefillWork(
-        linear_flops=np.sum(work.linear_flops) * flops_share,
-        dense_flops=np.sum(work.dense_flops) * flops_share,
-        sparse_flops=np.sum(work.sparse_flops) * flops_share,
-        index_flops=np.sum(work.index_flops) * flops_share,
-        prefix_tokens=np.sum(work.prefix_tokens) * gather_share,
-        is_dense=np.all(work.is_dense),
+        linear_flops=sizes.linear_flops * tokens * flops_share,
+        dense_flops=sizes.dense_flops * contexts * flops_share,
+        sparse_flops=sizes.sparse_flops * selected * flops_share,
+        index_flops=sizes.index_flops * contexts * flops_share,
+        prefix_tokens=prefixes * gather_share,
+        is_dense=is_dense,
     )
 
 
@@ -127,11 +168,10 @@ def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
         + work.index_flops / (figures.index_tflops * 1e12)
         + work.prefix_tokens * INDEX_KEY_BYTES / (figures.gather_gbytes_per_s * 1e9)
     )
-    return np.where(
-        work.is_dense,
-        np.maximum(figures.dense_floor_us * 1e-6, dense_s),
-        np.maximum(figures.sparse_floor_us * 1e-6, sparse_s),
-    )[()]
+    dense_floor_s, sparse_floor_s = figures.dense_floor_us * 1e-6, figures.sparse_floor_us * 1e-6
+    if isinstance(work.is_dense, bool):
+        return max(dense_floor_s, dense_s) if work.is_dense else max(sparse_floor_s, sparse_s)
+    return np.where(work.is_dense, np.maximum(dense_floor_s, dense_s), np.maximum(sparse_floor_s, sparse_s))[()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ checked against measurements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, get_args
+from typing import Protocol, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.llm.attention import PrefillWork, combine, decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
+from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
@@ -34,6 +34,9 @@ from zcube.llm.node_links import (
     prefill_layer_s,
     resident_share,
 )
+
+#: Numbers of the pieces of an iteration.
+Pieces: TypeAlias = Sequence[int] | IntArray
 
 #: Tokens a piece or a context may have, steps a call may ask for, nodes the experts may span.
 MAX_TOKENS = 1 << 32
@@ -83,7 +86,7 @@ class ComputeModel(Protocol):
     def stated_error(self) -> Mapping[str, StatedError]:
         """Error by operation."""
 
-    def prefill_iteration_s(self, new_tokens: IntArray, prefix_tokens: IntArray) -> float:
+    def prefill_iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         """Return the time of one chunked-prefill iteration of a node, all layers."""
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
@@ -103,12 +106,20 @@ class RooflineModel:
         self._balance = device.experts.balance[engine.moe_balance]
         self._prefill, self._decode = device.prefill[kv], device.decode[kv]
         self._prefill_heads = _heads(card, engine.prefill_layout)
+        self._prefill_sizes = prefill_sizes(
+            card, self._prefill_heads, padded_heads=device.padded_heads, all_slots=self._prefill.computes_all_slots
+        )
+        # Under tp8 heads are split, else tokens; under context parallelism every GPU reads the whole prefix's keys, under
+        # data parallelism only its requests'.
+        self._flops_share = 1.0 if engine.prefill_layout == "tp8" else 1.0 / GPUS_PER_NODE
+        self._gather_share = 1.0 / GPUS_PER_NODE if engine.prefill_layout == "dp8" else 1.0
         self._decode_heads = _heads(card, engine.decode_layout)
         self._rates = decode_rates(self._decode, self._decode_heads, device.padded_heads)
-        # Batch sizes recur from step to step; what depends only on them is worth keeping.
+        # Full chunks, and batch sizes from step to step, recur; what depends only on them is worth keeping.
+        self._by_tokens = lru_cache(maxsize=1 << 14)(self._prefill_by_tokens)
         self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
 
-    def prefill_iteration_s(self, new_tokens: IntArray, prefix_tokens: IntArray) -> float:
+    def prefill_iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         """Return the time of one chunked-prefill iteration of a node, all layers.
 
         The pieces' work is spread evenly over the GPUs: by heads (tp8) or by tokens (cp8, dp8; dp8 thus assumes that
@@ -116,7 +127,7 @@ class RooflineModel:
 
         Parameters
         ----------
-        new_tokens, prefix_tokens : int array, shape (pieces,)
+        new_tokens, prefix_tokens : list of int or int array, shape (pieces,)
             Tokens computed and tokens cached before them, >= 1 and >= 0.
 
         Raises
@@ -124,29 +135,24 @@ class RooflineModel:
         InputError
             If there is no piece, the shapes differ or a number is out of range.
         """
-        card, layer, tokens = self._card, self.prefill_layer(new_tokens, prefix_tokens), float(np.sum(new_tokens))
-        sparse_layer_s = layer.experts_s + layer.shared_s + self._prefill_links_s(tokens, True)
-        dense_layer_s = layer.dense_s + self._prefill_links_s(tokens, False)
+        card, layer = self._card, self.prefill_layer(new_tokens, prefix_tokens)
+        _, _, _, sparse_links_s, dense_links_s = self._by_tokens(int(sum(new_tokens)))
+        sparse_layer_s = layer.experts_s + layer.shared_s + sparse_links_s
+        dense_layer_s = layer.dense_s + dense_links_s
         return float(
             card.layers * layer.attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s
         )
 
-    def prefill_layer(self, new_tokens: IntArray, prefix_tokens: IntArray) -> PrefillLayer:
+    def prefill_layer(self, new_tokens: Pieces, prefix_tokens: Pieces) -> PrefillLayer:
         """Return one layer of an iteration; parameters and errors as :meth:`prefill_iteration_s`."""
         new, prefix = _pieces(new_tokens, prefix_tokens)
-        card, figures, tokens = self._card, self._prefill, float(new.sum())
-        work = self._prefill_work(new, prefix)
+        figures = self._prefill
+        work = iteration_work(self._prefill_sizes, new, prefix, self._flops_share, self._gather_share)
         attention_s = float(prefill_attention_s(figures, work))
         projection_s = min(float(work.linear_flops) / (figures.linear_tflops * 1e12), attention_s)
         indexer_s = 0.0 if work.is_dense else float(work.index_flops) / (figures.index_tflops * 1e12)
-        return PrefillLayer(
-            attention_s=attention_s,
-            projection_s=projection_s,
-            indexer_s=min(indexer_s, attention_s - projection_s),
-            experts_s=self._prefill_moe_s(tokens),
-            shared_s=self._prefill_feed_forward_s(card.shared_experts * card.expert_parameters, tokens),
-            dense_s=self._prefill_feed_forward_s(card.dense_parameters, tokens),
-        )
+        experts_s, shared_s, dense_s, _, _ = self._by_tokens(sum(new))
+        return PrefillLayer(attention_s, projection_s, min(indexer_s, attention_s - projection_s), experts_s, shared_s, dense_s)
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
@@ -198,7 +204,7 @@ class RooflineModel:
         InputError
             If a number is out of range.
         """
-        contexts = _contexts(context_tokens, 1)
+        contexts = _contexts(context_tokens, 1).tolist()
         wanted = (("query_tokens", query_tokens, MAX_QUERY_TOKENS), ("ep_nodes", ep_nodes, MAX_EP_NODES))
         faults = [Fault(key, str(value), f"1 .. {most}") for key, value, most in wanted if not 1 <= value <= most]
         if faults:
@@ -220,19 +226,19 @@ class RooflineModel:
             head_s=self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, everyone, 2),
         )
 
-    def _prefill_work(self, new: IntArray, prefix: IntArray) -> PrefillWork:
-        work = prefill_work(
-            self._card,
-            self._prefill_heads,
-            new,
-            prefix,
-            padded_heads=self._device.padded_heads,
-            all_slots=self._prefill.computes_all_slots,
+    def _prefill_by_tokens(self, new_tokens: int) -> tuple[float, float, float, float, float]:
+        """Return what depends only on an iteration's new tokens, of one layer.
+
+        Routed experts, shared experts, dense feed-forward, and the collectives of a layer with experts and of one without.
+        """
+        card, tokens = self._card, float(new_tokens)
+        return (
+            self._prefill_moe_s(tokens),
+            self._prefill_feed_forward_s(card.shared_experts * card.expert_parameters, tokens),
+            self._prefill_feed_forward_s(card.dense_parameters, tokens),
+            self._prefill_links_s(tokens, True),
+            self._prefill_links_s(tokens, False),
         )
-        share = 1.0 if self._prefill_layout == "tp8" else 1.0 / GPUS_PER_NODE
-        # Under context parallelism every GPU reads the whole prefix's keys; data-parallel GPUs only their requests'.
-        gather_share = 1.0 / GPUS_PER_NODE if self._prefill_layout == "dp8" else 1.0
-        return combine(work, share, gather_share)
 
     def _prefill_moe_s(self, tokens: float) -> float:
         figures, group = self._device.experts, GPUS_PER_NODE * self._ep_nodes
@@ -333,7 +339,21 @@ def _stated(device: Device, kv: str) -> dict[str, StatedError]:
     return {operation: StatedError(**device.stated_error[key].model_dump()) for operation, key in keys.items()}
 
 
-def _pieces(new_tokens: IntArray, prefix_tokens: IntArray) -> tuple[IntArray, IntArray]:
+def _pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int], list[int]]:
+    if not (_are_whole(new_tokens, 1) and _are_whole(prefix_tokens, 0) and len(new_tokens) == len(prefix_tokens)):
+        # Arrays, or something is wrong.
+        return _checked_pieces(new_tokens, prefix_tokens)
+    return new_tokens, prefix_tokens
+
+
+def _are_whole(numbers: Pieces, least: int) -> TypeGuard[list[int]]:
+    """Return whether some numbers are a list of whole ones in range, at least one of them."""
+    if type(numbers) is not list or not numbers:
+        return False
+    return all([type(number) is int and least <= number <= MAX_TOKENS for number in numbers])
+
+
+def _checked_pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int], list[int]]:
     new, prefix = np.atleast_1d(np.asarray(new_tokens)), np.atleast_1d(np.asarray(prefix_tokens))
     if new.shape != prefix.shape or new.ndim != 1 or not new.size:
         shapes = f"shapes {new.shape} and {prefix.shape}"
@@ -346,17 +366,16 @@ def _pieces(new_tokens: IntArray, prefix_tokens: IntArray) -> tuple[IntArray, In
             faults.append(Fault(key, f"{array.min()} .. {array.max()}", f"{least} .. {MAX_TOKENS}"))
     if faults:
         raise InputError(faults)
-    return new, prefix
+    return new.tolist(), prefix.tolist()
 
 
-def _contexts(context_tokens: IntArray, steps: int) -> list[int]:
+def _contexts(context_tokens: IntArray, steps: int) -> IntArray:
     given = np.asarray(context_tokens)
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
         found = f"shape {given.shape} of type {given.dtype}"
         raise InputError(Fault("context_tokens", found, "a list of whole numbers, at least 1"))
-    contexts: list[int] = given.tolist()
-    if min(contexts) < 0 or max(contexts) > MAX_TOKENS:
-        raise InputError(Fault("context_tokens", f"{min(contexts)} .. {max(contexts)}", f"0 .. {MAX_TOKENS}"))
+    if given.min() < 0 or given.max() > MAX_TOKENS:
+        raise InputError(Fault("context_tokens", f"{given.min()} .. {given.max()}", f"0 .. {MAX_TOKENS}"))
     if not 0 <= steps <= MAX_STEPS:
         raise InputError(Fault("steps", str(steps), f"0 .. {MAX_STEPS}"))
-    return contexts
+    return np.ascontiguousarray(given, dtype=np.int64)

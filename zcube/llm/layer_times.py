@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,7 +51,7 @@ class LayerTimes(Protocol):
     def name(self) -> str:
         """Model, device and layouts."""
 
-    def prefill_layer(self, new_tokens: IntArray, prefix_tokens: IntArray) -> PrefillLayer:
+    def prefill_layer(self, new_tokens: Sequence[int] | IntArray, prefix_tokens: Sequence[int] | IntArray) -> PrefillLayer:
         """Return one layer of a prefill iteration of a node."""
 
     def decode_layer(self, context_tokens: IntArray, *, query_tokens: int = 1, ep_nodes: int = 1) -> DecodeLayer:

@@ -42,6 +42,33 @@ def alone_s(
     )
 
 
+def alone_bps(routes: Routes, capacity_bps: FloatArray, pooled: bool) -> FloatArray:
+    """Return the mean rate of each transfer by itself [flows]; 0 for one without a path. Parameters as :func:`alone_s`."""
+    rate_bps = np.zeros(routes.flows)
+    if pooled:
+        _pooled_bps(
+            routes.first_subflow, routes.first_hop, routes.link, routes.share, capacity_bps,
+            int(routes.paths_per_flow.max(initial=0)), rate_bps,
+        )  # fmt: skip
+    else:
+        routed = np.flatnonzero(routes.routed)
+        rate_bps[routed] = 1.0 / alone_s(routes.take(routed), capacity_bps, np.ones(len(routed)), None, pooled)
+    return rate_bps
+
+
+@compiled()
+def _pooled_bps(
+    first_subflow: np.ndarray, first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray,
+    width: int, rate_bps: np.ndarray,
+) -> None:  # fmt: skip
+    rate, left = np.empty(width), np.ones(width)
+    for flow in range(len(rate_bps)):
+        first, paths = first_subflow[flow], first_subflow[flow + 1] - first_subflow[flow]
+        fill_alone(first_hop, link, share, capacity_bps, np.inf, first, paths, left, rate)
+        for path in range(paths):
+            rate_bps[flow] += rate[path]
+
+
 @compiled()
 def _alone_s(
     first_subflow: np.ndarray, first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray,

@@ -15,8 +15,10 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.network import fluid
-from zcube.network.fluid_state import UNBOUND, empty_state, grown, with_room
+from zcube.network.fluid_posting import PathArrays, Sent, drop_done, post
+from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, empty_state, grown, with_room
 from zcube.network.link_set import IdealRouting, LinkSet
+from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
 
@@ -25,6 +27,10 @@ MOST_BIN_ENTRIES = 100_000_000
 
 #: No bound on the events of one call.
 ALL_EVENTS = int(np.iinfo(np.int64).max)
+
+#: No column, and no transfer.
+NONE: FloatArray = np.zeros(0)
+NOBODY: IntArray = np.zeros(0, dtype=np.int64)
 
 
 class FlowModel:
@@ -46,6 +52,8 @@ class FlowModel:
         Width of the bins of time in which links' bytes are kept beside their totals; 0 keeps totals only.
     """
 
+    ahead = True
+
     def __init__(
         self,
         link_set: LinkSet,
@@ -61,18 +69,16 @@ class FlowModel:
         self.routing = routing
         self.path_split = path_split
         self._now_s = 0.0
-        self._hops = self._subflows = self._pools = self._flows = 0
-        self._flow_of_pool: IntArray = np.zeros(16, dtype=np.int64)
-        self._open_pools: IntArray = np.zeros(16, dtype=np.int64)
-        self._finish_s: FloatArray = np.zeros(16)
-        self._start_s: FloatArray = np.zeros(16)
-        self._message_start_s: FloatArray = np.zeros(16)
-        self._latency_s: FloatArray = np.zeros(16)
-        self._size_bits: FloatArray = np.zeros(16)
-        self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
-        #: The next start or last byte sent, while it is known.
-        self._drain_s: float | None = None
+        self._flows = 0
+        #: The next start or last byte sent, and the next arrival of a last byte that has been sent.
+        self._change_s = self._arrival_s = float("inf")
+        #: Bounds on the arrival of what is waited for: while nothing else is posted, and in any case.
+        self._watched_s = self._soonest_s = float("inf")
         self._state = empty_state(link_set.capacity_bps, quantum_s, bin_s)
+        self._bins = bin_s > 0
+        self._table = PathTable(routing, link_set, path_split)
+        #: Transfers over paths of the table for which there is certainly room.
+        self._room = 0
 
     @property
     def events(self) -> int:
@@ -100,47 +106,114 @@ class FlowModel:
         flows.check(self._now_s)
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
         check_reachable(routes, flows.source, flows.target)
-        first, last = self._flows, self._flows + routes.flows
-        self._finish_s, self._start_s = grown(self._finish_s, last), grown(self._start_s, last)
-        self._latency_s, self._size_bits = grown(self._latency_s, last), grown(self._size_bits, last)
-        self._message_start_s = grown(self._message_start_s, last)
-        self._finish_s[first:last] = np.nan
-        self._start_s[first:last] = flows.start_s
-        self._message_start_s[first:last] = self.link_set.message_start_s(routes, flows.size_bytes)
-        self._latency_s[first:last] = routes.latency_s(self.link_set.latency_s)
-        self._size_bits[first:last] = flows.size_bytes * 8.0
-        self._add(routes, flows)
-        return np.arange(first, last)
+        latency_s = routes.latency_s(self.link_set.latency_s)
+        paths = PathArrays(routes.first_subflow, routes.first_hop, routes.link, routes.share, latency_s, NONE)
+        sent = Sent(
+            path=np.arange(routes.flows),
+            start_s=np.array(flows.start_s, dtype=np.float64),
+            size_bits=flows.size_bytes * 8.0,
+            message_start_s=self.link_set.message_start_s(routes, flows.size_bytes),
+            cap_bps=NONE if flows.cap_bps is None else np.array(flows.cap_bps, dtype=np.float64),
+            weight=NONE if flows.weight is None else np.array(flows.weight, dtype=np.float64),
+        )
+        self._make_room(routes.flows, routes.subflows, len(routes.link))
+        self._room = 0
+        self._post(paths, sent, routes.flows)
+        return np.arange(self._flows - routes.flows, self._flows)
+
+    def paths(self, source: IntArray, target: IntArray) -> IntArray:
+        """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
+        return self._table.add(source, target)
+
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
+        """Post transfers over paths found before.
+
+        Parameters
+        ----------
+        paths : int array [flows]
+            Numbers of :meth:`paths`.
+        size_bytes : int array [flows]
+            Payload.
+        start_s : float array [flows]
+            When they are posted, at present or later.
+        first_watched : int
+            The row from which on arrivals are waited for, see :meth:`next_arrival_s`.
+
+        Returns
+        -------
+        int
+            Number of the first; the others follow.
+
+        Raises
+        ------
+        ValueError, RunError
+            As :meth:`send`.
+        """
+        table, count = self._table, len(paths)
+        if self._room < count:
+            ahead = max(count, LEAST_ROOM)
+            self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
+            self._room = ahead
+        sent = Sent(paths, start_s, size_bytes * 8.0, table.message_start_s(paths, size_bytes), NONE, NONE)
+        if not self._post(table.arrays, sent, first_watched):
+            flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
+            flows.check(self._now_s)
+            check_reachable(table.routes(paths), flows.source, flows.target)
+        self._room -= count
+        return self._flows - count
+
+    def _make_room(self, flows: int, subflows: int, hops: int) -> None:
+        """Make room for further transfers; what has ended gives way where it is the larger part."""
+        pools = flows if self.path_split == "pooled" else subflows
+        state = self._state
+        _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
+        small = used_pools + pools > len(state.pools) or used_subflows + subflows > len(state.subflows)
+        if small or used_hops + hops > len(state.hops):
+            kept = int(state.start_size[0] + state.finish_size[0] + state.arrival_size[0])
+            if 2 * kept <= used_pools:
+                drop_done(state)
+                _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
+        self._state = with_room(state, self._flows + flows, used_pools + pools, used_subflows + subflows, used_hops + hops)
+
+    def _post(self, paths: PathArrays, sent: Sent, first_watched: int) -> bool:
+        """Post transfers for which there is room; return whether they could be."""
+        pooled = self.path_split == "pooled"
+        start_s, arrival_s = post(self._state, paths, sent, pooled, first_watched, self._now_s)
+        if start_s < 0.0:
+            return False
+        self._flows += len(sent.path)
+        self._change_s = min(self._change_s, start_s)
+        # Another transfer's start may let one that shares links become faster.
+        self._watched_s = min(self._watched_s, arrival_s, max(self._soonest_s, start_s))
+        return True
+
+    def watch(self, flows: IntArray) -> None:
+        """Wait for the arrival of further transfers that are under way, see :meth:`next_arrival_s`."""
+        self._watched_s, self._soonest_s = fluid.watch(self._state, flows, self._now_s)
+
+    def next_arrival_s(self) -> float:
+        """Return a time before which no transfer arrives that is waited for; infinity if there is none.
+
+        It is the arrival itself of a transfer that has all the rate it can have, and else a bound on it.
+        """
+        return self._watched_s
 
     def next_event_s(self) -> float:
         """Return the next start, last byte sent or arrived; infinity when idle."""
-        return min(self._next_drain_s(), float(self._finish_s[self._undelivered].min(initial=np.inf)))
-
-    def _next_drain_s(self) -> float:
-        if self._drain_s is None:
-            # Asked for several times between two changes, and handing the state to a kernel takes longer than the answer.
-            self._drain_s = float(fluid.next_event_s(self._state))
-        return self._drain_s
+        return min(self._change_s, self._arrival_s)
 
     def advance(self, to_s: float) -> IntArray:
         """Run up to a time and return completed transfers."""
-        while self._next_drain_s() <= to_s and self._next_drain_s() < float("inf"):
-            self._some_events(to_s, ALL_EVENTS)
-        delivered = self._deliver(to_s)
-        last_s = float(self._finish_s[delivered].max(initial=self._state.clock_s[0]))
-        self._now_s = max(self._now_s, to_s if np.isfinite(to_s) else last_s)
-        return delivered
-
-    def _deliver(self, to_s: float) -> IntArray:
-        """Take the transfers whose last byte has arrived by a time, in order of arrival."""
-        if not len(self._undelivered):
-            return self._undelivered
-        finish_s = self._finish_s[self._undelivered]
-        order = np.lexsort((self._undelivered, finish_s))
-        count = int(np.searchsorted(finish_s[order], to_s, side="right"))
-        waiting = self._undelivered[order]
-        self._undelivered = waiting[count:]
-        return waiting[:count]
+        arrived = NOBODY
+        while min(self._change_s, self._arrival_s) <= to_s and min(self._change_s, self._arrival_s) < float("inf"):
+            more = self._some_events(to_s, ALL_EVENTS)
+            arrived = np.concatenate([arrived, more]) if len(arrived) else more
+        if np.isfinite(to_s):
+            self._now_s = max(self._now_s, to_s)
+        else:
+            last_s = self._state.flows["finish_s"][arrived].max(initial=self._state.clock_s[0])
+            self._now_s = max(self._now_s, float(last_s))
+        return arrived
 
     def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
         """Run to the end.
@@ -150,9 +223,9 @@ class FlowModel:
         progress : callable
             ``progress(finished, total)`` transfers, after every ``events_at_once`` events.
         """
-        while self._next_drain_s() < float("inf"):
+        while self._change_s < float("inf"):
             self._some_events(float("inf"), events_at_once)
-            progress(self._flows - int(np.isnan(self._finish_s[: self._flows]).sum()), self._flows)
+            progress(self._flows - int(np.isnan(self._state.flows["finish_s"][: self._flows]).sum()), self._flows)
         self.advance(float("inf"))
 
     def change_capacity(self, links: IntArray, capacity_bps: FloatArray, at_s: float) -> IntArray:
@@ -178,30 +251,24 @@ class FlowModel:
         completed = self.advance(at_s)
         self._cover_bins(at_s)
         is_less = capacity_bps < self._state.links["capacity_bps"][links]
-        fluid.change_capacity(self._state, links, capacity_bps, is_less, at_s)
-        self._drain_s = None
+        self._change_s = fluid.change_capacity(self._state, links, capacity_bps, is_less, at_s)
         return completed
 
     def completions(self) -> CompletionTable:
         """Return what became of every transfer."""
-        flows, state = self._flows, self._state
-        hops, subflows = state.hops[: self._hops], state.subflows[: self._subflows]
-        flow_of_hop = self._flow_of_pool[subflows["pool"]][hops["subflow"]]
-        order = np.lexsort((hops["bound_s"], flow_of_hop))
-        longest = order[np.searchsorted(flow_of_hop[order], np.arange(flows), side="right") - 1]
-        bound = np.where(hops["bound_s"][longest] > 0, hops["link"][longest], -1)
-        finish_s, started_s, latency_s = (
-            column[:flows].copy() for column in (self._finish_s, self._message_start_s, self._latency_s)
+        fluid.note_bounds(self._state)
+        flows = self._state.flows[: self._flows]
+        finish_s, started_s, latency_s = (flows[name].copy() for name in ("finish_s", "message_start_s", "latency_s"))
+        done = CompletionTable(
+            finish_s, started_s, latency_s, np.full(len(flows), np.nan), flows["bound_link"].astype(np.int64)
         )
-        done = CompletionTable(finish_s, started_s, latency_s, np.full(flows, np.nan), bound.astype(np.int64))
         with np.errstate(invalid="ignore"):
-            return replace(done, mean_rate_bps=self._size_bits[:flows] / done.sending_s(self._start_s[:flows]))
+            return replace(done, mean_rate_bps=flows["size_bits"] / done.sending_s(flows["start_s"]))
 
     def rates_bps(self) -> FloatArray:
         """Return the present rate of every transfer, bits per second [flows]."""
-        pools = slice(0, self._pools)
-        rates = np.zeros(self._flows)
-        np.add.at(rates, self._flow_of_pool[pools], self._state.pools["rate_bps"][pools])
+        pools = self._state.pools[: self._state.used[1]]
+        rates: FloatArray = np.bincount(pools["flow"], pools["rate_bps"], self._flows).astype(np.float64)
         return rates
 
     def link_table(self) -> LinkTable:
@@ -227,27 +294,24 @@ class FlowModel:
     def _settle(self) -> None:
         """Credit links with what active transfers have sent up to the present."""
         self._cover_bins(self._now_s)
-        fluid.settle_active(self._state, self._pools, self._now_s)
+        active = np.flatnonzero(self._state.pools["phase"][: self._state.used[1]] == ACTIVE)
+        # In the order of their starts, so that rounding does not depend on how long before these they were posted.
+        start_s = self._state.flows["start_s"][self._state.pools["flow"][active]]
+        fluid.settle_pools(self._state, active[np.argsort(start_s, kind="stable")], self._now_s)
 
-    def _some_events(self, to_s: float, most_events: int) -> None:
-        """Process up to so many events up to a time, bins permitting; note transfers whose last byte has left."""
-        reach_s = min(to_s, self._next_drain_s())
-        to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
-        state = self._state
-        self._drain_s = None
-        done = np.empty(int(state.start_size[0] + state.finish_size[0]), dtype=np.int64)
-        count = fluid.advance(state, to_s, most_events, done)
-        if not count:
-            return
-        closed = fluid.close_flows(state, done[:count], self._flow_of_pool, self._open_pools, self._finish_s)
-        if len(closed):
-            self._finish_s[closed] += self._latency_s[closed]
-            self._undelivered = np.concatenate([self._undelivered, closed])
+    def _some_events(self, to_s: float, most_events: int) -> IntArray:
+        """Process up to so many events up to a time, bins permitting; return the transfers that have arrived."""
+        if self._bins:
+            reach_s = min(to_s, self.next_event_s())
+            to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
+        found = fluid.advance(self._state, to_s, most_events)
+        arrived, self._change_s, self._arrival_s, self._watched_s, self._soonest_s = found
+        return self._state.changed[:arrived].copy() if arrived else NOBODY
 
     def _cover_bins(self, time_s: float) -> float:
         """Make room for bins up to a time; return up to when there is room, infinity without bins."""
         bin_s, links = float(self._state.settings[1]), len(self.link_set.capacity_bps)
-        if bin_s <= 0:
+        if not self._bins:
             return float("inf")
         bins, room = int(min(time_s / bin_s, MOST_BIN_ENTRIES)) + 2, len(self._state.bin_bits) // links
         if bins * links > MOST_BIN_ENTRIES:
@@ -257,49 +321,6 @@ class FlowModel:
             room = min(max(bins, 2 * room), MOST_BIN_ENTRIES // links)
             self._state = self._state._replace(bin_bits=grown(self._state.bin_bits, room * links)[: room * links])
         return room * bin_s
-
-    def _add(self, routes: Routes, flows: FlowTable) -> None:
-        self._drain_s = None
-        count = routes.flows
-        bits = self._size_bits[self._flows : self._flows + count]
-        flow_of_subflow = routes.flow_of_path
-        subflows_per_pool: IntArray
-        flow_of_pool: IntArray
-        if self.path_split == "pooled":
-            subflows_per_pool, flow_of_pool = routes.paths_per_flow, np.arange(count)
-            pool_bits = bits
-        else:
-            subflows_per_pool, flow_of_pool = np.ones(routes.subflows, dtype=np.int64), flow_of_subflow
-            pool_bits = bits[flow_of_pool] * routes.share
-        pools, subflows, hops = len(flow_of_pool), routes.subflows, len(routes.link)
-        p, s, h = self._pools, self._subflows, self._hops
-        self._state = state = with_room(self._state, p + pools, s + subflows, h + hops)
-        new_hops, new_subflows, new_pools = (
-            state.hops[h : h + hops],
-            state.subflows[s : s + subflows],
-            state.pools[p : p + pools],
-        )
-        new_hops["link"] = routes.link
-        new_hops["subflow"] = s + routes.path_of_hop
-        new_subflows["first_hop"], new_subflows["end_hop"] = h + routes.first_hop[:-1], h + routes.first_hop[1:]
-        new_subflows["pool"] = p + np.repeat(np.arange(pools), subflows_per_pool)
-        new_subflows["bound"] = UNBOUND
-        new_subflows["weight"] = 1.0 if flows.weight is None else flows.weight[flow_of_subflow]
-        new_subflows["cap_bps"] = np.inf if flows.cap_bps is None else flows.cap_bps[flow_of_subflow] * routes.share
-        new_pools["end_subflow"] = s + np.cumsum(subflows_per_pool)
-        new_pools["first_subflow"] = new_pools["end_subflow"] - subflows_per_pool
-        new_pools["remaining_bits"] = pool_bits
-        new_pools["finish_s"] = np.nan
-        state.event_place[p : p + pools] = -1
-        state.cap_place[s : s + subflows] = -1
-        leaves_s = flows.start_s + self._message_start_s[self._flows : self._flows + count]
-        fluid.schedule(state, p, leaves_s[flow_of_pool])
-        self._flow_of_pool = grown(self._flow_of_pool, p + pools)
-        self._flow_of_pool[p : p + pools] = self._flows + flow_of_pool
-        self._open_pools = grown(self._open_pools, self._flows + count)
-        self._open_pools[self._flows : self._flows + count] = np.bincount(flow_of_pool, minlength=count)
-        self._pools, self._subflows, self._hops = p + pools, s + subflows, h + hops
-        self._flows += count
 
 
 def flow_model(

@@ -11,47 +11,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.compile_cache import compiled
 from zcube.network.event_heap import heap_pop, heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, UNBOUND, FluidState
+from zcube.network.fluid_state import ACTIVE, DONE, SENT, UNBOUND, FluidState
 from zcube.network.kernels import inner, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
 TIE_S = 1e-12
 TIE_RELATIVE = 1e-15
+#: Of a rate that is a sum of shares.
+RATE_ROUNDING = 1e-12
 
 
-@kernel
-def schedule(state: FluidState, first_pool: int, start_s: np.ndarray) -> None:
-    """Let pools that follow each other wait, each for its start."""
-    for offset in range(len(start_s)):
-        heap_set(state.start_heap, state.event_s, state.event_place, state.start_size, first_pool + offset, start_s[offset])
-
-
-@kernel
-def next_event_s(state: FluidState) -> float:
+@inner
+def next_change_s(state: FluidState) -> float:
     """Return when a pool next starts or runs dry; infinity when none will."""
     start_s = state.event_s[state.start_heap[0]] if state.start_size[0] > 0 else np.inf
     finish_s = state.event_s[state.finish_heap[0]] if state.finish_size[0] > 0 else np.inf
     return min(start_s, finish_s)
 
 
-@compiled()
-def close_flows(
-    state: FluidState, done: np.ndarray, flow_of_pool: np.ndarray, open_pools: np.ndarray, finish_s: np.ndarray
-) -> np.ndarray:
-    """Return the flows whose last pool is among those done, in order, and note their finish."""
-    closed = np.empty(len(done), dtype=np.int64)
-    count = 0
-    for pool in done:
-        flow = flow_of_pool[pool]
-        open_pools[flow] -= 1
-        if open_pools[flow] == 0:
-            finish_s[flow] = state.pools[pool].finish_s
-            closed[count] = flow
-            count += 1
-    return closed[:count]
+@inner
+def next_arrival_s(state: FluidState) -> float:
+    """Return when a transfer's last byte arrives next, of those whose last byte has left; infinity when there are none."""
+    return state.event_s[state.arrival_heap[0]] if state.arrival_size[0] > 0 else np.inf
 
 
 @inner
@@ -88,16 +71,37 @@ def settle(state: FluidState, pool: int, now_s: float) -> None:
 
 
 @kernel
-def settle_active(state: FluidState, pools: int, now_s: float) -> None:
-    """Settle every active pool."""
-    for pool in range(pools):
+def settle_pools(state: FluidState, pools: np.ndarray, now_s: float) -> None:
+    """Settle active pools, in the order given."""
+    for pool in pools:
+        settle(state, pool, now_s)
+
+
+@inner
+def note_bound(state: FluidState, pool: int) -> None:
+    """Note the link that bounded a pool longest with its flow; of equal ones the last, whichever pool ends first."""
+    flow, turn = state.pools[pool].flow, state.pools[pool].turn
+    for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+        for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+            bound_s, longest_s = state.hops[hop].bound_s, state.flows[flow].bound_s
+            if bound_s > longest_s or (bound_s == longest_s and bound_s > 0.0 and turn >= state.flows[flow].bound_turn):
+                state.flows[flow].bound_s = bound_s
+                state.flows[flow].bound_link = state.hops[hop].link
+                state.flows[flow].bound_turn = turn
+
+
+@kernel
+def note_bounds(state: FluidState) -> None:
+    """Note for the flows of active pools what has bounded them up to their last change."""
+    for pool in range(state.used[1]):
         if state.pools[pool].phase == ACTIVE:
-            settle(state, pool, now_s)
+            note_bound(state, pool)
 
 
 @inner
 def finish(state: FluidState, pool: int, now_s: float) -> None:
-    """End a pool: its links get exactly what remained, and its hops leave their links' lists."""
+    """End a pool: its links get exactly what remained, its hops leave their links' lists, and its flow is told."""
+    note_bound(state, pool)
     remaining = state.pools[pool].remaining_bits
     for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
         bits = remaining * (state.subflows[subflow].rate_bps / state.pools[pool].rate_bps)
@@ -121,7 +125,13 @@ def finish(state: FluidState, pool: int, now_s: float) -> None:
     state.pools[pool].remaining_bits = 0.0
     state.pools[pool].rate_bps = 0.0
     state.pools[pool].phase = DONE
-    state.pools[pool].finish_s = now_s
+    flow = state.pools[pool].flow
+    state.flows[flow].open_pools -= 1
+    if state.flows[flow].open_pools == 0:
+        state.flows[flow].finish_s = now_s + state.flows[flow].latency_s
+        state.pools[pool].phase = SENT
+        arrival_s = state.flows[flow].finish_s
+        heap_set(state.arrival_heap, state.event_s, state.event_place, state.arrival_size, pool, arrival_s)
 
 
 @inner
@@ -196,8 +206,53 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
         heap_set(state.finish_heap, state.event_s, state.event_place, state.finish_size, pool, until_s)
 
 
+@inner
+def next_watched_s(state: FluidState, now_s: float) -> tuple[float, float]:
+    """Return a time before which no watched transfer arrives as long as none is posted, and what holds whatever is posted.
+
+    The second is infinite where the first holds in any case. A transfer that has the rate it has alone gets no faster; one that
+    shares links may, when another one starts or ends.
+    """
+    wake_s, soonest_s = np.inf, np.inf
+    if state.used[4] == 0:
+        return wake_s, soonest_s
+    change_s = next_change_s(state)
+    for at in range(state.start_size[0]):
+        pool = state.start_heap[at]
+        flow = state.pools[pool].flow
+        if state.flows[flow].watched:
+            wake_s = min(wake_s, state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s)
+    for at in range(state.finish_size[0]):
+        pool = state.finish_heap[at]
+        flow = state.pools[pool].flow
+        if state.flows[flow].watched:
+            latency_s = state.flows[flow].latency_s
+            arrival_s = state.event_s[pool] + latency_s
+            alone_bps, rate_bps = state.flows[flow].size_bits / state.flows[flow].alone_s, state.pools[pool].rate_bps
+            if rate_bps < alone_bps * (1.0 - RATE_ROUNDING):
+                left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
+                earliest_s = now_s + left / alone_bps + latency_s
+                soonest_s = min(soonest_s, earliest_s)
+                arrival_s = min(arrival_s, max(earliest_s, change_s + latency_s))
+            wake_s = min(wake_s, arrival_s)
+    for at in range(state.arrival_size[0]):
+        pool = state.arrival_heap[at]
+        if state.flows[state.pools[pool].flow].watched:
+            wake_s = min(wake_s, state.event_s[pool])
+    return wake_s, soonest_s
+
+
 @kernel
-def advance(state: FluidState, to_s: float, most_events: int, done: np.ndarray) -> int:
+def watch(state: FluidState, flows: np.ndarray, now_s: float) -> tuple[float, float]:
+    """Wait for the arrival of further transfers; return as :func:`next_watched_s`."""
+    for flow in flows:
+        state.used[4] += 1 - state.flows[flow].watched
+        state.flows[flow].watched = 1
+    return next_watched_s(state, now_s)
+
+
+@kernel
+def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, float, float, float, float]:
     """Process events up to a time.
 
     Parameters
@@ -205,58 +260,71 @@ def advance(state: FluidState, to_s: float, most_events: int, done: np.ndarray) 
     state : FluidState
         Changed in place.
     to_s : float
-        Events later than this stay in the heap.
+        Events and arrivals later than this stay in the heaps.
     most_events : int
         Return after so many events, the rest still in the heap.
-    done : int array [at least as long as the heaps]
-        Receives the pools that ran dry, in order; the rest is scratch.
 
     Returns
     -------
-    int
-        How many pools ran dry.
+    tuple
+        How many transfers arrived, whose numbers stand first in ``state.changed`` in order of arrival; when a pool next starts
+        or runs dry; when the next transfer arrives of those whose last byte has left; and what :func:`next_watched_s` returns.
     """
-    finished = 0
+    changed = state.changed
     last_event = state.events[0] + most_events
     while state.events[0] < last_event:
-        now_s = next_event_s(state)
+        now_s = next_change_s(state)
         if now_s > to_s or now_s == np.inf:
             break
         until_s = min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0]))
         state.stamp[0] += 1
         state.events[0] += 1
         # Ends come before starts, so that a link's peak does not depend on the numbers of the pools.
-        first_finished = finished
+        finished = 0
         while state.finish_size[0] > 0 and state.event_s[state.finish_heap[0]] <= until_s:
             pool = heap_pop(state.finish_heap, state.event_s, state.event_place, state.finish_size)
-            now_s = max(now_s, state.event_s[pool])
-            settle(state, pool, state.event_s[pool])
-            finish(state, pool, state.event_s[pool])
-            done[finished] = pool
+            finish_s = state.event_s[pool]
+            now_s = max(now_s, finish_s)
+            settle(state, pool, finish_s)
+            finish(state, pool, finish_s)
+            changed[finished] = pool
             finished += 1
-        # The pools that start wait at the far end of ``done``: they and the finished ones are together at most all pools.
-        starting = len(done)
+        # The pools that start wait at the far end: they and the finished ones are together at most all pools.
+        starting = len(changed)
         while state.start_size[0] > 0 and state.event_s[state.start_heap[0]] <= until_s:
             starting -= 1
-            done[starting] = heap_pop(state.start_heap, state.event_s, state.event_place, state.start_size)
-            now_s = max(now_s, state.event_s[done[starting]])
+            changed[starting] = heap_pop(state.start_heap, state.event_s, state.event_place, state.start_size)
+            now_s = max(now_s, state.event_s[changed[starting]])
         state.clock_s[0] = now_s
         frees = 0
-        for at in range(len(done) - 1, starting - 1, -1):
-            activate(state, done[at], now_s)
-        for at in range(len(done) - 1, starting - 1, -1):
-            frees = free_around(state, done[at], frees)
-        for at in range(first_finished, finished):
-            frees = free_around(state, done[at], frees)
+        for at in range(len(changed) - 1, starting - 1, -1):
+            activate(state, changed[at], now_s)
+        for at in range(len(changed) - 1, starting - 1, -1):
+            frees = free_around(state, changed[at], frees)
+        for at in range(finished):
+            frees = free_around(state, changed[at], frees)
         apply_rates(state, solve(state, frees), now_s)
-    return finished
+    arrived = 0
+    while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
+        pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
+        state.pools[pool].phase = DONE
+        flow = state.pools[pool].flow
+        state.used[4] -= state.flows[flow].watched
+        state.flows[flow].watched = 0
+        changed[arrived] = flow
+        arrived += 1
+    wake_s, soonest_s = next_watched_s(state, to_s)
+    return arrived, next_change_s(state), next_arrival_s(state), wake_s, soonest_s
 
 
 @kernel
 def change_capacity(
     state: FluidState, changed: np.ndarray, capacity_bps: np.ndarray, is_less: np.ndarray, now_s: float
-) -> None:
-    """Give links another capacity, less than before or not, and solve again; ``now_s`` is at or after the last event."""
+) -> float:
+    """Give links another capacity, less than before or not, and solve again; ``now_s`` is at or after the last event.
+
+    Return when a pool next starts or runs dry.
+    """
     state.stamp[0] += 1
     state.clock_s[0] = now_s
     frees = 0
@@ -270,3 +338,4 @@ def change_capacity(
                 frees = set_free(state, state.hops[hop].subflow, frees)
                 hop = state.hops[hop].next
     apply_rates(state, solve(state, frees), now_s)
+    return next_change_s(state)

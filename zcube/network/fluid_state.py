@@ -12,7 +12,8 @@ import numpy as np
 
 from zcube.arrays import FloatArray
 
-PENDING, ACTIVE, DONE = 0, 1, 2
+#: Of a pool: waits for its start; drains; was its transfer's last and has drained, its last byte under way; needed no more.
+PENDING, ACTIVE, SENT, DONE = 0, 1, 2, 3
 
 #: No hop bounds the subflow: it is held by its own cap, or has no rate yet.
 UNBOUND = -1
@@ -57,28 +58,51 @@ POOL = np.dtype(
         ("remaining_bits", "f8"),
         ("rate_bps", "f8"),
         ("settled_s", "f8"),  # time up to which remaining_bits is true
-        ("finish_s", "f8"),  # nan until done
+        ("flow", "i8"),
         ("first_subflow", "i4"),
         ("end_subflow", "i4"),
-        ("phase", "i8"),
+        ("turn", "i4"),  # which of its flow's pools, from 0
+        ("phase", "i4"),
+    ],
+    align=True,
+)
+#: What stays of a transfer when its pools, subflows and hops are needed no more.
+FLOW = np.dtype(
+    [
+        ("start_s", "f8"),  # posted
+        ("message_start_s", "f8"),
+        ("latency_s", "f8"),
+        ("finish_s", "f8"),  # nan until its last byte has left
+        ("size_bits", "f8"),
+        ("alone_s", "f8"),  # sending time alone, of a watched one
+        ("bound_s", "f8"),  # how long the link bounded it that did so longest
+        ("bound_link", "i4"),  # -1 for none
+        ("bound_turn", "i4"),  # pool of the hop over it
+        ("open_pools", "i4"),
+        ("watched", "i4"),  # whether its arrival is waited for
     ],
     align=True,
 )
 
 
 class FluidState(NamedTuple):
-    """Everything the kernels read and write. Sizes: L links, H hops, S subflows, P pools, B bins of time."""
+    """Everything the kernels read and write. Sizes: L links, H hops, S subflows, P pools, F flows, B bins of time."""
 
     links: np.ndarray  # LINK[L]
     hops: np.ndarray  # HOP[H]
     subflows: np.ndarray  # SUBFLOW[S]
     pools: np.ndarray  # POOL[P]
-    event_s: np.ndarray  # f8[P] key of the two heaps: start of a pending pool, predicted finish of an active one
+    flows: np.ndarray  # FLOW[F]
+    used: np.ndarray  # i8[5] flows, pools, subflows and hops in use; watched flows that have not arrived
+    event_s: np.ndarray  # f8[P] key of the three heaps: start of a pending pool, predicted finish, arrival of its last byte
     event_place: np.ndarray  # i8[P] place in its heap, a pool being in one of them only
     start_heap: np.ndarray  # i8[P] pending pools; apart, so that the many that wait do not slow the few that run
     start_size: np.ndarray  # i8[1]
     finish_heap: np.ndarray  # i8[P] active pools
     finish_size: np.ndarray  # i8[1]
+    arrival_heap: np.ndarray  # i8[P] sent pools
+    arrival_size: np.ndarray  # i8[1]
+    changed: np.ndarray  # i8[P] scratch: pools that start or end, flows that have arrived
     level_bps: np.ndarray  # f8[L] scratch: key of the heap of links
     level_heap: np.ndarray  # i8[L] scratch
     level_place: np.ndarray  # i8[L] scratch
@@ -96,12 +120,16 @@ class FluidState(NamedTuple):
 
 
 _WITH_HOPS, _WITH_SUBFLOWS = ("hops",), ("subflows", "free_subflow", "cap_bps", "cap_heap", "cap_place")
-_WITH_POOLS = ("pools", "event_s", "event_place", "start_heap", "finish_heap")
+_WITH_POOLS = ("pools", "event_s", "event_place", "start_heap", "finish_heap", "arrival_heap", "changed")
+_WITH_FLOWS = ("flows",)
+
+#: Entries that arrays begin with.
+LEAST_ROOM = 256
 
 #: Bytes one hop, one subflow and one pool take in these arrays.
 HOP_BYTES = HOP.itemsize
 SUBFLOW_BYTES = SUBFLOW.itemsize + 32
-POOL_BYTES = POOL.itemsize + 32
+POOL_BYTES = POOL.itemsize + 48
 
 
 def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> FluidState:
@@ -116,24 +144,29 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
 
     return FluidState(
         links=links,
-        hops=np.zeros(16, HOP),
-        subflows=np.zeros(16, SUBFLOW),
-        pools=np.zeros(16, POOL),
-        event_s=np.zeros(16),
-        event_place=whole(16),
-        start_heap=whole(16),
+        hops=np.zeros(LEAST_ROOM, HOP),
+        subflows=np.zeros(LEAST_ROOM, SUBFLOW),
+        pools=np.zeros(LEAST_ROOM, POOL),
+        flows=np.zeros(LEAST_ROOM, FLOW),
+        used=whole(5),
+        event_s=np.zeros(LEAST_ROOM),
+        event_place=whole(LEAST_ROOM),
+        start_heap=whole(LEAST_ROOM),
         start_size=whole(1),
-        finish_heap=whole(16),
+        finish_heap=whole(LEAST_ROOM),
         finish_size=whole(1),
+        arrival_heap=whole(LEAST_ROOM),
+        arrival_size=whole(1),
+        changed=whole(LEAST_ROOM),
         level_bps=np.zeros(count),
         level_heap=whole(count),
         level_place=whole(count) - 1,
         level_size=whole(1),
-        cap_bps=np.zeros(16),
-        cap_heap=whole(16),
-        cap_place=whole(16),
+        cap_bps=np.zeros(LEAST_ROOM),
+        cap_heap=whole(LEAST_ROOM),
+        cap_place=whole(LEAST_ROOM),
         cap_size=whole(1),
-        free_subflow=whole(16),
+        free_subflow=whole(LEAST_ROOM),
         stamp=whole(1),
         events=whole(1),
         clock_s=np.zeros(1),
@@ -142,9 +175,9 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
     )
 
 
-def with_room(state: FluidState, pools: int, subflows: int, hops: int) -> FluidState:
+def with_room(state: FluidState, flows: int, pools: int, subflows: int, hops: int) -> FluidState:
     """Return the state with arrays of at least so many entries."""
-    wanted = {_WITH_HOPS: hops, _WITH_SUBFLOWS: subflows, _WITH_POOLS: pools}
+    wanted = {_WITH_FLOWS: flows, _WITH_HOPS: hops, _WITH_SUBFLOWS: subflows, _WITH_POOLS: pools}
     small = {
         name: grown(getattr(state, name), size)
         for names, size in wanted.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -108,6 +108,10 @@ class CompletionTable:
     mean_rate_bps: FloatArray
     bound_link: IntArray
 
+    def take(self, flows: IntArray) -> CompletionTable:
+        """Return what became of some of them, in the order given."""
+        return CompletionTable(*(getattr(self, field.name)[flows] for field in fields(self)))
+
     def sending_s(self, start_s: FloatArray) -> FloatArray:
         """Return how long transfers posted at ``start_s`` sent, message start and delay left out: what slow-downs count."""
         return self.finish_s - start_s - self.message_start_s - self.latency_s
@@ -203,13 +207,31 @@ class LinkTable:
 class NetworkModel(Protocol):
     """A network on which transfers start while time runs.
 
-    Times never go back: a transfer starts at or after the time last advanced to.
+    Times never go back: a transfer starts at or after the time last advanced to. ``ahead`` says whether transfers may be posted
+    long before they start without another outcome.
     """
 
     fidelity: str
+    ahead: bool
 
     def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
         """Post transfers, over paths found beforehand if given, and return their numbers, consecutive in row order."""
+        ...
+
+    def paths(self, source: IntArray, target: IntArray) -> IntArray:
+        """Find the paths of pairs of GPUs once and for all, and return their numbers."""
+        ...
+
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
+        """Post transfers over paths found before and return the number of the first; rows from one on are waited for."""
+        ...
+
+    def watch(self, flows: IntArray) -> None:
+        """Wait for the arrival of further transfers that are under way."""
+        ...
+
+    def next_arrival_s(self) -> float:
+        """Return a time before which no transfer arrives that is waited for; infinity if there is none."""
         ...
 
     def next_event_s(self) -> float:

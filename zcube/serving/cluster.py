@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import simpy
 
-from zcube.arrays import FloatArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
@@ -23,8 +23,9 @@ from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
+from zcube.serving.router import NOBODY, PrefillLoads, choose
 from zcube.serving.settings import ServingSettings
-from zcube.serving.shipping import KvShipper, Shipment
+from zcube.serving.shipping import KvShipper, Lanes, Shipment
 from zcube.serving.transfers import Transfers
 from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
@@ -38,7 +39,7 @@ ShareDone = Callable[[float], None]
 class _Assigned:
     """A prompt's full blocks, where the request goes and what it holds there."""
 
-    blocks: list[int]
+    blocks: IntArray
     source_rank: int
     target_rank: int
     reserved_tokens: int
@@ -75,14 +76,22 @@ class Cluster:
         engine = settings.engine()
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
+        self._lanes = Lanes(self.transfers, pushes, placed.decode)
         self._shipper = KvShipper(
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
         )
         block_tokens = trace.block_tokens or 1
-        self._caches = PrefixCaches(settings.prefill.nodes, settings.prefill.prefix_cache_tokens // block_tokens)
+        cached_blocks = settings.prefill.prefix_cache_tokens // block_tokens
+        self._caches = PrefixCaches(settings.prefill.nodes, cached_blocks, trace.are_chained)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
+        self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, settings.prefill.max_queue)
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
-        self._working = {instance for instance in self._instances if instance.carries_expert_traffic()}
+        self._working = False
+        for instance in self._instances:
+            if instance.carries_expert_traffic():
+                self._working = True
+            else:
+                self._loads.room[instance.nodes] = 0
         self._decode = [
             DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
             for server in placed.decode
@@ -105,7 +114,7 @@ class Cluster:
 
     def _prefill_instances(self, compute: ComputeModel, plan: NormalPlan | None) -> list[PrefillInstance]:
         pool = self._settings.prefill
-        hooks = PrefillHooks(start=self._on_prefill_start, progress=self._on_prefill_progress)
+        hooks = PrefillHooks(self._on_prefill_start, self._on_chunks_ahead, self._on_prefill_progress)
         span = pool.nodes_per_instance
         groups = [range(first, first + span) for first in range(0, pool.nodes, span)]
         return [
@@ -116,6 +125,7 @@ class Cluster:
                 [self._placed.prefill[node] for node in nodes],
                 compute,
                 pool,
+                self._loads,
                 hooks,
                 plan,
                 self._recorder,
@@ -175,41 +185,25 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
             return
-        node, new_tokens = self._choose_prefill(blocks, input_tokens)
-        if node is None or total > self._card.max_positions or not self._decode[0].fits(total):
+        node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
+        if node == NOBODY or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        decode_node = min(range(len(self._decode)), key=lambda candidate: self._decode[candidate].outstanding)
+        outstanding = [node.outstanding for node in self._decode]
+        decode_node = outstanding.index(min(outstanding))
         journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
         self._instance(node).submit(node, PrefillJob(request, input_tokens, new_tokens))
 
-    def _full_blocks(self, request: int) -> list[int]:
+    def _full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
         trace = self.journeys.trace
-        if not trace.block_tokens:
-            return []
-        full = int(trace.input_tokens[request]) // trace.block_tokens
-        return list(trace.blocks(request)[:full].tolist())
-
-    def _choose_prefill(self, blocks: list[int], input_tokens: int) -> tuple[int | None, int]:
-        """Return the node that could finish a prompt soonest, None if all are full, and the tokens it would compute."""
-        hits = self._caches.hits(blocks)
-        block_tokens, max_queue = self.journeys.trace.block_tokens, self._settings.prefill.max_queue
-        best, best_cost, best_new = None, None, input_tokens
-        for node in range(self._settings.prefill.nodes):
-            if self._instance(node) not in self._working:
-                continue
-            if max_queue is not None and self._instance(node).held(node) >= max_queue:
-                continue
-            new_tokens = max(1, input_tokens - hits.get(node, 0) * block_tokens)
-            cost = self._instance(node).backlog_tokens(node) + new_tokens
-            if best_cost is None or cost < best_cost:
-                best, best_cost, best_new = node, cost, new_tokens
-        return best, best_new
+        full = int(trace.input_tokens[request]) // trace.block_tokens if trace.block_tokens else 0
+        # A copy, since kernels are compiled for arrays that may be written.
+        return np.array(trace.blocks(request)[:full], dtype=np.int64)
 
     def _on_prefill_start(self, node: int, job: PrefillJob) -> int:
         """Note the start, look the prompt up in the node's cache, and ask the decode node for room."""
@@ -221,16 +215,21 @@ class Cluster:
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
+        lane = self._lanes.lane(self._placed.prefill[node], assigned.source_rank, decode_node, assigned.target_rank)
         granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
         granted.callbacks.append(partial(self._note_granted, request))
-        assigned.shipment = self._shipper.prepare(
-            request, job.input_tokens, self._placed.prefill[node], assigned.source_rank, self._placed.decode[decode_node],
-            assigned.target_rank, granted,
-        )  # fmt: skip
+        assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, granted)
         return cached
 
     def _note_granted(self, request: int, _: simpy.Event) -> None:
         self.journeys.granted_s[request] = self._env.now
+
+    def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
+        self._work.reach(job.request, ends[-1][1])
+        self._tell()
+        shipment = self._assigned[job.request].shipment
+        assert shipment is not None
+        self._shipper.foresee(shipment, ends)
 
     def _on_prefill_progress(self, node: int, job: PrefillJob) -> None:
         request = job.request
@@ -248,12 +247,13 @@ class Cluster:
         horizon_s = self._settings.load.horizon_s
         self._progress(max(self._work.share, 0.0 if horizon_s is None else self._env.now / horizon_s))
 
-    def _on_post(self, shipment: Shipment) -> None:
-        self.journeys.kv_post_s[shipment.request] = self._env.now
+    def _on_post(self, shipment: Shipment, at_s: float) -> None:
+        self.journeys.kv_post_s[shipment.request] = at_s
 
     def _on_arrival(self, shipment: Shipment) -> None:
         request, journeys = shipment.request, self.journeys
         journeys.kv_end_s[request] = self._env.now
+        self._work.join(request)
         journeys.kv_bytes[request] = shipment.bytes_sent
         tokens_left = int(journeys.trace.output_tokens[request])
         if self._prefill_answers:

@@ -6,20 +6,49 @@ and need no event each; a request that joins meanwhile waits for the boundary of
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 import simpy
 
-from zcube.arrays import FloatArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
+from zcube.network.kernels import kernel
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool
 
 #: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
 #: to be cut short.
 LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
+
+#: Rows of a batch's table.
+REQUEST, CONTEXT, LEFT = 0, 1, 2
+
+
+@kernel
+def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) -> int:
+    """Give every request of a batch its tokens and let the finished ones go; return how many stay.
+
+    Parameters
+    ----------
+    batch : int array [3, at least size]
+        Requests, their cached tokens and the tokens left to make, in order.
+    size, steps : int
+        Requests of the batch, and tokens each of them gains.
+    finished : int array [at least size]
+        Receives the requests that go, in order.
+    """
+    kept = 0
+    for at in range(size):
+        request, context, left = batch[REQUEST, at], batch[CONTEXT, at] + steps, batch[LEFT, at] - steps
+        if left > 0:
+            batch[REQUEST, kept], batch[CONTEXT, kept], batch[LEFT, kept] = request, context, left
+            kept += 1
+        else:
+            finished[at - kept] = request
+    return kept
 
 
 class DecodeNode:
@@ -57,7 +86,8 @@ class DecodeNode:
         self._held_tokens = 0
         self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
         self._joining: list[tuple[int, int, int]] = []
-        self._running: list[tuple[int, int, int]] = []
+        self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
+        self._size = 0
         self._step_ends_s: list[FloatArray] = [np.zeros(0)]
         self._wake = env.event()
         self.outstanding = 0
@@ -116,39 +146,58 @@ class DecodeNode:
         env = self._env
         ahead = LEAST_STEPS_AHEAD
         while True:
-            if not self._running and not self._joining:
+            if not self._size and not self._joining:
                 self._wake = env.event()
                 yield self._wake
             joined = [request for request, _, _ in self._joining]
-            self._running += self._joining
-            self._joining = []
+            self._join_batch()
             start_s = env.now
-            steps = min(ahead, min(left for _, _, left in self._running))
-            contexts = np.array([context for _, context, _ in self._running])
-            ends_s = start_s + np.cumsum(self._compute.decode_steps_s(contexts, steps))
+            contexts, left = self._batch[CONTEXT, : self._size], self._batch[LEFT, : self._size]
+            steps = min(ahead, int(left.min()))
+            ends_s = start_s + self._compute.decode_steps_s(contexts, steps).cumsum()
             self._step_ends_s.append(ends_s)
             if joined:
                 self._on_step(joined, float(ends_s[0]))
-            self._wake = env.event()
-            yield env.timeout(float(ends_s[-1]) - start_s) | self._wake
+            self._sleep(float(ends_s[-1]) - start_s)
+            yield self._wake
             # A time equal to a boundary up to the clock's rounding is that boundary.
-            now_s = env.now - 4 * np.spacing(env.now)
-            done = min(int(np.searchsorted(ends_s, now_s)) + 1, steps) if self._joining else steps
+            now_s = env.now - 4 * math.ulp(env.now)
+            done = min(int(ends_s.searchsorted(now_s)) + 1, steps) if self._joining else steps
             ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
-            self._step_ends_s[-1] = ends_s[:done].copy() if done < steps else ends_s
+            if done < steps:
+                self._step_ends_s[-1] = ends_s[:done].copy()
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
-            finished = self._step(done)
+            finished = self._give_tokens(done)
             self._recorder.decodes(self._server, start_s, env.now, joined, finished)
             for request in finished:
                 self._on_finish(request)
 
+    def _sleep(self, seconds: float) -> None:
+        """Let :attr:`_wake` come after some time, or before with the next request that joins."""
+        self._wake = wake = self._env.event()
+
+        def succeed(_: simpy.Event) -> None:
+            if not wake.triggered:
+                wake.succeed()
+
+        self._env.timeout(seconds).callbacks.append(succeed)
+
+    def _join_batch(self) -> None:
+        first, self._size = self._size, self._size + len(self._joining)
+        while self._size > self._batch.shape[1]:
+            self._batch = np.concatenate([self._batch, np.zeros_like(self._batch)], axis=1)
+        if self._joining:
+            self._batch[:, first : self._size] = np.array(self._joining).T
+            self._joining = []
+
+    def _give_tokens(self, steps: int) -> list[int]:
+        """Give every running request its tokens and let the finished ones go; return these."""
+        finished: IntArray = np.empty(self._size, dtype=np.int64)
+        before, self._size = self._size, give_tokens(self._batch, self._size, steps, finished)
+        done: list[int] = finished[: before - self._size].tolist()
+        return done
+
     def step_ends_s(self) -> FloatArray:
         """Return when each decode step ended, those that the end of the run cut short included [steps]."""
         return np.concatenate(self._step_ends_s)
-
-    def _step(self, steps: int) -> list[int]:
-        """Give every running request its tokens and let the finished ones go; returns these."""
-        grown = [(request, context + steps, left - steps) for request, context, left in self._running]
-        self._running = [row for row in grown if row[2] > 0]
-        return [request for request, _, left in grown if left <= 0]

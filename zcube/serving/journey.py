@@ -62,8 +62,8 @@ class Journeys:
         self.outcome = np.zeros(count, dtype=np.int8)
 
     def cut(self, end_s: float) -> None:
-        """Forget the decode steps that were foreseen for a time after the end of the run."""
-        for times_s in (self.first_step_s, self.first_token_s):
+        """Forget the pushes and decode steps that were foreseen for a time after the end of the run."""
+        for times_s in (self.kv_post_s, self.first_step_s, self.first_token_s):
             times_s[times_s > end_s] = np.nan
 
     def frame(self) -> pd.DataFrame:

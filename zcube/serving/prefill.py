@@ -14,9 +14,13 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan, dealt
 from zcube.llm.schedules.pieces import first_half
 from zcube.node import GPUS_PER_NODE
+from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
+from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import EXPERT, Transfers
+
+NOBODY: IntArray = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -37,11 +41,14 @@ class PrefillHooks:
     ----------
     start : callable
         ``start(node, job)`` returns the cached tokens a job begins with.
+    ahead : callable
+        ``ahead(job, ends)``: whole chunks of a job are going to end one after the other, each time with the tokens done then.
     progress : callable
-        ``progress(node, job)`` after every iteration that advanced a job.
+        ``progress(node, job)`` after every iteration that advanced a job, or after all that were told of ahead.
     """
 
     start: Callable[[int, PrefillJob], int]
+    ahead: Callable[[PrefillJob, list[tuple[float, int]]], None]
     progress: Callable[[int, PrefillJob], None]
 
 
@@ -58,6 +65,8 @@ class PrefillInstance:
         Their servers.
     compute, pool
         Iteration times, limits.
+    loads : PrefillLoads
+        Kept up to date for its nodes.
     hooks : PrefillHooks
         What it reports.
     plan : NormalPlan or None
@@ -74,15 +83,18 @@ class PrefillInstance:
         servers: Sequence[int],
         compute: ComputeModel,
         pool: PrefillPool,
+        loads: PrefillLoads,
         hooks: PrefillHooks,
         plan: NormalPlan | None,
         recorder: Recorder,
     ):
         self._env, self._transfers, self._compute, self._pool = env, transfers, compute, pool
-        self._hooks, self._plan, self._recorder = hooks, plan, recorder
+        self._loads, self._hooks, self._plan, self._recorder = loads, hooks, plan, recorder
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
-        self._backlog = dict.fromkeys(nodes, 0)
+        self.nodes = list(nodes)
         self._servers = list(servers)
+        #: Fabric's numbers of the GPUs that send to each other, and their paths, of every pair of the plan.
+        self._source, self._target, self._paths = NOBODY, NOBODY, NOBODY
         self._wake = env.event()
         env.process(self._run())
 
@@ -90,21 +102,17 @@ class PrefillInstance:
         """Return whether its nodes reach each other; an instance whose nodes do not never starts."""
         if self._plan is None:
             return True
-        source, target = (_on_servers(self._servers, gpus) for gpus in (self._plan.rail_rank, self._plan.peers()))
-        return self._transfers.carries(source, target)
-
-    def backlog_tokens(self, node: int) -> int:
-        """Return the tokens a node has still to compute, cached ones left out as far as they were known on arrival."""
-        return self._backlog[node]
-
-    def held(self, node: int) -> int:
-        """Return the requests queued or under way at a node."""
-        return len(self._queues[node])
+        self._source, self._target = (_on_servers(self._servers, gpus) for gpus in (self._plan.rail_rank, self._plan.peers()))
+        carried = self._transfers.carries(self._source, self._target)
+        if carried:
+            self._paths = self._transfers.paths(self._source, self._target)
+        return carried
 
     def submit(self, node: int, job: PrefillJob) -> None:
         """Queue a prompt at a node."""
         self._queues[node].append(job)
-        self._backlog[node] += job.estimated_new_tokens
+        self._loads.held[node] += 1
+        self._loads.backlog_tokens[node] += job.estimated_new_tokens
         if not self._wake.triggered:
             self._wake.succeed()
 
@@ -113,21 +121,57 @@ class PrefillInstance:
             if not any(self._queues.values()):
                 self._wake = self._env.event()
                 yield self._wake
+            if self._plan is None and not self._recorder.keeps_order and self._chunks_ahead():
+                yield from self._whole_chunks()
+                continue
             started: list[int] = []
             pieces = {node: self._take(node, started) for node in self._queues}
             self._recorder.iteration(self._servers, started)
             compute_s = max(
-                self._compute.prefill_iteration_s(
-                    np.array([tokens for _, tokens in taken]), np.array([job.done_tokens for job, _ in taken])
-                )
-                for taken in pieces.values()
-                if taken
+                [
+                    self._compute.prefill_iteration_s([tokens for _, tokens in taken], [job.done_tokens for job, _ in taken])
+                    for taken in pieces.values()
+                    if taken
+                ]
             )
-            tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
-            yield from self._iterate(compute_s, tokens)
+            if self._plan is None:
+                yield self._compute_for(compute_s)
+            else:
+                tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
+                yield from self._exchange(self._plan, compute_s, tokens)
             for node, taken in pieces.items():
                 for job, count in taken:
                     self._advance(node, job, count)
+
+    def _chunks_ahead(self) -> int:
+        """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
+        node = self.nodes[0]
+        job = self._queues[node][0]
+        if job.done_tokens < 0:
+            self._start(node, job)
+        return min((job.input_tokens - job.done_tokens) // self._pool.chunk_tokens, CHUNKS_AHEAD)
+
+    def _whole_chunks(self) -> simpy.events.ProcessGenerator:
+        """Let iterations pass that one prompt fills alone."""
+        node, chunk, now = self.nodes[0], self._pool.chunk_tokens, self._env.now
+        job, chunks, end_s = self._queues[node][0], self._chunks_ahead(), now
+        ends, ends_s = [], self._loads.chunk_ends_s[node]
+        for at in range(chunks):
+            done = job.done_tokens + at * chunk
+            end_s += self._compute.prefill_iteration_s([chunk], [done])
+            ends_s[at] = end_s
+            ends.append((end_s, done + chunk))
+        self._hooks.ahead(job, ends)
+        yield self._env.timeout(seconds_between(now, end_s))
+        if self._env.now < end_s:
+            # Of some long delays none leads there; the rest does.
+            yield self._env.timeout(end_s - self._env.now)
+        ends_s[:chunks] = np.inf
+        self._advance(node, job, chunks * chunk)
+
+    def _start(self, node: int, job: PrefillJob) -> None:
+        job.done_tokens = self._hooks.start(node, job)
+        self._loads.backlog_tokens[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
 
     def _take(self, node: int, started: list[int]) -> list[tuple[PrefillJob, int]]:
         """Fill one iteration of a node from the head of its queue; adds the requests that start to ``started``."""
@@ -138,8 +182,7 @@ class PrefillInstance:
                 break
             if job.done_tokens < 0:
                 started.append(job.request)
-                job.done_tokens = self._hooks.start(node, job)
-                self._backlog[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
+                self._start(node, job)
             count = min(room, job.input_tokens - job.done_tokens)
             taken.append((job, count))
             room -= count
@@ -147,24 +190,22 @@ class PrefillInstance:
 
     def _advance(self, node: int, job: PrefillJob, count: int) -> None:
         job.done_tokens += count
-        self._backlog[node] -= count
+        self._loads.backlog_tokens[node] -= count
         if job.done_tokens == job.input_tokens:
             self._queues[node].popleft()
+            self._loads.held[node] -= 1
         self._hooks.progress(node, job)
 
-    def _iterate(self, compute_s: float, tokens: np.ndarray) -> simpy.events.ProcessGenerator:
-        """Let one iteration pass: computation, and the expert all-to-all between nodes where there are several."""
-        if self._plan is None:
-            yield self._compute_for(compute_s)
-            return
-        overlap, layers = self._pool.expert_overlap, self._plan.routing.card.moe_layers
+    def _exchange(self, plan: NormalPlan, compute_s: float, tokens: np.ndarray) -> simpy.events.ProcessGenerator:
+        """Let one iteration pass: computation, and the expert all-to-all between nodes."""
+        overlap, layers = self._pool.expert_overlap, plan.routing.card.moe_layers
         first = first_half(tokens)
-        rails = self._plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
-        source, target = (_on_servers(self._servers, gpus) for gpus in (rails.source, rails.target))
+        rails = plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
+        source, target, paths = self._source[rails.pair], self._target[rails.pair], self._paths[rails.pair]
         for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
             burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers
             self._recorder.exchanges(self._servers, source, target, size_bytes)
-            sent = self._transfers.send(source, target, size_bytes.astype(np.float64), EXPERT)
+            sent = self._transfers.send(paths, size_bytes, EXPERT)
             if overlap:
                 yield self._compute_for(burst_s) & sent
                 self._recorder.meets(self._servers)

@@ -1,13 +1,183 @@
-"""Prefix caches of the prefill nodes: least recently used blocks, and who holds which."""
+"""Prefix caches of the prefill nodes: least recently used blocks, as Numba kernels over arrays.
+
+Blocks held are the entries of one hash table, by node and block, with linear probing: what is removed leaves no gap, since what
+follows moves up. A doubly linked list per node orders its entries by their last use.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from zcube.arrays import IntArray
+from zcube.network.kernels import inner, kernel
+
+NONE = -1
+
+#: Entries that the table begins with room for; it has four places for each of them at most, and two at least.
+LEAST_ENTRIES = 1024
+
+ENTRY = np.dtype(
+    [
+        ("block", "i8"),
+        ("node", "i4"),  # NONE of a free one
+        ("newer", "i4"),  # of the node's entries the one used next after it, NONE for the last; of a free one the next free one
+        ("older", "i4"),
+    ],
+    align=True,
+)
+NODE = np.dtype([("newest", "i4"), ("oldest", "i4"), ("count", "i8")], align=True)
+
+
+class CacheState(NamedTuple):
+    """What the kernels read and write."""
+
+    entries: np.ndarray  # ENTRY[E]
+    table: np.ndarray  # i4[power of two] entry, NONE where there is none
+    nodes: np.ndarray  # NODE[nodes]
+    free: np.ndarray  # i8[2] first free entry, how many are free
+
+
+@inner
+def home(state: CacheState, node: int, block: int) -> int:
+    """Return the place in the table where the search for a node's block begins."""
+    # Products wrap around.
+    key = block * 0x1E3779B97F4A7C15 + node * 0x3F58476D1CE4E5B9
+    key = (key ^ (key >> 32)) * 0x14D049BB133111EB
+    return (key >> 29) & (len(state.table) - 1)
+
+
+@inner
+def place_of(state: CacheState, node: int, block: int) -> int:
+    """Return where a node's block stands in the table, or the free place where it would."""
+    place = home(state, node, block)
+    while state.table[place] != NONE:
+        entry = state.table[place]
+        if state.entries[entry].block == block and state.entries[entry].node == node:
+            break
+        place = (place + 1) & (len(state.table) - 1)
+    return place
+
+
+@inner
+def holds(state: CacheState, node: int, block: int) -> bool:
+    """Return whether a node holds a block."""
+    return state.table[place_of(state, node, block)] != NONE
+
+
+@kernel
+def leading(state: CacheState, node: int, blocks: np.ndarray) -> int:
+    """Return how many leading blocks a node holds."""
+    for matched in range(len(blocks)):
+        if not holds(state, node, blocks[matched]):
+            return matched
+    return len(blocks)
+
+
+@kernel
+def leading_everywhere(state: CacheState, blocks: np.ndarray, chained: bool, found: np.ndarray) -> None:
+    """Write how many leading blocks each node holds [nodes].
+
+    Of chained blocks a node holds all before one that it holds, so that a search may begin where the one before it ended.
+    """
+    matched = 0
+    for node in range(len(state.nodes)):
+        if not chained:
+            matched = 0
+        elif matched > 0 and not holds(state, node, blocks[matched - 1]):
+            least = 0
+            while least < matched - 1:
+                middle = (least + matched) // 2
+                if holds(state, node, blocks[middle - 1]):
+                    least = middle
+                else:
+                    matched = middle
+            matched = least
+        while matched < len(blocks) and holds(state, node, blocks[matched]):
+            matched += 1
+        found[node] = matched
+
+
+@inner
+def unlink(state: CacheState, entry: int) -> None:
+    """Take an entry out of the order of its node."""
+    node, newer, older = state.entries[entry].node, state.entries[entry].newer, state.entries[entry].older
+    if newer == NONE:
+        state.nodes[node].newest = older
+    else:
+        state.entries[newer].older = older
+    if older == NONE:
+        state.nodes[node].oldest = newer
+    else:
+        state.entries[older].newer = newer
+
+
+@inner
+def make_newest(state: CacheState, entry: int) -> None:
+    """Put an entry at the head of the order of its node."""
+    node = state.entries[entry].node
+    newest = state.nodes[node].newest
+    state.entries[entry].newer, state.entries[entry].older = NONE, newest
+    if newest == NONE:
+        state.nodes[node].oldest = entry
+    else:
+        state.entries[newest].newer = entry
+    state.nodes[node].newest = entry
+
+
+@inner
+def remove(state: CacheState, entry: int) -> None:
+    """Drop an entry, and move up what its place kept from standing nearer to its home."""
+    node, last = state.entries[entry].node, len(state.table) - 1
+    unlink(state, entry)
+    state.nodes[node].count -= 1
+    gap = place_of(state, node, state.entries[entry].block)
+    place = (gap + 1) & last
+    while state.table[place] != NONE:
+        other = state.table[place]
+        begin = home(state, state.entries[other].node, state.entries[other].block)
+        if ((place - begin) & last) >= ((place - gap) & last):
+            state.table[gap] = other
+            gap = place
+        place = (place + 1) & last
+    state.table[gap] = NONE
+    state.entries[entry].node, state.entries[entry].newer = NONE, state.free[0]
+    state.free[0] = entry
+    state.free[1] += 1
+
+
+@kernel
+def keep(state: CacheState, node: int, blocks: np.ndarray, capacity: int) -> None:
+    """Keep blocks at a node, the first one as the most recently used, and drop what is over capacity; there must be room."""
+    # The last block goes in first, so that a prefix is never dropped before what extends it.
+    for at in range(min(len(blocks), capacity) - 1, -1, -1):
+        place = place_of(state, node, blocks[at])
+        entry = state.table[place]
+        if entry == NONE:
+            entry = state.free[0]
+            state.free[0] = state.entries[entry].newer
+            state.free[1] -= 1
+            state.entries[entry].block, state.entries[entry].node = blocks[at], node
+            state.table[place] = entry
+            state.nodes[node].count += 1
+        else:
+            unlink(state, entry)
+        make_newest(state, entry)
+    while state.nodes[node].count > capacity:
+        remove(state, state.nodes[node].oldest)
+
+
+@kernel
+def fill_table(state: CacheState, entries: int) -> None:
+    """Write the first entries into an empty table, those that are free left out."""
+    for entry in range(entries):
+        if state.entries[entry].node != NONE:
+            state.table[place_of(state, state.entries[entry].node, state.entries[entry].block)] = entry
 
 
 class PrefixCaches:
-    """One cache of whole prompt blocks per node, and an index over all of them.
+    """One cache of whole prompt blocks per node.
 
     A block id stands for the whole prefix up to its end, so a node's hit on a prompt is its run of leading blocks.
 
@@ -17,58 +187,45 @@ class PrefixCaches:
         Prefill nodes.
     capacity_blocks : int
         Blocks one node keeps; 0 switches caching off.
+    chained : bool
+        Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
+        whole, what comes first is dropped last.
     """
 
-    def __init__(self, nodes: int, capacity_blocks: int):
-        self._capacity = capacity_blocks
-        self._held: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(nodes)]
-        self._holders: dict[int, int] = {}
+    def __init__(self, nodes: int, capacity_blocks: int, chained: bool = False):
+        self._capacity, self._chained = capacity_blocks, chained
+        idle = np.zeros(nodes, NODE)
+        idle["newest"] = idle["oldest"] = NONE
+        none = np.zeros(0, ENTRY)
+        self._state = CacheState(none, np.full(2, NONE, dtype=np.int32), idle, np.array([NONE, 0], dtype=np.int64))
 
-    def hits(self, blocks: Sequence[int]) -> dict[int, int]:
-        """Return how many leading blocks each node holds; nodes without a hit are left out."""
-        found: dict[int, int] = {}
-        mask = -1
-        matched = 0
-        for block in blocks:
-            here = mask & self._holders.get(block, 0)
-            if here != mask and mask != -1:
-                _record(found, mask & ~here, matched)
-            mask = here
-            if not mask:
-                return found
-            matched += 1
-        if mask > 0:
-            _record(found, mask, matched)
+    def hits(self, blocks: IntArray) -> IntArray:
+        """Return how many leading blocks each node holds [nodes]."""
+        found: IntArray = np.zeros(len(self._state.nodes), dtype=np.int64)
+        if len(blocks):
+            leading_everywhere(self._state, blocks, self._chained, found)
         return found
 
-    def hit(self, node: int, blocks: Sequence[int]) -> int:
+    def hit(self, node: int, blocks: IntArray) -> int:
         """Return how many leading blocks one node holds."""
-        held = self._held[node]
-        for matched, block in enumerate(blocks):
-            if block not in held:
-                return matched
-        return len(blocks)
+        return int(leading(self._state, node, blocks))
 
-    def insert(self, node: int, blocks: Sequence[int]) -> None:
+    def insert(self, node: int, blocks: IntArray) -> None:
         """Keep a prompt's blocks at a node as the most recently used, and drop the least recently used beyond capacity."""
-        held, bit = self._held[node], 1 << node
-        # The last block goes in first, so that a prefix is never dropped before what extends it.
-        for block in reversed(blocks[: self._capacity]):
-            held[block] = None
-            held.move_to_end(block)
-            self._holders[block] = self._holders.get(block, 0) | bit
-        while len(held) > self._capacity:
-            block, _ = held.popitem(last=False)
-            left = self._holders[block] & ~bit
-            if left:
-                self._holders[block] = left
-            else:
-                del self._holders[block]
+        if self._capacity and len(blocks):
+            if self._state.free[1] < len(blocks):
+                self._grow(len(blocks))
+            keep(self._state, node, blocks, self._capacity)
 
-
-def _record(found: dict[int, int], mask: int, matched: int) -> None:
-    while mask:
-        low = mask & -mask
-        if matched:
-            found[low.bit_length() - 1] = matched
-        mask ^= low
+    def _grow(self, needed: int) -> None:
+        """Make room for at least so many more entries; all present ones are in use but for the few that are free."""
+        state, used = self._state, len(self._state.entries)
+        room = 1 << (max(2 * used, used + needed, LEAST_ENTRIES) - 1).bit_length()
+        entries = np.zeros(room, ENTRY)
+        entries[:used] = state.entries
+        entries["node"][used:] = NONE
+        entries["newer"][used:] = np.arange(used + 1, room + 1)
+        entries["newer"][-1] = state.free[0]
+        state.free[:] = used, state.free[1] + room - used
+        self._state = CacheState(entries, np.full(2 * room, NONE, dtype=np.int32), state.nodes, state.free)
+        fill_table(self._state, used)

@@ -8,7 +8,13 @@ from zcube.arrays import IntArray
 
 
 class Recorder:
-    """Hears everything and keeps nothing. Requests, servers and GPUs go by their numbers."""
+    """Hears everything and keeps nothing. Requests, servers and GPUs go by their numbers.
+
+    ``keeps_order`` says whether everything has to be told when it happens; else iterations that cannot change are told of
+    together.
+    """
+
+    keeps_order = False
 
     def arrived(
         self, request: int, at_s: float, after: Sequence[int] = (), follows: int | None = None, delay_s: float = 0.0

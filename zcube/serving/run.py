@@ -121,7 +121,7 @@ def serve(
     except NetworkStoppedError as error:
         stopped_by = str(error)
         cluster.fail_rest()
-    flows, kind = cluster.transfers.posted()
+    flows, kind, numbers = cluster.transfers.posted()
     links = model.link_table()
     cluster.journeys.cut(float(env.now))
     return ServingRun(
@@ -129,7 +129,7 @@ def serve(
         links=links,
         flows=flows,
         flow_kind=kind,
-        completions=model.completions(),
+        completions=model.completions().take(numbers),
         ideal_completions=_on_ideal_core(fabric, flows),
         end_s=float(env.now),
         line_rate_bps=fabric.nic_gbps * 1e9,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
 import numpy as np
 import simpy
@@ -11,26 +13,101 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
+from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
-from zcube.serving.transfers import KV, Transfers
+from zcube.serving.transfers import KV, Group, Transfers
+
+#: Decode nodes to which paths are found together.
+TARGETS_AT_ONCE = 32
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
+
+    ``layers`` are those that each pair carries; ``paths`` their numbers in the network; ``carried`` is False where failures
+    leave a pair without a path.
+    """
+
+    source_gpus: IntArray
+    target_gpus: IntArray
+    layers: IntArray
+    paths: IntArray
+    carried: bool
+
+
+class Lanes:
+    """Lanes from prefill to decode nodes, found for many targets at once when a source first sends.
+
+    Parameters
+    ----------
+    transfers : Transfers
+        Network.
+    plan : KvPushes
+        Which GPUs send between two ranks.
+    targets : sequence of int
+        Servers of the decode nodes.
+    """
+
+    def __init__(self, transfers: Transfers, plan: KvPushes, targets: Sequence[int]):
+        self._transfers, self._targets = transfers, np.array(targets, dtype=np.int64)
+        ranks = plan.ranks
+        #: By the source's rank: GPU that sends, GPU that receives and layers of every send, and where those of each target rank
+        #: begin.
+        self._sends = [
+            _sends([plan.sends(source_rank, rank) for rank in range(ranks.decode_dp)])
+            for source_rank in range(ranks.prefill_dp)
+        ]
+        self._found: dict[tuple[int, int, int], tuple[IntArray, IntArray, IntArray]] = {}
+        self._lanes: dict[tuple[int, int, int, int], Lane] = {}
+
+    def lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
+        """Return the lane between a rank of a server and one of a decode node."""
+        key = source_server, source_rank, target_node, target_rank
+        if key not in self._lanes:
+            self._lanes[key] = self._lane(*key)
+        return self._lanes[key]
+
+    def _lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
+        _, _, layers, first = self._sends[source_rank]
+        block, node = divmod(target_node, TARGETS_AT_ONCE)
+        key = source_server, source_rank, block
+        if key not in self._found:
+            self._found[key] = self._find(*key)
+        rows = slice(node * len(layers) + first[target_rank], node * len(layers) + first[target_rank + 1])
+        source, target, paths = (column[rows] for column in self._found[key])
+        own = layers[first[target_rank] : first[target_rank + 1]]
+        return Lane(source, target, own, paths.copy(), self._transfers.carries(source, target))
+
+    def _find(self, source_server: int, source_rank: int, block: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Return source, target and path of every pair of GPUs that send to a block of decode nodes."""
+        out, into, _, _ = self._sends[source_rank]
+        nodes = self._targets[block * TARGETS_AT_ONCE : (block + 1) * TARGETS_AT_ONCE, None]
+        target = (nodes * GPUS_PER_NODE + into).ravel()
+        source = np.tile(source_server * GPUS_PER_NODE + out, len(nodes))
+        return source, target, self._transfers.paths(source, target)
+
+
+def _sends(by_rank: list[list[tuple[int, int, int]]]) -> tuple[IntArray, IntArray, IntArray, list[int]]:
+    out, into, layers = np.array([send for sends in by_rank for send in sends], dtype=np.int64).T.copy()
+    return out, into, layers, [0, *accumulate(len(sends) for sends in by_rank)]
+
+
+@dataclass(slots=True, eq=False)
 class Shipment:
     """State of one request's KV on its way.
 
-    ``layers`` are those that each pair of GPUs carries; ``shipped_tokens`` have been pushed; ``open_pushes`` are on the network
-    or in set-up; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
+    ``ready_tokens`` exist; ``foreseen`` are the ends of iterations under way and the tokens that then exist; ``shipped_tokens``
+    have been pushed; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
     """
 
     request: int
     input_tokens: int
-    source_gpus: IntArray
-    target_gpus: IntArray
-    layers: IntArray
+    lane: Lane
+    group: Group
     shipped_tokens: int = 0
     ready_tokens: int = 0
-    open_pushes: int = 0
+    foreseen: Sequence[tuple[float, int]] = ()
     granted: bool = False
     last_posted: bool = False
     failed: bool = False
@@ -58,62 +135,76 @@ class KvShipper:
 
     def __init__(
         self, env: simpy.Environment, transfers: Transfers, plan: KvPushes, setup_s: float,
-        on_post: Callable[[Shipment], None], on_arrival: Callable[[Shipment], None], on_failure: Callable[[Shipment], None],
-        recorder: Recorder,
+        on_post: Callable[[Shipment, float], None], on_arrival: Callable[[Shipment], None],
+        on_failure: Callable[[Shipment], None], recorder: Recorder,
     ):  # fmt: skip
         self._env, self._transfers, self._plan, self._setup_s = env, transfers, plan, setup_s
         self._on_post, self._on_arrival, self._on_failure, self._recorder = on_post, on_arrival, on_failure, recorder
 
-    def prepare(
-        self, request: int, input_tokens: int, source_server: int, source_rank: int, target_server: int, target_rank: int,
-        granted: simpy.Event,
-    ) -> Shipment:  # fmt: skip
+    def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
         """Return a shipment that starts pushing once the decode node has granted room."""
-        source, target, layers = np.array(self._plan.sends(source_rank, target_rank), dtype=np.int64).T
-        shipment = Shipment(
-            request, input_tokens, source_server * GPUS_PER_NODE + source, target_server * GPUS_PER_NODE + target, layers
-        )
+        shipment = Shipment(request, input_tokens, lane, Group(lambda: self._on_arrival(shipment)))
         granted.callbacks.append(lambda _: self._grant(shipment))
         return shipment
 
     def computed(self, shipment: Shipment, tokens: int) -> None:
         """Note that the KV of the first ``tokens`` of a prompt exists, and push what may go."""
-        shipment.ready_tokens = tokens
-        self._push(shipment)
+        shipment.ready_tokens, shipment.foreseen = tokens, ()
+        self._push(shipment, [(self._env.now, tokens)])
+
+    def foresee(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
+        """Note when how many tokens are going to exist, and let the pushes wait for that."""
+        shipment.foreseen = ends
+        self._push(shipment, ends)
 
     def _grant(self, shipment: Shipment) -> None:
         shipment.granted = True
-        self._push(shipment)
+        now = self._env.now
+        existing = max([shipment.ready_tokens, *(tokens for end_s, tokens in shipment.foreseen if end_s <= now)])
+        self._push(shipment, [(now, existing), *(row for row in shipment.foreseen if row[0] > now)])
 
-    def _push(self, shipment: Shipment) -> None:
+    def _push(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
+        """Push what may go at some moments, each with the tokens that exist then."""
         if not shipment.granted or shipment.last_posted or shipment.failed:
             return
-        push = self._plan.ready(shipment.shipped_tokens, shipment.ready_tokens, shipment.input_tokens)
-        if push is None:
+        lane, pushes = shipment.lane, []
+        for end_s, tokens in ends:
+            push = self._plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens)
+            if push is None:
+                continue
+            shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
+            pushes.append((end_s + self._setup_s, self._plan.layer_bytes(push)))
+            if push.is_last:
+                self._on_post(shipment, end_s)
+            if not lane.carried:
+                break
+        if not pushes:
             return
-        sizes = shipment.layers * self._plan.layer_bytes(push)
-        shipment.shipped_tokens = push.latents[1]
+        prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
+        if not lane.carried:
+            self._at(pushes[0][0], lambda _: self._fail(shipment))
+            return
+        rows, count = len(lane.paths), len(pushes)
+        paths = lane.paths if count == 1 else np.concatenate([lane.paths] * count)
+        start_s = np.repeat(np.array([at_s for at_s, _ in pushes]), rows)
+        sizes = (np.array([layer_bytes for _, layer_bytes in pushes])[:, None] * lane.layers).ravel()
         shipment.bytes_sent += int(sizes.sum())
-        shipment.open_pushes += 1
-        if push.is_last:
-            shipment.last_posted = True
-            self._on_post(shipment)
-        prepared = self._recorder.prepares(shipment.request, shipment.source_gpus, self._setup_s)
-        setup = self._env.timeout(self._setup_s)
-        setup.callbacks.append(lambda _: self._post(shipment, sizes, prepared))
+        if prepared is not None:
+            pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
+            self._at(pushes[0][0], lambda _: self._recorder.pushes(*pushed))
+        first_watched = (count - 1 if shipment.last_posted else count) * rows
+        post = partial(self._transfers.post, shipment.group, paths, sizes, start_s, KV, first_watched)
+        if self._setup_s > 0:
+            post()
+        else:
+            # After whatever else sends at this moment.
+            self._at(self._env.now, lambda _: post())
 
-    def _post(self, shipment: Shipment, sizes: IntArray, prepared: IntArray | None) -> None:
-        if shipment.failed:
-            return
-        if not self._transfers.carries(shipment.source_gpus, shipment.target_gpus):
+    def _at(self, time_s: float, what: Callable[[simpy.Event], None]) -> None:
+        """Do something once a push has been set up."""
+        self._env.timeout(seconds_between(self._env.now, time_s)).callbacks.append(what)
+
+    def _fail(self, shipment: Shipment) -> None:
+        if not shipment.failed:
             shipment.failed = True
             self._on_failure(shipment)
-            return
-        self._recorder.pushes(shipment.request, shipment.source_gpus, shipment.target_gpus, sizes, prepared)
-        sent = self._transfers.send(shipment.source_gpus, shipment.target_gpus, sizes.astype(np.float64), KV)
-        sent.callbacks.append(lambda _: self._arrived(shipment))
-
-    def _arrived(self, shipment: Shipment) -> None:
-        shipment.open_pushes -= 1
-        if shipment.last_posted and not shipment.open_pushes:
-            self._on_arrival(shipment)

@@ -7,7 +7,6 @@ without waiting for it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from zcube.arrays import IntArray
 from zcube.errors import RunError
 from zcube.memory import check_memory
 from zcube.node import GPUS_PER_NODE
+from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import NONE, CommTrace
@@ -65,6 +65,8 @@ class TraceRecorder(Recorder):
     gpus : int
         GPUs of the fabric.
     """
+
+    keeps_order = True
 
     def __init__(self, gpus: int):
         self._builder = TraceBuilder(gpus, GPUS_PER_NODE)
@@ -200,16 +202,6 @@ class TraceRecorder(Recorder):
         if count >= self._checked + _CHECKED_EVERY:
             self._checked = count
             check_memory(count * BYTES_PER_OPERATION, None, f"a trace of {count} operations")
-
-
-def seconds_between(start_s: float, end_s: float) -> float:
-    """Return a duration that, added to the start, gives the end, to the last place if any does."""
-    seconds = end_s - start_s
-    while start_s + seconds < end_s:
-        seconds = math.nextafter(seconds, math.inf)
-    while start_s + seconds > end_s and seconds > 0.0:
-        seconds = math.nextafter(seconds, 0.0)
-    return seconds
 
 
 def _gpus(servers: Sequence[int]) -> IntArray:

@@ -6,16 +6,16 @@ import numpy as np
 
 from zcube.workload.requests import RequestTrace
 
-#: Part of a simulation's time that goes into prefill with its transfers, the rest into decode; part of the tokens an unlimited
-#: prefix cache would save that caches are expected to save. Both measured on the bundled scenarios.
-PREFILL_SHARE, HITS_EXPECTED = 0.95, 0.9
+#: Parts of a simulation's time that go with the tokens computed and with the requests whose cache has reached a decode node,
+#: the rest with those that end; part of the tokens an unlimited prefix cache would save that caches are expected to save.
+#: Measured on the bundled scenarios.
+PREFILL_SHARE, JOINED_SHARE, HITS_EXPECTED = 0.45, 0.45, 0.9
 
 
 class WorkDone:
-    """Counts the tokens that prefill has computed, those it is expected to compute yet, and the requests that have ended.
+    """Counts the tokens that prefill has computed, those it is expected to compute yet, and requests that join a batch or end.
 
-    Requests end late and simulated time runs fastest at the end, when only decode is left; tokens computed are nearly
-    proportional to the time a simulation takes.
+    Requests end late, and simulated time runs fastest at the end, when only decode is left.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ class WorkDone:
         self._expected = 1.0 - HITS_EXPECTED * np.minimum(held, self._tokens - 1) / self._tokens
         self._reached = np.zeros_like(self._tokens)
         self._computed, self._to_come = 0, float((self._expected * self._tokens).sum())
-        self._ended = 0
+        self._joined = np.zeros(len(self._tokens), dtype=bool)
+        self._joins = self._ended = 0
 
     def reach(self, request: int, tokens: int, computed: bool = True) -> None:
         """Note how far a prompt has come, by tokens computed or found in a cache."""
@@ -39,9 +40,15 @@ class WorkDone:
         self._computed += more if computed else 0
         self._to_come -= more * float(self._expected[request])
 
+    def join(self, request: int) -> None:
+        """Note that a request's cache has arrived where it is decoded."""
+        self._joins += not self._joined[request]
+        self._joined[request] = True
+
     def end(self, request: int) -> None:
         """Note that a request has ended, or was turned away."""
         self.reach(request, int(self._tokens[request]), computed=False)
+        self.join(request)
         self._ended += 1
 
     @property
@@ -51,4 +58,5 @@ class WorkDone:
             return 1.0
         # Rounding may leave a last token's part.
         prefill = self._computed / (self._computed + max(self._to_come, 0.0)) if self._computed else 0.0
-        return PREFILL_SHARE * prefill + (1.0 - PREFILL_SHARE) * self._ended / len(self._tokens)
+        requests = JOINED_SHARE * self._joins + (1.0 - PREFILL_SHARE - JOINED_SHARE) * self._ended
+        return PREFILL_SHARE * prefill + requests / len(self._tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -229,13 +230,39 @@ class RequestTrace:
             ideal_prefix_hit_fraction=self._ideal_prefix_hit_fraction(),
         )
 
+    @property
+    def are_chained(self) -> bool:
+        """Whether a block always follows the same one, or begins its prompts, so that its id stands for a whole prefix."""
+        return self._found_before[1]
+
+    @property
+    def _is_hit(self) -> BoolArray:
+        """Whether each block and all before it in its prompt occurred in an earlier request [blocks]."""
+        return self._found_before[0]
+
+    @cached_property
+    def _found_before(self) -> tuple[BoolArray, bool]:
+        blocks_of = np.diff(self.first_block)
+        owner = np.repeat(np.arange(blocks_of.size), blocks_of)
+        begins = self.first_block[:-1][blocks_of > 0]
+        # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
+        _, first, inverse = np.unique(self.block_id, return_index=True, return_inverse=True)
+        unseen = owner[first][inverse] == owner
+        # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
+        total = np.concatenate(([0], np.cumsum(unseen)))
+        unseen_so_far = total[1:] - np.repeat(total[self.first_block[:-1]], blocks_of)
+        # By the rank of their ids, 0 before the first one.
+        before = np.concatenate(([0], inverse + 1))[: inverse.size]
+        before[begins] = 0
+        return np.asarray(unseen_so_far == 0), bool(np.array_equal(before, before[first][inverse]))
+
     def ideal_hits(self) -> IntArray:
         """Return the blocks of each prompt that a cache of unlimited size would hold when it arrives [requests]."""
-        hits = np.concatenate(([0], np.cumsum(_is_hit(self.first_block, self.block_id))))
+        hits = np.concatenate(([0], np.cumsum(self._is_hit)))
         return np.diff(hits[self.first_block])
 
     def _ideal_prefix_hit_fraction(self) -> float | None:
-        return float(_is_hit(self.first_block, self.block_id).mean()) if self.block_id.size else None
+        return float(self._is_hit.mean()) if self.block_id.size else None
 
     def _prefix_hit_bound(self) -> float | None:
         if not self.block_id.size:
@@ -243,7 +270,7 @@ class RequestTrace:
         place = np.arange(self.block_id.size) - np.repeat(self.first_block[:-1], np.diff(self.first_block))
         # A block that the prompt does not fill cannot be found again.
         whole = place < np.repeat(self.input_tokens // self.block_tokens, np.diff(self.first_block))
-        hits = np.concatenate(([0], np.cumsum(whole & _is_hit(self.first_block, self.block_id))))
+        hits = np.concatenate(([0], np.cumsum(whole & self._is_hit)))
         held = np.diff(hits[self.first_block]) * self.block_tokens
         return float(np.minimum(held, self.input_tokens - 1).sum() / self.input_tokens.sum())
 
@@ -262,19 +289,6 @@ def reorder_blocks(first_block: IntArray, block_id: IntArray, order: IntArray) -
     moved = np.concatenate(([0], np.cumsum(count)))
     place = np.repeat(first_block[:-1][order] - moved[:-1], count) + np.arange(block_id.size)
     return moved, block_id[place]
-
-
-def _is_hit(first_block: IntArray, block_id: IntArray) -> BoolArray:
-    """Return of each block whether it and all before it in its prompt occurred in an earlier request."""
-    blocks_of = np.diff(first_block)
-    owner = np.repeat(np.arange(blocks_of.size), blocks_of)
-    # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
-    _, first, inverse = np.unique(block_id, return_index=True, return_inverse=True)
-    unseen = owner[first][inverse] == owner
-    # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
-    total = np.concatenate(([0], np.cumsum(unseen)))
-    unseen_so_far = total[1:] - np.repeat(total[first_block[:-1]], blocks_of)
-    return np.asarray(unseen_so_far == 0)
 
 
 def _freeze_array(trace: RequestTrace, key: str, dtype: type) -> None:

@@ -19,11 +19,15 @@ from zcube.node import GPUS_PER_NODE
 
 
 class RailBytes(NamedTuple):
-    """What goes over the rails, one row per pair of GPUs, int arrays [rows]; GPUs are numbered within the group."""
+    """What goes over the rails, one row per pair of GPUs, int arrays [rows]; GPUs are numbered within the group.
+
+    ``pair`` is its number among the plan's rail pairs.
+    """
 
     source: IntArray
     target: IntArray
     size_bytes: IntArray
+    pair: IntArray
 
 
 class NormalPlan:
@@ -93,8 +97,8 @@ class NormalPlan:
             sent[self.rail_rank, self.rail_node] += message_bytes(reached, self.dispatch_bytes)
             sent[peers, self.rail_rank // GPUS_PER_NODE] += message_bytes(reached, self.combine_bytes)
         size_bytes = sent[self.rail_rank, self.rail_node]
-        full = size_bytes > 0
-        return RailBytes(self.rail_rank[full], peers[full], size_bytes[full])
+        full = np.flatnonzero(size_bytes)
+        return RailBytes(self.rail_rank[full], peers[full], size_bytes[full], full)
 
 
 def message_bytes(tokens: FloatArray, of_token: int) -> IntArray:

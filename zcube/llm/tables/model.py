@@ -16,7 +16,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import RooflineModel, _contexts, check_engine, table_dtype
+from zcube.llm.compute import Pieces, RooflineModel, _contexts, check_engine, table_dtype
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.engine_layout import EngineLayout
@@ -81,14 +81,14 @@ class MeasuredModel(RooflineModel):
         grown = np.arange(steps, dtype=np.float64)
         seconds = np.zeros(steps)
         for rank in range(ranks):
-            own = contexts[rank::ranks]
+            own = np.ascontiguousarray(contexts[rank::ranks])
             base_s = fixed_s[0] if rank < fuller else fixed_s[1]
             gpu_s = attention_steps_s(self._rates, self._card.index_topk, own, (base_s, base_s), 1, steps)
-            gpu_s *= self._decode_ratios.at(len(own), grown + sum(own) / len(own))
+            gpu_s *= self._decode_ratios.at(len(own), grown + int(own.sum()) / len(own))
             np.maximum(seconds, gpu_s, out=seconds)
         return seconds * self._card.layers + rest_s
 
-    def prefill_layer(self, new_tokens: IntArray, prefix_tokens: IntArray) -> PrefillLayer:
+    def prefill_layer(self, new_tokens: Pieces, prefix_tokens: Pieces) -> PrefillLayer:
         """Return one layer of an iteration; the parts of attention share its ratio."""
         layer = super().prefill_layer(new_tokens, prefix_tokens)
         new, prefix = np.atleast_1d(np.asarray(new_tokens)), np.atleast_1d(np.asarray(prefix_tokens))

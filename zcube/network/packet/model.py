@@ -21,6 +21,7 @@ from zcube.network.packet.postings import Postings
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
+from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
 
@@ -58,6 +59,8 @@ class PacketModel:
         A pause that has lasted so long makes the watchdog look for a deadlock.
     """
 
+    ahead = False
+
     def __init__(
         self,
         link_set: LinkSet,
@@ -79,6 +82,7 @@ class PacketModel:
         link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
+        self._paths = PathTable(routing, link_set, path_split)
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
         self._message_start_s: FloatArray = np.zeros(16)
@@ -158,6 +162,22 @@ class PacketModel:
         self._postings.add(routes, replace(flows, start_s=flows.start_s + started_s))
         engine.push_starts(self._tables.net, first, first + routes.flows)
         return np.arange(first, first + routes.flows)
+
+    def paths(self, source: IntArray, target: IntArray) -> IntArray:
+        """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
+        return self._paths.add(source, target)
+
+    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
+        """Post transfers over paths found before; otherwise as :meth:`send`. All of them are waited for."""
+        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), start_s)
+        return int(self.send(flows, self._paths.routes(paths))[0])
+
+    def watch(self, flows: IntArray) -> None:
+        """Wait for transfers; all are."""
+
+    def next_arrival_s(self) -> float:
+        """Return a time before which no transfer arrives, see :meth:`next_event_s`."""
+        return self.next_event_s()
 
     def next_event_s(self) -> float:
         """Return a time before which no transfer starts or completes; infinity when idle.

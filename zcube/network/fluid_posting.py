@@ -1,0 +1,205 @@
+"""How transfers come into the fluid and leave it: rows written when they are posted, and freed when they have ended.
+
+What has ended is freed many at a time: the rows of all others move to the front, in their order, so that whatever a tie is
+broken by stays as it was.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zcube.network.event_heap import heap_set
+from zcube.network.fluid_state import ACTIVE, DONE, PENDING, UNBOUND, FluidState
+from zcube.network.kernels import inner, kernel
+
+
+class PathArrays(NamedTuple):
+    """Paths of flows as :class:`zcube.routing.routes.Routes` has them.
+
+    ``latency_s`` is the longest delay of each flow's paths, ``alone_bps`` their rate together in an empty network; that may be
+    left empty where no flow is watched [flows].
+    """
+
+    first_subflow: np.ndarray
+    first_hop: np.ndarray
+    link: np.ndarray
+    share: np.ndarray
+    latency_s: np.ndarray
+    alone_bps: np.ndarray
+
+
+class Sent(NamedTuple):
+    """What is posted, a row per transfer; columns but the first three may be empty, and stand for what is said of them."""
+
+    path: np.ndarray  # i8, row of the path arrays
+    start_s: np.ndarray  # f8
+    size_bits: np.ndarray  # f8
+    message_start_s: np.ndarray  # f8, 0
+    cap_bps: np.ndarray  # f8, infinity
+    weight: np.ndarray  # f8, 1
+
+
+@kernel
+def post(
+    state: FluidState, paths: PathArrays, sent: Sent, pooled: bool, first_watched: int, now_s: float
+) -> tuple[float, float]:
+    """Let transfers wait, each for its start; there must be room.
+
+    Parameters
+    ----------
+    state : FluidState
+        Changed in place.
+    paths : PathArrays
+        Paths by number.
+    sent : Sent
+        What is posted.
+    pooled : bool
+        Whether a transfer's paths draw from one pool.
+    first_watched : int
+        The transfer from which on arrivals are waited for.
+    now_s : float
+        None starts before.
+
+    Returns
+    -------
+    tuple of float
+        The earliest times at which a first byte may leave and at which a watched transfer may have arrived; -1 for the first
+        where a transfer has no path, no bytes or too early a start, and nothing is posted.
+    """
+    for row in range(len(sent.path)):
+        path = sent.path[row]
+        pathless = paths.first_subflow[path] == paths.first_subflow[path + 1]
+        if pathless or not sent.size_bits[row] > 0.0 or not (now_s <= sent.start_s[row] < np.inf):
+            return -1.0, -1.0
+    earliest_s, arrival_s = np.inf, np.inf
+    flow, pool, subflow, hop = state.used[0], state.used[1], state.used[2], state.used[3]
+    for row in range(len(sent.path)):
+        path = sent.path[row]
+        first, end = paths.first_subflow[path], paths.first_subflow[path + 1]
+        message_start_s = sent.message_start_s[row] if len(sent.message_start_s) else 0.0
+        weight = sent.weight[row] if len(sent.weight) else 1.0
+        pools = 1 if pooled else end - first
+        state.flows[flow].start_s = sent.start_s[row]
+        state.flows[flow].message_start_s = message_start_s
+        state.flows[flow].latency_s = paths.latency_s[path]
+        state.flows[flow].finish_s = np.nan
+        state.flows[flow].size_bits = sent.size_bits[row]
+        state.flows[flow].bound_s = 0.0
+        state.flows[flow].bound_link = -1
+        state.flows[flow].bound_turn = -1
+        state.flows[flow].open_pools = pools
+        leaves_s = sent.start_s[row] + message_start_s
+        earliest_s = min(earliest_s, leaves_s)
+        state.flows[flow].watched = 0
+        state.flows[flow].alone_s = sent.size_bits[row] / paths.alone_bps[path] if len(paths.alone_bps) else 0.0
+        if row >= first_watched:
+            state.flows[flow].watched = 1
+            state.used[4] += 1
+            arrival_s = min(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[path])
+        for turn in range(pools):
+            begin = first + turn
+            until = end if pooled else begin + 1
+            state.pools[pool].flow = flow
+            state.pools[pool].turn = turn
+            state.pools[pool].phase = PENDING
+            state.pools[pool].remaining_bits = sent.size_bits[row] if pooled else sent.size_bits[row] * paths.share[begin]
+            state.pools[pool].rate_bps = 0.0
+            state.pools[pool].settled_s = 0.0
+            state.pools[pool].first_subflow = subflow
+            for of_path in range(begin, until):
+                state.subflows[subflow].weight = weight
+                state.subflows[subflow].cap_bps = sent.cap_bps[row] * paths.share[of_path] if len(sent.cap_bps) else np.inf
+                state.subflows[subflow].rate_bps = 0.0
+                state.subflows[subflow].stamp = 0
+                state.subflows[subflow].pool = pool
+                state.subflows[subflow].bound = UNBOUND
+                state.cap_place[subflow] = -1
+                state.subflows[subflow].first_hop = hop
+                for at in range(paths.first_hop[of_path], paths.first_hop[of_path + 1]):
+                    state.hops[hop].link = paths.link[at]
+                    state.hops[hop].subflow = subflow
+                    state.hops[hop].bound_s = 0.0
+                    hop += 1
+                state.subflows[subflow].end_hop = hop
+                subflow += 1
+            state.pools[pool].end_subflow = subflow
+            state.event_place[pool] = -1
+            heap_set(state.start_heap, state.event_s, state.event_place, state.start_size, pool, leaves_s)
+            pool += 1
+        flow += 1
+    state.used[0], state.used[1], state.used[2], state.used[3] = flow, pool, subflow, hop
+    return earliest_s, arrival_s
+
+
+@inner
+def renamed(state: FluidState, hop: int) -> int:
+    """Return the place a hop moves to, its subflow's first one being ``new_bound``; -1 for none."""
+    if hop < 0:
+        return hop
+    subflow = state.hops[hop].subflow
+    return state.subflows[subflow].new_bound + hop - state.subflows[subflow].first_hop
+
+
+@inner
+def rename_hops(state: FluidState, subflow: int) -> None:
+    """Let all that points at other hops from an active subflow, and at its own, point at where they move to."""
+    for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
+        if state.hops[hop].previous < 0:
+            state.links[state.hops[hop].link].first = renamed(state, hop)
+        state.hops[hop].previous = renamed(state, state.hops[hop].previous)
+        state.hops[hop].next = renamed(state, state.hops[hop].next)
+    state.subflows[subflow].bound = renamed(state, state.subflows[subflow].bound)
+
+
+@inner
+def rename_pools(heap: np.ndarray, size: int, place: np.ndarray) -> None:
+    """Let a heap hold its pools by the places they move to."""
+    for at in range(size):
+        heap[at] = place[heap[at]]
+
+
+@kernel
+def drop_done(state: FluidState) -> None:
+    """Move what is not done to the front of the arrays, in its order, so that ties go on being broken alike."""
+    pools, subflows, hops = 0, 0, 0
+    for pool in range(state.used[1]):
+        if state.pools[pool].phase == DONE:
+            continue
+        state.changed[pool] = pools
+        pools += 1
+        for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+            state.subflows[subflow].new_bound = hops
+            hops += state.subflows[subflow].end_hop - state.subflows[subflow].first_hop
+    for pool in range(state.used[1]):
+        if state.pools[pool].phase == ACTIVE:
+            for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+                rename_hops(state, subflow)
+    rename_pools(state.start_heap, state.start_size[0], state.changed)
+    rename_pools(state.finish_heap, state.finish_size[0], state.changed)
+    rename_pools(state.arrival_heap, state.arrival_size[0], state.changed)
+    for pool in range(state.used[1]):
+        if state.pools[pool].phase == DONE:
+            continue
+        place = state.changed[pool]
+        first = subflows
+        for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
+            first_hop, count = (
+                state.subflows[subflow].new_bound,
+                state.subflows[subflow].end_hop - state.subflows[subflow].first_hop,
+            )
+            for at in range(count):
+                state.hops[first_hop + at] = state.hops[state.subflows[subflow].first_hop + at]
+                state.hops[first_hop + at].subflow = subflows
+            state.subflows[subflows] = state.subflows[subflow]
+            state.subflows[subflows].pool = place
+            state.subflows[subflows].first_hop = first_hop
+            state.subflows[subflows].end_hop = first_hop + count
+            subflows += 1
+        state.pools[place] = state.pools[pool]
+        state.pools[place].first_subflow = first
+        state.pools[place].end_subflow = subflows
+        state.event_s[place] = state.event_s[pool]
+        state.event_place[place] = state.event_place[pool]
+    state.used[1], state.used[2], state.used[3] = pools, subflows, hops

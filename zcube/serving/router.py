@@ -1,0 +1,74 @@
+"""Which prefill node a request goes to: the one that could finish its prompt soonest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zcube.arrays import FloatArray, IntArray
+from zcube.network.kernels import kernel
+from zcube.serving.prefix_cache import PrefixCaches
+
+#: No node takes the request.
+NOBODY = -1
+
+#: Chunks that a node plans at once at most.
+CHUNKS_AHEAD = 16
+
+
+class PrefillLoads(NamedTuple):
+    """What the prefill nodes have before them [nodes].
+
+    ``backlog_tokens`` are still to compute, cached ones left out as far as they were known on arrival; ``held`` requests are
+    queued or under way; ``room`` is how many a node holds at most, 0 where it takes none. Of whole chunks that a node computes
+    one after the other ``chunk_ends_s`` [nodes, :data:`CHUNKS_AHEAD`] holds when each is done, infinity behind them; their
+    tokens, ``chunk_tokens`` each, leave the backlog with the last of them.
+    """
+
+    backlog_tokens: IntArray
+    held: IntArray
+    room: IntArray
+    chunk_ends_s: FloatArray
+    chunk_tokens: int
+
+    @classmethod
+    def idle(cls, nodes: int, chunk_tokens: int, max_queue: int | None) -> PrefillLoads:
+        """Return the loads of idle nodes."""
+        most = np.iinfo(np.int64).max if max_queue is None else max_queue
+        return cls(
+            np.zeros(nodes, dtype=np.int64),
+            np.zeros(nodes, dtype=np.int64),
+            np.full(nodes, most, dtype=np.int64),
+            np.full((nodes, CHUNKS_AHEAD), np.inf),
+            chunk_tokens,
+        )
+
+
+@kernel
+def soonest(loads: PrefillLoads, hits: np.ndarray, input_tokens: int, block_tokens: int, now_s: float) -> tuple[int, int]:
+    """Return the node of least backlog after a prompt, the first of equal ones, and the tokens it would compute."""
+    best, least_tokens, best_new = NOBODY, 0, input_tokens
+    for node in range(len(hits)):
+        if loads.held[node] >= loads.room[node]:
+            continue
+        new_tokens = max(1, input_tokens - hits[node] * block_tokens)
+        tokens = loads.backlog_tokens[node] + new_tokens
+        done = 0
+        while done < CHUNKS_AHEAD and loads.chunk_ends_s[node, done] <= now_s:
+            done += 1
+        tokens -= done * loads.chunk_tokens
+        if best == NOBODY or tokens < least_tokens:
+            best, least_tokens, best_new = node, tokens, new_tokens
+    return best, best_new
+
+
+def choose(
+    loads: PrefillLoads, caches: PrefixCaches, blocks: IntArray, input_tokens: int, block_tokens: int, now_s: float
+) -> tuple[int, int]:
+    """Return the node that could finish a prompt soonest, counting tokens, and those it would compute.
+
+    Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. The node is
+    :data:`NOBODY` where none has room.
+    """
+    return soonest(loads, caches.hits(blocks), input_tokens, block_tokens, now_s)
