@@ -73,7 +73,9 @@ def other_kernels() -> None:
     model = ideal_model(_fabric())
     model.send(_flows())
     model.change_capacity(np.array([0]), np.array([1e11]), 1e-6)
-    held(idle_network(model.link_set, PacketSettings(), 0.0).net, np.array([0]))
+    # Held on to, since a kernel is handed where its arrays lie and does not keep them.
+    idle = idle_network(model.link_set, PacketSettings(), 0.0)
+    held(idle.net, np.array([0]))
 
 
 #: What compiles each group.

@@ -20,7 +20,7 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
-from zcube.llm.decode_steps import attention_steps_s
+from zcube.llm.decode_steps import MAX_CONTEXT, attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
@@ -39,7 +39,7 @@ from zcube.llm.node_links import (
 Pieces: TypeAlias = Sequence[int] | IntArray
 
 #: Tokens a piece or a context may have, steps a call may ask for, nodes the experts may span.
-MAX_TOKENS = 1 << 32
+MAX_TOKENS = MAX_CONTEXT
 MAX_STEPS = 1 << 20
 MAX_EP_NODES = 128
 #: Tokens a request verifies in one decode step.
@@ -115,7 +115,9 @@ class RooflineModel:
         self._gather_share = 1.0 / GPUS_PER_NODE if engine.prefill_layout == "dp8" else 1.0
         self._decode_heads = _heads(card, engine.decode_layout)
         self._rates = decode_rates(self._decode, self._decode_heads, device.padded_heads)
-        # Full chunks, and batch sizes from step to step, recur; what depends only on them is worth keeping.
+        # Full chunks, whole blocks before them, and batch sizes from step to step recur; what depends only on them is worth
+        # keeping.
+        self._one_piece_s = lru_cache(maxsize=1 << 15, typed=True)(self._one_piece)
         self._by_tokens = lru_cache(maxsize=1 << 14)(self._prefill_by_tokens)
         self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
 
@@ -135,6 +137,14 @@ class RooflineModel:
         InputError
             If there is no piece, the shapes differ or a number is out of range.
         """
+        if type(new_tokens) is list and type(prefix_tokens) is list and len(new_tokens) == len(prefix_tokens) == 1:
+            return self._one_piece_s(new_tokens[0], prefix_tokens[0])
+        return self._iteration_s(new_tokens, prefix_tokens)
+
+    def _one_piece(self, new_tokens: int, prefix_tokens: int) -> float:
+        return self._iteration_s([new_tokens], [prefix_tokens])
+
+    def _iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         card, layer = self._card, self.prefill_layer(new_tokens, prefix_tokens)
         _, _, _, sparse_links_s, dense_links_s = self._by_tokens(int(sum(new_tokens)))
         sparse_layer_s = layer.experts_s + layer.shared_s + sparse_links_s
@@ -178,10 +188,13 @@ class RooflineModel:
         """
         contexts = _contexts(context_tokens, steps)
         if steps == 0:
+            check_range(contexts)
             return np.empty(0)
         fixed_s, rest_s = self._fixed_s(len(contexts))
         ranks = 1 if self._decode_layout == "tp8" else min(GPUS_PER_NODE, len(contexts))
         seconds = attention_steps_s(self._rates, self._card.index_topk, contexts, fixed_s, ranks, steps)
+        if seconds[0] < 0.0:
+            check_range(contexts)
         seconds *= self._card.layers
         seconds += rest_s
         return seconds
@@ -204,7 +217,9 @@ class RooflineModel:
         InputError
             If a number is out of range.
         """
-        contexts = _contexts(context_tokens, 1).tolist()
+        given = _contexts(context_tokens, 1)
+        check_range(given)
+        contexts = given.tolist()
         wanted = (("query_tokens", query_tokens, MAX_QUERY_TOKENS), ("ep_nodes", ep_nodes, MAX_EP_NODES))
         faults = [Fault(key, str(value), f"1 .. {most}") for key, value, most in wanted if not 1 <= value <= most]
         if faults:
@@ -370,12 +385,21 @@ def _checked_pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int
 
 
 def _contexts(context_tokens: IntArray, steps: int) -> IntArray:
+    """Return contexts as the kernels take them; whether they are in range is for :func:`check_range`."""
     given = np.asarray(context_tokens)
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
         found = f"shape {given.shape} of type {given.dtype}"
         raise InputError(Fault("context_tokens", found, "a list of whole numbers, at least 1"))
-    if given.min() < 0 or given.max() > MAX_TOKENS:
-        raise InputError(Fault("context_tokens", f"{given.min()} .. {given.max()}", f"0 .. {MAX_TOKENS}"))
     if not 0 <= steps <= MAX_STEPS:
         raise InputError(Fault("steps", str(steps), f"0 .. {MAX_STEPS}"))
-    return np.ascontiguousarray(given, dtype=np.int64)
+    if given.dtype != np.int64 or not given.flags.c_contiguous:
+        check_range(given)
+        given = np.ascontiguousarray(given, dtype=np.int64)
+    return given
+
+
+def check_range(context_tokens: IntArray) -> None:
+    """Refuse contexts out of range."""
+    if context_tokens.min() < 0 or context_tokens.max() > MAX_TOKENS:
+        found = f"{context_tokens.min()} .. {context_tokens.max()}"
+        raise InputError(Fault("context_tokens", found, f"0 .. {MAX_TOKENS}"))

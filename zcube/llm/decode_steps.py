@@ -12,6 +12,9 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.compile_cache import compiled
 from zcube.llm.attention import DecodeRates
 
+#: Far above any context.
+MAX_CONTEXT = 1 << 32
+
 
 def attention_steps_s(
     rates: DecodeRates, topk: int, contexts: IntArray, fixed_s: tuple[float, float], ranks: int, steps: int
@@ -36,7 +39,7 @@ def attention_steps_s(
     Returns
     -------
     float64 array, shape (steps,)
-        Seconds.
+        Seconds; all -1 where a context is no number of tokens.
     """
     seconds = np.zeros(steps)
     slowest_steps(rates.sparse_s, rates.selected_s, rates.longest_s, rates.context_s, topk, contexts, *fixed_s, ranks, seconds)
@@ -65,6 +68,9 @@ def slowest_steps(
         longest, total, count, rising, missing = 0, 0, 0, 0, 0
         for at in range(rank, requests, ranks):
             context = contexts[at]
+            if context < 0 or context > MAX_CONTEXT:
+                seconds[:] = -1.0
+                return
             longest = max(longest, context)
             total += context
             count += 1

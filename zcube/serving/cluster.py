@@ -76,7 +76,7 @@ class Cluster:
         engine = settings.engine()
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
-        self._lanes = Lanes(self.transfers, pushes, placed.decode)
+        self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
         self._shipper = KvShipper(
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
         )
@@ -215,7 +215,7 @@ class Cluster:
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
-        lane = self._lanes.lane(self._placed.prefill[node], assigned.source_rank, decode_node, assigned.target_rank)
+        lane = self._lanes.lane(node, assigned.source_rank, decode_node, assigned.target_rank)
         granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
         granted.callbacks.append(partial(self._note_granted, request))
         assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, granted)

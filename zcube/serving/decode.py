@@ -23,13 +23,14 @@ from zcube.serving.settings import DecodePool
 #: to be cut short.
 LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
 
-#: Rows of a batch's table.
+#: Rows of a batch's table; more tokens than any request has left.
 REQUEST, CONTEXT, LEFT = 0, 1, 2
+MOST_LEFT = 1 << 62
 
 
 @kernel
-def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) -> int:
-    """Give every request of a batch its tokens and let the finished ones go; return how many stay.
+def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) -> tuple[int, int]:
+    """Give every request of a batch its tokens and let the finished ones go.
 
     Parameters
     ----------
@@ -39,16 +40,22 @@ def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) 
         Requests of the batch, and tokens each of them gains.
     finished : int array [at least size]
         Receives the requests that go, in order.
+
+    Returns
+    -------
+    tuple of int
+        How many stay, and the fewest tokens that one of them has left.
     """
-    kept = 0
+    kept, least_left = 0, MOST_LEFT
     for at in range(size):
         request, context, left = batch[REQUEST, at], batch[CONTEXT, at] + steps, batch[LEFT, at] - steps
         if left > 0:
             batch[REQUEST, kept], batch[CONTEXT, kept], batch[LEFT, kept] = request, context, left
             kept += 1
+            least_left = min(least_left, left)
         else:
             finished[at - kept] = request
-    return kept
+    return kept, least_left
 
 
 class DecodeNode:
@@ -87,7 +94,8 @@ class DecodeNode:
         self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
         self._joining: list[tuple[int, int, int]] = []
         self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
-        self._size = 0
+        self._size, self._least_left = 0, MOST_LEFT
+        self._finished: IntArray = np.zeros(16, dtype=np.int64)
         self._step_ends_s: list[FloatArray] = [np.zeros(0)]
         self._wake = env.event()
         self.outstanding = 0
@@ -95,10 +103,9 @@ class DecodeNode:
 
     def take_rank(self) -> int:
         """Give a request to the rank with the fewest, in turn among equals; counts it as outstanding."""
-        ranks = len(self._rank_load)
-        order = [(self._next_rank + step) % ranks for step in range(ranks)]
-        rank = min(order, key=lambda candidate: self._rank_load[candidate])
-        self._next_rank = (rank + 1) % ranks
+        turned = self._rank_load[self._next_rank :] + self._rank_load[: self._next_rank]
+        rank = (self._next_rank + turned.index(min(turned))) % len(turned)
+        self._next_rank = (rank + 1) % len(turned)
         self._rank_load[rank] += 1
         self.outstanding += 1
         return rank
@@ -152,9 +159,9 @@ class DecodeNode:
             joined = [request for request, _, _ in self._joining]
             self._join_batch()
             start_s = env.now
-            contexts, left = self._batch[CONTEXT, : self._size], self._batch[LEFT, : self._size]
-            steps = min(ahead, int(left.min()))
-            ends_s = start_s + self._compute.decode_steps_s(contexts, steps).cumsum()
+            steps = min(ahead, self._least_left)
+            ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
+            ends_s += start_s
             self._step_ends_s.append(ends_s)
             if joined:
                 self._on_step(joined, float(ends_s[0]))
@@ -184,18 +191,20 @@ class DecodeNode:
         self._env.timeout(seconds).callbacks.append(succeed)
 
     def _join_batch(self) -> None:
-        first, self._size = self._size, self._size + len(self._joining)
-        while self._size > self._batch.shape[1]:
-            self._batch = np.concatenate([self._batch, np.zeros_like(self._batch)], axis=1)
-        if self._joining:
-            self._batch[:, first : self._size] = np.array(self._joining).T
-            self._joining = []
+        for row in self._joining:
+            if self._size == len(self._finished):
+                self._batch = np.concatenate([self._batch, np.zeros_like(self._batch)], axis=1)
+                self._finished = np.zeros(2 * self._size, dtype=np.int64)
+            self._batch[:, self._size] = row
+            self._size += 1
+            self._least_left = min(self._least_left, row[LEFT])
+        self._joining = []
 
     def _give_tokens(self, steps: int) -> list[int]:
         """Give every running request its tokens and let the finished ones go; return these."""
-        finished: IntArray = np.empty(self._size, dtype=np.int64)
-        before, self._size = self._size, give_tokens(self._batch, self._size, steps, finished)
-        done: list[int] = finished[: before - self._size].tolist()
+        before = self._size
+        self._size, self._least_left = give_tokens(self._batch, before, steps, self._finished)
+        done: list[int] = self._finished[: before - self._size].tolist()
         return done
 
     def step_ends_s(self) -> FloatArray:

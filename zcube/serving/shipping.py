@@ -17,8 +17,8 @@ from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
 from zcube.serving.transfers import KV, Group, Transfers
 
-#: Decode nodes to which paths are found together.
-TARGETS_AT_ONCE = 32
+#: Prefill nodes from which, and decode nodes to which, paths are found together.
+SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +31,13 @@ class Lane:
 
     source_gpus: IntArray
     target_gpus: IntArray
-    layers: IntArray
+    layers: list[int]
     paths: IntArray
     carried: bool
 
 
 class Lanes:
-    """Lanes from prefill to decode nodes, found for many targets at once when a source first sends.
+    """Lanes from prefill to decode nodes, found for many of both at once when one of them is first used.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ class Lanes:
         Network.
     plan : KvPushes
         Which GPUs send between two ranks.
-    targets : sequence of int
-        Servers of the decode nodes.
+    sources, targets : sequence of int
+        Servers of the prefill and of the decode nodes.
     """
 
-    def __init__(self, transfers: Transfers, plan: KvPushes, targets: Sequence[int]):
-        self._transfers, self._targets = transfers, np.array(targets, dtype=np.int64)
+    def __init__(self, transfers: Transfers, plan: KvPushes, sources: Sequence[int], targets: Sequence[int]):
+        self._transfers = transfers
+        self._servers = np.array(sources, dtype=np.int64), np.array(targets, dtype=np.int64)
         ranks = plan.ranks
-        #: By the source's rank: GPU that sends, GPU that receives and layers of every send, and where those of each target rank
-        #: begin.
+        #: By the source's rank: GPU that sends, GPU that receives and layers of every send, and the first of each target rank.
         self._sends = [
             _sends([plan.sends(source_rank, rank) for rank in range(ranks.decode_dp)])
             for source_rank in range(ranks.prefill_dp)
@@ -61,31 +61,31 @@ class Lanes:
         self._found: dict[tuple[int, int, int], tuple[IntArray, IntArray, IntArray]] = {}
         self._lanes: dict[tuple[int, int, int, int], Lane] = {}
 
-    def lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
-        """Return the lane between a rank of a server and one of a decode node."""
-        key = source_server, source_rank, target_node, target_rank
-        if key not in self._lanes:
-            self._lanes[key] = self._lane(*key)
-        return self._lanes[key]
+    def lane(self, source_node: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
+        """Return the lane between a rank of a prefill node and one of a decode node."""
+        key = source_node, source_rank, target_node, target_rank
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = self._lane(*key)
+        return lane
 
-    def _lane(self, source_server: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
+    def _lane(self, source_node: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
         _, _, layers, first = self._sends[source_rank]
-        block, node = divmod(target_node, TARGETS_AT_ONCE)
-        key = source_server, source_rank, block
+        (sources, source), (targets, target) = divmod(source_node, SOURCES_AT_ONCE), divmod(target_node, TARGETS_AT_ONCE)
+        key = source_rank, sources, targets
         if key not in self._found:
             self._found[key] = self._find(*key)
-        rows = slice(node * len(layers) + first[target_rank], node * len(layers) + first[target_rank + 1])
-        source, target, paths = (column[rows] for column in self._found[key])
-        own = layers[first[target_rank] : first[target_rank + 1]]
-        return Lane(source, target, own, paths.copy(), self._transfers.carries(source, target))
+        send = slice(first[target_rank], first[target_rank + 1])
+        out, into, paths = (column[source, target, send].copy() for column in self._found[key])
+        return Lane(out, into, layers[send].tolist(), paths, self._transfers.carries(out, into))
 
-    def _find(self, source_server: int, source_rank: int, block: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Return source, target and path of every pair of GPUs that send to a block of decode nodes."""
+    def _find(self, source_rank: int, sources: int, targets: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Return source, target and path of every send between two blocks of nodes [sources, targets, sends]."""
         out, into, _, _ = self._sends[source_rank]
-        nodes = self._targets[block * TARGETS_AT_ONCE : (block + 1) * TARGETS_AT_ONCE, None]
-        target = (nodes * GPUS_PER_NODE + into).ravel()
-        source = np.tile(source_server * GPUS_PER_NODE + out, len(nodes))
-        return source, target, self._transfers.paths(source, target)
+        source = self._servers[0][sources * SOURCES_AT_ONCE : (sources + 1) * SOURCES_AT_ONCE, None, None] * GPUS_PER_NODE + out
+        target = self._servers[1][targets * TARGETS_AT_ONCE : (targets + 1) * TARGETS_AT_ONCE, None] * GPUS_PER_NODE + into
+        source, target = (column.copy() for column in np.broadcast_arrays(source, target))
+        return source, target, self._transfers.paths(source.ravel(), target.ravel()).reshape(source.shape)
 
 
 def _sends(by_rank: list[list[tuple[int, int, int]]]) -> tuple[IntArray, IntArray, IntArray, list[int]]:
@@ -186,8 +186,8 @@ class KvShipper:
             return
         rows, count = len(lane.paths), len(pushes)
         paths = lane.paths if count == 1 else np.concatenate([lane.paths] * count)
-        start_s = np.repeat(np.array([at_s for at_s, _ in pushes]), rows)
-        sizes = (np.array([layer_bytes for _, layer_bytes in pushes])[:, None] * lane.layers).ravel()
+        start_s = np.array([at_s for at_s, _ in pushes for _ in range(rows)])
+        sizes = np.array([layers * layer_bytes for _, layer_bytes in pushes for layers in lane.layers])
         shipment.bytes_sent += int(sizes.sum())
         if prepared is not None:
             pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -107,8 +107,7 @@ class KvPlan:
         return sum(transfer.size_bytes for transfer in self.transfers)
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(NamedTuple):
     """What goes out of a request at once, the same of every layer.
 
     Attributes
@@ -191,7 +190,10 @@ class KvPushes:
 
     def layer_bytes(self, push: Push) -> int:
         """Return the bytes of one layer."""
-        return sum((pages * self.page_tokens - missing) * row_bytes for pages, missing, row_bytes in self._buffers(push))
+        page, (first, end), (first_key, end_key) = self.page_tokens, push.latents, push.indexer
+        tokens = -(-(end - first) // page) * page if self._whole[0] else end - first
+        keys = -(-(end_key - first_key) // page) * page if self._whole[1] else end_key - first_key
+        return tokens * self._latent_bytes + keys * self._index_bytes
 
     def descriptors(self, push: Push) -> list[int]:
         """Return the sizes of one layer's descriptors."""

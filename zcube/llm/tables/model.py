@@ -16,7 +16,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import Pieces, RooflineModel, _contexts, check_engine, table_dtype
+from zcube.llm.compute import Pieces, RooflineModel, _contexts, check_engine, check_range, table_dtype
 from zcube.llm.decode_steps import attention_steps_s
 from zcube.llm.devices import Device
 from zcube.llm.engine_layout import EngineLayout
@@ -73,6 +73,7 @@ class MeasuredModel(RooflineModel):
         The ratio of a GPU is taken at the mean of its contexts.
         """
         contexts = _contexts(context_tokens, steps)
+        check_range(contexts)
         if steps == 0:
             return np.empty(0)
         fixed_s, rest_s = self._fixed_s(len(contexts))
