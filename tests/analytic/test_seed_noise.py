@@ -13,7 +13,8 @@ from zcube.fabric.catalog import load_fabric
 from zcube.outputs import INFINITE
 from zcube.scenario import Scenario
 from zcube.serving.repeats import _interval, mean_metrics, seed_noise
-from zcube.verdict.rows import NO_DIFFERENCE, ROWS, UNSURE
+from zcube.verdict.rows import NO_DIFFERENCE, UNSURE
+from zcube.verdict.table import ROWS
 
 
 def metrics(*values: float) -> list[dict[str, Any]]:

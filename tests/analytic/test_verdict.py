@@ -11,7 +11,7 @@ from zcube.verdict.headline import headline
 from zcube.verdict.knees import knee_rule, knee_sentences
 from zcube.verdict.limits import THRESHOLDS, limit_sentence, limits
 from zcube.verdict.published import PUBLISHED, published, published_sentences
-from zcube.verdict.rows import ROWS
+from zcube.verdict.table import ROWS
 from zcube.verdict.verdict import verdict
 
 NODES = (4, 2)

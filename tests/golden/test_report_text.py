@@ -13,7 +13,8 @@ from zcube.report.names import display_names, file_slugs
 from zcube.report.palette import COLOURS, fabric_colours
 from zcube.report.terminal import bill_table, document_table
 from zcube.verdict.headline import cautions, headline
-from zcube.verdict.rows import ROWS, significant
+from zcube.verdict.rows import significant
+from zcube.verdict.table import ROWS
 from zcube.verdict.verdict import verdict
 
 

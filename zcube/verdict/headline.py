@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zcube.verdict.request_sets import beside, over_others
-from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row
+from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, UNSURE, Document, Row
+from zcube.verdict.table import row
 
 
 def headline(document: Document) -> list[str]:
@@ -20,20 +21,6 @@ def headline(document: Document) -> list[str]:
     if not others:
         return [_alone(base_name, base)]
     return [_against(name, base_name, fabric, base) for name, fabric in others.items()]
-
-
-def row(section: str, label: str, unit: str) -> Row:
-    """Return the table row of a label.
-
-    Raises
-    ------
-    KeyError
-        If there is none.
-    """
-    for candidate in ROWS:
-        if (candidate.section, candidate.label, candidate.unit) == (section, label, unit):
-            return candidate
-    raise KeyError((section, label, unit))
 
 
 BILL = row("Cost", "Total", "USD")
