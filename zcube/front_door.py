@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison
 from zcube.errors import InputError, RunError, ZcubeError
@@ -109,8 +108,7 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    searches = Searches.of(declared, find_knee, find_capacity)
-    return searches.made(main_job.compare(declared, progress), progress)
+    return Searches.of(declared, find_knee, find_capacity).compared(declared, progress)
 
 
 def replay(

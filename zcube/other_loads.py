@@ -12,10 +12,10 @@ from pydantic import Field
 
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison, compare
-from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.inputs import Declared
 from zcube.load_search import MAX_RUNS, TOLERANCE, LoadSearch, search_load
+from zcube.prepared import load_of
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed
 from zcube.workload.source import GENERATOR
@@ -99,12 +99,7 @@ class OtherLoads:
         InputError
             If its requests come all at once, so that they have no rate.
         """
-        load = self.comparison.scenario.load
-        rate = load.concurrency if self.closed else load.rate_per_s
-        rate = rate or self.comparison.offered.document()["clock"]["rate_per_s"]
-        if rate is None:
-            raise InputError(Fault("load.rate_per_s", "requests that come all at once", "a rate that can be varied"))
-        return float(rate)
+        return load_of(self.comparison.scenario.load, self.comparison.offered)
 
     def metrics(self, fabric: str, load: float) -> dict[str, Any]:
         """Return the metrics of a fabric, by its name in the scenario, at a load.
