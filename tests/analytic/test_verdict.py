@@ -132,7 +132,7 @@ def test_the_networks_part_of_the_first_token_follows_from_the_slow_downs():
     # Of a mean of 1 s the last push takes 0.6: 0.2 of it by itself, 0.2 more at NICs, 0.2 more in the fabric.
     assert found["nic_part"] == pytest.approx(0.2) and found["fabric_part"] == pytest.approx(0.2)
     assert found["slowing"] == ["nic", "fabric"] and found["full"] == []
-    assert "contention at the NICs and the fabric delays first tokens" in limit_sentence("it", run, found)
+    assert "contention at the NICs and in the fabric delays first tokens" in limit_sentence("it", run, found)
 
 
 def beside(cube: Any, tree: Any = None, fidelity: str = "flow") -> tuple[dict[str, Any], list[str]]:
@@ -272,5 +272,5 @@ def test_the_source_and_what_explains_the_baseline_are_told_once():
     compared["fabrics"]["other"] = fabric("zcube")
     sentences = verdict(compared, NODES)["sentences"]["published"]
     assert [sentence.split(":")[0] for sentence in sentences] == [
-        "Published", "cube here", "other here", "What of this run explains that",
+        "Published", "cube here", "other here", "Why this run does not show all of it",
     ]  # fmt: skip

@@ -71,7 +71,9 @@ class Row:
             return ABSENT
         if not isfinite(value):
             return "infinite"
-        if self.style in ("count", "usd"):
+        if self.style == "count":
+            return counted(value)
+        if self.style == "usd":
             return f"{value:,.0f}"
         return significant(value, 3 if self.style == "percent" else 4)
 
@@ -119,6 +121,11 @@ def significant(value: float, digits: int = 4) -> str:
     if abs(value) >= 10**digits - 0.5 or abs(value) >= 999.95:
         return f"{value:,.0f}"
     return f"{value:#.{digits}g}".rstrip(".")
+
+
+def counted(value: float) -> str:
+    """Return a count, or the mean of counts over seeds."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
 def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
