@@ -253,11 +253,17 @@ def knee(status: str, holds: float | None, fails: float | None, **last: Any) -> 
             knee("out of runs", 20.0, None),
             "above 20.00 requests/s (1.00 times this run's load); the search ended after 2 loads.",
         ),
+        (
+            knee("at the lowest", None, 2.5, on_one_side=3),
+            "below 2.500 requests/s (0.125 times this run's load), the lowest load tried, where it adds +6.4 % over other "
+            "requests.",
+        ),
     ],
 )
 def test_what_is_said_of_a_knee(found, told):
     assert knee_sentences(found) == [f"Knee of cube: {told}"]
-    assert "10 % apart or less; 2 loads tried, one seed each, so that noise moves it." in knee_rule(found)
+    over_others = "; over other requests: some were served on one of the two only" * ("over other" in told)
+    assert f"10 % apart or less; 2 loads tried, one seed each, so that noise moves it{over_others}." in knee_rule(found)
 
 
 def test_noise_beyond_the_share_is_pointed_out():

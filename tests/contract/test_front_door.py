@@ -175,7 +175,7 @@ def test_measured_runs_are_read_from_one_file_or_several(tmp_path: Path) -> None
         (lambda: zc.figures(3), "result: found a value of type int; expected what compare, replay or load_fabric returned"),
         (
             lambda: zc.replay("roft-256", FLOWS, {"fidelity": "packet"}),
-            "network: found a value of type dict; expected a zcube.N",
+            "network: found a value of type dict; expected a zcube.",
         ),
         (lambda: zc.replay("roft-256", 3), "transfers: found a value of type int; expected a file, a pandas frame"),
         (lambda: zc.compare("glm51-pd-256", ["load.rate_per_s=3"]), "changes: found a value of type list; expected a mapping"),

@@ -9,7 +9,7 @@ from zcube.verdict.headline import BILL, OUTPUT, TTFT_P99
 from zcube.verdict.limits import THRESHOLDS, WORDS
 from zcube.verdict.request_sets import over_others
 from zcube.verdict.rows import UNSURE, Document, Row, significant
-from zcube.verdict.words import percent
+from zcube.verdict.words import percent, plain_percent
 
 #: Where the figures come from, and what of the cluster is not known.
 SOURCE = "Z.ai, 2026-05-21: a thousand-GPU GLM-5.1 coding cluster, prefill-decode disaggregated, ROFT rewired to ZCube"
@@ -119,7 +119,9 @@ def _why(document: Document, limits: Document, base_name: str, missing: list[Pub
         slow = f"On {base_name} the fabric {slows} and {fullest}"
         if found["fabric_part"] < THRESHOLDS.added:
             shorter = (
-                percent(found["fabric_part"]) if found["fabric_part"] >= LEAST_TOLD else f"less than {percent(LEAST_TOLD)}"
+                percent(found["fabric_part"])
+                if found["fabric_part"] >= LEAST_TOLD
+                else f"less than {plain_percent(LEAST_TOLD)}"
             )
             reasons.append(
                 f"{slow}: there is no congestion in the fabric that another wiring could take away; without any, the mean time "
