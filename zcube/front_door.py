@@ -73,7 +73,7 @@ class Network(settings.Network):
 
         def __init__(self, **keys: Any):
             """Raise an :class:`~zcube.errors.InputError` with every fault of the keys."""
-            with faults_of("Network", settings.Network):
+            with settings.told_with_routings(keys, "Network: {}".format), faults_of("Network", settings.Network):
                 super().__init__(**keys)
 
 
