@@ -164,6 +164,11 @@ def test_half_of_a_published_change_shows_it_and_noise_does_not(output, differs,
     assert found["figures"]["throughput"]["shown"] is shown
 
 
+def test_too_few_seeds_leave_the_change_itself_beside_what_was_published():
+    _, sentences = beside(noisy(fabric("zcube", output=1080.0), None))
+    assert "mean throughput +8.0 % (not to be told from noise)" in sentences[1] and "unsure" not in sentences[1]
+
+
 def test_why_a_run_does_not_show_them_is_told_by_its_figures():
     cube = noisy(fabric("zcube"), False)
     _, (*_, why) = beside(cube)
