@@ -6,37 +6,26 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zcube.calibrate.links import carrier_on
-from zcube.errors import Fault, FaultList, InputError
-from zcube.fabric.catalog import load_fabric
+from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
-from zcube.fabric.optics import optics_of
-from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 from zcube.inputs import toml_value
-from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel
-from zcube.llm.compute_choice import compute_model, described
-from zcube.llm.devices import load_device
-from zcube.llm.expert_traffic import hit_probability
+from zcube.llm.compute_choice import described
 from zcube.network.carrier import Carrier
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.outputs import flat
-from zcube.pricing.amortised import HourlyCost, cost_rule, hourly_cost
-from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
-from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
+from zcube.prepared import Prepared, carriers_of, check_room, prepare
+from zcube.pricing.amortised import HourlyCost, cost_rule
+from zcube.pricing.bill import BillOfMaterials, counting_rule
 from zcube.progress import Progress, silent
-from zcube.scenario import Cost, Scenario
+from zcube.scenario import Scenario
 from zcube.serving.cluster import ShareDone
 from zcube.serving.counted import Counted, on_one_side
-from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
-from zcube.serving.placement import place
 from zcube.serving.reach import Reach, reach_of
 from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.serving.run import ServingRun, serve
@@ -104,12 +93,11 @@ class FabricResult:
 
     def document(self, base: FabricResult) -> dict[str, Any]:
         """Return its part of the comparison with a baseline, JSON-ready."""
-        packet = self.carrier.packet
         return {
             "family": self.fabric.family,
             "gpus": self.fabric.gpus,
             "routing": self.carrier.routing.name,
-            "network": self.carrier.document() | {"packet": packet and packet.model_dump(mode="json")},
+            "network": self.carrier.settings_document(),
             "calibration": self.calibration(),
             "reachability": self.reach.document(self.fabric),
             "failure": self.failure,
@@ -255,7 +243,7 @@ def _relative_requests(result: FabricResult, base: FabricResult) -> dict[str, An
     }
 
 
-def compare(scenario: Scenario, progress: Progress = silent, record: str | None = None) -> Comparison:
+def compare(scenario: Scenario, progress: Progress = silent, record: str | None = None, searched: bool = False) -> Comparison:
     """Run a scenario on each of its fabrics.
 
     Parameters
@@ -266,6 +254,8 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         Told what is under way and how much of all simulation is done.
     record : str, optional
         Label of a fabric whose run is kept as a trace.
+    searched : bool
+        Whether other loads are to be searched after it, for which requests must have a rate.
 
     Raises
     ------
@@ -274,42 +264,24 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     RunError
         If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
-    progress("building", 0, 0, "")
-    asked, load = scenario.requests, scenario.load
-    faults = FaultList()
-    with faults:
-        card = load_card(scenario.compute.model)
-        _check_expert_span(scenario, card)
-        compute = _compute_model(scenario, card)
-    with faults:
-        prices = _prices(scenario.cost)
-    with faults:
-        carriers = _carriers(scenario)
-    progress("reading requests", 0, 0, "")
-    with faults:
-        offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
-    faults.check()
-    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, prices)
-    costs = {name: hourly_cost(bills[name], scenario.cost, carrier.declared.gpus) for name, carrier in carriers.items()}
+    prepared = prepare(scenario, progress, searched)
+    carriers, reaches = prepared.carriers, prepared.reaches
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    trace = offered.trace
-    _check_room(carriers, trace, scenario)
-    reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
-    built = {name: carrier.declared for name, carrier in carriers.items()}
-    repeats = _repeats(scenario, built, card, compute, costs, progress)
+    repeats = _repeats(scenario, prepared, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
         told = _told(progress, scenario, number, scenario.seeds - 1)
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
         model = carrier.model()
-        run = serve(carrier.fabric, model, trace, scenario, card, compute, told, recorder, reaches[name])
+        requests = prepared.offered.trace
+        run = serve(carrier.fabric, model, requests, scenario, prepared.card, prepared.compute, told, recorder, reaches[name])
         packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
-        metrics, counted = zip((_priced(run, costs[name]), Counted.of(run)), *repeats[name], strict=True)
-        results[name] = FabricResult(carrier, run, metrics, counted, bills[name], reaches[name], packets)
+        metrics, counted = zip((_priced(run, prepared.costs[name]), Counted.of(run)), *repeats[name], strict=True)
+        results[name] = FabricResult(carrier, run, metrics, counted, prepared.bills[name], reaches[name], packets)
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
-    return Comparison(scenario, offered, compute, results, recorded)
+    return Comparison(scenario, prepared.offered, prepared.compute, results, recorded)
 
 
 def _told(progress: Progress, scenario: Scenario, fabric: int, seeds_before: int) -> ShareDone:
@@ -333,98 +305,22 @@ def _priced(run: ServingRun, cost: HourlyCost) -> dict[str, Any]:
     return {**metrics, "cost": cost.document(metrics["throughput"]["output_tokens_per_s"], good)}
 
 
-def _repeats(
-    scenario: Scenario,
-    built: Mapping[str, Fabric],
-    card: ModelCard,
-    compute: ComputeModel,
-    costs: Mapping[str, HourlyCost],
-    progress: Progress,
-) -> dict[str, list[tuple[dict[str, Any], Counted]]]:
+def _repeats(scenario: Scenario, prepared: Prepared, progress: Progress) -> dict[str, list[tuple[dict[str, Any], Counted]]]:
     """Run the scenario under its further seeds; return metrics and what they are over, by fabric's label, seed by seed."""
-    repeats: dict[str, list[tuple[dict[str, Any], Counted]]] = {label: [] for label in scenario.labels.values()}
+    repeats: dict[str, list[tuple[dict[str, Any], Counted]]] = {label: [] for label in prepared.carriers}
+    card, compute = prepared.card, prepared.compute
+    built = {name: carrier.declared for name, carrier in prepared.carriers.items()}
     for number, seed in enumerate(range(scenario.seed + 1, scenario.seed + scenario.seeds)):
         other = scenario.model_copy(update={"seed": seed, "seeds": 1})
         offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
-        carriers = _carriers(other, built)
-        _check_room(carriers, offered.trace, other)
+        carriers = carriers_of(other, built)
+        check_room(carriers, offered.trace, other)
         for fabric, (name, carrier) in enumerate(carriers.items()):
             told = _told(progress, scenario, fabric, number)
             reach = reach_of(carrier.fabric, carrier.routing, other, card)
             run = serve(carrier.fabric, carrier.model(), offered.trace, other, card, compute, told, None, reach)
-            repeats[name].append((_priced(run, costs[name]), Counted.of(run)))
+            repeats[name].append((_priced(run, prepared.costs[name]), Counted.of(run)))
     return repeats
-
-
-def _check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
-    """Refuse runs that would not fit in memory; one runs after the other."""
-    faults = FaultList()
-    expected = expected_transfers(trace, scenario)
-    for name, carrier in carriers.items():
-        with faults:
-            carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
-    faults.check()
-
-
-def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
-    """Refuse a span of nodes that the model's expert groups cannot be spread over."""
-    span = scenario.prefill.nodes_per_instance
-    try:
-        hit_probability(card, span)
-    except InputError as error:
-        raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
-
-
-def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
-    asked = scenario.compute
-    tables = None if asked.tables is None else Path(asked.tables)
-    return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
-
-
-def _carriers(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyType({})) -> dict[str, Carrier]:
-    """Make every fabric ready, by its label, and collect what does not fit; those built already are not built again."""
-    faults = FaultList()
-    carriers: dict[str, Carrier] = {}
-    for name in scenario.fabrics:
-        with faults:
-            label = scenario.labels[name]
-            fabric = built[label] if label in built else load_fabric(name)
-            place(fabric, scenario)
-            carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
-            if carrier.network.bin_s:
-                expected = "0: a comparison keeps totals; zcube replay keeps bins"
-                faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
-            if scenario.gpus is not None and fabric.gpus != scenario.gpus:
-                expected = f"{scenario.gpus}, as the scenario's gpus"
-                faults.faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), expected))
-    faults.check()
-    return carriers
-
-
-def _prices(cost: Cost) -> tuple[PriceBook, PowerBook, RackLayout | None]:
-    """Read the price book, the power book and the description of the machine room, if there is one."""
-    faults = FaultList()
-    with faults:
-        book = load_price_book(cost.price_book)
-    with faults:
-        power = load_power_book(cost.power_book)
-    with faults:
-        room = None if cost.racks is None else load_layout(Path(cost.racks))
-    faults.check()
-    return book, power, room
-
-
-def _bills(
-    scenario: Scenario, fabrics: Mapping[str, Fabric], prices: tuple[PriceBook, PowerBook, RackLayout | None]
-) -> dict[str, BillOfMaterials]:
-    """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
-    (book, power, room), faults = prices, FaultList()
-    bills: dict[str, BillOfMaterials] = {}
-    for name, fabric in fabrics.items():
-        with faults:
-            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room), power)
-    faults.check()
-    return bills
 
 
 def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison
 from zcube.errors import InputError, RunError, ZcubeError
@@ -74,7 +73,7 @@ class Network(settings.Network):
 
         def __init__(self, **keys: Any):
             """Raise an :class:`~zcube.errors.InputError` with every fault of the keys."""
-            with faults_of("Network", settings.Network):
+            with settings.told_with_routings(keys, "Network: {}".format), faults_of("Network", settings.Network):
                 super().__init__(**keys)
 
 
@@ -107,10 +106,12 @@ def compare(
     ------
     InputError
         With every fault of the scenario, the changes and the fabrics, before anything runs.
+    TypeError
+        If an argument is of another type.
     """
+    _check_type("changes", changes, Mapping | None, "a mapping of dotted keys to values")
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    searches = Searches.of(declared, find_knee, find_capacity)
-    return searches.made(main_job.compare(declared, progress), progress)
+    return Searches.of(declared, find_knee, find_capacity).compared(declared, progress)
 
 
 def replay(
@@ -150,7 +151,10 @@ def replay(
         With every fault of what was given, before the run starts.
     RunError
         If nothing can move any more.
+    TypeError
+        If an argument is of another type.
     """
+    _check_type("network", network, settings.Network | None, "a zcube.Network, as zcube.Network(fidelity='packet') makes one")
     carrier = carrier_on(_fabric(fabric), network or Network(), seed)
     given = _loaded(transfers, carrier)
     if isinstance(given, FlowList):
@@ -197,6 +201,11 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Fig
     A comparison: distribution and parts of the time to first token, load of links, bill, and of the packet fidelity
     ``congestion_trees-<fabric>`` of each fabric with pauses. A fabric: its drawing. A trace replay:
     its timeline, and what its transfers give. A packet replay: congestion trees, and ports over time where it kept bins.
+
+    Raises
+    ------
+    TypeError
+        If it is no such result.
     """
     from zcube.report.comparison_figures import comparison_figures
     from zcube.report.fabric_drawing import draw_fabric
@@ -206,7 +215,13 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Fig
         return dict(comparison_figures(result))
     if isinstance(result, Fabric):
         return {"fabric": draw_fabric(result)}
+    _check_type("result", result, TraceReplay | Replay, "what compare, replay or load_fabric returned")
     return replay_figures(result)
+
+
+def _check_type(name: str, given: Any, types: Any, expected: str) -> None:
+    if not isinstance(given, types):
+        raise TypeError(f"{name}: found a value of type {type(given).__name__}; expected {expected}")
 
 
 def _fabric(given: FabricLike) -> Fabric:
@@ -222,6 +237,10 @@ def _loaded(given: str | Path | pd.DataFrame | FlowList | CommTrace, carrier: Ca
         return gpu_numbers(fabric, names)
 
     if not isinstance(given, str | Path):
+        import pandas as pd
+
+        expected = "a file, a pandas frame, a list of transfers or a trace"
+        _check_type("transfers", given, pd.DataFrame, expected)
         return flows_of_frame(given, numbers, known_gpus=known_gpus(fabric))
     path = Path(given)
     return load_trace(path) if is_trace(path) else read_flows(path, numbers, known_gpus=known_gpus(fabric))

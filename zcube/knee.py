@@ -41,6 +41,8 @@ class Probe:
         What limits the run on the ideal core, see :data:`zcube.verdict.limits.WORDS`.
     why_not : str or None
         Why the two cannot be compared.
+    on_one_side : int
+        Requests that the latencies of only one of the two are over, summed over seeds.
     """
 
     load: float
@@ -49,6 +51,7 @@ class Probe:
     added: float | None
     ideal_full: tuple[str, ...] = ()
     why_not: str | None = None
+    on_one_side: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def _probe(fabric: str, loads: OtherLoads, load: float, asked: KneeSearch) -> Pr
     added = fabric_s / ideal_s - 1.0
     if metrics["window"]["no_rate"] is not None and added < asked.share:
         return Probe(load, fabric_s, ideal_s, None, (), metrics["window"]["no_rate"])
-    return Probe(load, fabric_s, ideal_s, added)
+    return Probe(load, fabric_s, ideal_s, added, on_one_side=loads.on_one_side(fabric, load))
 
 
 def _full(metrics: dict[str, Any], scenario: Scenario) -> tuple[str, ...]:

@@ -12,12 +12,13 @@ from pydantic import Field
 
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison, compare
-from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.inputs import Declared
 from zcube.load_search import MAX_RUNS, TOLERANCE, LoadSearch, search_load
+from zcube.prepared import load_of
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed
+from zcube.serving.counted import Counted, on_one_side
 from zcube.workload.source import GENERATOR
 
 #: What ``[load]`` takes at most: requests per second, and requests under way.
@@ -61,6 +62,14 @@ class Searched(Generic[Found]):
         }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AtLoad:
+    """A run at a load: its metrics, and the requests that they are over, seed by seed."""
+
+    metrics: dict[str, Any]
+    counted: tuple[Counted, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class OtherLoads:
     """A comparison at other loads: rates of an open loop, numbers of requests under way of a closed one.
@@ -78,7 +87,7 @@ class OtherLoads:
 
     comparison: Comparison
     progress: Progress = silent
-    _made: dict[tuple[Any, float], dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[tuple[Any, float], AtLoad] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def closed(self) -> bool:
@@ -99,12 +108,7 @@ class OtherLoads:
         InputError
             If its requests come all at once, so that they have no rate.
         """
-        load = self.comparison.scenario.load
-        rate = load.concurrency if self.closed else load.rate_per_s
-        rate = rate or self.comparison.offered.document()["clock"]["rate_per_s"]
-        if rate is None:
-            raise InputError(Fault("load.rate_per_s", "requests that come all at once", "a rate that can be varied"))
-        return float(rate)
+        return load_of(self.comparison.scenario.load, self.comparison.offered)
 
     def metrics(self, fabric: str, load: float) -> dict[str, Any]:
         """Return the metrics of a fabric, by its name in the scenario, at a load.
@@ -114,10 +118,7 @@ class OtherLoads:
         InputError
             If the run at that load is refused, as one that does not fit in memory.
         """
-        label = self.comparison.scenario.labels[fabric]
-        if load == self.base_load:
-            return self.comparison.results[label].metrics
-        return self._run(fabric, label, load, self.scenario(fabric, load))
+        return self._at(fabric, load).metrics
 
     def ideal_metrics(self, fabric: str, load: float) -> dict[str, Any]:
         """Return the metrics of the ideal core with a fabric's NICs at a load.
@@ -127,13 +128,27 @@ class OtherLoads:
         InputError
             As :meth:`metrics`.
         """
+        return self._ideal_at(fabric, load).metrics
+
+    def on_one_side(self, fabric: str, load: float) -> int:
+        """Return over how many requests latencies are on a fabric or its ideal core, but not on both, summed over seeds."""
+        return on_one_side(self._at(fabric, load).counted, self._ideal_at(fabric, load).counted)["answered"]
+
+    def _at(self, fabric: str, load: float) -> AtLoad:
+        label = self.comparison.scenario.labels[fabric]
+        if load == self.base_load:
+            result = self.comparison.results[label]
+            return AtLoad(result.metrics, result.counted)
+        return self._run(fabric, label, load, self.scenario(fabric, load))
+
+    def _ideal_at(self, fabric: str, load: float) -> AtLoad:
         return self._run(self._cores[fabric], "an ideal core", load, self.scenario(fabric, load, {"fidelity": "ideal"}))
 
-    def _run(self, where: Any, shown: str, load: float, scenario: Scenario) -> dict[str, Any]:
+    def _run(self, where: Any, shown: str, load: float, scenario: Scenario) -> AtLoad:
         if (where, load) not in self._made:
             self.progress(f"other loads: {shown} at {load / self.base_load:.3g} times the load", 0, 0, "")
             (result,) = compare(scenario).results.values()
-            self._made[where, load] = result.metrics
+            self._made[where, load] = AtLoad(result.metrics, result.counted)
         return self._made[where, load]
 
     @cached_property

@@ -38,7 +38,7 @@ from zcube.inputs import (
     validate,
 )
 from zcube.llm.compute_choice import ComputeKind
-from zcube.network.settings import Network
+from zcube.network.settings import Network, told_with_routings
 from zcube.out_folder import new_folder
 from zcube.pricing.amortised import CostTerms
 from zcube.routing.relay import FallBack
@@ -235,7 +235,7 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     given = {**assigned(assignments), **(changes or {})}
     if given.get("requests.source", GENERATOR) != GENERATOR and "load.rate_per_s" not in given:
         set_key(data, "load.rate_per_s", None)
-    scenario = validate(Scenario, data, reference)
+    scenario = _validated(data, reference)
     if changes is not None and "load.rate_per_s" in changes and scenario.load.mode == "closed":
         rate = "the trace's own" if changes["load.rate_per_s"] is None else str(changes["load.rate_per_s"])
         raise InputError(Fault("load.rate_per_s", rate, "no rate in a closed loop, which sends a request when another ends"))
@@ -248,7 +248,12 @@ def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
     for key, value in changes.items():
         set_key(data, key, value)
     _drop_tables(data, list(scenario.fabrics))
-    return validate(Scenario, data, "scenario")
+    return _validated(data, "scenario")
+
+
+def _validated(data: dict[str, Any], source: str) -> Scenario:
+    with told_with_routings(data.get("network"), f"{source}: network.{{}}".format):
+        return validate(Scenario, data, source)
 
 
 def copy_scenario(stem: str, folder: Path) -> None:

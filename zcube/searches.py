@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from zcube.capacity import CapacitySearch, check_capacity, find_capacity
-from zcube.comparison import Comparison
+from zcube.comparison import Comparison, compare
 from zcube.errors import FaultList
 from zcube.inputs import validate
 from zcube.knee import KneeSearch, check_knee, find_knees
@@ -61,14 +61,21 @@ class Searches:
         faults.check()
         return cls(*asked)
 
-    def made(self, comparison: Comparison, progress: Progress = silent) -> Comparison:
-        """Return a comparison with what the searches came to.
+    def compared(self, scenario: Scenario, progress: Progress = silent, record: str | None = None) -> Comparison:
+        """Return the scenario's comparison with what the searches came to.
+
+        Parameters
+        ----------
+        scenario, progress, record
+            As in :func:`zcube.comparison.compare`.
 
         Raises
         ------
         InputError
-            If its requests come all at once, so that they have no rate.
+            With every fault of what the scenario names, before anything runs; one of them are requests that come all at once,
+            and so have no rate that a search could vary.
         """
+        comparison = compare(scenario, progress, record, self != Searches())
         loads = OtherLoads(comparison, progress)
         return replace(
             comparison,

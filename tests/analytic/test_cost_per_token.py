@@ -14,7 +14,7 @@ from zcube.pricing.amortised import CostTerms, cost_rule, hourly_cost
 from zcube.pricing.bill import bill_of_materials
 from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
 from zcube.serving.repeats import mean_metrics, seed_noise
-from zcube.verdict.rows import ROWS
+from zcube.verdict.table import ROWS
 
 PRICES = load_price_book("mixnet-2025")
 POWERS = PowerBook(

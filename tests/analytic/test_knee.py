@@ -18,7 +18,7 @@ from zcube.comparison import Comparison, compare
 from zcube.errors import InputError
 from zcube.knee import Knee, KneeSearch, find_knees
 from zcube.other_loads import OtherLoads
-from zcube.scenario import Scenario
+from zcube.scenario import Scenario, changed
 from zcube.verdict.limits import limits
 
 TOKENS, BLOCK = 8192, 512
@@ -160,3 +160,13 @@ def test_an_ideal_network_has_no_knee(tmp_path):
 def test_what_is_searched_for_is_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         KneeSearch.model_validate(wrong)
+
+
+def test_a_fabric_that_fails_requests_is_compared_over_others_than_its_ideal_core(tmp_path):
+    """A GPU without its NIC fails requests of its server, which the ideal core answers."""
+    scenario = compared(tmp_path, 1600.0).scenario
+    cut = changed(scenario, {"fabrics": [f"{scenario.fabrics[0]}@nic:s0g0"], "network.fall_back": "none"})
+    (knee,) = find_knees(OtherLoads(compare(cut)), KneeSearch(max_loads=1)).fabrics.values()
+    (probe,) = knee.runs
+    (result,) = compare(cut).results.values()
+    assert 0 < probe.on_one_side <= result.metrics["requests"]["failed"]

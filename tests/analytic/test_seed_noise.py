@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zcube import comparison
+from zcube import prepared
 from zcube.comparison import compare
 from zcube.fabric.catalog import load_fabric
 from zcube.outputs import INFINITE
 from zcube.scenario import Scenario
 from zcube.serving.repeats import _interval, mean_metrics, seed_noise
-from zcube.verdict.rows import NO_DIFFERENCE, ROWS, UNSURE
+from zcube.verdict.rows import NO_DIFFERENCE, UNSURE
+from zcube.verdict.table import ROWS
 
 
 def metrics(*values: float) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ def test_a_row_prints_what_the_noise_allows():
 
 def test_every_seed_is_the_run_of_that_seed(monkeypatch):
     built: list[str] = []
-    monkeypatch.setattr(comparison, "load_fabric", lambda name: built.append(name) or load_fabric(name))
+    monkeypatch.setattr(prepared, "load_fabric", lambda name: built.append(name) or load_fabric(name))
     declared = {
         "fabrics": ["roft-256", "zcube-256"], "requests": {"count": 20}, "prefill": {"nodes": 2}, "decode": {"nodes": 1},
         "load": {"rate_per_s": 5.0}, "seed": 3,

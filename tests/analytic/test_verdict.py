@@ -11,7 +11,7 @@ from zcube.verdict.headline import headline
 from zcube.verdict.knees import knee_rule, knee_sentences
 from zcube.verdict.limits import THRESHOLDS, limit_sentence, limits
 from zcube.verdict.published import PUBLISHED, published, published_sentences
-from zcube.verdict.rows import ROWS
+from zcube.verdict.table import ROWS
 from zcube.verdict.verdict import verdict
 
 NODES = (4, 2)
@@ -132,7 +132,7 @@ def test_the_networks_part_of_the_first_token_follows_from_the_slow_downs():
     # Of a mean of 1 s the last push takes 0.6: 0.2 of it by itself, 0.2 more at NICs, 0.2 more in the fabric.
     assert found["nic_part"] == pytest.approx(0.2) and found["fabric_part"] == pytest.approx(0.2)
     assert found["slowing"] == ["nic", "fabric"] and found["full"] == []
-    assert "contention at the NICs and the fabric delays first tokens" in limit_sentence("it", run, found)
+    assert "contention at the NICs and in the fabric delays first tokens" in limit_sentence("it", run, found)
 
 
 def beside(cube: Any, tree: Any = None, fidelity: str = "flow") -> tuple[dict[str, Any], list[str]]:
@@ -162,6 +162,11 @@ def test_what_a_run_shows_of_the_published_figures():
 def test_half_of_a_published_change_shows_it_and_noise_does_not(output, differs, shown):
     found, _ = beside(noisy(fabric("zcube", output=output), differs))
     assert found["figures"]["throughput"]["shown"] is shown
+
+
+def test_too_few_seeds_leave_the_change_itself_beside_what_was_published():
+    _, sentences = beside(noisy(fabric("zcube", output=1080.0), None))
+    assert "mean throughput +8.0 % (not to be told from noise)" in sentences[1] and "unsure" not in sentences[1]
 
 
 def test_why_a_run_does_not_show_them_is_told_by_its_figures():
@@ -253,11 +258,17 @@ def knee(status: str, holds: float | None, fails: float | None, **last: Any) -> 
             knee("out of runs", 20.0, None),
             "above 20.00 requests/s (1.00 times this run's load); the search ended after 2 loads.",
         ),
+        (
+            knee("at the lowest", None, 2.5, on_one_side=3),
+            "below 2.500 requests/s (0.125 times this run's load), the lowest load tried, where it adds +6.4 % over other "
+            "requests.",
+        ),
     ],
 )
 def test_what_is_said_of_a_knee(found, told):
     assert knee_sentences(found) == [f"Knee of cube: {told}"]
-    assert "10 % apart or less; 2 loads tried, one seed each, so that noise moves it." in knee_rule(found)
+    over_others = "; over other requests: some were served on one of the two only" * ("over other" in told)
+    assert f"10 % apart or less; 2 loads tried, one seed each, so that noise moves it{over_others}." in knee_rule(found)
 
 
 def test_noise_beyond_the_share_is_pointed_out():
@@ -272,5 +283,5 @@ def test_the_source_and_what_explains_the_baseline_are_told_once():
     compared["fabrics"]["other"] = fabric("zcube")
     sentences = verdict(compared, NODES)["sentences"]["published"]
     assert [sentence.split(":")[0] for sentence in sentences] == [
-        "Published", "cube here", "other here", "What of this run explains that",
+        "Published", "cube here", "other here", "Why this run does not show all of it",
     ]  # fmt: skip

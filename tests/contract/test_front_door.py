@@ -6,6 +6,7 @@ import importlib.resources
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -166,3 +167,21 @@ def test_measured_runs_are_read_from_one_file_or_several(tmp_path: Path) -> None
     assert len(one) == len(several) > 0
     with pytest.raises(zc.InputError, match=r"no\.json"):
         zc.calibrate.read(tmp_path / "no.json")
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: zc.figures(3), "result: found a value of type int; expected what compare, replay or load_fabric returned"),
+        (
+            lambda: zc.replay("roft-256", FLOWS, {"fidelity": "packet"}),
+            "network: found a value of type dict; expected a zcube.",
+        ),
+        (lambda: zc.replay("roft-256", 3), "transfers: found a value of type int; expected a file, a pandas frame"),
+        (lambda: zc.compare("glm51-pd-256", ["load.rate_per_s=3"]), "changes: found a value of type list; expected a mapping"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_words(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value).startswith(told)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+import zcube as zc
 from zcube.cli.fabric import adversary_command
 from zcube.cli.replay import replay_command
 from zcube.comparison import compare
@@ -106,11 +107,12 @@ def test_every_option_of_the_network_is_named(run, tmp_path):
 def test_a_comparison_that_would_not_fit_is_refused_before_it_runs(run, tmp_path):
     status, out, err = run("compare", "--memory-gb", "0.1", "--out", tmp_path / "out")
     assert (status, out) == (2, "")
-    assert err.count("memory: found 3000 requests") == 2
+    count = load_scenario("glm51-pd-1024").requests.count
+    assert err.count(f"memory: found {count} requests") == 2
     for named in ("on roft-1024", "on zcube-1024", "GB", "--memory-gb"):
         assert named in err
     assert not (tmp_path / "out").exists()
-    status, _, err = run("compare", "--memory-gb", "0.37", "--fidelity", "packet", "--json")
+    status, _, err = run("compare", "--memory-gb", "0.4", "--fidelity", "packet", "--json")
     assert status == 2
     assert "packet by packet" in err
 
@@ -241,3 +243,20 @@ def test_options_have_the_networks_defaults(command):
     shared = {name: default for name, default in options.items() if name in Network.model_fields}
     assert len(shared) >= 4
     assert shared == {name: getattr(network, name) for name in shared}
+
+
+def test_an_unknown_routing_is_told_beside_other_faults(run):
+    """Of a scenario, of its tables, of a replay's options and of a network in Python."""
+    changes = ["network.routing=ecpm", "network.queue_pairs=0", "network.zcube-1024.routing=zcub", "load.rate_per_s=-1"]
+    with pytest.raises(InputError) as error:
+        load_scenario("glm51-pd-1024", None, changes)
+    wheres = {fault.where.removeprefix("glm51-pd-1024: ") for fault in error.value.faults}
+    assert wheres >= {"network.routing", "network.queue_pairs", "network.zcube-1024.routing", "load.rate_per_s"}
+    (routing,) = (fault for fault in error.value.faults if fault.where.endswith(": network.routing"))
+    assert routing.found == "'ecpm'" and "ecmp" in routing.expected
+    options = ["--routing", "ecpm", "--queue-pairs", "0"]
+    status, _, told = run("replay", "no.csv", "--fabric", "roft-256", *options)
+    assert status == 2 and "--routing: found 'ecpm'" in told and "--queue-pairs" in told
+    with pytest.raises(InputError, match="Network: routing: found 'ecpm'") as error:
+        zc.Network(routing="ecpm", queue_pairs=0)
+    assert len(error.value.faults) == 2

@@ -18,7 +18,7 @@ from zcube.replays.operations import replay_trace
 from zcube.report.folder import write_folder
 from zcube.report.terminal import document_table
 from zcube.scenario import load_scenario
-from zcube.verdict.rows import PACKET_ROWS
+from zcube.verdict.table import PACKET_ROWS
 
 #: Receivers in one server, no congestion control: queues grow until switches pause.
 CHANGES: dict[str, Any] = {

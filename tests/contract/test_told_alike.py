@@ -13,7 +13,7 @@ from zcube.outputs import to_json
 from zcube.report.html import render_html
 from zcube.report.terminal import document_table
 from zcube.scenario import load_scenario
-from zcube.verdict.rows import shown_rows
+from zcube.verdict.table import shown_rows
 
 FABRICS = ("roft-256", "zcube-256")
 

@@ -13,7 +13,8 @@ from zcube.report.names import display_names, file_slugs
 from zcube.report.palette import COLOURS, fabric_colours
 from zcube.report.terminal import bill_table, document_table
 from zcube.verdict.headline import cautions, headline
-from zcube.verdict.rows import ROWS, significant
+from zcube.verdict.rows import significant
+from zcube.verdict.table import ROWS
 from zcube.verdict.verdict import verdict
 
 
@@ -191,17 +192,17 @@ cluster, prefill-decode disaggregated, ROFT rewired to ZCube).
 cube here: mean throughput +25.0 % (not to be told from noise), P99 time to
 first token -25.0 % (not to be told from noise), capital cost of switches and
 optics -33.3 % (shown).
-What of this run explains that: The load is below capacity, so that both fabrics
-carry what is offered. The fluid has neither PFC pauses, by which a hot port
-stops others, nor DCQCN's slow recovery; packets have both. tree is routed by
-spine-leaf-routes with 2 queue pairs a transfer. Of Z.ai's cluster its P:D
+Why this run does not show all of it: The load is below capacity, so that both
+fabrics carry what is offered. The fluid has neither PFC pauses, by which a hot
+port stops others, nor DCQCN's slow recovery; packets have both. tree is routed
+by spine-leaf-routes with 2 queue pairs a transfer. Of Z.ai's cluster its P:D
 ratio, context lengths, NIC speed and PFC and ECN settings are not published.
 
-Limits: what is 90 % full over the window; what a queue of a request a node or
-more waits for that grows by 5 % of the arrivals; room on decode nodes that 50 %
-of the requests wait for, or the network where 50 % of the time there is spent
-on KV transfers. Contention delays first tokens where it costs 5 % of their mean
-time.
+Limits: what is 90 % full over the window; what a queue waits for that holds a
+request a node or more and grows by 5 % of the arrivals; room on decode nodes
+where 50 % of the requests wait for it, or in its place the network where 50 %
+of the time there is spent on KV transfers. Contention delays first tokens where
+it costs 5 % of their mean time.
 
 Metric                         Unit              tree       cube     change
 ---------------------------------------------------------------------------
@@ -354,7 +355,8 @@ def test_one_fabric_has_no_change_column(document: dict[str, Any]) -> None:
     del document["fabrics"]["cube"]
     header = next(line for line in document_table(told(document), 80).splitlines() if line.startswith("Metric"))
     assert "change" not in header
-    assert headline(document)[0].endswith("mean KV transfer 12.50 ms; switches and switch-side optics 6,000,000 USD.")
+    end = "switches and switch-side optics 6,000,000 USD; requests: 0 rejected, 0 failed, 0 unfinished of 1,200."
+    assert headline(document)[0].endswith(f"mean KV transfer 12.50 ms; {end}")
 
 
 def test_colour_only_when_asked(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,14 +386,58 @@ def test_rates_that_would_not_last_are_said_to(document: dict[str, Any]) -> None
 
 def test_headline_counts(document: dict[str, Any]) -> None:
     document["fabrics"]["cube"]["requests"] = {"offered": 1200, "completed": 900, "rejected": 100, "unfinished": 200}
-    (first,), (caution,) = headline(document), cautions(document)
+    (first,), said = headline(document), cautions(document)
     assert first == (
         "cube against tree: not to be told from noise (one seed): output throughput 25.0 % more (5,000 and 4,000 tok/s), P99 "
         "time to first token 25.0 % less (1.500 and 2.000 s); no difference: mean KV transfer within 0.05 % (12.50 ms); gains: "
         "switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD); requests: 100 rejected, 0 failed, "
         "200 unfinished of 1,200 on cube, 0 rejected, 0 failed, 0 unfinished of 1,200 on tree."
     )
-    assert "only 900 of 1,200 requests completed (100 rejected, 200 unfinished)" in caution
+    # How many is said once.
+    assert said == ["Latencies on cube leave out requests that were not served; in P99 of all these count as infinite."]
+
+
+def test_means_of_counts_over_seeds_are_written_alike(document: dict[str, Any]) -> None:
+    counts = {"offered": 1200.0, "completed": 1199 + 2 / 3, "rejected": 1 / 3, "unfinished": 0.0}
+    for fabric in document["fabrics"].values():
+        fabric["requests"] = dict(counts)
+        fabric["window"] |= {"arrived": 720.0, "completed": 719 + 2 / 3}
+    text = " ".join(document_table(told(document), 120).split())
+    assert "requests: 0.3 rejected, 0 failed, 0 unfinished of 1,200 on both." in text
+    assert "720 requests arrived in it, 719.7 of them completed" in text
+    assert "Completed 1,199.7 1,199.7" in text and "Rejected 0.3 0.3" in text and "666" not in text
+
+
+def test_the_same_of_several_fabrics_is_said_once(document: dict[str, Any]) -> None:
+    for fabric in document["fabrics"].values():
+        fabric["window"]["no_rate"] = "1 request arrived in the window, measure.least_requests asks for 100"
+    verdict_of = told(document)["verdict"]["sentences"]
+    assert len(verdict_of["cautions"]) == 1
+    assert verdict_of["cautions"][0].startswith("tree and cube were run too briefly for rates: 1 request arrived")
+    for sentence in verdict_of["limits"]:
+        assert "Over the whole run: prefill busy" in sentence and "of the time, " in sentence
+        assert "of the window" not in sentence
+    text = " ".join(document_table(told(document), 120).split())
+    assert "Latencies: of all requests that completed." in text
+
+
+def test_a_fabric_that_fails_requests_is_not_said_to_be_below_capacity(document: dict[str, Any]) -> None:
+    document["fabrics"]["cube"]["requests"] = {"offered": 1200, "completed": 900, "rejected": 0, "failed": 300, "unfinished": 0}
+    sentences = told(document)["verdict"]["sentences"]
+    assert sentences["headline"][0].startswith("cube against tree: fails: 300 of 1,200 requests; not to be told from noise")
+    (tree,), (cube,) = ([one for one in sentences["limits"] if f" {name}" in one] for name in ("tree", "cube"))
+    assert tree.startswith("Nothing limits tree, the load is below capacity: ")
+    assert cube.startswith("Missing paths limit cube: requests fail; nothing limits what is carried: ")
+
+
+def test_what_is_unknown_or_equal_is_said_in_few_words(document: dict[str, Any]) -> None:
+    tree, cube = document["fabrics"]["tree"], document["fabrics"]["cube"]
+    for fabric in (tree, cube):
+        fabric["throughput"]["output_tokens_per_s"] = None
+    cube["bill"] = tree["bill"]
+    (first,) = headline(document)
+    assert "; unknown: output throughput; requests: " in first
+    assert "switches and switch-side optics 6,000,000 USD both" in first
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,6 @@ def compare_command(
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.cli.targets import Target, check_targets, write_targets
-    from zcube.comparison import compare
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.scenario import load_scenario
@@ -100,7 +99,7 @@ def compare_command(
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     with KernelsAhead(needed_groups(declared.network.fidelity)) as ahead, RunProgress() as progress:
         ahead.wait(progress)
-        comparison = searches.made(compare(declared, progress, recorded), progress)
+        comparison = searches.compared(declared, progress, recorded)
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:

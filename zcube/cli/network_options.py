@@ -42,13 +42,14 @@ def network_from(given: Mapping[str, Any]) -> Network:
         With every option that is not as it should be, by its name.
     """
     from zcube.inputs import assign, validate
-    from zcube.network.settings import Network
+    from zcube.network.settings import Network, told_with_routings
 
     packet: dict[str, Any] = {}
     assign(packet, given.get("packet_set") or (), "--packet-set")
     packet |= {key: given[key] for key in _OF_PACKETS if given.get(key) is not None}
     data = {key: given[key] for key in Network.model_fields if key in given}
-    return validate(Network, data | {"packet": packet}, _option)
+    with told_with_routings(data, _option):
+        return validate(Network, data | {"packet": packet}, _option)
 
 
 def _option(key: str) -> str:

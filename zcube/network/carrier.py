@@ -122,13 +122,13 @@ class Carrier:
             "quantum_s": network.quantum_s,
         }
 
+    def settings_document(self) -> dict[str, Any]:
+        """Return the same with the settings of the packet fidelity, which a replay has with what it counted."""
+        return {**self.document(), "packet": None if self.packet is None else self.packet.model_dump(mode="json")}
+
     def recorded(self) -> dict[str, Any]:
         """Return how bytes move, by the keys under which a recorded run says it."""
-        return {
-            **self.document(),
-            "calibration": None if self.measured is None else self.measured.applied(),
-            "packet": None if self.packet is None else self.packet.model_dump(mode="json"),
-        }
+        return {**self.settings_document(), "calibration": None if self.measured is None else self.measured.applied()}
 
     def route(
         self,

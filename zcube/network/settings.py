@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks
 from zcube.fabric.model import Fabric
 from zcube.inputs import Declared
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import Fidelity, PathSplit
-from zcube.routing.catalog import DEFAULT_QUEUE_PAIRS
+from zcube.routing.catalog import DEFAULT, DEFAULT_QUEUE_PAIRS, routings
 from zcube.routing.relay import FallBack
 
 if TYPE_CHECKING:
@@ -90,3 +93,35 @@ class Network(Declared):
         if self.calibration is not None and measured is None:
             raise ValueError("a network with a calibration file needs its measured links: zcube.calibrate.links.carrier_on")
         return Carrier.of(self, fabric, seed, measured)
+
+
+@contextmanager
+def told_with_routings(keys: Any, where: Callable[[str], str]) -> Iterator[None]:
+    """Add the routings that nobody knows to what else is wrong with keys of ``[network]`` or of tables in it.
+
+    By themselves they are found with the fabrics, beside what else is wrong with those.
+
+    Parameters
+    ----------
+    keys : mapping
+        As declared, whatever is wrong with it.
+    where : callable
+        Gives the place of a key in what the user wrote.
+
+    Raises
+    ------
+    InputError
+        With every fault.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError([*error.faults, *_unknown_routings(keys, where)]) from error
+
+
+def _unknown_routings(keys: Any, where: Callable[[str], str], table: str = "") -> Iterator[Fault]:
+    for key, value in keys.items() if isinstance(keys, Mapping) else ():
+        if key == "routing" and isinstance(value, str) and value not in (DEFAULT, *routings()):
+            yield Fault(where(f"{table}{key}"), repr(value), "one of " + ", ".join((DEFAULT, *routings())))
+        elif isinstance(value, Mapping):
+            yield from _unknown_routings(value, where, f"{table}{key}.")

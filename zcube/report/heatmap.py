@@ -118,7 +118,7 @@ def plot_link_heatmap(comparison: Comparison) -> Figure:
         axes.set_axis_off()
     if image is not None:
         bar = figure.colorbar(image, ax=panels, shrink=0.85, pad=0.015)
-        bar.set_label("utilisation over the run (%); grey: carried nothing")
+        bar.set_label("utilisation over the window (%); grey: carried nothing")
     title(figure, "How full the links out of switches were", conditions(comparison))
     return figure
 

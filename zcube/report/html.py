@@ -17,7 +17,8 @@ from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
 from zcube.report.window_lines import section_title, window_lines
 from zcube.verdict.request_sets import marked, set_lines
-from zcube.verdict.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
+from zcube.verdict.rows import ABSENT, Document, Row, significant
+from zcube.verdict.table import STATISTICS, shown_rows
 from zcube.verdict.verdict import parts
 
 #: What the pictures show, by file name, in the page's order.

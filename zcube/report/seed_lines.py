@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zcube.verdict.request_sets import marked
-from zcube.verdict.rows import ABSENT, ROWS, Row, significant
+from zcube.verdict.rows import ABSENT, Row, significant
+from zcube.verdict.table import ROWS
 
 #: Rows whose intervals are written out; the document has those of all.
 _JUDGED = (("Output", "tok/s"), ("TTFT P99", "s"), ("TPOT P99", "ms"), ("End to end P99", "s"), ("KV transfer P99", "ms"))

@@ -14,7 +14,8 @@ from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
 from zcube.report.window_lines import section_title, window_lines
 from zcube.verdict.request_sets import marked, set_lines
-from zcube.verdict.rows import Document, Row, shown_rows
+from zcube.verdict.rows import Document, Row
+from zcube.verdict.table import shown_rows
 from zcube.verdict.verdict import parts
 
 if TYPE_CHECKING:

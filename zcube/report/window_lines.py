@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zcube.verdict.rows import significant
+from zcube.verdict.rows import counted, significant
 
 _FIRST_TOKEN = {
     "prefill": "made by prefill, given out when the KV cache has arrived in full (decode.first_token = prefill, as SGLang)",
@@ -30,7 +30,7 @@ def window_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[
     (first,) = {fabric["first_token"] for fabric in fabrics.values()}
     return [
         *_grouped("Window", {names[name]: _window(fabric) for name, fabric in fabrics.items()}),
-        ("Latencies", "of the requests that arrived in the window and completed, followed to their end."),
+        *_grouped("Latencies", {names[name]: _latencies(fabric) for name, fabric in fabrics.items()}),
         *_bounds(next(iter(fabrics.values()))["slo"]),
         ("First token", f"{_FIRST_TOKEN[first]}."),
         *_grouped("Little's law", {names[name]: _law(fabric) for name, fabric in fabrics.items()}),
@@ -55,8 +55,14 @@ def _window(fabric: Mapping[str, Any]) -> str:
     if window["no_rate"] is not None:
         return f"none, so no rates: {window['no_rate']}; the other figures are of the whole run."
     ends = f"{significant(window['start_s'])} to {significant(window['end_s'])} s ({significant(window['length_s'])} s)"
-    counted = f"{ends}; {window['arrived']:,} requests arrived in it, {window['completed']:,} of them completed"
-    return f"{counted}." if window["unsteady"] is None else f"{counted}; not steady: {window['unsteady']}."
+    held = f"{ends}; {counted(window['arrived'])} requests arrived in it, {counted(window['completed'])} of them completed"
+    return f"{held}." if window["unsteady"] is None else f"{held}; not steady: {window['unsteady']}."
+
+
+def _latencies(fabric: Mapping[str, Any]) -> str:
+    if fabric["window"]["no_rate"] is not None:
+        return "of all requests that completed."
+    return "of the requests that arrived in the window and completed, followed to their end."
 
 
 def _bounds(slo: Mapping[str, Any] | None) -> list[tuple[str, str]]:

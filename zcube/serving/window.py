@@ -134,7 +134,8 @@ class WindowWatch:
         if asked.window_s is not None and not self._on_time:
             return f"the load lasted {length_s:.4g} s after the warm-up, measure.window_s asks for {asked.window_s:.4g} s"
         if arrived < asked.least_requests:
-            return f"{arrived} requests arrived in the window, measure.least_requests asks for {asked.least_requests}"
+            requests = "1 request" if arrived == 1 else f"{arrived} requests"
+            return f"{requests} arrived in the window, measure.least_requests asks for {asked.least_requests}"
         after_s = (run_end_s if self._load_end_s is None else self._load_end_s) - window.end_s
         mean_s = float(times_s.mean()) if len(times_s) else 0.0
         came, leave, least = filled(times_s, window.start_s), filled(times_s, after_s), asked.least_filled

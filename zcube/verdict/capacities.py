@@ -7,10 +7,10 @@ from math import floor
 from typing import Any
 
 from zcube.outputs import INFINITE
-from zcube.verdict.limits import listed, plain_percent
 from zcube.verdict.loads import effort, load_words
 from zcube.verdict.request_sets import not_served_parts
 from zcube.verdict.rows import ABSENT, significant
+from zcube.verdict.words import listed, plain_percent
 
 _PRICES = ("usd_per_million_output", "usd_per_million_good", "hardware_usd_per_million_output")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from zcube.verdict.request_sets import beside, over_others
-from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, ROWS, UNSURE, Document, Row
+from collections.abc import Callable, Iterator
+
+from zcube.verdict.request_sets import beside, not_served, over_others
+from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, UNSURE, Document, Row, counted
+from zcube.verdict.table import row
+from zcube.verdict.words import listed
 
 
 def headline(document: Document) -> list[str]:
@@ -22,20 +26,6 @@ def headline(document: Document) -> list[str]:
     return [_against(name, base_name, fabric, base) for name, fabric in others.items()]
 
 
-def row(section: str, label: str, unit: str) -> Row:
-    """Return the table row of a label.
-
-    Raises
-    ------
-    KeyError
-        If there is none.
-    """
-    for candidate in ROWS:
-        if (candidate.section, candidate.label, candidate.unit) == (section, label, unit):
-            return candidate
-    raise KeyError((section, label, unit))
-
-
 BILL = row("Cost", "Total", "USD")
 OUTPUT = row("Throughput", "Output", "tok/s")
 TTFT_P99 = row("Latency of completed requests", "TTFT P99", "s")
@@ -51,14 +41,27 @@ _JUDGED = (
 
 
 def _against(name: str, base_name: str, fabric: Document, base: Document) -> str:
-    told: dict[str, list[str]] = {"loses": [], "not told": [], "equal": [], "unknown": [], "gains": []}
+    told: dict[str, list[str]] = {
+        "fails": _failing(fabric, base),
+        "loses": [],
+        "not told": [],
+        "equal": [],
+        "unknown": [],
+        "gains": [],
+    }
     for metric, label in _JUDGED:
         kind, text = _judged(metric, fabric, base)
-        told[kind].append(f"{label} {text}" + " over other requests" * over_others(metric, fabric))
+        told[kind].append(f"{label} {text}".rstrip() + " over other requests" * over_others(metric, fabric))
     why = "too few seeds" if fabric.get("noise") else "one seed"
     heads = {"not told": f"not to be told from noise ({why})", "equal": "no difference"}
     parts = [f"{heads.get(kind, kind)}: {', '.join(texts)}" for kind, texts in told.items() if texts]
     return f"{name} against {base_name}: {'; '.join((*parts, beside(name, base_name, fabric, base)))}."
+
+
+def _failing(fabric: Document, base: Document) -> list[str]:
+    """Return how many requests fail where that are more than on the baseline: of missing paths, which no seed moves."""
+    failed, offered = fabric["requests"].get("failed", 0), fabric["requests"]["offered"]
+    return [f"{counted(failed)} of {counted(offered)} requests"] if failed > base["requests"].get("failed", 0) else []
 
 
 def _judged(metric: Row, fabric: Document, base: Document) -> tuple[str, str]:
@@ -66,11 +69,13 @@ def _judged(metric: Row, fabric: Document, base: Document) -> tuple[str, str]:
     value, reference = metric.value(fabric), metric.value(base)
     change, unit = metric.change(value, reference), f" {metric.unit}" if metric.unit else ""
     if change == ABSENT:
-        return "unknown", f"{_value(metric, fabric)} (baseline {_value(metric, base)})"
+        return "unknown", "" if value is reference is None else f"{_value(metric, fabric)} (baseline {_value(metric, base)})"
     both = f"({metric.text(value)} and {metric.text(reference)}{unit})"
     told, better = metric.against(fabric, base)
     if told == NO_DIFFERENCE:
         return "equal", both
+    if metric.exact and value == reference:
+        return "equal", f"{metric.text(value)}{unit} both"
     if not any(digit in change for digit in "123456789"):
         return "equal", f"within 0.05 % ({metric.text(value)}{unit})"
     direction = "less" if change.startswith("-") else "more"
@@ -82,7 +87,7 @@ def _judged(metric: Row, fabric: Document, base: Document) -> tuple[str, str]:
 
 def _alone(name: str, fabric: Document) -> str:
     shown = [f"{label} {_value(metric, fabric)}" for metric, label in _JUDGED]
-    return f"{name}: {'; '.join(shown)}."
+    return f"{name}: {'; '.join((*shown, f'requests: {not_served(fabric)}'))}."
 
 
 def _value(metric: Row, fabric: Document) -> str:
@@ -91,22 +96,39 @@ def _value(metric: Row, fabric: Document) -> str:
 
 
 def cautions(document: Document) -> list[str]:
-    """Return what a reader must know to trust the figures: runs without a steady state, requests that are missing."""
-    sentences = []
+    """Return what a reader must know to trust the figures: runs without a steady state, requests that are missing.
+
+    Fabrics of which the same is to be said share a sentence; how many requests are missing stands in the headline.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
     for name, fabric in document["fabrics"].items():
-        counts, window = fabric["requests"], fabric["window"]
-        others = [f"{counts['rejected']:,} rejected", f"{counts['unfinished']:,} unfinished"]
-        if counts.get("failed"):
-            others.insert(1, f"{counts['failed']:,} failed")
-        if window["no_rate"] is not None:
-            sentences.append(f"{name} was run too briefly for rates: {window['no_rate']}.")
-        elif window["unsteady"] is not None:
-            sentences.append(f"{name} was not in a steady state, so its rates would not last: {window['unsteady']}.")
-        if counts["completed"] < counts["offered"]:
-            sentences.append(
-                f"On {name} only {counts['completed']:,} of {counts['offered']:,} requests completed "
-                f"({', '.join(others)}); latencies leave the others out."
-            )
-        if fabric.get("failure"):
-            sentences.append(f"{name}: {fabric['failure']}.")
-    return sentences
+        for said in _cautions(fabric):
+            names.setdefault(said, []).append(name)
+    return [_SAID[kind](listed(those), len(those) > 1, why) for (kind, why), those in names.items()]
+
+
+def _cautions(fabric: Document) -> Iterator[tuple[str, str]]:
+    """Give what is to be said of a fabric, and why."""
+    counts, window = fabric["requests"], fabric["window"]
+    if window["no_rate"] is not None:
+        yield "brief", window["no_rate"]
+    elif window["unsteady"] is not None:
+        yield "unsteady", window["unsteady"]
+    if counts["completed"] < counts["offered"]:
+        yield "left out", ""
+    if fabric.get("failure"):
+        yield "failure", fabric["failure"]
+
+
+#: Sentences of fabrics, whether they are several, and why.
+_SAID: dict[str, Callable[[str, bool, str], str]] = {
+    "brief": lambda names, several, why: f"{names} {'were' if several else 'was'} run too briefly for rates: {why}.",
+    "unsteady": lambda names, several, why: (
+        f"{names} {'were' if several else 'was'} not in a steady state, so {'their' if several else 'its'} rates would not "
+        f"last: {why}."
+    ),
+    "left out": lambda names, several, why: (
+        f"Latencies on {names} leave out requests that were not served; in P99 of all these count as infinite."
+    ),
+    "failure": lambda names, several, why: f"{names}: {why}.",
+}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zcube.verdict.limits import WORDS, listed, plain_percent
+from zcube.verdict.limits import WORDS
 from zcube.verdict.loads import effort, load_words
+from zcube.verdict.words import listed, plain_percent
 
 
 def knee_sentences(knee: Mapping[str, Any]) -> list[str]:
@@ -28,6 +29,8 @@ def knee_rule(knee: Mapping[str, Any]) -> str:
     if lowest <= -knee["share"]:
         below = plain_percent(round(-lowest, 3))
         tried += f"; at one load the fabric lay {below} below the ideal core, so that noise exceeds the share: use more --seeds"
+    if any(run.get("on_one_side") for run in probes):
+        tried += "; over other requests: some were served on one of the two only"
     return (
         f"Knee: the least load at which the P99 time to first token is {plain_percent(knee['share'])} above that of the same "
         f"requests on an ideal core with the same NICs, found between loads {plain_percent(knee['tolerance'])} apart or less; "
@@ -41,12 +44,10 @@ def _sentence(name: str, found: Mapping[str, Any], knee: Mapping[str, Any]) -> s
     last = {run["load"]: run for run in found["runs"]}
     match found["status"]:
         case "found":
-            added = " and ".join(_signed(last[found[end]]["added"]) for end in ("holds", "fails"))
+            added = " and ".join(_added(last[found[end]]) for end in ("holds", "fails"))
             return f"Knee of {name}: it begins to add {adds} between {holds} and {fails} ({added})."
         case "at the lowest":
-            return (
-                f"Knee of {name}: below {fails}, the lowest load tried, where it adds {_signed(last[found['fails']]['added'])}."
-            )
+            return f"Knee of {name}: below {fails}, the lowest load tried, where it adds {_added(last[found['fails']])}."
         case "saturated":
             limit = listed([WORDS[limit] for limit in last[found["fails"]]["ideal_full"]])
             up_to = f"it adds less than {adds} up to {holds}" if holds else "not to be found"
@@ -61,5 +62,7 @@ def _sentence(name: str, found: Mapping[str, Any], knee: Mapping[str, Any]) -> s
             return f"Knee of {name}: {ends}; the search ended after {len(found['runs'])} loads."
 
 
-def _signed(share: float | None) -> str:
-    return "not known" if share is None else f"{100 * share:+.1f} %"
+def _added(run: Mapping[str, Any]) -> str:
+    if run["added"] is None:
+        return "not known"
+    return f"{100 * run['added']:+.1f} %" + " over other requests" * bool(run.get("on_one_side"))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zcube.verdict.rows import Document, significant
+from zcube.verdict.words import listed, percent, plain_percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Thresholds:
 
 THRESHOLDS = Thresholds()
 
+#: Where contention delays first tokens, as sentences name it.
+_WHERE = {"nic": "at the NICs", "fabric": "in the fabric"}
 #: What limits, as sentences name it.
 WORDS = {"prefill": "prefill", "decode": "decode", "kv_memory": "KV memory", "nic": "the NICs", "fabric": "the fabric"}
 
@@ -111,23 +114,25 @@ def _parts(fabric: Document) -> tuple[float | None, float | None]:
 def limit_sentence(name: str, fabric: Document, found: Document) -> str:
     """Return what limits a fabric's run, and the figures by which that was judged."""
     if found["full"] is None:
-        return f"What limits {name} is not told: {fabric['window']['no_rate']}. Over the whole run: {_figures(fabric)}."
+        return f"What limits {name} is not told: its run has no window. Over the whole run: {_figures(fabric, 'time')}."
     full = [WORDS[limit] for limit in found["full"]]
-    slowing = [WORDS[limit] for limit in found["slowing"] if limit not in found["full"]]
+    slowing = [_WHERE[limit] for limit in found["slowing"] if limit not in found["full"]]
     if full:
         told = f"{listed(full)} {'limit' if len(full) > 1 or full[0] == WORDS['nic'] else 'limits'} {name}"
+    elif fabric["requests"].get("failed"):
+        told = f"Missing paths limit {name}: requests fail; nothing limits what is carried"
     else:
         told = f"Nothing limits {name}, the load is below capacity"
     if slowing:
-        told += f"; contention at {listed(slowing)} delays first tokens"
-    return f"{told[0].upper()}{told[1:]}: {_figures(fabric)}."
+        told += f"; contention {listed(slowing)} delays first tokens"
+    return f"{told[0].upper()}{told[1:]}: {_figures(fabric, 'window')}."
 
 
-def _figures(fabric: Document) -> str:
+def _figures(fabric: Document, over: str) -> str:
     used, congestion = fabric["occupancy"], fabric["congestion"]
     prefill, decode = used["prefill"], used["decode"]
     parts = [
-        f"prefill busy {percent(prefill['busy'])} of the window, {_queue(prefill, '')}",
+        f"prefill busy {percent(prefill['busy'])} of the {over}, {_queue(prefill, '')}",
         f"decode batches {percent(decode['batch'])} and KV memory {percent(decode['kv_memory'])} full, "
         f"{_queue(decode, ' for room')}",
         f"busiest NIC {percent(used['busiest_nic'])} and busiest link between switches "
@@ -150,28 +155,13 @@ def rule_sentence(thresholds: Thresholds = THRESHOLDS) -> str:
     """Return the rule in a sentence."""
     full, growing, waited, in_transfer, added = map(plain_percent, asdict(thresholds).values())
     return (
-        f"Limits: what is {full} full over the window; what a queue of a request a node or more waits for that grows by "
-        f"{growing} of the arrivals; room on decode nodes that {waited} of the requests wait for, or the network where "
-        f"{in_transfer} of the time there is spent on KV transfers. Contention delays first tokens where it costs {added} of "
-        "their mean time."
+        f"Limits: what is {full} full over the window; what a queue waits for that holds a request a node or more and grows by "
+        f"{growing} of the arrivals; room on decode nodes where {waited} of the requests wait for it, or in its place the "
+        f"network where {in_transfer} of the time there is spent on KV transfers. Contention delays first tokens where it "
+        f"costs {added} of their mean time."
     )
 
 
 def thresholds_document(thresholds: Thresholds = THRESHOLDS) -> dict[str, float]:
     """Return the thresholds, JSON-ready."""
     return asdict(thresholds)
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage of at most three digits."""
-    return f"{significant(100 * share, 3 if share >= 0.01 else 2)} %"
-
-
-def plain_percent(share: float) -> str:
-    """Return a share that was asked for as a percentage, without digits that say nothing."""
-    return f"{100 * share:.6g} %"
-
-
-def listed(words: list[str]) -> str:
-    """Return words as a list in a sentence."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

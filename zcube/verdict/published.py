@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zcube.verdict.headline import BILL, OUTPUT, TTFT_P99
-from zcube.verdict.limits import THRESHOLDS, WORDS, percent
+from zcube.verdict.limits import THRESHOLDS, WORDS
 from zcube.verdict.request_sets import over_others
-from zcube.verdict.rows import Document, Row, significant
+from zcube.verdict.rows import UNSURE, Document, Row, significant
+from zcube.verdict.words import percent, plain_percent
 
 #: Where the figures come from, and what of the cluster is not known.
 SOURCE = "Z.ai, 2026-05-21: a thousand-GPU GLM-5.1 coding cluster, prefill-decode disaggregated, ROFT rewired to ZCube"
@@ -17,6 +18,8 @@ UNDISCLOSED = "its P:D ratio, context lengths, NIC speed and PFC and ECN setting
 FROM, TO = "spine-leaf", "zcube"
 #: Part of a published change from which on a run shows it.
 SHOWN_PART = 0.5
+#: Part of the time to first token below which a figure says nothing.
+LEAST_TOLD = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def _beside(figure: Published, fabric: Document, base: Document) -> dict[str, An
     known = value is not None and reference not in (None, 0.0)
     here = value / reference - 1.0 if known and value is not None and reference else None
     told, better = figure.row.against(fabric, base)
+    if told == UNSURE:
+        told = figure.row.change(value, reference)
     if here is None:
         shown = None
     elif better is None:
@@ -110,11 +115,17 @@ def _why(document: Document, limits: Document, base_name: str, missing: list[Pub
     reasons = []
     if slowed is not None and found["fabric_part"] is not None:
         fullest = f"its busiest link between switches is {percent(used)} full"
-        slow = f"On {base_name} the fabric slows KV transfers {significant(slowed, 3)} times and {fullest}"
+        slows = "does not slow KV transfers" if slowed < 1 else f"slows KV transfers {significant(slowed, 3)} times"
+        slow = f"On {base_name} the fabric {slows} and {fullest}"
         if found["fabric_part"] < THRESHOLDS.added:
+            shorter = (
+                percent(found["fabric_part"])
+                if found["fabric_part"] >= LEAST_TOLD
+                else f"less than {plain_percent(LEAST_TOLD)}"
+            )
             reasons.append(
                 f"{slow}: there is no congestion in the fabric that another wiring could take away; without any, the mean time "
-                f"to first token would be {percent(found['fabric_part'])} shorter."
+                f"to first token would be {shorter} shorter."
             )
         else:
             reasons.append(f"{slow}, which is {percent(found['fabric_part'])} of the mean time to first token.")
@@ -145,7 +156,7 @@ def published_sentences(found: Document) -> list[str]:
         for name, pair in found.items()
     ]
     why = {" ".join(pair["why"]): None for pair in found.values() if pair["why"]}
-    return [f"Published: {figures} ({SOURCE}).", *here, *(f"What of this run explains that: {text}" for text in why)]
+    return [f"Published: {figures} ({SOURCE}).", *here, *(f"Why this run does not show all of it: {text}" for text in why)]
 
 
 def _told(figure: Published, beside: Document) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zcube.verdict.rows import ABSENT, Document, Row
+from zcube.verdict.rows import ABSENT, Document, Row, counted
 
 #: Stands behind a change whose two sides are over different requests.
 MARK = " *"
@@ -34,17 +34,12 @@ def marked(change: str, row: Row, fabric: Document) -> str:
 
 def not_served(fabric: Document) -> str:
     """Return how many of a fabric's requests were not served, by what became of them."""
-    return f"{not_served_parts(fabric['requests'])} of {_count(fabric['requests']['offered'])}"
+    return f"{not_served_parts(fabric['requests'])} of {counted(fabric['requests']['offered'])}"
 
 
 def not_served_parts(counts: Mapping[str, Any]) -> str:
     """Return counts of requests that were not served, by what became of them."""
-    return ", ".join(f"{_count(counts.get(outcome, 0))} {outcome}" for outcome in _OUTCOMES)
-
-
-def _count(value: float) -> str:
-    """Return a count, or the mean of counts over seeds."""
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+    return ", ".join(f"{counted(counts.get(outcome, 0))} {outcome}" for outcome in _OUTCOMES)
 
 
 def beside(name: str, base_name: str, fabric: Document, base: Document) -> str:

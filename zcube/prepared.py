@@ -1,0 +1,201 @@
+"""What a comparison needs: read, built, priced and checked, every fault told at once, before anything is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from zcube.calibrate.links import carrier_on
+from zcube.errors import Fault, FaultList, InputError
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.model import Fabric
+from zcube.fabric.optics import optics_of
+from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
+from zcube.llm.cards import ModelCard, load_card
+from zcube.llm.compute import ComputeModel
+from zcube.llm.compute_choice import compute_model
+from zcube.llm.devices import load_device
+from zcube.llm.expert_traffic import hit_probability
+from zcube.network.carrier import Carrier
+from zcube.pricing.amortised import HourlyCost, hourly_cost
+from zcube.pricing.bill import BillOfMaterials, bill_of_materials
+from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
+from zcube.progress import Progress
+from zcube.scenario import Cost, Scenario
+from zcube.serving.footprint import expected_transfers
+from zcube.serving.placement import place
+from zcube.serving.reach import Reach, reach_of
+from zcube.serving.settings import Load
+from zcube.workload.offered import OfferedRequests, offered_requests
+from zcube.workload.requests import RequestTrace
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scenario's parts; those of fabrics by label, in the scenario's order.
+
+    Attributes
+    ----------
+    card : ModelCard
+        The model that is served.
+    compute : ComputeModel
+        Its compute times.
+    offered : OfferedRequests
+        The requests under the first seed.
+    carriers : dict of Carrier
+        Fabrics ready to carry transfers.
+    reaches : dict of Reach
+        Which pairs failures leave without a path.
+    bills : dict of BillOfMaterials
+        What fabrics cost.
+    costs : dict of HourlyCost
+        The same by the hour, power included.
+    """
+
+    card: ModelCard
+    compute: ComputeModel
+    offered: OfferedRequests
+    carriers: dict[str, Carrier]
+    reaches: dict[str, Reach]
+    bills: dict[str, BillOfMaterials]
+    costs: dict[str, HourlyCost]
+
+
+def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
+    """Read and build what a scenario names.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        The experiment.
+    progress : Progress
+        Told what is under way.
+    searched : bool
+        Whether other loads are to be searched, for which requests must have a rate.
+
+    Raises
+    ------
+    InputError
+        With every file that cannot be read and every fabric that does not fit.
+    """
+    progress("building", 0, 0, "")
+    asked, load = scenario.requests, scenario.load
+    faults = FaultList()
+    with faults:
+        card = load_card(scenario.compute.model)
+        _check_expert_span(scenario, card)
+        compute = _compute_model(scenario, card)
+    with faults:
+        prices = _prices(scenario.cost)
+    with faults:
+        carriers = carriers_of(scenario)
+    progress("reading requests", 0, 0, "")
+    with faults:
+        offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
+        if searched:
+            load_of(load, offered)
+    faults.check()
+    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, prices)
+    costs = {name: hourly_cost(bills[name], scenario.cost, carrier.declared.gpus) for name, carrier in carriers.items()}
+    check_room(carriers, offered.trace, scenario)
+    reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
+    return Prepared(card, compute, offered, carriers, reaches, bills, costs)
+
+
+def load_of(load: Load, offered: OfferedRequests) -> float:
+    """Return the load that can be varied: requests per second, or requests under way of a closed loop.
+
+    Raises
+    ------
+    InputError
+        If the requests come all at once, so that they have no rate.
+    """
+    rate = load.concurrency if load.mode == "closed" else load.rate_per_s or offered.document()["clock"]["rate_per_s"]
+    if rate is None:
+        raise InputError(Fault("load.rate_per_s", "requests that come all at once", "a rate that can be varied"))
+    return float(rate)
+
+
+def check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
+    """Refuse runs that would not fit in memory; one runs after the other.
+
+    Raises
+    ------
+    InputError
+        With every fabric whose run would not.
+    """
+    faults = FaultList()
+    expected = expected_transfers(trace, scenario)
+    for name, carrier in carriers.items():
+        with faults:
+            carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
+    faults.check()
+
+
+def carriers_of(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyType({})) -> dict[str, Carrier]:
+    """Make every fabric ready, by its label, and collect what does not fit; those built already are not built again.
+
+    Raises
+    ------
+    InputError
+        With every fault of every fabric.
+    """
+    faults = FaultList()
+    carriers: dict[str, Carrier] = {}
+    for name in scenario.fabrics:
+        with faults:
+            label = scenario.labels[name]
+            fabric = built[label] if label in built else load_fabric(name)
+            place(fabric, scenario)
+            carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
+            if carrier.network.bin_s:
+                expected = "0: a comparison keeps totals; zcube replay keeps bins"
+                faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
+            if scenario.gpus is not None and fabric.gpus != scenario.gpus:
+                expected = f"{scenario.gpus}, as the scenario's gpus"
+                faults.faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), expected))
+    faults.check()
+    return carriers
+
+
+def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
+    """Refuse a span of nodes that the model's expert groups cannot be spread over."""
+    span = scenario.prefill.nodes_per_instance
+    try:
+        hit_probability(card, span)
+    except InputError as error:
+        raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
+
+
+def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
+    asked = scenario.compute
+    tables = None if asked.tables is None else Path(asked.tables)
+    return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
+
+
+def _prices(cost: Cost) -> tuple[PriceBook, PowerBook, RackLayout | None]:
+    """Read the price book, the power book and the description of the machine room, if there is one."""
+    faults = FaultList()
+    with faults:
+        book = load_price_book(cost.price_book)
+    with faults:
+        power = load_power_book(cost.power_book)
+    with faults:
+        room = None if cost.racks is None else load_layout(Path(cost.racks))
+    faults.check()
+    return book, power, room
+
+
+def _bills(
+    scenario: Scenario, fabrics: Mapping[str, Fabric], prices: tuple[PriceBook, PowerBook, RackLayout | None]
+) -> dict[str, BillOfMaterials]:
+    """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
+    (book, power, room), faults = prices, FaultList()
+    bills: dict[str, BillOfMaterials] = {}
+    for name, fabric in fabrics.items():
+        with faults:
+            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room), power)
+    faults.check()
+    return bills
