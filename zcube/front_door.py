@@ -21,6 +21,7 @@ from zcube.inputs import faults_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
+from zcube.pricing.counted import counted_bill
 from zcube.pricing.price_book import load_price_book
 from zcube.progress import Progress, silent
 from zcube.replays import flows as flow_replay
@@ -160,13 +161,15 @@ def load_requests(path: str | Path, *, max_requests: int | None = None) -> Reque
     return read_requests(Path(path), max_requests=max_requests)
 
 
-def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: OpticsRule = DEFAULT_RULE) -> BillOfMaterials:
+def cost(
+    fabric: FabricLike | Mapping[str, Any], price_book: str | Path = "mixnet-2025", *, optics: OpticsRule = DEFAULT_RULE
+) -> BillOfMaterials:
     """Price a fabric's switches, optics and NICs.
 
     Parameters
     ----------
-    fabric : str, Path or Fabric
-        What is priced.
+    fabric : str, Path, Fabric or mapping
+        What is priced; a mapping has counts, e.g. ``{"switches": 1568, "switch_links": 32928}``.
     price_book : str or Path
         Bundled price book or a TOML file.
     optics : {"paper", "all-optical", "by-length"}
@@ -177,6 +180,8 @@ def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: 
     InputError
         With every fault of the fabric or the book.
     """
+    if isinstance(fabric, Mapping):
+        return counted_bill(fabric, load_price_book(str(price_book)))
     built = _fabric(fabric)
     return bill_of_materials(built, load_price_book(str(price_book)), optics_of(built, optics))
 

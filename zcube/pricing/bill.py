@@ -12,7 +12,7 @@ import numpy as np
 from zcube.arrays import BoolArray
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.optics import OPTICS_RULES, Optics, OpticsRule, cable_use, optics_of
-from zcube.pricing.price_book import PriceBook
+from zcube.pricing.price_book import Covers, PriceBook, box_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,8 @@ def counting_rule(rule: str) -> str:
         "rate. transceivers, optics_usd and total_usd count the switch side, the part that a choice of fabric changes; "
         "with_nic_side adds the modules in NICs (the NIC ports of a GPU in one twin module, unless nic.cages says per-port); "
         "nic_usd are the NICs themselves, one a GPU at the rate of its ports together, in with_nics only. Cables and labour "
-        "carry no price."
+        "carry no price. A book that prices links between switches whole, cable and both modules, prices no module and no link "
+        "to a NIC: its optics_usd are these links."
     )
 
 
@@ -59,6 +60,8 @@ class BillOfMaterials:
     switches, switch_modules, nic_modules, nics, cables : tuple of BillLine
         Switches by model; modules at the switch side and at the NIC side by rate, lanes and split; NICs by rate; cable
         assemblies by use, unpriced.
+    switch_links : tuple of BillLine or None
+        Links between switches by rate, where the book prices them whole; None where it prices modules.
     """
 
     fabric: str
@@ -69,6 +72,7 @@ class BillOfMaterials:
     nic_modules: tuple[BillLine, ...]
     nics: tuple[BillLine, ...]
     cables: tuple[BillLine, ...]
+    switch_links: tuple[BillLine, ...] | None = None
 
     def table(self) -> pd.DataFrame:
         """Return one row per position: item, quantity, price of one and of all in USD, missing where the book has no price."""
@@ -79,8 +83,10 @@ class BillOfMaterials:
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data; a sum is null where one of its prices is missing."""
         modules = (*self.switch_modules, *self.nic_modules)
-        switch_usd, optics_usd, nic_optics_usd = _sum(self.switches), _sum(self.switch_modules), _sum(modules)
-        nic_usd = _sum(self.nics)
+        switch_usd, nic_usd = _sum(self.switches), _sum(self.nics)
+        # Links priced whole are those between switches; of those to NICs such a book says nothing.
+        links = self.switch_links
+        optics_usd, nic_optics_usd = (_sum(self.switch_modules), _sum(modules)) if links is None else (_sum(links), None)
         return {
             "switches": _count(self.switches),
             "transceivers": _count(self.switch_modules),
@@ -101,9 +107,16 @@ class BillOfMaterials:
             },
             "lines": [
                 {"item": line.item, "quantity": line.quantity, "unit_usd": line.unit_usd, "usd": line.usd}
-                for line in (*self.switches, *modules, *self.nics, *self.cables)
+                for line in (*self.switches, *(self.switch_links or ()), *modules, *self.nics, *self.cables)
             ],
         }
+
+    def capital_usd(self, covers: Covers) -> float | None:
+        """Return one of the bill's sums, None where one of its prices is missing."""
+        document = self.document()
+        whole = document if covers == "switch-side" else document[covers.replace("-", "_")]
+        total: float | None = whole["total_usd"]
+        return total
 
 
 def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = None) -> BillOfMaterials:
@@ -126,18 +139,29 @@ def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = N
         fabric=fabric.name,
         price_book=book.name,
         optics_rule=optics.rule,
-        switches=tuple(
-            BillLine(f"switch {name}, {ports} x {gbps:g}G", count, _box_usd(book, ports, gbps))
-            for (name, ports, gbps), count in switches.items()
-        ),
+        switches=tuple(box_line(name, ports, gbps, count, book) for (name, ports, gbps), count in switches.items()),
         switch_modules=_modules(optics, ~optics.at_nic, "switch side", book),
         nic_modules=_modules(optics, optics.at_nic, "NIC side", book),
         nics=tuple(
-            BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)))
+            nic_line(gbps, count, book)
             for gbps, count in sorted(Counter(fabric.cables.gbps[fabric.nic_cable].sum(axis=1).tolist()).items())
         ),
         cables=_cables(optics),
+        switch_links=_switch_links(fabric, book),
     )
+
+
+def _switch_links(fabric: Fabric, book: PriceBook) -> tuple[BillLine, ...] | None:
+    """Return a line for every rate of the links between switches, None where the book does not price them whole."""
+    if not book.switch_link_usd:
+        return None
+    rates = Counter(fabric.cables.gbps[fabric.cables.kind == CableKind.SWITCH].tolist())
+    return tuple(switch_link_line(gbps, count, book) for gbps, count in sorted(rates.items()))
+
+
+def switch_link_line(gbps: float, count: int, book: PriceBook) -> BillLine:
+    """Return the position of links between switches that a book prices whole."""
+    return BillLine(f"link {gbps:g}G between switches, whole", count, book.switch_link_usd.get(_rate(gbps)))
 
 
 def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> tuple[BillLine, ...]:
@@ -148,11 +172,7 @@ def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> 
     lines = []
     for (gbps, lanes, lane_gbps, legs), count in sorted(kinds.items()):
         split = f" in {legs} legs" if legs > 1 else ""
-        lines.append(
-            BillLine(
-                f"transceiver {gbps}G ({lanes} x {lane_gbps}G{split}), {side}", count, book.transceiver_usd.get(_rate(gbps))
-            )
-        )
+        lines.append(module_line(f"{gbps}G ({lanes} x {lane_gbps}G{split})", side, gbps, count, book))
     return tuple(lines)
 
 
@@ -167,7 +187,26 @@ def _cables(optics: Optics) -> tuple[BillLine, ...]:
     )
 
 
+def box_line(name: str, ports: int, gbps: float, count: int, book: PriceBook) -> BillLine:
+    """Return the position of switches, bought whole."""
+    return BillLine(
+        f"switch {name}, {ports} x {gbps:g}G" if name else f"switch {ports} x {gbps:g}G", count, _box_usd(book, ports, gbps)
+    )
+
+
+def module_line(kind: str, side: str, gbps: float, count: int, book: PriceBook) -> BillLine:
+    """Return the position of modules at one side."""
+    return BillLine(f"transceiver {kind}, {side}", count, book.transceiver_usd.get(_rate(gbps)))
+
+
+def nic_line(gbps: float, count: int, book: PriceBook) -> BillLine:
+    """Return the position of NICs."""
+    return BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)))
+
+
 def _box_usd(book: PriceBook, ports: int, gbps: float) -> float | None:
+    if (whole := book.switch_usd.get(box_key(ports, gbps))) is not None:
+        return whole
     port_usd = book.switch_port_usd.get(_rate(gbps))
     return None if port_usd is None else ports * port_usd
 
