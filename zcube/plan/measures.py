@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.errors import InputError
 from zcube.fabric.failures import with_failures
 from zcube.fabric.model import CableMedium, Fabric
@@ -72,8 +73,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "bisection": ("paths", "bisection_of_nic_rate"),
     "random_share": ("traffic", "random_permutation_mean"),
     "worst_share": ("traffic", "worst_permutation_mean"),
-    "kv_funnel": ("traffic", "kv_funnel_fullest_over_ideal"),
-    "loss_after_failure": ("failure", "slower_mean"),
+    "kv_funnel": ("traffic", "kv_funnel_over_nic"),
+    "loss_after_failure": ("failure", "rate_lost_mean"),
     "no_switch_down": ("availability", "no_switch_down"),
 }
 
@@ -213,6 +214,8 @@ class Measuring:
 
         random = [share("random", seed + number) for number in range(PERMUTATIONS)]
         structured = {name: share(name, seed) for name in STRUCTURED}
+        if fabric.nic_ports > 1:
+            structured["transpose of NIC switches"] = pattern_shares(fabric, routing, *_wired_transpose(fabric)).mean
         known = {name: value for name, value in structured.items() if not np.isnan(value)}
         worst = min(known, key=known.__getitem__) if known else None
         funnel = funnel_load(fabric, routing, *several_to_one(fabric.servers, fabric.gpus_per_server, 0, seed))
@@ -223,7 +226,7 @@ class Measuring:
                 "random_permutations": PERMUTATIONS,
                 "worst_permutation_mean": min([*known.values(), *random]),
                 "worst_permutation": worst if worst and known[worst] < min(random) else "random",
-                "kv_funnel_fullest_over_ideal": None if np.isnan(funnel.concentration) else funnel.concentration,
+                "kv_funnel_over_nic": funnel.over_nic,
             },
             "failure": self._failure(fabric, route),
             "missing": [],
@@ -235,8 +238,20 @@ class Measuring:
         broken = with_failures(fabric, [f"switch:{switch}"], fabric.name)
         lost = degradation(broken, route, self.site.demand.failure_partners, self.site.demand.seed)
         document = lost.document()
-        keys = ("slower_mean", "slower_worst", "transfers", "transfers_without_path")
+        keys = ("slower_mean", "slower_worst", "rate_lost_mean", "transfers", "transfers_without_path")
         return {"switch": switch, "partners": self.site.demand.failure_partners, **{key: document[key] for key in keys}}
+
+
+def _wired_transpose(fabric: Fabric) -> tuple[IntArray, IntArray]:
+    """Return the transpose of the grid of first and last NIC switches: those of one first switch send to one last switch.
+
+    However GPUs are named, so that wirings that differ by names alone are met alike.
+    """
+    switch = fabric.cables.b[fabric.nic_cable].astype(np.int64)
+    first, last = switch[:, 0], switch[:, -1]
+    target = np.empty(fabric.gpus, dtype=np.int64)
+    target[np.lexsort((first, last))] = np.lexsort((last, first))
+    return np.arange(fabric.gpus), target
 
 
 def _by_model(fabric: Fabric) -> dict[str, int]:

@@ -54,18 +54,18 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
         ),
         "kv_funnel": Objective(
             "KV funnel",
-            "x ideal",
+            "x NIC",
             "lower",
             0.1,
             "KV sent from one NIC of every prefill server to one of every decode server: load of the fullest link between "
-            "switches over an even spread",
+            "switches over that of the fullest NIC; up to 1 only the NICs limit",
         ),
         "loss_after_failure": Objective(
             "loss after a failure",
             "",
             "lower",
             0.005,
-            "by how much transfers between servers take longer on the mean after one switch with GPUs has failed",
+            "mean part of the rate of transfers between servers that is lost after one switch with GPUs has failed",
         ),
         "no_switch_down": Objective("no switch down", "", "higher", 0.001, "probability that every switch is up"),
     }
