@@ -49,7 +49,8 @@ class Degradation:
     slower_transfers : int
         Those that take more than 1 % longer.
     rate_lost : float
-        Mean part of a transfer's rate that is lost; all of it for one without a path.
+        Part of the transfers without a path, and of the others the mean part of the rate that is lost; 0 where they gain, as they
+        do where much traffic is gone.
     """
 
     fabric: str
@@ -131,7 +132,7 @@ def degradation(
         float(after[carried].mean()) if carried.any() else np.nan,
         float(ratio.max(initial=0.0)),
         int((ratio > 1.01).sum()),
-        1.0 - float((1.0 / ratio).sum()) / len(before),
+        (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before),
     )
 
 

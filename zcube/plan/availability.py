@@ -21,7 +21,7 @@ from zcube.seeds import stream
 
 #: States drawn; different states with a failed switch whose connection is looked at; coverage of the intervals.
 SAMPLES = 20_000
-MOST_STATES = 400
+MOST_STATES = 200
 COVERAGE = 0.99
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -145,10 +145,10 @@ class Ground:
         """Return the switch's ports at the rate of a NIC port, where a GPU has so many."""
         return self.switch.switch_model().split_ports(self.nic_gbps / nic_ports)
 
-    def ratios(self) -> list[float]:
-        """Return the oversubscriptions that are tried, none first: 1, 1.5, 2, 3, 4, ... and the demand's own."""
+    def ratios(self, between: Sequence[float] = ()) -> list[float]:
+        """Return the oversubscriptions that are tried: none, the demand's own, and those named that lie between."""
         most = self.site.demand.max_oversubscription
-        return sorted({ratio for ratio in (1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0, most) if ratio <= most})
+        return sorted({1.0, most, *(ratio for ratio in between if ratio < most)})
 
     def keys(self) -> dict[str, Any]:
         """Return the keys that topology files of all families share."""

@@ -41,6 +41,8 @@ class Demand(Declared):
         Whether leaves and spines of a two-tier spine-leaf may be of different models.
     max_oversubscription : float
         Most capacity down per capacity up that the switches with GPUs may have.
+    hosts_forward : bool
+        Whether servers may pass on what is meant for others, as BCube needs.
     budget_usd, max_power_w : float, optional
         Most that the network may cost and draw.
     growth : tuple of int
@@ -79,6 +81,7 @@ class Demand(Declared):
     switch: tuple[str, ...] = Field(default=("25.6T", "51.2T"), min_length=1, max_length=MAX_SWITCHES)
     mixed_switches: bool = True
     max_oversubscription: float = Field(default=1.0, ge=1.0, le=64.0)
+    hosts_forward: bool = False
     budget_usd: float | None = Field(default=None, gt=0)
     max_power_w: float | None = Field(default=None, gt=0)
     growth: tuple[int, ...] = Field(default=(), max_length=MAX_STAGES)

@@ -60,10 +60,10 @@ def front_of(measured: Sequence[Measured], objectives: Sequence[str]) -> Front:
             )
     beaten_by = {}
     for name, rank in ranks.items():
-        better = [(other, its) for other, its in ranks.items() if its != rank and all(a <= b for a, b in zip(its, rank))]
+        better = [(its, other) for other, its in ranks.items() if its != rank and all(a <= b for a, b in zip(its, rank))]
+        # Of those that beat it the first in order, which none beats.
         if better:
-            # The one to look at instead: of those that beat it, one that none beats.
-            beaten_by[name] = min(better, key=lambda pair: pair[1])[0]
+            beaten_by[name] = min(better)[1]
     names = sorted((name for name in ranks if name not in beaten_by), key=lambda name: ranks[name])
     alike: dict[tuple[float, ...], list[str]] = {}
     for name in names:

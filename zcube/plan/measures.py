@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +30,12 @@ from zcube.routing.routes import Routing
 
 #: GPUs up to which traffic is routed and paths are searched; larger fabrics are priced only.
 MOST_ROUTED_GPUS = 32_768
-#: Random permutations over which a share is a mean.
-PERMUTATIONS = 3
+#: Flows over which the share of random permutations is a mean, at least; so many permutations are drawn.
+PERMUTED_FLOWS = 4096
 #: Permutations of which the worst is taken, beside the random ones: those that an engine may come to send.
-STRUCTURED = ("segment-shift", "segment-shuffle", "transpose", "reverse", "tornado")
+STRUCTURED = ("segment-shift", "transpose")
+#: Families whose graph does not depend on how many ports a switch has beyond those that it needs.
+GRAPH_BY_KEYS = {"dragonfly", "slim-fly", "bcube", "zcube", "zcube-pods"}
 #: Queue pairs a transfer, where paths are hashed; how lost paths are made up for.
 QUEUE_PAIRS, FALL_BACK = 2, "nvlink-relay"
 
@@ -79,15 +80,20 @@ VALUES: dict[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True)
 class Measuring:
-    """Measures candidates; what two wirings of the same counts share is measured once."""
+    """Measures fabrics for a demand.
 
-    def __init__(self, site: Site):
-        self.site = site
-        self._shared: dict[str, dict[str, Any]] = {}
+    Attributes
+    ----------
+    site : Site
+        The demand with its files read.
+    """
 
-    def measure(self, candidate: Candidate) -> Measured:
-        """Build a candidate and return what it costs and does.
+    site: Site
+
+    def bill(self, candidate: Candidate) -> dict[str, Any]:
+        """Return counts, cost, power and cables of a candidate.
 
         Raises
         ------
@@ -96,12 +102,18 @@ class Measuring:
         """
         fabric = candidate.spec.build(candidate.name)
         check_port_budget(fabric, candidate.name)
-        base = candidate.name.removesuffix(f"-{candidate.traffic}")
-        if base not in self._shared:
-            self._shared[base] = self._counts_and_cost(fabric)
-        figures = {**self._shared[base], **self._traffic(fabric)}
-        figures["missing"] = [*self._shared[base]["missing"], *figures["missing"]]
-        return Measured(candidate, figures)
+        return self._counts_and_cost(fabric)
+
+    def behaviour(self, candidate: Candidate) -> dict[str, Any]:
+        """Return what a candidate's graph does: paths, traffic, a failure, availability; it is the same on any switch."""
+        fabric = candidate.spec.build(candidate.name)
+        routed = fabric.gpus <= MOST_ROUTED_GPUS
+        return {
+            "paths": self._paths(fabric) if routed else None,
+            "traffic": self._traffic(fabric) if routed else None,
+            "failure": self._failure(fabric) if routed else None,
+            "availability": availability(fabric, self.site.switch_down, self.site.demand.seed).document(),
+        }
 
     def _counts_and_cost(self, fabric: Fabric) -> dict[str, Any]:
         site, missing = self.site, []
@@ -113,8 +125,7 @@ class Measuring:
         if capital is None:
             missing.append(f"capital: {site.book.name} has no price of {', '.join(unpriced[:3])}")
         power = self._power(fabric, optics, missing)
-        routed = fabric.gpus <= MOST_ROUTED_GPUS
-        if not routed:
+        if fabric.gpus > MOST_ROUTED_GPUS:
             missing.append(f"paths and traffic: above {MOST_ROUTED_GPUS} GPUs only the bill is worked out")
         return {
             "counts": {
@@ -143,8 +154,6 @@ class Measuring:
                 "bill": document,
             },
             "power": power,
-            "paths": self._paths(fabric) if routed else None,
-            "availability": availability(fabric, site.switch_down, site.demand.seed).document(),
             "missing": missing,
         }
 
@@ -198,21 +207,19 @@ class Measuring:
             "bisection_of_nic_rate": halving_bisection(fabric),
         }
 
+    def _route(self, fabric: Fabric) -> Routing:
+        """Return a fabric's routing as its family is operated, relays over NVLink after failures."""
+        return routing_for(fabric, queue_pairs=QUEUE_PAIRS, seed=self.site.demand.seed, fall_back=FALL_BACK)
+
     def _traffic(self, fabric: Fabric) -> dict[str, Any]:
-        if fabric.gpus > MOST_ROUTED_GPUS:
-            return {"traffic": None, "failure": None, "missing": []}
         seed = self.site.demand.seed
-
-        def route(one: Fabric) -> Routing:
-            return routing_for(one, queue_pairs=QUEUE_PAIRS, seed=seed, fall_back=FALL_BACK)
-
-        routing = route(fabric)
+        routing = self._route(fabric)
         segment = segment_gpus(fabric)
 
         def share(name: str, its_seed: int) -> float:
             return pattern_shares(fabric, routing, *PATTERNS[name](fabric.gpus, segment, its_seed)).mean
 
-        random = [share("random", seed + number) for number in range(PERMUTATIONS)]
+        random = [share("random", seed + number) for number in range(-(-PERMUTED_FLOWS // fabric.gpus))]
         structured = {name: share(name, seed) for name in STRUCTURED}
         if fabric.nic_ports > 1:
             structured["transpose of NIC switches"] = pattern_shares(fabric, routing, *_wired_transpose(fabric)).mean
@@ -220,26 +227,33 @@ class Measuring:
         worst = min(known, key=known.__getitem__) if known else None
         funnel = funnel_load(fabric, routing, *several_to_one(fabric.servers, fabric.gpus_per_server, 0, seed))
         return {
-            "traffic": {
-                "routing": routing.name,
-                "random_permutation_mean": float(np.mean(random)),
-                "random_permutations": PERMUTATIONS,
-                "worst_permutation_mean": min([*known.values(), *random]),
-                "worst_permutation": worst if worst and known[worst] < min(random) else "random",
-                "kv_funnel_over_nic": funnel.over_nic,
-            },
-            "failure": self._failure(fabric, route),
-            "missing": [],
+            "routing": routing.name,
+            "random_permutation_mean": float(np.mean(random)),
+            "random_permutations": len(random),
+            "worst_permutation_mean": min([*known.values(), *random]),
+            "worst_permutation": worst if worst and known[worst] < min(random) else "random",
+            "kv_funnel_over_nic": funnel.over_nic,
         }
 
-    def _failure(self, fabric: Fabric, route: Callable[[Fabric], Routing]) -> dict[str, Any]:
+    def _failure(self, fabric: Fabric) -> dict[str, Any]:
         """Return the loss after the first switch with GPUs has failed."""
         switch = fabric.node_name(fabric.gpus)
         broken = with_failures(fabric, [f"switch:{switch}"], fabric.name)
-        lost = degradation(broken, route, self.site.demand.failure_partners, self.site.demand.seed)
+        lost = degradation(broken, self._route, self.site.demand.failure_partners, self.site.demand.seed)
         document = lost.document()
         keys = ("slower_mean", "slower_worst", "rate_lost_mean", "transfers", "transfers_without_path")
         return {"switch": switch, "partners": self.site.demand.failure_partners, **{key: document[key] for key in keys}}
+
+
+def graph_key(candidate: Candidate) -> str:
+    """Return what is equal for candidates of one graph and routing.
+
+    Families whose graph follows from their own keys are alike on any switch that has the ports; of the others, whose tiers follow
+    from the ports, every candidate is its own.
+    """
+    if candidate.family not in GRAPH_BY_KEYS:
+        return candidate.name
+    return candidate.spec.model_dump_json(exclude={"switch", "description"})
 
 
 def _wired_transpose(fabric: Fabric) -> tuple[IntArray, IntArray]:

@@ -64,7 +64,7 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
             "loss after a failure",
             "",
             "lower",
-            0.005,
+            0.01,
             "mean part of the rate of transfers between servers that is lost after one switch with GPUs has failed",
         ),
         "no_switch_down": Objective("no switch down", "", "higher", 0.001, "probability that every switch is up"),

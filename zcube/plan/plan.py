@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zcube.errors import InputError
 from zcube.plan.candidate import Candidate, Unbuildable
 from zcube.plan.candidates import candidates_of
 from zcube.plan.demand import Site
 from zcube.plan.front import Front, front_of
-from zcube.plan.measures import Measured, Measuring
+from zcube.plan.measures import Measured
+from zcube.plan.measuring import measure_all
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.recommendation import Recommendation, recommend
 from zcube.plan.screening import SetAside, screened
@@ -195,19 +195,11 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
     progress("counting candidates", 0, 0, "")
     candidates, unbuildable = candidates_of(site)
     chosen, aside = screened(candidates)
-    measuring = Measuring(site)
-    measured: list[Measured] = []
-    refused: dict[str, str] = {}
-    for number, candidate in enumerate(chosen):
-        progress(f"measuring {candidate.name}", number, len(chosen), "fabrics")
-        try:
-            measured.append(measuring.measure(candidate))
-        except InputError as error:
-            refused[candidate.name] = "; ".join(map(str, error.faults))[:400]
+    measured, refused = measure_all(site, chosen, progress)
     refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
+    baseline = _baseline(measured)
     within = [one for one in measured if one.candidate.name not in refused]
     front = front_of(within, site.demand.objectives)
-    baseline = _baseline(measured)
     simulation: Mapping[str, Mapping[str, Any]] = {}
     if site.scenario is not None and front.names:
         simulation = simulated(_once(front, within), site.scenario, progress)
@@ -227,6 +219,8 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
 def _outside(site: Site, one: Measured) -> str | None:
     """Return which bound of the demand a fabric breaks, None where it keeps all."""
     demand = site.demand
+    if one.candidate.family == "bcube" and not demand.hosts_forward:
+        return "its servers pass on what is meant for others, which hosts_forward = false rules out"
     for key, objective, unit in (("budget_usd", "capital_usd", "USD"), ("max_power_w", "power_w", "W")):
         bound, value = getattr(demand, key), one.value(objective)
         if bound is None:

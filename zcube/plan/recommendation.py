@@ -100,9 +100,10 @@ def recommend(
     name = (wide or list(front.names))[0]
     chosen = by_name[name]
     first = OBJECTIVES[front.objectives[0]]
-    rule = f"best in {first.label} of those on the front whose bisection is at least {max(0.0, least):.2f} of the NIC rate"
+    bound = f"a bisection of {1 / max_oversubscription:.2g} of the NIC rate"
+    rule = f"best in {first.label} of those on the front with at least {bound}"
     if not wide:
-        rule = f"best in {first.label} on the front; none has a bisection of {least:.2f} of the NIC rate"
+        rule = f"best in {first.label} on the front; none has {bound}"
     tied = next((tuple(other for other in group if other != name) for group in front.ties if name in group), ())
     others = [other for other in front.names if other != name and other not in tied]
     against = baseline if baseline not in (None, name) else next(iter(others), None)

@@ -27,6 +27,7 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("worst", ("traffic", "worst_permutation_mean"), "{:.2f}"),
     ("funnel", ("traffic", "kv_funnel_over_nic"), "{:.2f}"),
     ("lost", ("failure", "rate_lost_mean"), "{:.1%}"),
+    ("slower", ("failure", "slower_mean"), "{:+.1%}"),
     ("all up", ("availability", "no_switch_down"), "{:.1%}"),
 )
 _SIMULATED = (

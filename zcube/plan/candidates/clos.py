@@ -10,6 +10,8 @@ from zcube.plan.nearest import nearest_demands
 
 #: Tiers by the name of what is tried.
 TIERS = {"roft-2-tier": 2, "roft-3-tier": 3}
+#: Oversubscriptions tried between none and the demand's own.
+RATIOS = (1.5, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 
 
 def spine_leaf(ground: Ground) -> Iterator[Candidate | Unbuildable]:
@@ -18,7 +20,7 @@ def spine_leaf(ground: Ground) -> Iterator[Candidate | Unbuildable]:
         if tiers == 3 and ground.gpus <= ground.ports():
             continue
         reason = ""
-        for ratio in ground.ratios():
+        for ratio in ground.ratios(RATIOS):
             spec = ground.attempt(SpineLeafSpec, tiers=tiers, oversubscription=ratio)
             if isinstance(spec, SpineLeafSpec):
                 yield _candidate(name, spec)
@@ -29,7 +31,7 @@ def spine_leaf(ground: Ground) -> Iterator[Candidate | Unbuildable]:
     for other in ground.site.switches.values():
         mixed = ground.site.demand.mixed_switches and other != ground.switch
         if mixed and other.switch_model().split_ports(ground.nic_gbps):
-            for ratio in ground.ratios():
+            for ratio in ground.ratios(RATIOS):
                 spec = ground.attempt(
                     SpineLeafSpec, oversubscription=ratio, spine_switch=other.model_dump(exclude_defaults=True)
                 )

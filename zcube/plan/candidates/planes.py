@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from zcube.fabric.families.hpn import HpnSpec
@@ -15,14 +16,17 @@ HPN_STEPS = 64
 
 
 def rail_only(ground: Ground) -> Iterator[Candidate | Unbuildable]:
-    """Yield one plane per rail, at each oversubscription."""
+    """Yield one plane per rail, at each oversubscription; multi-plane with as many planes is the same fabric."""
     yield from _planes(ground, RailOnlySpec, "rail-only", {}, ground.gpus_per_server, 1)
 
 
 def multi_plane(ground: Ground) -> Iterator[Candidate | Unbuildable]:
     """Yield 1, 2, 4 and 8 planes, GPUs on one of them or on all."""
     for planes in PLANES:
-        if ground.gpus_per_server % planes == 0:
+        if planes == ground.gpus_per_server:
+            # The same fabric as rail-only.
+            pass
+        elif ground.gpus_per_server % planes == 0:
             yield from _planes(ground, MultiPlaneSpec, f"planes-{planes}", {"planes": planes, "ports_per_gpu": 1}, planes, 1)
         else:
             arithmetic = f"GPUs of a server, {ground.gpus_per_server}, on {planes} planes evenly"
@@ -113,15 +117,21 @@ def hpn(ground: Ground) -> Iterator[Candidate | Unbuildable]:
 
 
 def _hpn_spec(ground: Ground, ratio: float) -> HpnSpec | str:
-    """Return HPN with the most down ports that an oversubscription allows, or why there is none with the most."""
+    """Return HPN of fewest switches, then fewest cables, at an oversubscription; or why there is none with the most down ports."""
     radix = ground.ports(2)
     uplink_gbps = min(ground.nic_gbps, ground.switch.port_gbps)
     most = int(radix * ratio / (1 + ratio))
-    reason = f"two NIC ports of {ground.nic_gbps / 2:g}G on ports of {ground.switch.port_gbps:g}G"
-    for step, down in enumerate(range(most, max(0, most - HPN_STEPS), -1)):
-        up = max(1, -int(-down * ground.nic_gbps / 2 / ratio / uplink_gbps // 1))
+    reason, best = f"two NIC ports of {ground.nic_gbps / 2:g}G on ports of {ground.switch.port_gbps:g}G", None
+    fewest = (0, 0)
+    for down in range(most, max(0, most - HPN_STEPS), -1):
+        up = max(1, math.ceil(down * ground.nic_gbps / 2 / ratio / uplink_gbps - 1e-9))
         spec = ground.attempt(HpnSpec, tor_down_ports=down, tor_uplinks=up, uplink_gbps=uplink_gbps)
-        if isinstance(spec, HpnSpec):
-            return spec
-        reason = reason if step else spec
-    return reason
+        if isinstance(spec, str):
+            reason = spec if down == most else reason
+            continue
+        assert isinstance(spec, HpnSpec)
+        sizes = spec.sizes()
+        cost = sizes.switches, sizes.trunks
+        if best is None or cost < fewest:
+            best, fewest = spec, cost
+    return reason if best is None else best
