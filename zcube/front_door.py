@@ -20,6 +20,10 @@ from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.inputs import faults_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
+from zcube.plan.candidates import generators
+from zcube.plan.demand import load_demand
+from zcube.plan.plan import Plan
+from zcube.plan.plan import plan as answer
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.counted import counted_bill
 from zcube.pricing.price_book import load_price_book
@@ -47,6 +51,7 @@ __all__ = [
     "Fabric",
     "InputError",
     "Network",
+    "Plan",
     "Replay",
     "RequestTrace",
     "RunError",
@@ -60,6 +65,7 @@ __all__ = [
     "load_requests",
     "load_scenario",
     "load_trace",
+    "plan",
     "replay",
 ]
 
@@ -184,6 +190,26 @@ def cost(
         return counted_bill(fabric, load_price_book(str(price_book)))
     built = _fabric(fabric)
     return bill_of_materials(built, load_price_book(str(price_book)), optics_of(built, optics))
+
+
+def plan(demand: str | Path | None = None, *, progress: Progress = silent, **keys: Any) -> Plan:
+    """Find the fabrics that meet a demand.
+
+    Parameters
+    ----------
+    demand : str or Path, optional
+        TOML file.
+    progress : Progress, optional
+        Told what is under way and how much of it is done.
+    **keys
+        Keys of a demand, before the file's: ``gpus=1024, nic=400, switch="25.6T"``; docs/plan.md lists them.
+
+    Raises
+    ------
+    InputError
+        With every fault of the demand and of the files it names.
+    """
+    return answer(load_demand(None if demand is None else str(demand), keys, tuple(generators())), progress)
 
 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:

@@ -166,3 +166,15 @@ def test_measured_runs_are_read_from_one_file_or_several(tmp_path: Path) -> None
     assert len(one) == len(several) > 0
     with pytest.raises(zc.InputError, match=r"no\.json"):
         zc.calibrate.read(tmp_path / "no.json")
+
+
+def test_the_planners_room_does_not_hide_its_verb():
+    code = "import zcube.plan.demand, zcube as zc; import zcube.front_door; print(zc.plan.__name__, zc.plan.__module__)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["plan", "zcube.front_door"]
+
+
+def test_a_plan_is_a_value_with_a_table_and_a_document():
+    answer = zc.plan(gpus=64, nic=400, switch="12.8T", families=("spine-leaf", "zcube"))
+    assert isinstance(answer, zc.Plan) and answer.met
+    assert set(answer.front.names) <= set(answer.table().index) == set(answer.document()["fabrics"])

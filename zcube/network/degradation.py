@@ -49,8 +49,8 @@ class Degradation:
     slower_transfers : int
         Those that take more than 1 % longer.
     rate_lost : float
-        Part of the transfers without a path, and of the others the mean part of the rate that is lost; 0 where they gain, as they
-        do where much traffic is gone.
+        Part of the transfers without a path, and of the others the mean part of the rate that is lost; 0 where they gain, as
+        they do where much traffic is gone.
     """
 
     fabric: str

@@ -26,6 +26,7 @@ from zcube.pricing.bill import bill_of_materials
 from zcube.routing.bisection import halving_bisection
 from zcube.routing.catalog import routing_for
 from zcube.routing.path_lengths import path_lengths
+from zcube.routing.relay import FallBack
 from zcube.routing.routes import Routing
 
 #: GPUs up to which traffic is routed and paths are searched; larger fabrics are priced only.
@@ -37,7 +38,8 @@ STRUCTURED = ("segment-shift", "transpose")
 #: Families whose graph does not depend on how many ports a switch has beyond those that it needs.
 GRAPH_BY_KEYS = {"dragonfly", "slim-fly", "bcube", "zcube", "zcube-pods"}
 #: Queue pairs a transfer, where paths are hashed; how lost paths are made up for.
-QUEUE_PAIRS, FALL_BACK = 2, "nvlink-relay"
+QUEUE_PAIRS = 2
+FALL_BACK: FallBack = "nvlink-relay"
 
 
 @dataclass(frozen=True)
@@ -248,8 +250,8 @@ class Measuring:
 def graph_key(candidate: Candidate) -> str:
     """Return what is equal for candidates of one graph and routing.
 
-    Families whose graph follows from their own keys are alike on any switch that has the ports; of the others, whose tiers follow
-    from the ports, every candidate is its own.
+    Families whose graph follows from their own keys are alike on any switch that has the ports; of the others, whose tiers
+    follow from the ports, every candidate is its own.
     """
     if candidate.family not in GRAPH_BY_KEYS:
         return candidate.name

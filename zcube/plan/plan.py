@@ -111,7 +111,7 @@ class Plan:
         }
 
     def table(self) -> pd.DataFrame:
-        """Return every figure of the document's fabrics but lists, a row per fabric; a column has its keys, joined by points."""
+        """Return every figure of the fabrics but lists, a row each; a column has the document's keys, joined by points."""
         import pandas as pd
 
         from zcube.outputs import flat
@@ -207,7 +207,7 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
         site,
         tuple(measured),
         front,
-        recommend(front, within, site.demand.max_oversubscription, baseline),
+        recommend(front, measured, site.demand.max_oversubscription, baseline),
         baseline,
         refused,
         tuple(unbuildable),

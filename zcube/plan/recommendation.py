@@ -78,15 +78,15 @@ def recommend(
 ) -> Recommendation | None:
     """Choose from the front.
 
-    The rule: best in the first objective among the fabrics whose bisection is at least what the demanded oversubscription leaves;
-    of equal ones the best in the next objectives, in order.
+    The rule: best in the first objective among the fabrics whose bisection is at least what the demanded oversubscription
+    leaves; of equal ones the best in the next objectives, in order.
 
     Parameters
     ----------
     front : Front
         Where it is chosen from.
     measured : sequence of Measured
-        Its fabrics and others.
+        Its fabrics and others, the baseline among them, within the bounds or not.
     max_oversubscription : float
         Of the demand.
     baseline : str, optional
@@ -176,7 +176,8 @@ def _other_prices(chosen: Measured, by_name: Mapping[str, Measured], front: Fron
         return []
     mine = _parts(chosen)
     rivals = []
-    for one in by_name.values():
+    for name in (*front.names, *front.beaten_by):
+        one = by_name[name]
         theirs = _parts(one)
         if one.candidate.family == chosen.candidate.family or mine is None or theirs is None:
             continue

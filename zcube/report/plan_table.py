@@ -9,6 +9,11 @@ from zcube.report.columns import aligned
 from zcube.report.names import printable
 
 _NONE = "-"
+STATES = {
+    "beaten": "Beaten by one of the front:",
+    "not compared": "Not compared:",
+    "outside the bounds": "Outside the bounds:",
+}
 #: What cannot be built is listed up to so many lines.
 MOST_LISTED = 40
 
@@ -45,23 +50,20 @@ def plan_table(document: Mapping[str, Any]) -> str:
         lines += ["", f"On the front (objectives: {', '.join(document['objectives'])}):", *_rows(fabrics, front, columns)]
     for group in document["ties"]:
         lines.append(f"a tie: {', '.join(map(printable, group))}")
-    for state, heading in (
-        ("beaten", "Beaten by one of the front:"),
-        ("not compared", "Not compared:"),
-        ("outside the bounds", "Outside the bounds:"),
-    ):
+    for state, heading in STATES.items():
         names = [name for name, fabric in fabrics.items() if fabric["state"] == state]
         if names:
             lines += ["", heading, *_rows(fabrics, names, columns, why=True)]
     lines += _not_built(document)
-    demand = document["demand"]
+    demand, book = document["demand"], document["price_book"]
     lines += [
         "",
-        f"vs base: change of switch ports against {document['baseline'] or 'nothing'}. modules: those in switches. random, worst: mean share of the",
-        "NIC rate under random permutations and under the worst one tried. funnel: load of the fullest link between switches over that",
-        f"of the fullest NIC, KV sent from one NIC a server. lost: rate lost after one switch with GPUs has failed ({demand['failure_partners']} partners a",
-        "server). all up: probability that every switch is. -: not known; plan.json says why.",
-        f"Price book: {document['price_book']['name']} ({document['price_book']['source']}), {document['price_book']['covers']}; optics {demand['optics']}.",
+        f"vs base: change of switch ports against {document['baseline'] or 'nothing'}. modules: those in switches.",
+        "random, worst: mean share of the NIC rate under random permutations and under the worst one tried.",
+        "funnel: load of the fullest link between switches over that of the fullest NIC, KV sent from one NIC a server.",
+        "lost, slower: part of the rate lost, and how much longer transfers take, after one switch with GPUs has failed",
+        f"({demand['failure_partners']} partners a server). all up: probability that every switch is. -: plan.json says why not.",
+        f"Price book: {book['name']} ({book['source']}), {book['covers']}; optics {demand['optics']}.",
     ]
     return "".join(f"{line}\n" for line in lines)
 

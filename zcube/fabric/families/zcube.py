@@ -19,7 +19,6 @@ from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
 from zcube.fabric.structure import Structure
 
-
 Rails = Literal["plain", "skewed", "twisted", "xor"]
 RAIL_WIRINGS: tuple[Rails, ...] = get_args(Rails)
 
@@ -43,8 +42,8 @@ class ZCubeSpec(FabricSpec):
     capacity of every switch are equal; k / m must be whole. Partly filled, GPUs come in order and only the A switches of
     begun segments are there.
 
-    Other ``rails`` are other Latin squares of segments and rails: the same graph with GPUs renamed inside each segment, in which
-    GPUs of one local index meet all rails. ``skewed`` connects port 1 to ``B[(g + g // k) mod m]``, ``twisted`` to
+    Other ``rails`` are other Latin squares of segments and rails: the same graph with GPUs renamed inside each segment, in
+    which GPUs of one local index meet all rails. ``skewed`` connects port 1 to ``B[(g + g // k) mod m]``, ``twisted`` to
     ``B[(g + c (g // k)) mod m]``, where c is the largest number up to 0.618 m without a factor in common with m, and ``xor``,
     where m is a power of two, to ``B[(g mod m) xor (g // k mod m)]``. No publication mentions any.
     """

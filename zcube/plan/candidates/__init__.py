@@ -1,8 +1,8 @@
 """One generator of candidates per family, behind one registry.
 
-A generator takes a :class:`~zcube.plan.candidate.Ground` and yields what its family has on it: candidates, known by closed form,
-and what cannot be built, with the arithmetic that keeps it from it. A package of its own adds one by an entry point of group
-``zcube.candidates``.
+A generator takes a :class:`~zcube.plan.candidate.Ground` and yields what its family has on it: candidates, known by closed
+form, and what cannot be built, with the arithmetic that keeps it from it. A package of its own adds one by an entry point of
+group ``zcube.candidates``.
 """
 
 from __future__ import annotations

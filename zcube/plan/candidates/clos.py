@@ -25,7 +25,7 @@ def spine_leaf(ground: Ground) -> Iterator[Candidate | Unbuildable]:
             if isinstance(spec, SpineLeafSpec):
                 yield _candidate(name, spec)
             else:
-                reason = reason or spec
+                reason = reason or str(spec)
         if reason:
             yield _unbuildable(ground, name, tiers, reason)
     for other in ground.site.switches.values():

@@ -9,7 +9,7 @@ from zcube.fabric.families.bcube import BCubeSpec
 from zcube.fabric.families.dragonfly import DragonflySpec, capacity_gpus
 from zcube.fabric.families.galois import prime_power
 from zcube.fabric.families.slim_fly import SlimFlySpec, slim_fly_counts
-from zcube.plan.candidate import Candidate, Ground, Unbuildable
+from zcube.plan.candidate import Binding, Candidate, Ground, Unbuildable
 from zcube.plan.nearest import nearest_demands
 
 
@@ -75,7 +75,7 @@ def slim_fly(ground: Ground) -> Iterator[Candidate | Unbuildable]:
         yield Candidate(
             name=f"slim-fly-q{q}-{spec.switch.model}" + (f"-{over:.3g}to1" if over > 1 else ""),
             family="slim-fly",
-            arrangement=f"q = {q}: {counts.switches} switches, each with {p} GPUs and {counts.links_per_switch} links to others",
+            arrangement=f"q = {q}: {counts.switches} switches, {p} GPUs and {counts.links_per_switch} links to others each",
             spec=spec,
             switches={spec.switch.model: counts.switches},
             switch_ports=counts.switches * spec.switch.ports,
@@ -136,6 +136,6 @@ def bcube(ground: Ground) -> Iterator[Candidate | Unbuildable]:
     def fits(other: Ground) -> bool:
         return math.isqrt(other.gpus) <= other.ports(2) and isinstance(other.attempt(BCubeSpec), BCubeSpec)
 
-    binding = "ports" if n > radix else "size"
+    binding: Binding = "ports" if n > radix else "size"
     nearest = nearest_demands(ground, fits, sizes)
-    yield Unbuildable("bcube", "BCube(n,2)", ground.switch.model, binding, reason, nearest)  # type: ignore[arg-type]
+    yield Unbuildable("bcube", "BCube(n,2)", ground.switch.model, binding, reason, nearest)

@@ -11,6 +11,8 @@ from zcube.plan.candidate import Binding, Candidate, Ground, Unbuildable
 from zcube.plan.nearest import nearest_demands
 
 PLANES = (1, 2, 4, 8)
+#: NIC ports of a GPU up to which planes are tried with oversubscription too.
+MOST_OVERSUBSCRIBED = 2
 #: Down ports tried of a top-of-rack switch of HPN, from the most on.
 HPN_STEPS = 64
 
@@ -41,22 +43,23 @@ def _planes(
     ground: Ground, family: type[PlanesSpec], name: str, keys: dict[str, int], planes: int, nic_ports: int
 ) -> Iterator[Candidate | Unbuildable]:
     reason = ""
-    for ratio in ground.ratios():
+    most = ground.site.demand.max_oversubscription if nic_ports <= MOST_OVERSUBSCRIBED else 1.0
+    for ratio in sorted({1.0, most}):
         spec = ground.attempt(family, oversubscription=ratio, **keys)
         if isinstance(spec, PlanesSpec):
             yield _candidate(name, spec, planes, nic_ports)
         else:
-            reason = reason or spec
+            reason = reason or str(spec)
     if not reason:
         return
-    radix, ratio = ground.ports(nic_ports), ground.site.demand.max_oversubscription
+    radix = ground.ports(nic_ports)
 
     def fits(other: Ground) -> bool:
-        return isinstance(other.attempt(family, oversubscription=ratio, **keys), PlanesSpec)
+        return isinstance(other.attempt(family, oversubscription=most, **keys), PlanesSpec)
 
-    most = int(radix * radix * ratio / (1 + ratio)) * planes // nic_ports
+    largest = int(radix * radix * most / (1 + most)) * planes // nic_ports
     binding: Binding = "reach" if radix > 1 else "ports"
-    nearest = nearest_demands(ground, fits, [most])
+    nearest = nearest_demands(ground, fits, [largest])
     yield Unbuildable(family.family_name(), name, ground.switch.model, binding, f"{planes} planes: {reason}", nearest)
 
 
@@ -95,7 +98,7 @@ def hpn(ground: Ground) -> Iterator[Candidate | Unbuildable]:
         yield Candidate(
             name=f"hpn-{spec.switch.model}" + (f"-{built:.3g}to1" if built > 1 else ""),
             family="hpn",
-            arrangement=f"2 planes, {sizes.leaves} top-of-rack switches of {sizes.down} down and {sizes.up} up, {aggs} aggregation",
+            arrangement=f"2 planes, {sizes.leaves} racks' switches of {sizes.down} down and {sizes.up} up, {aggs} aggregation",
             spec=spec,
             switches={spec.switch.model: sizes.leaves + aggs},
             switch_ports=(sizes.leaves + aggs) * spec.switch.ports,
@@ -117,7 +120,7 @@ def hpn(ground: Ground) -> Iterator[Candidate | Unbuildable]:
 
 
 def _hpn_spec(ground: Ground, ratio: float) -> HpnSpec | str:
-    """Return HPN of fewest switches, then fewest cables, at an oversubscription; or why there is none with the most down ports."""
+    """Return HPN of fewest switches, then cables, at an oversubscription; or why there is none with the most down ports."""
     radix = ground.ports(2)
     uplink_gbps = min(ground.nic_gbps, ground.switch.port_gbps)
     most = int(radix * ratio / (1 + ratio))

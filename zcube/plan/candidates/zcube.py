@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from zcube.fabric.families.zcube import RAIL_WIRINGS, ZCubeSpec
 from zcube.fabric.families.zcube_pods import ZCubePodsSpec
-from zcube.plan.candidate import Candidate, Ground, Unbuildable
+from zcube.plan.candidate import Binding, Candidate, Ground, Unbuildable
 from zcube.plan.nearest import nearest_demands
 
 
 def zcube(ground: Ground) -> Iterator[Candidate | Unbuildable]:
-    """Yield ZCube of every number of GPUs per switch, whole servers, that the ports allow, with as many parallel links as fit."""
+    """Yield ZCube of every number of GPUs per switch, whole servers, that the ports allow, with most parallel links."""
     found = list(_shapes(ground))
     for k, parallel in found:
         for rails in RAIL_WIRINGS:
@@ -27,7 +27,7 @@ def zcube(ground: Ground) -> Iterator[Candidate | Unbuildable]:
             f"{ground.gpus} GPUs need ZCube(n,2) with n of at least {n}, {2 * n} ports of {ground.nic_gbps / 2:g}G a switch; "
             f"a {ground.switch.model} has {radix}, which reach {(radix // 2) ** 2} GPUs"
         )
-        binding = "reach" if radix > 1 else "ports"
+        binding: Binding = "reach" if radix > 1 else "ports"
         nearest = nearest_demands(ground, lambda other: any(True for _ in _shapes(other)), [(radix // 2) ** 2])
         yield Unbuildable("zcube", "ZCube(n,2)", ground.switch.model, binding, arithmetic, nearest)
 
@@ -70,13 +70,14 @@ def zcube_pods(ground: Ground) -> Iterator[Candidate | Unbuildable]:
     spec = ground.attempt(ZCubePodsSpec, n=max(2, n))
     if not _pods_fit(ground):
         even = max(2, min(radix // 3, n) // 2 * 2)
+        binding: Binding = "size" if isinstance(spec, str) else "ports"
         if isinstance(spec, str):
-            binding, arithmetic = "size", f"pods of n^2 GPUs, n of them and n even: {spec}"
+            arithmetic = f"pods of n^2 GPUs, n of them and n even: {spec}"
         else:
-            binding, arithmetic = "ports", f"switches of 3 n = {3 * n} ports of {ground.nic_gbps / 2:g}G, not {radix}"
+            arithmetic = f"switches of 3 n = {3 * n} ports of {ground.nic_gbps / 2:g}G, not {radix}"
         sizes = [even**3, (even + 2) ** 3] if radix >= 3 * (even + 2) else [even**3]
         nearest = nearest_demands(ground, _pods_fit, sizes)
-        yield Unbuildable("zcube-pods", "ZCube(n,3)-partial", ground.switch.model, binding, arithmetic, nearest)  # type: ignore[arg-type]
+        yield Unbuildable("zcube-pods", "ZCube(n,3)-partial", ground.switch.model, binding, arithmetic, nearest)
         return
     assert isinstance(spec, ZCubePodsSpec)
     yield Candidate(
