@@ -121,10 +121,10 @@ def test_every_nearest_demand_can_be_met(options):
     asked = site(**options)
     _, lost = candidates_of(asked)
     assert any(one.nearest for one in lost)
-    for one, change in ((one, change) for one in lost for change in one.nearest):
-        changed = {**options, "switch": one.switch, **change, "families": one.family}
-        found, _ = candidates_of(site(**changed))
-        assert found, (one, change)
+    for one in lost:
+        for change in one.nearest:
+            found, _ = candidates_of(site(**{**options, "switch": one.switch, **change, "families": one.family}))
+            assert found, (one, change)
 
 
 def test_a_demand_that_nothing_meets_names_the_bound_and_the_nearest_demand():

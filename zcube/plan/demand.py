@@ -21,6 +21,9 @@ from zcube.plan.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from zcube.pricing.price_book import MAX_USD, Covers, PriceBook, box_key, load_price_book
 from zcube.scenario import Scenario, load_scenario
 
+#: A demand to start from.
+TEMPLATE = Path(__file__).resolve().parent / "demand.toml"
+
 HOURS_A_YEAR = 8760.0
 MAX_STAGES = 32
 MAX_SWITCHES = 8

@@ -62,7 +62,7 @@ def plan_table(document: Mapping[str, Any]) -> str:
         "random, worst: mean share of the NIC rate under random permutations and under the worst one tried.",
         "funnel: load of the fullest link between switches over that of the fullest NIC, KV sent from one NIC a server.",
         "lost, slower: part of the rate lost, and how much longer transfers take, after one switch with GPUs has failed",
-        f"({demand['failure_partners']} partners a server). all up: probability that every switch is. -: plan.json says why not.",
+        f"({demand['failure_partners']} partners a server). all up: probability of that. -: not known, plan.json says why.",
         f"Price book: {book['name']} ({book['source']}), {book['covers']}; optics {demand['optics']}.",
     ]
     return "".join(f"{line}\n" for line in lines)
