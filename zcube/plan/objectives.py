@@ -18,9 +18,9 @@ class Objective:
         For readers.
     better : {"lower", "higher"}
         Which way is better.
-    step : float
-        Values that round to the same multiple of it are equal; 0: told apart to the last digit. It is that of figures drawn at
-        random, which another seed moves.
+    tolerance : float
+        Values no farther apart than this are equal; 0: told apart to the last digit. Figures drawn at random have one, which
+        another seed moves.
     definition : str
         In words.
     """
@@ -28,13 +28,16 @@ class Objective:
     label: str
     unit: str
     better: Literal["lower", "higher"]
-    step: float
+    tolerance: float
     definition: str
 
-    def rank(self, value: float) -> float:
-        """Return a value as the front compares it: lower is better, on the objective's grid."""
-        signed = value if self.better == "lower" else -value
-        return signed if not self.step else float(round(signed / self.step))
+    def cost(self, value: float) -> float:
+        """Return a value so that lower is better."""
+        return value if self.better == "lower" else -value
+
+    def worse(self, value: float, other: float) -> bool:
+        """Return whether a value is worse than another, beyond the tolerance."""
+        return self.cost(value) > self.cost(other) + self.tolerance
 
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(

@@ -163,7 +163,13 @@ _CHANGED = {"gpus", "switch", "gpus_per_server", "budget_usd", "max_power_w"}
 
 def _objective(name: str) -> dict[str, Any]:
     one = OBJECTIVES[name]
-    return {"label": one.label, "unit": one.unit, "better": one.better, "step": one.step, "definition": one.definition}
+    return {
+        "label": one.label,
+        "unit": one.unit,
+        "better": one.better,
+        "tolerance": one.tolerance,
+        "definition": one.definition,
+    }
 
 
 def _distance(site: Site, change: Mapping[str, Any]) -> float:

@@ -79,7 +79,7 @@ def recommend(
     """Choose from the front.
 
     The rule: best in the first objective among the fabrics whose bisection is at least what the demanded oversubscription
-    leaves; of equal ones the best in the next objectives, in order.
+    leaves; of equal ones the first.
 
     Parameters
     ----------
@@ -123,14 +123,14 @@ def _figures(chosen: Measured, other: Measured, names: Sequence[str]) -> list[di
         if mine is None or theirs is None:
             continue
         objective = OBJECTIVES[name]
-        a, b = objective.rank(mine), objective.rank(theirs)
+        better, worse = objective.worse(theirs, mine), objective.worse(mine, theirs)
         found.append(
             {
                 "objective": name,
                 "value": mine,
                 "other": theirs,
                 "change": mine / theirs - 1.0 if theirs else None,
-                "better": None if a == b else a < b,
+                "better": better if better or worse else None,
             }
         )
     return found
@@ -155,12 +155,12 @@ def _other_weights(chosen: Measured, others: Sequence[Measured], front: Front) -
     for name in front.objectives[1:]:
         objective = OBJECTIVES[name]
         mine = chosen.value(name)
-        rivals = [(objective.rank(value), one, value) for one in others if (value := one.value(name)) is not None]
+        rivals = [(objective.cost(value), one, value) for one in others if (value := one.value(name)) is not None]
         if mine is None or not rivals:
             continue
-        rank, rival, value = min(rivals, key=lambda row: row[0])
+        _, rival, value = min(rivals, key=lambda row: row[0])
         cost, base = rival.value(first), chosen.value(first)
-        if rank >= objective.rank(mine) or cost is None or base is None:
+        if not objective.worse(mine, value) or cost is None or base is None:
             continue
         extra = f"{shown(cost)} against {shown(base)} {OBJECTIVES[first].unit} of {OBJECTIVES[first].label}".replace("  ", " ")
         lines.append(
