@@ -29,8 +29,8 @@ from zcube.routing.path_lengths import path_lengths
 from zcube.routing.relay import FallBack
 from zcube.routing.routes import Routing
 
-#: GPUs up to which traffic is routed and paths are searched; larger fabrics are priced only.
-MOST_ROUTED_GPUS = 32_768
+#: NIC ports up to which traffic is routed and paths are searched; fabrics of more are priced only.
+MOST_ROUTED_PORTS = 65_536
 #: Flows over which the share of random permutations is a mean, at least; so many permutations are drawn.
 PERMUTED_FLOWS = 4096
 #: Permutations of which the worst is taken, beside the random ones: those that an engine may come to send.
@@ -109,7 +109,7 @@ class Measuring:
     def behaviour(self, candidate: Candidate) -> dict[str, Any]:
         """Return what a candidate's graph does: paths, traffic, a failure, availability; it is the same on any switch."""
         fabric = candidate.spec.build(candidate.name)
-        routed = fabric.gpus <= MOST_ROUTED_GPUS
+        routed = fabric.nic_cable.size <= MOST_ROUTED_PORTS
         return {
             "paths": self._paths(fabric) if routed else None,
             "traffic": self._traffic(fabric) if routed else None,
@@ -127,8 +127,10 @@ class Measuring:
         if capital is None:
             missing.append(f"capital: {site.book.name} has no price of {', '.join(unpriced[:3])}")
         power = self._power(fabric, optics, missing)
-        if fabric.gpus > MOST_ROUTED_GPUS:
-            missing.append(f"paths and traffic: above {MOST_ROUTED_GPUS} GPUs only the bill is worked out")
+        if fabric.nic_cable.size > MOST_ROUTED_PORTS:
+            missing.append(
+                f"paths and traffic: of fabrics with more than {MOST_ROUTED_PORTS} NIC ports only the bill is worked out"
+            )
         return {
             "counts": {
                 "switches": fabric.switches,
