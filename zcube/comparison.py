@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zcube.calibrate.links import carrier_on
@@ -26,11 +27,13 @@ from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.outputs import flat
+from zcube.pricing.amortised import HourlyCost, cost_rule, hourly_cost
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials, counting_rule
-from zcube.pricing.price_book import PriceBook, load_price_book
+from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
 from zcube.progress import Progress, silent
 from zcube.scenario import Cost, Scenario
 from zcube.serving.cluster import ShareDone
+from zcube.serving.counted import Counted, on_one_side
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.metrics import run_metrics
 from zcube.serving.placement import place
@@ -40,6 +43,7 @@ from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.recorded import recorded_metadata
+from zcube.verdict.verdict import verdict
 from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
 
@@ -60,7 +64,9 @@ class FabricResult:
     run : ServingRun
         The serving run under the first seed in full.
     repeats : tuple of dict
-        JSON-ready metrics of the runs, seed by seed, this one's first.
+        JSON-ready metrics of the runs and prices of their tokens, seed by seed, this one's first.
+    counted : tuple of Counted
+        Requests that these are over, seed by seed.
     bill : BillOfMaterials
         What the fabric costs.
     reach : Reach
@@ -72,6 +78,7 @@ class FabricResult:
     carrier: Carrier
     run: ServingRun
     repeats: tuple[dict[str, Any], ...]
+    counted: tuple[Counted, ...]
     bill: BillOfMaterials
     reach: Reach
     packets: PacketOutcome | None = None
@@ -95,8 +102,8 @@ class FabricResult:
         lost = f"no path for {len(self.reach.cut):,} of {self.reach.checked:,} pairs of GPUs that send to each other"
         return f"{'no' if not counts['completed'] else 'not every'} request could be carried: {lost}"
 
-    def document(self, base: FabricResult, seed: int) -> dict[str, Any]:
-        """Return its part of the comparison with a baseline under some first seed, JSON-ready."""
+    def document(self, base: FabricResult) -> dict[str, Any]:
+        """Return its part of the comparison with a baseline, JSON-ready."""
         packet = self.carrier.packet
         return {
             "family": self.fabric.family,
@@ -110,7 +117,8 @@ class FabricResult:
             **self._packet_document(),
             "bill": self.bill.document(),
             "relative": _relative(self, base),
-            "noise": seed_noise(self.repeats, base.repeats, seed) if len(self.repeats) > 1 else None,
+            "relative_requests": _relative_requests(self, base),
+            "noise": seed_noise(self.repeats, base.repeats) if len(self.repeats) > 1 else None,
         }
 
     def _packet_document(self) -> dict[str, Any]:
@@ -148,6 +156,11 @@ class Comparison:
         By the fabric's label, in the scenario's order.
     recorded : CommTrace or None
         What one fabric's run computed and sent, if that was asked for.
+    knee : dict or None
+        The loads from which on fabrics delay first tokens, JSON-ready as :func:`zcube.knee.find_knees` finds them, if they
+        were searched.
+    capacity : dict or None
+        The loads up to which fabrics meet the service levels, likewise of :func:`zcube.capacity.find_capacity`.
     """
 
     scenario: Scenario
@@ -155,6 +168,8 @@ class Comparison:
     compute: ComputeModel
     results: dict[str, FabricResult]
     recorded: CommTrace | None = None
+    knee: dict[str, Any] | None = None
+    capacity: dict[str, Any] | None = None
 
     @property
     def trace(self) -> RequestTrace:
@@ -165,7 +180,7 @@ class Comparison:
         """Return the comparison as JSON-ready data; equal inputs give equal documents."""
         scenario = self.scenario
         base = self.results[scenario.baseline_label]
-        return {
+        document = {
             "schema_version": SCHEMA_VERSION,
             "seed": scenario.seed,
             "seeds": scenario.seeds,
@@ -178,8 +193,12 @@ class Comparison:
             },
             "calibration": base.calibration(),
             "counting_rule": counting_rule(scenario.cost.optics),
-            "fabrics": {name: result.document(base, scenario.seed) for name, result in self.results.items()},
+            "cost_rule": cost_rule(scenario.cost, base.bill.price_book),
+            "fabrics": {name: result.document(base) for name, result in self.results.items()},
+            "knee": self.knee,
+            "capacity": self.capacity,
         }
+        return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""
@@ -223,6 +242,19 @@ def _relative(result: FabricResult, base: FabricResult) -> dict[str, float | Non
     }
 
 
+def _relative_requests(result: FabricResult, base: FabricResult) -> dict[str, Any]:
+    """Return what stands beside every change: requests not served on either side, and whether both are over the same ones."""
+
+    def not_served(counts: Mapping[str, Any]) -> dict[str, Any]:
+        return {outcome: counts[outcome] for outcome in ("rejected", "failed", "unfinished")}
+
+    return {
+        "not_served": not_served(result.metrics["requests"]),
+        "not_served_baseline": not_served(base.metrics["requests"]),
+        "on_one_side": on_one_side(result.counted, base.counted),
+    }
+
+
 def compare(scenario: Scenario, progress: Progress = silent, record: str | None = None) -> Comparison:
     """Run a scenario on each of its fabrics.
 
@@ -250,20 +282,22 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         _check_expert_span(scenario, card)
         compute = _compute_model(scenario, card)
     with faults:
-        book, room = _prices(scenario.cost)
+        prices = _prices(scenario.cost)
     with faults:
         carriers = _carriers(scenario)
     progress("reading requests", 0, 0, "")
     with faults:
         offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
     faults.check()
-    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, book, room)
+    bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, prices)
+    costs = {name: hourly_cost(bills[name], scenario.cost, carrier.declared.gpus) for name, carrier in carriers.items()}
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
     trace = offered.trace
     _check_room(carriers, trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
-    repeats = _repeats(scenario, card, compute, progress)
+    built = {name: carrier.declared for name, carrier in carriers.items()}
+    repeats = _repeats(scenario, built, card, compute, costs, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
         told = _told(progress, scenario, number, scenario.seeds - 1)
@@ -271,7 +305,8 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         model = carrier.model()
         run = serve(carrier.fabric, model, trace, scenario, card, compute, told, recorder, reaches[name])
         packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
-        results[name] = FabricResult(carrier, run, (run_metrics(run), *repeats[name]), bills[name], reaches[name], packets)
+        metrics, counted = zip((_priced(run, costs[name]), Counted.of(run)), *repeats[name], strict=True)
+        results[name] = FabricResult(carrier, run, metrics, counted, bills[name], reaches[name], packets)
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, offered, compute, results, recorded)
@@ -291,19 +326,33 @@ def _told(progress: Progress, scenario: Scenario, fabric: int, seeds_before: int
     return tell
 
 
-def _repeats(scenario: Scenario, card: ModelCard, compute: ComputeModel, progress: Progress) -> dict[str, list[dict[str, Any]]]:
-    """Run the scenario under its further seeds and return the metrics of every fabric, by its label, seed by seed."""
-    repeats: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.labels.values()}
+def _priced(run: ServingRun, cost: HourlyCost) -> dict[str, Any]:
+    """Return the metrics of a run and what its tokens cost."""
+    metrics = run_metrics(run)
+    good = None if metrics["slo"] is None else metrics["slo"]["output_tokens_per_s"]
+    return {**metrics, "cost": cost.document(metrics["throughput"]["output_tokens_per_s"], good)}
+
+
+def _repeats(
+    scenario: Scenario,
+    built: Mapping[str, Fabric],
+    card: ModelCard,
+    compute: ComputeModel,
+    costs: Mapping[str, HourlyCost],
+    progress: Progress,
+) -> dict[str, list[tuple[dict[str, Any], Counted]]]:
+    """Run the scenario under its further seeds; return metrics and what they are over, by fabric's label, seed by seed."""
+    repeats: dict[str, list[tuple[dict[str, Any], Counted]]] = {label: [] for label in scenario.labels.values()}
     for number, seed in enumerate(range(scenario.seed + 1, scenario.seed + scenario.seeds)):
         other = scenario.model_copy(update={"seed": seed, "seeds": 1})
         offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
-        carriers = _carriers(other)
+        carriers = _carriers(other, built)
         _check_room(carriers, offered.trace, other)
         for fabric, (name, carrier) in enumerate(carriers.items()):
             told = _told(progress, scenario, fabric, number)
             reach = reach_of(carrier.fabric, carrier.routing, other, card)
             run = serve(carrier.fabric, carrier.model(), offered.trace, other, card, compute, told, None, reach)
-            repeats[name].append(run_metrics(run))
+            repeats[name].append((_priced(run, costs[name]), Counted.of(run)))
     return repeats
 
 
@@ -332,15 +381,16 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
 
 
-def _carriers(scenario: Scenario) -> dict[str, Carrier]:
-    """Make every fabric ready, by its label, and collect what does not fit."""
+def _carriers(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyType({})) -> dict[str, Carrier]:
+    """Make every fabric ready, by its label, and collect what does not fit; those built already are not built again."""
     faults = FaultList()
     carriers: dict[str, Carrier] = {}
     for name in scenario.fabrics:
         with faults:
-            fabric = load_fabric(name)
+            label = scenario.labels[name]
+            fabric = built[label] if label in built else load_fabric(name)
             place(fabric, scenario)
-            carriers[scenario.labels[name]] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
+            carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
             if carrier.network.bin_s:
                 expected = "0: a comparison keeps totals; zcube replay keeps bins"
                 faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
@@ -351,26 +401,28 @@ def _carriers(scenario: Scenario) -> dict[str, Carrier]:
     return carriers
 
 
-def _prices(cost: Cost) -> tuple[PriceBook, RackLayout | None]:
-    """Read the price book and the description of the machine room, if there is one."""
+def _prices(cost: Cost) -> tuple[PriceBook, PowerBook, RackLayout | None]:
+    """Read the price book, the power book and the description of the machine room, if there is one."""
     faults = FaultList()
     with faults:
         book = load_price_book(cost.price_book)
     with faults:
+        power = load_power_book(cost.power_book)
+    with faults:
         room = None if cost.racks is None else load_layout(Path(cost.racks))
     faults.check()
-    return book, room
+    return book, power, room
 
 
 def _bills(
-    scenario: Scenario, fabrics: Mapping[str, Fabric], book: PriceBook, room: RackLayout | None
+    scenario: Scenario, fabrics: Mapping[str, Fabric], prices: tuple[PriceBook, PowerBook, RackLayout | None]
 ) -> dict[str, BillOfMaterials]:
     """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
-    faults = FaultList()
+    (book, power, room), faults = prices, FaultList()
     bills: dict[str, BillOfMaterials] = {}
     for name, fabric in fabrics.items():
         with faults:
-            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room))
+            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room), power)
     faults.check()
     return bills
 

@@ -33,6 +33,7 @@ from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
 from zcube.replays.operations import TraceReplay, replay_trace
 from zcube.scenario import Scenario, changed, load_scenario
+from zcube.searches import Searches
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
@@ -88,6 +89,8 @@ def compare(
     scenario: str | Path | Scenario = "glm51-pd-1024",
     changes: Mapping[str, Any] | None = None,
     *,
+    find_knee: bool | Mapping[str, Any] = False,
+    find_capacity: bool | Mapping[str, Any] = False,
     progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
@@ -98,6 +101,12 @@ def compare(
         Bundled scenario, scenario file, the ``run.json`` of an earlier run, or what :func:`load_scenario` returned.
     changes : mapping, optional
         Dotted key to value, e.g. ``{"load.rate_per_s": 40}``; docs/scenarios.md lists the keys. None removes a key.
+    find_knee : bool or mapping
+        Whether to search the load from which on each fabric adds to TTFT P99, which takes further runs; keys ``share``,
+        ``tolerance``, ``max_loads``, ``lowest``, ``highest`` of :class:`~zcube.knee.KneeSearch` say how.
+    find_capacity : bool or mapping
+        Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
+        ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
     progress : Progress, optional
         Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
@@ -107,7 +116,8 @@ def compare(
         With every fault of the scenario, the changes and the fabrics, before anything runs.
     """
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    return main_job.compare(declared, progress)
+    searches = Searches.of(declared, find_knee, find_capacity)
+    return searches.made(main_job.compare(declared, progress), progress)
 
 
 def replay(

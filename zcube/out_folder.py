@@ -133,6 +133,11 @@ def new_folder(path: Path, fill: Callable[[Path], Any]) -> None:
         temporary.rename(path)
 
 
+def is_recorded(path: Path) -> bool:
+    """Return whether a file is, or by its name would be, a run record or one of the files that the record beside it lists."""
+    return path.name == RUN_FILE or path.name in (_listed(path.parent / RUN_FILE) or {})
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 digest of every file of a folder by name, in order of names."""
     return {path.name: _digest(path) for path in sorted(folder.iterdir())}

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+#: Stands in JSON for an infinite number: a quantile that falls on a request which failed, a price per token where none came.
+INFINITE = "infinity"
+
 
 def to_json(document: Any) -> str:
     """Return a document as indented JSON with a final newline; NaN and infinities are refused."""

@@ -41,6 +41,7 @@ from zcube.inputs import (
 from zcube.llm.compute_choice import ComputeKind
 from zcube.network.settings import Network
 from zcube.out_folder import new_folder
+from zcube.pricing.amortised import CostTerms
 from zcube.routing.relay import FallBack
 from zcube.serving.settings import ServingSettings
 from zcube.workload.source import GENERATOR, Requests
@@ -129,10 +130,10 @@ def _over(below: Any, above: Any) -> Any:
     return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 
-class Cost(Declared):
-    """How the bill is priced."""
+class Cost(CostTerms):
+    """How the bill is priced, and how it becomes a price per token; docs/metrics.md has the formula."""
 
-    price_book: str = Field(default="mixnet-2025", min_length=1, max_length=4096)
+    price_book: str = Field(default="mixnet-2025", min_length=1, max_length=4096, description="USD by rate")
     optics: OpticsRule = Field(default="all-optical", description="rule by which links are copper or fibre")
     racks: str | None = Field(
         default=None, max_length=4096, description="TOML file of the machine room, for by-length; default: the default room"
@@ -310,7 +311,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(data.get("fabrics"), list):
         data["fabrics"] = [path_to(name) for name in data["fabrics"]]
         data["baseline"] = path_to(data.get("baseline"))
-    for table, key in (("cost", "price_book"), ("compute", "model"), ("compute", "device")):
+    for table, key in (("cost", "price_book"), ("cost", "power_book"), ("compute", "model"), ("compute", "device")):
         if isinstance(data.get(table), dict) and key in data[table]:
             data[table][key] = path_to(data[table][key])
     requests = data.get("requests")

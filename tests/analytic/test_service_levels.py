@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from serving_by_hand import STEP_S, TOKEN_S, run_by_hand, settings_of, trace_of
 
-from zcube.report.rows import ROWS
+from zcube.outputs import INFINITE
 from zcube.serving.metrics import run_metrics
-from zcube.serving.service_levels import INFINITE, p99_with_failures
+from zcube.serving.service_levels import p99_with_failures
+from zcube.verdict.rows import ROWS
 
-MEASURE = {"least_requests": 1, "least_turnovers": 0.0, "warm_up_s": 1.0}
+MEASURE = {"least_requests": 1, "least_turnovers": 0.0, "least_filled": 0.0, "warm_up_s": 1.0, "cool_down_fraction": 0.0}
 
 
 def run_of(slo, **pool):

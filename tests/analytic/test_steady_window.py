@@ -7,11 +7,14 @@ import pytest
 from serving_by_hand import SETUP_S, STEP_S, TOKEN_S, alone_s, fabric_of, kv_by_hand, run_by_hand, settings_of, trace_of
 
 from zcube.network.flow_model import ideal_model
+from zcube.serving.littles_law import filled, time_to_fill_s
 from zcube.serving.metrics import run_metrics
 from zcube.serving.output_tokens import tokens_within
 
 #: Asks for nothing, so that a handful of requests has rates.
-LENIENT = {"least_requests": 1, "least_turnovers": 0.0}
+LENIENT = {
+    "least_requests": 1, "least_turnovers": 0.0, "least_filled": 0.0, "warm_up_fraction": 0.4, "cool_down_fraction": 0.0,
+}  # fmt: skip
 FIRST_S = 100 * TOKEN_S + SETUP_S + alone_s(kv_by_hand(100))
 
 
@@ -84,7 +87,7 @@ def test_warm_up_and_length_can_be_named():
 @pytest.mark.parametrize(
     ("measure", "reason"),
     [
-        ({}, "59 requests arrived in the window, measure.least_requests asks for 100"),
+        ({}, "44 requests arrived in the window, measure.least_requests asks for 100"),
         ({"least_requests": 10, "least_turnovers": 100.0}, "measure.least_turnovers asks for 100"),
         (measured(window_s=60.0), "measure.window_s asks for 60"),
         (measured(warm_up_s=60.0), "no request began after the warm-up"),
@@ -98,6 +101,70 @@ def test_a_run_too_short_says_so_and_gives_no_rate(measure, reason):
     assert (found["window"]["start_s"], found["window"]["end_s"]) == (0.0, run.end_s)
     assert found["window"]["completed"] == 101 and found["littles_law"]["steady"] is None
     assert found["littles_law"]["relative_difference"] == pytest.approx(0.0, abs=1e-12), "from empty to empty the sides agree"
+
+
+def test_how_far_a_system_fills():
+    exponential = -np.log(1 - (np.arange(100_000) + 0.5) / 100_000)
+    for after_s in (0.0, 0.5, 1.0, 3.0):
+        assert filled(exponential, after_s) == pytest.approx(1 - np.exp(-after_s), abs=1e-4)
+    assert time_to_fill_s(exponential, 0.95) == pytest.approx(np.log(20), rel=1e-3), "three mean times"
+    alike = np.full(10, 2.0)
+    assert filled(alike, 0.5) == 0.25 and filled(alike, 9.0) == 1.0 and time_to_fill_s(alike, 0.95) == 2.0
+    assert filled(np.zeros(3), 1.0) == filled(np.zeros(0), 1.0) == 1.0 and time_to_fill_s(np.zeros(0), 0.95) == 0.0
+
+
+def test_a_system_fills_as_its_stays_say():
+    # Decoding alone takes 0.1 to 9 s and nobody waits, so that stays do not depend on who else is there.
+    draw = np.random.default_rng(0)
+    run = run_by_hand(trace_of(np.arange(3000) * 0.02, [10] * 3000, draw.integers(10, 900, 3000)),
+                      settings_of(decode={"max_batch": 10_000, "kv_capacity_tokens": 10**9}))  # fmt: skip
+    life = run.journeys
+    stays_s = life.finish_s - life.arrival_s
+    steady = stays_s.mean() / 0.02
+    for at_s in (1.0, 2.0, 4.0, 8.0):
+        there = ((life.arrival_s <= at_s) & (life.finish_s > at_s)).sum()
+        assert there / steady == pytest.approx(filled(stays_s, at_s), abs=0.05)
+
+
+@pytest.mark.parametrize("load", [{}, {"mode": "closed", "concurrency": 100}])
+def test_the_warm_up_and_the_load_after_the_window_must_last(load):
+    def run_of(requests: int):
+        return run_by_hand(steady_trace(requests, 0.02, 1000), settings_of(load=load, decode={"max_batch": 10_000}))
+
+    short = run_of(400).window.no_rate
+    bound = "least_turnovers asks for 3" if load else "least_filled asks for 95 %"
+    assert short is not None and f"measure.{bound}; about " in short
+    enough = int(short.rpartition("; about ")[2].removesuffix(" requests would do").replace(",", ""))
+    assert enough > 400 and run_of(enough).window.no_rate is None
+
+
+def test_a_part_named_in_seconds_gets_no_advice_on_requests():
+    run = run_by_hand(steady_trace(400, 0.02, 1000), settings_of(measure={"warm_up_s": 2.0}))
+    assert run.window.no_rate is not None and run.window.no_rate.endswith("measure.least_filled asks for 95 %")
+
+
+def test_the_window_ends_while_load_goes_on():
+    run = run_by_hand(steady_trace(1000, 0.05), settings_of())
+    assert (run.window.start_s, run.window.end_s) == pytest.approx((300 * 0.05, 749 * 0.05))
+    closed = run_by_hand(steady_trace(1000, 0.0), settings_of(load={"mode": "closed", "concurrency": 10}))
+    assert [closed.window.start_s, closed.window.end_s] == closed.journeys.arrival_s[[300, 749]].tolist()
+
+
+def test_the_horizon_has_a_warm_up_and_a_cool_down():
+    run = run_by_hand(steady_trace(1000, 0.05), settings_of(load={"horizon_s": 20.0}))
+    assert (run.window.start_s, run.window.end_s) == pytest.approx((0.3 * 20, 0.75 * 20))
+
+
+def test_a_queue_that_grows_is_not_steady():
+    # A prompt takes 10 ms, so of 125 requests a second 100 are served.
+    pool = {"chunk_tokens": 100}
+    overloaded = run_by_hand(steady_trace(4000, 0.008, 1), settings_of(prefill=pool, measure=measured()))
+    assert overloaded.window.unsteady == "125 requests/s came and 100 left, -20.0 %; measure.steady_within allows 5 %"
+    law = run_metrics(overloaded)["littles_law"]
+    assert law["steady"] is False and law["departures_per_s"] == pytest.approx(100, rel=1e-3)
+    allowed = measured(steady_within=10.0)
+    assert run_by_hand(steady_trace(4000, 0.008, 1), settings_of(prefill=pool, measure=allowed)).window.unsteady is None
+    assert run_by_hand(steady_trace(4000, 0.011, 1), settings_of(prefill=pool)).window.unsteady is None
 
 
 def test_latencies_count_what_arrived_in_the_window():

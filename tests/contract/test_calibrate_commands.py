@@ -43,9 +43,23 @@ def test_kept_measurements_are_whole_and_received_right(path):
     measured = read_measurements(path)
     assert len(measured) > 30
     assert all(row.correct for row in measured.rows())
-    assert "H200" in measured.metadata.hardware
-    wanted = {"nvlink": "nvlink", "shared-memory": "shared-memory"}.get(path.stem.split("h200-")[1], "socket")
+    count, device, way = path.stem.split("-", 2)
+    assert measured.metadata.hardware == f"{count} NVIDIA {device.upper()}"
+    wanted = next(name for name in ("nvlink", "shared-memory", "socket") if way.startswith(name))
     assert wanted in set(measured.path)
+
+
+def test_a_calibration_holds_on_a_machine_started_another_day(run, tmp_path):
+    fitted = tmp_path / "calibration.json"
+    earlier, later = CALIBRATIONS / "4x-h200-nvlink.json", CALIBRATIONS / "4x-h200-nvlink-later.json"
+    status, _, err = run("calibrate", "fit", earlier, "--draws", "0", "--out", fitted)
+    assert status == 0, err
+    status, out, err = run("calibrate", "check", later, "--calibration", fitted, "--json")
+    assert status == 0, err
+    total = json.loads(out)["total"]
+    assert total["points"] == 294
+    assert total["median"] <= 0.02
+    assert total["p90"] <= 0.05
 
 
 def test_published_tables_are_read_fitted_and_checked(run, shared_data, tmp_path):

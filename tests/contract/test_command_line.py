@@ -12,7 +12,7 @@ import pytest
 
 SMALL = ["--set", "requests.count=40", "--set", "load.rate_per_s=4"]
 #: So few requests have no steady state; their rates are wanted all the same.
-SMALL += ["--set", "measure.least_requests=10", "--set", "measure.least_turnovers=0"]
+SMALL += ["--set", "measure.least_requests=10", "--set", "measure.least_turnovers=0", "--set", "measure.least_filled=0"]
 
 
 def leaves(document, prefix=""):

@@ -16,9 +16,9 @@ from zcube.fabric.catalog import load_fabric
 from zcube.out_folder import out_folder
 from zcube.replays.operations import replay_trace
 from zcube.report.folder import write_folder
-from zcube.report.rows import PACKET_ROWS
 from zcube.report.terminal import document_table
 from zcube.scenario import load_scenario
+from zcube.verdict.rows import PACKET_ROWS
 
 #: Receivers in one server, no congestion control: queues grow until switches pause.
 CHANGES: dict[str, Any] = {

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from zcube.report.headline import headline
 from zcube.report.names import display_names, file_slugs
 from zcube.report.palette import COLOURS, fabric_colours
-from zcube.report.rows import ROWS, significant
 from zcube.report.terminal import bill_table, document_table
+from zcube.verdict.headline import cautions, headline
+from zcube.verdict.rows import ROWS, significant
+from zcube.verdict.verdict import verdict
 
 
 def spread(value: float | None) -> dict[str, float | None]:
@@ -40,6 +41,36 @@ def bill(switches: int, total_usd: float | None) -> dict[str, Any]:
     }
 
 
+def scope(usd: float | None, output: float, missing: list[str]) -> dict[str, Any]:
+    """A USD by the hour of hardware and a quarter of it of power."""
+    mega_tokens_per_hour = output * 3600 / 1e6
+    hardware = None if usd is None else usd / mega_tokens_per_hour
+    whole = None if usd is None or missing else 1.25 * usd / mega_tokens_per_hour
+    return {
+        "hardware_usd": None if usd is None else usd * 43_800,
+        "watts": None if missing else 40_000.0,
+        "hardware_usd_per_hour": usd,
+        "power_usd_per_hour": None if usd is None or missing else usd / 4,
+        "usd_per_hour": None if usd is None or missing else 1.25 * usd,
+        "hardware_usd_per_million_output_tokens": hardware,
+        "usd_per_million_output_tokens": whole,
+        "usd_per_million_good_tokens": None,
+        "missing": missing,
+    }
+
+
+def cost(total_usd: float | None, output: float) -> dict[str, Any]:
+    """Of the fabric by the hour: a 100,000th of the bill; of NICs the power is missing, of GPUs the price too."""
+    usd = None if total_usd is None else total_usd / 1e5
+    nics = ["power of NIC"]
+    return {
+        "fabric": scope(usd, output, []),
+        "with_nics": scope(None if usd is None else usd + 1, output, nics),
+        "with_gpus": scope(None, output, [*nics, "price of GPU", "power of GPU"]),
+        "bill_usd_per_output_token_per_s": None if total_usd is None else total_usd / output,
+    }
+
+
 def fabric(family: str, ttft_s: float, output: float, type2: float | None, busiest: float, its_bill: Any) -> dict[str, Any]:
     return {
         "family": family,
@@ -48,10 +79,19 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
         "requests": {"offered": 1200, "completed": 1200, "rejected": 0, "unfinished": 0},
         "duration_s": 10.0,
         "throughput": {"output_tokens_per_s": output, "input_tokens_per_s": 25_000.0, "requests_per_s": 120.0},
-        "window": {"start_s": 4.0, "end_s": 10.0, "length_s": 6.0, "arrived": 720, "completed": 720, "no_rate": None},
+        "window": {
+            "start_s": 4.0,
+            "end_s": 10.0,
+            "length_s": 6.0,
+            "arrived": 720,
+            "completed": 720,
+            "no_rate": None,
+            "unsteady": None,
+        },
         "littles_law": {
             "mean_in_system": 1000.0,
             "arrivals_per_s": 120.0,
+            "departures_per_s": 119.0,
             "mean_time_s": 8.0,
             "product": 960.0,
             "relative_difference": -0.04,
@@ -73,10 +113,24 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
             "max_link_utilisation": busiest,
             "hot_links": [{"from": "A0", "to": "B0", "utilisation": busiest}],
         },
+        "occupancy": {
+            "prefill": {"busy": 0.5, "waiting": 2.0, "growth": 0.0},
+            "decode": {"batch": 0.25, "kv_memory": 0.125, "in_transfer": 0.0, "waited": 0.0, "waiting": 0.0, "growth": 0.0},
+            "busiest_nic": busiest,
+            "busiest_nic_port": busiest,
+            "busiest_switch_link": busiest / 2,
+        },
+        "network": {"queue_pairs": 2},
         "bill": its_bill,
+        "cost": cost(its_bill["total_usd"], output),
         "relative": {},
         "noise": None,
     }
+
+
+def told(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with the verdict on it; two prefill nodes and one decode node."""
+    return {"verdict": verdict(document, (2, 1)), **document}
 
 
 @pytest.fixture
@@ -106,6 +160,7 @@ def document() -> dict[str, Any]:
             "stated_error": {"moe": {"median": 0.02, "p90": 0.1, "mape": 0.03, "points": 9, "against": "x"}},
         },
         "counting_rule": "Count everything once.",
+        "cost_rule": "Divide.",
         "fabrics": {
             "tree": fabric("spine-leaf", 2.0, 4000.0, None, 0.40, bill(48, 6_000_000.0)),
             "cube": fabric("zcube", 1.5, 5000.0, 1.05, 0.25, bill(32, 4_000_000.0)),
@@ -114,6 +169,40 @@ def document() -> dict[str, Any]:
 
 
 TABLE = """\
+cube against tree: not to be told from noise (one seed): output throughput 25.0
+% more (5,000 and 4,000 tok/s), P99 time to first token 25.0 % less (1.500 and
+2.000 s); no difference: mean KV transfer within 0.05 % (12.50 ms); gains:
+switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD);
+requests: 0 rejected, 0 failed, 0 unfinished of 1,200 on both.
+
+Nothing limits tree, the load is below capacity: prefill busy 50.0 % of the
+window, 2.00 prompts waiting; decode batches 25.0 % and KV memory 12.5 % full, 0
+prompts waiting for room; busiest NIC 40.0 % and busiest link between switches
+20.0 % of line rate.
+Nothing limits cube, the load is below capacity: prefill busy 50.0 % of the
+window, 2.00 prompts waiting; decode batches 25.0 % and KV memory 12.5 % full, 0
+prompts waiting for room; busiest NIC 25.0 % and busiest link between switches
+12.5 % of line rate; KV transfers slowed 1.00 times at NICs and 1.05 times by
+the fabric.
+
+Published: mean throughput +15 %, P99 time to first token -40.6 %, capital cost
+of switches and optics -33 % (Z.ai, 2026-05-21: a thousand-GPU GLM-5.1 coding
+cluster, prefill-decode disaggregated, ROFT rewired to ZCube).
+cube here: mean throughput +25.0 % (not to be told from noise), P99 time to
+first token -25.0 % (not to be told from noise), capital cost of switches and
+optics -33.3 % (shown).
+What of this run explains that: The load is below capacity, so that both fabrics
+carry what is offered. The fluid has neither PFC pauses, by which a hot port
+stops others, nor DCQCN's slow recovery; packets have both. tree is routed by
+spine-leaf-routes with 2 queue pairs a transfer. Of Z.ai's cluster its P:D
+ratio, context lengths, NIC speed and PFC and ECN settings are not published.
+
+Limits: what is 90 % full over the window; what a queue of a request a node or
+more waits for that grows by 5 % of the arrivals; room on decode nodes that 50 %
+of the requests wait for, or the network where 50 % of the time there is spent
+on KV transfers. Contention delays first tokens where it costs 5 % of their mean
+time.
+
 Metric                         Unit              tree       cube     change
 ---------------------------------------------------------------------------
 Latency of completed requests
@@ -165,8 +254,14 @@ Cost
   Total                        USD          6,000,000  4,000,000    -33.3 %
   Total with NIC optics        USD          6,001,000  4,001,000    -33.3 %
   Total per output             USD/(tok/s)      1,500      800.0    -46.7 %
+  Fabric power                 kW               40.00      40.00      0.0 %
+  Fabric, hardware             USD/Mtok         4.167      2.222    -46.7 %
+  Fabric, power too            USD/Mtok         5.208      2.778    -46.7 %
+  With NICs, hardware          USD/Mtok         4.236      2.278    -46.2 %
 
 Change: against tree; pp = percentage points; '-' = no value.
+Not served: tree 0 rejected, 0 failed, 0 unfinished of 1,200; cube 0 rejected, 0
+failed, 0 unfinished of 1,200.
 Window: 4.000 to 10.00 s (6.000 s); 720 requests arrived in it, 720 of them
 completed.
 Latencies: of the requests that arrived in the window and completed, followed to
@@ -174,7 +269,8 @@ their end.
 First token: made by prefill, given out when the KV cache has arrived in full
 (decode.first_token = prefill, as SGLang).
 Little's law: 1,000 in the system, 120.0 arrivals/s x 8.000 s = 960.0 (-4.0 %).
-Seeds: one, so that noise is not known; --seeds 5 tells differences from it.
+Seeds: one, so that noise is not known and no change of a run's figures is
+called better or worse; --seeds 5 tells.
 Slow-down: of KV transfers; type 1: contention at own NICs, type 2: what the
 fabric adds; 1 = none.
 Requests: 1,200; Made by hand.
@@ -188,6 +284,9 @@ zcube-routes. Seed 7.
 Compute: a model; error against measurements, median / P90: moe 2.0 / 10.0 %.
 Price book: hand-made
 Counting rule: Count everything once.
+Cost per token: Divide.
+Missing: for With NICs power of NIC; for With GPUs price of GPU, power of GPU;
+'-' marks what they belong to.
 """
 
 BILLS = """\
@@ -210,13 +309,13 @@ Counting rule: Count everything once.
 
 
 def test_table_at_80_columns(document: dict[str, Any]) -> None:
-    text = document_table(document, width=80, ascii_only=True)
+    text = document_table(told(document), width=80, ascii_only=True)
     assert text == TABLE
     assert text.isascii() and max(map(len, text.splitlines())) <= 80
 
 
 def test_only_the_rule_differs_in_utf8(document: dict[str, Any]) -> None:
-    assert document_table(document, width=80).replace("─", "-") == TABLE
+    assert document_table(told(document), width=80).replace("─", "-") == TABLE
 
 
 def test_bills_side_by_side() -> None:
@@ -234,8 +333,8 @@ def test_bill_against_another_baseline() -> None:
 def test_missing_price_is_said(document: dict[str, Any]) -> None:
     text = bill_table({"cube": bill(32, None), "tree": bill(48, 6.0)}, "b", "r", width=80)
     assert "lacks a price that cube needs" in text
-    document["fabrics"]["cube"]["bill"] = bill(32, None)
-    row = next(line for line in document_table(document).splitlines() if "Total per output" in line)
+    document["fabrics"]["cube"] |= {"bill": bill(32, None), "cost": cost(None, 5000.0)}
+    row = next(line for line in document_table(told(document)).splitlines() if "Total per output" in line)
     assert row.split()[-2:] == ["-", "-"]
     assert "unknown" in headline(document)[0]
 
@@ -243,44 +342,55 @@ def test_missing_price_is_said(document: dict[str, Any]) -> None:
 def test_fabrics_that_do_not_fit_go_into_further_tables(document: dict[str, Any]) -> None:
     for number in range(3):
         document["fabrics"][f"cube-kind-{number}"] = copy.deepcopy(document["fabrics"]["cube"])
-    text = document_table(document, width=80)
+    text = document_table(told(document), width=80)
     assert max(map(len, text.splitlines())) <= 80
     headers = [line for line in text.splitlines() if line.startswith("Metric")]
     assert len(headers) > 1 and all(" tree " in header for header in headers)
     assert all(sum(name in header.split() for header in headers) == 1 for name in document["fabrics"] if name != "tree")
-    assert sum(line.startswith("Metric") for line in document_table(document).splitlines()) == 1
+    assert sum(line.startswith("Metric") for line in document_table(told(document)).splitlines()) == 1
 
 
 def test_one_fabric_has_no_change_column(document: dict[str, Any]) -> None:
     del document["fabrics"]["cube"]
-    assert "change" not in document_table(document, 80).splitlines()[0]
-    assert headline(document)[0].startswith("tree: switches and switch-side optics 6,000,000 USD")
+    header = next(line for line in document_table(told(document), 80).splitlines() if line.startswith("Metric"))
+    assert "change" not in header
+    assert headline(document)[0].endswith("mean KV transfer 12.50 ms; switches and switch-side optics 6,000,000 USD.")
 
 
 def test_colour_only_when_asked(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "20")
-    assert document_table(document, width=80, ascii_only=True) == TABLE
-    assert "\x1b[" in document_table(document, width=80, colour=True)
+    assert document_table(told(document), width=80, ascii_only=True) == TABLE
+    assert "\x1b[" in document_table(told(document), width=80, colour=True)
 
 
 def test_names_cannot_steer_the_terminal(document: dict[str, Any]) -> None:
     document["fabrics"]["[red]\x1b[2J\u202e:smile:"] = document["fabrics"].pop("cube")
     document["requests"]["source"] = "\x1b]0;owned\x07"
-    text = document_table(document, 80)
+    text = document_table(told(document), 80)
     assert "\x1b" not in text and "\x07" not in text and "\u202e" not in text
     assert "[red]?[2J?:smile:" in text
 
 
+def test_rates_that_would_not_last_are_said_to(document: dict[str, Any]) -> None:
+    reason = "24.48 requests/s came and 21.39 left, -12.6 %; measure.steady_within allows 5 %"
+    document["fabrics"]["cube"]["window"]["unsteady"] = reason
+    text = document_table(told(document), 120)
+    assert "\nThroughput (not steady)\n" in text and "\nWindow on tree: 4.000 to 10.00 s (6.000 s);" in text
+    folded = " ".join(text.split())
+    assert f"720 of them completed; not steady: {reason}. Latencies:" in folded
+    assert cautions(document)[-1] == f"cube was not in a steady state, so its rates would not last: {reason}."
+
+
 def test_headline_counts(document: dict[str, Any]) -> None:
     document["fabrics"]["cube"]["requests"] = {"offered": 1200, "completed": 900, "rejected": 100, "unfinished": 200}
-    first, busiest, caution = headline(document)
+    (first,), (caution,) = headline(document), cautions(document)
     assert first == (
-        "cube against tree: switches and switch-side optics 33.3 % less (4,000,000 instead of 6,000,000 USD); output "
-        "throughput 25.0 % more (5,000 instead of 4,000 tok/s); P99 time to first token 25.0 % less (1.500 instead of "
-        "2.000 s); mean KV transfer within 0.05 % (12.50 ms)."
+        "cube against tree: not to be told from noise (one seed): output throughput 25.0 % more (5,000 and 4,000 tok/s), P99 "
+        "time to first token 25.0 % less (1.500 and 2.000 s); no difference: mean KV transfer within 0.05 % (12.50 ms); gains: "
+        "switches and switch-side optics 33.3 % less (4,000,000 and 6,000,000 USD); requests: 100 rejected, 0 failed, "
+        "200 unfinished of 1,200 on cube, 0 rejected, 0 failed, 0 unfinished of 1,200 on tree."
     )
-    assert busiest == "The busiest link was used to 40.0 % on tree, 25.0 % on cube, averaged over the window."
     assert "only 900 of 1,200 requests completed (100 rejected, 200 unfinished)" in caution
 
 
@@ -291,6 +401,27 @@ def test_headline_counts(document: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_significant_digits(value: float, digits: int, text: str) -> None:
     assert significant(value, digits) == text
+
+
+def test_figures_over_different_requests_are_marked(document: dict[str, Any]) -> None:
+    """Of what is over completed requests; bills are over none, shares over those that arrived, and "-" is no change."""
+    cube = document["fabrics"]["cube"]
+    cube["requests"] |= {"completed": 900, "rejected": 100, "unfinished": 200}
+    cube["slo"], document["fabrics"]["tree"]["slo"] = ({"share": share, "ttft_s": 2.0, "tpot_s": None} for share in (0.5, 0.75))
+    cube["relative_requests"] = {"on_one_side": {"served": 300, "arrived": 0, "answered": 150}}
+    marked = {line.split()[0] for line in document_table(told(document)).splitlines() if line.endswith(" *")}
+    assert marked == {"TTFT", "TPOT", "End", "KV", "Output", "Input", "Requests", "Arrivals", "In", "Prefix-cache", "Busiest",
+                      "Type-1", "Total", "Fabric,", "With"}  # fmt: skip
+    lines = document_table(told(document), width=80).splitlines()
+    for label in ("Within bounds", "Total with NIC optics", "Fabric power"):
+        (line,) = (line for line in lines if line.startswith(f"  {label} "))
+        assert not line.endswith("*")
+    assert "cube 100 rejected, 0 failed, 200 unfinished of 1,200." in " ".join(lines)
+    sets = "on one side only: in latencies 150, in rates, slow-downs and cost 300."
+    assert f"*: cube and tree are not over the same requests; {sets}" in " ".join(lines)
+    assert "25.0 % less (1.500 and 2.000 s) over other requests;" in headline(document)[0]
+    (here,) = (line for line in told(document)["verdict"]["sentences"]["published"] if line.startswith("cube here: "))
+    assert "time to first token -25.0 % over other requests (" in here and "switches and optics -33.3 % (shown)" in here
 
 
 def test_a_change_too_small_to_print_is_neither_better_nor_worse() -> None:

@@ -265,6 +265,15 @@ def read_calibration(path: str | Path) -> Calibration:
     return validate(Calibration, document, str(path))
 
 
+def is_calibration(path: Path) -> bool:
+    """Return whether a file is one that :func:`write_calibration` wrote."""
+    try:
+        read_calibration(path)
+    except InputError:
+        return False
+    return True
+
+
 def _check_ends(regimes: Sequence[Regime | ScalingRegime]) -> None:
     if any(regime.from_bytes > regime.to_bytes for regime in regimes):
         raise ValueError("a regime should not end before it starts")

@@ -92,7 +92,7 @@ def read_command(
 
 def fit_command(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option(help="Calibration to write, .json.")] = Path("calibration.json"),
+    out: Annotated[Path | None, typer.Option(help="Calibration to write, .json; default calibration.json.")] = None,
     path: PathClassOption = None,
     picture: Annotated[Path | None, typer.Option(help="Measured against fitted, with residuals, .png or .svg.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
@@ -102,6 +102,7 @@ def fit_command(
 ) -> None:
     """Fit latency and bandwidth by operation, size and path, with intervals and the error on sizes left out."""
     from zcube.calibrate.bootstrap import DRAWS
+    from zcube.calibrate.calibration import is_calibration
     from zcube.calibrate.fitting import fit_file
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
@@ -113,13 +114,15 @@ def fit_command(
     from zcube.report.picture import FORMATS, drawn
 
     pictures = [Target("--picture", picture, FORMATS, drawn(plot_calibration))]
-    check_targets([Target("--out", out, MEASURED, lambda result, target: None), *pictures], files)
+    path_out = out or Path("calibration.json")
+    own = None if out else is_calibration
+    check_targets([Target("--out", path_out, MEASURED, lambda result, target: None, is_own=own), *pictures], files)
     with RunProgress(compiles=False) as progress:
         progress("reading", 0, 0, "")
         measured = read_files(files, ReadOptions(path, None, lenient))
         rounds = DRAWS if draws is None else draws
-        fitted = fit_file(measured, out, seed=seed, draws=rounds, lenient=lenient, progress=progress)
-    print(f"written: {out}", file=sys.stderr)
+        fitted = fit_file(measured, path_out, seed=seed, draws=rounds, lenient=lenient, progress=progress)
+    print(f"written: {path_out}", file=sys.stderr)
     write_targets(pictures, fitted)
     sys.stdout.write(to_json(fitted.model_dump(mode="json")) if json else calibration_text(fitted))
 

@@ -14,6 +14,8 @@ from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
     from zcube.errors import Fault
+    from zcube.scenario import Scenario
+    from zcube.searches import Searches
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
@@ -49,6 +51,19 @@ def compare_command(
     seeds: Annotated[
         int | None, typer.Option(help="Runs under so many seeds, to tell differences from noise; 5 or more.")
     ] = None,
+    find_knee: Annotated[
+        bool, typer.Option("--find-knee", help="Search the load from which on each fabric adds to TTFT P99; further runs.")
+    ] = False,
+    knee_share: Annotated[float | None, typer.Option(help="Of --find-knee: the part added to TTFT P99; default 0.05.")] = None,
+    knee_tolerance: Annotated[
+        float | None, typer.Option(help="Of --find-knee: how far apart its two loads may lie; default 0.05.")
+    ] = None,
+    find_capacity: Annotated[
+        bool, typer.Option("--find-capacity", help="Search the load up to which each fabric meets [slo]; further runs.")
+    ] = False,
+    slo_share: Annotated[
+        float | None, typer.Option(help="Of --find-capacity: part of the requests that meets every bound; default 0.99.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
@@ -80,9 +95,10 @@ def compare_command(
     folder = None if named is None else out_folder(named)
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
+    searches = _searches(given, declared)
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     with RunProgress() as progress:
-        comparison = compare(declared, progress, recorded)
+        comparison = searches.made(compare(declared, progress, recorded), progress)
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
@@ -111,6 +127,42 @@ KEYS = {
     "seed": "seed",
     "seeds": "seeds",
 }
+
+
+#: Search and key of every option that stands for one.
+SEARCH_KEYS = {
+    "knee_share": ("find_knee", "share"),
+    "knee_tolerance": ("find_knee", "tolerance"),
+    "slo_share": ("find_capacity", "share"),
+}
+
+
+def _searches(given: dict[str, Any], declared: Scenario) -> Searches:
+    """Return what is searched for by the options."""
+    from zcube.errors import Fault, FaultList
+    from zcube.searches import Searches
+
+    faults = FaultList()
+    wanted: dict[str, Any] = {search: {} if given[search] else False for search in ("find_knee", "find_capacity")}
+    for name, (search, key) in SEARCH_KEYS.items():
+        if given[name] is None:
+            continue
+        if wanted[search] is False:
+            faults.faults.append(Fault(_option(name), f"no {_option(search)}", "a search that it is of"))
+        else:
+            wanted[search][key] = given[name]
+    faults.check()
+    options = {key: _option(name) for name, key in SEARCH_KEYS.items()}
+    return Searches.of(
+        declared,
+        wanted["find_knee"],
+        wanted["find_capacity"],
+        lambda search, key: options.get((search, key), _option(search)),
+    )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list[str], folder: Path | None) -> list[Fault]:

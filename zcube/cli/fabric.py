@@ -107,10 +107,10 @@ def draw_command(
     """Draw a fabric tier by tier, repeated parts collapsed."""
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.report.fabric_drawing import draw_fabric
-    from zcube.report.picture import FORMATS, drawn
+    from zcube.report.picture import FORMATS, drawn, is_own_svg
 
     path = out or Path(f"{Path(fabric).stem}.svg")
-    written = [Target("--out", path, FORMATS, drawn(draw_fabric))]
+    written = [Target("--out", path, FORMATS, drawn(draw_fabric), is_own=None if out else is_own_svg)]
     check_targets(written)
     write_targets(written, load(fabric, fail))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.out_folder import is_recorded
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,38 @@ class Target:
     path : Path or None
         The file; None if it was not asked for.
     endings : sequence of str
-        What its name may end in.
+        What its name may end in, and that of the file which it is a link to.
     write : callable
         ``write(result, path)``.
+    any_new_name : bool
+        Whether a file that is not there yet may have another ending.
+    is_own : callable, optional
+        Of a name that the user did not give: whether the file of that name may be replaced.
     """
 
     option: str
     path: Path | None
     endings: Sequence[str]
     write: Callable[[Any, Path], None]
+    any_new_name: bool = False
+    is_own: Callable[[Path], bool] | None = None
 
     def faults(self) -> list[Fault]:
-        """Return what is wrong with it."""
+        """Return what is wrong with it: a file of the user's that it would replace, or a name that cannot be written."""
         if self.path is None:
             return []
-        where = f"{self.option} {self.path}"
-        if self.path.suffix not in self.endings:
-            return [Fault(where, f"the ending {self.path.suffix!r}", " or ".join(self.endings))]
-        if self.path.is_dir() or not self.path.resolve().parent.is_dir():
-            found = "a folder" if self.path.is_dir() else f"no folder {self.path.parent}"
+        where, real = f"{self.option} {self.path}", self.path.resolve()
+        suffix = next((path.suffix for path in (self.path, real) if path.suffix not in self.endings), None)
+        if suffix is not None and (real.is_file() or not self.any_new_name):
+            there = " of a file that is there" if self.any_new_name else ""
+            return [Fault(where, f"the ending {suffix!r}{there}", " or ".join(self.endings))]
+        if real.is_dir() or not real.parent.is_dir():
+            found = "a folder" if real.is_dir() else f"no folder {self.path.parent}"
             return [Fault(where, found, "a file in a folder that exists")]
+        if is_recorded(real):
+            return [Fault(where, "a run record, or a file that the record beside it lists", "another name or folder")]
+        if self.is_own is not None and real.is_file() and not self.is_own(real):
+            return [Fault(where, "a file that zcube did not write", "another name, or none that is taken")]
         return []
 
 

@@ -21,9 +21,13 @@ def export_command(
     racks: RacksOption = None,
 ) -> None:
     """Write a fabric as a cable schedule or in an interchange format."""
+    from zcube.cli.targets import Target, check_targets
     from zcube.fabric.wiring.formats import FORMATS, export_fabric, fabric_text
     from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 
+    endings = (FORMATS[form].suffix,) if form in FORMATS else ()
+    target = Target("--out", out, endings, lambda result, path: None, any_new_name=True)
+    check_targets([target], [path for path in (Path(fabric), racks) if path is not None])
     layout = RackLayout() if racks is None else load_layout(racks)
     loaded = load(fabric, None)
     if out is None:
@@ -42,11 +46,14 @@ def import_command(
     switch_port_gbps: Annotated[float, typer.Option(min=0.001, max=1e6, help="Native rate of a port, Gb/s.")] = 400.0,
 ) -> None:
     """Make a topology file of family custom from a file that lists links."""
-    from zcube.errors import Fault, InputError
-    from zcube.fabric.families.custom import write_topology
+    from zcube.cli.targets import Target, check_targets
+    from zcube.fabric.families.custom import links_beside, lists_links_beside, write_topology
 
-    if topology.suffix != ".toml":
-        raise InputError(Fault(str(topology), "another ending", "a name that ends in .toml"))
+    written = [
+        Target("topology", topology, (".toml",), lambda result, path: None),
+        Target("links of", links_beside(topology), (".csv",), lambda result, path: None, is_own=lists_links_beside),
+    ]
+    check_targets(written, [source])
     unstated = write_topology(source, topology, switch_ports, switch_port_gbps)
     print(f"written: {topology}", file=sys.stderr)
     if unstated:
@@ -62,6 +69,7 @@ def verify_command(
     json: JsonOption = False,
 ) -> None:
     """Compare a wiring with the plan: swapped, missing and extra cables with the shortest correction; exit 1 if they differ."""
+    from zcube.cli.targets import Target, check_targets
     from zcube.errors import Fault, InputError
     from zcube.fabric.wiring.cabling import EXACT, NameRule, Wiring
     from zcube.fabric.wiring.formats import read_wiring, write_wiring
@@ -69,6 +77,8 @@ def verify_command(
     from zcube.inputs import is_file
     from zcube.outputs import to_json
 
+    target = Target("--corrected", corrected, (".csv",), lambda result, path: None, any_new_name=True)
+    check_targets([target], [Path(plan), found])
     is_wiring = is_file(plan) and not plan.endswith(".toml")
     planned = read_wiring(Path(plan)) if is_wiring else Wiring.of(load(plan, None))
     plugged, rule = read_wiring(found), EXACT if exact_names else NameRule()

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.spec import SwitchSpec
 from zcube.inputs import Declared, is_file, read_toml, validate
-from zcube.pricing.price_book import MAX_USD, PriceBook, box_key
+from zcube.pricing.price_book import MAX_FIGURE, PriceBook, box_key
 
 BUNDLED = Path(__file__).resolve().parent / "catalogue.toml"
 
@@ -25,7 +25,9 @@ class Entry(Declared):
     source: str = Field(min_length=1, max_length=400, description="where the figures stand")
     note: str = Field(default="", max_length=400)
     power_w: tuple[float, float] | None = Field(default=None, description="least and most, W; missing where no source says")
-    price_usd: float | None = Field(default=None, ge=0, le=MAX_USD, description="before the price book's; missing: the book's")
+    price_usd: float | None = Field(
+        default=None, ge=0, le=MAX_FIGURE, description="before the price book's; missing: the book's"
+    )
 
     @field_validator("power_w")
     @classmethod

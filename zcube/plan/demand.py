@@ -18,7 +18,7 @@ from zcube.inputs import Declared, is_file, read_toml, validate
 from zcube.node import GPUS_PER_NODE
 from zcube.plan.catalogue import Catalogue, SwitchEntry, load_catalogue
 from zcube.plan.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
-from zcube.pricing.price_book import MAX_USD, Covers, PriceBook, box_key, load_price_book
+from zcube.pricing.price_book import MAX_FIGURE, Covers, PriceBook, box_key, load_price_book
 from zcube.scenario import Scenario, load_scenario
 
 #: A demand to start from.
@@ -96,7 +96,7 @@ class Demand(Declared):
     optics: OpticsRule = "all-optical"
     families: tuple[str, ...] = ()
     objectives: tuple[str, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
-    usd_per_kwh: float | None = Field(default=None, ge=0, le=MAX_USD)
+    usd_per_kwh: float | None = Field(default=None, ge=0, le=MAX_FIGURE)
     switch_down: float = Field(default=0.0003, ge=0, lt=1)
     switch_failures_per_year: float | None = Field(default=None, ge=0, le=1e4)
     repair_hours: float | None = Field(default=None, ge=0, le=HOURS_A_YEAR)

@@ -12,7 +12,7 @@ import numpy as np
 from zcube.arrays import BoolArray
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.optics import OPTICS_RULES, Optics, OpticsRule, cable_use, optics_of
-from zcube.pricing.price_book import Covers, PriceBook, box_key
+from zcube.pricing.price_book import Covers, PowerBook, PriceBook, box_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 DEFAULT_RULE: OpticsRule = "all-optical"
 
 _USES = {CableKind.NIC: "NIC to switch", CableKind.SWITCH: "switch to switch"}
+
+
+#: Of pieces whose power is not asked for.
+NO_POWER = PowerBook(name="none", source="none")
 
 
 def counting_rule(rule: str) -> str:
@@ -37,16 +41,22 @@ def counting_rule(rule: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """One position of the bill; price is None where the book has none."""
+    """One position of the bill; price and power of a piece are None where the book has none."""
 
     item: str
     quantity: int
     unit_usd: float | None
+    unit_watts: float | None = None
 
     @property
     def usd(self) -> float | None:
         """Quantity times price."""
         return None if self.unit_usd is None else self.quantity * self.unit_usd
+
+    @property
+    def watts(self) -> float | None:
+        """Quantity times power."""
+        return None if self.unit_watts is None else self.quantity * self.unit_watts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +93,26 @@ class BillOfMaterials:
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data; a sum is null where one of its prices is missing."""
         modules = (*self.switch_modules, *self.nic_modules)
-        switch_usd, nic_usd = _sum(self.switches), _sum(self.nics)
+        switch_usd, nic_usd, links = _usd(self.switches), _usd(self.nics), self.switch_links
         # Links priced whole are those between switches; of those to NICs such a book says nothing.
-        links = self.switch_links
-        optics_usd, nic_optics_usd = (_sum(self.switch_modules), _sum(modules)) if links is None else (_sum(links), None)
+        optics_usd, nic_optics_usd = (_usd(self.switch_modules), _usd(modules)) if links is None else (_usd(links), None)
         return {
             "switches": _count(self.switches),
             "transceivers": _count(self.switch_modules),
             "switch_usd": switch_usd,
             "optics_usd": optics_usd,
-            "total_usd": _add(switch_usd, optics_usd),
+            "total_usd": sum_known((switch_usd, optics_usd)),
             "price_book": self.price_book,
             "optics_rule": self.optics_rule,
             "with_nic_side": {
                 "transceivers": _count(modules),
                 "optics_usd": nic_optics_usd,
-                "total_usd": _add(switch_usd, nic_optics_usd),
+                "total_usd": sum_known((switch_usd, nic_optics_usd)),
             },
             "with_nics": {
                 "nics": _count(self.nics),
                 "nic_usd": nic_usd,
-                "total_usd": _add(_add(switch_usd, nic_optics_usd), nic_usd),
+                "total_usd": sum_known((switch_usd, nic_optics_usd, nic_usd)),
             },
             "lines": [
                 {"item": line.item, "quantity": line.quantity, "unit_usd": line.unit_usd, "usd": line.usd}
@@ -119,7 +128,9 @@ class BillOfMaterials:
         return total
 
 
-def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = None) -> BillOfMaterials:
+def bill_of_materials(
+    fabric: Fabric, book: PriceBook, optics: Optics | None = None, power: PowerBook | None = None
+) -> BillOfMaterials:
     """Count and price a fabric.
 
     Parameters
@@ -130,7 +141,10 @@ def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = N
         Prices.
     optics : Optics, optional
         Its optics table; default: by rule ``all-optical``.
+    power : PowerBook, optional
+        What the pieces draw; default: not known.
     """
+    power = NO_POWER if power is None else power
     optics = optics_of(fabric, DEFAULT_RULE) if optics is None else optics
     switches: Counter[tuple[str, int, float]] = Counter()
     for group in fabric.groups:
@@ -139,11 +153,11 @@ def bill_of_materials(fabric: Fabric, book: PriceBook, optics: Optics | None = N
         fabric=fabric.name,
         price_book=book.name,
         optics_rule=optics.rule,
-        switches=tuple(box_line(name, ports, gbps, count, book) for (name, ports, gbps), count in switches.items()),
-        switch_modules=_modules(optics, ~optics.at_nic, "switch side", book),
-        nic_modules=_modules(optics, optics.at_nic, "NIC side", book),
+        switches=tuple(box_line(name, ports, gbps, count, book, power) for (name, ports, gbps), count in switches.items()),
+        switch_modules=_modules(optics, ~optics.at_nic, "switch side", book, power),
+        nic_modules=_modules(optics, optics.at_nic, "NIC side", book, power),
         nics=tuple(
-            nic_line(gbps, count, book)
+            nic_line(gbps, count, book, power)
             for gbps, count in sorted(Counter(fabric.cables.gbps[fabric.nic_cable].sum(axis=1).tolist()).items())
         ),
         cables=_cables(optics),
@@ -159,12 +173,7 @@ def _switch_links(fabric: Fabric, book: PriceBook) -> tuple[BillLine, ...] | Non
     return tuple(switch_link_line(gbps, count, book) for gbps, count in sorted(rates.items()))
 
 
-def switch_link_line(gbps: float, count: int, book: PriceBook) -> BillLine:
-    """Return the position of links between switches that a book prices whole."""
-    return BillLine(f"link {gbps:g}G between switches, whole", count, book.switch_link_usd.get(_rate(gbps)))
-
-
-def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> tuple[BillLine, ...]:
+def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook, power: PowerBook) -> tuple[BillLine, ...]:
     """Return a line for every rate, number of lanes and split of the modules at one side."""
     held = optics.module & at_side
     columns = (optics.module_gbps, optics.lanes, optics.lane_gbps, optics.cages.legs)
@@ -172,7 +181,7 @@ def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook) -> 
     lines = []
     for (gbps, lanes, lane_gbps, legs), count in sorted(kinds.items()):
         split = f" in {legs} legs" if legs > 1 else ""
-        lines.append(module_line(f"{gbps}G ({lanes} x {lane_gbps}G{split})", side, gbps, count, book))
+        lines.append(module_line(f"{gbps}G ({lanes} x {lane_gbps}G{split})", side, gbps, count, book, power))
     return tuple(lines)
 
 
@@ -187,28 +196,28 @@ def _cables(optics: Optics) -> tuple[BillLine, ...]:
     )
 
 
-def box_line(name: str, ports: int, gbps: float, count: int, book: PriceBook) -> BillLine:
-    """Return the position of switches, bought whole."""
-    return BillLine(
-        f"switch {name}, {ports} x {gbps:g}G" if name else f"switch {ports} x {gbps:g}G", count, _box_usd(book, ports, gbps)
-    )
+def box_line(name: str, ports: int, gbps: float, count: int, book: PriceBook, power: PowerBook = NO_POWER) -> BillLine:
+    """Return the position of switches, bought whole: by the price of the box, else of its ports."""
+    port_usd, port_watts = (of_port.get(_rate(gbps)) for of_port in (book.switch_port_usd, power.switch_port_watts))
+    usd = book.switch_usd.get(box_key(ports, gbps), None if port_usd is None else ports * port_usd)
+    item = f"switch {name}, {ports} x {gbps:g}G" if name else f"switch {ports} x {gbps:g}G"
+    return BillLine(item, count, usd, None if port_watts is None else ports * port_watts)
 
 
-def module_line(kind: str, side: str, gbps: float, count: int, book: PriceBook) -> BillLine:
+def module_line(kind: str, side: str, gbps: float, count: int, book: PriceBook, power: PowerBook = NO_POWER) -> BillLine:
     """Return the position of modules at one side."""
-    return BillLine(f"transceiver {kind}, {side}", count, book.transceiver_usd.get(_rate(gbps)))
+    rate = _rate(gbps)
+    return BillLine(f"transceiver {kind}, {side}", count, book.transceiver_usd.get(rate), power.transceiver_watts.get(rate))
 
 
-def nic_line(gbps: float, count: int, book: PriceBook) -> BillLine:
+def nic_line(gbps: float, count: int, book: PriceBook, power: PowerBook = NO_POWER) -> BillLine:
     """Return the position of NICs."""
-    return BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)))
+    return BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)), power.nic_watts.get(_rate(gbps)))
 
 
-def _box_usd(book: PriceBook, ports: int, gbps: float) -> float | None:
-    if (whole := book.switch_usd.get(box_key(ports, gbps))) is not None:
-        return whole
-    port_usd = book.switch_port_usd.get(_rate(gbps))
-    return None if port_usd is None else ports * port_usd
+def switch_link_line(gbps: float, count: int, book: PriceBook) -> BillLine:
+    """Return the position of links between switches that a book prices whole."""
+    return BillLine(f"link {gbps:g}G between switches, whole", count, book.switch_link_usd.get(_rate(gbps)))
 
 
 def _rate(gbps: float) -> int:
@@ -220,12 +229,15 @@ def _count(lines: Iterable[BillLine]) -> int:
     return sum(line.quantity for line in lines)
 
 
-def _sum(lines: Iterable[BillLine]) -> float | None:
-    total: float | None = 0.0
-    for line in lines:
-        total = _add(total, line.usd)
+def _usd(lines: Iterable[BillLine]) -> float | None:
+    return sum_known(line.usd for line in lines)
+
+
+def sum_known(values: Iterable[float | None]) -> float | None:
+    """Return the sum of some figures, None where one is missing."""
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
     return total
-
-
-def _add(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other

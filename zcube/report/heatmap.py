@@ -9,7 +9,7 @@ import numpy as np
 
 from zcube.report.names import display_names
 from zcube.report.picture import conditions, picture_text, title
-from zcube.report.rows import significant
+from zcube.verdict.rows import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,14 +9,16 @@ from typing import Any
 from zcube import __version__
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.comparison_figures import tree_picture_name
-from zcube.report.headline import headline
+from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
 from zcube.report.seed_lines import seed_lines
-from zcube.report.window_lines import window_lines
+from zcube.report.window_lines import section_title, window_lines
+from zcube.verdict.request_sets import marked, set_lines
+from zcube.verdict.rows import ABSENT, STATISTICS, Document, Row, shown_rows, significant
+from zcube.verdict.verdict import parts
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
@@ -65,7 +67,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
     return environment.get_template("report.html.j2").render(
         fabrics=fabrics,
-        headline=[printable(sentence) for sentence in headline(document)],
+        verdict=[[printable(sentence) for sentence in part] for part in parts(document)],
         sections=_sections(document),
         pictures=[
             (caption, base64.b64encode(pictures[name]).decode("ascii"))
@@ -75,10 +77,13 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         definitions=_definitions(document),
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
+        costs=[(name, printable(text)) for name, text in cost_lines(document, names)],
         compute=document["compute"]["model"],
         calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
         requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
-        measured=[(name, printable(text)) for name, text in (*window_lines(document, names), *seed_lines(document, names))],
+        measured=[
+            (name, printable(text)) for lines in (set_lines, window_lines, seed_lines) for name, text in lines(document, names)
+        ],
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),
         seed=document["seed"],
@@ -126,7 +131,8 @@ def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for row in shown_rows(document):
         cells = [_cell(row, fabric, document["fabrics"][base], name == base) for name, fabric in document["fabrics"].items()]
-        sections.setdefault(row.section, []).append({"label": row.label, "unit": row.unit, "cells": cells})
+        title = section_title(row.section, document["fabrics"].values())
+        sections.setdefault(title, []).append({"label": row.label, "unit": row.unit, "cells": cells})
     return list(sections.items())
 
 
@@ -134,7 +140,7 @@ def _cell(row: Row, fabric: Document, base: Document, is_baseline: bool) -> dict
     change, better = row.against(fabric, base)
     return {
         "value": row.text(row.value(fabric)),
-        "change": "" if is_baseline else change,
+        "change": "" if is_baseline else marked(change, row, fabric),
         "mark": "" if better is None else "better" if better else "worse",
     }
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DPI = 150
 FORMATS = (".svg", ".png")
+#: Who made a picture, in an SVG's metadata.
+CREATOR = "zcube"
 
 #: Characters of the conditions' line per inch of a picture's width.
 _CHARACTERS_PER_INCH = 14
@@ -75,6 +77,12 @@ def drawn(plot: Callable[[Any], Figure]) -> Callable[[Any, Path], None]:
     return lambda result, path: save(plot(result), path)
 
 
+def is_own_svg(path: Path) -> bool:
+    """Return whether a file is an SVG that :func:`save` wrote."""
+    with path.open("rb") as handle:
+        return f"<dc:title>{CREATOR}</dc:title>".encode() in handle.read(4096)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture as its name asks for, through a temporary name.
 
@@ -88,7 +96,7 @@ def save(figure: Figure, path: Path) -> None:
     from matplotlib import rc_context
 
     form = check_format(path)
-    metadata = {"Date": None} if form == "svg" else None
+    metadata = {"Date": None, "Creator": CREATOR} if form == "svg" else None
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcube"}):
         write_file(
             path, lambda temporary: figure.savefig(temporary, dpi=DPI, format=form, facecolor="white", metadata=metadata)

@@ -14,8 +14,8 @@ from zcube.report.heatmap import plot_link_heatmap
 from zcube.report.names import display_names
 from zcube.report.palette import COLOURS, fabric_colours, tint
 from zcube.report.picture import conditions, picture_text, title
-from zcube.report.rows import significant
 from zcube.serving.journey import COMPLETED
+from zcube.verdict.rows import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

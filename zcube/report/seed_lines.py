@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zcube.report.rows import ABSENT, ROWS, Row, significant
+from zcube.verdict.request_sets import marked
+from zcube.verdict.rows import ABSENT, ROWS, Row, significant
 
 #: Rows whose intervals are written out; the document has those of all.
 _JUDGED = (("Output", "tok/s"), ("TTFT P99", "s"), ("TPOT P99", "ms"), ("End to end P99", "s"), ("KV transfer P99", "ms"))
@@ -23,13 +24,18 @@ def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
     """
     first, count = document["seed"], document["seeds"]
     if count == 1:
-        return [("Seeds", "one, so that noise is not known; --seeds 5 tells differences from it.")]
+        return [
+            (
+                "Seeds",
+                "one, so that noise is not known and no change of a run's figures is called better or worse; --seeds 5 tells.",
+            )
+        ]
     fabrics = document["fabrics"]
     lines = [
         (
             "Seeds",
             f"{first} to {first + count - 1}, the same on all fabrics; figures are means over them; pictures, tables of "
-            "requests and links and the fullest links are the first's. In brackets: 95 % bootstrap intervals of means and of "
+            "requests and links and the fullest links are the first's. In brackets: Student's 95 % intervals of means and of "
             "paired differences.",
         )
     ]
@@ -41,7 +47,7 @@ def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
 
 def _interval(row: Row, name: str, document: Mapping[str, Any], names: Mapping[str, str]) -> str:
     fabric, base = document["fabrics"][name], document["fabrics"][document["baseline"]]
-    noise = fabric["noise"].get(".".join(row.path))
+    noise = row.noise(fabric)
     if noise is None:
         return f"{names[name]} {ABSENT}"
     low, high = (significant(row.scale * value) for value in noise["interval"])
@@ -51,7 +57,7 @@ def _interval(row: Row, name: str, document: Mapping[str, Any], names: Mapping[s
     low, high = (_signed_significant(row.scale * value) for value in noise["difference_interval"])
     change, _ = row.against(fabric, base)
     difference = f"{_signed_significant(row.scale * noise['difference'])} {row.unit} ({low} to {high})"
-    return f"{text}; difference {difference}: {change}"
+    return f"{text}; difference {difference}: {marked(change, row, fabric)}"
 
 
 def _signed_significant(value: float) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.calibration_lines import calibration_lines
+from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.request_lines import request_lines
-from zcube.report.rows import Document, Row, shown_rows
 from zcube.report.seed_lines import seed_lines
-from zcube.report.window_lines import window_lines
+from zcube.report.window_lines import section_title, window_lines
+from zcube.verdict.request_sets import marked, set_lines
+from zcube.verdict.rows import Document, Row, shown_rows
+from zcube.verdict.verdict import parts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,21 +30,21 @@ UNBOUNDED = 10_000
 _BETTER, _WORSE = "cyan", "yellow"
 
 _BILL_ROWS: tuple[Row, ...] = (
-    Row("", "Switches", "", ("switches",), "", style="count"),
-    Row("", "Switch-side modules", "", ("transceivers",), "", style="count"),
-    Row("", "Modules with NIC side", "", ("with_nic_side", "transceivers"), "", style="count"),
-    Row("", "Switches (their ports)", "USD", ("switch_usd",), "", style="usd"),
-    Row("", "Switch-side optics", "USD", ("optics_usd",), "", style="usd"),
-    Row("", "Optics with NIC side", "USD", ("with_nic_side", "optics_usd"), "", style="usd"),
-    Row("", "Total", "USD", ("total_usd",), "", style="usd"),
-    Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd"),
-    Row("", "NICs", "USD", ("with_nics", "nic_usd"), "", style="usd"),
-    Row("", "Total with NICs", "USD", ("with_nics", "total_usd"), "", style="usd"),
+    Row("", "Switches", "", ("switches",), "", style="count", exact=True),
+    Row("", "Switch-side modules", "", ("transceivers",), "", style="count", exact=True),
+    Row("", "Modules with NIC side", "", ("with_nic_side", "transceivers"), "", style="count", exact=True),
+    Row("", "Switches (their ports)", "USD", ("switch_usd",), "", style="usd", exact=True),
+    Row("", "Switch-side optics", "USD", ("optics_usd",), "", style="usd", exact=True),
+    Row("", "Optics with NIC side", "USD", ("with_nic_side", "optics_usd"), "", style="usd", exact=True),
+    Row("", "Total", "USD", ("total_usd",), "", style="usd", exact=True),
+    Row("", "Total with NIC side", "USD", ("with_nic_side", "total_usd"), "", style="usd", exact=True),
+    Row("", "NICs", "USD", ("with_nics", "nic_usd"), "", style="usd", exact=True),
+    Row("", "Total with NICs", "USD", ("with_nics", "total_usd"), "", style="usd", exact=True),
 )
 
 
 def document_table(document: Document, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
-    """Return a comparison's document as a table of metrics over fabrics, with a footer of definitions.
+    """Return a comparison's document: its verdict, a table of metrics over fabrics, and a footer of definitions.
 
     Parameters
     ----------
@@ -62,7 +65,8 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     """
     names = display_names(document["fabrics"])
     paper = _Paper(width, colour, ascii_only)
-    text = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
+    tables = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
+    text = "".join(f"{paper.paragraphs(part)}\n" for part in parts(document)) + tables
     for name, fabric in document["fabrics"].items():
         if paused := paused_longest(fabric["packet"]["ports"] if "packet" in fabric else []):
             text += paper.lines(port_lines(f"Paused longest on {names[name]}", paused))
@@ -136,13 +140,21 @@ class _Paper:
 
         return "\n" + "".join(self._render(Text(line), self._width) for line in lines)
 
+    def paragraphs(self, texts: Sequence[str]) -> str:
+        """Return sentences, wrapped; of those tables are printed before, as wide as they are."""
+        from rich.text import Text
+
+        return "".join(self._render(Text(printable(text)), self._reading_width()) for text in texts)
+
     def footer(self, notes: Sequence[tuple[str, str]]) -> str:
         """Return definitions, wrapped, under an empty line."""
         from rich.text import Text
 
         lines = [Text(f"{name}: ", style="bold").append(printable(text), style="not bold") for name, text in notes]
-        width = min(self._width, max(self._widest, 80), READING_WIDTH)
-        return "\n" + "".join(self._render(line, width) for line in lines)
+        return "\n" + "".join(self._render(line, self._reading_width()) for line in lines)
+
+    def _reading_width(self) -> int:
+        return min(self._width, max(self._widest, 80), READING_WIDTH)
 
     def _table(self, rows: Sequence[Row], fabrics: Mapping[str, Document], names: Mapping[str, str], shown: list[str]) -> Table:
         from rich import box
@@ -161,7 +173,7 @@ class _Paper:
         for row in rows:
             if row.section != section:
                 section = row.section
-                table.add_row(Text(section, style="bold"))
+                table.add_row(Text(section_title(section, fabrics.values()), style="bold"))
             table.add_row(*_cells(row, [fabrics[name] for name in shown], indent=bool(section)))
         return table
 
@@ -204,7 +216,7 @@ def _cells(row: Row, fabrics: list[Document], indent: bool) -> list[Any]:
     for fabric in fabrics[1:]:
         change, better = row.against(fabric, fabrics[0])
         style = "" if better is None else _BETTER if better else _WORSE
-        cells += [Text(row.text(row.value(fabric))), Text(change, style=style)]
+        cells += [Text(row.text(row.value(fabric))), Text(marked(change, row, fabric), style=style)]
     return cells
 
 
@@ -214,6 +226,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
+        *set_lines(document, names),
         *window_lines(document, names),
         *seed_lines(document, names),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
@@ -225,6 +238,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         *_calibration(document),
         ("Price book", ", ".join(books)),
         ("Counting rule", document["counting_rule"]),
+        *cost_lines(document, names),
     ]
 
 

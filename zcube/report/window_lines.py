@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zcube.report.rows import significant
+from zcube.verdict.rows import significant
 
 _FIRST_TOKEN = {
     "prefill": "made by prefill, given out when the KV cache has arrived in full (decode.first_token = prefill, as SGLang)",
     "decode": "made by the decode node, a step after the KV cache arrived (decode.first_token = decode, as Dynamo's replay)",
 }
+
+#: Sections of the table that hold rates over the window.
+_RATES = ("Throughput", "Service levels")
 
 
 def window_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -34,6 +37,12 @@ def window_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[
     ]
 
 
+def section_title(section: str, fabrics: Iterable[Mapping[str, Any]]) -> str:
+    """Return a heading of the table, which says of rates that some fabric's are none of a steady state."""
+    unsteady = any(fabric.get("window", {}).get("unsteady") for fabric in fabrics)
+    return f"{section} (not steady)" if unsteady and section in _RATES else section
+
+
 def _grouped(heading: str, texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return one line for all fabrics where they agree, else one for each."""
     if len(set(texts.values())) == 1:
@@ -45,8 +54,9 @@ def _window(fabric: Mapping[str, Any]) -> str:
     window = fabric["window"]
     if window["no_rate"] is not None:
         return f"none, so no rates: {window['no_rate']}; the other figures are of the whole run."
-    times = f"{significant(window['start_s'])} to {significant(window['end_s'])} s ({significant(window['length_s'])} s)"
-    return f"{times}; {window['arrived']:,} requests arrived in it, {window['completed']:,} of them completed."
+    ends = f"{significant(window['start_s'])} to {significant(window['end_s'])} s ({significant(window['length_s'])} s)"
+    counted = f"{ends}; {window['arrived']:,} requests arrived in it, {window['completed']:,} of them completed"
+    return f"{counted}." if window["unsteady"] is None else f"{counted}; not steady: {window['unsteady']}."
 
 
 def _bounds(slo: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -60,5 +70,4 @@ def _law(fabric: Mapping[str, Any]) -> str:
     law = fabric["littles_law"]
     time = f"{significant(law['arrivals_per_s'])} arrivals/s x {significant(law['mean_time_s'])} s"
     sides = f"{significant(law['mean_in_system'])} in the system, {time} = {significant(law['product'])}"
-    steady = "" if law["steady"] is not False else "; not steady, a longer warm-up or run is needed"
-    return f"{sides} ({100 * law['relative_difference']:+.1f} %){steady}."
+    return f"{sides} ({100 * law['relative_difference']:+.1f} %)."

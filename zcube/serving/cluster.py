@@ -221,11 +221,16 @@ class Cluster:
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
+        granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
+        granted.callbacks.append(partial(self._note_granted, request))
         assigned.shipment = self._shipper.prepare(
             request, job.input_tokens, self._placed.prefill[node], assigned.source_rank, self._placed.decode[decode_node],
-            assigned.target_rank, self._decode[decode_node].reserve(request, assigned.reserved_tokens),
+            assigned.target_rank, granted,
         )  # fmt: skip
         return cached
+
+    def _note_granted(self, request: int, _: simpy.Event) -> None:
+        self.journeys.granted_s[request] = self._env.now
 
     def _on_prefill_progress(self, node: int, job: PrefillJob) -> None:
         request = job.request

@@ -26,6 +26,8 @@ class Journeys:
     ----------
     arrival_s, prefill_start_s, prefill_end_s : float array
         When the request came, its first chunk started and its last chunk ended.
+    granted_s : float array
+        When the decode node made room for it.
     kv_post_s : float array
         When its last KV push was posted, after the decode node had made room.
     kv_end_s : float array
@@ -53,7 +55,7 @@ class Journeys:
         self.trace = trace
         self.arrival_s, self.prefill_start_s, self.prefill_end_s = (np.full(count, np.nan) for _ in range(3))
         self.kv_post_s, self.kv_end_s, self.first_token_s = (np.full(count, np.nan) for _ in range(3))
-        self.first_step_s, self.finish_s, self.left_s = (np.full(count, np.nan) for _ in range(3))
+        self.first_step_s, self.finish_s, self.left_s, self.granted_s = (np.full(count, np.nan) for _ in range(4))
         self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
         self.cached_tokens = np.zeros(count, dtype=np.int64)
         self.kv_bytes = np.zeros(count)

@@ -14,6 +14,7 @@ from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.littles_law import littles_law
+from zcube.serving.occupancy import occupancy
 from zcube.serving.output_tokens import tokens_within
 from zcube.serving.run import ServingRun
 from zcube.serving.service_levels import goodput, p99_with_failures
@@ -46,6 +47,7 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
         "congestion": _congestion(run),
+        "occupancy": occupancy(run),
     }
 
 
@@ -59,6 +61,7 @@ def _window(run: ServingRun, counted: BoolArray, done: BoolArray) -> dict[str, A
         "arrived": int(counted.sum()),
         "completed": int(done.sum()),
         "no_rate": window.no_rate,
+        "unsteady": window.unsteady,
     }
 
 
@@ -81,9 +84,9 @@ def _duration_s(run: ServingRun) -> float:
 
 
 def _littles_law(run: ServingRun) -> dict[str, Any]:
-    """Both sides, and whether they agree as a steady state's would; null where there is no window."""
-    law, within = littles_law(run.journeys, run.window, run.end_s), run.settings.measure.steady_within
-    return {**law, "steady": None if run.window.no_rate else abs(law["relative_difference"]) <= within}
+    """Both sides, and whether the window was steady; null where there is none."""
+    steady = None if run.window.no_rate else run.window.unsteady is None
+    return {**littles_law(run.journeys, run.window, run.end_s), "steady": steady}
 
 
 def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:

@@ -1,8 +1,8 @@
 """Metrics of the same run under several seeds: their means, and which differences are more than noise.
 
-Fabrics are compared pair by pair, seed by seed. Intervals are percentile bootstraps of the mean (``scipy.stats.bootstrap``),
-widened for few values as Hesterberg proposes (What Teachers Should Know About the Bootstrap, 2015, section 5.3): the level is
-the one at which the normal distribution reaches as far as Student's times ``sqrt(n / (n - 1))``.
+Fabrics are compared pair by pair, seed by seed. Intervals are Student's: of five values of a normal distribution they hold the
+mean in 95 of 100 cases, where percentiles of a bootstrap do in 85, widened ones in 93. Paired differences of equal fabrics are
+symmetric, and for such values Student's intervals err to the wide side. docs/metrics.md has the figures.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from zcube.seeds import stream
-from zcube.serving.service_levels import INFINITE
+from zcube.outputs import INFINITE
 
 LEVEL = 0.95
-RESAMPLES = 9999
 #: Seeds below which nothing is called a difference: with four, equal fabrics come out alike in sign one time in eight.
 LEAST_SEEDS = 5
 #: Part of the baseline below which a difference is rounding.
@@ -43,15 +41,13 @@ def mean_metrics(repeats: Sequence[Any]) -> Any:
     return next((value for value in repeats if value is not None), None)
 
 
-def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]], seed: int) -> dict[str, dict[str, Any]]:
+def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return how every metric scatters over the seeds and whether it differs from the baseline's.
 
     Parameters
     ----------
     repeats, base : sequence of dict
         Metrics of a fabric and of the baseline, seed by seed, at least two.
-    seed : int
-        Of the stream ``bootstrap``.
 
     Returns
     -------
@@ -67,10 +63,10 @@ def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str,
         mine, theirs = np.array(values, dtype=float), np.array(reference, dtype=float)
         difference = mine - theirs
         difference[np.abs(difference) <= ROUNDING * np.abs(theirs)] = 0.0
-        low, high = _interval(difference, seed)
+        low, high = _interval(difference)
         noise[".".join(key)] = {
             "values": [float(value) for value in values],
-            "interval": list(_interval(mine, seed)),
+            "interval": list(_interval(mine)),
             "difference": float(difference.mean()),
             "difference_interval": [low, high],
             "differs": low > 0 or high < 0 if len(values) >= LEAST_SEEDS else None,
@@ -78,19 +74,15 @@ def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str,
     return noise
 
 
-def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """Return the interval of the mean of some values at :data:`LEVEL`."""
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Return Student's interval of the mean of some values at :data:`LEVEL`."""
     from scipy import stats
 
-    count = len(values)
-    reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.sqrt(count / (count - 1))
-    found = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=1 - 2 * stats.norm.sf(reach), method="percentile",
-        random_state=stream(seed, "bootstrap"),
-    ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    mean, count = float(values.mean()), len(values)
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    return mean - reach, mean + reach
 
 
 def _numbers(metrics: Mapping[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

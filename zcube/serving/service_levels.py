@@ -7,13 +7,11 @@ import math
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.outputs import INFINITE
 from zcube.quantiles import QUANTILES
 from zcube.serving.journey import COMPLETED, Journeys
 from zcube.serving.run import ServingRun
 from zcube.serving.settings import Slo
-
-#: Stands in JSON for a quantile that falls on a request which failed.
-INFINITE = "infinity"
 
 
 def goodput(run: ServingRun, tokens: IntArray) -> dict[str, float | None] | None:

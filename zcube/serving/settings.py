@@ -123,26 +123,39 @@ class KvTransfer(Declared):
 class Measure(Declared):
     """The window of steady state that rates and latencies are taken over.
 
-    It begins when a part of the requests has arrived or, if that is given, after ``warm_up_s``. It ends with the last arrival
-    of a request that waits for no other, in a closed loop with an earlier one, so that others keep the load up while those of
-    the window end; or after ``window_s``, or at the horizon. A window too short for its requests gives no rate.
-    docs/metrics.md has the rule; the defaults are this project's choice.
+    It begins when a part of the requests has arrived or, if that is given, after ``warm_up_s``. It ends when only a part is yet
+    to come of the requests that wait for no other, so that these keep the load up while those of the window end; or after
+    ``window_s``. Warm-up, window and what comes after must each be long enough for the times that requests stay, else there is
+    no rate. docs/metrics.md has the rule; the defaults are this project's choice.
     """
 
     warm_up_s: float | None = Field(default=None, ge=0, le=1e7, description="left out at the start; default: by requests")
     warm_up_fraction: float = Field(
-        default=0.4, ge=0, lt=1, description="part of the requests, or of the horizon if that is sooner, left out at the start"
+        default=0.3, ge=0, lt=1, description="part of the requests, or of the horizon if that is sooner, left out at the start"
     )
-    window_s: float | None = Field(default=None, gt=0, le=1e7, description="length; default: as long as the load lasts")
+    window_s: float | None = Field(default=None, gt=0, le=1e7, description="length; default: up to the cool-down")
     cool_down_fraction: float = Field(
-        default=0.1, ge=0, lt=1, description="part of the requests left out at the end; closed loop only"
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="part of the requests, or of the horizon if that is sooner, left out at the end; not with window_s",
     )
     least_requests: int = Field(default=100, ge=1, description="arrivals in the window below which it gives no rate")
+    least_filled: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="part of a steady system's requests that must come within the warm-up, and leave within the load that "
+        "follows the window; E[min(S, t)] / E[S] for a time t and stays S",
+    )
     least_turnovers: float = Field(
-        default=1.0, ge=0, le=1e6, description="window over the mean time in system, below which it gives no rate"
+        default=3.0, ge=0, le=1e6, description="window over the mean time in system, below which it gives no rate"
     )
     steady_within: float = Field(
-        default=0.05, gt=0, le=10, description="difference of the sides of Little's law beyond which a run is called unsteady"
+        default=0.05,
+        gt=0,
+        le=10,
+        description="difference of arrivals and departures, or of Little's law's sides, beyond which a run is called unsteady",
     )
 
 

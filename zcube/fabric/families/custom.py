@@ -21,6 +21,7 @@ from zcube.fabric.port_numbers import links_per_port
 from zcube.fabric.spec import FabricSpec
 from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
+from zcube.inputs import read_toml
 from zcube.outputs import write_file
 
 
@@ -98,13 +99,27 @@ def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_
     InputError
         If the source is none of these, or is no fabric of this family.
     """
-    links = topology.with_suffix(".links.csv")
+    links = links_beside(topology)
     table = read_links(source)
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
     write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
     write_file(topology, lambda temporary: temporary.write_text(content))
     return int((table.medium[np.concatenate(_split(table))] == NO_MEDIUM).sum())
+
+
+def links_beside(topology: Path) -> Path:
+    """Return the link list that :func:`write_topology` writes beside a topology."""
+    return topology.with_suffix(".links.csv")
+
+
+def lists_links_beside(links: Path) -> bool:
+    """Return whether a topology beside a file says that the file holds its links, as after :func:`write_topology`."""
+    topology = links.with_name(f"{links.name.removesuffix('.links.csv')}.toml")
+    try:
+        return read_toml(topology).get("links") == links.name
+    except InputError:
+        return False
 
 
 def _split(table: LinkList) -> tuple[IntArray, IntArray]:

@@ -41,6 +41,8 @@ class Row:
         Keys of a value to divide by.
     shown : {"always", "if known", "if any"}
         Whether it is left out where no fabric has a value, or where all have none or 0.
+    exact : bool
+        Whether no seed moves it, as with a bill.
     """
 
     section: str
@@ -53,6 +55,7 @@ class Row:
     scale: float = 1.0
     per: tuple[str, ...] = ()
     shown: Shown = "always"
+    exact: bool = False
 
     def value(self, fabric: Document) -> float | None:
         """Return the row's value for a fabric in the row's unit, None where there is none."""
@@ -94,14 +97,19 @@ class Row:
         """Return the change of a fabric's value against the baseline's, and whether it is better; None where that is open.
 
         Under several seeds a change that lies in the noise is "no difference", and one of too few seeds to tell is "unsure".
+        Under one seed the noise is not known, so that no change is better or worse but that of an exact value.
         """
         value, reference = self.value(fabric), self.value(base)
-        noise = (fabric.get("noise") or {}).get(".".join(self.per or self.path))
+        noise = self.noise(fabric)
+        if self.exact or (noise is not None and noise["differs"]):
+            return self.change(value, reference), self.improves(value, reference)
         if noise is None or value is None or value == reference:
-            return self.change(value, reference), self.improves(value, reference)
-        if noise["differs"]:
-            return self.change(value, reference), self.improves(value, reference)
+            return self.change(value, reference), None
         return NO_DIFFERENCE if noise["differs"] is False else UNSURE, None
+
+    def noise(self, fabric: Document) -> Document | None:
+        """Return how the row's value scatters over the seeds; None under one seed, or where a seed has no value."""
+        return (fabric.get("noise") or {}).get(".".join(self.per or self.path))
 
 
 def significant(value: float, digits: int = 4) -> str:
@@ -155,6 +163,21 @@ def _latency(name: str, key: str, unit: str, definition: str) -> list[Row]:
         for statistic, mark in STATISTICS.items()
     ]
     return [*rows, Row(section, f"{name} P99 of all", unit, (key, "p99_all"), _OF_ALL, scale=scale, shown="if known")]
+
+
+def _per_million() -> list[Row]:
+    """Return what a million tokens cost, by what is paid for; docs/metrics.md has the formula."""
+    rows = []
+    for scope, name in (("fabric", "Fabric"), ("with_nics", "With NICs"), ("with_gpus", "With GPUs")):
+        kinds: tuple[tuple[str, str, str, Shown], ...] = (
+            ("hardware", "hardware_usd_per_million_output_tokens", "Bill by the hour / output tokens by the hour.", "always"),
+            ("power too", "usd_per_million_output_tokens", "Bill and power by the hour / output tokens by the hour.", "always"),
+            ("good tokens", "usd_per_million_good_tokens", "The same / good tokens by the hour.", "if known"),
+        )
+        for kind, key, definition, shown in kinds:
+            always = shown if scope == "fabric" else "if known"
+            rows.append(Row("Cost", f"{name}, {kind}", "USD/Mtok", ("cost", scope, key), definition, shown=always))
+    return rows
 
 
 _TYPE1 = (
@@ -297,11 +320,22 @@ ROWS: tuple[Row, ...] = (
         "percent",
         100.0,
     ),
-    Row("Cost", "Switches", "", ("bill", "switches"), "Switches bought.", "lower", "count"),
-    Row("Cost", "Switch-side modules", "", ("bill", "transceivers"), "Transceivers in switch ports.", "lower", "count"),
-    Row("Cost", "Switches", "USD", ("bill", "switch_usd"), "Native ports x port price.", "lower", "usd"),
-    Row("Cost", "Switch-side optics", "USD", ("bill", "optics_usd"), "Switch-side modules x price.", "lower", "usd"),
-    Row("Cost", "Total", "USD", ("bill", "total_usd"), "Switches + switch-side optics.", "lower", "usd"),
+    Row("Cost", "Switches", "", ("bill", "switches"), "Switches bought.", "lower", "count", exact=True),
+    Row(
+        "Cost",
+        "Switch-side modules",
+        "",
+        ("bill", "transceivers"),
+        "Transceivers in switch ports.",
+        "lower",
+        "count",
+        exact=True,
+    ),
+    Row("Cost", "Switches", "USD", ("bill", "switch_usd"), "Native ports x port price.", "lower", "usd", exact=True),
+    Row(
+        "Cost", "Switch-side optics", "USD", ("bill", "optics_usd"), "Switch-side modules x price.", "lower", "usd", exact=True
+    ),
+    Row("Cost", "Total", "USD", ("bill", "total_usd"), "Switches + switch-side optics.", "lower", "usd", exact=True),
     Row(
         "Cost",
         "Total with NIC optics",
@@ -310,15 +344,25 @@ ROWS: tuple[Row, ...] = (
         "Total + NIC-side optics.",
         "lower",
         "usd",
+        exact=True,
     ),
     Row(
         "Cost",
         "Total per output",
         "USD/(tok/s)",
-        ("bill", "total_usd"),
+        ("cost", "bill_usd_per_output_token_per_s"),
         "Total / output tokens per second in the window.",
-        per=("throughput", "output_tokens_per_s"),
     ),
+    Row(
+        "Cost",
+        "Fabric power",
+        "kW",
+        ("cost", "fabric", "watts"),
+        "Power of switches and modules of both sides.",
+        scale=1e-3,
+        exact=True,
+    ),
+    *_per_million(),
 )
 
 #: Shown behind the network's where some fabric was simulated packet by packet.

@@ -1,0 +1,77 @@
+"""What a comparison's other loads are searched for: checked before anything runs, its runs shared by all searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+from zcube.capacity import CapacitySearch, check_capacity, find_capacity
+from zcube.comparison import Comparison
+from zcube.errors import FaultList
+from zcube.inputs import validate
+from zcube.knee import KneeSearch, check_knee, find_knees
+from zcube.other_loads import OtherLoads
+from zcube.progress import Progress, silent
+from zcube.scenario import Scenario
+
+#: Whether something is searched for, or by which keys.
+Wanted: TypeAlias = "bool | Mapping[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """The searches that were asked for."""
+
+    knee: KneeSearch | None = None
+    capacity: CapacitySearch | None = None
+
+    @classmethod
+    def of(
+        cls, scenario: Scenario, knee: Wanted, capacity: Wanted, place: Callable[[str, str], str] = "{}: {}".format
+    ) -> Searches:
+        """Return what is asked for of a scenario.
+
+        Parameters
+        ----------
+        scenario : Scenario
+            What is compared.
+        knee, capacity : bool or mapping
+            Whether to search, or keys of :class:`~zcube.knee.KneeSearch` and :class:`~zcube.capacity.CapacitySearch`.
+        place : callable
+            Where a key was written, of ``find_knee`` or ``find_capacity`` and the key.
+
+        Raises
+        ------
+        InputError
+            With every fault of the keys, and of the scenario where it does not fit the searches.
+        """
+        faults = FaultList()
+        asked: list[Any] = [None, None]
+        for number, (wanted, model, name, check) in enumerate(
+            ((knee, KneeSearch, "find_knee", check_knee), (capacity, CapacitySearch, "find_capacity", check_capacity))
+        ):
+            if wanted is False:
+                continue
+            with faults:
+                asked[number] = validate(model, {} if wanted is True else wanted, partial(place, name))
+            with faults:
+                check(scenario)
+        faults.check()
+        return cls(*asked)
+
+    def made(self, comparison: Comparison, progress: Progress = silent) -> Comparison:
+        """Return a comparison with what the searches came to.
+
+        Raises
+        ------
+        InputError
+            If its requests come all at once, so that they have no rate.
+        """
+        loads = OtherLoads(comparison, progress)
+        return replace(
+            comparison,
+            knee=None if self.knee is None else find_knees(loads, self.knee).document(),
+            capacity=None if self.capacity is None else find_capacity(loads, self.capacity).document(),
+        )
