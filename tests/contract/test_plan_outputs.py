@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from zcube.cli import main
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.counts import fabric_counts
+from zcube.inputs import bundled_folder
 from zcube.plan.candidates import candidates_of, generators
 from zcube.plan.demand import load_demand
 from zcube.plan.topology_files import write_topologies
@@ -102,10 +104,31 @@ def test_what_is_not_known_is_missing_and_said(capsys):
     fabric = document["fabrics"]["roft-2-tier-12.8T"]
     assert fabric["power"]["power_w_most"] is None
     assert "power: the catalogue has none of switch 12.8T" in fabric["missing"]
-    assert fabric["cost"]["usd_per_million_tokens"] is None
+    assert fabric["simulation"] is None
 
 
 def test_new_copies_a_demand_and_the_catalogue_that_run(tmp_path, capsys):
     run(["new", str(tmp_path / "mine")], capsys)
     arguments = ["plan", str(tmp_path / "mine" / "demand.toml"), "--gpus", "64", "--switch", "12.8T", "--families", "zcube"]
     assert run(arguments, capsys).startswith("Take zcube-k32-12.8T: ")
+
+
+def test_the_front_is_simulated_one_fabric_of_each_tie(tmp_path, capsys):
+    text = (bundled_folder("scenarios") / "glm51-pd-256.toml").read_text()
+    (tmp_path / "short.toml").write_text(re.sub(r"count = \d+", "count = 8", text))
+    arguments = [
+        "plan",
+        "--gpus",
+        "256",
+        "--switch",
+        "12.8T",
+        "--families",
+        "zcube",
+        "--scenario",
+        str(tmp_path / "short.toml"),
+    ]
+    document = json.loads(run([*arguments, "--json"], capsys))
+    tied = {name for group in document["ties"] for name in group[1:]}
+    simulated = {name for name, fabric in document["fabrics"].items() if fabric["simulation"]}
+    assert tied and simulated == set(document["front"]) - tied
+    assert all(document["fabrics"][name]["simulation"]["ttft_p99_s"] > 0 for name in simulated)

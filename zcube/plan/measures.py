@@ -154,7 +154,6 @@ class Measuring:
                 "optics_usd": document["optics_usd"]
                 if site.covers == "switch-side"
                 else document["with_nic_side"]["optics_usd"],
-                "usd_per_million_tokens": None,
                 "bill": document,
             },
             "power": power,

@@ -208,7 +208,7 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
     front = front_of(within, site.demand.objectives)
     simulation: Mapping[str, Mapping[str, Any]] = {}
     if site.scenario is not None and front.names:
-        simulation = simulated(_once(front, within), site.scenario, progress)
+        simulation = simulated(_once(front, within), site.scenario, site.demand, progress)
     return Plan(
         site,
         tuple(measured),

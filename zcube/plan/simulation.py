@@ -9,12 +9,15 @@ from typing import Any
 
 from zcube.comparison import compare
 from zcube.plan.candidate import Candidate
+from zcube.plan.demand import Demand
 from zcube.plan.topology_files import write_topologies
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed
 
 
-def simulated(candidates: Sequence[Candidate], scenario: Scenario, progress: Progress = silent) -> dict[str, dict[str, Any]]:
+def simulated(
+    candidates: Sequence[Candidate], scenario: Scenario, demand: Demand, progress: Progress = silent
+) -> dict[str, dict[str, Any]]:
     """Serve the scenario's requests on every candidate.
 
     Parameters
@@ -23,18 +26,21 @@ def simulated(candidates: Sequence[Candidate], scenario: Scenario, progress: Pro
         Those on the front.
     scenario : Scenario
         The experiment; its own fabrics are left out.
+    demand : Demand
+        Whose price book and optics rule take the place of the scenario's.
     progress : Progress
         Told what is under way.
 
     Returns
     -------
     dict
-        By candidate: P99 and median of the time to first token and of the KV transfers in seconds, tokens put out a second;
-        why the run stopped, where it did.
+        By candidate: P99 and median of the time to first token and of the KV transfers in seconds, tokens put out a second, what
+        a million of them cost by the fabric and its power over the scenario's ``cost.years``; why the run stopped, where it did.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = write_topologies(candidates, Path(folder))
-        declared = changed(scenario, {"fabrics": [str(path) for path in files.values()], "baseline": None})
+        changes = {"fabrics": [str(path) for path in files.values()], "baseline": None}
+        declared = changed(scenario, changes | {"cost.price_book": demand.price_book, "cost.optics": demand.optics})
         results = compare(declared, progress).document()["fabrics"]
     return {
         name: {
@@ -42,6 +48,7 @@ def simulated(candidates: Sequence[Candidate], scenario: Scenario, progress: Pro
             "ttft_p50_s": results[name]["ttft_s"]["p50"],
             "kv_transfer_p99_s": results[name]["kv_transfer_s"]["p99"],
             "output_tokens_per_s": results[name]["throughput"]["output_tokens_per_s"],
+            "usd_per_million_output_tokens": results[name]["cost"]["fabric"]["usd_per_million_output_tokens"],
             "failure": results[name]["failure"],
         }
         for name in files

@@ -38,6 +38,7 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 _SIMULATED = (
     ("TTFT P99 s", ("simulation", "ttft_p99_s"), "{:.3g}"),
     ("tok/s", ("simulation", "output_tokens_per_s"), "{:,.0f}"),
+    ("$/Mtok", ("simulation", "usd_per_million_output_tokens"), "{:.3g}"),
 )
 
 
