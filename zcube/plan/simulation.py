@@ -34,8 +34,9 @@ def simulated(
     Returns
     -------
     dict
-        By candidate: P99 and median of the time to first token and of the KV transfers in seconds, tokens put out a second, what
-        a million of them cost by the fabric and its power over the scenario's ``cost.years``; why the run stopped, where it did.
+        By candidate: P99 and median of the time to first token and of the KV transfers in seconds, tokens put out a second,
+        what a million of them cost by the fabric and its power over the scenario's ``cost.years``; why the run stopped, where
+        it did.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = write_topologies(candidates, Path(folder))
