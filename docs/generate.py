@@ -19,11 +19,13 @@ from zcube.fabric.spec import NicSpec, SwitchSpec
 from zcube.llm.schedules.options import EngineOptions
 from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.settings import PacketSettings
+from zcube.plan.catalogue import ModuleEntry, NicEntry, SwitchEntry
+from zcube.plan.demand import Demand
 from zcube.scenario import Scenario
 
 TARGET = Path(__file__).resolve().parent / "scenarios.md"
 
-INTRODUCTION = """# Keys of scenario, topology and trace-option files
+INTRODUCTION = """# Keys of scenario, topology, trace-option and demand files
 
 Both are TOML. Unknown keys are refused, and every fault of a file is listed at once. Any key of a scenario can be changed on
 the command line: `--set load.rate_per_s=40`. Files named in a scenario lie relative to it. This page is generated from the
@@ -43,6 +45,9 @@ def page() -> str:
     parts += ["## Options of `zcube trace generate`\n", *_table(EngineOptions)]
     for name, field in EngineOptions.model_fields.items():
         parts += _nested(name, field.annotation)
+    parts += ["## Demand of a plan\n", *_table(Demand), "### Catalogue\n"]
+    for kind, entry in (("switch", SwitchEntry), ("nic", NicEntry), ("module", ModuleEntry)):
+        parts += [f"#### `[{kind}.NAME]`\n", *_table(entry)]
     return "\n".join(parts)
 
 

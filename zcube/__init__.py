@@ -10,7 +10,7 @@ rooms follow the data: ``fabric`` -> ``routing`` -> ``network`` -> ``serving`` -
 
 from typing import TYPE_CHECKING
 
-from zcube.lazy import lazy_names
+from zcube.lazy import keep_names, lazy_names
 
 if TYPE_CHECKING:
     from zcube import calibrate
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Fabric,
         InputError,
         Network,
+        Plan,
         Replay,
         RequestTrace,
         RunError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         load_requests,
         load_scenario,
         load_trace,
+        plan,
         replay,
     )
 
@@ -46,6 +48,7 @@ __all__ = [
     "Fabric",
     "InputError",
     "Network",
+    "Plan",
     "Replay",
     "RequestTrace",
     "RunError",
@@ -60,11 +63,15 @@ __all__ = [
     "load_requests",
     "load_scenario",
     "load_trace",
+    "plan",
     "replay",
 ]
 
 # Nothing is imported before it is asked for, so that ``import zcube`` takes no time.
 __getattr__ = lazy_names(__name__, {name: f"zcube.front_door:{name}" for name in __all__} | {"calibrate": "zcube.calibrate"})
+
+# The planner's room has the name of its verb.
+keep_names(__name__, {"plan": "zcube.front_door:plan"})
 
 
 def __dir__() -> list[str]:

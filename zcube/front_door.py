@@ -19,7 +19,12 @@ from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.inputs import faults_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
+from zcube.plan.candidates import generators
+from zcube.plan.demand import load_demand
+from zcube.plan.plan import Plan
+from zcube.plan.plan import plan as answer
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
+from zcube.pricing.counted import counted_bill
 from zcube.pricing.price_book import load_price_book
 from zcube.progress import Progress, silent
 from zcube.replays import flows as flow_replay
@@ -46,6 +51,7 @@ __all__ = [
     "Fabric",
     "InputError",
     "Network",
+    "Plan",
     "Replay",
     "RequestTrace",
     "RunError",
@@ -59,6 +65,7 @@ __all__ = [
     "load_requests",
     "load_scenario",
     "load_trace",
+    "plan",
     "replay",
 ]
 
@@ -174,13 +181,15 @@ def load_requests(path: str | Path, *, max_requests: int | None = None) -> Reque
     return read_requests(Path(path), max_requests=max_requests)
 
 
-def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: OpticsRule = DEFAULT_RULE) -> BillOfMaterials:
+def cost(
+    fabric: FabricLike | Mapping[str, Any], price_book: str | Path = "mixnet-2025", *, optics: OpticsRule = DEFAULT_RULE
+) -> BillOfMaterials:
     """Price a fabric's switches, optics and NICs.
 
     Parameters
     ----------
-    fabric : str, Path or Fabric
-        What is priced.
+    fabric : str, Path, Fabric or mapping
+        What is priced; a mapping has counts, e.g. ``{"switches": 1568, "switch_links": 32928}``.
     price_book : str or Path
         Bundled price book or a TOML file.
     optics : {"paper", "all-optical", "by-length"}
@@ -191,8 +200,30 @@ def cost(fabric: FabricLike, price_book: str | Path = "mixnet-2025", *, optics: 
     InputError
         With every fault of the fabric or the book.
     """
+    if isinstance(fabric, Mapping):
+        return counted_bill(fabric, load_price_book(str(price_book)))
     built = _fabric(fabric)
     return bill_of_materials(built, load_price_book(str(price_book)), optics_of(built, optics))
+
+
+def plan(demand: str | Path | None = None, *, progress: Progress = silent, **keys: Any) -> Plan:
+    """Find the fabrics that meet a demand.
+
+    Parameters
+    ----------
+    demand : str or Path, optional
+        TOML file.
+    progress : Progress, optional
+        Told what is under way and how much of it is done.
+    **keys
+        Keys of a demand, before the file's: ``gpus=1024, nic=400, switch="25.6T"``; docs/plan.md lists them.
+
+    Raises
+    ------
+    InputError
+        With every fault of the demand and of the files it names.
+    """
+    return answer(load_demand(None if demand is None else str(demand), keys, tuple(generators())), progress)
 
 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -28,3 +29,21 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return value
 
     return find
+
+
+def keep_names(package: str, homes: Mapping[str, str]) -> None:
+    """Keep names of a package that some of its subpackages have too: importing these does not take them.
+
+    Parameters
+    ----------
+    package : str
+        Its name, ``__name__``.
+    homes : mapping
+        Where each name stands: ``module:name``.
+    """
+
+    def found(name: str) -> property:
+        module, _, inner = homes[name].partition(":")
+        return property(lambda _: getattr(import_module(module), inner), lambda _, subpackage: None)
+
+    sys.modules[package].__class__ = type("Package", (ModuleType,), {name: found(name) for name in homes})

@@ -185,3 +185,15 @@ def test_a_value_of_another_type_is_refused_with_words(call: Callable[[], object
     with pytest.raises(TypeError) as error:
         call()
     assert str(error.value).startswith(told)
+
+
+def test_the_planners_room_does_not_hide_its_verb():
+    code = "import zcube.plan.demand, zcube as zc; import zcube.front_door; print(zc.plan.__name__, zc.plan.__module__)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["plan", "zcube.front_door"]
+
+
+def test_a_plan_is_a_value_with_a_table_and_a_document():
+    answer = zc.plan(gpus=64, nic=400, switch="12.8T", families=("spine-leaf", "zcube"))
+    assert isinstance(answer, zc.Plan) and answer.met
+    assert set(answer.front.names) <= set(answer.table().index) == set(answer.document()["fabrics"])

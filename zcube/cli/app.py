@@ -13,6 +13,7 @@ from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
 from zcube.cli.fabric import adversary_command, check_command, degrade_command, draw_command, show_command
 from zcube.cli.new import new_command
+from zcube.cli.plan import plan_command
 from zcube.cli.replay import replay_command
 from zcube.cli.trace import generate_command
 from zcube.cli.trace import import_command as import_trace_command
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("compare")(compare_command)
 app.command("cost")(cost_command)
+app.command("plan")(plan_command)
 fabric_app = typer.Typer(help="Look at a fabric, draw, check, wire and attack it.", no_args_is_help=True, rich_markup_mode=None)
 fabric_app.command("show")(show_command)
 fabric_app.command("draw")(draw_command)

@@ -22,22 +22,24 @@ class RunRecord:
         self._started_at = datetime.now(UTC)
         self._started_s = time.monotonic()
 
-    def document(self, scenario: dict[str, Any], calibration: dict[str, Any] | None) -> dict[str, Any]:
+    def document(self, declared: dict[str, Any], calibration: dict[str, Any] | None, kind: str = "scenario") -> dict[str, Any]:
         """Return the record as JSON-ready data.
 
         Parameters
         ----------
-        scenario : dict
-            The scenario in full, defaults included; a run is repeated from it.
+        declared : dict
+            The scenario, or the demand of a plan, in full, defaults included; a run is repeated from it.
         calibration : dict or None
             What the result says of the calibration it was made with.
+        kind : str
+            What was declared, the key it stands under.
         """
         return {
             "record_version": RECORD_VERSION,
             "zcube_version": __version__,
             "call": sys.argv[1:],
-            "scenario": scenario,
-            "seed": scenario["seed"],
+            kind: declared,
+            "seed": declared["seed"],
             "calibration": calibration,
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "elapsed_s": round(time.monotonic() - self._started_s, 3),

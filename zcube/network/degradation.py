@@ -48,6 +48,9 @@ class Degradation:
         Largest ratio of the two over single transfers.
     slower_transfers : int
         Those that take more than 1 % longer.
+    rate_lost : float
+        Part of the transfers without a path, and of the others the mean part of the rate that is lost; 0 where they gain, as
+        they do where much traffic is gone.
     """
 
     fabric: str
@@ -58,6 +61,7 @@ class Degradation:
     broken_s: float
     worst: float
     slower_transfers: int
+    rate_lost: float
 
     @property
     def slower(self) -> float:
@@ -77,6 +81,7 @@ class Degradation:
             "mean_s": self.broken_s if carried else None,
             "slower_mean": self.slower if carried else None,
             "slower_worst": self.worst - 1.0 if carried else None,
+            "rate_lost_mean": self.rate_lost,
         }
 
 
@@ -127,6 +132,7 @@ def degradation(
         float(after[carried].mean()) if carried.any() else np.nan,
         float(ratio.max(initial=0.0)),
         int((ratio > 1.01).sum()),
+        (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from zcube.arrays import BoolArray
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.optics import OPTICS_RULES, Optics, OpticsRule, cable_use, optics_of
-from zcube.pricing.price_book import PowerBook, PriceBook, Rates
+from zcube.pricing.price_book import Covers, PowerBook, PriceBook, box_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,10 @@ DEFAULT_RULE: OpticsRule = "all-optical"
 _USES = {CableKind.NIC: "NIC to switch", CableKind.SWITCH: "switch to switch"}
 
 
+#: Of pieces whose power is not asked for.
+NO_POWER = PowerBook(name="none", source="none")
+
+
 def counting_rule(rule: str) -> str:
     """Return how a bill under an optics rule is to be read."""
     return (
@@ -30,7 +34,8 @@ def counting_rule(rule: str) -> str:
         "rate. transceivers, optics_usd and total_usd count the switch side, the part that a choice of fabric changes; "
         "with_nic_side adds the modules in NICs (the NIC ports of a GPU in one twin module, unless nic.cages says per-port); "
         "nic_usd are the NICs themselves, one a GPU at the rate of its ports together, in with_nics only. Cables and labour "
-        "carry no price."
+        "carry no price. A book that prices links between switches whole, cable and both modules, prices no module and no link "
+        "to a NIC: its optics_usd are these links."
     )
 
 
@@ -65,6 +70,8 @@ class BillOfMaterials:
     switches, switch_modules, nic_modules, nics, cables : tuple of BillLine
         Switches by model; modules at the switch side and at the NIC side by rate, lanes and split; NICs by rate; cable
         assemblies by use, unpriced.
+    switch_links : tuple of BillLine or None
+        Links between switches by rate, where the book prices them whole; None where it prices modules.
     """
 
     fabric: str
@@ -75,6 +82,7 @@ class BillOfMaterials:
     nic_modules: tuple[BillLine, ...]
     nics: tuple[BillLine, ...]
     cables: tuple[BillLine, ...]
+    switch_links: tuple[BillLine, ...] | None = None
 
     def table(self) -> pd.DataFrame:
         """Return one row per position: item, quantity, price of one and of all in USD, missing where the book has no price."""
@@ -85,8 +93,9 @@ class BillOfMaterials:
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data; a sum is null where one of its prices is missing."""
         modules = (*self.switch_modules, *self.nic_modules)
-        switch_usd, optics_usd, nic_optics_usd = _usd(self.switches), _usd(self.switch_modules), _usd(modules)
-        nic_usd = _usd(self.nics)
+        switch_usd, nic_usd, links = _usd(self.switches), _usd(self.nics), self.switch_links
+        # Links priced whole are those between switches; of those to NICs such a book says nothing.
+        optics_usd, nic_optics_usd = (_usd(self.switch_modules), _usd(modules)) if links is None else (_usd(links), None)
         return {
             "switches": _count(self.switches),
             "transceivers": _count(self.switch_modules),
@@ -107,9 +116,16 @@ class BillOfMaterials:
             },
             "lines": [
                 {"item": line.item, "quantity": line.quantity, "unit_usd": line.unit_usd, "usd": line.usd}
-                for line in (*self.switches, *modules, *self.nics, *self.cables)
+                for line in (*self.switches, *(self.switch_links or ()), *modules, *self.nics, *self.cables)
             ],
         }
+
+    def capital_usd(self, covers: Covers) -> float | None:
+        """Return one of the bill's sums, None where one of its prices is missing."""
+        document = self.document()
+        whole = document if covers == "switch-side" else document[covers.replace("-", "_")]
+        total: float | None = whole["total_usd"]
+        return total
 
 
 def bill_of_materials(
@@ -128,7 +144,7 @@ def bill_of_materials(
     power : PowerBook, optional
         What the pieces draw; default: not known.
     """
-    power = PowerBook(name="none", source="none") if power is None else power
+    power = NO_POWER if power is None else power
     optics = optics_of(fabric, DEFAULT_RULE) if optics is None else optics
     switches: Counter[tuple[str, int, float]] = Counter()
     for group in fabric.groups:
@@ -137,23 +153,24 @@ def bill_of_materials(
         fabric=fabric.name,
         price_book=book.name,
         optics_rule=optics.rule,
-        switches=tuple(
-            BillLine(
-                f"switch {name}, {ports} x {gbps:g}G",
-                count,
-                _box(book.switch_port_usd, ports, gbps),
-                _box(power.switch_port_watts, ports, gbps),
-            )
-            for (name, ports, gbps), count in switches.items()
-        ),
+        switches=tuple(box_line(name, ports, gbps, count, book, power) for (name, ports, gbps), count in switches.items()),
         switch_modules=_modules(optics, ~optics.at_nic, "switch side", book, power),
         nic_modules=_modules(optics, optics.at_nic, "NIC side", book, power),
         nics=tuple(
-            BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)), power.nic_watts.get(_rate(gbps)))
+            nic_line(gbps, count, book, power)
             for gbps, count in sorted(Counter(fabric.cables.gbps[fabric.nic_cable].sum(axis=1).tolist()).items())
         ),
         cables=_cables(optics),
+        switch_links=_switch_links(fabric, book),
     )
+
+
+def _switch_links(fabric: Fabric, book: PriceBook) -> tuple[BillLine, ...] | None:
+    """Return a line for every rate of the links between switches, None where the book does not price them whole."""
+    if not book.switch_link_usd:
+        return None
+    rates = Counter(fabric.cables.gbps[fabric.cables.kind == CableKind.SWITCH].tolist())
+    return tuple(switch_link_line(gbps, count, book) for gbps, count in sorted(rates.items()))
 
 
 def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook, power: PowerBook) -> tuple[BillLine, ...]:
@@ -164,14 +181,7 @@ def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook, pow
     lines = []
     for (gbps, lanes, lane_gbps, legs), count in sorted(kinds.items()):
         split = f" in {legs} legs" if legs > 1 else ""
-        lines.append(
-            BillLine(
-                f"transceiver {gbps}G ({lanes} x {lane_gbps}G{split}), {side}",
-                count,
-                book.transceiver_usd.get(_rate(gbps)),
-                power.transceiver_watts.get(_rate(gbps)),
-            )
-        )
+        lines.append(module_line(f"{gbps}G ({lanes} x {lane_gbps}G{split})", side, gbps, count, book, power))
     return tuple(lines)
 
 
@@ -186,10 +196,28 @@ def _cables(optics: Optics) -> tuple[BillLine, ...]:
     )
 
 
-def _box(of_port: Rates, ports: int, gbps: float) -> float | None:
-    """Return the figure of a whole switch from that of its ports."""
-    each = of_port.get(_rate(gbps))
-    return None if each is None else ports * each
+def box_line(name: str, ports: int, gbps: float, count: int, book: PriceBook, power: PowerBook = NO_POWER) -> BillLine:
+    """Return the position of switches, bought whole: by the price of the box, else of its ports."""
+    port_usd, port_watts = (of_port.get(_rate(gbps)) for of_port in (book.switch_port_usd, power.switch_port_watts))
+    usd = book.switch_usd.get(box_key(ports, gbps), None if port_usd is None else ports * port_usd)
+    item = f"switch {name}, {ports} x {gbps:g}G" if name else f"switch {ports} x {gbps:g}G"
+    return BillLine(item, count, usd, None if port_watts is None else ports * port_watts)
+
+
+def module_line(kind: str, side: str, gbps: float, count: int, book: PriceBook, power: PowerBook = NO_POWER) -> BillLine:
+    """Return the position of modules at one side."""
+    rate = _rate(gbps)
+    return BillLine(f"transceiver {kind}, {side}", count, book.transceiver_usd.get(rate), power.transceiver_watts.get(rate))
+
+
+def nic_line(gbps: float, count: int, book: PriceBook, power: PowerBook = NO_POWER) -> BillLine:
+    """Return the position of NICs."""
+    return BillLine(f"NIC {gbps:g}G", count, book.nic_usd.get(_rate(gbps)), power.nic_watts.get(_rate(gbps)))
+
+
+def switch_link_line(gbps: float, count: int, book: PriceBook) -> BillLine:
+    """Return the position of links between switches that a book prices whole."""
+    return BillLine(f"link {gbps:g}G between switches, whole", count, book.switch_link_usd.get(_rate(gbps)))
 
 
 def _rate(gbps: float) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared, is_file, read_toml, validate
@@ -16,7 +16,11 @@ MAX_RATES = 64
 MAX_FIGURE = 1e9
 MAX_GBPS = 1_000_000
 
+#: Which sum of a bill is the capital cost: switches and the modules in them, also modules in NICs, also NICs.
+Covers = Literal["switch-side", "with-nic-side", "with-nics"]
+
 _RATE = re.compile(r"0*([1-9]\d{0,6})", re.ASCII)
+_BOX = re.compile(r"[1-9]\d{0,3}x[1-9]\d{0,6}", re.ASCII)
 
 Rates = dict[int, float]
 
@@ -24,12 +28,13 @@ Rates = dict[int, float]
 class _Book(Declared):
     """Figures of pieces of hardware by rate in Gb/s, all from one source. A rate the source has no figure for is absent."""
 
-    #: What it is, where the bundled ones stand, what its figures are and in what unit, and its tables.
+    #: What it is, where the bundled ones stand, what its figures are and in what unit, its tables by rate and by whole switch.
     kind: ClassVar[str]
     folder: ClassVar[Path]
     figure: ClassVar[str]
     unit: ClassVar[str]
     tables: ClassVar[tuple[str, ...]]
+    boxes: ClassVar[tuple[str, ...]] = ()
 
     name: str = Field(min_length=1, max_length=80)
     description: str = Field(default="", max_length=400)
@@ -42,16 +47,33 @@ class _Book(Declared):
 
 
 class PriceBook(_Book):
-    """Prices in USD by rate in Gb/s, all from one source. A rate the source does not price is absent."""
+    """Prices in USD by rate in Gb/s, all from one source. A rate the source does not price is absent.
+
+    A source that prices links between switches whole (``switch_link_usd``) prices no modules, and no links to NICs.
+    """
 
     kind = "price book"
     folder = Path(__file__).resolve().parent / "books"
     figure, unit = "price", "USD"
-    tables = ("transceiver_usd", "switch_port_usd", "nic_usd")
+    tables = ("transceiver_usd", "switch_port_usd", "nic_usd", "switch_link_usd")
+    boxes = ("switch_usd",)
 
     transceiver_usd: Rates = Field(default_factory=dict, description="one pluggable module")
     switch_port_usd: Rates = Field(default_factory=dict, description="one switch port, its share of the box")
     nic_usd: Rates = Field(default_factory=dict, description="one NIC")
+    switch_usd: dict[str, float] = Field(
+        default_factory=dict, description="one whole switch, by native ports and rate: 64x400; before switch_port_usd"
+    )
+    switch_link_usd: Rates = Field(
+        default_factory=dict, description="one link between switches, cable and both modules; then transceivers have no price"
+    )
+    covers: Covers = Field(default="switch-side", description="which sum of a bill the source's totals are")
+
+    @model_validator(mode="after")
+    def _modules_once(self) -> PriceBook:
+        if self.switch_link_usd and self.transceiver_usd:
+            raise ValueError("no transceiver_usd beside switch_link_usd, which holds the modules")
+        return self
 
 
 class PowerBook(_Book):
@@ -104,6 +126,9 @@ def _load(book: type[Book], reference: str) -> Book:
     for table in book.tables:
         if isinstance(data.get(table), dict):
             data[table] = _checked(data[table], f"{source}: {table}", book, faults.faults)
+    for table in book.boxes:
+        if isinstance(data.get(table), dict):
+            data[table] = _checked_boxes(data[table], f"{source}: {table}", book, faults.faults)
     with faults:
         read = validate(book, data, source)
     faults.check()
@@ -125,10 +150,38 @@ def _checked(figures: dict[str, Any], where: str, book: type[_Book], faults: lis
             faults.append(Fault(f"{where}.{shown}", f"a rate of {found}", "a whole number of Gb/s above 0, e.g. 400 = 659"))
         elif rate in checked:
             faults.append(Fault(f"{where}.{shown}", f"a second {book.figure} of {rate} Gb/s", "each rate once"))
-        elif not (isinstance(figure, int | float) and not isinstance(figure, bool) and 0 <= figure <= MAX_FIGURE):
-            faults.append(
-                Fault(f"{where}.{shown}", repr(figure)[:80], f"a {book.figure} in {book.unit} from 0 to {MAX_FIGURE:g}")
-            )
+        elif not _is_figure(figure):
+            faults.append(_no_figure(f"{where}.{shown}", figure, book))
         else:
             checked[rate] = float(figure)
     return checked
+
+
+def _checked_boxes(figures: dict[str, Any], where: str, book: type[_Book], faults: list[Fault]) -> dict[str, float]:
+    """Return the sound figures of whole switches by ports and rate, and note what is wrong with the others."""
+    if len(figures) > MAX_RATES:
+        faults.append(Fault(where, f"{len(figures)} switches", f"at most {MAX_RATES}"))
+        return {}
+    checked: dict[str, float] = {}
+    for key, figure in figures.items():
+        shown = key if len(key) <= 40 and key.isprintable() else repr(key[:40])
+        if not _BOX.fullmatch(key):
+            faults.append(Fault(f"{where}.{shown}", f"a switch {shown}", "native ports and rate, e.g. 64x400 = 81400"))
+        elif not _is_figure(figure):
+            faults.append(_no_figure(f"{where}.{shown}", figure, book))
+        else:
+            checked[key] = float(figure)
+    return checked
+
+
+def box_key(ports: int, port_gbps: float) -> str:
+    """Return the key of a whole switch, by its native ports and their rate."""
+    return f"{ports}x{port_gbps:g}"
+
+
+def _is_figure(figure: Any) -> bool:
+    return isinstance(figure, int | float) and not isinstance(figure, bool) and 0 <= figure <= MAX_FIGURE
+
+
+def _no_figure(where: str, figure: Any, book: type[_Book]) -> Fault:
+    return Fault(where, repr(figure)[:80], f"a {book.figure} in {book.unit} from 0 to {MAX_FIGURE:g}")

@@ -95,6 +95,8 @@ class Demand:
         Of a leaf, of a leaf, and of a pod; searched where None.
     divisible : bool
         Whether a leaf may have fewer down ports than ``whole``.
+    spine_radix : int, optional
+        Ports of a spine, with two tiers; None: as many as a leaf.
     """
 
     ports: int
@@ -106,6 +108,7 @@ class Demand:
     up: int | None = None
     spines: int | None = None
     divisible: bool = False
+    spine_radix: int | None = None
 
     def leaves(self, down: int) -> int:
         """Return the leaves that take all ports with so many down ports each."""
@@ -146,7 +149,11 @@ def cheapest(demand: Demand, tiers: int = 2, leaves_per_pod: int | None = None) 
     best: Sizes | None = None
     # Uplinks of all leaves together; each takes a port of a spine and, with three tiers, another one and one of a core.
     crossing = demand.ports * demand.rails / demand.oversubscription
-    above = crossing / demand.radix if tiers == 2 else crossing / (demand.radix // 2 or 1) + crossing / demand.radix
+    above = (
+        crossing / (demand.spine_radix or demand.radix)
+        if tiers == 2
+        else crossing / (demand.radix // 2 or 1) + crossing / demand.radix
+    )
     for down in _downs(demand):
         leaves = demand.leaves(down)
         if best is not None and leaves + above > best.switches:
@@ -232,8 +239,9 @@ def _filled(demand: Demand, down: int, up: int) -> int:
 
 def _two_tiers(demand: Demand, down: int, leaves: int) -> Iterator[Sizes]:
     """Yield the arrangement with fewest spines for so many leaves; of these, the one with fewest cables."""
-    if leaves <= demand.radix:
-        for spines, parallel in _spines(demand, down, 1, demand.radix // leaves):
+    radix = demand.spine_radix or demand.radix
+    if leaves <= radix:
+        for spines, parallel in _spines(demand, down, 1, radix // leaves):
             up = spines * parallel
             yield Sizes(_filled(demand, down, up), up, leaves, leaves, 1, spines, 0, 0, 0)
             return

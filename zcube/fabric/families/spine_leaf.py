@@ -8,6 +8,7 @@ counts of NVIDIA's DGX H100 SuperPOD reference architecture (RA-11333-001).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydantic import Field, model_validator
 from zcube.arrays import IntArray
 from zcube.fabric.families.arrangement import ClosStructure, Demand, Sizes, cheapest, faults, what_would_fit
 from zcube.fabric.model import CableMedium, Fabric
-from zcube.fabric.spec import FabricSpec
+from zcube.fabric.spec import FabricSpec, SwitchSpec
 
 
 class SpineLeafSpec(FabricSpec):
@@ -39,6 +40,7 @@ class SpineLeafSpec(FabricSpec):
         default=None, ge=1, le=1 << 20, description="with three tiers of a pod; default: the cheapest that fits"
     )
     leaves_per_pod: int | None = Field(default=None, ge=1, description="three tiers only; default: the cheapest that fits")
+    spine_switch: SwitchSpec | None = Field(default=None, description="two tiers only; default: as the leaves, `switch`")
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> SpineLeafSpec:
@@ -46,6 +48,10 @@ class SpineLeafSpec(FabricSpec):
             raise ValueError(f"switch ports of at least nic_gbps = {self.nic_gbps:g}")
         if self.tiers == 2 and self.leaves_per_pod is not None:
             raise ValueError("leaves_per_pod only where tiers = 3")
+        if self.tiers == 3 and self.spine_switch is not None:
+            raise ValueError("spine_switch only where tiers = 2")
+        if self.spine_radix < 1:
+            raise ValueError(f"spine_switch ports of at least nic_gbps = {self.nic_gbps:g}")
         demand = self.demand()
         given = {"down_ports": self.down_ports, "up_ports": self.up_ports, "spines": self.spines}
         chosen = ", ".join(f"{key} = {value}" for key, value in given.items() if value is not None)
@@ -66,7 +72,7 @@ class SpineLeafSpec(FabricSpec):
             return f"leaves with down ports for {whole} beside uplinks, among {self.radix} ports, or rail_optimised"
         needed = f"radix {self.radix}; gpus = {self.gpus} needs {demand.leaves(down)} leaves of {down} down ports"
         if self.tiers == 2:
-            return f"at most {self.radix} leaves in two tiers of {needed} (use tiers = 3 or a larger switch)"
+            return f"at most {self.spine_radix} leaves in two tiers of {needed} (use tiers = 3 or a larger switch)"
         return f"leaves in pods of at most {self.radix // 2}, their spines to fit cores of {needed}"
 
     @property
@@ -88,6 +94,7 @@ class SpineLeafSpec(FabricSpec):
             down=self.down_ports,
             up=self.up_ports,
             spines=self.spines,
+            spine_radix=None if self.spine_switch is None else self.spine_radix,
         )
 
     def sizes(self) -> Sizes:
@@ -95,6 +102,12 @@ class SpineLeafSpec(FabricSpec):
         sizes = cheapest(self.demand(), self.tiers, self.leaves_per_pod)
         assert sizes is not None  # else refused when it was declared
         return sizes
+
+    @property
+    def spine_radix(self) -> int:
+        """Ports of a spine at the NIC rate."""
+        spine = self.spine_switch or self.switch
+        return spine.switch_model().split_ports(self.nic_gbps)
 
     def leaf_of(self, gpu: IntArray) -> IntArray:
         """Return the leaf of each GPU."""
@@ -108,6 +121,9 @@ class SpineLeafSpec(FabricSpec):
         """Return the fabric."""
         sizes = self.sizes()
         groups = self.groups_of({"leaf": sizes.leaves, "spine": sizes.pods * sizes.spines_per_pod, "core": sizes.cores})
+        if self.spine_switch is not None:
+            model = self.spine_switch.switch_model()
+            groups = tuple(replace(group, model=model) if group.name == "spine" else group for group in groups)
         first_leaf, up = self.gpus, sizes.spine_up
         first_spine = first_leaf + sizes.leaves
         first_core = first_spine + sizes.pods * sizes.spines_per_pod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,6 +18,9 @@ from zcube.arrays import IntArray
 from zcube.fabric.model import CableMedium, Fabric
 from zcube.fabric.spec import FabricSpec
 from zcube.fabric.structure import Structure
+
+Rails = Literal["plain", "skewed", "twisted", "xor"]
+RAIL_WIRINGS: tuple[Rails, ...] = get_args(Rails)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class ZCubeStructure(Structure):
     segments: int
     group_switches: int
     parallel_links: int
-    skewed: bool
+    rails: Rails
 
 
 class ZCubeSpec(FabricSpec):
@@ -39,8 +42,10 @@ class ZCubeSpec(FabricSpec):
     capacity of every switch are equal; k / m must be whole. Partly filled, GPUs come in order and only the A switches of
     begun segments are there.
 
-    ``rails = "skewed"`` connects port 1 to ``B[(g + g // k) mod m]`` instead: the same graph with GPUs renamed inside each
-    segment, in which GPUs of one local index meet all rails. No publication mentions it.
+    Other ``rails`` are other Latin squares of segments and rails: the same graph with GPUs renamed inside each segment, in
+    which GPUs of one local index meet all rails. ``skewed`` connects port 1 to ``B[(g + g // k) mod m]``, ``twisted`` to
+    ``B[(g + c (g // k)) mod m]``, where c is the largest number up to 0.618 m without a factor in common with m, and ``xor``,
+    where m is a power of two, to ``B[(g mod m) xor (g // k mod m)]``. No publication mentions any.
     """
 
     routings: ClassVar[tuple[str, ...]] = ("zcube-paths", "zcube-detours", "shortest-path", "ecmp", "hash")
@@ -48,7 +53,7 @@ class ZCubeSpec(FabricSpec):
     family: str = "zcube"
     gpus_per_switch: int | None = Field(default=None, ge=1, description="k; default: the square root of capacity_gpus")
     capacity_gpus: int | None = Field(default=None, ge=1, description="GPUs when full; default: gpus")
-    rails: Literal["plain", "skewed"] = "plain"
+    rails: Rails = "plain"
 
     @property
     def full_gpus(self) -> int:
@@ -73,6 +78,8 @@ class ZCubeSpec(FabricSpec):
         if k % m:
             links = f"gpus_per_switch^2 / gpus = {k}^2 / {full} = {k * k / full:g} parallel links per switch pair"
             raise ValueError(f"{links} to be a whole number")
+        if self.rails == "xor" and m & (m - 1):
+            raise ValueError(f"other rails than xor, which needs a power of two of them, not {m}")
         return self
 
     def build(self, name: str) -> Fabric:
@@ -80,7 +87,6 @@ class ZCubeSpec(FabricSpec):
         k, m = self.segment_gpus, self.full_gpus // self.segment_gpus
         segments, trunk = -(-self.gpus // k), k // m
         gpu = np.arange(self.gpus)
-        skewed = self.rails == "skewed"
         first_a, first_b = self.gpus, self.gpus + segments
         a, b, _ = (axis.ravel() for axis in np.indices((segments, m, trunk)))
         return self.assemble(
@@ -89,30 +95,40 @@ class ZCubeSpec(FabricSpec):
             [
                 # A server's port 0 all go to one switch, beside which it can stand.
                 self.nic_cables(0, first_a + gpu // k, ports=2, medium=CableMedium.COPPER),
-                self.nic_cables(1, first_b + _rail(gpu, k, m, skewed), ports=2),
+                self.nic_cables(1, first_b + _rail(gpu, k, m, self.rails), ports=2),
             ],
             [self.switch_cables(first_a + a, first_b + b, (k, k), self.nic_gbps / 2)],
-            ZCubeStructure(k, segments, m, trunk, skewed),
+            ZCubeStructure(k, segments, m, trunk, self.rails),
         )
 
 
 def skewed_twin(fabric: Fabric) -> Fabric | None:
     """Return a plain two-port ZCube with skewed rails instead, all else as it is; None for other fabrics."""
     plain = fabric.structure
-    if not isinstance(plain, ZCubeStructure) or plain.skewed:
+    if not isinstance(plain, ZCubeStructure) or plain.rails != "plain":
         return None
-    rail = _rail(np.arange(fabric.gpus), plain.gpus_per_switch, plain.group_switches, skewed=True)
+    rail = _rail(np.arange(fabric.gpus), plain.gpus_per_switch, plain.group_switches, "skewed")
     b = fabric.cables.b.copy()
     b[fabric.nic_cable[:, 1]] = fabric.gpus + plain.segments + rail
     return replace(
         fabric,
         name=f"{fabric.name}, skewed rails",
         cables=replace(fabric.cables, b=b),
-        parameters=MappingProxyType({**fabric.parameters, "rails": "skewed", "skewed": True}),
-        structure=replace(plain, skewed=True),
+        parameters=MappingProxyType({**fabric.parameters, "rails": "skewed"}),
+        structure=replace(plain, rails="skewed"),
     )
 
 
-def _rail(gpu: IntArray, k: int, m: int, skewed: bool) -> IntArray:
+def _rail(gpu: IntArray, k: int, m: int, rails: Rails) -> IntArray:
     """Return the B switch of each GPU, counted from 0."""
-    return (gpu + gpu // k * skewed) % m
+    segment = gpu // k
+    if rails == "xor":
+        return (gpu % m) ^ (segment % m)
+    return (gpu + segment * _shift(m, rails)) % m
+
+
+def _shift(m: int, rails: Rails) -> int:
+    """Return by how many rails each segment is turned against the one before."""
+    if rails != "twisted":
+        return int(rails == "skewed")
+    return next((c for c in range(int(0.618 * m), 0, -1) if math.gcd(c, m) == 1), 1)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import IntArray
-from zcube.fabric.model import BITS_PER_GBIT, Fabric
+from zcube.arrays import FloatArray, IntArray
+from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric
 from zcube.network.adversary.shares import crossing, link_loads, link_name, trunk_links
 from zcube.routing.routes import Routing
 from zcube.seeds import stream
@@ -78,6 +78,9 @@ class FunnelLoad:
         Transfers on it, each counted with the part that crosses it.
     ideal_transfers : float
         The same if all inter-switch links shared the present load by their rates.
+    over_nic : float
+        Load over rate of the fullest inter-switch link, over that of the fullest NIC; up to 1 the NICs alone limit. Where GPUs
+        forward, links to NICs count among those between switches. Unlike ``concentration`` it can be compared between fabrics.
     """
 
     pairs: int
@@ -85,6 +88,7 @@ class FunnelLoad:
     link: str
     transfers: float
     ideal_transfers: float
+    over_nic: float
 
     @property
     def concentration(self) -> float:
@@ -100,6 +104,7 @@ class FunnelLoad:
             "transfers_on_fullest_link": self.transfers,
             "transfers_if_spread_ideally": self.ideal_transfers,
             "fullest_over_ideal": self.concentration if self.ideal_transfers > 0 else None,
+            "fullest_over_fullest_nic": self.over_nic,
         }
 
 
@@ -123,13 +128,28 @@ def funnel_load(fabric: Fabric, routing: Routing, source: IntArray, target: IntA
         load += link_loads(fabric, routes)
         unreachable += len(routes.unreachable)
     trunk = trunk_links(fabric)
-    rate = fabric.link_capacity_bps[trunk] / BITS_PER_GBIT
+    gbps = fabric.link_capacity_bps / BITS_PER_GBIT
+    rate = gbps[trunk]
     trunk, rate = trunk[rate > 0], rate[rate > 0]
+    over_nic = _over_nic(fabric, load, gbps, source, target)
     if not load[trunk].any():
-        return FunnelLoad(len(source), unreachable, "none", 0.0, 0.0)
+        return FunnelLoad(len(source), unreachable, "none", 0.0, 0.0, over_nic)
     place = int(np.argmax(load[trunk] / rate))
     ideal = float(load[trunk].sum() * rate[place] / rate.sum())
-    return FunnelLoad(len(source), unreachable, link_name(fabric, int(trunk[place])), float(load[trunk[place]]), ideal)
+    name = link_name(fabric, int(trunk[place]))
+    return FunnelLoad(len(source), unreachable, name, float(load[trunk[place]]), ideal, over_nic)
+
+
+def _over_nic(fabric: Fabric, load: FloatArray, gbps: FloatArray, source: IntArray, target: IntArray) -> float:
+    """Return load over rate of the fullest link that is no sender's and no receiver's own, over that of the fullest NIC."""
+    if not len(source):
+        return 0.0
+    shared = trunk_links(fabric)
+    if fabric.structure.hosts_forward:
+        shared = np.flatnonzero(np.repeat(fabric.cables.kind != CableKind.NVLINK, 2))
+    shared = shared[gbps[shared] > 0]
+    nic = max(np.bincount(source).max(), np.bincount(target).max()) / fabric.nic_gbps
+    return float((load[shared] / gbps[shared]).max(initial=0.0) / nic)
 
 
 def _all_pairs(source: IntArray, target: IntArray, seed: int) -> Pairs:

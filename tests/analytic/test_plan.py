@@ -1,0 +1,179 @@
+"""Plans against published tables and closed forms."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+
+import pytest
+
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.counts import fabric_counts
+from zcube.fabric.ports import check_port_budget
+from zcube.plan.availability import availability
+from zcube.plan.candidate import Candidate, Ground
+from zcube.plan.candidates import candidates_of, generators
+from zcube.plan.demand import load_demand
+from zcube.plan.plan import plan
+from zcube.pricing.bill import bill_of_materials
+from zcube.pricing.counted import counted_bill
+from zcube.pricing.price_book import load_price_book
+
+
+def site(**options):
+    return load_demand(None, {key: str(value) for key, value in options.items()}, tuple(generators()))
+
+
+@cache
+def planned(**options):
+    return plan(site(**options))
+
+
+def of(candidates, name):
+    return next(one for one in candidates if one.name == name)
+
+
+#: DeepSeek-V3 (ISCA 2025), Table 3: cost in M USD as printed, k USD per endpoint.
+DEEPSEEK = {"ft2-2048": (9, 4.39, 96, 2048), "mpft-16384": (72, 4.39, 768, 16384), "ft3-65536": (491, 7.5, 5120, 131072)}
+
+
+@pytest.mark.parametrize("name", DEEPSEEK)
+def test_costs_of_the_deepseek_table(name):
+    musd, kusd, switches, links = DEEPSEEK[name]
+    book, fabric = load_price_book("deepseek-isca25-fit"), load_fabric(name)
+    usd = bill_of_materials(fabric, book).capital_usd(book.covers)
+    assert usd == 81_400 * switches + 570 * links
+    assert (round(usd / 1e6), float(f"{usd / fabric.gpus / 1e3:.3g}")) == (musd, kusd)
+    assert counted_bill({"switches": switches, "switch_links": links}, book).capital_usd(book.covers) == usd
+
+
+def test_totals_of_rail_only_to_the_dollar():
+    # arXiv 2307.12169, 32,768 GPUs, 64-port switches: 2,560 switches and 196,608 transceivers; rail-only with 256 GPUs a domain
+    # 1,536 and 131,072.
+    book = load_price_book("rail-only-2023")
+    assert counted_bill({"switches": 2560, "nic_modules": 196_608}, book).capital_usd("with-nic-side") == 152_829_952
+    found, _ = candidates_of(site(gpus=32768, gpus_per_server=256, switch="25.6T", families="rail-only"))
+    fabric = of(found, "rail-only-25.6T").spec.build("rail-only")
+    assert bill_of_materials(fabric, book).capital_usd(book.covers) == 94_306_304
+    found, _ = candidates_of(site(gpus=32768, switch="25.6T", families="spine-leaf"))
+    fabric = of(found, "roft-3-tier-25.6T").spec.build("roft")
+    assert fabric.switches == 2560
+    assert bill_of_materials(fabric, book).capital_usd(book.covers) == 152_829_952
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gpus": 512, "switch": "12.8T,25.6T", "max_oversubscription": 3},
+        {"gpus": 1024, "switch": "25.6T,51.2T", "max_oversubscription": 2},
+        {"gpus": 216, "switch": "12.8T"},
+        {"gpus": 120, "gpus_per_server": 4, "switch": "12.8T,SN5600", "max_oversubscription": 1.5},
+    ],
+    ids=str,
+)
+def test_closed_forms_are_the_counts_of_what_is_built(options):
+    found, _ = candidates_of(site(**options))
+    assert {one.family for one in found} >= {"spine-leaf", "rail-only", "hpn", "zcube", "dragonfly", "slim-fly"}
+    for one in found:
+        fabric = one.spec.build(one.name)
+        check_port_budget(fabric, one.name)
+        counts = fabric_counts(fabric)
+        built = {}
+        for group in counts["groups"].values():
+            built[group["model"]] = built.get(group["model"], 0) + group["switches"]
+        assert built == one.switches, one.name
+        assert (counts["nic_links"], counts["switch_links"]) == (one.nic_links, one.switch_links), one.name
+
+
+def test_zcube_takes_a_third_fewer_switch_ports_than_two_tier_roft():
+    answer = planned(gpus=1024, nic=400, switch="25.6T", families="spine-leaf,zcube")
+    fabrics = answer.document()["fabrics"]
+    zcubes = [name for name in answer.front.names if name.startswith("zcube-k64")]
+    assert answer.baseline == "roft-2-tier-25.6T" and zcubes
+    for name in zcubes:
+        assert fabrics[name]["counts"]["switches"] == 32
+        assert fabrics[name]["against_baseline"]["switch_ports"] == pytest.approx(-1 / 3)
+    # The funnel of KV meets few rails of a plain ZCube: another wiring of the same counts beats it, and is found.
+    assert "zcube-k64-25.6T" in answer.front.beaten_by
+    assert fabrics[answer.recommendation.name]["traffic"]["kv_funnel_over_nic"] < 0.2
+    assert fabrics["zcube-k64-25.6T"]["traffic"]["kv_funnel_over_nic"] == pytest.approx(1.0)
+
+
+def test_an_allowed_oversubscription_shows_what_it_saves_and_costs():
+    answer = planned(gpus=1024, nic=400, switch="25.6T", max_oversubscription=2, families="spine-leaf")
+    two = answer.document()["fabrics"]["roft-2-tier-25.6T-2to1"]
+    assert (two["counts"]["switches"], two["paths"]["bisection_of_nic_rate"]) == (40, 0.5)
+    assert two["against_baseline"]["switch_ports"] == pytest.approx(-1 / 6)
+    assert two["against_baseline"]["bisection"] == pytest.approx(-0.5)
+    assert two["against_baseline"]["random_share"] < -0.25
+
+
+def test_two_tiers_do_not_reach_16384_gpus_and_why():
+    _, lost = candidates_of(site(gpus=16384, switch="51.2T"))
+    two = next(one for one in lost if one.arrangement == "roft-2-tier")
+    assert two.binding == "reach"
+    assert "16384 needs 256 leaves of 64 down ports" in two.arithmetic and "at most 128 leaves" in two.arithmetic
+    assert {"gpus": 8192} in two.nearest
+
+
+@pytest.mark.parametrize("options", [{"gpus": 1000, "switch": "12.8T"}, {"gpus": 40960, "switch": "12.8T,25.6T"}], ids=str)
+def test_every_nearest_demand_can_be_met(options):
+    asked = site(**options)
+    _, lost = candidates_of(asked)
+    assert any(one.nearest for one in lost)
+    for one in lost:
+        for change in one.nearest:
+            found, _ = candidates_of(site(**{**options, "switch": one.switch, **change, "families": one.family}))
+            assert found, (one, change)
+
+
+def test_a_demand_that_nothing_meets_names_the_bound_and_the_nearest_demand():
+    answer = planned(gpus=128, switch="12.8T", budget_usd=1000, families="spine-leaf,zcube")
+    document = answer.document()
+    assert not answer.met and not document["front"]
+    nearest = document["nearest_demands"][0]
+    again = planned(gpus=128, switch="12.8T", budget_usd=nearest["budget_usd"], families="spine-leaf,zcube")
+    assert again.met and nearest["fabric"] not in again.refused
+    assert all("more than budget_usd = 1,000" in fabric["refused"] for fabric in document["fabrics"].values())
+
+
+@pytest.mark.parametrize(("name", "down"), list(itertools.product(["zcube-1024", "roft-1024"], [0.0003, 0.01])))
+def test_availability_holds_its_closed_form(name, down):
+    fabric = load_fabric(name)
+    found = availability(fabric, down, seed=3)
+    low, high = found.interval
+    assert found.no_switch_down == pytest.approx((1 - down) ** fabric.switches)
+    assert low <= found.no_switch_down <= high and high - low < 0.02
+
+
+def test_availability_of_16384_gpus_is_the_papers():
+    # ATOP/ZCube (SIGCOMM 2025): no switch down at 0.03 % each, in whole percent.
+    shown = {"zcube-n128": 93, "rail-only-16384": 89, "hpn-16384": 89}
+    for name, percent in shown.items():
+        assert round(100 * availability(load_fabric(name), 0.0003, seed=0).no_switch_down) == percent
+
+
+def test_one_failed_switch_in_twenty_cuts_off_what_hangs_on_it_alone():
+    # One leaf of a ROFT holds a rail of a unit; with p small, GPUs cut off are those of leaves: about p of all.
+    fabric = load_fabric("roft-1024")
+    found = availability(fabric, 0.001, seed=1)
+    assert 1 - found.gpus_joined == pytest.approx(0.001, rel=0.35)
+    two_ports = availability(load_fabric("zcube-1024"), 0.001, seed=1)
+    assert two_ports.gpus_joined > 0.99999
+
+
+def test_failures_slow_4096_gpus_in_the_papers_order():
+    from zcube.plan.measures import Measuring
+
+    asked = site(gpus=4096, switch="25.6T,51.2T")
+    found, _ = candidates_of(asked)
+    names = ("zcube-k64-25.6T", "hpn-25.6T", "rail-only-25.6T", "roft-2-tier-51.2T")
+    slower = [Measuring(asked)._failure(of(found, name).spec.build(name))["slower_mean"] for name in names]
+    assert slower == sorted(slower) and slower[0] == pytest.approx(0.028, abs=0.01)
+
+
+def test_generators_yield_candidates_and_reasons_only():
+    asked = site(gpus=96, switch="12.8T")
+    for name, generator in generators().items():
+        for one in generator(Ground(asked, asked.switches["12.8T"], 96)):
+            assert isinstance(one, Candidate) or (one.arithmetic and one.family), name

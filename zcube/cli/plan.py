@@ -1,0 +1,62 @@
+"""``zcube plan``: from a demand to a fabric."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def plan_command(
+    demand: Annotated[str | None, typer.Argument(help="TOML file with the keys of a demand; options come before it.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs in the cluster.")] = None,
+    gpus_per_server: Annotated[str | None, typer.Option(help="GPUs of a server.")] = None,
+    nic: Annotated[str | None, typer.Option(help="Line rate of a GPU in Gb/s, or a NIC of the catalogue.")] = None,
+    switch: Annotated[str | None, typer.Option(help="Switches of the catalogue, parted by commas.")] = None,
+    max_oversubscription: Annotated[str | None, typer.Option(help="Most capacity down per capacity up of a leaf.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Most that the network may cost.")] = None,
+    max_power_w: Annotated[str | None, typer.Option(help="Most that the network may draw.")] = None,
+    growth: Annotated[str | None, typer.Option(help="GPUs of later stages, parted by commas.")] = None,
+    rooms: Annotated[str | None, typer.Option(help="Description of the machine room.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="Scenario that the fabrics of the front are simulated on.")] = None,
+    catalogue: Annotated[str | None, typer.Option(help="Switches, NICs and modules beside the bundled ones.")] = None,
+    price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
+    optics: Annotated[str | None, typer.Option(help="Rule by which links are copper: paper, all-optical, by-length.")] = None,
+    families: Annotated[str | None, typer.Option(help="Families tried, parted by commas; default: all.")] = None,
+    objectives: Annotated[str | None, typer.Option(help="What decides, parted by commas; docs/plan.md lists them.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Of random permutations, hashes and failures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the topology files of the front.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+) -> None:
+    """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
+    given = dict(locals())
+    from zcube.cli.progress import RunProgress
+    from zcube.cli.record import RunRecord
+    from zcube.out_folder import out_folder
+    from zcube.outputs import to_json
+    from zcube.plan.candidates import generators
+    from zcube.plan.demand import Demand, load_demand
+    from zcube.plan.plan import plan
+
+    record = RunRecord()
+    options = {key: value for key, value in given.items() if key in Demand.model_fields}
+    site = load_demand(demand, options, tuple(generators()))
+    folder = None if out is None else out_folder(out)
+    with RunProgress() as progress:
+        found = plan(site, progress)
+    document = found.document()
+    if json:
+        sys.stdout.write(to_json(document))
+    else:
+        from zcube.report.plan_table import plan_table
+
+        sys.stdout.write(plan_table(document))
+    if folder is not None:
+        from zcube.report.plan_folder import write_plan
+
+        written = write_plan(found, record.document(document["demand"], None, "demand"), folder)
+        print(f"written: {written}", file=sys.stderr)
+    if not found.met:
+        raise typer.Exit(1)

@@ -1,0 +1,255 @@
+"""From a demand to an answer: candidates by arithmetic, the ones worth it built and measured, the front, the recommendation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zcube.plan.candidate import Candidate, Unbuildable
+from zcube.plan.candidates import candidates_of
+from zcube.plan.demand import Site
+from zcube.plan.front import Front, front_of
+from zcube.plan.measures import Measured
+from zcube.plan.measuring import measure_all
+from zcube.plan.objectives import OBJECTIVES
+from zcube.plan.recommendation import Recommendation, recommend
+from zcube.plan.screening import SetAside, screened
+from zcube.plan.simulation import simulated
+from zcube.pricing.bill import counting_rule
+from zcube.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+#: Fabrics simulated at most; the limit of a scenario.
+MOST_SIMULATED = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer to a demand.
+
+    Attributes
+    ----------
+    site : Site
+        The demand with its files read.
+    measured : tuple of Measured
+        Every fabric that was built, within the bounds or not.
+    front : Front
+        Who is on the front, of those within the bounds.
+    recommendation : Recommendation or None
+        None where nothing meets the demand.
+    baseline : str or None
+        Fabric with which all are compared: the cheapest two-tier spine-leaf without oversubscription, else of three tiers.
+    refused : mapping of str
+        Fabrics outside the demand's bounds, or that cannot be cabled, and why.
+    unbuildable : tuple of Unbuildable
+        What cannot be built, with the binding arithmetic.
+    set_aside : tuple of SetAside
+        What was not built, since others of its family are better by arithmetic.
+    simulation : mapping
+        Results of the scenario by fabric, of the front only; empty without a scenario.
+    """
+
+    site: Site
+    measured: tuple[Measured, ...]
+    front: Front
+    recommendation: Recommendation | None
+    baseline: str | None
+    refused: Mapping[str, str]
+    unbuildable: tuple[Unbuildable, ...]
+    set_aside: tuple[SetAside, ...]
+    simulation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether any fabric meets the demand."""
+        return self.recommendation is not None
+
+    def nearest(self) -> list[dict[str, Any]]:
+        """Return changes of the demand, each of which alone makes a fabric possible, the smallest first."""
+        found: list[tuple[float, dict[str, Any]]] = []
+        for one in self.unbuildable:
+            for change in one.nearest:
+                found.append((_distance(self.site, change), {**change, "family": one.family, "arrangement": one.arrangement}))
+        demand = self.site.demand
+        for key, value_of, bound in (
+            ("budget_usd", "capital_usd", demand.budget_usd),
+            ("max_power_w", "power_w", demand.max_power_w),
+        ):
+            values = {one.candidate.name: value for one in self.measured if (value := one.value(value_of)) is not None}
+            if bound is not None and values:
+                name = min(values, key=values.__getitem__)
+                if values[name] > bound:
+                    found.append((math.log(values[name] / bound), {key: math.ceil(values[name]), "fabric": name}))
+        unique: dict[str, dict[str, Any]] = {}
+        for _, change in sorted(found, key=lambda pair: pair[0]):
+            unique.setdefault(str({key: change[key] for key in change if key in demand.model_fields_set | _CHANGED}), change)
+        return list(unique.values())
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data; equal demands give equal documents. Units stand in the keys."""
+        site = self.site
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "demand": site.demand.model_dump(mode="json"),
+            "met": self.met,
+            "price_book": {"name": site.book.name, "source": site.book.source, "covers": site.covers},
+            "counting_rule": counting_rule(site.demand.optics),
+            "objectives": {name: _objective(name) for name in self.front.objectives},
+            "recommendation": self.recommendation.document() if self.recommendation else None,
+            "baseline": self.baseline,
+            "front": list(self.front.names),
+            "ties": [list(group) for group in self.front.ties],
+            "fabrics": {one.candidate.name: self._fabric(one) for one in self.measured},
+            "cannot_be_built": [one.document() for one in self.unbuildable],
+            "set_aside": {one.candidate.name: one.document() for one in self.set_aside},
+            "nearest_demands": [] if self.met else self.nearest(),
+        }
+
+    def table(self) -> pd.DataFrame:
+        """Return every figure of the fabrics but lists, a row each; a column has the document's keys, joined by points."""
+        import pandas as pd
+
+        from zcube.outputs import flat
+
+        rows = {
+            name: {key: value for key, value in flat(fabric).items() if not isinstance(value, list)}
+            for name, fabric in self.document()["fabrics"].items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("fabric")
+
+    def _fabric(self, one: Measured) -> dict[str, Any]:
+        name = one.candidate.name
+        state = (
+            "on the front" if name in self.front.names else "beaten" if name in self.front.beaten_by else "outside the bounds"
+        )
+        if name in self.front.not_compared:
+            state = "not compared"
+        return {
+            "family": one.candidate.family,
+            "arrangement": one.candidate.arrangement,
+            "oversubscription": one.candidate.oversubscription,
+            "state": state,
+            "beaten_by": self.front.beaten_by.get(name),
+            "refused": self.refused.get(name),
+            "against_baseline": self._against_baseline(one),
+            **one.figures,
+            "simulation": self.simulation.get(name),
+            "topology": {
+                "family": one.candidate.spec.family,
+                **one.candidate.spec.model_dump(mode="json", exclude_defaults=True),
+            },
+        }
+
+    def _against_baseline(self, one: Measured) -> dict[str, float | None] | None:
+        """Return changes against the baseline as fractions of its values."""
+        base = next((other for other in self.measured if other.candidate.name == self.baseline), None)
+        if base is None:
+            return None
+        changes: dict[str, float | None] = {}
+        for name in OBJECTIVES:
+            mine, theirs = one.value(name), base.value(name)
+            changes[name] = None if mine is None or not theirs else mine / theirs - 1.0
+        return changes
+
+
+#: Keys of a demand that the nearest demand may change.
+_CHANGED = {"gpus", "switch", "gpus_per_server", "budget_usd", "max_power_w"}
+
+
+def _objective(name: str) -> dict[str, Any]:
+    one = OBJECTIVES[name]
+    return {
+        "label": one.label,
+        "unit": one.unit,
+        "better": one.better,
+        "tolerance": one.tolerance,
+        "definition": one.definition,
+    }
+
+
+def _distance(site: Site, change: Mapping[str, Any]) -> float:
+    """Return how far a change of the demand is, as the logarithm of a ratio."""
+    if "gpus" in change:
+        return abs(math.log(change["gpus"] / site.demand.gpus))
+    if "switch" in change:
+        entry = site.catalogue.switch[change["switch"]]
+        most = max(spec.ports * spec.port_gbps for spec in site.switches.values())
+        return abs(math.log(entry.ports * entry.port_gbps / most))
+    return 1.0
+
+
+def plan(site: Site, progress: Progress = silent) -> Plan:
+    """Answer a demand.
+
+    Parameters
+    ----------
+    site : Site
+        From :func:`~zcube.plan.demand.load_demand`.
+    progress : Progress
+        Told what is under way and how much of it is done.
+
+    Raises
+    ------
+    InputError
+        If the scenario does not fit the fabrics of the front.
+    """
+    progress("counting candidates", 0, 0, "")
+    candidates, unbuildable = candidates_of(site)
+    chosen, aside = screened(candidates)
+    measured, refused = measure_all(site, chosen, progress)
+    refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
+    baseline = _baseline(measured)
+    within = [one for one in measured if one.candidate.name not in refused]
+    front = front_of(within, site.demand.objectives)
+    simulation: Mapping[str, Mapping[str, Any]] = {}
+    if site.scenario is not None and front.names:
+        simulation = simulated(_once(front, within), site.scenario, site.demand, progress)
+    return Plan(
+        site,
+        tuple(measured),
+        front,
+        recommend(front, measured, site.demand.max_oversubscription, baseline),
+        baseline,
+        refused,
+        tuple(unbuildable),
+        tuple(aside),
+        simulation,
+    )
+
+
+def _outside(site: Site, one: Measured) -> str | None:
+    """Return which bound of the demand a fabric breaks, None where it keeps all."""
+    demand = site.demand
+    if one.candidate.family == "bcube" and not demand.hosts_forward:
+        return "its servers pass on what is meant for others, which hosts_forward = false rules out"
+    for key, objective, unit in (("budget_usd", "capital_usd", "USD"), ("max_power_w", "power_w", "W")):
+        bound, value = getattr(demand, key), one.value(objective)
+        if bound is None:
+            continue
+        if value is None:
+            return f"{key} = {bound:,.0f} {unit}: it is not known what it comes to"
+        if value > bound:
+            return f"{value:,.0f} {unit}, more than {key} = {bound:,.0f}"
+    return None
+
+
+def _baseline(measured: Sequence[Measured]) -> str | None:
+    """Return the spine-leaf without oversubscription of fewest tiers, then of fewest switch ports."""
+    rows = [
+        (one.candidate.kind, len(one.candidate.switches), one.candidate.switch_ports, one.candidate.name)
+        for one in measured
+        if one.candidate.family == "spine-leaf" and one.candidate.oversubscription <= 1.0
+    ]
+    return min(rows)[3] if rows else None
+
+
+def _once(front: Front, measured: Sequence[Measured]) -> list[Candidate]:
+    """Return the candidates on the front, one of each tie."""
+    tied = {name for group in front.ties for name in group[1:]}
+    by_name = {one.candidate.name: one.candidate for one in measured}
+    return [by_name[name] for name in front.names if name not in tied][:MOST_SIMULATED]
