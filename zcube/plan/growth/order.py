@@ -192,8 +192,8 @@ class _Work:
             link = self._ready.popleft()
             source = self._source[link]
             self._hanging.discard(source)
-            self._plug(link)
             self.steps.append(CableStep(Action.ADD if source == NONE else Action.PLUG, source, link, self.reach.lost()))
+            self._plug(link)
 
 
 def _native(ends: Ends, link: int, end: int) -> tuple[int, int, int]:

@@ -112,7 +112,8 @@ class Reach:
         if a < self._first:
             row = self._row[a]
             if row != OPEN:
-                self._switch[row, self._open_place(row)] = z - self._first
+                place = self._open_place(row)
+                self._switch[row, place] = z - self._first
             return
         a, z = a - self._first, z - self._first
         key = (min(a, z), max(a, z))
@@ -164,7 +165,8 @@ class Reach:
         """Return the sets of GPUs that a component joins at first [sets, service]."""
         labels = self._labels()
         sets = {(labels == label).any(axis=1).tobytes() for label in np.unique(labels[labels != OPEN]).tolist()}
-        return np.array([np.frombuffer(one, dtype=bool) for one in sorted(sets)], dtype=bool).reshape(-1, len(labels))
+        members = np.array([np.frombuffer(one, dtype=bool) for one in sorted(sets)], dtype=bool).reshape(-1, len(labels))
+        return np.asarray(members[members.sum(axis=1) > 1])
 
     def _tally(self) -> None:
         """Count the GPUs of each set at each component, and note each one's components."""
