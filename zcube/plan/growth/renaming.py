@@ -102,6 +102,10 @@ class _Pair:
         both = sum(int(np.minimum(old[np.ix_(stays, stays)], new[np.ix_(there, there)]).sum()) for old, new in self.trunks)
         return int(nic.sum()) + both // 2
 
+    def worth(self, renaming: Renaming) -> tuple[int, int]:
+        """Return what renamings are compared by: links that stay, then switches that stay in use."""
+        return self.kept(renaming), int((renaming.switch != NONE).sum())
+
     def server_scores(self, switch: IntArray) -> IntArray:
         """Return the NIC links that stay if an old server becomes a new one, switches held [old servers, new servers]."""
         (old_switch, old_gbps), (new_switch, new_gbps) = self.old_nic, self.new_nic
@@ -153,7 +157,7 @@ def best_renaming(old: Fabric, new: Fabric, names: Names) -> Renaming:
         found.append(_improved(pair, start, names == "all"))
     if names == "all":
         found.append(_improved(pair, _extended(pair), True))
-    return max(found, key=pair.kept)
+    return max(found, key=pair.worth)
 
 
 def most_kept(old: Fabric, new: Fabric) -> int:
@@ -172,15 +176,15 @@ def most_kept(old: Fabric, new: Fabric) -> int:
 
 
 def _improved(pair: _Pair, start: Renaming, servers_too: bool) -> Renaming:
-    best, kept = start, pair.kept(start)
+    best, worth = start, pair.worth(start)
     for _ in range(MAX_ROUNDS):
         server = _assigned(pair.server_scores(best.switch)) if servers_too else best.server
         trial = Renaming(server, _assigned(pair.switch_scores(server, best.switch)))
         # Switches that move together may lose what each alone would have kept: then the servers alone.
-        ahead = max((trial, Renaming(server, best.switch)), key=pair.kept)
-        if pair.kept(ahead) <= kept:
+        ahead = max((trial, Renaming(server, best.switch)), key=pair.worth)
+        if pair.worth(ahead) <= worth:
             break
-        best, kept = ahead, pair.kept(ahead)
+        best, worth = ahead, pair.worth(ahead)
     return best
 
 

@@ -163,7 +163,7 @@ def _stage(
     kept = {name: int((pairing.kept != NONE).sum()) for name, (_, pairing) in outcomes.items()}
     # What may change fewer names is a choice of what may change more; of equals the one that changes least.
     allowed = [name for name in get_args(Names)][: get_args(Names).index(names) + 1]
-    chosen = max(allowed, key=lambda name: kept[name])
+    chosen = max(allowed, key=lambda name: (kept[name], int((outcomes[name][0].switch != NONE).sum())))
     renaming, pairing = outcomes[chosen]
     device = renumbered(start, target, renaming)
     old = ends_of(start, device)
