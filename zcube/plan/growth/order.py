@@ -16,7 +16,7 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.plan.growth.pairing import Ends, Pairing
-from zcube.plan.growth.reach import Reach
+from zcube.plan.reach import Reach
 from zcube.plan.growth.renaming import NONE
 
 
