@@ -79,7 +79,12 @@ class Joined:
         return ("switch", plug[0]) if server is None else ("gpu", server, parse_port(plug[1]).gpu)
 
     def pairs(self, gpus):
-        return {(one, other) for one in gpus for other in gpus if one < other and self.at.get(one, set()) & self.at.get(other, set())}
+        return {
+            (one, other)
+            for one in gpus
+            for other in gpus
+            if one < other and self.at.get(one, set()) & self.at.get(other, set())
+        }
 
 
 @settings(deadline=None, max_examples=60)

@@ -206,8 +206,8 @@ def _pairs(singles: Sequence[Failure], doubles: int, seed: int) -> list[Failure]
     kinds = list(by_kind)
     pairs = []
     for _ in range(doubles if len(singles) > 1 else 0):
-        one, other = (by_kind[kinds[draw.integers(len(kinds))]] for _ in range(2))
-        first = one[draw.integers(len(one))]
+        one, other = (by_kind[kinds[int(draw.integers(len(kinds)))]] for _ in range(2))
+        first = one[int(draw.integers(len(one)))]
         second = next(islice(_others(other, first, draw), 1), None)
         if second is not None:
             cables = tuple(dict.fromkeys((*first.cables, *second.cables)))
@@ -218,7 +218,7 @@ def _pairs(singles: Sequence[Failure], doubles: int, seed: int) -> list[Failure]
 def _others(members: Sequence[Failure], first: Failure, draw: np.random.Generator) -> Iterator[Failure]:
     if any(member.name != first.name for member in members):
         while True:
-            chosen = members[draw.integers(len(members))]
+            chosen = members[int(draw.integers(len(members)))]
             if chosen.name != first.name:
                 yield chosen
 
@@ -243,7 +243,9 @@ class _Judge:
         nic, trunk = (
             np.array([_share(gbps, failure.cables) for failure in members]) for gbps in (self._nic_gbps, self._trunk_gbps)
         )
-        chosen = _drawn(len(members), simulated if kind != "two" else len(members) * bool(simulated), self._seed, f"{kind} {like}")
+        chosen = _drawn(
+            len(members), simulated if kind != "two" else len(members) * bool(simulated), self._seed, f"{kind} {like}"
+        )
         slower = np.array([self._slower(members[place]) for place in chosen])
         known = np.flatnonzero(np.isfinite(slower))
         worst = int(known[np.argmax(slower[known])]) if len(known) else None
@@ -306,5 +308,3 @@ def _check(fabric: Fabric, simulated: int, doubles: int, partners: int) -> None:
             faults.append(Fault(name, str(value), f"{least} to {most}"))
     if faults:
         raise InputError(faults)
-
-

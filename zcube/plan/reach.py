@@ -79,7 +79,7 @@ class Reach:
             self._relabel()
 
     def stamp(self, a: int) -> tuple[int, int]:
-        """Return what has to change before a cable at node ``a``, a GPU if it is a NIC's, can be missed that could not before."""
+        """Return what has to change before a cable at a node, a GPU if it is a NIC's, can be missed that could not before."""
         if a >= self._first:
             return self._trunk_plugs, 0
         row = self._row[a]
@@ -99,7 +99,9 @@ class Reach:
     def lost(self) -> int:
         """Return how many GPUs are cut off from others that they were joined with."""
         most = self._attached.max(axis=1, initial=0)
-        return max((self._lost_of(n, int(most[n])) for n in np.flatnonzero(most < self._groups.sum(axis=1)).tolist()), default=0)
+        return max(
+            (self._lost_of(n, int(most[n])) for n in np.flatnonzero(most < self._groups.sum(axis=1)).tolist()), default=0
+        )
 
     def _lost_of(self, number: int, most: int) -> int:
         members = np.flatnonzero(self._groups[number])

@@ -133,6 +133,7 @@ class RackLayout(Declared):
             units=np.repeat([self.server_units, self.switch_units], [fabric.servers, fabric.switches]),
         )
 
+
 def load_layout(path: Path) -> RackLayout:
     """Read a machine room from a TOML file.
 

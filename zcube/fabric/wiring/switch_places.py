@@ -3,10 +3,10 @@
 Servers stand where they stand; the switches share out the places of the switch racks. The cables between a switch and servers
 make this a linear assignment, those between switches a quadratic one. The first is solved exactly and fast by
 ``scipy.optimize.linear_sum_assignment`` (a shortest augmenting path method, milliseconds for hundreds of switches). As an
-integer programme for HiGHS the second would need a variable for every pair of switches in every pair of places, 16 million pairs
-of pairs at 64 switches already, so it is approached instead: an assignment with the other switches held where they are, again as
-long as the total falls, then the best exchange of two switches, as long as that saves a hundred-thousandth. That no arrangement
-at all is shorter is not proved.
+integer programme for HiGHS the second would need a variable for every pair of switches in every pair of places, 16 million
+pairs of pairs at 64 switches already, so it is approached instead: an assignment with the other switches held where they are,
+again as long as the total falls, then the best exchange of two switches, as long as that saves a hundred-thousandth. That no
+arrangement at all is shorter is not proved.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _apart(gain: FloatArray, least_m: float) -> IntArray:
     """Return exchanges that each save enough, best first, no switch in two of them [exchanges, 2]."""
     one, other = np.nonzero(np.triu(gain < -least_m))
     order = np.argsort(gain[one, other], kind="stable")
-    used, chosen = set(), []
+    used: set[int] = set()
+    chosen = []
     for pair in zip(one[order].tolist(), other[order].tolist()):
         if used.isdisjoint(pair):
             used.update(pair)

@@ -50,8 +50,8 @@ class StageLine:
 class StageBill:
     """Switches, modules, NICs and cables of a stage.
 
-    A module or cable that is freed in one place is taken to be used again in another that needs the same kind; what is left over
-    is a spare.
+    A module or cable that is freed in one place is taken to be used again in another that needs the same kind; what is left
+    over is a spare.
     """
 
     price_book: str

@@ -18,6 +18,11 @@ from zcube.plan.growth.renaming import NONE, Renaming
 RELABEL, INSTALL, RETIRE = "relabel", "install", "retire"
 #: In front of the name of a switch that is taken out, and of a name held back while others are exchanged.
 FORMER = "old-"
+NOWHERE = Port("", "")
+
+
+#: All columns but the number of the step.
+_Row = tuple[str, str, str, str, str, str, str, str, int]
 
 
 class Move(NamedTuple):
@@ -28,8 +33,8 @@ class Move(NamedTuple):
     step : int
         From 1, in the order in which steps are done.
     action : str
-        ``relabel`` a device (its plugs stay), ``install`` one, ``add`` a cable, ``move`` one of its plugs, ``unplug`` a plug and
-        leave it hanging, ``plug`` a hanging plug in, ``remove`` a cable, ``retire`` a device that holds no cable.
+        ``relabel`` a device (its plugs stay), ``install`` one, ``add`` a cable, ``move`` one of its plugs, ``unplug`` a plug
+        and leave it hanging, ``plug`` a hanging plug in, ``remove`` a cable, ``retire`` a device that holds no cable.
     cable : str
         Label of the cable.
     from_device, from_port : str
@@ -80,21 +85,20 @@ def move_list(
     of_new = _labels(pairing, labels)
     stays = {int(source): int(near) for source, near in zip(pairing.moved, pairing.near_old) if source != NONE}
     near_new = pairing.near_new.tolist()
-    rows: list[tuple[str, ...]] = [(RELABEL, "", one, "", other, "", "", "", "0") for one, other in _renames(formerly, became)]
-    rows += [(INSTALL, "", "", "", name, "", "", "", "0") for name in there if name not in set(became)]
+    rows: list[_Row] = [(RELABEL, "", one, "", other, "", "", "", 0) for one, other in _renames(formerly, became)]
+    rows += [(INSTALL, "", "", "", name, "", "", "", 0) for name in there if name not in set(became)]
     for action, source, link, lost in steps:
+        label = of_new[link] if source == NONE else labels[source]
         if action is Action.ADD:
-            row = (of_new[link], *new[0][link], *new[1][link], "", "")
+            left, taken, far = new[0][link], new[1][link], NOWHERE
         elif action is Action.REMOVE:
-            row = (labels[source], *old[0][source], *old[1][source], "", "")
+            left, taken, far = old[0][source], old[1][source], NOWHERE
         else:
-            left = old[1 - stays[source]][source]
-            taken, far = new[1 - near_new[link]][link], new[near_new[link]][link]
-            ports = {Action.MOVE: (*left, *taken), Action.UNPLUG: (*left, "", ""), Action.PLUG: ("", "", *taken)}[action]
-            row = (labels[source], *ports, *far)
-        rows.append((action.value, *row, str(lost)))
-    rows += [(RETIRE, "", name, "", "", "", "", "", "0") for name in became if name.startswith(FORMER)]
-    return tuple(Move(number, *row[:-1], int(row[-1])) for number, row in enumerate(rows, 1)), of_new  # type: ignore[misc]
+            left, taken, far = old[1 - stays[source]][source], new[1 - near_new[link]][link], new[near_new[link]][link]
+            left, taken = NOWHERE if action is Action.PLUG else left, NOWHERE if action is Action.UNPLUG else taken
+        rows.append((action.value, label, *left, *taken, *far, lost))
+    rows += [(RETIRE, "", name, "", "", "", "", "", 0) for name in became if name.startswith(FORMER)]
+    return tuple(Move(number, *row) for number, row in enumerate(rows, 1)), of_new
 
 
 def _names(start: Fabric, target: Fabric, renaming: Renaming) -> tuple[list[str], list[str], list[str]]:
@@ -108,7 +112,10 @@ def _names(start: Fabric, target: Fabric, renaming: Renaming) -> tuple[list[str]
 def _ports(fabric: Fabric, names: Sequence[str]) -> list[list[Port]]:
     """Return the ports at ends a and at ends z of every link."""
     places = port_places(fabric)
-    return [[Port(names[device], port) for device, port in zip(side.tolist(), ports)] for side, ports in zip(places.device.T, places.names())]
+    return [
+        [Port(names[device], port) for device, port in zip(side.tolist(), ports)]
+        for side, ports in zip(places.device.T, places.names())
+    ]
 
 
 def _labels(pairing: Pairing, labels: Sequence[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 A plug can go into a port that is free only, so that what sits there has to leave first. Links are added as soon as both their
 ports are free, which only helps; of the moves and removals that could come next, the first in the order of the links is taken
-that cuts nobody off. Where plugs wait for each other in a ring, one is pulled and left hanging until its port is free. What cuts
-GPUs off is put off until nothing else is left, and then done and named.
+that cuts nobody off. Where plugs wait for each other in a ring, one is pulled and left hanging until its port is free. What
+cuts GPUs off is put off until nothing else is left, and then done and named.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.plan.growth.pairing import Ends, Pairing
-from zcube.plan.reach import Reach
 from zcube.plan.growth.renaming import NONE
+from zcube.plan.reach import Reach
 
 
 class Action(StrEnum):
@@ -100,7 +100,8 @@ class _Work:
         for link in self._todo:
             for end in (0, 1):
                 there.setdefault(_native(old, link, end), []).append((link, end))
-        waits, frees = [0] * len(new), {}
+        waits = [0] * len(new)
+        frees: dict[tuple[int, int], list[int]] = {}
         for link in wanted.tolist():
             for end in (0, 1):
                 for other, its_end in there.get(_native(new, link, end), ()):
@@ -125,7 +126,7 @@ class _Work:
         return self.steps
 
     def _pull_safe(self, waiting: bool) -> bool:
-        """Pull what cuts nobody off: all that can go to its port, or the first of those that have to wait; return whether any."""
+        """Pull what cuts nobody off, all that can go to its port or the first that has to wait; return whether any was."""
         left, pulled = [], False
         for place, link in enumerate(self._todo):
             waits = self._target[link] != NONE and self._waits[self._target[link]] > 0

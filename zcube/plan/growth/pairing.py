@@ -160,7 +160,10 @@ def _sharing(
     old: Ends, new: Ends, left_old: IntArray, left_new: IntArray, exact: bool
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """Return every pair of an old and a new link that share an end, and which end that is in each."""
-    one, two = old.columns(exact)[left_old].reshape(2 * len(left_old), -1), new.columns(exact)[left_new].reshape(2 * len(left_new), -1)
+    one, two = (
+        old.columns(exact)[left_old].reshape(2 * len(left_old), -1),
+        new.columns(exact)[left_new].reshape(2 * len(left_new), -1),
+    )
     _, number = distinct_rows(np.concatenate([one, two]))
     end_old, end_new = number[: len(one)], number[len(one) :]
     order = np.argsort(end_new, kind="stable")

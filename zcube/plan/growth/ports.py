@@ -50,7 +50,9 @@ def with_kept_ports(new: Fabric, old: Ends, ends: Ends, pairing: Pairing) -> Fab
         if chosen is None:
             name = new.node_name(device - new.servers + new.gpus)
             found = "ports held by links that stay, in parts that leave no room for links of other rates"
-            faults.append(Fault(f"fabric {new.name}: {name}", found, "names = planned, which gives every link its planned port"))
+            faults.append(
+                Fault(f"fabric {new.name}: {name}", found, "names = planned, which gives every link its planned port")
+            )
             continue
         number.ravel()[rows] = chosen
     if faults:
@@ -95,9 +97,7 @@ def _numbers_by_device(ends: Ends, number: IntArray, wanted: np.ndarray) -> dict
     }
 
 
-def _free_ports(
-    ports: int, held: list[tuple[int, int]], before: list[tuple[int, int]], wanted: list[int]
-) -> list[int] | None:
+def _free_ports(ports: int, held: list[tuple[int, int]], before: list[tuple[int, int]], wanted: list[int]) -> list[int] | None:
     """Return a port number for each wanted link, told by its legs, or None if there are too few ports.
 
     Parameters
@@ -116,8 +116,12 @@ def _free_ports(
     # Whole ports first: they fit nowhere else.
     for legs in sorted(set(wanted)):
         fresh_last = sorted(
-            (number for number in range(ports * legs) if split.get(number // legs, legs) == legs and (number, legs) not in taken),
-            key=lambda number: ((number, legs) in were, number // legs not in split, number),  # noqa: B023
+            (
+                number
+                for number in range(ports * legs)
+                if split.get(number // legs, legs) == legs and (number, legs) not in taken
+            ),
+            key=lambda number: ((number, legs) in were, number // legs not in split, number),
         )
         need = wanted.count(legs)
         if len(fresh_last) < need:

@@ -1,12 +1,12 @@
 """Which server and switch that stand become which of the larger fabric.
 
 Servers of one kind, and switches of one model, can stand for each other: which of them is ``A3`` of the larger fabric is a
-matter of labels, and the choice decides how many links stay. A link stays if both its ends are devices that have become the ends
-of such a link, of its rate, by the same port of the same NIC. Finding the best choice is a quadratic assignment problem, for
-which no fast exact method is known. Two starts, the names as they are and a mapping grown link by link from the first server,
-are improved in turn: all servers at once, the switches held, and all switches at once, the servers and the other switches held.
-Each is a linear assignment, solved exactly (``scipy.optimize.linear_sum_assignment``). So the number found is a lower bound of
-what can be kept; where it equals the links there were, nothing better exists.
+matter of labels, and the choice decides how many links stay. A link stays if both its ends are devices that have become the
+ends of such a link, of its rate, by the same port of the same NIC. Finding the best choice is a quadratic assignment problem,
+for which no fast exact method is known. Two starts, the names as they are and a mapping grown link by link from the first
+server, are improved in turn: all servers at once, the switches held, and all switches at once, the servers and the other
+switches held. Each is a linear assignment, solved exactly (``scipy.optimize.linear_sum_assignment``). So the number found is
+a lower bound of what can be kept; where it equals the links there were, nothing better exists.
 """
 
 from __future__ import annotations
@@ -131,11 +131,12 @@ class _Pair:
 
 
 def by_name(old: Fabric, new: Fabric) -> Renaming:
-    """Return the renaming that leaves every name; a switch whose namesake is of another model is taken out.
-    """
+    """Return the renaming that leaves every name; a switch whose namesake is of another model is taken out."""
     pair = _Pair(old, new)
     names = {new.node_name(node): node - new.gpus for node in range(new.gpus, new.gpus + new.switches)}
-    switch = np.array([names.get(old.node_name(node), NONE) for node in range(old.gpus, old.gpus + old.switches)], dtype=np.int64)
+    switch = np.array(
+        [names.get(old.node_name(node), NONE) for node in range(old.gpus, old.gpus + old.switches)], dtype=np.int64
+    )
     found = np.flatnonzero(switch != NONE)
     switch[found[~pair.fits[found, switch[found]]]] = NONE
     return Renaming(np.arange(old.servers), switch)

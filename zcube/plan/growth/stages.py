@@ -18,9 +18,9 @@ from zcube.plan.growth.move_list import INSTALL, RELABEL, Move, move_list
 from zcube.plan.growth.order import nodes_of, ordered_steps
 from zcube.plan.growth.pairing import Ends, Pairing, ends_of, paired, renumbered
 from zcube.plan.growth.ports import with_kept_ports
-from zcube.plan.reach import Reach
 from zcube.plan.growth.renaming import NONE, Names, Renaming, best_renaming, most_kept
 from zcube.plan.growth.targets import checked_growth
+from zcube.plan.reach import Reach
 from zcube.pricing.bill import DEFAULT_RULE
 from zcube.pricing.price_book import PriceBook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ def larger_fabrics(reference: str, gpus: Sequence[int], changes: Mapping[str, An
     faults = FaultList()
     if not 0 < len(gpus) <= MAX_STAGES:
         faults.faults.append(Fault("--to-gpus", f"{len(gpus)} stages", f"1 to {MAX_STAGES}"))
-    if any(after <= before for before, after in zip(gpus, gpus[1:])):
+    if any(after <= before for before, after in itertools.pairwise(gpus)):
         faults.faults.append(Fault("--to-gpus", ",".join(map(str, gpus)), "numbers that rise"))
     if FAILURES_AFTER in reference and not Path(reference).is_file():
         faults.faults.append(Fault("--from", reference, "a fabric with nothing failed"))
@@ -63,7 +64,9 @@ def checked_growth(start: Fabric, targets: Sequence[Fabric]) -> None:
     for before, after in zip([start, *targets], targets):
         where = f"fabric {after.name}"
         if after.gpus_per_server != before.gpus_per_server:
-            faults.append(Fault(where, f"servers of {after.gpus_per_server} GPUs", f"of {before.gpus_per_server}, as {before.name}"))
+            faults.append(
+                Fault(where, f"servers of {after.gpus_per_server} GPUs", f"of {before.gpus_per_server}, as {before.name}")
+            )
         if after.gpus < before.gpus:
             faults.append(Fault(where, f"{after.gpus} GPUs", f"at least the {before.gpus} of {before.name}"))
     if faults:

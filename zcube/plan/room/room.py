@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -158,8 +159,9 @@ def room_plan(fabric: Fabric, layout: RackLayout, rule: str = DEFAULT_RULE, labe
 
 
 def _order(schedule: pd.DataFrame, spare_fraction: float) -> tuple[Ordered, ...]:
-    kinds = schedule.groupby(["medium", "cable_type", "rate_gbps", "length_m"], sort=True).size()
+    kinds = Counter(zip(*(schedule[key].tolist() for key in ("medium", "cable_type", "rate_gbps", "length_m"))))
     # A hair less, so that a fraction that gives a whole number gives it.
     return tuple(
-        Ordered(*key, int(count), math.ceil(count * spare_fraction - 1e-9), float(key[-1] * count)) for key, count in kinds.items()
+        Ordered(medium, cable_type, gbps, length_m, count, math.ceil(count * spare_fraction - 1e-9), length_m * count)
+        for (medium, cable_type, gbps, length_m), count in sorted(kinds.items())
     )
