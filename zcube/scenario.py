@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import (
@@ -250,8 +251,21 @@ def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
     return validate(Scenario, data, "scenario")
 
 
-def copy_scenario(stem: str, folder: Path) -> None:
-    """Write a bundled scenario and its topologies into a new folder as ``scenario.toml`` and ``*.toml``."""
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
+
+
+def copy_scenario(stem: str, folder: Path, others: Mapping[str, Path] = NO_FILES) -> None:
+    """Write a bundled scenario and its topologies into a new folder as ``scenario.toml`` and ``*.toml``.
+
+    Parameters
+    ----------
+    stem : str
+        Of the scenario.
+    folder : Path
+        It must not exist.
+    others : mapping
+        Further files by the name they get.
+    """
     scenario = (bundled_folder("scenarios") / f"{stem}.toml").read_text()
 
     def fill(temporary: Path) -> None:
@@ -260,6 +274,8 @@ def copy_scenario(stem: str, folder: Path) -> None:
             shutil.copy(bundled_folder("topologies") / f"{fabric}.toml", temporary)
             text = text.replace(f'"{fabric}"', f'"{fabric}.toml"')
         (temporary / "scenario.toml").write_text(text)
+        for name, path in others.items():
+            shutil.copy(path, temporary / name)
 
     new_folder(folder, fill)
 

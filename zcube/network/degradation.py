@@ -140,7 +140,7 @@ def degradation(
         float(after[carried].mean()) if carried.any() else np.nan,
         float(ratio.max(initial=0.0)),
         int((ratio > 1.01).sum()),
-        (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before),
+        (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before_s),
     )
 
 

@@ -21,6 +21,7 @@ from zcube.fabric.model import CableKind, Fabric
 from zcube.network.degradation import degradation, intact_times_s
 from zcube.plan.reach import Reach
 from zcube.progress import Progress, silent
+from zcube.routing.relay import FallBack
 from zcube.routing.routes import Routing
 from zcube.seeds import stream
 
@@ -33,7 +34,7 @@ PARTNERS = 2
 SIMULATED, DOUBLES = 2, 20
 MAX_SIMULATED, MAX_DOUBLES = 1000, 10_000
 #: GPUs that a failure does not cut off from others may still go over NVLink; that is what slow-downs are taken with.
-FALL_BACK = "nvlink-relay"
+FALL_BACK: FallBack = "nvlink-relay"
 
 
 class Failure(NamedTuple):

@@ -8,7 +8,6 @@ by the engine's own names if these are given.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -148,33 +147,40 @@ def nic_affinity(
         }
     )
     port_of = _port_of_cable(fabric)
-    rules, exceptions = {}, []
+    rules: dict[tuple[int, int], tuple[NicPair, ...]] = {}
+    exceptions: list[tuple[int, int, int, int, tuple[NicPair, ...]]] = []
+    count = 0
     pairs = [(one, other) for one in placed.prefill for other in placed.decode]
     for source, target in talking:
-        found = [
-            nic
-            for at in range(0, len(pairs), ROUTED_AT_ONCE)
-            for nic in _nic_pairs(fabric, routing, pairs[at : at + ROUTED_AT_ONCE], source, target, port_of)
-        ]
-        rules[source, target] = usual = Counter(found).most_common(1)[0][0]
-        exceptions += [(*pair, source, target, nic) for pair, nic in zip(pairs, found) if nic != usual]
-    return AffinityMap(
-        fabric.name, routing.name, ranks.name, placed, rules, tuple(exceptions[:MAX_EXCEPTIONS]), len(exceptions), tuple(names)
-    )
+        kinds, of_pair = _nic_pairs(fabric, routing, pairs, source, target, port_of)
+        usual = int(np.argmax(np.bincount(of_pair, minlength=len(kinds))))
+        rules[source, target] = kinds[usual]
+        others = np.flatnonzero(of_pair != usual).tolist()
+        count += len(others)
+        exceptions += [(*pairs[at], source, target, kinds[of_pair[at]]) for at in others[: MAX_EXCEPTIONS - len(exceptions)]]
+    return AffinityMap(fabric.name, routing.name, ranks.name, placed, rules, tuple(exceptions), count, tuple(names))
 
 
 def _nic_pairs(
     fabric: Fabric, routing: Routing, pairs: list[tuple[int, int]], source: int, target: int, port_of: IntArray
-) -> list[tuple[NicPair, ...]]:
-    """Return the NIC pairs of each pair of servers, paths in order, each once."""
+) -> tuple[list[tuple[NicPair, ...]], IntArray]:
+    """Return the NIC pairs that occur, paths in order, each once, and which of them each pair of servers has."""
+    kinds: dict[tuple[NicPair, ...], int] = {}
+    of_pair = np.zeros(len(pairs), dtype=np.int64)
     server = np.array(pairs, dtype=np.int64)
-    routes = routing.routes(server[:, 0] * GPUS_PER_NODE + source, server[:, 1] * GPUS_PER_NODE + target)
-    ends = _nic_ends(fabric, routes, port_of).tolist()
-    first = routes.first_subflow.tolist()
-    return [
-        tuple(dict.fromkeys(NicPair(*row) for row in ends[first[flow] : first[flow + 1]] if row[0] >= 0))
-        for flow in range(routes.flows)
-    ]
+    for at in range(0, len(pairs), ROUTED_AT_ONCE):
+        some = server[at : at + ROUTED_AT_ONCE]
+        routes = routing.routes(some[:, 0] * GPUS_PER_NODE + source, some[:, 1] * GPUS_PER_NODE + target)
+        width = int(routes.paths_per_flow.max(initial=0))
+        rows = np.full((routes.flows, width, 4), -1, dtype=np.int64)
+        rows[np.arange(width) < routes.paths_per_flow[:, None]] = _nic_ends(fabric, routes, port_of)
+        distinct, of_flow = np.unique(rows.reshape(routes.flows, -1), axis=0, return_inverse=True)
+        numbers = []
+        for row in distinct.reshape(len(distinct), width, 4).tolist():
+            key = tuple(dict.fromkeys(NicPair(*path) for path in row if path[0] >= 0))
+            numbers.append(kinds.setdefault(key, len(kinds)))
+        of_pair[at : at + len(some)] = np.array(numbers, dtype=np.int64)[of_flow.ravel()]
+    return list(kinds), of_pair
 
 
 def _nic_ends(fabric: Fabric, routes: Routes, port_of: IntArray) -> IntArray:
