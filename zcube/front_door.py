@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zcube import comparison as main_job
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison
-from zcube.errors import InputError, RunError, ZcubeError
+from zcube.errors import Fault, InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
