@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         CommTrace,
         Comparison,
         Fabric,
+        FabricPlan,
         InputError,
         Network,
         Plan,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         load_scenario,
         load_trace,
         plan,
+        plan_fabric,
         replay,
     )
 
@@ -46,6 +48,7 @@ __all__ = [
     "CommTrace",
     "Comparison",
     "Fabric",
+    "FabricPlan",
     "InputError",
     "Network",
     "Plan",
@@ -64,6 +67,7 @@ __all__ = [
     "load_scenario",
     "load_trace",
     "plan",
+    "plan_fabric",
     "replay",
 ]
 

@@ -6,23 +6,28 @@ Results are values with a ``table()`` as a pandas frame, units in the names of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison
-from zcube.errors import InputError, RunError, ZcubeError
+from zcube.errors import Fault, InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
-from zcube.inputs import faults_of
+from zcube.fabric.wiring.rack_layout import load_layout
+from zcube.inputs import faults_of, validate
 from zcube.network import settings
 from zcube.network.carrier import Carrier
 from zcube.plan.candidates import generators
 from zcube.plan.demand import load_demand
+from zcube.plan.growth.renaming import Names
+from zcube.plan.growth.targets import larger_fabrics
+from zcube.plan.placement.kv_sample import KvLoad
 from zcube.plan.plan import Plan
 from zcube.plan.plan import plan as answer
+from zcube.plan.standing import FabricPlan, fabric_plan
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.counted import counted_bill
 from zcube.pricing.price_book import load_price_book
@@ -49,6 +54,7 @@ __all__ = [
     "CommTrace",
     "Comparison",
     "Fabric",
+    "FabricPlan",
     "InputError",
     "Network",
     "Plan",
@@ -66,6 +72,7 @@ __all__ = [
     "load_scenario",
     "load_trace",
     "plan",
+    "plan_fabric",
     "replay",
 ]
 
@@ -224,6 +231,72 @@ def plan(demand: str | Path | None = None, *, progress: Progress = silent, **key
         With every fault of the demand and of the files it names.
     """
     return answer(load_demand(None if demand is None else str(demand), keys, tuple(generators())), progress)
+
+
+def plan_fabric(
+    fabric: FabricLike,
+    *,
+    to: Sequence[FabricLike] = (),
+    to_gpus: Sequence[int] = (),
+    changes: Mapping[str, Any] | None = None,
+    names: Names = "all",
+    price_book: str | Path = "mixnet-2025",
+    room: str | Path | None = None,
+    nodes: tuple[int, int] | None = None,
+    rank_map: str = "cp8-dp8",
+    failures: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> FabricPlan:
+    """Plan one fabric: how it grows, its room, where prefill and decode sit, what failures do.
+
+    Parameters
+    ----------
+    fabric : str, Path or Fabric
+        What stands.
+    to : sequence of str, Path or Fabric
+        Fabrics that it grows into, one after the other.
+    to_gpus : sequence of int
+        GPUs of stages in front of these, built from the topology of ``fabric``, which then is its name or file.
+    changes : mapping, optional
+        Keys of the larger topologies, dotted, e.g. ``{"gpus_per_switch": 32}``.
+    names : {"all", "switches", "planned"}
+        Which devices may become another of the larger fabric.
+    price_book : str or Path
+        Prices of what a stage buys.
+    room : str or Path, optional
+        Machine room, a TOML file.
+    nodes : tuple of int, optional
+        Prefill and decode nodes to seat.
+    rank_map : str
+        Which GPU of a prefill node sends to which of a decode node.
+    failures : bool
+        Whether to judge single and double failures.
+    seed : int
+        Of all that is drawn.
+    progress : Progress, optional
+        Told what is under way.
+
+    Raises
+    ------
+    InputError
+        With every fault of what was given.
+    """
+    if to_gpus and isinstance(fabric, Fabric):
+        raise InputError(Fault("to_gpus", "a fabric in memory", "a topology's name or file, or the larger fabrics as to"))
+    larger = larger_fabrics(str(fabric), to_gpus, changes or {}) if to_gpus else []
+    pools = {} if nodes is None else {"prefill_nodes": nodes[0], "decode_nodes": nodes[1], "rank_map": rank_map}
+    return fabric_plan(
+        _fabric(fabric),
+        targets=[*larger, *map(_fabric, to)],
+        names=names,
+        book=load_price_book(str(price_book)),
+        room=None if room is None else load_layout(Path(room)),
+        load=validate(KvLoad, pools, "nodes") if pools else None,
+        failures=failures,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:

@@ -27,11 +27,28 @@ def plan_command(
     families: Annotated[str | None, typer.Option(help="Families tried, parted by commas; default: all.")] = None,
     objectives: Annotated[str | None, typer.Option(help="What decides, parted by commas; docs/plan.md lists them.")] = None,
     seed: Annotated[str | None, typer.Option(help="Of random permutations, hashes and failures.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Fabric that stands: plan its growth, room, placement and failures instead.")
+    ] = None,
+    to_gpus: Annotated[str | None, typer.Option(help="With --from: GPUs of each stage, parted by commas.")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="With --from: a stage as a topology; once for each.")] = None,
+    to_set: Annotated[list[str] | None, typer.Option(help="With --to-gpus: KEY=VALUE of the larger topologies.")] = None,
+    names: Annotated[
+        str, typer.Option(help="With --from: who may become another of the larger fabric: all, switches or planned (none).")
+    ] = "all",
+    nodes: Annotated[str | None, typer.Option(help="With --from: prefill and decode nodes to seat, e.g. 64+64.")] = None,
+    rank_map: Annotated[str, typer.Option(help="With --nodes: which GPU sends to which.")] = "cp8-dp8",
+    failures: Annotated[bool, typer.Option("--failures", help="With --from: judge single and double failures.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the topology files of the front.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
     given = dict(locals())
+    if from_ is not None:
+        from zcube.cli.standing import plan_standing
+
+        plan_standing(given)
+        return
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.out_folder import out_folder

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.failures import with_failures
@@ -11,13 +13,14 @@ from zcube.fabric.families import families
 from zcube.fabric.model import Fabric
 from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import MAX_CABLES
-from zcube.inputs import is_file, read_toml, resolve_declared, validate
+from zcube.inputs import is_file, read_toml, resolve_declared, set_key, validate
 
 #: Parts a topology's name from what has failed in it: ``zcube-1024@switch:A3,link:A0-B5``.
 FAILURES_AFTER = "@"
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
-def load_fabric(reference: str, failures: Sequence[str] = ()) -> Fabric:
+def load_fabric(reference: str, failures: Sequence[str] = (), changes: Mapping[str, Any] = NO_CHANGES) -> Fabric:
     """Build the fabric a topology file declares.
 
     Parameters
@@ -27,6 +30,8 @@ def load_fabric(reference: str, failures: Sequence[str] = ()) -> Fabric:
         ``"zcube-1024@switch:A3,link:A0-B5"``.
     failures : sequence of str
         Further failures; see :mod:`zcube.fabric.failures`.
+    changes : mapping
+        Keys, with dots for tables, whose values stand in place of the file's; None takes a key out.
 
     Raises
     ------
@@ -35,7 +40,7 @@ def load_fabric(reference: str, failures: Sequence[str] = ()) -> Fabric:
     """
     whole = FAILURES_AFTER not in reference or is_file(reference)
     topology, _, behind = (reference, "", "") if whole else reference.partition(FAILURES_AFTER)
-    fabric = _declared_fabric(topology)
+    fabric = _declared_fabric(topology, changes)
     failed = [*(part for part in behind.split(",") if part), *failures]
     if not failed:
         return fabric
@@ -43,10 +48,12 @@ def load_fabric(reference: str, failures: Sequence[str] = ()) -> Fabric:
     return with_failures(named, failed, reference if behind else "--fail")
 
 
-def _declared_fabric(reference: str) -> Fabric:
+def _declared_fabric(reference: str, changes: Mapping[str, Any]) -> Fabric:
     path = resolve_declared(reference, "topologies")
     source = str(path) if path.stem != reference else reference
     data = read_toml(path)
+    for key, value in changes.items():
+        set_key(data, key, value, source)
     family = data.get("family")
     if not isinstance(family, str) or family not in families():
         found = "nothing" if family is None else repr(family)

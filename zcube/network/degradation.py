@@ -86,7 +86,12 @@ class Degradation:
 
 
 def degradation(
-    fabric: Fabric, route: Callable[[Fabric], Routing], partners: int = 8, seed: int = 0, progress: Progress | None = None
+    fabric: Fabric,
+    route: Callable[[Fabric], Routing],
+    partners: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+    before_s: FloatArray | None = None,
 ) -> Degradation:
     """Return how much slower transfers between servers get by what has failed.
 
@@ -102,6 +107,8 @@ def degradation(
         Of the draw of partners.
     progress : callable, optional
         Told how far the run is.
+    before_s : float array [transfers], optional
+        What :func:`intact_times_s` gives for the same partners and seed, so that many failures of one fabric share a run.
 
     Raises
     ------
@@ -119,21 +126,30 @@ def degradation(
     routing = route(fabric)
     whole = np.diff(routing.routes(source, target).first_subflow) > 0
     kept = np.repeat(whole.reshape(-1, fabric.gpus_per_server).all(axis=1), fabric.gpus_per_server)
-    before = _times_s(intact(fabric), route, source, target, np.ones_like(kept), progress)
+    if before_s is None:
+        before_s = intact_times_s(fabric, route, partners, seed, progress)
     after = _times_s(fabric, route, source, target, kept, progress)
     carried = np.isfinite(after)
-    ratio = after[carried] / before[carried]
+    ratio = after[carried] / before_s[carried]
     return Degradation(
         fabric.name,
         routing.name,
-        len(before),
+        len(before_s),
         int((~carried).sum()),
-        float(before[carried].mean()) if carried.any() else np.nan,
+        float(before_s[carried].mean()) if carried.any() else np.nan,
         float(after[carried].mean()) if carried.any() else np.nan,
         float(ratio.max(initial=0.0)),
         int((ratio > 1.01).sum()),
-        (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before),
+        (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before_s),
     )
+
+
+def intact_times_s(
+    fabric: Fabric, route: Callable[[Fabric], Routing], partners: int = 8, seed: int = 0, progress: Progress | None = None
+) -> FloatArray:
+    """Return how long each transfer between servers takes with nothing failed; parameters as of :func:`degradation`."""
+    source, target = _traffic(fabric, partners, seed)
+    return _times_s(intact(fabric), route, source, target, np.ones(len(source), dtype=bool), progress)
 
 
 def _traffic(fabric: Fabric, partners: int, seed: int) -> tuple[IntArray, IntArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
@@ -41,9 +42,13 @@ def place(fabric: Fabric, settings: ServingSettings) -> Placed:
         )
     if faults:
         raise InputError(faults)
-    prefill, decode = settings.prefill.nodes, settings.decode.nodes
+    return seats(settings.placement.kind, settings.prefill.nodes, settings.decode.nodes)
+
+
+def seats(kind: Literal["blocked", "striped"], prefill: int, decode: int) -> Placed:
+    """Return servers for nodes, from server 0 up: prefill first, or both interleaved in proportion."""
     servers = range(prefill + decode)
-    if settings.placement.kind == "blocked":
+    if kind == "blocked":
         return Placed(tuple(servers[:prefill]), tuple(servers[prefill:]))
     # Server s is a prefill node when the running share of prefill nodes steps up at s.
     is_prefill = [(s + 1) * prefill // len(servers) > s * prefill // len(servers) for s in servers]

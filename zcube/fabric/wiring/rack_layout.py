@@ -2,13 +2,14 @@
 
 Racks stand in a grid: rows of server racks, with the row's switch racks in its middle or at its end. Servers fill racks in
 order; the switches of each group are spread over the rows in order, so that the switch of a segment or pod stands near its
-servers. Cables rise to overhead trays and run along the grid's two directions. No publication gives these lengths: every one is
-a parameter, to be replaced by the room's own.
+servers, or where cables are shortest in all. Cables rise to overhead trays and run along the grid's two directions. No
+publication gives these lengths: every one is a parameter, to be replaced by the room's own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,8 @@ from pydantic import Field, field_validator, model_validator
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric
+from zcube.fabric.model import CableKind, Fabric
+from zcube.fabric.wiring.switch_places import least_cable
 from zcube.inputs import Declared, read_toml, validate
 
 #: Height of one rack unit (EIA-310).
@@ -28,11 +30,19 @@ ROW_RACKS = 16
 
 
 class RackLayout(Declared):
-    """A machine room's grid of racks and its trays; all lengths in metres."""
+    """A machine room's grid of racks and its trays; all lengths in metres.
+
+    Power that is not given is not judged. Cable diameters are the averages that NVIDIA plans with (DGX SuperPOD Data Center
+    Design for DGX H100, table 18); the limit of a tray's fill is that of ANSI/TIA-569-D for communications cables as it is
+    quoted. The part of spares is a choice.
+    """
 
     servers_per_rack: int = Field(default=4, ge=1, le=64)
     rows: int | None = Field(default=None, ge=1, le=1000, description="rows of racks; default: rows of 16 server racks")
     switch_racks: Literal["middle-of-row", "end-of-row"] = "middle-of-row"
+    switch_places: Literal["in-order", "least-cable"] = Field(
+        default="in-order", description="switches of a group spread over the rows in order, or where cables are shortest in all"
+    )
     switches_per_rack: int = Field(default=8, ge=1, le=60)
     rack_units: int = Field(default=48, ge=4, le=100, description="height of a rack, units")
     server_units: int = Field(default=8, ge=1, le=20)
@@ -47,6 +57,15 @@ class RackLayout(Declared):
         max_length=100,
         description="lengths that can be ordered",
     )
+    rack_kw: float | None = Field(default=None, gt=0, le=10_000, description="power that a rack can hold, kW")
+    server_kw: float | None = Field(default=None, gt=0, le=1000, description="power of a server, kW")
+    switch_kw: float | None = Field(default=None, gt=0, le=1000, description="power of a switch with its modules, kW")
+    tray_width_m: float | None = Field(default=None, gt=0, le=10, description="of every tray, inside")
+    tray_depth_m: float | None = Field(default=None, gt=0, le=2, description="of every tray, usable")
+    tray_fill_limit: float = Field(default=0.4, gt=0, le=1, description="part of a tray's cross-section that cables may fill")
+    copper_diameter_m: float = Field(default=0.00943, gt=0, le=0.1)
+    fibre_diameter_m: float = Field(default=0.003, gt=0, le=0.1)
+    spare_fraction: float = Field(default=0.02, ge=0, le=1, description="spare cables of each kind and length, rounded up")
 
     @field_validator("stocked_lengths_m")
     @classmethod
@@ -57,12 +76,19 @@ class RackLayout(Declared):
 
     @model_validator(mode="after")
     def _fits_rack(self) -> RackLayout:
-        for what, count, units in (
-            ("servers", self.servers_per_rack, self.server_units),
-            ("switches", self.switches_per_rack, self.switch_units),
+        wrong = []
+        for what, count, units, power_kw in (
+            ("servers", self.servers_per_rack, self.server_units, self.server_kw),
+            ("switches", self.switches_per_rack, self.switch_units, self.switch_kw),
         ):
             if count * units > self.rack_units:
-                raise ValueError(f"{what} that fit the rack: {count} x {units} units in {self.rack_units}")
+                wrong.append(f"{what} that fit the rack: {count} x {units} units in {self.rack_units}")
+            if power_kw is not None and self.rack_kw is not None and count * power_kw > self.rack_kw * (1 + 1e-9):
+                wrong.append(f"{what} that a rack can power: {count} x {power_kw:g} kW at {self.rack_kw:g} kW")
+        if (self.tray_width_m is None) != (self.tray_depth_m is None):
+            wrong.append("tray_width_m and tray_depth_m together, or neither")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     def ordered_m(self, route_m: FloatArray, source: str) -> FloatArray:
@@ -83,6 +109,10 @@ class RackLayout(Declared):
 
     def place(self, fabric: Fabric) -> Placement:
         """Return where each server, then each switch, of a fabric stands."""
+        return self.in_order(fabric) if self.switch_places == "in-order" else _least_cable(self, fabric)
+
+    def in_order(self, fabric: Fabric) -> Placement:
+        """Return where devices stand with the switches of each group spread over the rows in order."""
         racks = -(-fabric.servers // self.servers_per_rack)
         per_row = -(-racks // (self.rows or -(-racks // ROW_RACKS)))
         rows = -(-racks // per_row)
@@ -155,6 +185,46 @@ class Placement:
         same_rack = (self.row[a] == self.row[z]) & (self.slot[a] == self.slot[z])
         inside = np.abs(height[a] - height[z])
         return 2 * layout.slack_m + np.where(same_rack, inside, 2 * tray - height[a] - height[z] + across)
+
+
+# Counts, schedule and order of one fabric all ask where it stands.
+@lru_cache(maxsize=2)
+def _least_cable(layout: RackLayout, fabric: Fabric) -> Placement:
+    """Return a placement with the switches in those places of the switch racks where cables are shortest in all."""
+    placed, servers = layout.in_order(fabric), fabric.servers
+    if not fabric.switches:
+        return placed
+    rows, left = int(placed.row.max()) + 1, int(placed.slot[servers:].min())
+    switch_racks = int(placed.slot[servers:].max()) + 1 - left
+    row, rack, number = (axis.ravel() for axis in np.indices((rows, switch_racks, layout.switches_per_rack)))
+    # Every place of the switch racks as a device of its own, behind the servers.
+    everywhere = Placement(
+        layout=layout,
+        row=np.concatenate([placed.row[:servers], row]),
+        slot=np.concatenate([placed.slot[:servers], left + rack]),
+        unit=np.concatenate([placed.unit[:servers], 1 + number * layout.switch_units]),
+        units=np.repeat([layout.server_units, layout.switch_units], [servers, len(row)]),
+    )
+    place = servers + np.arange(len(row))
+    to_servers = everywhere.route_m(place[:, None], np.arange(servers)[None, :])
+    to_places = everywhere.route_m(place[:, None], place[None, :])
+    np.fill_diagonal(to_places, 0.0)
+    links, between = _links(fabric)
+    at = ((placed.row * switch_racks + placed.slot - left) * layout.switches_per_rack)[servers:]
+    start = at + (placed.unit[servers:] - 1) // layout.switch_units
+    device = np.concatenate([np.arange(servers), servers + least_cable(to_servers, to_places, links, between, start)])
+    return Placement(layout, everywhere.row[device], everywhere.slot[device], everywhere.unit[device], everywhere.units[device])
+
+
+def _links(fabric: Fabric) -> tuple[IntArray, IntArray]:
+    """Return how many cables join each switch with each server, and with each switch."""
+    cables, switches = fabric.cables, fabric.switches
+    nic, trunk = (cables.kind == kind for kind in (CableKind.NIC, CableKind.SWITCH))
+    at_server = (cables.b[nic].astype(np.int64) - fabric.gpus) * fabric.servers + cables.a[nic] // fabric.gpus_per_server
+    a, b = (ends[trunk].astype(np.int64) - fabric.gpus for ends in (cables.a, cables.b))
+    to_server = np.bincount(at_server, minlength=switches * fabric.servers).reshape(switches, -1)
+    between = np.bincount(a * switches + b, minlength=switches**2).reshape(switches, -1)
+    return to_server, between + between.T
 
 
 def _place_in_row(row: IntArray) -> IntArray:

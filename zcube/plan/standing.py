@@ -1,0 +1,167 @@
+"""All that is planned for one fabric, there or chosen: how it grows, its room, who sits where, what failures do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zcube.errors import FaultList
+from zcube.fabric.model import Fabric
+from zcube.fabric.wiring.rack_layout import RackLayout
+from zcube.llm.rankmap import rank_map
+from zcube.outputs import to_json
+from zcube.plan.failures import DOUBLES, FALL_BACK, PARTNERS, SIMULATED, FailureReport, failure_report
+from zcube.plan.growth.move_list import moves_csv
+from zcube.plan.growth.renaming import Names
+from zcube.plan.growth.stages import GrowthPlan, growth_plan
+from zcube.plan.placement.kv_sample import KvLoad
+from zcube.plan.placement.nic_affinity import AffinityMap, nic_affinity
+from zcube.plan.placement.placing import TRIALS, PlacementReport, placement_report
+from zcube.plan.room.room import RoomPlan, room_plan
+from zcube.pricing.price_book import PriceBook
+from zcube.progress import Progress, silent
+from zcube.routing.catalog import routing_for
+from zcube.routing.routes import Routing
+
+
+@dataclass(frozen=True, eq=False)
+class FabricPlan:
+    """What was planned for a fabric; None for what was not asked for.
+
+    Attributes
+    ----------
+    fabric : str
+        The fabric that stands.
+    growth : GrowthPlan or None
+        Its stages.
+    rooms : tuple of RoomPlan
+        Of the fabric, or of every stage where it grows; empty without a room.
+    placement, affinity : PlacementReport or None, AffinityMap or None
+        Of the fabric, or of the last stage.
+    failures : FailureReport or None
+        Likewise.
+    seed : int
+        Of all that is drawn.
+    """
+
+    fabric: str
+    growth: GrowthPlan | None
+    rooms: tuple[RoomPlan, ...]
+    placement: PlacementReport | None
+    affinity: AffinityMap | None
+    failures: FailureReport | None
+    seed: int
+
+    def document(self) -> dict[str, Any]:
+        """Return everything but the tables of :meth:`texts` as JSON-ready data."""
+        return {
+            "fabric": self.fabric,
+            "seed": self.seed,
+            "growth": None if self.growth is None else self.growth.document(),
+            "rooms": [room.document() for room in self.rooms],
+            "placement": None if self.placement is None else self.placement.document(),
+            "failures": None if self.failures is None else self.failures.document(),
+        }
+
+    def texts(self) -> dict[str, str]:
+        """Return every file by its name: move lists, the rooms' tables, the NIC-affinity map, the failures."""
+        return dict(self._texts())
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        yield "plan.json", to_json(self.document())
+        for number, stage in enumerate(self.growth.stages if self.growth else (), 1):
+            yield f"stage-{number}-moves.csv", moves_csv(stage.moves)
+            yield f"stage-{number}-moves.json", to_json([move._asdict() for move in stage.moves])
+        for number, room in enumerate(self.rooms, 1):
+            before = f"stage-{number}-" if self.growth else ""
+            yield from ((before + name, text) for name, text in room.texts().items())
+        if self.affinity is not None:
+            yield "nic-affinity.json", to_json(self.affinity.document())
+        if self.failures is not None:
+            yield "failures.csv", str(self.failures.table().to_csv(index=False, lineterminator="\n"))
+
+
+def fabric_plan(
+    fabric: Fabric,
+    *,
+    targets: Sequence[Fabric] = (),
+    names: Names = "all",
+    book: PriceBook | None = None,
+    room: RackLayout | None = None,
+    load: KvLoad | None = None,
+    trials: int = TRIALS,
+    failures: bool = False,
+    simulated: int = SIMULATED,
+    doubles: int = DOUBLES,
+    partners: int = PARTNERS,
+    nic_names: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> FabricPlan:
+    """Plan one fabric.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        What stands, or is chosen.
+    targets : sequence of Fabric
+        What it grows into, one after the other.
+    names : {"all", "switches", "planned"}
+        Which devices may become another in growth, see :func:`~zcube.plan.growth.stages.growth_plan`.
+    book : PriceBook, optional
+        Prices of the stages.
+    room : RackLayout, optional
+        Machine room.
+    load : KvLoad, optional
+        Prefill and decode nodes to seat.
+    trials : int
+        Placements that the search tries.
+    failures : bool
+        Whether to judge failures.
+    simulated, doubles, partners : int
+        As of :func:`~zcube.plan.failures.failure_report`.
+    nic_names : sequence of str, optional
+        The engine's names of NIC ports.
+    seed : int
+        Of all that is drawn.
+    progress : Progress, optional
+        Told what is under way.
+
+    Raises
+    ------
+    InputError
+        With the faults of every part.
+    """
+    faults = FaultList()
+    growth, rooms, placement, affinity, report = None, [], None, None, None
+    with faults:
+        if targets:
+            progress("planning growth", 0, 0, "")
+            growth = growth_plan(fabric, targets, names=names, book=book)
+    built = [(stage.fabric, stage.labels) for stage in growth.stages] if growth else [(fabric, None)]
+    last = built[-1][0]
+    for one, labels in built if room is not None else ():
+        with faults:
+            progress(f"furnishing the room of {one.name}", 0, 0, "")
+            rooms.append(room_plan(one, room or RackLayout(), labels=labels))
+    with faults:
+        if load is not None:
+            placement = placement_report(last, _plain(seed), load, trials=trials, seed=seed, progress=progress)
+            progress("deriving the NIC-affinity map", 0, 0, "")
+            affinity = nic_affinity(last, _plain(seed)(last), placement.best.placed, rank_map(load.rank_map), nic_names)
+    with faults:
+        if failures:
+            report = failure_report(
+                last, _relaying(seed), simulated=simulated, doubles=doubles, partners=partners, seed=seed, progress=progress
+            )
+    faults.check()
+    return FabricPlan(fabric.name, growth, tuple(rooms), placement, affinity, report, seed)
+
+
+def _plain(seed: int) -> Callable[[Fabric], Routing]:
+    return lambda fabric: routing_for(fabric, seed=seed)
+
+
+def _relaying(seed: int) -> Callable[[Fabric], Routing]:
+    return lambda fabric: routing_for(fabric, seed=seed, fall_back=FALL_BACK)
