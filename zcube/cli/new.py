@@ -13,7 +13,7 @@ def new_command(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist.")],
     scenario: Annotated[str, typer.Option(help="Bundled scenario to copy.")] = "glm51-pd-1024",
 ) -> None:
-    """Copy a bundled scenario, its topologies and the planner's files (demand, catalogue, machine room) into a new folder, ready to be changed and run."""
+    """Copy a bundled scenario, its topologies and the planner's files into a new folder, ready to be changed and run."""
     from zcube.errors import Fault, InputError
     from zcube.inputs import bundled_stems
     from zcube.plan.catalogue import BUNDLED as CATALOGUE
