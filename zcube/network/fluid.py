@@ -271,8 +271,9 @@ def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, floa
         or runs dry; when the next transfer arrives of those whose last byte has left; and what :func:`next_watched_s` returns.
     """
     changed = state.changed
-    last_event = state.events[0] + most_events
-    while state.events[0] < last_event:
+    events_left = most_events
+    while events_left > 0:
+        events_left -= 1
         now_s = next_change_s(state)
         if now_s > to_s or now_s == np.inf:
             break
