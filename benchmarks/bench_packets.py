@@ -1,20 +1,28 @@
 """Time the packet model on the permutations that packet simulators are compared by, and on an all-to-all.
 
-    python benchmarks/bench_packets.py [--only permutation-128]... [--repeats 3]
+    python benchmarks/bench_packets.py [--only permutation-128]... [--repeats 3] [--htsim .../sim/datacenter/htsim_roce]
 
 Every host sends to one other on a two-tier 400G leaf-spine without oversubscription, one ECMP queue pair a transfer, 4 KiB
 packets, PFC, ECN and DCQCN on; the all-to-all is that of 256 GPUs of ZCube(16,2), 1 MiB a pair. A packet-hop is a data packet
 transmitted over one link. The rate is per second of the process's own CPU time, best of the repeats; kernels are compiled
 before. Each repeat must process the stated number of events and end at the same picosecond. Bounds: 6 and 4 million packet-hops
 a second for the permutations, 90 s for the all-to-all.
+
+With ``--htsim`` the RoCE simulator of htsim (github.com/Broadcom/csg-htsim, built with its make) carries the same permutations
+over as many leaves and uplinks, without congestion control: its whole CPU time, best of the repeats; its packet-hops are taken
+to be as many.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -47,6 +55,8 @@ class Case:
         CPU time not to exceed.
     events : int
         Events the run has; a change that alters it alters what is simulated.
+    leaf_ports : int
+        Of its leaves, where htsim can carry it too.
     """
 
     fabric: Callable[[], Fabric]
@@ -54,6 +64,7 @@ class Case:
     least_rate: float
     most_s: float
     events: int
+    leaf_ports: int = 0
 
 
 def leaf_spine(hosts: int, ports: int) -> Fabric:
@@ -78,8 +89,12 @@ def all_to_all(fabric: Fabric) -> FlowTable:
 
 
 CASES = {
-    "permutation-128": Case(lambda: leaf_spine(128, 32), lambda fabric: permutation(fabric, 8 * MIB), 6e6, np.inf, 1_377_105),
-    "permutation-1024": Case(lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), 4e6, np.inf, 3_172_029),
+    "permutation-128": Case(
+        lambda: leaf_spine(128, 32), lambda fabric: permutation(fabric, 8 * MIB), 6e6, np.inf, 1_377_105, 32
+    ),
+    "permutation-1024": Case(
+        lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), 4e6, np.inf, 3_172_029, 64
+    ),
     "all-to-all-n16": Case(lambda: load_fabric("zcube-n16"), all_to_all, 0.0, 90.0, 117_003_435),
 }
 
@@ -93,11 +108,36 @@ def measured(fabric: Fabric, flows: FlowTable) -> tuple[PacketModel, float]:
     return model, time.process_time() - started
 
 
+def htsim_s(program: Path, leaf_ports: int, flows: FlowTable) -> float:
+    """Return the CPU time that htsim takes for a permutation over leaves that have half their ports up, its start included."""
+    hosts, half = len(flows), leaf_ports // 2
+    tiers = [(f"Radix_Down {half}", f"Radix_Up {half}"), (f"Radix_Down {hosts // half}",)]
+    topology = [f"Nodes {hosts}", "Tiers 2", f"Podsize {hosts}"]
+    for tier, radixes in enumerate(tiers):
+        topology += ["", f"Tier {tier}", "Downlink_speed_Gbps 400", *radixes, "Downlink_Latency_ns 500", "Switch_Latency_ns 0"]
+    rows = zip(flows.source.tolist(), flows.target.tolist(), flows.size_bytes.astype(int).tolist())
+    matrix = [f"Nodes {hosts}", f"Connections {hosts}"]
+    matrix += [f"{source}->{target} id {at} start 0 size {size}" for at, (source, target, size) in enumerate(rows, 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, lines in (("fabric.topo", topology), ("flows.cm", matrix)):
+            (Path(folder) / name).write_text("\n".join(lines) + "\n")
+        options = "-topo fabric.topo -tm flows.cm -o log -tiers 2 -linkspeed 400000 -mtu 4096 -end 20000 -q 800"
+        options += " -strat ecmp_host -paths 16"
+        before = os.times()
+        done = subprocess.run(
+            [program.resolve(), *options.split(), "-nodes", str(hosts)], cwd=folder, capture_output=True, text=True, check=True
+        )
+        after = os.times()
+    assert done.stdout.count("finished at") == hosts, done.stdout[-500:]
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
 def main() -> None:
     """Print one row per case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=CASES)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--htsim", type=Path, help="htsim's RoCE simulator, built")
     arguments = parser.parse_args()
     tiny = leaf_spine(8, 8)
     measured(tiny, permutation(tiny, MIB))
@@ -120,6 +160,10 @@ def main() -> None:
             f"{name:18}{counts.packet_hops:12,}{counts.events:12,}{best_s:9.2f}{rate / 1e6:10.2f}{last_s * 1e6:11.1f}"
             f"{counts.pauses:9,}{counts.rate_cuts:8,}{model.memory_bytes / 1e6:8.1f}"
         )
+        if arguments.htsim and case.leaf_ports:
+            theirs_s = min(htsim_s(arguments.htsim, case.leaf_ports, flows) for _ in range(arguments.repeats))
+            theirs = counts.packet_hops / theirs_s
+            print(f"  htsim: {theirs_s:.2f} s, {theirs / 1e6:.2f} M hops/s; {rate / theirs:.1f} times as many here")
         if rate < case.least_rate or best_s > case.most_s:
             slow.append(name)
     assert not slow, f"slower than their bounds: {slow}"

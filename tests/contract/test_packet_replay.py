@@ -148,3 +148,24 @@ def test_one_long_transfer_tells_its_progress():
     assert packets == sorted(packets)
     assert packets[-1] == total == said[-1][2]
     assert any(0 < done < total for done in packets)
+
+
+def test_what_is_steady_is_skipped_if_asked_for(run, tmp_path):
+    flows = tmp_path / "two.csv"
+    flows.write_text("src,dst,bytes,start_s\n0,8,20000000,0\n16,24,20000000,0\n")
+    arguments = ("replay", flows, "--fabric", "zcube-n16", "--fidelity", "packet", "--json")
+    documents = []
+    for more in ((), ("--packet-skip", "steady"), ("--packet-set", 'skip={mode = "steady", near = 0.5}')):
+        status, out, err = run(*arguments, *more)
+        assert status == 0, err
+        documents.append(json.loads(out))
+    full, steady, nearer = (document["packet"] for document in documents)
+    assert (full["settings"]["skip"]["mode"], steady["settings"]["skip"]["mode"]) == ("off", "steady")
+    assert nearer["settings"]["skip"]["near"] == 0.5
+    assert steady["counts"]["events"] * 5 < full["counts"]["events"]
+    assert documents[0]["duration_s"] == documents[1]["duration_s"] == documents[2]["duration_s"]
+    for wrong in (("--packet-skip", "never"), ("--packet-skip", "steady", "--packet-set", "pfc=false")):
+        status, _, err = run(*arguments, *wrong)
+        assert status == 2 and "skip" in err, err
+    status, _, err = run("replay", flows, "--fabric", "zcube-n16", "--packet-skip", "steady")
+    assert status == 2 and "--packet-skip" in err

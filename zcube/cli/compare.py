@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption
+from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption, SkipOption
 from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
@@ -44,6 +44,7 @@ def compare_command(
         str | None, typer.Option(metavar="arrival=NAME,input=NAME,output=NAME", help="Columns of any other CSV trace.")
     ] = None,
     fidelity: Annotated[str | None, FIDELITY] = None,
+    packet_skip: SkipOption = None,
     calibration: CalibrationOption = None,
     memory_gb: MemoryOption = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
@@ -122,6 +123,7 @@ def compare_command(
 KEYS = {
     "baseline": "baseline",
     "fidelity": "network.fidelity",
+    "packet_skip": "network.packet.skip.mode",
     "calibration": "network.calibration",
     "memory_gb": "network.memory_gb",
     "price_book": "cost.price_book",

@@ -24,8 +24,12 @@ MemoryOption = Annotated[
     float | None, typer.Option(min=0.0, help="Most memory to use, in 1e9 bytes; default: what is available.")
 ]
 
-#: Options that stand for packet settings.
-_OF_PACKETS = ("congestion_control", "cell_bytes")
+SkipOption = Annotated[
+    str | None, typer.Option(metavar="off|steady", help="Packets: what is steady goes by rate, see docs/packets.md.")
+]
+
+#: Packet settings that options of their own stand for, by the option's parameter.
+OF_PACKETS = {"congestion_control": "congestion_control", "cell_bytes": "cell_bytes", "packet_skip": "skip.mode"}
 
 
 def network_from(given: Mapping[str, Any]) -> Network:
@@ -41,12 +45,14 @@ def network_from(given: Mapping[str, Any]) -> Network:
     InputError
         With every option that is not as it should be, by its name.
     """
-    from zcube.inputs import assign, validate
+    from zcube.inputs import assign, set_key, validate
     from zcube.network.settings import Network, told_with_routings
 
     packet: dict[str, Any] = {}
     assign(packet, given.get("packet_set") or (), "--packet-set")
-    packet |= {key: given[key] for key in _OF_PACKETS if given.get(key) is not None}
+    for name, key in OF_PACKETS.items():
+        if given.get(name) is not None:
+            set_key(packet, key, given[name], _option(f"packet.{key}"))
     data = {key: given[key] for key in Network.model_fields if key in given}
     with told_with_routings(data, _option):
         return validate(Network, data | {"packet": packet}, _option)
@@ -55,6 +61,7 @@ def network_from(given: Mapping[str, Any]) -> Network:
 def _option(key: str) -> str:
     """Return the option that a key of the network stands behind."""
     inner = key.removeprefix("packet.")
-    if inner == key or inner in _OF_PACKETS:
-        return "--packet-set" if key == "packet" else "--" + inner.replace("_", "-")
+    named = {setting: name for name, setting in OF_PACKETS.items()} | {"packet": "packet_set"}
+    if inner == key or inner in named:
+        return "--" + named.get(inner, inner).replace("_", "-")
     return f"--packet-set {inner}"

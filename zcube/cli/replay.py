@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zcube.cli.network_options import (
+    OF_PACKETS,
     CalibrationOption,
     FallBackOption,
     FidelityOption,
@@ -17,6 +18,7 @@ from zcube.cli.network_options import (
     PathSplitOption,
     QueuePairsOption,
     RoutingOption,
+    SkipOption,
     network_from,
 )
 
@@ -83,6 +85,7 @@ def replay_command(
     seed: SeedOption = 0,
     congestion_control: ControlOption = None,
     cell_bytes: CellOption = None,
+    packet_skip: SkipOption = None,
     packet_set: PacketOption = None,
     collective: CollectiveOption = None,
     first_server: FirstServerOption = 0,
@@ -168,7 +171,7 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
     faults = []
     for kind, here, names, found, expected in (
         (TRACE, traced, ("collective",), "a list of transfers", "a trace"),
-        (PACKETS, given["fidelity"] == "packet", ("congestion_control", "cell_bytes", "packet_set"),
+        (PACKETS, given["fidelity"] == "packet", (*OF_PACKETS, "packet_set"),
          f"--fidelity {given['fidelity']}", "--fidelity packet"),
     ):  # fmt: skip
         options = {target.option: target.path for target in targets[kind]} | {_option(name): given[name] for name in names}

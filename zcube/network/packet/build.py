@@ -8,7 +8,7 @@ from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, PS, QUEUE, SWITCH, picoseconds
+from zcube.network.packet.state import CLAIM, KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, PS, QUEUE, SWITCH, picoseconds
 from zcube.network.packet.tables import Tables
 
 #: Records of packets and events at the start, beside one per link; more are added when they run short.
@@ -83,6 +83,13 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
     net["bucket_shift"] = _bucket_shift(link_set, settings, buckets)
+    if settings.skip.mode != "off":
+        tables["claims"] = np.zeros(links, CLAIM)
+        tables["claims"]["frozen"] = NONE
+    net["look_ps"] = NEVER
+    net["window_ps"] = _window_ps(link_set, settings)
+    net["steps"] = settings.skip.steps
+    net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
     tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
     net["log_room"] = PAUSE_LOG_ROWS
     net["current"] = net["free"] = NONE
@@ -131,6 +138,17 @@ def _bucket_shift(link_set: LinkSet, settings: PacketSettings, buckets: int) -> 
         return 0
     longest_s = (settings.unit_bytes * 8 / link_set.capacity_bps[up] + link_set.latency_s[up]).max()
     return max(0, int(np.ceil(np.log2(2 * longest_s * PS / buckets))))
+
+
+def _window_ps(link_set: LinkSet, settings: PacketSettings) -> int:
+    """Return the time between looks at what is steady: that of so many packets of a port, twice the longest way at least."""
+    nics = link_set.leaves_gpu & (link_set.capacity_bps > 0)
+    if not nics.any():
+        return 1
+    packets_s = settings.skip.window_packets * settings.unit_bytes * 8 / link_set.capacity_bps[nics].min()
+    up = link_set.capacity_bps > 0
+    hop_s = (settings.unit_bytes * 8 / link_set.capacity_bps[up] + link_set.latency_s[up]).max()
+    return max(1, picoseconds(max(packets_s, 8 * hop_s)))
 
 
 def _links(link_set: LinkSet, settings: PacketSettings, leaves: IntArray, enters: IntArray) -> np.ndarray:

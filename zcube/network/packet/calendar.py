@@ -69,7 +69,7 @@ def put(net: Net, slot: int, time_ps: int, key: int) -> None:
         span_of(net, at).item = slot
         net.spanned += 1
     else:
-        _far_push(net, slot)
+        far_push(net, slot)
 
 
 @inner
@@ -256,7 +256,8 @@ def take_next(net: Net) -> int:
 
 
 @inner
-def _far_push(net: Net, slot: int) -> None:
+def far_push(net: Net, slot: int) -> None:
+    """Put an event into the heap of those beyond the long buckets."""
     at = net.far_count
     net.far_count += 1
     while at > 0:

@@ -12,7 +12,19 @@ from zcube.network.packet.control import tell_started
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import receive
-from zcube.network.packet.records import flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of, queue_of, start_of
+from zcube.network.packet.records import (
+    claim_of,
+    flow_of,
+    hop_of,
+    link_of,
+    live_of,
+    packet_of,
+    pair_of,
+    part_of,
+    path_of,
+    queue_of,
+    start_of,
+)
 from zcube.network.packet.relays import hold
 from zcube.network.packet.senders import check_progress, hear, rouse, serve, shortest_hop, stir, wake_at_end
 from zcube.network.packet.state import (
@@ -20,6 +32,7 @@ from zcube.network.packet.state import (
     KEY_BITS,
     NEEDS_BINS,
     NEEDS_PACKETS,
+    NEEDS_THAW,
     NEVER,
     NONE,
     PAUSE,
@@ -60,6 +73,10 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
             return NEEDS_BINS
         if due_ps == NEVER:
             flow = start_of(net, 0).item
+            if net.frozen > 0:
+                net.in_way = frozen_in_way(net, flow)
+                if net.in_way != NONE:
+                    return NEEDS_THAW
             pairs = flow_of(net, flow).end_pair - flow_of(net, flow).first_pair
             if net.free_count < 8 + 5 * pairs:
                 return NEEDS_PACKETS
@@ -167,6 +184,29 @@ def start_flow(net: Net, flow: int) -> None:
 
 
 @inner
+def frozen_in_way(net: Net, flow: int) -> int:
+    """Return a part advanced by rate that a flow about to start would share a link with, NONE if there is none."""
+    shift = net.class_shift
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        first = pair_of(net, pair).first_path
+        for path in range(first, first + pair_of(net, pair).paths):
+            hop = path_of(net, path).item
+            while hop_of(net, hop).item != NONE:
+                part = claim_of(net, hop_of(net, hop).item >> shift).frozen
+                if part != NONE:
+                    return part
+                hop += 1
+        if net.control != NONE:
+            hop = pair_of(net, pair).reverse
+            while hop_of(net, hop).item != NONE:
+                part = claim_of(net, hop_of(net, hop).item >> shift).frozen
+                if part != NONE:
+                    return part
+                hop += 1
+    return NONE
+
+
+@inner
 def _starts_before(net: Net, one: int, other: int) -> bool:
     first, second = flow_of(net, one).start_ps, flow_of(net, other).start_ps
     return first < second or (first == second and one < other)
@@ -219,11 +259,15 @@ def earliest(table: np.ndarray, now_ps: int) -> int:
     found = NEVER
     if net.waiting > 0:
         found = flow_of(net, start_of(net, 0).item).start_ps
-    if net.active > 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
+    if net.active > 0 and net.frozen == 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
         return found if found < NEVER else -1
     next_ps = not_before(net)
     for at in range(net.active):
         flow = flow_of(net, live_of(net, at).item)
+        if flow.frozen == 1:
+            # It thaws at a look.
+            found = min(found, max(part_of(net, flow.part).until_ps, net.look_ps, now_ps))
+            continue
         left = flow.size - flow.delivering
         if net.lossless == 0:
             # One packet per last link may be about to arrive; if that leaves nothing, no event before the next can complete it.

@@ -9,7 +9,7 @@ from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.control import state_bytes
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR
+from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR, PART, PROBE
 
 #: Tables at most double when they run short.
 GROWTH = 2
@@ -53,6 +53,9 @@ def memory_bound_bytes(
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
     pair_bytes = PAIR.itemsize + state_bytes(control.handlers())
     per_path = (pair_bytes + HOP_BYTES) * subflows + HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0))
+    if settings.skip.mode != "off":
+        per_flow += PART.itemsize * len(flow_bytes)
+        per_path += PROBE.itemsize * subflows
     echo_bytes = ECHO.itemsize if control.acknowledged else 0
     tables = (PACKET.itemsize + HOP_BYTES + echo_bytes) * records + echo_bytes * len(links) + per_flow + per_path
     return float(idle.bytes + GROWTH * tables + 16.0 * bins * queues)

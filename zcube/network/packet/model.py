@@ -13,7 +13,7 @@ from zcube.fabric.model import Fabric
 from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
-from zcube.network.packet import engine
+from zcube.network.packet import engine, steady
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
@@ -81,6 +81,7 @@ class PacketModel:
         self._tables = idle_network(link_set, self.settings, bin_s)
         link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
+        self._advance = engine.advance if self.settings.skip.mode == "off" else steady.advance
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
         self._paths = PathTable(routing, link_set, path_split)
         self._reached_ps = self._watched_events = 0
@@ -208,7 +209,7 @@ class PacketModel:
         to_ps = picoseconds(to_s) if np.isfinite(to_s) else NEVER - 1
         net = self._tables.net
         while True:
-            why = engine.advance(net, to_ps, EVENTS_AT_ONCE)
+            why = self._advance(net, to_ps, EVENTS_AT_ONCE)
             if why == REACHED:
                 break
             if why == NEEDS_PACKETS:

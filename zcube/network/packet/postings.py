@@ -55,6 +55,8 @@ class Postings:
         wanted = {"flows": self.flows + count, "pairs": self.pairs + pairs, "paths": self._paths + subflows}
         for name in ("starts", "done", "live"):
             wanted[name] = self.flows + count
+        if self._settings.skip.mode != "off":
+            wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs}
         for name, size in (wanted | {"hops": last + len(back)}).items():
             tables.grow(name, size)
         tables.grow("states", (self.pairs + pairs) * int(tables.net["state_bytes"][0]))

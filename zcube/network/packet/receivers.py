@@ -52,11 +52,12 @@ def receive(net: Net, slot: int) -> None:
     elif net.control != NONE and (last or (number + 1) % net.ack_every == 0):
         _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE)
     if last:
-        _complete(net, flow)
+        complete(net, flow)
 
 
 @inner
-def _complete(net: Net, flow: int) -> None:
+def complete(net: Net, flow: int) -> None:
+    """Note that all of a flow has arrived."""
     late = 0
     shift = net.class_shift
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):

@@ -54,6 +54,9 @@ _paths = _row(TABLES["paths"])
 _starts = _row(TABLES["starts"])
 _done = _row(TABLES["done"])
 _live = _row(TABLES["live"])
+_parts = _row(TABLES["parts"])
+_probes = _row(TABLES["probes"])
+_claims = _row(TABLES["claims"])
 _log = _row(TABLES["log"])
 _depth_bins = _row(TABLES["depth_bins"])
 _pause_bins = _row(TABLES["pause_bins"])
@@ -159,6 +162,24 @@ def done_of(net: Net, number: int) -> Any:
 def live_of(net: Net, number: int) -> Any:
     """Return a row of ``live``."""
     return _live(net.live_at, number)
+
+
+@inner
+def part_of(net: Net, number: int) -> Any:
+    """Return a row of ``parts``."""
+    return _parts(net.parts_at, number)
+
+
+@inner
+def probe_of(net: Net, number: int) -> Any:
+    """Return a row of ``probes``."""
+    return _probes(net.probes_at, number)
+
+
+@inner
+def claim_of(net: Net, number: int) -> Any:
+    """Return a row of ``claims``."""
+    return _claims(net.claims_at, number)
 
 
 @inner

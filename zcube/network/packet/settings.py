@@ -29,6 +29,9 @@ from zcube.network.packet.controls.declared import ControlSettings
 PathChoice = Literal["static", "spray", "adaptive"]
 
 Forwarding = Literal["store-and-forward", "cut-through"]
+#: ``off``: all packet by packet. ``steady``: parts in which nothing is paused go by rate once they have been as they are for a
+#: while, by whole periods or by the law of their congestion control.
+SkipMode = Literal["off", "steady"]
 Threshold = Literal["dynamic", "static"]
 #: ``notified``: what a receiver tells a sender arrives after the delay of the way back and takes no bandwidth. ``packets``:
 #: acknowledgements and notifications are packets of a priority of their own.
@@ -58,6 +61,26 @@ MARKING = tuple(
     for gbps, kmin, kmax, pmax in ((25, 100, 400, 0.2), (50, 200, 800, 0.2), (100, 400, 1600, 0.2), (200, 300, 1200, 0.8),
                                    (400, 800, 3200, 0.2))
 )  # fmt: skip
+
+
+class Skip(Declared):
+    """What is advanced by rate and not packet by packet, :mod:`zcube.network.packet.steady`."""
+
+    mode: SkipMode = Field(default="off", description="`off`, or `steady`, not without PFC")
+    window_packets: int = Field(default=16, ge=4, le=1 << 20, description="looks lie so many packets of a NIC port apart")
+    steps: int = Field(default=4, ge=1, le=1024, description="in which a window is advanced by rates and levels of queues")
+    calm_windows: int = Field(
+        default=2, ge=1, le=1 << 20, description="a part is advanced by rate that has been as it is for so many windows"
+    )
+    kept_windows: int = Field(
+        default=2,
+        ge=2,
+        le=1 << 20,
+        description="of a transfer that ends, what it sends in so many windows goes packet by packet",
+    )
+    near: float = Field(
+        default=0.75, gt=0, le=1, description="part of a pause's threshold from which on a buffer counts as near it"
+    )
 
 
 class PacketSettings(Declared):
@@ -99,6 +122,7 @@ class PacketSettings(Declared):
     ack_bytes: int = Field(default=86, ge=1, le=4096, description="RoCEv2 66, preamble and gap 20")
     ack_every_packets: int = Field(default=4, ge=1, le=1 << 20)
     retransmit_timeout_s: float = Field(default=500e-6, gt=0, le=10)
+    skip: Skip = Skip()
     seed: int = Field(default=0, ge=0, lt=1 << 63)
 
     @field_validator("marking")
@@ -108,6 +132,12 @@ class PacketSettings(Declared):
         if rates != sorted(set(rates)):
             raise ValueError("rates in ascending order, each once")
         return marking
+
+    @model_validator(mode="after")
+    def _skips_with_pfc(self) -> PacketSettings:
+        if self.skip.mode != "off" and not self.pfc:
+            raise ValueError("skip.mode off where pfc is off: what is lost is never steady")
+        return self
 
     @field_validator("congestion_control")
     @classmethod

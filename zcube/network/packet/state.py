@@ -36,8 +36,9 @@ EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
 KEY_BITS = 28
 
-#: Why a kernel returned: the time was reached, packets or bins ran short, or it has processed as many events as it was given.
-REACHED, NEEDS_PACKETS, NEEDS_BINS, SPENT = range(4)
+#: Why a kernel returned: the time was reached, packets or bins ran short, a flow starts in a part that
+#: stands still, or it has processed as many events as it was given.
+REACHED, NEEDS_PACKETS, NEEDS_BINS, NEEDS_THAW, SPENT = range(5)
 
 #: Where a queue pair stands: not started, able to send, waiting for its pace, for its window, out of bytes.
 IDLE, LISTED, PACED, HELD, EMPTY = range(5)
@@ -198,7 +199,72 @@ FLOW = _whole_lines(
         ("place", "i8"),  # in live
         ("first_pair", "i4"),
         ("end_pair", "i4"),
+        ("part", "i4"),  # the part's first flow, as last seen
+        ("frozen", "i4"),  # 1 while the part is advanced by rate
     ],
+)
+#: How a part is advanced: packet by packet, by whole periods, by the law of its rates.
+MOVING, PERIODIC, BY_LAW = range(3)
+#: A set of flows under way that share links with each other and with no others; its row is that of its first flow.
+PART = np.dtype(
+    [
+        ("members", "u8"),  # sum of its flows' hashes
+        ("was", "u8"),  # at the look before
+        ("look", "i8"),  # the look that last saw it
+        ("age", "i8"),  # looks since a flow came or went, or a queue was paused or near it
+        ("calm", "i8"),  # of these, looks since a packet was marked
+        ("pauses", "i8"),  # of its ports so far
+        ("pauses_before", "i8"),
+        ("marks", "i8"),
+        ("marks_before", "i8"),
+        ("period_ps", "i8"),  # after which its packets stand as before
+        ("frozen_ps", "i8"),  # from when it is advanced by rate
+        ("skipped_ps", "i8"),  # up to when its rates have been applied
+        ("until_ps", "i8"),  # and until when at least they hold
+        ("held", "i4"),  # its events, chained
+        ("kind", "i4"),  # how it is advanced
+        ("busy", "i4"),  # 1: a queue is paused or near the threshold at which it would be
+        ("marking", "i4"),  # 1: a queue is so deep that packets may be marked
+        ("bursting", "i4"),  # 1: a queue holds more than its control lets it hold for long
+        ("over", "i4"),  # 1: a link is asked for more than it has
+        ("steered", "i4"),  # 1: a queue pair's rate is the control's
+    ],
+    align=True,
+)
+#: What is known of a queue pair of a part.
+PROBE = np.dtype(
+    [
+        ("rate", "f8"),  # wire bytes per picosecond
+        ("scale", "f8"),  # part of the rate it asks for that its NIC port has for it
+        ("gap_ps", "i8"),  # between its packets, where its part is advanced by whole periods
+        ("sent", "f8"),  # wire bytes by which it has been advanced, and what was left over before
+        ("step", "f8"),  # of these, in the last step
+        ("told_ps", "i8"),  # when a notification on its way arrives, NEVER
+        ("draws", "i8"),  # of times until a packet is marked
+        ("moved", "i8"),  # packets by which it was last advanced
+    ],
+    align=True,
+)
+#: Whose a link is, and what stands before it while it is advanced by rate.
+CLAIM = np.dtype(
+    [
+        ("look", "i8"),  # twice the look that last saw it, plus 1 once it is counted
+        ("load", "f8"),  # bytes per picosecond that queue pairs would have it carry
+        ("paced", "f8"),  # of a NIC: rates of its queue pairs that have one
+        ("free", "i4"),  # and how many have none
+        ("pairs", "i4"),  # and how many there are
+        ("flow", "i4"),  # a flow that crosses it
+        ("frozen", "i4"),  # part in which it stands still, NONE
+        ("came", "f8"),  # bytes that came to it in this step
+        ("levelled", "i8"),  # the step that last set its level
+        ("last", "f8"),  # and in the step before
+        ("backlog", "f8"),  # bytes in its queue
+        ("stood", "f8"),  # when it froze
+        ("passing", "f8"),  # bytes that leave per byte that comes
+        ("unmarked", "f8"),  # logarithm of the chance that a packet is not marked
+        ("marks", "f8"),  # packets marked
+    ],
+    align=True,
 )
 #: A pause that has ended.
 PAUSE_LOG = np.dtype(
@@ -234,6 +300,9 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "starts": _WHOLE,  # heap of the flows not started
         "done": _WHOLE,  # flows completed and not yet handed over
         "live": _WHOLE,  # flows under way
+        "parts": PART,  # by the number of a part's first flow, where parts are skipped
+        "probes": PROBE,  # by the number of a queue pair, likewise
+        "claims": CLAIM,  # by the number of a link, likewise
         "log": PAUSE_LOG,  # pauses that have ended, the first so many
         "depth_bins": _LONG,  # deepest made by packets that joined, per bin of time and queue
         "pause_bins": _LONG,  # picoseconds paused per bin of time and queue
@@ -270,6 +339,18 @@ NET = np.dtype(
         ("late", "i8"),
         ("pauses", "i8"),
         ("active", "i8"),  # flows under way
+        ("looks", "i8"),  # at parts
+        ("calm", "i8"),  # looks for which a part has to be as it is
+        ("look_ps", "i8"),  # when to look next
+        ("window_ps", "i8"),  # between looks
+        ("steps", "i8"),  # of the law, per window
+        ("stamp", "i8"),  # number of the last step, downwards
+        ("kept", "i8"),  # windows before a flow ends in which it goes packet by packet
+        ("near", "f8"),  # part of a threshold at which a buffer counts as near it
+        ("taken", "i8"),  # scratch: events just taken out of a chain
+        ("skips", "i8"),  # how often a part was advanced by rate
+        ("frozen", "i8"),  # flows under way whose part is advanced by rate
+        ("in_way", "i8"),  # part that a flow about to start meets
         ("mtu_payload", "i8"),  # payload of a full packet or cell
         ("mtu", "i8"),  # and its bytes on the wire
         ("packet_payload", "i8"),  # payload of the packets a cell stands for

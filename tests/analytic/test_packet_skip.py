@@ -1,0 +1,100 @@
+"""Parts of a packet network advanced by rate: exact where nothing contends, and never where anything is paused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from packet_networks import FULL_PS, Network, flows, run, star
+from pydantic import ValidationError
+
+from zcube.network.packet.settings import PacketSettings
+
+STEADY = {"mode": "steady"}
+PACKETS = 6000
+LONG = 4096 * PACKETS
+
+
+def state(model):
+    finish = model.completions().finish_s.tobytes()
+    return finish, model.counts, model.queue_table().frame().to_csv(), model.delays().victim_s.tobytes()
+
+
+def both(network, table, **chosen):
+    found = []
+    for skip in ({"mode": "off"}, STEADY):
+        model = network.model(skip=skip, **chosen)
+        found.append((run(model, table), model))
+    return found
+
+
+@pytest.mark.parametrize("control", ["none", "dcqcn"])
+@pytest.mark.parametrize("last_bytes", [0, 1000])
+def test_a_flow_alone_takes_the_closed_form_in_a_twentieth_of_the_events(control, last_bytes):
+    (off_ps, off), (steady_ps, steady) = both(star(3), flows((0, 1, LONG + last_bytes)), congestion_control=control)
+    last_ps = (last_bytes + 82) * 20 if last_bytes else FULL_PS
+    whole = PACKETS if last_bytes else PACKETS - 1
+    # The last packet stands behind the one before it at the switch, where it is shorter.
+    assert steady_ps[0] == off_ps[0] == whole * FULL_PS + FULL_PS + last_ps + 1_000_000
+    assert steady.counts.packet_hops == off.counts.packet_hops
+    assert steady.counts.events * 20 < off.counts.events
+
+
+def test_queue_pairs_that_share_a_port_end_to_the_picosecond_as_without():
+    table = flows((0, 1, LONG), (0, 2, LONG), (0, 3, LONG // 2), (4, 5, LONG, 1e-4))
+    (off_ps, off), (steady_ps, steady) = both(star(6), table)
+    assert steady_ps.tolist() == off_ps.tolist()
+    assert steady.counts.events * 10 < off.counts.events
+
+
+def test_links_of_a_slower_rate_behind_the_port_are_met_as_without():
+    network = Network(("h0", "a"), ("a", "b", 100.0), ("h1", "a"), ("b", "h2"), ("b", "h3"))
+    network.path("h0", "a", "b", "h2").path("h1", "a", "b", "h3")
+    (off_ps, _), (steady_ps, _) = both(network, flows((0, 2, LONG // 8, 0.0), (1, 3, LONG // 8, 1e-5)))
+    assert steady_ps.tolist() == off_ps.tolist()
+
+
+@pytest.mark.parametrize("threshold", ["static", "dynamic"])
+def test_a_part_with_pauses_is_never_advanced(threshold):
+    """Without control an incast fills its buffer, stops its senders, and fills it again."""
+    table = flows(*((sender, 6, LONG // 4) for sender in range(6)))
+    (_, off), (_, steady) = both(star(7), table, pfc_threshold=threshold, buffer_bytes=1 << 21)
+    assert off.counts.pauses > 100
+    assert state(steady) == state(off)
+
+
+def test_a_part_near_a_threshold_is_never_advanced():
+    """What stands in the buffer after the burst is below the threshold, and stays."""
+    table = flows((0, 2, LONG, 0.0), (1, 2, 60 * 4096, 0.0))
+    chosen = {"pfc_threshold": "static", "xoff_bytes": 300_000, "congestion_control": "none"}
+    (off_ps, off), (steady_ps, steady) = both(star(3), table, **chosen)
+    assert off.counts.pauses == 0
+    assert steady_ps.tolist() == off_ps.tolist()
+    assert steady.counts.events > off.counts.events / 2
+
+
+def over_seeds(network, table, **chosen):
+    """Return completion times of five seeds [2, seeds, flows] and events [2], without and with what is steady advanced."""
+    found = [both(network, table, congestion_control="dcqcn", seed=seed, **chosen) for seed in range(5)]
+    times = np.array([[run_ps for run_ps, _ in mode] for mode in zip(*found)])
+    return times, [sum(model.counts.events for _, model in mode) for mode in zip(*found)]
+
+
+def test_a_flow_that_joins_takes_its_share_of_a_port():
+    (off, steady), _ = over_seeds(star(3), flows((0, 2, 4 * LONG), (1, 2, 4 * LONG, 1e-4)))
+    assert steady.mean(axis=0) == pytest.approx(off.mean(axis=0), rel=0.1)
+    assert steady.max(axis=1).mean() == pytest.approx(off.max(axis=1).mean(), rel=0.03)
+
+
+@pytest.mark.parametrize("senders", [2, 4, 8])
+def test_what_shares_a_port_under_dcqcn_fills_it_as_without(senders):
+    """The last completion measures the port's use. A first burst that is cut once more or less decides it, hence the seeds."""
+    table = flows(*((sender, senders, 4 * LONG) for sender in range(senders)))
+    (off, steady), events = over_seeds(star(senders + 1), table)
+    assert steady.max(axis=1).mean() == pytest.approx(off.max(axis=1).mean(), rel=0.05)
+    assert steady.mean() == pytest.approx(off.mean(), rel=0.05)
+    assert events[1] * 10 < events[0]
+
+
+def test_what_may_be_lost_is_never_steady():
+    with pytest.raises(ValidationError, match="pfc"):
+        PacketSettings(pfc=False, skip=STEADY)

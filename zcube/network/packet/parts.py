@@ -1,0 +1,184 @@
+"""Parts of a packet network: flows under way that share links with each other and with no others, and what is seen of them.
+
+At a look every link is claimed by the first flow that crosses it, and flows that meet on a link are joined. A part's row is
+that of its first flow. Parts that are advanced without a look at their rates are left alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zcube.network.kernels import inner
+from zcube.network.packet.buffers import off_threshold
+from zcube.network.packet.records import (
+    claim_of,
+    flow_of,
+    hop_of,
+    link_of,
+    live_of,
+    pair_of,
+    part_of,
+    path_of,
+    probe_of,
+    queue_of,
+)
+from zcube.network.packet.state import BY_LAW, NONE, Net
+from zcube.routing.hashing import mix
+
+#: A link asked for so much more than it has still counts as not overloaded: rates are rounded.
+ROUNDING = 1e-6
+#: A queue that fills more of the way from KMIN to KMAX holds a burst that its control has still to answer.
+BURST = 0.25
+
+
+@inner
+def first_of(net: Net, flow: int) -> int:
+    """Return the first flow of a flow's part, shortening the way there."""
+    while flow_of(net, flow).part != flow:
+        above = flow_of(net, flow).part
+        flow_of(net, flow).part = flow_of(net, above).part
+        flow = above
+    return flow
+
+
+@inner
+def _join(net: Net, one: int, other: int) -> None:
+    one, other = first_of(net, one), first_of(net, other)
+    flow_of(net, max(one, other)).part = min(one, other)
+
+
+@inner
+def _claim(net: Net, flow: int, hop: int) -> None:
+    stamp = 2 * net.looks
+    while hop_of(net, hop).item != NONE:
+        claim = claim_of(net, hop_of(net, hop).item >> net.class_shift)
+        if claim.look == stamp:
+            _join(net, flow, claim.flow)
+        else:
+            claim.look, claim.flow = stamp, flow
+            claim.load = claim.paced = 0.0
+            claim.free = claim.pairs = 0
+        hop += 1
+
+
+@inner
+def has_bytes(net: Net, pair: int) -> bool:
+    """Return whether a queue pair has something left to send."""
+    if net.pooled == 1:
+        return flow_of(net, pair_of(net, pair).flow).unsent > 0
+    return pair_of(net, pair).unsent > 0
+
+
+@inner
+def is_weighed(net: Net, flow: int) -> bool:
+    """Return whether a flow's rates and queues may change: it moves packet by packet, or by the law of its rates."""
+    return flow_of(net, flow).frozen == 0 or part_of(net, flow_of(net, flow).part).kind == BY_LAW
+
+
+@inner
+def divide(net: Net) -> None:
+    """Divide flows into parts, and sum up each part's members, queues and loads."""
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if flow_of(net, flow).frozen == 0:
+            flow_of(net, flow).part = flow
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if is_weighed(net, flow):
+            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+                first = pair_of(net, pair).first_path
+                for path in range(first, first + pair_of(net, pair).paths):
+                    _claim(net, flow, path_of(net, path).item)
+                if net.control != NONE:
+                    _claim(net, flow, pair_of(net, pair).reverse)
+                if has_bytes(net, pair):
+                    nic = claim_of(net, pair_of(net, pair).queue >> net.class_shift)
+                    nic.pairs += 1
+                    if pair_of(net, pair).sender.paced == 1:
+                        nic.paced += pair_of(net, pair).sender.rate
+                    else:
+                        nic.free += 1
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if is_weighed(net, flow):
+            _sum_up(net, flow, first_of(net, flow))
+
+
+@inner
+def _sum_up(net: Net, flow: int, first: int) -> None:
+    """Add a flow to its part."""
+    part = part_of(net, first)
+    if part.look != net.looks:
+        if part.look != net.looks - 1:
+            part.was, part.age = np.uint64(0), 0
+        else:
+            part.was = part.members
+        part.look = net.looks
+        part.members = np.uint64(0)
+        part.pauses = part.marks = 0
+        part.busy = part.marking = part.bursting = part.over = part.steered = 0
+    part.members += mix(np.uint64(flow + 1))
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        sender = pair_of(net, pair).sender
+        rate, scale = 0.0, 1.0
+        if has_bytes(net, pair):
+            link = pair_of(net, pair).queue >> net.class_shift
+            nic, capacity = claim_of(net, link), link_of(net, link).kbps / 8e9
+            # A port serves its queue pairs in turn: what those without a rate have is at least their share of the turns.
+            free = max(capacity - nic.paced, capacity * nic.free / nic.pairs) if nic.free > 0 else 0.0
+            if sender.paced == 0:
+                rate = free / nic.free
+            else:
+                rate, scale = sender.rate, min(1.0, (capacity - free) / nic.paced)
+        probe_of(net, pair).rate, probe_of(net, pair).scale = rate, scale
+        if sender.heeds == 1:
+            part.steered = 1
+        first_path, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
+        for path in range(first_path, first_path + paths):
+            _see(net, part, path_of(net, path).item, rate / paths)
+        if net.control != NONE:
+            _see(net, part, pair_of(net, pair).reverse, 0.0)
+
+
+@inner
+def _see(net: Net, part: Any, hop: int, rate: float) -> None:
+    """Add a path to its part, and each link's queues once."""
+    shift, stamp = net.class_shift, 2 * net.looks + 1
+    while hop_of(net, hop).item != NONE:
+        link = hop_of(net, hop).item >> shift
+        claim = claim_of(net, link)
+        if claim.look != stamp:
+            claim.look = stamp
+            for queue in range(link << shift, (link + 1) << shift):
+                part.pauses += queue_of(net, queue).pauses
+                part.marks += queue_of(net, queue).marks
+                depth = queue_of(net, queue).bytes
+                if net.marking == 1 and depth + 2 * net.mtu > link_of(net, link).kmin:
+                    part.marking = 1
+                    if depth > link_of(net, link).kmin + BURST * (link_of(net, link).kmax - link_of(net, link).kmin):
+                        part.bursting = 1
+                if is_near(net, link, queue) or is_deep(net, link, depth):
+                    part.busy = 1
+        claim.load += rate
+        if claim.load > link_of(net, link).kbps * (1 + ROUNDING) / 8e9:
+            part.over = 1
+        hop += 1
+
+
+@inner
+def is_deep(net: Net, link: int, depth: float) -> bool:
+    """Return whether so much in front of a link would lie near the threshold of a pause if all of it came by one link."""
+    switch = link_of(net, link).from_switch
+    return switch != NONE and depth > 0 and depth + net.mtu > net.near * off_threshold(net, switch)
+
+
+@inner
+def is_near(net: Net, link: int, queue: int) -> bool:
+    """Return whether a queue is paused, or what came by it lies near the threshold of a pause."""
+    row = queue_of(net, queue)
+    if row.paused == 1 or row.off == 1 or row.in_headroom > 0 or row.frames != row.applied:
+        return True
+    switch = link_of(net, link).to_switch
+    return switch != NONE and row.in_bytes > 0 and row.in_bytes + net.mtu > net.near * off_threshold(net, switch)
