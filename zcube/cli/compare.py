@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SCENARIO = "glm51-pd-1024"
 DEFAULT_OUT = Path("zcube-out")
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 def compare_command(
@@ -98,6 +100,9 @@ def compare_command(
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     searches = _searches(given, declared)
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
+    # What is loaded now stays, and a run makes few cycles: the collector need not look through it all again and again.
+    gc.freeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     with KernelsAhead(needed_groups(declared.network.fidelity)) as ahead, RunProgress() as progress:
         ahead.wait(progress)
         comparison = searches.compared(declared, progress, recorded)

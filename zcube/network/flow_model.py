@@ -16,7 +16,7 @@ from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.network import fluid
 from zcube.network.fluid_posting import PathArrays, Sent, drop_done, post
-from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, empty_state, grown, with_room
+from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, NONE, empty_state, grown, with_room
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
@@ -29,7 +29,7 @@ MOST_BIN_ENTRIES = 100_000_000
 ALL_EVENTS = int(np.iinfo(np.int64).max)
 
 #: No column, and no transfer.
-NONE: FloatArray = np.zeros(0)
+NO_COLUMN: FloatArray = np.zeros(0)
 NOBODY: IntArray = np.zeros(0, dtype=np.int64)
 
 
@@ -72,8 +72,11 @@ class FlowModel:
         self._flows = 0
         #: The next start or last byte sent, and the next arrival of a last byte that has been sent.
         self._change_s = self._arrival_s = float("inf")
-        #: Bounds on the arrival of what is waited for: while nothing else is posted, and in any case.
-        self._watched_s = self._soonest_s = float("inf")
+        #: Bounds on the arrival of groups: while nothing else is posted, and in any case.
+        self._group_s = self._soonest_s = float("inf")
+        self._groups = 0
+        self._free_groups: list[int] = []
+        self._arrived_groups: list[int] = []
         self._state = empty_state(link_set.capacity_bps, quantum_s, bin_s)
         self._bins = bin_s > 0
         self._table = PathTable(routing, link_set, path_split)
@@ -107,42 +110,49 @@ class FlowModel:
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
         check_reachable(routes, flows.source, flows.target)
         latency_s = routes.latency_s(self.link_set.latency_s)
-        paths = PathArrays(routes.first_subflow, routes.first_hop, routes.link, routes.share, latency_s, NONE)
+        paths = PathArrays(routes.first_subflow, routes.first_hop, routes.link, routes.share, latency_s, NO_COLUMN)
         sent = Sent(
             path=np.arange(routes.flows),
             start_s=np.array(flows.start_s, dtype=np.float64),
             size_bits=flows.size_bytes * 8.0,
             message_start_s=self.link_set.message_start_s(routes, flows.size_bytes),
-            cap_bps=NONE if flows.cap_bps is None else np.array(flows.cap_bps, dtype=np.float64),
-            weight=NONE if flows.weight is None else np.array(flows.weight, dtype=np.float64),
+            cap_bps=NO_COLUMN if flows.cap_bps is None else np.array(flows.cap_bps, dtype=np.float64),
+            weight=NO_COLUMN if flows.weight is None else np.array(flows.weight, dtype=np.float64),
         )
         self._make_room(routes.flows, routes.subflows, len(routes.link))
         self._room = 0
-        self._post(paths, sent, routes.flows)
+        self._post(paths, sent, NONE, False)
         return np.arange(self._flows - routes.flows, self._flows)
 
     def paths(self, source: IntArray, target: IntArray) -> IntArray:
         """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
         return self._table.add(source, target)
 
-    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
-        """Post transfers over paths found before.
+    def open_group(self) -> int:
+        """Return the number of a new group of transfers that are waited for together; it is free again when it has arrived."""
+        if self._free_groups:
+            return self._free_groups.pop()
+        self._groups += 1
+        state = self._state
+        groups, arrived = grown(state.groups, self._groups), grown(state.arrived, self._groups)
+        self._state = state._replace(groups=groups, arrived=arrived)
+        return self._groups - 1
+
+    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
+        """Post transfers of a group over paths found before.
 
         Parameters
         ----------
+        group : int
+            Number of :meth:`open_group`.
         paths : int array [flows]
             Numbers of :meth:`paths`.
         size_bytes : int array [flows]
             Payload.
         start_s : float array [flows]
             When they are posted, at present or later.
-        first_watched : int
-            The row from which on arrivals are waited for, see :meth:`next_arrival_s`.
-
-        Returns
-        -------
-        int
-            Number of the first; the others follow.
+        is_last : bool
+            Whether the group is complete with them.
 
         Raises
         ------
@@ -154,13 +164,12 @@ class FlowModel:
             ahead = max(count, LEAST_ROOM)
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
             self._room = ahead
-        sent = Sent(paths, start_s, size_bytes * 8.0, table.message_start_s(paths, size_bytes), NONE, NONE)
-        if not self._post(table.arrays, sent, first_watched):
+        sent = Sent(paths, start_s, size_bytes * 8.0, table.message_start_s(paths, size_bytes), NO_COLUMN, NO_COLUMN)
+        if not self._post(table.arrays, sent, group, is_last):
             flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
             flows.check(self._now_s)
             check_reachable(table.routes(paths), flows.source, flows.target)
         self._room -= count
-        return self._flows - count
 
     def _make_room(self, flows: int, subflows: int, hops: int) -> None:
         """Make room for further transfers; what has ended gives way where it is the larger part."""
@@ -175,28 +184,24 @@ class FlowModel:
                 _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
         self._state = with_room(state, self._flows + flows, used_pools + pools, used_subflows + subflows, used_hops + hops)
 
-    def _post(self, paths: PathArrays, sent: Sent, first_watched: int) -> bool:
+    def _post(self, paths: PathArrays, sent: Sent, group: int, is_last: bool) -> bool:
         """Post transfers for which there is room; return whether they could be."""
         pooled = self.path_split == "pooled"
-        start_s, arrival_s = post(self._state, paths, sent, pooled, first_watched, self._now_s)
+        start_s, arrival_s = post(self._state, paths, sent, pooled, group, is_last, self._now_s)
         if start_s < 0.0:
             return False
         self._flows += len(sent.path)
         self._change_s = min(self._change_s, start_s)
         # Another transfer's start may let one that shares links become faster.
-        self._watched_s = min(self._watched_s, arrival_s, max(self._soonest_s, start_s))
+        self._group_s = min(self._group_s, arrival_s, max(self._soonest_s, start_s))
         return True
 
-    def watch(self, flows: IntArray) -> None:
-        """Wait for the arrival of further transfers that are under way, see :meth:`next_arrival_s`."""
-        self._watched_s, self._soonest_s = fluid.watch(self._state, flows, self._now_s)
+    def next_group_s(self) -> float:
+        """Return a time before which no complete group arrives; infinity if there is none.
 
-    def next_arrival_s(self) -> float:
-        """Return a time before which no transfer arrives that is waited for; infinity if there is none.
-
-        It is the arrival itself of a transfer that has all the rate it can have, and else a bound on it.
+        It is the arrival itself of a group whose transfers have all the rate they can have, and else a bound on it.
         """
-        return self._watched_s
+        return self._group_s
 
     def next_event_s(self) -> float:
         """Return the next start, last byte sent or arrived; infinity when idle."""
@@ -213,6 +218,13 @@ class FlowModel:
         else:
             last_s = self._state.flows["finish_s"][arrived].max(initial=self._state.clock_s[0])
             self._now_s = max(self._now_s, float(last_s))
+        return arrived
+
+    def advance_groups(self, to_s: float) -> list[int]:
+        """Run up to a time and return the groups that have arrived since this was last asked, in order of arrival."""
+        self.advance(to_s)
+        arrived, self._arrived_groups = self._arrived_groups, []
+        self._free_groups += arrived
         return arrived
 
     def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
@@ -305,7 +317,9 @@ class FlowModel:
             reach_s = min(to_s, self.next_event_s())
             to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
         found = fluid.advance(self._state, to_s, most_events)
-        arrived, self._change_s, self._arrival_s, self._watched_s, self._soonest_s = found
+        arrived, groups, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
+        if groups:
+            self._arrived_groups += self._state.arrived[:groups].tolist()
         return self._state.changed[:arrived].copy() if arrived else NOBODY
 
     def _cover_bins(self, time_s: float) -> float:

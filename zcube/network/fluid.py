@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.event_heap import heap_pop, heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, SENT, UNBOUND, FluidState
+from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState
 from zcube.network.kernels import inner, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
@@ -207,52 +207,83 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
 
 
 @inner
-def next_watched_s(state: FluidState, now_s: float) -> tuple[float, float]:
-    """Return a time before which no watched transfer arrives as long as none is posted, and what holds whatever is posted.
+def note_arrival(state: FluidState, flow: int, arrival_s: float, soonest_s: float) -> None:
+    """Note with a transfer's group before when it does not arrive while nothing is posted, and whatever is posted."""
+    group = state.flows[flow].group
+    if group != NONE and state.groups[group].complete:
+        state.groups[group].arrival_s = max(state.groups[group].arrival_s, arrival_s)
+        state.groups[group].soonest_s = max(state.groups[group].soonest_s, soonest_s)
 
-    The second is infinite where the first holds in any case. A transfer that has the rate it has alone gets no faster; one that
-    shares links may, when another one starts or ends.
+
+@inner
+def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> None:
+    """Note with its group what is known of an active pool's arrival.
+
+    A transfer that has the rate it has alone gets no faster; one that shares links may, when another one starts or ends.
     """
-    wake_s, soonest_s = np.inf, np.inf
+    flow = state.pools[pool].flow
+    latency_s, rate_bps = state.flows[flow].latency_s, state.pools[pool].rate_bps
+    arrival_s = state.event_s[pool] + latency_s
+    alone_bps = state.flows[flow].size_bits / state.flows[flow].alone_s
+    if rate_bps >= alone_bps * (1.0 - RATE_ROUNDING):
+        note_arrival(state, flow, arrival_s, arrival_s)
+    else:
+        left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
+        soonest_s = now_s + left / alone_bps + latency_s
+        note_arrival(state, flow, min(arrival_s, max(soonest_s, change_s + latency_s)), soonest_s)
+
+
+@inner
+def take_bounds(state: FluidState, heap: np.ndarray, size: int, arrival_s: float, soonest_s: float) -> tuple[float, float]:
+    """Return the least bounds of the groups of some pools, and forget these bounds."""
+    for at in range(size):
+        group = state.flows[state.pools[heap[at]].flow].group
+        if group != NONE and state.groups[group].arrival_s > 0.0:
+            arrival_s = min(arrival_s, state.groups[group].arrival_s)
+            soonest_s = min(soonest_s, state.groups[group].soonest_s)
+            state.groups[group].arrival_s = state.groups[group].soonest_s = 0.0
+    return arrival_s, soonest_s
+
+
+@inner
+def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
+    """Return a time before which no complete group arrives as long as nothing is posted, and one that holds in any case."""
+    arrival_s, soonest_s = np.inf, np.inf
     if state.used[4] == 0:
-        return wake_s, soonest_s
+        return arrival_s, soonest_s
     change_s = next_change_s(state)
     for at in range(state.start_size[0]):
         pool = state.start_heap[at]
         flow = state.pools[pool].flow
-        if state.flows[flow].watched:
-            wake_s = min(wake_s, state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s)
+        alone_s = state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s
+        note_arrival(state, flow, alone_s, alone_s)
     for at in range(state.finish_size[0]):
-        pool = state.finish_heap[at]
-        flow = state.pools[pool].flow
-        if state.flows[flow].watched:
-            latency_s = state.flows[flow].latency_s
-            arrival_s = state.event_s[pool] + latency_s
-            alone_bps, rate_bps = state.flows[flow].size_bits / state.flows[flow].alone_s, state.pools[pool].rate_bps
-            if rate_bps < alone_bps * (1.0 - RATE_ROUNDING):
-                left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
-                earliest_s = now_s + left / alone_bps + latency_s
-                soonest_s = min(soonest_s, earliest_s)
-                arrival_s = min(arrival_s, max(earliest_s, change_s + latency_s))
-            wake_s = min(wake_s, arrival_s)
+        if state.flows[state.pools[state.finish_heap[at]].flow].group != NONE:
+            note_active(state, state.finish_heap[at], change_s, now_s)
     for at in range(state.arrival_size[0]):
         pool = state.arrival_heap[at]
-        if state.flows[state.pools[pool].flow].watched:
-            wake_s = min(wake_s, state.event_s[pool])
-    return wake_s, soonest_s
+        note_arrival(state, state.pools[pool].flow, state.event_s[pool], state.event_s[pool])
+    arrival_s, soonest_s = take_bounds(state, state.start_heap, state.start_size[0], arrival_s, soonest_s)
+    arrival_s, soonest_s = take_bounds(state, state.finish_heap, state.finish_size[0], arrival_s, soonest_s)
+    return take_bounds(state, state.arrival_heap, state.arrival_size[0], arrival_s, soonest_s)
+
+
+@inner
+def arrive(state: FluidState, flow: int, groups: int) -> int:
+    """Count a transfer's arrival with its group; return how many groups have arrived."""
+    group = state.flows[flow].group
+    if group != NONE:
+        state.groups[group].under_way -= 1
+        if state.groups[group].complete and state.groups[group].under_way == 0:
+            state.groups[group].complete = 0
+            state.used[4] -= 1
+            state.arrived[groups] = group
+            groups += 1
+    return groups
 
 
 @kernel
-def watch(state: FluidState, flows: np.ndarray, now_s: float) -> tuple[float, float]:
-    """Wait for the arrival of further transfers; return as :func:`next_watched_s`."""
-    for flow in flows:
-        state.used[4] += 1 - state.flows[flow].watched
-        state.flows[flow].watched = 1
-    return next_watched_s(state, now_s)
-
-
-@kernel
-def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, float, float, float, float]:
+def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, int, float, float, float, float]:
     """Process events up to a time.
 
     Parameters
@@ -267,8 +298,9 @@ def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, floa
     Returns
     -------
     tuple
-        How many transfers arrived, whose numbers stand first in ``state.changed`` in order of arrival; when a pool next starts
-        or runs dry; when the next transfer arrives of those whose last byte has left; and what :func:`next_watched_s` returns.
+        How many transfers and how many groups arrived, whose numbers stand first in ``state.changed`` and ``state.arrived`` in
+        order of arrival; when a pool next starts or runs dry; when the next transfer arrives of those whose last byte has left;
+        and what :func:`next_group_s` returns.
     """
     changed = state.changed
     events_left = most_events
@@ -305,17 +337,15 @@ def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, floa
         for at in range(finished):
             frees = free_around(state, changed[at], frees)
         apply_rates(state, solve(state, frees), now_s)
-    arrived = 0
+    arrived, groups = 0, 0
     while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
         pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
         state.pools[pool].phase = DONE
-        flow = state.pools[pool].flow
-        state.used[4] -= state.flows[flow].watched
-        state.flows[flow].watched = 0
-        changed[arrived] = flow
+        changed[arrived] = state.pools[pool].flow
+        groups = arrive(state, changed[arrived], groups)
         arrived += 1
-    wake_s, soonest_s = next_watched_s(state, to_s)
-    return arrived, next_change_s(state), next_arrival_s(state), wake_s, soonest_s
+    group_s, soonest_s = next_group_s(state, to_s)
+    return arrived, groups, next_change_s(state), next_arrival_s(state), group_s, soonest_s
 
 
 @kernel

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.network.event_heap import heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, PENDING, UNBOUND, FluidState
+from zcube.network.fluid_state import ACTIVE, DONE, NONE, PENDING, UNBOUND, FluidState
 from zcube.network.kernels import inner, kernel
 
 
@@ -19,7 +19,7 @@ class PathArrays(NamedTuple):
     """Paths of flows as :class:`zcube.routing.routes.Routes` has them.
 
     ``latency_s`` is the longest delay of each flow's paths, ``alone_bps`` their rate together in an empty network; that may be
-    left empty where no flow is watched [flows].
+    left empty for flows in no group [flows].
     """
 
     first_subflow: np.ndarray
@@ -43,7 +43,7 @@ class Sent(NamedTuple):
 
 @kernel
 def post(
-    state: FluidState, paths: PathArrays, sent: Sent, pooled: bool, first_watched: int, now_s: float
+    state: FluidState, paths: PathArrays, sent: Sent, pooled: bool, group: int, is_last: bool, now_s: float
 ) -> tuple[float, float]:
     """Let transfers wait, each for its start; there must be room.
 
@@ -57,23 +57,25 @@ def post(
         What is posted.
     pooled : bool
         Whether a transfer's paths draw from one pool.
-    first_watched : int
-        The transfer from which on arrivals are waited for.
+    group : int
+        What they are part of, or NONE.
+    is_last : bool
+        Whether the group is complete with them.
     now_s : float
         None starts before.
 
     Returns
     -------
     tuple of float
-        The earliest times at which a first byte may leave and at which a watched transfer may have arrived; -1 for the first
-        where a transfer has no path, no bytes or too early a start, and nothing is posted.
+        The earliest time at which a first byte may leave, and a time before which the group has not arrived, infinite while it
+        is not complete; -1 for both where a transfer has no path, no bytes or too early a start, and nothing is posted.
     """
     for row in range(len(sent.path)):
         path = sent.path[row]
         pathless = paths.first_subflow[path] == paths.first_subflow[path + 1]
         if pathless or not sent.size_bits[row] > 0.0 or not (now_s <= sent.start_s[row] < np.inf):
             return -1.0, -1.0
-    earliest_s, arrival_s = np.inf, np.inf
+    earliest_s, arrival_s = np.inf, 0.0
     flow, pool, subflow, hop = state.used[0], state.used[1], state.used[2], state.used[3]
     for row in range(len(sent.path)):
         path = sent.path[row]
@@ -87,17 +89,16 @@ def post(
         state.flows[flow].finish_s = np.nan
         state.flows[flow].size_bits = sent.size_bits[row]
         state.flows[flow].bound_s = 0.0
-        state.flows[flow].bound_link = -1
+        state.flows[flow].bound_link = NONE
         state.flows[flow].bound_turn = -1
         state.flows[flow].open_pools = pools
         leaves_s = sent.start_s[row] + message_start_s
         earliest_s = min(earliest_s, leaves_s)
-        state.flows[flow].watched = 0
-        state.flows[flow].alone_s = sent.size_bits[row] / paths.alone_bps[path] if len(paths.alone_bps) else 0.0
-        if row >= first_watched:
-            state.flows[flow].watched = 1
-            state.used[4] += 1
-            arrival_s = min(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[path])
+        state.flows[flow].group = group
+        state.flows[flow].alone_s = 0.0
+        if group != NONE:
+            state.flows[flow].alone_s = sent.size_bits[row] / paths.alone_bps[path]
+            arrival_s = max(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[path])
         for turn in range(pools):
             begin = first + turn
             until = end if pooled else begin + 1
@@ -130,7 +131,11 @@ def post(
             pool += 1
         flow += 1
     state.used[0], state.used[1], state.used[2], state.used[3] = flow, pool, subflow, hop
-    return earliest_s, arrival_s
+    if group != NONE:
+        state.groups[group].under_way += len(sent.path)
+        state.groups[group].complete = is_last
+        state.used[4] += is_last
+    return earliest_s, arrival_s if group != NONE and is_last else np.inf
 
 
 @inner

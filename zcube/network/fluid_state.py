@@ -18,6 +18,9 @@ PENDING, ACTIVE, SENT, DONE = 0, 1, 2, 3
 #: No hop bounds the subflow: it is held by its own cap, or has no rate yet.
 UNBOUND = -1
 
+#: No group, and no link.
+NONE = -1
+
 LINK = np.dtype(
     [
         ("capacity_bps", "f8"),
@@ -74,26 +77,37 @@ FLOW = np.dtype(
         ("latency_s", "f8"),
         ("finish_s", "f8"),  # nan until its last byte has left
         ("size_bits", "f8"),
-        ("alone_s", "f8"),  # sending time alone, of a watched one
+        ("alone_s", "f8"),  # sending time alone, of one in a group
         ("bound_s", "f8"),  # how long the link bounded it that did so longest
         ("bound_link", "i4"),  # -1 for none
         ("bound_turn", "i4"),  # pool of the hop over it
         ("open_pools", "i4"),
-        ("watched", "i4"),  # whether its arrival is waited for
+        ("group", "i4"),  # NONE where its arrival is nobody's to wait for
+    ],
+    align=True,
+)
+#: Transfers that are waited for together.
+GROUP = np.dtype(
+    [
+        ("under_way", "i4"),  # transfers that have not arrived
+        ("complete", "i4"),  # whether the last of them has been posted
+        ("arrival_s", "f8"),  # scratch: before which it has not arrived
+        ("soonest_s", "f8"),  # scratch: before which it has not arrived whatever else is posted
     ],
     align=True,
 )
 
 
 class FluidState(NamedTuple):
-    """Everything the kernels read and write. Sizes: L links, H hops, S subflows, P pools, F flows, B bins of time."""
+    """Everything the kernels read and write. Sizes: L links, H hops, S subflows, P pools, F flows, G groups, B bins."""
 
     links: np.ndarray  # LINK[L]
     hops: np.ndarray  # HOP[H]
     subflows: np.ndarray  # SUBFLOW[S]
     pools: np.ndarray  # POOL[P]
     flows: np.ndarray  # FLOW[F]
-    used: np.ndarray  # i8[5] flows, pools, subflows and hops in use; watched flows that have not arrived
+    groups: np.ndarray  # GROUP[G]
+    used: np.ndarray  # i8[5] flows, pools, subflows and hops in use; complete groups under way
     event_s: np.ndarray  # f8[P] key of the three heaps: start of a pending pool, predicted finish, arrival of its last byte
     event_place: np.ndarray  # i8[P] place in its heap, a pool being in one of them only
     start_heap: np.ndarray  # i8[P] pending pools; apart, so that the many that wait do not slow the few that run
@@ -103,6 +117,7 @@ class FluidState(NamedTuple):
     arrival_heap: np.ndarray  # i8[P] sent pools
     arrival_size: np.ndarray  # i8[1]
     changed: np.ndarray  # i8[P] scratch: pools that start or end, flows that have arrived
+    arrived: np.ndarray  # i8[G] scratch: groups that have arrived
     level_bps: np.ndarray  # f8[L] scratch: key of the heap of links
     level_heap: np.ndarray  # i8[L] scratch
     level_place: np.ndarray  # i8[L] scratch
@@ -148,6 +163,7 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
         subflows=np.zeros(LEAST_ROOM, SUBFLOW),
         pools=np.zeros(LEAST_ROOM, POOL),
         flows=np.zeros(LEAST_ROOM, FLOW),
+        groups=np.zeros(LEAST_ROOM, GROUP),
         used=whole(5),
         event_s=np.zeros(LEAST_ROOM),
         event_place=whole(LEAST_ROOM),
@@ -158,6 +174,7 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
         arrival_heap=whole(LEAST_ROOM),
         arrival_size=whole(1),
         changed=whole(LEAST_ROOM),
+        arrived=whole(LEAST_ROOM),
         level_bps=np.zeros(count),
         level_heap=whole(count),
         level_place=whole(count) - 1,

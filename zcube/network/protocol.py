@@ -222,16 +222,20 @@ class NetworkModel(Protocol):
         """Find the paths of pairs of GPUs once and for all, and return their numbers."""
         ...
 
-    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
-        """Post transfers over paths found before and return the number of the first; rows from one on are waited for."""
+    def open_group(self) -> int:
+        """Return the number of a new group of transfers that are waited for together; it is free again when it has arrived."""
         ...
 
-    def watch(self, flows: IntArray) -> None:
-        """Wait for the arrival of further transfers that are under way."""
+    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
+        """Post transfers of a group over paths found before; ``is_last`` where it is complete with them."""
         ...
 
-    def next_arrival_s(self) -> float:
-        """Return a time before which no transfer arrives that is waited for; infinity if there is none."""
+    def next_group_s(self) -> float:
+        """Return a time before which no complete group arrives; infinity if there is none."""
+        ...
+
+    def advance_groups(self, to_s: float) -> list[int]:
+        """Run up to a time and return the groups that have arrived, in order of arrival."""
         ...
 
     def next_event_s(self) -> float:

@@ -15,18 +15,20 @@ from zcube.network.kernels import inner, kernel
 
 NONE = -1
 
-#: Entries that the table begins with room for; it has four places for each of them at most, and two at least.
+#: Entries that there is room for at first; the table has two to four places for each that there is room for.
 LEAST_ENTRIES = 1024
 
 ENTRY = np.dtype(
     [
         ("block", "i8"),
-        ("node", "i4"),  # NONE of a free one
+        ("node", "i4"),
         ("newer", "i4"),  # of the node's entries the one used next after it, NONE for the last; of a free one the next free one
         ("older", "i4"),
     ],
     align=True,
 )
+#: Block and node are those of the entry: most searches end here.
+PLACE = np.dtype([("block", "i8"), ("node", "i4"), ("entry", "i4")], align=True)
 NODE = np.dtype([("newest", "i4"), ("oldest", "i4"), ("count", "i8")], align=True)
 
 
@@ -34,7 +36,7 @@ class CacheState(NamedTuple):
     """What the kernels read and write."""
 
     entries: np.ndarray  # ENTRY[E]
-    table: np.ndarray  # i4[power of two] entry, NONE where there is none
+    table: np.ndarray  # PLACE[power of two], entry NONE where there is none
     nodes: np.ndarray  # NODE[nodes]
     free: np.ndarray  # i8[2] first free entry, how many are free
 
@@ -52,9 +54,8 @@ def home(state: CacheState, node: int, block: int) -> int:
 def place_of(state: CacheState, node: int, block: int) -> int:
     """Return where a node's block stands in the table, or the free place where it would."""
     place = home(state, node, block)
-    while state.table[place] != NONE:
-        entry = state.table[place]
-        if state.entries[entry].block == block and state.entries[entry].node == node:
+    while state.table[place].entry != NONE:
+        if state.table[place].block == block and state.table[place].node == node:
             break
         place = (place + 1) & (len(state.table) - 1)
     return place
@@ -63,40 +64,33 @@ def place_of(state: CacheState, node: int, block: int) -> int:
 @inner
 def holds(state: CacheState, node: int, block: int) -> bool:
     """Return whether a node holds a block."""
-    return state.table[place_of(state, node, block)] != NONE
+    return state.table[place_of(state, node, block)].entry != NONE
 
 
-@kernel
-def leading(state: CacheState, node: int, blocks: np.ndarray) -> int:
-    """Return how many leading blocks a node holds."""
-    for matched in range(len(blocks)):
-        if not holds(state, node, blocks[matched]):
-            return matched
-    return len(blocks)
+@inner
+def leading_run(state: CacheState, node: int, blocks: np.ndarray, chained: bool, least: int) -> int:
+    """Return how many leading blocks a node holds, at least so many.
 
-
-@kernel
-def leading_everywhere(state: CacheState, blocks: np.ndarray, chained: bool, found: np.ndarray) -> None:
-    """Write how many leading blocks each node holds [nodes].
-
-    Of chained blocks a node holds all before one that it holds, so that a search may begin where the one before it ended.
+    Of chained blocks a node holds all before one that it holds.
     """
-    matched = 0
-    for node in range(len(state.nodes)):
-        if not chained:
-            matched = 0
-        elif matched > 0 and not holds(state, node, blocks[matched - 1]):
-            least = 0
-            while least < matched - 1:
-                middle = (least + matched) // 2
-                if holds(state, node, blocks[middle - 1]):
-                    least = middle
-                else:
-                    matched = middle
-            matched = least
-        while matched < len(blocks) and holds(state, node, blocks[matched]):
-            matched += 1
-        found[node] = matched
+    if not chained:
+        while least < len(blocks) and holds(state, node, blocks[least]):
+            least += 1
+        return least
+    most = len(blocks)
+    while least < most:
+        middle = (least + most + 1) // 2
+        if holds(state, node, blocks[middle - 1]):
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+@kernel
+def leading(state: CacheState, node: int, blocks: np.ndarray, chained: bool) -> int:
+    """Return how many leading blocks a node holds."""
+    return leading_run(state, node, blocks, chained, 0)
 
 
 @inner
@@ -134,35 +128,49 @@ def remove(state: CacheState, entry: int) -> None:
     state.nodes[node].count -= 1
     gap = place_of(state, node, state.entries[entry].block)
     place = (gap + 1) & last
-    while state.table[place] != NONE:
-        other = state.table[place]
-        begin = home(state, state.entries[other].node, state.entries[other].block)
+    while state.table[place].entry != NONE:
+        begin = home(state, state.table[place].node, state.table[place].block)
         if ((place - begin) & last) >= ((place - gap) & last):
-            state.table[gap] = other
+            state.table[gap] = state.table[place]
             gap = place
         place = (place + 1) & last
-    state.table[gap] = NONE
+    state.table[gap].entry = NONE
     state.entries[entry].node, state.entries[entry].newer = NONE, state.free[0]
     state.free[0] = entry
     state.free[1] += 1
 
 
+@inner
+def put(state: CacheState, place: int, entry: int) -> None:
+    """Let a place of the table stand for an entry."""
+    state.table[place].block, state.table[place].node = state.entries[entry].block, state.entries[entry].node
+    state.table[place].entry = entry
+
+
 @kernel
 def keep(state: CacheState, node: int, blocks: np.ndarray, capacity: int) -> None:
     """Keep blocks at a node, the first one as the most recently used, and drop what is over capacity; there must be room."""
+    newer = NONE
     # The last block goes in first, so that a prefix is never dropped before what extends it.
     for at in range(min(len(blocks), capacity) - 1, -1, -1):
-        place = place_of(state, node, blocks[at])
-        entry = state.table[place]
-        if entry == NONE:
-            entry = state.free[0]
-            state.free[0] = state.entries[entry].newer
-            state.free[1] -= 1
-            state.entries[entry].block, state.entries[entry].node = blocks[at], node
-            state.table[place] = entry
-            state.nodes[node].count += 1
+        # What was used next after a block is most often the one before it in its prompts.
+        if newer != NONE and state.entries[newer].block == blocks[at]:
+            entry = newer
         else:
-            unlink(state, entry)
+            place = place_of(state, node, blocks[at])
+            entry = state.table[place].entry
+            if entry == NONE:
+                entry = state.free[0]
+                state.free[0] = state.entries[entry].newer
+                state.free[1] -= 1
+                state.entries[entry].block, state.entries[entry].node = blocks[at], node
+                put(state, place, entry)
+                state.nodes[node].count += 1
+                make_newest(state, entry)
+                newer = NONE
+                continue
+        newer = state.entries[entry].newer
+        unlink(state, entry)
         make_newest(state, entry)
     while state.nodes[node].count > capacity:
         remove(state, state.nodes[node].oldest)
@@ -173,7 +181,7 @@ def fill_table(state: CacheState, entries: int) -> None:
     """Write the first entries into an empty table, those that are free left out."""
     for entry in range(entries):
         if state.entries[entry].node != NONE:
-            state.table[place_of(state, state.entries[entry].node, state.entries[entry].block)] = entry
+            put(state, place_of(state, state.entries[entry].node, state.entries[entry].block), entry)
 
 
 class PrefixCaches:
@@ -181,45 +189,42 @@ class PrefixCaches:
 
     A block id stands for the whole prefix up to its end, so a node's hit on a prompt is its run of leading blocks.
 
+    Attributes
+    ----------
+    state : CacheState
+        What the nodes hold.
+    chained : bool
+        Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
+        whole, what comes first is dropped last.
+
     Parameters
     ----------
     nodes : int
         Prefill nodes.
     capacity_blocks : int
         Blocks one node keeps; 0 switches caching off.
-    chained : bool
-        Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
-        whole, what comes first is dropped last.
     """
 
     def __init__(self, nodes: int, capacity_blocks: int, chained: bool = False):
-        self._capacity, self._chained = capacity_blocks, chained
+        self._capacity, self.chained = capacity_blocks, chained
         idle = np.zeros(nodes, NODE)
         idle["newest"] = idle["oldest"] = NONE
-        none = np.zeros(0, ENTRY)
-        self._state = CacheState(none, np.full(2, NONE, dtype=np.int32), idle, np.array([NONE, 0], dtype=np.int64))
-
-    def hits(self, blocks: IntArray) -> IntArray:
-        """Return how many leading blocks each node holds [nodes]."""
-        found: IntArray = np.zeros(len(self._state.nodes), dtype=np.int64)
-        if len(blocks):
-            leading_everywhere(self._state, blocks, self._chained, found)
-        return found
+        self.state = CacheState(np.zeros(0, ENTRY), _empty_table(2), idle, np.array([NONE, 0], dtype=np.int64))
 
     def hit(self, node: int, blocks: IntArray) -> int:
         """Return how many leading blocks one node holds."""
-        return int(leading(self._state, node, blocks))
+        return int(leading(self.state, node, blocks, self.chained))
 
     def insert(self, node: int, blocks: IntArray) -> None:
         """Keep a prompt's blocks at a node as the most recently used, and drop the least recently used beyond capacity."""
         if self._capacity and len(blocks):
-            if self._state.free[1] < len(blocks):
+            if self.state.free[1] < len(blocks):
                 self._grow(len(blocks))
-            keep(self._state, node, blocks, self._capacity)
+            keep(self.state, node, blocks, self._capacity)
 
     def _grow(self, needed: int) -> None:
         """Make room for at least so many more entries; all present ones are in use but for the few that are free."""
-        state, used = self._state, len(self._state.entries)
+        state, used = self.state, len(self.state.entries)
         room = 1 << (max(2 * used, used + needed, LEAST_ENTRIES) - 1).bit_length()
         entries = np.zeros(room, ENTRY)
         entries[:used] = state.entries
@@ -227,5 +232,11 @@ class PrefixCaches:
         entries["newer"][used:] = np.arange(used + 1, room + 1)
         entries["newer"][-1] = state.free[0]
         state.free[:] = used, state.free[1] + room - used
-        self._state = CacheState(entries, np.full(2 * room, NONE, dtype=np.int32), state.nodes, state.free)
-        fill_table(self._state, used)
+        self.state = CacheState(entries, _empty_table(2 * room), state.nodes, state.free)
+        fill_table(self.state, used)
+
+
+def _empty_table(places: int) -> np.ndarray:
+    table = np.zeros(places, PLACE)
+    table["entry"] = NONE
+    return table

@@ -8,7 +8,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.network.kernels import kernel
-from zcube.serving.prefix_cache import PrefixCaches
+from zcube.serving.prefix_cache import CacheState, PrefixCaches, holds, leading_run
 
 #: No node takes the request.
 NOBODY = -1
@@ -46,20 +46,38 @@ class PrefillLoads(NamedTuple):
 
 
 @kernel
-def soonest(loads: PrefillLoads, hits: np.ndarray, input_tokens: int, block_tokens: int, now_s: float) -> tuple[int, int]:
+def soonest(
+    loads: PrefillLoads,
+    caches: CacheState,
+    chained: bool,
+    blocks: np.ndarray,
+    input_tokens: int,
+    block_tokens: int,
+    now_s: float,
+) -> tuple[int, int]:
     """Return the node of least backlog after a prompt, the first of equal ones, and the tokens it would compute."""
     best, least_tokens, best_new = NOBODY, 0, input_tokens
-    for node in range(len(hits)):
+    for node in range(len(loads.held)):
         if loads.held[node] >= loads.room[node]:
             continue
-        new_tokens = max(1, input_tokens - hits[node] * block_tokens)
-        tokens = loads.backlog_tokens[node] + new_tokens
         done = 0
         while done < CHUNKS_AHEAD and loads.chunk_ends_s[node, done] <= now_s:
             done += 1
-        tokens -= done * loads.chunk_tokens
-        if best == NOBODY or tokens < least_tokens:
-            best, least_tokens, best_new = node, tokens, new_tokens
+        backlog_tokens = loads.backlog_tokens[node] - done * loads.chunk_tokens
+        needed = 0
+        if best != NOBODY:
+            if backlog_tokens + 1 >= least_tokens:
+                continue
+            if chained:
+                # Blocks that it has to hold to come before the best one so far.
+                excess = input_tokens + backlog_tokens - least_tokens
+                needed = excess // block_tokens + 1 if excess >= 0 else 0
+                if needed > len(blocks) or (needed > 0 and not holds(caches, node, blocks[needed - 1])):
+                    continue
+        hit = leading_run(caches, node, blocks, chained, needed)
+        new_tokens = max(1, input_tokens - hit * block_tokens)
+        if best == NOBODY or backlog_tokens + new_tokens < least_tokens:
+            best, least_tokens, best_new = node, backlog_tokens + new_tokens, new_tokens
     return best, best_new
 
 
@@ -71,4 +89,4 @@ def choose(
     Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. The node is
     :data:`NOBODY` where none has room.
     """
-    return soonest(loads, caches.hits(blocks), input_tokens, block_tokens, now_s)
+    return soonest(loads, caches.state, caches.chained, blocks, input_tokens, max(1, block_tokens), now_s)

@@ -15,7 +15,7 @@ from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
-from zcube.serving.transfers import KV, Group, Transfers
+from zcube.serving.transfers import KV, Transfers
 
 #: Prefill nodes from which, and decode nodes to which, paths are found together.
 SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
@@ -104,7 +104,7 @@ class Shipment:
     request: int
     input_tokens: int
     lane: Lane
-    group: Group
+    group: int = -1
     shipped_tokens: int = 0
     ready_tokens: int = 0
     foreseen: Sequence[tuple[float, int]] = ()
@@ -143,7 +143,8 @@ class KvShipper:
 
     def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
         """Return a shipment that starts pushing once the decode node has granted room."""
-        shipment = Shipment(request, input_tokens, lane, Group(lambda: self._on_arrival(shipment)))
+        shipment = Shipment(request, input_tokens, lane)
+        shipment.group = self._transfers.open_group(lambda: self._on_arrival(shipment))
         granted.callbacks.append(lambda _: self._grant(shipment))
         return shipment
 
@@ -192,8 +193,7 @@ class KvShipper:
         if prepared is not None:
             pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
             self._at(pushes[0][0], lambda _: self._recorder.pushes(*pushed))
-        first_watched = (count - 1 if shipment.last_posted else count) * rows
-        post = partial(self._transfers.post, shipment.group, paths, sizes, start_s, KV, first_watched)
+        post = partial(self._transfers.post, shipment.group, paths, sizes, start_s, KV, shipment.last_posted)
         if self._setup_s > 0:
             post()
         else:

@@ -7,7 +7,6 @@ arrives that is waited for: the last of what a group of transfers carries.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,18 +19,6 @@ from zcube.serving.reach import Reach
 
 #: Kinds of traffic, kept beside every transfer.
 KV, EXPERT = 0, 1
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """Transfers that somebody waits for together; ``arrived`` is called once all have arrived, the last post among them.
-
-    ``under_way`` are their numbers; from ``first_watched`` on the network is asked to tell of each.
-    """
-
-    arrived: Callable[[], object]
-    under_way: set[int] = field(default_factory=set)
-    first_watched: int | None = None
 
 
 class Transfers:
@@ -53,7 +40,8 @@ class Transfers:
         self._reach = reach
         self._wake_s = float("inf")
         self._ends: list[tuple[IntArray, IntArray]] = []
-        self._groups: dict[int, Group] = {}
+        #: By the number of a group, what is called when it has arrived.
+        self._arrived: dict[int, Callable[[], object]] = {}
         self._posted: list[tuple[IntArray, IntArray, FloatArray, int]] = []
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
@@ -65,20 +53,25 @@ class Transfers:
         self._ends.append((source, target))
         return self._model.paths(source, target)
 
+    def open_group(self, arrived: Callable[[], object]) -> int:
+        """Return the number of a new group of transfers, and call something once it is complete and all have arrived."""
+        group = self._model.open_group()
+        self._arrived[group] = arrived
+        return group
+
     def send(self, paths: IntArray, size_bytes: IntArray, kind: int) -> simpy.Event:
         """Post transfers now, over paths by number, and return the event of the last one's arrival."""
         done = self._env.event()
-        self.post(Group(done.succeed), paths, size_bytes, np.full(len(paths), float(self._env.now)), kind, 0)
+        start_s = np.full(len(paths), float(self._env.now))
+        self._post(self.open_group(done.succeed), paths, size_bytes, start_s, kind, True)
         return done
 
-    def post(
-        self, group: Group, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, first_watched: int
-    ) -> None:
+    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, is_last: bool) -> None:
         """Post transfers of a group, over paths by number.
 
         Parameters
         ----------
-        group : Group
+        group : int
             What they are part of.
         paths, size_bytes : int array [transfers]
             Numbers of their paths, and payload.
@@ -86,28 +79,22 @@ class Transfers:
             When each is posted, ascending.
         kind : int
             :data:`KV` or :data:`EXPERT`.
-        first_watched : int
-            Row of the first transfer of the group's last post; as many as there are rows if that is yet to come.
+        is_last : bool
+            Whether the group is complete with them.
         """
         if self._model.ahead or start_s[-1] <= self._env.now:
-            self._post(group, paths, size_bytes, start_s, kind, first_watched)
+            self._post(group, paths, size_bytes, start_s, kind, is_last)
             return
         for rows in np.split(np.arange(len(paths)), np.flatnonzero(np.diff(start_s)) + 1):
-            last = 0 if rows[0] >= first_watched else len(rows)
             timer = self._env.timeout(seconds_between(self._env.now, float(start_s[rows[0]])))
-            begin = partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], kind, last)
-            timer.callbacks.append(begin)
+            last = is_last and rows[-1] == len(paths) - 1
+            timer.callbacks.append(partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], kind, last))
 
     def _post(
-        self, group: Group, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, first_watched: int,
+        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, is_last: bool,
         _: simpy.Event | None = None,
     ) -> None:  # fmt: skip
-        first = self._model.post(paths, size_bytes, start_s, first_watched)
-        for flow in range(first, first + len(paths)):
-            group.under_way.add(flow)
-            self._groups[flow] = group
-        if first_watched < len(paths):
-            group.first_watched = first + first_watched
+        self._model.post(group, paths, size_bytes, start_s, is_last)
         self._posted.append((paths, size_bytes, start_s, kind))
         self._plan()
 
@@ -127,7 +114,7 @@ class Transfers:
 
     def _plan(self) -> None:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
-        next_s = self._model.next_arrival_s()
+        next_s = self._model.next_group_s()
         if next_s < self._wake_s:
             self._wake_s = next_s
             timer = self._env.timeout(seconds_between(self._env.now, max(next_s, self._env.now)), value=next_s)
@@ -140,23 +127,10 @@ class Transfers:
 
     def _advance(self) -> None:
         """Run the network up to the present and tell of the groups that have arrived."""
-        arrived, watched = [], []
-        for flow in self._model.advance(float(self._env.now)).tolist():
-            group = self._groups.pop(flow)
-            group.under_way.remove(flow)
-            if group.first_watched is None:
-                continue
-            if not group.under_way:
-                arrived.append(group)
-            elif flow >= group.first_watched > min(group.under_way):
-                # What was posted before the last of it comes after it.
-                group.first_watched = min(group.under_way)
-                watched += sorted(group.under_way)
-        if watched:
-            self._model.watch(np.array(watched, dtype=np.int64))
+        groups = self._model.advance_groups(float(self._env.now))
         self._plan()
-        for group in arrived:
-            group.arrived()
+        for group in groups:
+            self._arrived.pop(group)()
 
     def carried_bytes(self) -> FloatArray:
         """Return what every link has carried up to the present [links]."""

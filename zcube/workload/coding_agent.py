@@ -11,11 +11,11 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.workload.agent_parameters import CodingAgent
+from zcube.workload.appearance import numbered
 from zcube.workload.prefix_blocks import Lineage, prefix_blocks
 from zcube.workload.requests import MAX_BLOCKS, MAX_REQUESTS, RequestTrace
 from zcube.workload.sessions import Draws, Lives, Turns, grow, lognormal_tokens
@@ -84,7 +84,7 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
         turns.prompt_tokens, _lineage(agent, lives, turns.life, copy), agent.block_tokens, agent.groups
     )
     # Numbers in order of first appearance do not depend on the discarded warm-up.
-    session, _ = pd.factorize(turns.life * copies + copy)
+    session, _ = numbered(turns.life * copies + copy)
     return RequestTrace(
         name="coding-agent",
         source="Generated coding-agent sessions with the parameters of NVIDIA aiperf's agentic-code generator.",
@@ -117,7 +117,7 @@ def _lineage(agent: CodingAgent, lives: Lives, life: IntArray, copy: IntArray) -
     restarted_afresh = (root != life) & (agent.restart_context == "initial")
     # In another window a session is another one.
     history = np.concatenate([root, np.where(restarted_afresh, life, root)]) + len(lives.root) * np.tile(copy, 2)
-    trunk, branch = np.split(pd.factorize(history)[0], 2)
+    trunk, branch = np.split(numbered(history)[0], 2)
     return Lineage(
         shared_tokens=agent.shared_prefix_tokens,
         group_tokens=agent.group_prefix_tokens,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from zcube.arrays import IntArray
+from zcube.workload.appearance import numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,5 +85,5 @@ def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, 
     ]
     position = np.arange(first_block[-1]) - np.repeat(first_block[:-1], count)
     key = np.repeat(np.column_stack(sources).ravel(), lengths.ravel()) + position
-    block_id, _ = pd.factorize(key)
-    return first_block, block_id.astype(np.int64, copy=False)
+    block_id, _ = numbered(key)
+    return first_block, block_id

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.quantiles import spread
+from zcube.workload.appearance import numbered
 
 #: Bounds on what a trace may hold, so that a hostile file or an absurd option is refused before memory is taken.
 MAX_REQUESTS = 10_000_000
@@ -246,7 +247,8 @@ class RequestTrace:
         owner = np.repeat(np.arange(blocks_of.size), blocks_of)
         begins = self.first_block[:-1][blocks_of > 0]
         # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
-        _, first, inverse = np.unique(self.block_id, return_index=True, return_inverse=True)
+        inverse, _ = numbered(self.block_id)
+        first = np.flatnonzero(np.diff(np.maximum.accumulate(inverse), prepend=-1))
         unseen = owner[first][inverse] == owner
         # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
         total = np.concatenate(([0], np.cumsum(unseen)))

@@ -10,6 +10,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import NetworkStoppedError, RunError
 from zcube.fabric.model import Fabric
+from zcube.network.flow_groups import FlowGroups
 from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
@@ -84,6 +85,7 @@ class PacketModel:
         self._advance = engine.advance if self.settings.skip.mode == "off" else steady.advance
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
         self._paths = PathTable(routing, link_set, path_split)
+        self._groups = FlowGroups()
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
         self._message_start_s: FloatArray = np.zeros(16)
@@ -168,17 +170,22 @@ class PacketModel:
         """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
         return self._paths.add(source, target)
 
-    def post(self, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, first_watched: int) -> int:
-        """Post transfers over paths found before; otherwise as :meth:`send`. All of them are waited for."""
+    def open_group(self) -> int:
+        """Return the number of a new group of transfers that are waited for together."""
+        return self._groups.open()
+
+    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
+        """Post transfers of a group over paths found before, complete with them or not; otherwise as :meth:`send`."""
         flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), start_s)
-        return int(self.send(flows, self._paths.routes(paths))[0])
+        self._groups.add(group, self.send(flows, self._paths.routes(paths)), is_last)
 
-    def watch(self, flows: IntArray) -> None:
-        """Wait for transfers; all are."""
-
-    def next_arrival_s(self) -> float:
-        """Return a time before which no transfer arrives, see :meth:`next_event_s`."""
+    def next_group_s(self) -> float:
+        """Return a time before which no complete group arrives, see :meth:`next_event_s`."""
         return self.next_event_s()
+
+    def advance_groups(self, to_s: float) -> list[int]:
+        """Run up to a time and return the groups that have arrived, in order of arrival; raises as :meth:`advance`."""
+        return self._groups.arrive(self.advance(to_s))
 
     def next_event_s(self) -> float:
         """Return a time before which no transfer starts or completes; infinity when idle.

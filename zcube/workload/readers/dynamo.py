@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from zcube.workload.appearance import numbered
 from zcube.workload.readers.assemble import FileColumns, in_order, since_first_s
 from zcube.workload.readers.clock import check_unit
 from zcube.workload.readers.fields import Unit, Wrong, block_fault, json_object, nanoseconds, short, time_fault, token_fault
@@ -75,7 +75,7 @@ def read(path: Path, lines: Iterator[Line], faults: Faults, options: ReadOptions
     times = as_array(time_ns)
     check_unit(times, unit, options.time_unit is not None, faults)
     # Hashes fill 64 bits; numbers in order of first appearance fit.
-    ids, _ = pd.factorize(as_array(blocks, np.uint64))
+    ids, _ = numbered(as_array(blocks, np.uint64))
     assert block_tokens is not None
     columns = FileColumns(
         arrival_s=since_first_s(times),

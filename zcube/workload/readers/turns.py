@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.workload.appearance import numbered
 
 
 def turn_arrivals_s(times_s: FloatArray, previous: IntArray) -> FloatArray:
@@ -60,14 +60,14 @@ def turn_blocks(
     for turn in np.flatnonzero(previous >= 0).tolist():
         first[turn] = first[previous[turn]]
     whole, count = prompt_tokens // block_tokens, -(-prompt_tokens // block_tokens)
-    named, distinct = pd.factorize(ids)
+    named, distinct = numbered(ids)
     # A session's own blocks have a stretch of numbers behind those of the file, partial ones one number each behind them all.
     stretch = int(count.max())
     end = np.cumsum(count)
     start = end - count
-    block_id = np.arange(int(end[-1])) + np.repeat(distinct.size + first * stretch - start, count)
+    block_id = np.arange(int(end[-1])) + np.repeat(distinct + first * stretch - start, count)
     partial = np.flatnonzero(count > whole)
-    block_id[end[partial] - 1] = distinct.size + count.size * stretch + partial
+    block_id[end[partial] - 1] = distinct + count.size * stretch + partial
     shared = np.minimum(whole[first], given[first])
     inside = np.arange(int(shared.sum())) - np.repeat(np.cumsum(shared) - shared, shared)
     from_file = np.cumsum(given) - given
