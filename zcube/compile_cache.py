@@ -8,6 +8,7 @@ is Numba's documented setting of the cache's place, ``NUMBA_CACHE_DIR``, which a
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import re
 import shutil
@@ -16,7 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +36,11 @@ KEPT_DAYS = 30.0
 #: A folder is ours, and may be removed, by this file in it; its time is that of the last start.
 MARKER = "kernels-of-zcube"
 
+#: A folder holds every kernel if this file is in it, which :func:`zcube.warm.warm` writes; it then need not be writable.
+COMPLETE = "all-kernels-of-zcube"
+
 _PREFIX = "zcube-kernels-"
+_BORROWED = "kernels-from"
 _PACKAGE = Path(__file__).parent
 # Who imports one of these may hold kernels.
 _COMPILERS = (b"import numba", b"from numba", b"zcube.compile_cache import", b"zcube.network.kernels import")
@@ -66,7 +71,8 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 def folder() -> Path | None:
     """Return this installation's folder of compiled kernels, made and writable; None where no place for it can be written.
 
-    The places tried, in order: ``NUMBA_CACHE_DIR``, the user's cache folder, ``__pycache__`` beside the sources.
+    The places tried, in order: ``NUMBA_CACHE_DIR``, the user's cache folder, ``__pycache__`` beside the sources. One that
+    cannot be written but is :data:`COMPLETE` is used through a folder of links to its files, which goes with the process.
     """
     sources = kernel_sources(_PACKAGE)
     if not sources:  # The package is in an archive.
@@ -86,6 +92,9 @@ def folder() -> Path | None:
             (place / MARKER).touch()
             tempfile.TemporaryFile(dir=place).close()
         except OSError:
+            with suppress(OSError):
+                if (place / COMPLETE).is_file():
+                    return _linked(place)
             continue
         if unknown:
             remove_unused(root)
@@ -93,6 +102,25 @@ def folder() -> Path | None:
     tried = ", ".join(map(str, roots))
     warnings.warn(f"kernels are compiled anew in every run: none of {tried} can be written; set NUMBA_CACHE_DIR", stacklevel=2)
     return None
+
+
+def borrowed() -> Path | None:
+    """Return the folder that cannot be written whose kernels this process uses; None if it has one of its own."""
+    place = folder()
+    source = None if place is None else place / _BORROWED
+    return source.resolve() if source is not None and source.is_symlink() else None
+
+
+def _linked(place: Path) -> Path:
+    """Return a temporary folder of links to the files of another: Numba takes kernels from folders only that it can write."""
+    links = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    atexit.register(shutil.rmtree, links, ignore_errors=True)
+    (links / _BORROWED).symlink_to(place.absolute())
+    for path in [place / COMPLETE, *place.rglob("*.nb[ci]")]:
+        link = links / path.relative_to(place)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.absolute())
+    return links
 
 
 def kernel_sources(package: Path) -> dict[str, bytes]:

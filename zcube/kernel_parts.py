@@ -21,6 +21,14 @@ from numba.core.compiler_machinery import LoweringPass, PassManager, register_pa
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 
+#: Passes of Numba's, by name, that serve what no kernel here has: closures, objects, literals told apart, array expressions,
+#: inlining by Numba itself. Each makes Numba look through the function's variables anew.
+_NEEDLESS = (
+    "with_lifting", "inline_closure_likes", "dead_branch_prune", "make_function_op_code_to_jit_function", "inline_inlinables",
+    "find_literally", "literal_unroll", "LiteralPropagation", "inline_overloads", "nopython_rewrites",
+    "nopython_supported_feature_validation", "dump_parfor_diagnostics",
+)  # fmt: skip
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -39,7 +47,10 @@ def part(function: Function, **options: Any) -> Function:
 
 
 class _Part(JITCodeLibrary):
-    """Code that is neither linked nor optimised beyond its functions, and of which no machine code is made."""
+    """Code that is neither linked nor optimised, and of which no machine code is made."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
         self._finalized = True
@@ -89,6 +100,7 @@ class _PartCompiler(CompilerBase):
         # Numba has no way to name the pass that another one shall stand before.
         before = passes.passes[[kind for kind, _ in passes.passes].index(NativeLowering) - 1][0]
         passes.add_pass_after(_BeginPart, before)
+        passes.passes = [entry for entry in passes.passes if entry[0]._name not in _NEEDLESS]
         passes.finalize()
         return [passes]
 

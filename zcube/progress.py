@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+#: The phase in which nothing is done but that.
+COMPILING = "compiling kernels, kept for later runs"
+
 #: Marks of the past kept for an estimate; of twice as many every second one goes, and further ones come half as often.
 MARKS = 64
 

@@ -17,6 +17,7 @@ from zcube.cli.replay import replay_command
 from zcube.cli.trace import generate_command
 from zcube.cli.trace import import_command as import_trace_command
 from zcube.cli.trace import show_command as show_trace_command
+from zcube.cli.warm import warm_command
 from zcube.cli.wiring import export_command, import_command, verify_command
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ calibrate_app.command("fit")(fit_command)
 calibrate_app.command("check")(check_calibration_command)
 app.add_typer(calibrate_app, name="calibrate")
 app.command("new")(new_command)
+app.command("warm")(warm_command)
 
 
 def _print_version(wanted: bool) -> None:

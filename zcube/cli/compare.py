@@ -87,6 +87,7 @@ def compare_command(
     from zcube.outputs import to_json
     from zcube.scenario import load_scenario
     from zcube.trace.files import SUFFIXES, write_trace
+    from zcube.warm import KernelsAhead, needed_groups
 
     record = RunRecord()
     changes = _changes(given) | request_changes(requests, rate, sessions, block_tokens, time_unit, columns, set_ or ())
@@ -97,7 +98,8 @@ def compare_command(
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     searches = _searches(given, declared)
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
-    with RunProgress() as progress:
+    with KernelsAhead(needed_groups(declared.network.fidelity)) as ahead, RunProgress() as progress:
+        ahead.wait(progress)
         comparison = searches.made(compare(declared, progress, recorded), progress)
     write_targets(targets, comparison.recorded)
     document = comparison.document()

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from zcube.progress import TimeLeft
+from zcube.progress import COMPILING, TimeLeft
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -19,8 +19,6 @@ SILENT_S, LINE_EVERY_S = 2.0, 5.0
 REFRESH_S = 0.1
 #: Compilations shorter than this are not worth a word.
 COMPILING_S = 1.0
-
-COMPILING = "compiling kernels, kept for later runs"
 
 
 class RunProgress:

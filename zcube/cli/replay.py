@@ -111,11 +111,13 @@ def replay_command(
     from zcube.cli.targets import check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.trace.files import is_trace
+    from zcube.warm import KernelsAhead, needed_groups
 
     targets, traced = _targets(given), is_trace(trace)
     check_targets([target for kind in targets.values() for target in kind], [trace], _faults(given, targets, traced))
-    with RunProgress() as progress:
+    with KernelsAhead(needed_groups(fidelity)) as ahead, RunProgress() as progress:
         chosen = carrier_on(load(fabric, None), network_from(given), seed)
+        ahead.wait(progress)
         progress("reading", 0, 0, "")
         done = (_run_trace if traced else _run_flows)(given, chosen, progress)
     write_targets([*targets[TRANSFERS], *targets[PACKETS]], done.transfers if traced else done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.arrays import FloatArray
-from zcube.compile_cache import compiled
+from zcube.network.kernels import inner, kernel
 from zcube.routing.routes import Routes
 
 #: Shares this close together, relative to each other, are reached at once.
@@ -37,27 +37,31 @@ def alone_s(
     """
     cap = np.full(routes.flows, np.inf) if cap_bps is None else cap_bps
     width = int(routes.paths_per_flow.max(initial=0))
-    return np.asarray(
-        _alone_s(routes.first_subflow, routes.first_hop, routes.link, routes.share, capacity_bps, size_bits, cap, pooled, width)
-    )
+    left, rate, taken_s = np.empty(width), np.empty(width), np.zeros(routes.flows)
+    _write_alone(
+        routes.first_subflow, routes.first_hop, routes.link, routes.share, capacity_bps, size_bits, cap, pooled,
+        left, rate, taken_s,
+    )  # fmt: skip
+    return taken_s
 
 
-@compiled()
-def _alone_s(
+@kernel
+def _write_alone(
     first_subflow: np.ndarray, first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray,
-    size_bits: np.ndarray, cap_bps: np.ndarray, pooled: bool, width: int,
-) -> np.ndarray:  # fmt: skip
-    flows = len(first_subflow) - 1
-    taken_s = np.zeros(flows)
-    rate, left = np.empty(width), np.empty(width)
-    for flow in range(flows):
+    size_bits: np.ndarray, cap_bps: np.ndarray, pooled: bool, left: np.ndarray, rate: np.ndarray, taken_s: np.ndarray,
+) -> None:  # fmt: skip
+    """Write what each transfer takes into ``taken_s``, zeros before; ``left`` and ``rate`` are scratch, one a path."""
+    for flow in range(len(first_subflow) - 1):
         first, paths = first_subflow[flow], first_subflow[flow + 1] - first_subflow[flow]
         for path in range(paths):
             left[path] = size_bits[flow] * share[first + path]
         while True:
             fill_alone(first_hop, link, share, capacity_bps, cap_bps[flow], first, paths, left, rate)
             if pooled:
-                taken_s[flow] = size_bits[flow] / rate[:paths].sum()
+                total = 0.0
+                for path in range(paths):
+                    total += rate[path]
+                taken_s[flow] = size_bits[flow] / total
                 break
             step_s = np.inf
             for path in range(paths):
@@ -70,10 +74,9 @@ def _alone_s(
                 if left[path] > 0.0:
                     spent = left[path] / rate[path] <= step_s * (1.0 + _TIE)
                     left[path] = 0.0 if spent else left[path] - rate[path] * step_s
-    return taken_s
 
 
-@compiled()
+@inner
 def fill_alone(
     first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray, cap_bps: float,
     first: int, paths: int, left: np.ndarray, rate: np.ndarray,
@@ -100,7 +103,7 @@ def fill_alone(
                     rate[path] = -1.0
 
 
-@compiled()
+@inner
 def path_limit(
     first_hop: np.ndarray, link: np.ndarray, share: np.ndarray, capacity_bps: np.ndarray, cap_bps: float,
     first: int, paths: int, path: int, rate: np.ndarray,

@@ -32,22 +32,20 @@ def choose(key: np.uint64, node: int, candidates: int) -> int:
     return int((value >> np.uint64(32)) * np.uint64(candidates) >> np.uint64(32))
 
 
-@compiled()
 def choices(key: np.ndarray, node: IntArray, candidates: IntArray) -> IntArray:
     """Return which of its candidates, at least one each, the switch of every key picks [keys]."""
-    chosen = np.empty(len(key), dtype=np.int64)
-    for number in range(len(key)):
-        chosen[number] = choose(key[number], node[number], candidates[number])
-    return chosen
+    value = _mixed(key + (node + 1).astype(np.uint64) * ODD)
+    half = np.uint64(32)
+    return np.asarray(((value >> half) * candidates.astype(np.uint64) >> half).astype(np.int64))
 
 
-@compiled()
 def queue_pair_keys(source: IntArray, target: IntArray, queue_pairs: int, seed: int) -> np.ndarray:
     """Return the hash key of every queue pair of every flow [flows * queue_pairs], queue pairs of one flow together."""
-    keys = np.empty(len(source) * queue_pairs, dtype=np.uint64)
-    for flow in range(len(source)):
-        pair = mix(np.uint64(seed) + np.uint64(source[flow]) * ODD)
-        pair = mix(pair + np.uint64(target[flow]) * ODD)
-        for queue_pair in range(queue_pairs):
-            keys[flow * queue_pairs + queue_pair] = mix(pair + np.uint64(queue_pair))
-    return keys
+    pair = _mixed(np.uint64(seed) + source.astype(np.uint64) * ODD)
+    pair = _mixed(pair + target.astype(np.uint64) * ODD)
+    return np.asarray(_mixed(pair[:, None] + np.arange(queue_pairs, dtype=np.uint64)).ravel())
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Return :func:`mix` of whole arrays, for which nothing need be compiled; their integers wrap round as in a kernel."""
+    return np.asarray(mix.py_func(values))  # type: ignore[attr-defined]

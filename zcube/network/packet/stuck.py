@@ -12,7 +12,7 @@ from zcube.network.packet.tables import Tables
 
 
 @compiled()
-def _held(table: np.ndarray, queues: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def held(table: np.ndarray, queues: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return, packet by packet of some switch queues, the queue, the ingress queue it came by, and its size."""
     net = table[0]
     count = 0
@@ -47,7 +47,7 @@ def find_deadlock(tables: Tables) -> tuple[int, ...]:
     inside = np.flatnonzero((queues["paused"] == 1) & (links["from_switch"][link] >= 0))
     if not len(inside) or not paused.any():
         return ()
-    stands, came, size = _held(tables.net, inside)
+    stands, came, size = held(tables.net, inside)
     stuck, still = paused.copy(), -1
     while still != stuck.sum():
         still = int(stuck.sum())

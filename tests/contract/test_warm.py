@@ -1,0 +1,185 @@
+"""All kernels can be compiled ahead: then no verb compiles any, also where the folder that holds them cannot be written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from numba import config
+from numba.core.dispatcher import Dispatcher
+
+import zcube
+from zcube import compile_cache, warm
+from zcube.compile_cache import COMPLETE, borrowed, folder
+from zcube.progress import COMPILING, silent
+
+PACKAGE = Path(zcube.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def warmed() -> Path:
+    """The folder of kernels, all of them in it."""
+    place = warm.warm(silent).folder
+    assert place is not None
+    return place
+
+
+def test_every_kernel_that_python_calls_is_kept(warmed):
+    kept = {path.name.split("-")[0] for path in warmed.rglob("*.nbi")}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        with suppress(ModuleNotFoundError):  # What runs beside PyTorch needs PyTorch.
+            if parts[-1] not in ("__init__", "__main__"):
+                import_module(".".join(parts))
+    kernels = {
+        f"{value.py_func.__module__.rpartition('.')[2]}.{value.py_func.__qualname__}"
+        for name, module in list(sys.modules.items())
+        if name.startswith("zcube.")
+        for value in vars(module).values()
+        if isinstance(value, Dispatcher) and value.stats.cache_path and value.targetoptions.get("inline") != "always"
+    }
+    assert {"engine.advance", "fluid.advance", "shortest.walk"} <= kernels
+    assert kernels <= kept
+
+
+VERBS = """
+import io, sys
+from contextlib import redirect_stdout
+from zcube.cli import main
+from zcube.compile_events import compilations_heard
+
+heard = []
+for verb in {verbs!r}:
+    with compilations_heard(heard.append), redirect_stdout(io.StringIO()):
+        try:
+            main(verb)
+        except SystemExit as ended:
+            assert not ended.code, (verb, ended.code)
+print(len(heard))
+"""
+
+
+def compilations(verbs: list[list[str]], before: str = "") -> int:
+    ended = subprocess.run(
+        [sys.executable, "-c", before + VERBS.format(verbs=verbs)], capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr
+    return int(ended.stdout)
+
+
+@pytest.fixture
+def flows(tmp_path):
+    path = tmp_path / "flows.csv"
+    path.write_text("src,dst,bytes,start_s\n0,100,1000000,0\n1,101,1000000,0\n2,3,2000000,0.00001\n")
+    return str(path)
+
+
+def test_after_warming_no_verb_compiles(warmed, flows, tmp_path):
+    replay = ["replay", flows, "--fabric"]
+    small = ["--set", "requests.count=3", "--set", "load.concurrency=2", "--out", str(tmp_path / "out")]
+    verbs = [
+        [*replay, "roft-256", "--fidelity", "packet"],
+        [*replay, "zcube-n16", "--path-split", "fixed"],
+        [*replay, "dragonfly-1056", "--bin-s", "1e-5", "--bins-out", str(tmp_path / "bins.csv")],
+        ["fabric", "show", "roft-256"],
+        ["fabric", "show", "bcube-1024"],
+        ["compare", "glm51-pd-256", "--fabric", "zcube-n16", *small],
+    ]
+    assert compilations(verbs) == 0
+
+
+def test_a_complete_folder_that_cannot_be_written_is_used(warmed, flows, monkeypatch):
+    refuse = f"""
+import os, tempfile
+whole = tempfile.TemporaryFile
+def refused(*arguments, dir=None, **options):
+    if dir is not None and os.fspath(dir).startswith({str(warmed.parent)!r}):
+        raise PermissionError(13, "read only", dir)
+    return whole(*arguments, dir=dir, **options)
+tempfile.TemporaryFile = refused
+os.environ["NUMBA_CACHE_DIR"] = {str(warmed.parent)!r}
+"""
+    said = (
+        "from zcube.warm import warm; from zcube.progress import silent; print(warm(silent), file=__import__('sys').stderr)\n"
+    )
+    assert compilations([["replay", flows, "--fabric", "roft-256"], ["fabric", "show", "roft-256"]], refuse + said) == 0
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(warmed.parent))
+    own = tempfile.TemporaryFile
+
+    def refused(*arguments, dir=None, **options):
+        if dir == warmed:
+            raise PermissionError(13, "read only", dir)
+        return own(*arguments, dir=dir, **options)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    links = folder.__wrapped__()
+    assert links.parent == Path(tempfile.gettempdir())
+    assert {path.name for path in links.rglob("*.nbi")} == {path.name for path in warmed.rglob("*.nbi")}
+    monkeypatch.setattr(compile_cache, "folder", lambda: links)
+    monkeypatch.setattr(warm, "folder", lambda: links)
+    assert borrowed() == warmed
+    done = warm.warm(silent)
+    assert (done.folder, done.is_borrowed, done.compiled) == (warmed, True, False)
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """Groups that note their compilation, in a folder of their own."""
+    compiled: list[str] = []
+    monkeypatch.setattr(warm, "folder", lambda: tmp_path)
+    monkeypatch.setattr(warm, "borrowed", lambda: None)
+    monkeypatch.setattr(warm, "GROUPS", {name: lambda name=name: compiled.append(name) for name in warm.GROUPS})
+    monkeypatch.setattr(warm, "processors", lambda: 2)
+    return compiled
+
+
+def test_what_another_process_fails_to_compile_is_compiled_here_and_once(groups, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm, "_started", lambda several: subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
+    done = warm.warm(silent)
+    assert sorted(groups) == sorted(warm.GROUPS)
+    assert (done.folder, done.compiled) == (tmp_path, True)
+    assert (tmp_path / COMPLETE).is_file()
+    assert not warm.warm(silent).compiled
+    assert len(groups) == len(warm.GROUPS)
+
+
+def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatch):
+    started = []
+    monkeypatch.setattr(warm, "_started", lambda several: started.append(several) or subprocess.Popen([sys.executable, "-V"]))
+    said = []
+    with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
+        ahead.wait(lambda *words: said.append(words))
+    assert (started, groups) == ([["flow"]], ["routing"])
+    assert said == [(COMPILING, 0, 0, "")]
+    warm.compile_groups(["flow"])
+    with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
+        ahead.wait(lambda *words: said.append(words))
+    assert (len(started), len(said)) == (1, 1)
+    assert warm.missing_groups(warm.needed_groups("packet")) == [["packet"]]
+    assert not warm.needed_groups("no such fidelity")
+
+
+def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monkeypatch):
+    monkeypatch.setattr(warm, "_started", lambda several: pytest.fail("started"))
+    with monkeypatch.context() as patch:
+        patch.setattr(warm, "processors", lambda: 1)
+        with warm.KernelsAhead(["packet", "flow"]) as ahead:
+            ahead.wait(silent)
+    assert groups == ["packet", "flow"]
+    monkeypatch.setattr(warm, "folder", lambda: None)
+    assert warm.warm(silent).folder is None
+
+
+def test_processes_end_with_the_verb(groups, monkeypatch):
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = []
+    monkeypatch.setattr(warm, "_started", lambda several: started.append(subprocess.Popen(sleep)) or started[-1])
+    with pytest.raises(KeyboardInterrupt), warm.KernelsAhead(["packet", "flow"]):
+        raise KeyboardInterrupt
+    assert [process.poll() for process in started] == [-9]

@@ -1,0 +1,207 @@
+"""Kernels compiled before they are needed, several at a time: what a verb is about to need, or all.
+
+A kernel is compiled for the types that it is called with, so each group of kernels is compiled by using it on a small fabric. A
+group done is marked by a file in the folder of compiled kernels.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from zcube.compile_cache import COMPLETE, borrowed, folder
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.model import Fabric
+from zcube.network.alone import alone_s
+from zcube.network.flow_model import ideal_model
+from zcube.network.link_set import IdealRouting, LinkSet
+from zcube.network.packet.build import idle_network
+from zcube.network.packet.model import PacketModel
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.stuck import held
+from zcube.network.protocol import FlowTable
+from zcube.progress import COMPILING, Progress
+from zcube.routing.catalog import routing_for
+from zcube.routing.shape import fabric_shape
+
+
+def _fabric() -> Fabric:
+    return load_fabric("roft-256")
+
+
+def _flows() -> FlowTable:
+    return FlowTable(np.array([0, 8]), np.array([8, 17]), np.full(2, 1e5), np.zeros(2))
+
+
+def routing_kernels() -> None:
+    """Compile what gives transfers their paths, and their durations on these alone."""
+    fabric, flows = _fabric(), _flows()
+    routes = routing_for(fabric).routes(flows.source, flows.target)
+    alone_s(routes, fabric.link_capacity_bps, flows.size_bytes * 8.0, None, True)
+
+
+def flow_kernels() -> None:
+    """Compile the fluid, on an ideal core, whose paths need no kernel."""
+    model = ideal_model(_fabric())
+    model.send(_flows())
+    model.advance(float("inf"))
+    model.link_table()
+
+
+def packet_kernels() -> None:
+    """Compile the packet model with the default congestion control, on an ideal core."""
+    fabric = _fabric()
+    model = PacketModel(LinkSet.of_ideal_core(fabric), IdealRouting(fabric), PacketSettings())
+    model.send(_flows())
+    model.next_event_s()
+    model.advance(float("inf"))
+
+
+def other_kernels() -> None:
+    """Compile what few verbs use: capacities that change, deadlocks, path lengths."""
+    model = ideal_model(_fabric())
+    model.send(_flows())
+    model.change_capacity(np.array([0]), np.array([1e11]), 1e-6)
+    held(idle_network(model.link_set, PacketSettings(), 0.0).net, np.array([0]))
+    for name in ("roft-256", "bcube-1024"):
+        fabric_shape(load_fabric(name))
+
+
+#: What compiles each group.
+GROUPS: dict[str, Callable[[], None]] = {
+    "routing": routing_kernels,
+    "flow": flow_kernels,
+    "packet": packet_kernels,
+    "other": other_kernels,
+}
+
+#: Groups that a fidelity needs; a run of packets is set beside a fluid.
+_OF_FIDELITY = {"ideal": ("routing", "flow"), "flow": ("routing", "flow"), "packet": ("routing", "flow", "packet")}
+
+#: Groups that one process compiles, who takes longest first; what follows another group shares parts of its kernels with it.
+_TOGETHER = (("packet",), ("flow", "other"), ("routing",))
+
+
+def needed_groups(fidelity: str) -> Sequence[str]:
+    """Return the groups that a run of a fidelity needs; none for an unknown one, which is told of where it is asked for."""
+    return _OF_FIDELITY.get(fidelity, ())
+
+
+def compile_groups(groups: Sequence[str]) -> None:
+    """Compile groups of kernels in this process, and mark them where kernels are kept."""
+    place = folder()
+    for group in groups:
+        GROUPS[group]()
+        if place is not None:
+            _mark(place, group).touch()
+
+
+def _mark(place: Path, group: str) -> Path:
+    return place / f"compiled-{group}"
+
+
+def missing_groups(groups: Sequence[str]) -> list[list[str]]:
+    """Return which of some groups are not known to be kept, together what is best compiled by one process."""
+    place = folder()
+    if place is not None and (place / COMPLETE).exists():
+        return []
+    kept = {group for group in GROUPS if place is not None and _mark(place, group).exists()}
+    missing = ([group for group in several if group in groups and group not in kept] for several in _TOGETHER)
+    return [several for several in missing if several]
+
+
+class KernelsAhead:
+    """Compiles what is missing of some groups, in several processes where there are processors for them; a context manager.
+
+    What could not be compiled ahead is compiled where it is needed.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Of :data:`GROUPS`.
+    """
+
+    def __init__(self, groups: Sequence[str]):
+        self._here = missing_groups(groups)
+        self._beside: list[subprocess.Popen[bytes]] = []
+        if folder() is not None and processors() > 1 and sys.executable:
+            self._beside = [_started(several) for several in self._here[:-1]]
+            self._here = self._here[-1:]
+
+    def __enter__(self) -> KernelsAhead:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process in self._beside:
+            process.kill()
+            process.wait()
+
+    def wait(self, progress: Progress) -> None:
+        """Return when all is compiled."""
+        if self._here or self._beside:
+            progress(COMPILING, 0, 0, "")
+        for several in self._here:
+            compile_groups(several)
+        for process in self._beside:
+            process.wait()
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _started(groups: Sequence[str]) -> subprocess.Popen[bytes]:
+    # The same modules, from where they were found; -P keeps the present folder from standing before them. What a compiler
+    # makes is for the most part kept, so that looking for garbage is in vain.
+    code = (
+        f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}\n"
+        f"from zcube.warm import compile_groups; compile_groups({list(groups)!r})"
+    )
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet)
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What :func:`warm` did.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where kernels are kept; None where no place for them can be written.
+    is_borrowed : bool
+        Whether that folder cannot be written, and holds all kernels.
+    compiled : bool
+        Whether anything had to be compiled.
+    taken_s : float
+        Wall-clock time.
+    """
+
+    folder: Path | None
+    is_borrowed: bool
+    compiled: bool
+    taken_s: float
+
+
+def warm(progress: Progress) -> Warmed:
+    """Compile every kernel that is not yet kept, and mark the folder complete; without a place to keep them, compile none."""
+    began_s, place, original = time.monotonic(), folder(), borrowed()
+    if place is None or original is not None:
+        return Warmed(original, original is not None, False, time.monotonic() - began_s)
+    compiled = bool(missing_groups(list(GROUPS)))
+    with KernelsAhead(list(GROUPS)) as ahead:
+        ahead.wait(progress)
+    # What a process beside this one could not do.
+    for several in missing_groups(list(GROUPS)):
+        compile_groups(several)
+    (place / COMPLETE).touch()
+    return Warmed(place, False, compiled, time.monotonic() - began_s)
