@@ -17,9 +17,10 @@ from types import TracebackType
 
 import numpy as np
 
-from zcube.compile_cache import COMPLETE, borrowed, folder
-from zcube.fabric.catalog import load_fabric
+from zcube import compile_cache
+from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
+from zcube.fabric.spec import SwitchSpec
 from zcube.network.alone import alone_s
 from zcube.network.flow_model import ideal_model
 from zcube.network.link_set import IdealRouting, LinkSet
@@ -30,11 +31,12 @@ from zcube.network.packet.stuck import held
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for
-from zcube.routing.shape import fabric_shape
 
 
 def _fabric() -> Fabric:
-    return load_fabric("roft-256")
+    switch = SwitchSpec(model="any", ports=16, port_gbps=400)
+    spec = SpineLeafSpec(gpus=64, gpus_per_server=8, nic_gbps=400, rail_optimised=True, switch=switch)
+    return spec.build("a small one")
 
 
 def _flows() -> FlowTable:
@@ -66,13 +68,11 @@ def packet_kernels() -> None:
 
 
 def other_kernels() -> None:
-    """Compile what few verbs use: capacities that change, deadlocks, path lengths."""
+    """Compile what few verbs use: capacities that change, deadlocks."""
     model = ideal_model(_fabric())
     model.send(_flows())
     model.change_capacity(np.array([0]), np.array([1e11]), 1e-6)
     held(idle_network(model.link_set, PacketSettings(), 0.0).net, np.array([0]))
-    for name in ("roft-256", "bcube-1024"):
-        fabric_shape(load_fabric(name))
 
 
 #: What compiles each group.
@@ -97,7 +97,7 @@ def needed_groups(fidelity: str) -> Sequence[str]:
 
 def compile_groups(groups: Sequence[str]) -> None:
     """Compile groups of kernels in this process, and mark them where kernels are kept."""
-    place = folder()
+    place = compile_cache.folder()
     for group in groups:
         GROUPS[group]()
         if place is not None:
@@ -110,8 +110,8 @@ def _mark(place: Path, group: str) -> Path:
 
 def missing_groups(groups: Sequence[str]) -> list[list[str]]:
     """Return which of some groups are not known to be kept, together what is best compiled by one process."""
-    place = folder()
-    if place is not None and (place / COMPLETE).exists():
+    place = compile_cache.folder()
+    if place is not None and (place / compile_cache.COMPLETE).exists():
         return []
     kept = {group for group in GROUPS if place is not None and _mark(place, group).exists()}
     missing = ([group for group in several if group in groups and group not in kept] for several in _TOGETHER)
@@ -132,7 +132,7 @@ class KernelsAhead:
     def __init__(self, groups: Sequence[str]):
         self._here = missing_groups(groups)
         self._beside: list[subprocess.Popen[bytes]] = []
-        if folder() is not None and processors() > 1 and sys.executable:
+        if compile_cache.folder() is not None and processors() > 1 and sys.executable:
             self._beside = [_started(several) for several in self._here[:-1]]
             self._here = self._here[-1:]
 
@@ -194,7 +194,7 @@ class Warmed:
 
 def warm(progress: Progress) -> Warmed:
     """Compile every kernel that is not yet kept, and mark the folder complete; without a place to keep them, compile none."""
-    began_s, place, original = time.monotonic(), folder(), borrowed()
+    began_s, place, original = time.monotonic(), compile_cache.folder(), compile_cache.borrowed()
     if place is None or original is not None:
         return Warmed(original, original is not None, False, time.monotonic() - began_s)
     compiled = bool(missing_groups(list(GROUPS)))
@@ -203,5 +203,5 @@ def warm(progress: Progress) -> Warmed:
     # What a process beside this one could not do.
     for several in missing_groups(list(GROUPS)):
         compile_groups(several)
-    (place / COMPLETE).touch()
+    (place / compile_cache.COMPLETE).touch()
     return Warmed(place, False, compiled, time.monotonic() - began_s)

@@ -122,7 +122,6 @@ os.environ["NUMBA_CACHE_DIR"] = {str(warmed.parent)!r}
     assert links.parent == Path(tempfile.gettempdir())
     assert {path.name for path in links.rglob("*.nbi")} == {path.name for path in warmed.rglob("*.nbi")}
     monkeypatch.setattr(compile_cache, "folder", lambda: links)
-    monkeypatch.setattr(warm, "folder", lambda: links)
     assert borrowed() == warmed
     done = warm.warm(silent)
     assert (done.folder, done.is_borrowed, done.compiled) == (warmed, True, False)
@@ -132,8 +131,8 @@ os.environ["NUMBA_CACHE_DIR"] = {str(warmed.parent)!r}
 def groups(tmp_path, monkeypatch):
     """Groups that note their compilation, in a folder of their own."""
     compiled: list[str] = []
-    monkeypatch.setattr(warm, "folder", lambda: tmp_path)
-    monkeypatch.setattr(warm, "borrowed", lambda: None)
+    monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
+    monkeypatch.setattr(compile_cache, "borrowed", lambda: None)
     monkeypatch.setattr(warm, "GROUPS", {name: lambda name=name: compiled.append(name) for name in warm.GROUPS})
     monkeypatch.setattr(warm, "processors", lambda: 2)
     return compiled
@@ -172,7 +171,7 @@ def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monk
         with warm.KernelsAhead(["packet", "flow"]) as ahead:
             ahead.wait(silent)
     assert groups == ["packet", "flow"]
-    monkeypatch.setattr(warm, "folder", lambda: None)
+    monkeypatch.setattr(compile_cache, "folder", lambda: None)
     assert warm.warm(silent).folder is None
 
 

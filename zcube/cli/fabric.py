@@ -59,7 +59,7 @@ def show_command(
     from zcube.outputs import to_json
     from zcube.routing.shape import fabric_shape
 
-    with RunProgress() as progress:
+    with RunProgress(compiles=False) as progress:
         progress("building", 0, 0, "")
         loaded = load(fabric, fail)
         document: dict[str, Any] = {

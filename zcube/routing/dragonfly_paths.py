@@ -20,7 +20,8 @@ from zcube.fabric.model import Fabric
 from zcube.routing.hashing import choices, queue_pair_keys
 from zcube.routing.policy import needed_structure
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
-from zcube.routing.shortest import SwitchGraph, hashed_walks, reachable
+from zcube.routing.shortest import hashed_walks
+from zcube.routing.switch_graph import SwitchGraph, reachable
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,15 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from zcube.arrays import IntArray
-from zcube.compile_cache import compiled
 from zcube.fabric.model import CableKind, Fabric
 from zcube.routing.routes import row_starts
-from zcube.routing.shortest import ShortestPaths
+from zcube.routing.switch_graph import UNREACHABLE, SwitchGraph, hop_distances, nearest_ports, nic_switches
 
 #: Longer than any shortest path of a fabric worth building; bounds the histogram.
 MAX_LINKS = 1024
+
+#: Hops that no path has, for a port that is down.
+_FARTHEST = int(UNREACHABLE)
+
+#: Pairs that are looked at together (4 million).
+_PAIRS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,7 @@ def path_lengths(fabric: Fabric) -> PathLengths:
     if fabric.structure.hosts_forward:
         count, inside = _count_over_hosts(*_node_rows(fabric), fabric.gpus, fabric.gpus_per_server)
     else:
-        walker = ShortestPaths(fabric, "shortest-path", queue_pairs=1, all_ports=True, seed=0)
-        count, inside = _count_over_switches(walker.nic_switch, walker.graph.distance, fabric.gpus_per_server)
+        count, inside = _count_over_switches(nic_switches(fabric), SwitchGraph.of(fabric).distance, fabric.gpus_per_server)
     lengths = np.arange(len(count))
     joined = int(count.sum())
     total, saved = int((count * lengths).sum()), int((inside * (lengths - 1)).sum())
@@ -64,26 +69,40 @@ def path_lengths(fabric: Fabric) -> PathLengths:
     )
 
 
-@compiled()
 def _count_over_switches(nic_switch: IntArray, distance: IntArray, gpus_per_server: int) -> tuple[IntArray, IntArray]:
     """Count ordered GPU pairs by path length, all of them and those inside a server."""
-    gpus, ports = nic_switch.shape
+    gpus = len(nic_switch)
+    # GPUs behind the same switches are alike.
+    ports, kind, many = np.unique(nic_switch, axis=0, return_inverse=True, return_counts=True)
+    kind = kind.ravel()
+    # Hops from every switch, and in the last row from a port that is down, to the nearest port of every kind of GPU.
+    known = np.minimum(distance, _FARTHEST).astype(np.uint16)
+    known = np.pad(known, (0, 1), constant_values=_FARTHEST)
+    to_kind = known[:, ports].min(axis=2)
+    if known[known < _FARTHEST].max(initial=0) < 255:
+        # Bytes are counted fastest.
+        to_kind = np.minimum(to_kind, 255).astype(np.uint8)
     count, inside = np.zeros(MAX_LINKS, dtype=np.int64), np.zeros(MAX_LINKS, dtype=np.int64)
-    for source in range(gpus):
-        for target in range(source + 1, gpus):
-            nearest = 32767
-            for port in range(ports):
-                here = nic_switch[source, port]
-                if here < 0:
-                    continue
-                for other in range(ports):
-                    there = nic_switch[target, other]
-                    if there >= 0 and distance[here, there] < nearest:
-                        nearest = distance[here, there]
-            if nearest < MAX_LINKS - 2:
-                count[nearest + 2] += 2
-                if source // gpus_per_server == target // gpus_per_server:
-                    inside[nearest + 2] += 2
+    found = [hops for hops in np.unique(to_kind).tolist() if hops < MAX_LINKS - 2 and hops < np.iinfo(to_kind.dtype).max]
+    weights = None if (many == 1).all() else many.astype(float)
+    at_once = max(1, _PAIRS_AT_ONCE // len(ports))
+    for at in range(0, len(ports), at_once):
+        apart = to_kind[ports[at : at + at_once, 0]]
+        for port in range(1, ports.shape[1]):
+            np.minimum(apart, to_kind[ports[at : at + at_once, port]], out=apart)
+        for hops in found:
+            if weights is None:
+                count[hops + 2] += np.count_nonzero(apart == hops)
+            else:
+                count[hops + 2] += round(float(weights[at : at + at_once] @ ((apart == hops) @ weights)))
+    server = np.arange(gpus) // gpus_per_server
+    for step in range(1, gpus_per_server):
+        near = np.flatnonzero(server[:-step] == server[step:])
+        apart = to_kind[ports[kind[near]], kind[near + step][:, None]].min(axis=1)
+        for hops in found:
+            inside[hops + 2] += 2 * np.count_nonzero(apart == hops)
+    # A GPU with a port is no hops away from itself, and no pair.
+    count[2] -= np.count_nonzero((nic_switch >= 0).any(axis=1))
     return count, inside
 
 
@@ -95,55 +114,44 @@ def _node_rows(fabric: Fabric) -> tuple[IntArray, IntArray]:
     return row_starts(np.bincount(source, minlength=fabric.gpus + fabric.switches)), target[order].astype(np.int64)
 
 
-@compiled()
 def _count_over_hosts(first: IntArray, neighbour: IntArray, gpus: int, gpus_per_server: int) -> tuple[IntArray, IntArray]:
-    """As :func:`_count_over_switches`, where GPUs forward: one breadth-first search per GPU."""
-    nodes = len(first) - 1
+    """As :func:`_count_over_switches`, where GPUs forward."""
     count, inside = np.zeros(MAX_LINKS, dtype=np.int64), np.zeros(MAX_LINKS, dtype=np.int64)
-    away, queue = np.empty(nodes, dtype=np.int64), np.empty(nodes, dtype=np.int64)
-    for source in range(gpus):
-        away[:] = -1
-        away[source] = 0
-        queue[0] = source
-        head, tail = 0, 1
-        while head < tail:
-            here = queue[head]
-            head += 1
-            if here < gpus and here != source and away[here] < MAX_LINKS:
-                count[away[here]] += 1
-                if here // gpus_per_server == source // gpus_per_server:
-                    inside[away[here]] += 1
-            for edge in range(first[here], first[here + 1]):
-                there = neighbour[edge]
-                if away[there] < 0:
-                    away[there] = away[here] + 1
-                    queue[tail] = there
-                    tail += 1
+    at_once = max(1, _PAIRS_AT_ONCE // len(first))
+    for at in range(0, gpus, at_once):
+        roots = np.arange(at, min(at + at_once, gpus))
+        away = hop_distances(first, neighbour, roots)[:gpus]
+        near = np.arange(gpus)[:, None] // gpus_per_server == roots // gpus_per_server
+        for into, rows in ((count, away), (inside, away[near])):
+            into += np.bincount(rows[(rows > 0) & (rows < MAX_LINKS)], minlength=MAX_LINKS)
     return count, inside
 
 
-@compiled()
-def _shortest_path_counts(first: IntArray, neighbour: IntArray, distance: IntArray) -> np.ndarray:
-    """Return how many shortest paths join each two switches, parallel links told apart [switches, switches]."""
+def _shortest_path_counts(first: IntArray, neighbour: IntArray, distance: IntArray, roots: IntArray) -> np.ndarray:
+    """Return how many shortest paths join some switches with each, parallel links told apart [roots, switches]."""
     switches = len(first) - 1
-    paths = np.zeros((switches, switches))
-    for root in range(switches):
-        order = np.argsort(distance[root])
-        paths[root, root] = 1.0
-        for here in order:
-            if distance[root, here] == 32767:
-                break
-            for edge in range(first[here], first[here + 1]):
-                if distance[root, neighbour[edge]] == distance[root, here] + 1:
-                    paths[root, neighbour[edge]] += paths[root, here]
+    links = coo_array(
+        (np.ones(len(neighbour)), (np.repeat(np.arange(switches), np.diff(first)), neighbour)), (switches, switches)
+    )
+    onward = links.tocsr()
+    paths = np.zeros((len(roots), switches))
+    at_once = max(1, _PAIRS_AT_ONCE // max(1, switches))
+    for at in range(0, len(roots), at_once):
+        rows = slice(at, at + at_once)
+        away = distance[roots[rows]]
+        paths[rows] = away == 0
+        for hops in range(1, int(away[away < UNREACHABLE].max(initial=0)) + 1):
+            reached = np.where(away == hops - 1, paths[rows], 0.0) @ onward
+            paths[rows] += np.where(away == hops, reached, 0.0)
     return paths
 
 
 def equal_paths(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:
     """Return how many shortest paths join each pair of GPUs through switches, ports and parallel links told apart [pairs]."""
-    walker = ShortestPaths(fabric, "shortest-path", queue_pairs=1, all_ports=True, seed=0)
-    graph = walker.graph
-    paths = _shortest_path_counts(graph.first, graph.neighbour, graph.distance)
-    near = walker.nearest_ports(source, target)
-    start, goal = walker.nic_switch[source][:, :, None], walker.nic_switch[target][:, None, :]
-    return np.where(near, paths[start, goal], 0.0).sum(axis=(1, 2)).astype(np.int64)
+    graph, nic_switch = SwitchGraph.of(fabric), nic_switches(fabric)
+    start, goal = nic_switch[source], nic_switch[target]
+    roots, root = np.unique(start, return_inverse=True)
+    paths = _shortest_path_counts(graph.first, graph.neighbour, graph.distance, roots)
+    near = nearest_ports(graph.distance, start, goal)
+    joining = paths[root.reshape(start.shape)[:, :, None], goal[:, None, :]]
+    return np.where(near, joining, 0.0).sum(axis=(1, 2)).astype(np.int64)

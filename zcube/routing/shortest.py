@@ -14,73 +14,10 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
-from zcube.fabric.model import CableKind, Fabric
-from zcube.memory import check_memory
+from zcube.fabric.model import Fabric
 from zcube.routing.hashing import choose, queue_pair_keys
-from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, row_starts, uplink
-
-UNREACHABLE = np.int16(32767)
-
-
-@dataclass(frozen=True, eq=False)
-class SwitchGraph:
-    """Inter-switch links that are up, in compressed rows, and hop distances between switches.
-
-    Attributes
-    ----------
-    first : int array [switches + 1]
-        Switch ``u`` sends on ``link[first[u] .. first[u + 1]]``.
-    link, neighbour : int array [links]
-        Directed link and the switch it leads to.
-    distance : int array [switches, switches]
-        Hops between switches, :data:`UNREACHABLE` where there is no way.
-    """
-
-    first: IntArray
-    link: IntArray
-    neighbour: IntArray
-    distance: IntArray
-
-    @staticmethod
-    def of(fabric: Fabric) -> SwitchGraph:
-        """Return the switch graph of a fabric.
-
-        Raises
-        ------
-        InputError
-            If distances between so many switches do not fit in memory.
-        """
-        check_memory(2.0 * fabric.switches**2, None, f"hop distances between the {fabric.switches} switches of {fabric.name}")
-        trunk = np.flatnonzero(np.repeat((fabric.cables.kind == CableKind.SWITCH) & fabric.cable_up, 2))
-        source = fabric.link_source[trunk] - fabric.gpus
-        order = np.lexsort((trunk, source))
-        link = trunk[order]
-        first = row_starts(np.bincount(source, minlength=fabric.switches))
-        neighbour = (fabric.link_target[link] - fabric.gpus).astype(np.int64)
-        return SwitchGraph(first, link, neighbour, hop_distances(first, neighbour))
-
-
-@compiled()
-def hop_distances(first: IntArray, neighbour: IntArray) -> np.ndarray:
-    """Return hop distances between all switches by breadth-first search [switches, switches]."""
-    switches = len(first) - 1
-    distance = np.full((switches, switches), 32767, dtype=np.int16)
-    queue = np.empty(switches, dtype=np.int64)
-    for root in range(switches):
-        row = distance[root]
-        row[root] = 0
-        queue[0] = root
-        head, tail = 0, 1
-        while head < tail:
-            here = queue[head]
-            head += 1
-            for edge in range(first[here], first[here + 1]):
-                there = neighbour[edge]
-                if row[there] == 32767:
-                    row[there] = row[here] + 1
-                    queue[tail] = there
-                    tail += 1
-    return distance
+from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
+from zcube.routing.switch_graph import SwitchGraph, nearest_ports, nic_switches
 
 
 @compiled()
@@ -117,7 +54,7 @@ def hashed_walks(graph: SwitchGraph, start: IntArray, goal: IntArray, key: IntAr
     graph : SwitchGraph
         Where to walk.
     start, goal : int array [walks]
-        Switches, numbered from 0; each goal must be reachable, see :func:`reachable`.
+        Switches, numbered from 0; each goal must be reachable, see :func:`zcube.routing.switch_graph.reachable`.
     key : uint64 array [walks]
         Hash keys, see :func:`zcube.routing.hashing.queue_pair_keys`.
 
@@ -130,11 +67,6 @@ def hashed_walks(graph: SwitchGraph, start: IntArray, goal: IntArray, key: IntAr
     rows = np.full((len(start), farthest), -1, dtype=np.int64)
     walk(graph.first, graph.link, graph.neighbour, graph.distance, start, goal, key, rows)
     return rows
-
-
-def reachable(graph: SwitchGraph, start: IntArray, goal: IntArray) -> IntArray:
-    """Return whether there is a way between each pair of switches; -1 stands for a NIC port that is down."""
-    return np.asarray((start >= 0) & (goal >= 0) & (graph.distance[start, goal] < UNREACHABLE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +101,7 @@ class ShortestPaths:
     @cached_property
     def nic_switch(self) -> IntArray:
         """Switch behind each NIC port, numbered from 0, -1 where the port is down [gpus, ports]."""
-        fabric = self.fabric
-        switch = (fabric.cables.b[fabric.nic_cable] - fabric.gpus).astype(np.int64)
-        return np.where(fabric.cable_up[fabric.nic_cable], switch, -1)
+        return nic_switches(self.fabric)
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return the paths of each pair."""
@@ -185,10 +115,7 @@ class ShortestPaths:
 
     def nearest_ports(self, source: IntArray, target: IntArray) -> IntArray:
         """Return which port pairs are nearest, none where there is no way [flows, source ports, target ports]."""
-        start, goal = self.nic_switch[source][:, :, None], self.nic_switch[target][:, None, :]
-        apart = np.where((start < 0) | (goal < 0), UNREACHABLE, self.graph.distance[start, goal])
-        nearest = apart.min(axis=(1, 2), initial=UNREACHABLE)
-        return np.asarray((apart == nearest[:, None, None]) & (apart < UNREACHABLE))
+        return nearest_ports(self.graph.distance, self.nic_switch[source], self.nic_switch[target])
 
     def _subflows(
         self, source: IntArray, target: IntArray, near: IntArray, local: IntArray

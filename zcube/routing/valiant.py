@@ -15,7 +15,8 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.routing.hashing import choices
-from zcube.routing.shortest import ShortestPaths, hashed_walks, reachable
+from zcube.routing.shortest import ShortestPaths, hashed_walks
+from zcube.routing.switch_graph import reachable
 
 
 @dataclass(frozen=True, eq=False)
