@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from flow_workloads import one_path_routing, path_rows
 
 from zcube.fabric.model import Fabric
@@ -70,6 +69,9 @@ def compiled_replay(folder: Path) -> Path | None:
 
 def write_inputs(folder: Path, fabric: Fabric, flows: FlowTable, seed: int) -> None:
     """Write ``paths.csv`` and ``flows.csv``; times and rates keep all their digits."""
+    # Here and not above, for the process that solves imports this module and is timed.
+    import pandas as pd
+
     pd.DataFrame(path_rows(fabric, one_path_routing(fabric, seed), flows.source, flows.target)).to_csv(
         folder / "paths.csv", index=False
     )
@@ -80,5 +82,7 @@ def write_inputs(folder: Path, fabric: Fabric, flows: FlowTable, seed: int) -> N
 
 def replayed(program: Path, folder: Path, update: Update = "Lazy") -> tuple[np.ndarray, Usage]:
     """Run SimGrid on the inputs in a folder; return completion times [flows], seconds, and what the process took."""
+    import pandas as pd
+
     usage = measured([str(program), *(str(folder / name) for name in ("paths.csv", "flows.csv", "finish.csv")), update])
     return pd.read_csv(folder / "finish.csv")["finish_s"].to_numpy(), usage

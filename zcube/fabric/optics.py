@@ -20,9 +20,6 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.cages import Cages, cages_of, distinct_rows
@@ -197,6 +194,10 @@ def _grades(fabric: Fabric, rule: str, cages: Cages, lanes: PairedLanes, length_
 
 def _bundles(cages: Cages) -> tuple[int, IntArray]:
     """Return how many sets of cages there are that links join, and the set of each cage."""
+    # Every verb imports this module and few come here; SciPy takes a quarter of a second to load.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     a, z = cages.of_end.T
     count, of_cage = connected_components(coo_array((np.ones(len(a)), (a, z)), shape=(len(cages), len(cages))), directed=False)
     return int(count), of_cage.astype(np.int64)
