@@ -11,8 +11,17 @@ import pytest
 
 from zcube.cli import main
 from zcube.network.packet.controls import controls
+from zcube.progress import silent
+from zcube.warm import warm
 
 PACKAGES = Path(__file__).resolve().parent / "packages"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile all kernels once before several processes test, which would each compile their own."""
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and session.config.getoption("numprocesses", None):
+        warm(silent)
 
 
 @pytest.fixture(scope="session")

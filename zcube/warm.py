@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,12 +97,28 @@ def needed_groups(fidelity: str) -> Sequence[str]:
 
 
 def compile_groups(groups: Sequence[str]) -> None:
-    """Compile groups of kernels in this process, and mark them where kernels are kept."""
+    """Compile groups of kernels in this process, mark them where kernels are kept, and await what another one compiles."""
     place = compile_cache.folder()
     for group in groups:
-        GROUPS[group]()
-        if place is not None:
-            _mark(place, group).touch()
+        if place is None:
+            GROUPS[group]()
+            continue
+        with _claimed(place, group):
+            if not _mark(place, group).exists():
+                GROUPS[group]()
+                _mark(place, group).touch()
+
+
+@contextmanager
+def _claimed(place: Path, group: str) -> Iterator[None]:
+    """Let one process at a time compile a group; the claim ends with the process, however that ends."""
+    with (place / f"compiling-{group}").open("w") as claim:
+        # Elsewhere processes may do the same work twice.
+        with suppress(ImportError):
+            from fcntl import LOCK_EX, flock
+
+            flock(claim, LOCK_EX)
+        yield
 
 
 def _mark(place: Path, group: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -173,6 +174,27 @@ def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monk
     assert groups == ["packet", "flow"]
     monkeypatch.setattr(compile_cache, "folder", lambda: None)
     assert warm.warm(silent).folder is None
+
+
+def test_one_process_compiles_and_the_others_wait(groups, tmp_path):
+    pytest.importorskip("fcntl")
+    hold = f"""
+import time
+from pathlib import Path
+from zcube import compile_cache, warm
+compile_cache.folder = lambda: Path({str(tmp_path)!r})
+def compile():
+    Path({str(tmp_path / "began")!r}).touch()
+    time.sleep(0.5)
+warm.GROUPS = {{"flow": compile}}
+warm.compile_groups(["flow"])
+"""
+    with subprocess.Popen([sys.executable, "-c", hold]) as other:
+        while not (tmp_path / "began").exists():
+            assert other.poll() is None
+            time.sleep(0.01)
+        warm.compile_groups(["flow", "routing"])
+    assert (other.returncode, groups) == (0, ["routing"])
 
 
 def test_processes_end_with_the_verb(groups, monkeypatch):

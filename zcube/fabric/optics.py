@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.cages import Cages, cages_of, distinct_rows
