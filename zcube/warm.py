@@ -27,7 +27,7 @@ from zcube.network.flow_model import ideal_model
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.model import PacketModel
-from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.settings import PacketSettings, Skip
 from zcube.network.packet.stuck import held
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
@@ -68,14 +68,38 @@ def packet_kernels() -> None:
     model.advance(float("inf"))
 
 
+def serving_kernels() -> None:
+    """Compile what serving takes its decisions with, over the fluid: two prompts that begin alike."""
+    # Verbs that serve nothing need not load this.
+    from zcube.llm.cards import load_card
+    from zcube.llm.compute import roofline
+    from zcube.llm.devices import load_device
+    from zcube.serving.run import serve
+    from zcube.serving.settings import ServingSettings
+    from zcube.workload.requests import RequestTrace
+
+    fabric, card, pools = _fabric(), load_card("glm-5.1"), {"prefill": {"nodes": 2}, "decode": {"nodes": 2}}
+    settings = ServingSettings.model_validate(pools)
+    trace = RequestTrace(
+        name="two prompts", source="made to compile kernels", arrival_s=np.array([0.0, 1.0]), input_tokens=np.array([96, 96]),
+        output_tokens=np.array([2, 3]), block_tokens=32, first_block=np.array([0, 3, 6]), block_id=np.array([0, 1, 2, 0, 1, 3]),
+        session=np.full(2, -1),
+    )  # fmt: skip
+    serve(fabric, ideal_model(fabric), trace, settings, card, roofline(card, load_device("h200"), settings.engine()))
+
+
 def other_kernels() -> None:
-    """Compile what few verbs use: capacities that change, deadlocks."""
-    model = ideal_model(_fabric())
+    """Compile what few verbs use: capacities that change, deadlocks, packets that skip what is steady."""
+    fabric = _fabric()
+    model = ideal_model(fabric)
     model.send(_flows())
     model.change_capacity(np.array([0]), np.array([1e11]), 1e-6)
     # Held on to, since a kernel is handed where its arrays lie and does not keep them.
     idle = idle_network(model.link_set, PacketSettings(), 0.0)
     held(idle.net, np.array([0]))
+    skipping = PacketModel(model.link_set, IdealRouting(fabric), PacketSettings(skip=Skip(mode="steady")))
+    skipping.send(_flows())
+    skipping.advance(float("inf"))
 
 
 #: What compiles each group.
@@ -83,6 +107,7 @@ GROUPS: dict[str, Callable[[], None]] = {
     "routing": routing_kernels,
     "flow": flow_kernels,
     "packet": packet_kernels,
+    "serving": serving_kernels,
     "other": other_kernels,
 }
 
@@ -90,7 +115,7 @@ GROUPS: dict[str, Callable[[], None]] = {
 _OF_FIDELITY = {"ideal": ("routing", "flow"), "flow": ("routing", "flow"), "packet": ("routing", "flow", "packet")}
 
 #: Groups that one process compiles, who takes longest first; what follows another group shares parts of its kernels with it.
-_TOGETHER = (("packet",), ("flow", "other"), ("routing",))
+_TOGETHER = (("packet", "other"), ("flow", "serving"), ("routing",))
 
 
 def needed_groups(fidelity: str) -> Sequence[str]:

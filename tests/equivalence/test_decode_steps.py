@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.arrays import FloatArray
-from zcube.llm.attention import DecodeRates
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
-from zcube.llm.decode_steps import attention_steps_s
+from zcube.llm.decode_steps import DecodeRates, attention_steps_s
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 

@@ -103,7 +103,7 @@ def compare_command(
     # What is loaded now stays, and a run makes few cycles: the collector need not look through it all again and again.
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-    with KernelsAhead(needed_groups(declared.network.fidelity)) as ahead, RunProgress() as progress:
+    with KernelsAhead([*needed_groups(declared.network.fidelity), "serving"]) as ahead, RunProgress() as progress:
         ahead.wait(progress)
         comparison = searches.compared(declared, progress, recorded)
     write_targets(targets, comparison.recorded)

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zcube.llm.cards import ModelCard
+from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import DecodeAttention, PrefillAttention
 
 #: Bytes of one cached fp8 indexer key of 128 values with its scale, as gathered in prefill.
@@ -172,24 +173,6 @@ def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
     if isinstance(work.is_dense, bool):
         return max(dense_floor_s, dense_s) if work.is_dense else max(sparse_floor_s, sparse_s)
     return np.where(work.is_dense, np.maximum(dense_floor_s, dense_s), np.maximum(sparse_floor_s, sparse_s))[()]
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeRates:
-    """The decode form with the model's sizes put in: seconds, and seconds per token.
-
-    Attributes
-    ----------
-    sparse_s : float
-        Added once a context reaches ``topk``.
-    selected_s, longest_s, context_s : float
-        Per attended token, per token of the longest context, per token of all contexts.
-    """
-
-    sparse_s: float
-    selected_s: float
-    longest_s: float
-    context_s: float
 
 
 def decode_rates(figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:

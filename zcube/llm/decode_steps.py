@@ -6,14 +6,33 @@ the slowest GPU sets the pace. GPUs that are certainly not the slowest are left 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.compile_cache import compiled
-from zcube.llm.attention import DecodeRates
 
 #: Far above any context.
 MAX_CONTEXT = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRates:
+    """The decode form with the model's sizes put in: seconds, and seconds per token.
+
+    Attributes
+    ----------
+    sparse_s : float
+        Added once a context reaches ``topk``.
+    selected_s, longest_s, context_s : float
+        Per attended token, per token of the longest context, per token of all contexts.
+    """
+
+    sparse_s: float
+    selected_s: float
+    longest_s: float
+    context_s: float
 
 
 def attention_steps_s(

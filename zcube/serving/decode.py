@@ -15,47 +15,13 @@ import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
-from zcube.network.kernels import kernel
+from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, give_tokens
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool
 
 #: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
 #: to be cut short.
 LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
-
-#: Rows of a batch's table; more tokens than any request has left.
-REQUEST, CONTEXT, LEFT = 0, 1, 2
-MOST_LEFT = 1 << 62
-
-
-@kernel
-def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) -> tuple[int, int]:
-    """Give every request of a batch its tokens and let the finished ones go.
-
-    Parameters
-    ----------
-    batch : int array [3, at least size]
-        Requests, their cached tokens and the tokens left to make, in order.
-    size, steps : int
-        Requests of the batch, and tokens each of them gains.
-    finished : int array [at least size]
-        Receives the requests that go, in order.
-
-    Returns
-    -------
-    tuple of int
-        How many stay, and the fewest tokens that one of them has left.
-    """
-    kept, least_left = 0, MOST_LEFT
-    for at in range(size):
-        request, context, left = batch[REQUEST, at], batch[CONTEXT, at] + steps, batch[LEFT, at] - steps
-        if left > 0:
-            batch[REQUEST, kept], batch[CONTEXT, kept], batch[LEFT, kept] = request, context, left
-            kept += 1
-            least_left = min(least_left, left)
-        else:
-            finished[at - kept] = request
-    return kept, least_left
 
 
 class DecodeNode:
