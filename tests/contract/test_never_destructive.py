@@ -39,6 +39,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("compare", "out"): ((*COMPARE, "--out"), "/"),
     ("compare", "trace_out"): ((*COMPARE, "--json", "--trace-out"), ".jsonl"),
     ("new", "folder"): (("new",), "/"),
+    ("plan", "out"): (("plan", "--gpus", "64", "--nic", "400", "--switch", "12.8T", "--families", "zcube", "--out"), "/"),
     ("replay", "out"): ((*FLOWS, "--out"), ".csv"),
     ("replay", "links_out"): ((*FLOWS, "--links-out"), ".parquet"),
     ("replay", "paths_out"): ((*FLOWS, "--paths-out"), ".csv"),
@@ -68,7 +69,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ),
 }
 #: Verbs that write nothing, whatever they are told.
-SILENT = {"cost", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
+SILENT = {"cost", "warm", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
 
 
 def verbs(typer_app: Any = app, before: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
