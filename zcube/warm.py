@@ -174,11 +174,10 @@ class KernelsAhead:
     """
 
     def __init__(self, groups: Sequence[str]):
-        self._here = missing_groups(groups)
-        self._beside: list[subprocess.Popen[bytes]] = []
+        self._here, self._beside = missing_groups(groups), list[subprocess.Popen[bytes]]()
         if compile_cache.folder() is not None and processors() > 1 and sys.executable:
-            self._beside = [_started(several) for several in self._here[:-1]]
-            self._here = self._here[-1:]
+            # All of them, for in a process that compiles an interrupt may go unheard.
+            self._beside, self._here = [_started(several) for several in self._here], []
 
     def __enter__(self) -> KernelsAhead:
         return self
