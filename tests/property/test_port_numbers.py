@@ -71,7 +71,7 @@ def fabrics() -> dict[str, Fabric]:
 def test_routings_ask_for_the_structure_and_not_for_the_name() -> None:
     built = fabrics()
     assert needed_structure(built["dragonfly"], DragonflyStructure, "x") == DragonflyStructure(2, 4, 2, 9)
-    assert needed_structure(built["zcube"], ZCubeStructure, "x") == ZCubeStructure(8, 8, 8, 1, False)
+    assert needed_structure(built["zcube"], ZCubeStructure, "x") == ZCubeStructure(8, 8, 8, 1, "plain")
     for policy, fitting in ((BCubePaths, "bcube"), (DragonflyPaths, "dragonfly")):
         for family, fabric in built.items():
             if family == fitting:

@@ -1,9 +1,8 @@
 """How kernels that take no memory are compiled, and the private options of Numba that this rests on.
 
-Three options and a method that Numba does not document stand here, what ``zcube.kernel_parts`` needs stands there, and no other
-anywhere; ``tests/contract/test_numba_options.py`` names the one that a version of Numba no longer knows or heeds. Lowering to
-LLVM's own instructions, in ``records.py`` and ``control.py`` of ``network/packet``, is by Numba's documented ``intrinsic``,
-with ``llvmlite``.
+Three options and a method that Numba does not document stand here and nowhere else; ``tests/contract/test_numba_options.py``
+names the one that a version of Numba no longer knows or heeds. Lowering to LLVM's own instructions, in ``records.py`` and
+``control.py`` of ``network/packet``, is by Numba's documented ``intrinsic``, with ``llvmlite``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Any, TypeVar
 from numba import types
 
 from zcube.compile_cache import compiled
-from zcube.kernel_parts import part
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,8 +30,8 @@ def kernel(function: Function) -> Function:
 
 
 def inner(function: Function) -> Function:
-    """Compile a kernel that only other kernels call, as a part of those."""
-    return part(function, **UNCOUNTED, **UNWRAPPED)
+    """Compile a kernel that only other kernels call."""
+    return compiled(**UNCOUNTED, **UNWRAPPED)(function)
 
 
 def address(function: Callable[..., None], arguments: tuple[Any, ...]) -> int:
