@@ -150,6 +150,7 @@ def test_table_and_page_show_what_failed(run, tmp_path) -> None:
     assert status == 0, err
     assert ["Failed", "12"] in [line.split() for line in out.splitlines()]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "fails: 12 of 12 requests" in " ".join(page.split()), page[-3000:]
+    text = " ".join(page.split())
+    assert "12 failed" in text
     for text in (out, page):
         assert "no path for 64 of 64 pairs" in " ".join(text.split())
