@@ -46,7 +46,7 @@ built = st.one_of(
     zcubes(),
     of(
         "spine-leaf", ports=st.sampled_from([16, 32]), port_gbps=st.sampled_from([400, 800, 1600]),
-        gpus=st.integers(1, 20).map(lambda servers: 8 * servers), rail_optimised=st.booleans(),
+        gpus=st.integers(1, 16).map(lambda servers: 8 * servers), rail_optimised=st.booleans(),
         oversubscription=st.sampled_from([1.0, 1.5]),
     ),
     of("spine-leaf", ports=st.just(8), port_gbps=st.just(400), tiers=st.just(3), gpus=st.sampled_from([32, 64, 128]),
