@@ -8,7 +8,7 @@ from zcube.workload.requests import RequestTrace
 
 #: Parts of a simulation's time that go with the tokens computed and with the requests whose cache has reached a decode node,
 #: the rest with those that end; part of the tokens an unlimited prefix cache would save that caches are expected to save.
-#: Measured on the bundled scenarios.
+#: Chosen so that estimates of three small runs fit (tests/analytic/test_time_left.py); not measured on larger ones.
 PREFILL_SHARE, JOINED_SHARE, HITS_EXPECTED = 0.45, 0.45, 0.9
 
 
