@@ -36,12 +36,18 @@ KEPT_DAYS = 30.0
 #: A folder is ours, and may be removed, by this file in it; its time is that of the last start.
 MARKER = "kernels-of-zcube"
 
-#: A folder holds every kernel if this file is in it, which :func:`zcube.warm.warm` writes; it then need not be writable.
-COMPLETE = "all-kernels-of-zcube"
-
 _PREFIX = "zcube-kernels-"
 _BORROWED = "kernels-from"
 _PACKAGE = Path(__file__).parent
+
+#: Installations of the same sources share a folder, but Numba keeps each one's kernels apart, by the path of their source: what
+#: is noted of them bears this.
+INSTALLATION = hashlib.sha256(str(_PACKAGE).encode()).hexdigest()[:16]
+
+#: A folder holds every kernel of this installation if this file is in it, which :func:`zcube.warm.warm` writes; it need not be
+#: writable then.
+COMPLETE = f"all-kernels-of-zcube-{INSTALLATION}"
+
 # Who imports one of these may hold kernels.
 _COMPILERS = (b"import numba", b"from numba", b"zcube.compile_cache import", b"zcube.network.kernels import")
 _IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))", re.MULTILINE)

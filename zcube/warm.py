@@ -139,7 +139,7 @@ def compile_groups(groups: Sequence[str]) -> None:
 @contextmanager
 def _claimed(place: Path, group: str) -> Iterator[None]:
     """Let one process at a time compile a group; the claim ends with the process, however that ends."""
-    with (place / f"compiling-{group}").open("w") as claim:
+    with (place / f"compiling-{group}-{compile_cache.INSTALLATION}").open("w") as claim:
         # Elsewhere processes may do the same work twice.
         with suppress(ImportError):
             from fcntl import LOCK_EX, flock
@@ -149,7 +149,7 @@ def _claimed(place: Path, group: str) -> Iterator[None]:
 
 
 def _mark(place: Path, group: str) -> Path:
-    return place / f"compiled-{group}"
+    return place / f"compiled-{group}-{compile_cache.INSTALLATION}"
 
 
 def missing_groups(groups: Sequence[str]) -> list[list[str]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,7 +86,6 @@ def flows(tmp_path):
     return str(path)
 
 
-@pytest.mark.xfail(reason="some kernels are still compiled for types that no group uses", strict=False)
 def test_after_warming_no_verb_compiles(warmed, flows, tmp_path):
     replay = ["replay", flows, "--fabric"]
     small = ["--set", "requests.count=3", "--set", "load.concurrency=2", "--out", str(tmp_path / "out")]
@@ -96,6 +98,20 @@ def test_after_warming_no_verb_compiles(warmed, flows, tmp_path):
         ["compare", "glm51-pd-256", "--fabric", "zcube-n16", *small],
     ]
     assert compilations(verbs) == 0
+
+
+def test_what_another_installation_compiled_is_not_taken_for_ones_own(warmed, tmp_path):
+    """The same sources elsewhere share the folder, but Numba keeps kernels by the path of their source."""
+    shutil.copytree(PACKAGE, tmp_path / "zcube", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "from zcube import compile_cache, warm; print(compile_cache.folder(), sum(warm.missing_groups(list(warm.GROUPS)), []))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(warmed.parent)}
+    asked = [sys.executable, "-c", code]
+    shown = subprocess.run(asked, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    place, _, missing = shown.strip().partition(" ")
+    assert place == str(warmed)
+    assert sorted(ast.literal_eval(missing)) == sorted(warm.GROUPS)
 
 
 def test_a_complete_folder_that_cannot_be_written_is_used(warmed, flows, monkeypatch):
