@@ -42,13 +42,20 @@ def zcubes(draw):
     return build("zcube", draw(st.sampled_from(["shared", "per-port"])), 2 * k, draw(st.sampled_from([200, 400, 800])), **keys)
 
 
+def spine_leaf(ports, port_gbps, most_servers):
+    return of(
+        "spine-leaf", ports=st.sampled_from(ports), port_gbps=st.sampled_from(port_gbps),
+        gpus=st.integers(1, most_servers).map(lambda servers: 8 * servers), rail_optimised=st.booleans(),
+        oversubscription=st.sampled_from([1.0, 1.5]),
+    )  # fmt: skip
+
+
 built = st.one_of(
     zcubes(),
-    of(
-        "spine-leaf", ports=st.sampled_from([16, 32]), port_gbps=st.sampled_from([400, 800, 1600]),
-        gpus=st.integers(1, 16).map(lambda servers: 8 * servers), rail_optimised=st.booleans(),
-        oversubscription=st.sampled_from([1.0, 1.5]),
-    ),
+    spine_leaf([16, 32], [800, 1600], 20),
+    spine_leaf([32], [400], 20),
+    # Two tiers of 16 ports hold no more.
+    spine_leaf([16], [400], 16),
     of("spine-leaf", ports=st.just(8), port_gbps=st.just(400), tiers=st.just(3), gpus=st.sampled_from([32, 64, 128]),
        gpus_per_server=st.just(4)),
     of("rail-only", ports=st.just(8), port_gbps=st.sampled_from([400, 800]), gpus=st.integers(1, 23).map(lambda s: 8 * s)),
