@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import zcube
 from zcube.cli import main
 from zcube.network.packet.controls import controls
 from zcube.progress import silent
@@ -18,7 +19,13 @@ PACKAGES = Path(__file__).resolve().parent / "packages"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile all kernels once before several processes test, which would each compile their own."""
+    """Let the programs that tests start use the package under test, and compile all kernels once before several processes test.
+
+    A program would take the package from the folder that it is started in, and processes would each compile their own kernels.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    places = [str(Path(zcube.__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(places)
     is_worker = hasattr(session.config, "workerinput")
     if not is_worker and session.config.getoption("numprocesses", None):
         warm(silent)
