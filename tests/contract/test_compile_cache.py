@@ -78,7 +78,7 @@ def test_four_processes_on_an_empty_cache(job):
 
 def test_an_edit_of_a_callee_or_constant_of_another_file_is_seen_with_a_warm_cache(job):
     copy = shutil.copytree(PACKAGE, job / "zcube", ignore=shutil.ignore_patterns("__pycache__"))
-    surroundings = environment(XDG_CACHE_HOME=str(job / "cache"))
+    surroundings = environment(PYTHONPATH=str(job), XDG_CACHE_HOME=str(job / "cache"))
     before, paths = replayed(job, surroundings)
     share = "return max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed"
     replace_in(copy / "network/max_min.py", share, share + " / 2.0")
