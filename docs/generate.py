@@ -19,7 +19,7 @@ from zcube.fabric.spec import NicSpec, SwitchSpec
 from zcube.llm.schedules.options import EngineOptions
 from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.settings import PacketSettings
-from zcube.plan.catalogue import ModuleEntry, NicEntry, SwitchEntry
+from zcube.plan.catalogue import FailureEntry, ModuleEntry, NicEntry, SwitchEntry
 from zcube.plan.demand import Demand
 from zcube.scenario import Scenario
 
@@ -48,6 +48,7 @@ def page() -> str:
     parts += ["## Demand of a plan\n", *_table(Demand), "### Catalogue\n"]
     for kind, entry in (("switch", SwitchEntry), ("nic", NicEntry), ("module", ModuleEntry)):
         parts += [f"#### `[{kind}.NAME]`\n", *_table(entry)]
+    parts += ["#### `[failures.PART]`\n", *_table(FailureEntry)]
     return "\n".join(parts)
 
 

@@ -177,3 +177,58 @@ def test_generators_yield_candidates_and_reasons_only():
     for name, generator in generators().items():
         for one in generator(Ground(asked, asked.switches["12.8T"], 96)):
             assert isinstance(one, Candidate) or (one.arithmetic and one.family), name
+
+
+RATES = {"nic_link_down": 0.002, "switch_link_down": 0.001, "nic_down": 0.003}
+
+
+@pytest.mark.parametrize("name", ["zcube-256", "roft-256"])
+def test_availability_with_links_and_nics_holds_its_closed_forms(name):
+    """Nothing down: a product over all parts. Attached: NIC up, and a port over a live link to a live switch."""
+    fabric = load_fabric(name)
+    found = availability(fabric, 0.001, seed=5, **RATES)
+    document = found.document()
+    parts = found.parts
+    assert (parts["switch"], parts["nic"], parts["nic_link"]) == (fabric.switches, 256, 256 * fabric.nic_ports)
+    assert parts["switch_link"] == len(fabric.cables) - 256 - parts["nic_link"]
+    exact = 0.999 ** parts["switch"] * 0.998 ** parts["nic_link"] * 0.999 ** parts["switch_link"] * 0.997**256
+    low, high = document["nothing_down_drawn"]["interval"]
+    assert found.nothing_down == pytest.approx(exact) and low <= exact <= high
+    assert found.no_switch_down == pytest.approx(0.999**fabric.switches)
+    port = 0.999 * 0.998
+    assert found.gpu_attached == pytest.approx(0.997 * (1 - (1 - port) ** fabric.nic_ports))
+    # Far from falling apart, a GPU is joined to the others if it is attached.
+    low, high = found.gpus_joined_interval
+    assert low <= found.gpu_attached <= high
+    assert found.gpus_joined == pytest.approx(found.gpu_attached, abs=0.002)
+    assert found.all_joined_interval[0] <= found.all_joined <= found.all_joined_interval[1]
+
+
+def test_a_kind_without_a_rate_is_left_out_and_named():
+    fabric = load_fabric("zcube-256")
+    bare, more = availability(fabric, 0.001, seed=5), availability(fabric, 0.001, seed=5, nic_down=0.01)
+    assert bare.document()["left_out"] == ["nic_link", "switch_link", "nic"]
+    assert more.document()["left_out"] == ["nic_link", "switch_link"]
+    assert bare.nothing_down == bare.no_switch_down == more.no_switch_down
+    assert more.nothing_down == pytest.approx(bare.nothing_down * 0.99**256)
+    assert bare.interval == more.interval
+
+
+def test_rates_of_failures_follow_their_sources_and_the_time_of_repair():
+    """HPN: 0.051 % of switches and 0.057 % of NIC links a month; Llama 3: 7 NICs of 16,384 in 54 days."""
+    published = site(gpus=64).failure_rates
+    assert published["switch"].per_year == pytest.approx(12 * 0.051e-2)
+    assert published["nic_link"].per_year == pytest.approx(12 * 0.057e-2)
+    assert published["nic"].per_year == pytest.approx(7 / 16_384 * 365 / 54, rel=1e-3)
+    assert published["switch_link"].per_year is None
+    assert published["switch"].down == 0.0003 and published["nic"].down is None
+    repaired = site(gpus=64, repair_hours=24, nic_failures_per_year=0.5).failure_rates
+    assert repaired["switch"].down == pytest.approx(0.00612 * 24 / (8760 + 0.00612 * 24))
+    assert repaired["nic"].down == pytest.approx(12 / (8760 + 12))
+    assert repaired["switch_link"].down is None
+    document = planned(gpus=64, switch="12.8T", families="zcube", repair_hours=24).document()
+    found = next(iter(document["fabrics"].values()))["availability"]
+    assert found["left_out"] == ["switch_link"]
+    switches = found["parts"]["switch"]
+    assert switches["failures_per_year"] == pytest.approx(switches["count"] * 0.00612)
+    assert found["no_switch_down"] == pytest.approx((1 - switches["down_probability"]) ** switches["count"])

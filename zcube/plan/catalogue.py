@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.spec import SwitchSpec
 from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.plan.failure_rates import Part
 from zcube.pricing.price_book import MAX_FIGURE, PriceBook, box_key
 
 BUNDLED = Path(__file__).resolve().parent / "catalogue.toml"
@@ -17,6 +18,7 @@ BUNDLED = Path(__file__).resolve().parent / "catalogue.toml"
 #: Entries of one table that a file may hold, and the most that a device may draw, W.
 MAX_ENTRIES = 256
 MAX_W = 1e6
+MAX_FAILURES_A_YEAR = 1e4
 
 
 class Entry(Declared):
@@ -61,12 +63,20 @@ class ModuleEntry(Entry):
     kind: str = Field(min_length=1, max_length=20, description="IEEE 802.3's or the trade's name without the rate, e.g. SR4")
 
 
+class FailureEntry(Declared):
+    """How often one part of a kind fails; a kind without a source is left out."""
+
+    per_year: float = Field(ge=0, le=MAX_FAILURES_A_YEAR, description="failures of one a year")
+    source: str = Field(min_length=1, max_length=400, description="where the figure stands")
+
+
 class Catalogue(Declared):
     """Entries by name."""
 
     switch: Mapping[str, SwitchEntry] = Field(default_factory=dict)
     nic: Mapping[str, NicEntry] = Field(default_factory=dict)
     module: Mapping[str, ModuleEntry] = Field(default_factory=dict)
+    failures: Mapping[Part, FailureEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _bounded(self) -> Catalogue:
@@ -123,5 +133,8 @@ def load_catalogue(own: str | None = None) -> Catalogue:
                 faults.faults.append(Fault(f"{own}: switch.{name}.price_usd", f"{entry.price_usd:g}", expected))
     faults.check()
     return Catalogue(
-        switch={**bundled.switch, **mine.switch}, nic={**bundled.nic, **mine.nic}, module={**bundled.module, **mine.module}
+        switch={**bundled.switch, **mine.switch},
+        nic={**bundled.nic, **mine.nic},
+        module={**bundled.module, **mine.module},
+        failures={**bundled.failures, **mine.failures},
     )

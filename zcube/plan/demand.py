@@ -16,7 +16,8 @@ from zcube.fabric.spec import MAX_GPUS, SwitchSpec
 from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 from zcube.inputs import Declared, is_file, read_toml, validate
 from zcube.node import GPUS_PER_NODE
-from zcube.plan.catalogue import Catalogue, SwitchEntry, load_catalogue
+from zcube.plan.catalogue import MAX_FAILURES_A_YEAR, Catalogue, SwitchEntry, load_catalogue
+from zcube.plan.failure_rates import HOURS_A_YEAR, PARTS, FailureRate, Part, failure_rates
 from zcube.plan.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from zcube.pricing.price_book import MAX_FIGURE, Covers, PriceBook, box_key, load_price_book
 from zcube.scenario import Scenario, load_scenario
@@ -24,7 +25,6 @@ from zcube.scenario import Scenario, load_scenario
 #: A demand to start from.
 TEMPLATE = Path(__file__).resolve().parent / "demand.toml"
 
-HOURS_A_YEAR = 8760.0
 MAX_STAGES = 32
 MAX_SWITCHES = 8
 
@@ -70,8 +70,11 @@ class Demand(Declared):
         Price of energy.
     switch_down : float
         Probability that a switch is down. Default: the ATOP/ZCube paper's, at which it compares availability.
-    switch_failures_per_year, repair_hours : float, optional
-        Both give ``switch_down`` instead: hours down over all hours.
+    repair_hours : float, optional
+        Mean time of repair. With it rates of failures say how much is down, those of switches in place of ``switch_down``.
+    switch_failures_per_year, nic_link_failures_per_year, switch_link_failures_per_year, nic_failures_per_year : float, optional
+        Of one part; default: the catalogue's. Links are those between a NIC port and a switch, and between switches. What has
+        no rate is left out of availability.
     failure_partners : int
         Servers that each server sends to, where the loss after a failure is measured.
     seed : int
@@ -98,8 +101,11 @@ class Demand(Declared):
     objectives: tuple[str, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
     usd_per_kwh: float | None = Field(default=None, ge=0, le=MAX_FIGURE)
     switch_down: float = Field(default=0.0003, ge=0, lt=1)
-    switch_failures_per_year: float | None = Field(default=None, ge=0, le=1e4)
     repair_hours: float | None = Field(default=None, ge=0, le=HOURS_A_YEAR)
+    switch_failures_per_year: float | None = Field(default=None, ge=0, le=MAX_FAILURES_A_YEAR)
+    nic_link_failures_per_year: float | None = Field(default=None, ge=0, le=MAX_FAILURES_A_YEAR)
+    switch_link_failures_per_year: float | None = Field(default=None, ge=0, le=MAX_FAILURES_A_YEAR)
+    nic_failures_per_year: float | None = Field(default=None, ge=0, le=MAX_FAILURES_A_YEAR)
     failure_partners: int = Field(default=2, ge=1, le=64)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
 
@@ -122,8 +128,8 @@ class Site:
         Prices, those of the catalogue among them.
     covers : Covers
         Which sum of the bill is the capital cost.
-    switch_down : float
-        Probability that a switch is down.
+    failure_rates : mapping of FailureRate
+        How often parts fail, by kind.
     layout : RackLayout
         The machine room.
     scenario : Scenario or None
@@ -136,7 +142,7 @@ class Site:
     catalogue: Catalogue
     book: PriceBook
     covers: Covers
-    switch_down: float
+    failure_rates: Mapping[Part, FailureRate]
     layout: RackLayout
     scenario: Scenario | None
 
@@ -246,7 +252,7 @@ class _Checked:
         nic_gbps = self._nic_gbps(catalogue, switches, found)
         self._sizes(scenario, found)
         self._names(found)
-        down = self._switch_down(found)
+        rates = self._failure_rates(catalogue, found)
         if book is not None:
             self._prices(book, switches, nic_gbps, found)
         self._power(switches, found)
@@ -254,7 +260,7 @@ class _Checked:
         if len(faults.faults) > before or book is None:
             return None
         specs = {name: entry.spec(name) for name, entry in switches.items()}
-        return Site(demand, nic_gbps, specs, catalogue, book, demand.covers or book.covers, down, layout, scenario)
+        return Site(demand, nic_gbps, specs, catalogue, book, demand.covers or book.covers, rates, layout, scenario)
 
     def _switches(self, catalogue: Catalogue, found: list[Fault]) -> dict[str, SwitchEntry]:
         names = self.demand.switch
@@ -318,21 +324,21 @@ class _Checked:
         if again:
             found.append(Fault(self.place(key), ", ".join(again)[:80] + " more than once", "each once"))
 
-    def _switch_down(self, found: list[Fault]) -> float:
+    def _failure_rates(self, catalogue: Catalogue, found: list[Fault]) -> dict[Part, FailureRate]:
         demand = self.demand
-        failures, hours = demand.switch_failures_per_year, demand.repair_hours
-        if (failures is None) != (hours is None):
-            missing = "repair_hours" if hours is None else "switch_failures_per_year"
-            if missing not in self.refused:
-                found.append(Fault(self.place(missing), "nothing", "both a rate of failures and a time of repair, or neither"))
-            return demand.switch_down
-        if failures is None or hours is None:
-            return demand.switch_down
-        if "switch_down" in demand.model_fields_set:
+        asked = {part: getattr(demand, f"{part}_failures_per_year") for part in PARTS}
+        named = [f"{part}_failures_per_year" for part, rate in asked.items() if rate is not None]
+        if named and demand.repair_hours is None and "repair_hours" not in self.refused:
+            found.append(Fault(self.place("repair_hours"), f"nothing beside {named[0]}", "the mean time of repair, in hours"))
+        given = "switch_down" in demand.model_fields_set
+        if given and asked["switch"] is not None:
             expected = "this probability, or switch_failures_per_year and repair_hours"
             found.append(Fault(self.place("switch_down"), f"{demand.switch_down:g} beside a rate of failures", expected))
-        # Up for 1 / rate on the mean, then down for the repair.
-        return failures * hours / (HOURS_A_YEAR + failures * hours)
+        published = {part: (entry.per_year, entry.source) for part, entry in catalogue.failures.items()}
+        known = asked["switch"] is not None or "switch" in published
+        down = None if demand.repair_hours is not None and known and not given else demand.switch_down
+        source = "the demand" if given else "ATOP/ZCube (SIGCOMM 2025), at which it compares availability"
+        return failure_rates(published, asked, demand.repair_hours, down, f"down {demand.switch_down:g} of the time: {source}")
 
     def _prices(self, book: PriceBook, switches: Mapping[str, SwitchEntry], nic_gbps: float, found: list[Fault]) -> None:
         """Tell of prices that are missing where the capital cost decides or is bounded."""

@@ -21,7 +21,8 @@ from zcube.network.adversary.shares import pattern_shares
 from zcube.network.degradation import degradation
 from zcube.plan.availability import availability
 from zcube.plan.candidate import Candidate
-from zcube.plan.demand import HOURS_A_YEAR, Site
+from zcube.plan.demand import Site
+from zcube.plan.failure_rates import HOURS_A_YEAR
 from zcube.pricing.bill import bill_of_materials
 from zcube.routing.bisection import halving_bisection
 from zcube.routing.catalog import routing_for
@@ -114,7 +115,7 @@ class Measuring:
             "paths": self._paths(fabric) if routed else None,
             "traffic": self._traffic(fabric) if routed else None,
             "failure": self._failure(fabric) if routed else None,
-            "availability": availability(fabric, self.site.switch_down, self.site.demand.seed).document(),
+            "availability": self._availability(fabric),
         }
 
     def _counts_and_cost(self, fabric: Fabric) -> dict[str, Any]:
@@ -237,6 +238,13 @@ class Measuring:
             "worst_permutation": worst if worst and known[worst] < min(random) else "random",
             "kv_funnel_over_nic": funnel.over_nic,
         }
+
+    def _availability(self, fabric: Fabric) -> dict[str, Any]:
+        rates = self.site.failure_rates
+        switch_down = rates["switch"].down
+        assert switch_down is not None  # the demand's default
+        links = {f"{part}_down": rates[part].down for part in ("nic_link", "switch_link", "nic")}
+        return availability(fabric, switch_down, self.site.demand.seed, **links).document(rates)
 
     def _failure(self, fabric: Fabric) -> dict[str, Any]:
         """Return the loss after the first switch with GPUs has failed."""
