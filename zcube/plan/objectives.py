@@ -75,3 +75,8 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 )
 
 DEFAULT_OBJECTIVES = ("capital_usd", "random_share", "kv_funnel", "loss_after_failure")
+
+
+def shown(value: float) -> str:
+    """Return a value with three significant digits, or as a whole number with thousands parted."""
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"

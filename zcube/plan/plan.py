@@ -11,12 +11,14 @@ from zcube.plan.candidate import Candidate, Unbuildable
 from zcube.plan.candidates import candidates_of
 from zcube.plan.demand import Site
 from zcube.plan.front import Front, front_of
+from zcube.plan.growing import Growth, grown
 from zcube.plan.measures import Measured
 from zcube.plan.measuring import measure_all
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.recommendation import Recommendation, recommend
 from zcube.plan.screening import SetAside, screened
 from zcube.plan.simulation import simulated
+from zcube.plan.zcube_losses import zcube_losses
 from zcube.pricing.bill import counting_rule
 from zcube.progress import Progress, silent
 
@@ -52,6 +54,8 @@ class Plan:
         What was not built, since others of its family are better by arithmetic.
     simulation : mapping
         Results of the scenario by fabric, of the front only; empty without a scenario.
+    growth : mapping of Growth
+        How the fabrics on the front and the baseline grow; empty where no later stage is asked for.
     """
 
     site: Site
@@ -63,6 +67,7 @@ class Plan:
     unbuildable: tuple[Unbuildable, ...]
     set_aside: tuple[SetAside, ...]
     simulation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    growth: Mapping[str, Growth] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:
@@ -101,6 +106,7 @@ class Plan:
             "counting_rule": counting_rule(site.demand.optics),
             "objectives": {name: _objective(name) for name in self.front.objectives},
             "recommendation": self.recommendation.document() if self.recommendation else None,
+            "where_zcube_does_not_win": zcube_losses([one for one in self.measured if one.candidate.name not in self.refused]),
             "baseline": self.baseline,
             "front": list(self.front.names),
             "ties": [list(group) for group in self.front.ties],
@@ -139,6 +145,7 @@ class Plan:
             "against_baseline": self._against_baseline(one),
             **one.figures,
             "simulation": self.simulation.get(name),
+            "growth": self.growth[name].document() if name in self.growth else None,
             "topology": {
                 "family": one.candidate.spec.family,
                 **one.candidate.spec.model_dump(mode="json", exclude_defaults=True),
@@ -209,16 +216,19 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
     simulation: Mapping[str, Mapping[str, Any]] = {}
     if site.scenario is not None and front.names:
         simulation = simulated(_once(front, within), site.scenario, site.demand, progress)
+    growing = [one for one in measured if one.candidate.name in front.names or one.candidate.name == baseline]
+    growth = grown(site, growing, progress)
     return Plan(
         site,
         tuple(measured),
         front,
-        recommend(front, measured, site.demand.max_oversubscription, baseline),
+        recommend(front, measured, site.demand.max_oversubscription, baseline, growth),
         baseline,
         refused,
         tuple(unbuildable),
         tuple(aside),
         simulation,
+        growth,
     )
 
 

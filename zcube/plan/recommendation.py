@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from zcube.plan.front import Front
+from zcube.plan.growing import Growth
+from zcube.plan.growth_words import growth_order, growth_words
 from zcube.plan.measures import Measured
-from zcube.plan.objectives import OBJECTIVES
+from zcube.plan.objectives import OBJECTIVES, shown
 
+NO_GROWTH: Mapping[str, Growth] = {}
 #: Figures that a recommendation names.
 DECIDING = 3
 #: Part of the bisection that may be missing from what the demand allows before a fabric is passed over.
@@ -36,6 +39,8 @@ class Recommendation:
         What would change it, a sentence each.
     tied_with : tuple of str
         Fabrics equal to it in every objective.
+    growth : tuple of str
+        What the later stages say for and against it, a sentence each; empty where none is asked for.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Recommendation:
     worse: tuple[Mapping[str, Any], ...]
     would_change: tuple[str, ...]
     tied_with: tuple[str, ...]
+    growth: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it, JSON-ready."""
@@ -56,6 +62,7 @@ class Recommendation:
             "worse": [dict(one) for one in self.worse],
             "would_change": list(self.would_change),
             "tied_with": list(self.tied_with),
+            "growth": list(self.growth),
             "words": self.words(),
         }
 
@@ -63,23 +70,26 @@ class Recommendation:
         """Return the recommendation as sentences."""
         lines = [f"Take {self.name}: {self.rule}."]
         if self.tied_with:
-            lines.append(
-                f"A tie: {', '.join(self.tied_with)} {'is' if len(self.tied_with) == 1 else 'are'} equal in every objective."
-            )
+            verb = "is" if len(self.tied_with) == 1 else "are"
+            lines.append(f"A tie: {', '.join(self.tied_with)} {verb} equal in every objective.")
+        if self.worse:
+            lines.append(f"It is worse in {'; '.join(map(_figure, self.worse))}, than {self.against}.")
         if self.deciding:
             lines.append(f"Against {self.against}: {'; '.join(map(_figure, self.deciding))}.")
-        if self.worse:
-            lines.append(f"It is worse in {'; '.join(map(_figure, self.worse))}.")
-        return [*lines, *self.would_change]
+        return [*lines, *self.growth, *self.would_change]
 
 
 def recommend(
-    front: Front, measured: Sequence[Measured], max_oversubscription: float, baseline: str | None
+    front: Front,
+    measured: Sequence[Measured],
+    max_oversubscription: float,
+    baseline: str | None,
+    growth: Mapping[str, Growth] = NO_GROWTH,
 ) -> Recommendation | None:
     """Choose from the front.
 
     The rule: best in the first objective among the fabrics whose bisection is at least what the demanded oversubscription
-    leaves; of equal ones the first.
+    leaves; of those equal in every objective the one that grows best, else the first.
 
     Parameters
     ----------
@@ -91,6 +101,8 @@ def recommend(
         Of the demand.
     baseline : str, optional
         Fabric to compare with; another of the front where it is the one chosen.
+    growth : mapping of Growth
+        How the fabrics of the front grow, where later stages are asked for.
     """
     if not front.names:
         return None
@@ -98,22 +110,28 @@ def recommend(
     least = 1.0 / max_oversubscription - SLACK
     wide = [name for name in front.names if (by_name[name].value("bisection") or 1.0) >= least]
     name = (wide or list(front.names))[0]
+    equal = next((group for group in front.ties if name in group), (name,))
+    if growth:
+        name = min((other for other in equal if other in growth), key=lambda other: growth_order(growth[other]), default=name)
     chosen = by_name[name]
     first = OBJECTIVES[front.objectives[0]]
     bound = f"a bisection of {1 / max_oversubscription:.2g} of the NIC rate"
     rule = f"best in {first.label} of those on the front with at least {bound}"
     if not wide:
         rule = f"best in {first.label} on the front; none has {bound}"
-    tied = next((tuple(other for other in group if other != name) for group in front.ties if name in group), ())
+    if growth and len(equal) > 1:
+        rule += ", and of its equals best to grow"
+    tied = tuple(other for other in equal if other != name)
+    said = tuple(growth_words(name, tied, growth)) if name in growth else ()
     others = [other for other in front.names if other != name and other not in tied]
     against = baseline if baseline not in (None, name) else next(iter(others), None)
     if against is None:
-        return Recommendation(name, rule, None, (), (), (), tied)
+        return Recommendation(name, rule, None, (), (), (), tied, said)
     figures = list(_figures(chosen, by_name[against], (*front.objectives, "switch_ports", "bisection", "worst_share")))
     better = sorted((one for one in figures if one["better"]), key=lambda one: -abs(one["change"] or 0.0))
     worse = sorted((one for one in figures if one["better"] is False), key=lambda one: -abs(one["change"] or 0.0))
     changes = [*_other_weights(chosen, [by_name[other] for other in others], front), *_other_prices(chosen, by_name, front)]
-    return Recommendation(name, rule, against, tuple(better[:DECIDING]), tuple(worse[:DECIDING]), tuple(changes), tied)
+    return Recommendation(name, rule, against, tuple(better[:DECIDING]), tuple(worse[:DECIDING]), tuple(changes), tied, said)
 
 
 def _figures(chosen: Measured, other: Measured, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -141,11 +159,6 @@ def _figure(one: Mapping[str, Any]) -> str:
     unit = f" {objective.unit}" if objective.unit else ""
     change = "" if one["change"] is None else f" ({100 * one['change']:+.1f} %)"
     return f"{objective.label} {shown(one['value'])} against {shown(one['other'])}{unit}{change}"
-
-
-def shown(value: float) -> str:
-    """Return a value with three significant digits, or as a whole number with thousands parted."""
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
 def _other_weights(chosen: Measured, others: Sequence[Measured], front: Front) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.outputs import to_json
-from zcube.plan.topology_files import write_topologies
+from zcube.plan.topology_files import topology_text, write_topologies
 
 if TYPE_CHECKING:
     from zcube.out_folder import OutFolder
@@ -26,5 +26,8 @@ def write_plan(plan: Plan, run_record: dict[str, Any], folder: OutFolder) -> Pat
         (temporary / PLAN_FILE).write_text(to_json(plan.document()), encoding="utf-8")
         by_name = {one.candidate.name: one.candidate for one in plan.measured}
         write_topologies((by_name[name] for name in plan.front.names), temporary)
+        for growth in plan.growth.values():
+            for name, spec in growth.targets.items():
+                (temporary / f"{name}.toml").write_text(topology_text(spec), encoding="utf-8")
 
     return folder.write(fill, run_record)

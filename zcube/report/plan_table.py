@@ -51,6 +51,7 @@ def plan_table(document: Mapping[str, Any]) -> str:
         lines += ["", f"On the front (objectives: {', '.join(document['objectives'])}):", *_rows(fabrics, front, columns)]
     for group in document["ties"]:
         lines.append(f"a tie: {', '.join(map(printable, group))}")
+    lines += _growth(document)
     for state, heading in STATES.items():
         names = [name for name, fabric in fabrics.items() if fabric["state"] == state]
         if names:
@@ -71,7 +72,8 @@ def plan_table(document: Mapping[str, Any]) -> str:
 
 def _answer(document: Mapping[str, Any]) -> list[str]:
     if document["recommendation"]:
-        return list(document["recommendation"]["words"])
+        losses = "; ".join(one["words"] for one in document["where_zcube_does_not_win"])
+        return [*document["recommendation"]["words"], *([f"ZCube does not win in {losses}."] if losses else ())]
     lines = ["Nothing meets the demand."]
     lines += [f"{name}: {fabric['refused']}" for name, fabric in document["fabrics"].items() if fabric["refused"]][:MOST_LISTED]
     if document["nearest_demands"]:
@@ -81,6 +83,27 @@ def _answer(document: Mapping[str, Any]) -> list[str]:
             keys = {key: value for key, value in change.items() if key not in ("family", "arrangement", "fabric")}
             lines.append(f"  {', '.join(f'{key} = {value}' for key, value in keys.items())}  ({whose})")
     return lines
+
+
+def _growth(document: Mapping[str, Any]) -> list[str]:
+    """Return a line for every stage of every fabric that grows."""
+    cells: list[tuple[str, ...]] = [
+        ("fabric", "to GPUs", "capital k$", "kept", "moved", "removed", "added", "steps that cut off")
+    ]
+    stopped = []
+    for name, fabric in document["fabrics"].items():
+        growth = fabric["growth"]
+        if growth is None:
+            continue
+        for stage in growth["stages"]:
+            links = (f"{stage[f'links_{key}']:,}" for key in ("kept", "moved", "removed", "added"))
+            usd = _text(stage, ("capital_usd",), "k")
+            cells.append((printable(name), f"{stage['gpus_after']:,}", usd, *links, f"{stage['steps_that_cut_off']:,}"))
+        if growth["stopped_at_gpus"] is not None:
+            stopped.append(f"{printable(name)} cannot be grown to {growth['stopped_at_gpus']:,} GPUs: {growth['why_stopped']}")
+    if len(cells) == 1 and not stopped:
+        return []
+    return ["", "Growth, by stage, the links of before:", *(aligned(cells, 1) if len(cells) > 1 else ()), *stopped]
 
 
 def _rows(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import Optics
-from zcube.pricing.bill import BillOfMaterials, bill_of_materials
-from zcube.pricing.price_book import PriceBook
+from zcube.pricing.bill import BillOfMaterials, bill_of_materials, sum_known
+from zcube.pricing.price_book import Covers, PriceBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,14 @@ class StageBill:
     @property
     def total_usd(self) -> float | None:
         """Sum of switches, modules and NICs bought; cables carry no price. None where a price is missing."""
-        prices = [line.usd for line in self.lines if line.part != "cables"]
-        return None if None in prices else sum(price for price in prices if price is not None)
+        return sum_known(line.usd for line in self.lines if line.part != "cables")
+
+    def capital_usd(self, covers: Covers) -> float | None:
+        """Return what of it a plan's capital cost covers; None where a price is missing."""
+        # Links priced whole hold their modules.
+        side = "switch_links" if any(line.part == "switch_links" for line in self.lines) else "switch_modules"
+        parts = ("switches", side, *_BEYOND_SWITCH_SIDE[covers])
+        return sum_known(line.usd for line in self.lines if line.part in parts)
 
     def document(self) -> dict[str, Any]:
         """Return the bill as JSON-ready data."""
@@ -74,7 +81,12 @@ class StageBill:
         }
 
 
-_PARTS = ("switches", "switch_modules", "nic_modules", "nics", "cables")
+_PARTS = ("switches", "switch_links", "switch_modules", "nic_modules", "nics", "cables")
+_BEYOND_SWITCH_SIDE: Mapping[Covers, tuple[str, ...]] = {
+    "switch-side": (),
+    "with-nic-side": ("nic_modules",),
+    "with-nics": ("nic_modules", "nics"),
+}
 
 
 def stage_bill(start: Fabric, target: Fabric, book: PriceBook, before: Optics, after: Optics) -> StageBill:
@@ -94,7 +106,7 @@ def stage_bill(start: Fabric, target: Fabric, book: PriceBook, before: Optics, a
 
 
 def _lines(part: str, before: BillOfMaterials, after: BillOfMaterials) -> list[StageLine]:
-    old, new = ({line.item: line for line in getattr(bill, part)} for bill in (before, after))
+    old, new = ({line.item: line for line in getattr(bill, part) or ()} for bill in (before, after))
     return [
         StageLine(
             part,

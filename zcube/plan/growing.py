@@ -1,0 +1,165 @@
+"""How the fabrics of the front grow: the larger fabric of each later stage, what it costs and what is replugged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from zcube.errors import InputError
+from zcube.fabric.model import Fabric
+from zcube.fabric.spec import FabricSpec
+from zcube.inputs import validate
+from zcube.plan.candidate import Candidate, Ground, Unbuildable
+from zcube.plan.candidates import generators
+from zcube.plan.demand import Site
+from zcube.plan.growth.stages import GrowthPlan, Stage, growth_plan
+from zcube.plan.measures import Measured
+from zcube.plan.screening import screened
+from zcube.pricing.price_book import Covers
+from zcube.progress import Progress, silent
+
+#: Links up to which a stage's moves are worked out; of larger ones the growth is left out.
+MOST_LINKS = 150_000
+#: Fabrics of a family tried for one stage.
+MOST_TRIED = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """How one fabric grows.
+
+    Attributes
+    ----------
+    first_usd : float or None
+        Capital cost of the fabric itself.
+    stages : tuple of Stage
+        Those that can be built, in order.
+    targets : mapping of FabricSpec
+        What a topology file of each stage's fabric declares, by its name.
+    stopped_at, why : int or None, str or None
+        GPUs of the first stage that cannot be built from it, and what binds; None where all can.
+    covers : str
+        Which sum of the bill is the capital cost.
+    """
+
+    first_usd: float | None
+    stages: tuple[Stage, ...]
+    targets: Mapping[str, FabricSpec]
+    stopped_at: int | None
+    why: str | None
+    covers: Covers
+
+    @property
+    def stage_usd(self) -> list[float | None]:
+        """Capital cost of each stage, as the plan's covers."""
+        return [None if stage.bill is None else stage.bill.capital_usd(self.covers) for stage in self.stages]
+
+    @property
+    def total_usd(self) -> float | None:
+        """Capital cost of the fabric and all its stages; None where some cannot be built or priced."""
+        costs = [self.first_usd, *self.stage_usd]
+        return None if self.stopped_at is not None or None in costs else sum(cost for cost in costs if cost is not None)
+
+    @property
+    def replugged(self) -> int:
+        """Links that are moved or removed over all stages."""
+        return sum(stage.moved + stage.removed for stage in self.stages)
+
+    def document(self) -> dict[str, Any]:
+        """Return it, JSON-ready."""
+        stages = [{**stage.document(), "capital_usd": usd} for stage, usd in zip(self.stages, self.stage_usd)]
+        return {
+            "stages": stages,
+            "total_capital_usd": self.total_usd,
+            "links_replugged": self.replugged,
+            "every_stage_keeps_all_in_reach": all(stage["reachable_at_every_step"] for stage in stages),
+            "stopped_at_gpus": self.stopped_at,
+            "why_stopped": self.why,
+        }
+
+
+def grown(site: Site, measured: Sequence[Measured], progress: Progress = silent) -> dict[str, Growth]:
+    """Return how fabrics grow to the demand's later stages, by name.
+
+    A stage is the same topology with more GPUs where its keys allow that, else what the family has for so many on the same
+    switches: of the same kind and wiring where there is one, of fewest switches.
+
+    Parameters
+    ----------
+    site : Site
+        The demand with its files read.
+    measured : sequence of Measured
+        Those on the front.
+    progress : Progress
+        Told which is under way.
+    """
+    found = {}
+    sizes = [gpus for gpus in site.demand.growth if gpus > site.demand.gpus]
+    for done, one in enumerate(measured if sizes else ()):
+        progress("growing fabrics", done, len(measured), "fabrics")
+        found[one.candidate.name] = _grown(site, one, sizes)
+    return found
+
+
+def _grown(site: Site, one: Measured, sizes: Sequence[int]) -> Growth:
+    stages: list[Stage] = []
+    targets: dict[str, FabricSpec] = {}
+    spec = one.candidate.spec
+    start, stopped, why = spec.build(one.candidate.name), None, None
+    for gpus in sizes:
+        name, reasons = f"{one.candidate.name}-to-{gpus}", []
+        for larger in _larger(site, one.candidate, spec, gpus):
+            if isinstance(larger, str):
+                reasons.append(larger)
+                continue
+            stage = _stage(site, start, larger, name)
+            if isinstance(stage, Stage):
+                stages.append(stage)
+                targets[name] = spec = larger
+                start = stage.fabric
+                break
+            reasons.append(stage)
+        else:
+            stopped, why = gpus, "; ".join(dict.fromkeys(reasons)) or "its family has none of the same servers"
+            break
+    return Growth(one.value("capital_usd"), tuple(stages), targets, stopped, why, site.covers)
+
+
+def _larger(site: Site, candidate: Candidate, spec: FabricSpec, gpus: int) -> Iterator[FabricSpec | str]:
+    """Yield what a fabric may become at so many GPUs, the likeliest first, and then why there is no more."""
+    keys = spec.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    with suppress(InputError):
+        yield validate(type(spec), {**keys, "family": spec.family, "gpus": gpus}, "")
+    made: list[Candidate] = []
+    # What a package or a search of its own made has no generator.
+    generator = generators().get(candidate.family, _nothing)
+    for switch in site.switches.values():
+        for one in generator(Ground(site, switch, gpus)):
+            if isinstance(one, Unbuildable):
+                if one.switch in candidate.switches and (one.arrangement == candidate.kind or not candidate.kind):
+                    yield one.arithmetic
+            elif set(candidate.switches) <= set(one.switches):
+                made.append(one)
+    chosen, _ = screened(made)
+    chosen.sort(key=lambda one: (one.traffic != candidate.traffic, one.kind != candidate.kind, one.switch_count))
+    yield from (one.spec for one in chosen[:MOST_TRIED])
+
+
+def _nothing(ground: Ground) -> Iterator[Candidate | Unbuildable]:
+    """Yield nothing: what there is on a ground of a family without a generator."""
+    yield from ()
+
+
+def _stage(site: Site, start: Fabric, larger: FabricSpec, name: str) -> Stage | str:
+    """Return a stage, or why there is none."""
+    try:
+        target = larger.build(name)
+        links = len(target.cables) - target.gpus
+        if links > MOST_LINKS:
+            return f"{links:,} links, more than the {MOST_LINKS:,} up to which moves are worked out"
+        plan: GrowthPlan = growth_plan(start, [target], book=site.book, optics=site.demand.optics)
+    except InputError as error:
+        return "; ".join(f"{fault.found}; expected {fault.expected}" for fault in error.faults)[:400]
+    return plan.stages[0]
