@@ -245,6 +245,7 @@ def plan_fabric(
     nodes: tuple[int, int] | None = None,
     rank_map: str = "cp8-dp8",
     failures: bool = False,
+    scenario: str | Path | Scenario | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> FabricPlan:
@@ -272,6 +273,9 @@ def plan_fabric(
         Which GPU of a prefill node sends to which of a decode node.
     failures : bool
         Whether to judge single and double failures.
+    scenario : str, Path or Scenario, optional
+        With ``failures``: what the worst and the median failure of a switch are simulated on; ``fabric`` is then a name or
+        file.
     seed : int
         Of all that is drawn.
     progress : Progress, optional
@@ -294,6 +298,8 @@ def plan_fabric(
         room=None if room is None else load_layout(Path(room)),
         load=validate(KvLoad, pools, "nodes") if pools else None,
         failures=failures,
+        scenario=scenario if scenario is None or isinstance(scenario, Scenario) else load_scenario(str(scenario)),
+        reference=None if isinstance(fabric, Fabric) else str(fabric),
         seed=seed,
         progress=progress,
     )

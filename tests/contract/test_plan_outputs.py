@@ -132,3 +132,10 @@ def test_the_front_is_simulated_one_fabric_of_each_tie(tmp_path, capsys):
     simulated = {name for name, fabric in document["fabrics"].items() if fabric["simulation"]}
     assert tied and simulated == set(document["front"]) - tied
     assert all(document["fabrics"][name]["simulation"]["ttft_p99_s"] > 0 for name in simulated)
+    # The first of them also with a failed switch.
+    failed = {name: after for name in simulated if (after := document["fabrics"][name]["simulation"].get("after_failure"))}
+    assert document["recommendation"]["fabric"] in failed and len(failed) == min(4, len(simulated))
+    for name, after in failed.items():
+        assert after["failure_of"] == f"switch:{document['fabrics'][name]['failure']['switch']}"
+        whole = document["fabrics"][name]["simulation"]["ttft_p99_s"]
+        assert after["change"]["ttft_p99_s"] == pytest.approx(after["ttft_p99_s"] / whole - 1)

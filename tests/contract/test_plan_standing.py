@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 
 import zcube as zc
+from zcube.inputs import bundled_folder
 
 
 def test_growth_is_written_and_the_wiring_verifies(run, tmp_path):
@@ -84,3 +86,31 @@ def test_python_gives_what_the_verb_gives(run):
     assert document == json.loads(run("plan", "--from", "zcube-256", "--to-gpus", "1024", "--nodes", "8+8", "--json")[1])
     with pytest.raises(zc.InputError):
         zc.plan_fabric(zc.load_fabric("zcube-256"), to_gpus=[1024])
+
+
+def test_failures_are_served_on_the_scenario_as_a_comparison_serves_them(run, tmp_path):
+    """Slow-downs of the worst and the median switch, as ``zcube compare`` gives them for the same failures."""
+    text = (bundled_folder("scenarios") / "glm51-pd-256.toml").read_text()
+    short = tmp_path / "short.toml"
+    short.write_text(re.sub(r"count = \d+", "count = 12", text))
+    call = ("plan", "--from", "roft-256", "--failures", "--scenario", short, "--json")
+    document = json.loads(run(*call)[1])
+    slower = document["failures"]["switches_simulated"]
+    served = document["failures_on_scenario"]
+    chosen = {one["chosen_as"]: one["failure_of"] for one in served["failed"]}
+    assert slower[chosen["worst"]] == max(slower.values())
+    assert slower[chosen["median"]] == sorted(slower.values())[len(slower) // 2]
+    fabrics = ["roft-256", *(f"roft-256@{name}" for name in chosen.values())]
+    results = zc.compare(str(short), {"fabrics": fabrics, "baseline": None}).document()["fabrics"]
+    whole, *failed = (results[name]["ttft_s"]["p99"] for name in fabrics)
+    assert served["whole"]["ttft_p99_s"] == whole
+    assert [one["ttft_p99_s"] for one in served["failed"]] == failed
+    assert [one["change"]["ttft_p99_s"] for one in served["failed"]] == pytest.approx([one / whole - 1 for one in failed])
+    shown = run(*call[:-1])[1]
+    assert "On the scenario" in shown and chosen["worst"] in shown
+
+
+@pytest.mark.parametrize("options", [(), ("--failures", "--to-gpus", "512")])
+def test_a_scenario_needs_failures_of_the_fabric_as_it_stands(run, options):
+    status, _, err = run("plan", "--from", "zcube-256", "--scenario", "glm51-pd-256", *options)
+    assert status == 2 and "scenario: found" in err

@@ -20,7 +20,9 @@ def plan_command(
     max_power_w: Annotated[str | None, typer.Option(help="Most that the network may draw.")] = None,
     growth: Annotated[str | None, typer.Option(help="GPUs of later stages, parted by commas.")] = None,
     rooms: Annotated[str | None, typer.Option(help="Description of the machine room.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="Scenario that the fabrics of the front are simulated on.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="Scenario for the fabrics on the front, or with --from the failures, to be simulated on.")
+    ] = None,
     catalogue: Annotated[str | None, typer.Option(help="Switches, NICs and modules beside the bundled ones.")] = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
     optics: Annotated[str | None, typer.Option(help="Rule by which links are copper: paper, all-optical, by-length.")] = None,

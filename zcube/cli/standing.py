@@ -31,6 +31,7 @@ def plan_standing(given: Mapping[str, Any]) -> None:
     from zcube.plan.growth.targets import larger_fabrics
     from zcube.plan.standing import fabric_plan
     from zcube.pricing.price_book import load_price_book
+    from zcube.scenario import load_scenario
 
     record, faults = RunRecord(), FaultList()
     keys: dict[str, Any] = {"names": given["names"], "failures": given["failures"]}
@@ -51,6 +52,9 @@ def plan_standing(given: Mapping[str, Any]) -> None:
         keys["room"] = None if given["rooms"] is None else load_layout(Path(given["rooms"]))
     with faults:
         keys["load"] = _load(given["nodes"], given["rank_map"])
+    with faults:
+        keys["scenario"] = None if given["scenario"] is None else load_scenario(given["scenario"])
+        keys["reference"] = given["from_"]
     with faults:
         folder = None if given["out"] is None else out_folder(given["out"])
     faults.check()

@@ -8,7 +8,7 @@ NICs. A named number of each class is drawn and simulated. Pairs of failures are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -89,13 +89,26 @@ class FailureRow:
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """The failures of a fabric, by class."""
+    """The failures of a fabric, by class.
+
+    Attributes
+    ----------
+    fabric, routing : str
+        What was judged.
+    partners, seed : int
+        Of the transfers that slow-downs are taken with.
+    rows : tuple of FailureRow
+        By class.
+    switches : mapping of float
+        Slow-down of every single failure of a switch that was simulated; infinite where nothing was carried.
+    """
 
     fabric: str
     routing: str
     partners: int
     seed: int
     rows: tuple[FailureRow, ...]
+    switches: Mapping[str, float]
 
     def table(self) -> pd.DataFrame:
         """Return one row per class."""
@@ -112,6 +125,7 @@ class FailureReport:
             "seed": self.seed,
             "fall_back": FALL_BACK,
             "rows": [row.document() for row in self.rows],
+            "switches_simulated": {name: value if np.isfinite(value) else None for name, value in self.switches.items()},
         }
 
 
@@ -161,7 +175,7 @@ def failure_report(
     for done, (key, members) in enumerate(classes.items()):
         progress("judging failures", done, len(classes), "classes")
         rows.append(judge.row(*key, members, simulated if partners else 0))
-    return FailureReport(fabric.name, route(fabric).name, partners, seed, tuple(rows))
+    return FailureReport(fabric.name, route(fabric).name, partners, seed, tuple(rows), judge.switches)
 
 
 def single_failures(fabric: Fabric) -> Iterator[Failure]:
@@ -237,6 +251,7 @@ class _Judge:
         self._nic_gbps = np.where(cables.kind == CableKind.NIC, cables.gbps, 0.0)
         self._trunk_gbps = np.where(cables.kind == CableKind.SWITCH, cables.gbps, 0.0)
         self._before_s: FloatArray | None = None
+        self.switches: dict[str, float] = {}
 
     def row(self, kind: str, like: str, members: Sequence[Failure], simulated: int) -> FailureRow:
         """Return what the failures of a class do."""
@@ -249,6 +264,8 @@ class _Judge:
         )
         slower = np.array([self._slower(members[place]) for place in chosen])
         known = np.flatnonzero(np.isfinite(slower))
+        if kind == "switch":
+            self.switches |= {members[c].name: v if np.isfinite(v) else np.inf for c, v in zip(chosen, slower.tolist())}
         worst = int(known[np.argmax(slower[known])]) if len(known) else None
         return FailureRow(
             kind,

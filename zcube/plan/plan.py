@@ -17,7 +17,7 @@ from zcube.plan.measuring import measure_all
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.recommendation import Recommendation, recommend
 from zcube.plan.screening import SetAside, screened
-from zcube.plan.simulation import simulated
+from zcube.plan.simulation import MOST_FAILED, simulated
 from zcube.plan.zcube_losses import zcube_losses
 from zcube.pricing.bill import counting_rule
 from zcube.progress import Progress, silent
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-#: Fabrics simulated at most; the limit of a scenario.
-MOST_SIMULATED = 32
+#: Fabrics simulated at most: what a scenario holds, less those with a failure.
+MOST_SIMULATED = 32 - MOST_FAILED
 
 
 @dataclass(frozen=True)
@@ -213,16 +213,17 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
     baseline = _baseline(measured)
     within = [one for one in measured if one.candidate.name not in refused]
     front = front_of(within, site.demand.objectives)
-    simulation: Mapping[str, Mapping[str, Any]] = {}
-    if site.scenario is not None and front.names:
-        simulation = simulated(_once(front, within), site.scenario, site.demand, progress)
     growing = [one for one in measured if one.candidate.name in front.names or one.candidate.name == baseline]
     growth = grown(site, growing, progress)
+    advice = recommend(front, measured, site.demand.max_oversubscription, baseline, growth)
+    simulation: Mapping[str, Mapping[str, Any]] = {}
+    if site.scenario is not None and advice is not None:
+        simulation = simulated(_once(front, within, advice.name), _failures(within), site.scenario, site.demand, progress)
     return Plan(
         site,
         tuple(measured),
         front,
-        recommend(front, measured, site.demand.max_oversubscription, baseline, growth),
+        advice,
         baseline,
         refused,
         tuple(unbuildable),
@@ -258,8 +259,16 @@ def _baseline(measured: Sequence[Measured]) -> str | None:
     return min(rows)[3] if rows else None
 
 
-def _once(front: Front, measured: Sequence[Measured]) -> list[Candidate]:
-    """Return the candidates on the front, one of each tie."""
-    tied = {name for group in front.ties for name in group[1:]}
+def _once(front: Front, measured: Sequence[Measured], chosen: str) -> list[Candidate]:
+    """Return the candidates on the front, one of each tie, the one that was chosen first."""
+    passed = {name for group in front.ties for name in group if name != (chosen if chosen in group else group[0])}
     by_name = {one.candidate.name: one.candidate for one in measured}
-    return [by_name[name] for name in front.names if name not in tied][:MOST_SIMULATED]
+    names = [chosen, *(name for name in front.names if name not in passed | {chosen})]
+    return [by_name[name] for name in names][:MOST_SIMULATED]
+
+
+def _failures(measured: Sequence[Measured]) -> dict[str, str]:
+    """Return the switch whose failure was measured, of each fabric."""
+    return {
+        one.candidate.name: f"switch:{failure['switch']}" for one in measured if (failure := one.figures["failure"]) is not None
+    }

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zcube.comparison import compare
+from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Demand
+from zcube.plan.failed_serving import changes, run_figures
 from zcube.plan.topology_files import write_topologies
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed
 
+#: Fabrics that are simulated with a failed switch too.
+MOST_FAILED = 4
+
 
 def simulated(
-    candidates: Sequence[Candidate], scenario: Scenario, demand: Demand, progress: Progress = silent
+    candidates: Sequence[Candidate],
+    failures: Mapping[str, str],
+    scenario: Scenario,
+    demand: Demand,
+    progress: Progress = silent,
 ) -> dict[str, dict[str, Any]]:
     """Serve the scenario's requests on every candidate.
 
@@ -24,6 +33,8 @@ def simulated(
     ----------
     candidates : sequence of Candidate
         Those on the front.
+    failures : mapping of str
+        What fails of a candidate, as ``--fail`` takes it; of the first :data:`MOST_FAILED` that are here a second run with it.
     scenario : Scenario
         The experiment; its own fabrics are left out.
     demand : Demand
@@ -36,21 +47,24 @@ def simulated(
     dict
         By candidate: P99 and median of the time to first token and of the KV transfers in seconds, tokens put out a second,
         what a million of them cost by the fabric and its power over the scenario's ``cost.years``; why the run stopped, where
-        it did.
+        it did. With a failure ``after_failure`` has these figures, and their changes as fractions.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = write_topologies(candidates, Path(folder))
-        changes = {"fabrics": [str(path) for path in files.values()], "baseline": None}
-        declared = changed(scenario, changes | {"cost.price_book": demand.price_book, "cost.optics": demand.optics})
+        broken = {name: failures[name] for name in files if name in failures}
+        broken = dict([*broken.items()][:MOST_FAILED])
+        references = {name: f"{files[name]}{FAILURES_AFTER}{failure}" for name, failure in broken.items()}
+        fabrics = {"fabrics": [*map(str, files.values()), *references.values()], "baseline": None}
+        declared = changed(scenario, fabrics | {"cost.price_book": demand.price_book, "cost.optics": demand.optics})
         results = compare(declared, progress).document()["fabrics"]
-    return {
+    found: dict[str, dict[str, Any]] = {
         name: {
-            "ttft_p99_s": results[name]["ttft_s"]["p99"],
-            "ttft_p50_s": results[name]["ttft_s"]["p50"],
-            "kv_transfer_p99_s": results[name]["kv_transfer_s"]["p99"],
-            "output_tokens_per_s": results[name]["throughput"]["output_tokens_per_s"],
+            **run_figures(results[name]),
             "usd_per_million_output_tokens": results[name]["cost"]["fabric"]["usd_per_million_output_tokens"],
-            "failure": results[name]["failure"],
         }
         for name in files
     }
+    for name, reference in references.items():
+        after = run_figures(results[declared.labels[reference]])
+        found[name]["after_failure"] = {"failure_of": broken[name], **after, "change": changes(after, found[name])}
+    return found

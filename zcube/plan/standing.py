@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zcube.errors import FaultList
+from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.model import Fabric
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.llm.rankmap import rank_map
 from zcube.outputs import to_json
+from zcube.plan.failed_serving import FailedServing, served_with_failures, worst_and_median
 from zcube.plan.failures import DOUBLES, FALL_BACK, PARTNERS, SIMULATED, FailureReport, failure_report
 from zcube.plan.growth.move_list import moves_csv
 from zcube.plan.growth.renaming import Names
@@ -23,6 +24,7 @@ from zcube.pricing.price_book import PriceBook
 from zcube.progress import Progress, silent
 from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routing
+from zcube.scenario import Scenario
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,8 @@ class FabricPlan:
         Of the fabric, or of the last stage.
     failures : FailureReport or None
         Likewise.
+    serving : FailedServing or None
+        What the worst and the median failure of a switch do to a scenario.
     seed : int
         Of all that is drawn.
     """
@@ -51,6 +55,7 @@ class FabricPlan:
     placement: PlacementReport | None
     affinity: AffinityMap | None
     failures: FailureReport | None
+    serving: FailedServing | None
     seed: int
 
     def document(self) -> dict[str, Any]:
@@ -62,6 +67,7 @@ class FabricPlan:
             "rooms": [room.document() for room in self.rooms],
             "placement": None if self.placement is None else self.placement.document(),
             "failures": None if self.failures is None else self.failures.document(),
+            "failures_on_scenario": None if self.serving is None else self.serving.document(),
         }
 
     def texts(self) -> dict[str, str]:
@@ -92,6 +98,8 @@ def fabric_plan(
     load: KvLoad | None = None,
     trials: int = TRIALS,
     failures: bool = False,
+    scenario: Scenario | None = None,
+    reference: str | None = None,
     simulated: int = SIMULATED,
     doubles: int = DOUBLES,
     partners: int = PARTNERS,
@@ -119,6 +127,10 @@ def fabric_plan(
         Placements that the search tries.
     failures : bool
         Whether to judge failures.
+    scenario : Scenario, optional
+        With ``failures``: what the worst and the median failure of a switch are simulated on.
+    reference : str, optional
+        Topology that ``fabric`` was built from, which ``scenario`` needs.
     simulated, doubles, partners : int
         As of :func:`~zcube.plan.failures.failure_report`.
     nic_names : sequence of str, optional
@@ -134,7 +146,9 @@ def fabric_plan(
         With the faults of every part.
     """
     faults = FaultList()
-    growth, rooms, placement, affinity, report = None, [], None, None, None
+    growth, rooms, placement, affinity, report, serving = None, [], None, None, None, None
+    with faults:
+        _check_scenario(scenario, reference, failures, targets)
     with faults:
         if targets:
             progress("planning growth", 0, 0, "")
@@ -155,8 +169,22 @@ def fabric_plan(
             report = failure_report(
                 last, _relaying(seed), simulated=simulated, doubles=doubles, partners=partners, seed=seed, progress=progress
             )
+            if scenario is not None and reference is not None and not faults.faults:
+                serving = served_with_failures(reference, worst_and_median(report.switches), scenario, progress)
     faults.check()
-    return FabricPlan(fabric.name, growth, tuple(rooms), placement, affinity, report, seed)
+    return FabricPlan(fabric.name, growth, tuple(rooms), placement, affinity, report, serving, seed)
+
+
+def _check_scenario(scenario: Scenario | None, reference: str | None, failures: bool, targets: Sequence[Fabric]) -> None:
+    if scenario is None:
+        return
+    for wrong, found in (
+        (not failures, "no failures asked for"),
+        (bool(targets), "a fabric that grows"),
+        (reference is None, "a fabric in memory"),
+    ):
+        if wrong:
+            raise InputError(Fault("scenario", found, "failures of a topology by its name or file, as it stands"))
 
 
 def _plain(seed: int) -> Callable[[Fabric], Routing]:

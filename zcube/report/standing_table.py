@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from zcube.plan.failed_serving import FailedServing
 from zcube.plan.failures import FailureReport
 from zcube.plan.growth.stages import Stage
 from zcube.plan.placement.placing import PlacementReport
@@ -25,6 +26,8 @@ def standing_table(plan: FabricPlan) -> str:
         sections.append([*_placement(plan.placement)])
     if plan.failures is not None:
         sections.append([*_failures(plan.failures)])
+    if plan.serving is not None:
+        sections.append([*_serving(plan.serving)])
     return "\n".join("".join(f"{line}\n" for line in lines) for lines in sections)
 
 
@@ -90,3 +93,30 @@ def _failures(report: FailureReport) -> Iterator[str]:
         rows.append((row.kind, printable(row.like), *counts, *lost, f"{row.simulated:,}", *slower, printable(row.slower_which)))
     yield from aligned(rows, (0, 1, 10))
     yield f"cut off: GPUs that switches join no more. slower: transfers to {report.partners} servers each, relays over NVLink."
+
+
+def _serving(serving: FailedServing) -> Iterator[str]:
+    found = serving.document()
+    rows: list[tuple[str, ...]] = [("On the scenario", "of those simulated", *_SERVED.values())]
+    rows.append(("nothing failed", "", *(_figure(found["whole"][key]) for key in _SERVED)))
+    for one in found["failed"]:
+        cells = (f"{_figure(one[key])}{_changed(one['change'][key])}" for key in _SERVED)
+        rows.append((printable(one["failure_of"]), one["chosen_as"], *cells))
+    yield from aligned(rows, (0, 1))
+    yield from (f"{printable(one['failure_of'])} stopped: {one['failure']}" for one in found["failed"] if one["failure"])
+
+
+_SERVED = {
+    "ttft_p50_s": "TTFT P50 s",
+    "ttft_p99_s": "TTFT P99 s",
+    "kv_transfer_p99_s": "KV transfer P99 s",
+    "output_tokens_per_s": "tokens/s",
+}
+
+
+def _figure(value: float | str | None) -> str:
+    return _NONE if value is None else value if isinstance(value, str) else f"{value:,.4g}"
+
+
+def _changed(change: float | None) -> str:
+    return "" if change is None else f" ({100 * change:+.1f} %)"
