@@ -41,7 +41,7 @@ def plan_command(
     nodes: Annotated[str | None, typer.Option(help="With --from: prefill and decode nodes to seat, e.g. 64+64.")] = None,
     rank_map: Annotated[str, typer.Option(help="With --nodes: which GPU sends to which.")] = "cp8-dp8",
     failures: Annotated[bool, typer.Option("--failures", help="With --from: judge single and double failures.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the topology files of the front.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.json, plan.html and topology files.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
@@ -75,7 +75,8 @@ def plan_command(
     if folder is not None:
         from zcube.report.plan_folder import write_plan
 
-        written = write_plan(found, record.document(document["demand"], None, "demand"), folder)
+        with RunProgress() as progress:
+            written = write_plan(found, record.document(document["demand"], None, "demand"), folder, progress)
         print(f"written: {written}", file=sys.stderr)
     if not found.met:
         raise typer.Exit(1)

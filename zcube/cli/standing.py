@@ -68,14 +68,11 @@ def plan_standing(given: Mapping[str, Any]) -> None:
 
         sys.stdout.write(standing_table(found))
     if folder is not None:
+        from zcube.report.plan_folder import write_standing
+
         declared = {key: value for key, value in given.items() if key not in ("out", "json")}
-        texts = found.texts()
-
-        def fill(temporary: Path) -> None:
-            for name, text in texts.items():
-                (temporary / name).write_text(text, encoding="utf-8", newline="\n")
-
-        written = folder.write(fill, record.document({**declared, "seed": found.seed}, None, "demand"))
+        with RunProgress() as progress:
+            written = write_standing(found, record.document({**declared, "seed": found.seed}, None, "demand"), folder, progress)
         print(f"written: {written}", file=sys.stderr)
 
 

@@ -33,8 +33,8 @@ class FabricPlan:
 
     Attributes
     ----------
-    fabric : str
-        The fabric that stands.
+    fabric : Fabric
+        What stands.
     growth : GrowthPlan or None
         Its stages.
     rooms : tuple of RoomPlan
@@ -49,7 +49,7 @@ class FabricPlan:
         Of all that is drawn.
     """
 
-    fabric: str
+    fabric: Fabric
     growth: GrowthPlan | None
     rooms: tuple[RoomPlan, ...]
     placement: PlacementReport | None
@@ -61,7 +61,7 @@ class FabricPlan:
     def document(self) -> dict[str, Any]:
         """Return everything but the tables of :meth:`texts` as JSON-ready data."""
         return {
-            "fabric": self.fabric,
+            "fabric": self.fabric.name,
             "seed": self.seed,
             "growth": None if self.growth is None else self.growth.document(),
             "rooms": [room.document() for room in self.rooms],
@@ -172,7 +172,7 @@ def fabric_plan(
             if scenario is not None and reference is not None and not faults.faults:
                 serving = served_with_failures(reference, worst_and_median(report.switches), scenario, progress)
     faults.check()
-    return FabricPlan(fabric.name, growth, tuple(rooms), placement, affinity, report, serving, seed)
+    return FabricPlan(fabric, growth, tuple(rooms), placement, affinity, report, serving, seed)
 
 
 def _check_scenario(scenario: Scenario | None, reference: str | None, failures: bool, targets: Sequence[Fabric]) -> None:

@@ -45,13 +45,15 @@ class _Edges:
     nic: BoolArray
 
 
-def draw_fabric(fabric: Fabric) -> Figure:
+def draw_fabric(fabric: Fabric, colour: str | None = None) -> Figure:
     """Draw a fabric.
 
     Parameters
     ----------
     fabric : Fabric
         Of any family, with or without failures.
+    colour : str, optional
+        ``#rrggbb`` of its switches; default: the family's.
     """
     from matplotlib.figure import Figure
 
@@ -62,17 +64,17 @@ def draw_fabric(fabric: Fabric) -> Figure:
     axes.set_xlim(0, _LABELS + _BOXES + _MARGIN)
     axes.set_ylim(-0.95, height - 0.95)
     axes.set_axis_off()
-    _Drawing(fabric, layout, axes).draw()
+    _Drawing(fabric, layout, axes, colour).draw()
     return figure
 
 
 class _Drawing:
     """One fabric on one pair of axes."""
 
-    def __init__(self, fabric: Fabric, layout: Layout, axes: Axes):
+    def __init__(self, fabric: Fabric, layout: Layout, axes: Axes, colour: str | None):
         self.fabric, self.layout, self.axes = fabric, layout, axes
         self.name = display_names([fabric.name])[fabric.name]
-        self.colour = fabric_colours({fabric.name: {"family": fabric.family}})[fabric.name]
+        self.colour = colour or fabric_colours({fabric.name: {"family": fabric.family}})[fabric.name]
         self.edges = _box_edges(fabric, layout)
         self.failures = int((~fabric.cable_up).sum())
         self.has_bus = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
+from zcube.report.page import embedded, render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
@@ -54,11 +54,6 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
     str
         HTML 5.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("zcube.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     names, colours, slugs = (
         display_names(document["fabrics"]),
         fabric_colours(document["fabrics"]),
@@ -66,15 +61,12 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
     )
     captions = CAPTIONS | {f"{tree_picture_name(slugs[name])}.png": _TREES.format(names[name]) for name in names}
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         fabrics=fabrics,
         verdict=[[printable(sentence) for sentence in part] for part in parts(document)],
         sections=_sections(document),
-        pictures=[
-            (caption, base64.b64encode(pictures[name]).decode("ascii"))
-            for name, caption in captions.items()
-            if name in pictures
-        ],
+        pictures=[(caption, embedded(pictures[name], "png")) for name, caption in captions.items() if name in pictures],
         definitions=_definitions(document),
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],

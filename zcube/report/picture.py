@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -93,11 +94,20 @@ def save(figure: Figure, path: Path) -> None:
     InputError
         As :func:`check_format`.
     """
+    form = check_format(path)
+    write_file(path, lambda temporary: _write(figure, temporary, form))
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """Return a picture as the SVG that :func:`save` writes."""
+    held = io.BytesIO()
+    _write(figure, held, "svg")
+    return held.getvalue()
+
+
+def _write(figure: Figure, target: Any, form: str) -> None:
     from matplotlib import rc_context
 
-    form = check_format(path)
     metadata = {"Date": None, "Creator": CREATOR} if form == "svg" else None
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcube"}):
-        write_file(
-            path, lambda temporary: figure.savefig(temporary, dpi=DPI, format=form, facecolor="white", metadata=metadata)
-        )
+        figure.savefig(target, dpi=DPI, format=form, facecolor="white", metadata=metadata)

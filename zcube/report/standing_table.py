@@ -12,6 +12,7 @@ from zcube.plan.room.room import RoomPlan
 from zcube.plan.standing import FabricPlan
 from zcube.report.columns import aligned
 from zcube.report.names import printable
+from zcube.report.standing_page import SERVED
 
 _NONE = "-"
 
@@ -97,21 +98,13 @@ def _failures(report: FailureReport) -> Iterator[str]:
 
 def _serving(serving: FailedServing) -> Iterator[str]:
     found = serving.document()
-    rows: list[tuple[str, ...]] = [("On the scenario", "of those simulated", *_SERVED.values())]
-    rows.append(("nothing failed", "", *(_figure(found["whole"][key]) for key in _SERVED)))
+    rows: list[tuple[str, ...]] = [("On the scenario", "of those simulated", *SERVED.values())]
+    rows.append(("nothing failed", "", *(_figure(found["whole"][key]) for key in SERVED)))
     for one in found["failed"]:
-        cells = (f"{_figure(one[key])}{_changed(one['change'][key])}" for key in _SERVED)
+        cells = (f"{_figure(one[key])}{_changed(one['change'][key])}" for key in SERVED)
         rows.append((printable(one["failure_of"]), one["chosen_as"], *cells))
     yield from aligned(rows, (0, 1))
     yield from (f"{printable(one['failure_of'])} stopped: {one['failure']}" for one in found["failed"] if one["failure"])
-
-
-_SERVED = {
-    "ttft_p50_s": "TTFT P50 s",
-    "ttft_p99_s": "TTFT P99 s",
-    "kv_transfer_p99_s": "KV transfer P99 s",
-    "output_tokens_per_s": "tokens/s",
-}
 
 
 def _figure(value: float | str | None) -> str:
