@@ -232,3 +232,36 @@ def test_rates_of_failures_follow_their_sources_and_the_time_of_repair():
     switches = found["parts"]["switch"]
     assert switches["failures_per_year"] == pytest.approx(switches["count"] * 0.00612)
     assert found["no_switch_down"] == pytest.approx((1 - switches["down_probability"]) ** switches["count"])
+
+
+def test_power_is_the_catalogues_and_else_the_power_books():
+    """12.8T has no power in the catalogue: 32 ports at 11.72 W by the book. A 400G SR4 has, 8 to 9 W, which comes first."""
+    options = {"gpus": 64, "switch": "12.8T", "families": "spine-leaf"}
+    bare, known = planned(**options), planned(**options, power_book="nvidia-400g")
+    name = "roft-2-tier-12.8T"
+    one, other = (found.document()["fabrics"][name] for found in (bare, known))
+    assert one["power"]["power_w_most"] is None and other["power"]["power_w_most"] is not None
+    modules = other["counts"]["switch_modules"] + other["counts"]["nic_modules"]
+    boxes = other["counts"]["switches"] * 32 * 11.72
+    assert other["power"]["power_w_most"] == pytest.approx(boxes + 9 * modules)
+    assert other["power"]["power_w_least"] == pytest.approx(boxes + 8 * modules)
+    assert known.document()["power_book"]["name"] == "nvidia-400g" and bare.document()["power_book"] is None
+
+
+def test_a_million_tokens_cost_by_the_plans_own_bill_and_power():
+    from zcube.plan.simulation import _per_million
+    from zcube.scenario import load_scenario
+
+    changes = {"cost.years": 4, "cost.usd_per_kwh": 0.1, "cost.pue": 1.2, "cost.utilisation": 0.5}
+    scenario = load_scenario("glm51-pd-256", changes)
+    found = planned(gpus=64, switch="12.8T", families="spine-leaf", power_book="nvidia-400g")
+    one = found.measured[0]
+    usd, watts = one.figures["cost"]["bill"]["with_nic_side"]["total_usd"], one.figures["power"]["power_w_most"]
+    by_hour = usd / (4 * 8760) + watts / 1000 * 1.2 * 0.1
+    assert _per_million(one, scenario, 2000.0) == pytest.approx(by_hour / (2000 * 3600 * 0.5) * 1e6)
+    assert _per_million(one, scenario, None) is None
+
+
+def test_a_bound_on_power_holds_by_the_power_book():
+    found = planned(gpus=64, switch="12.8T", families="spine-leaf", power_book="nvidia-400g", max_power_w=100.0)
+    assert not found.met and all("more than max_power_w = 100" in reason for reason in found.refused.values())

@@ -25,6 +25,7 @@ def plan_command(
     ] = None,
     catalogue: Annotated[str | None, typer.Option(help="Switches, NICs and modules beside the bundled ones.")] = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
+    power_book: Annotated[str | None, typer.Option(help="Power of what the catalogue gives none of.")] = None,
     optics: Annotated[str | None, typer.Option(help="Rule by which links are copper: paper, all-optical, by-length.")] = None,
     families: Annotated[str | None, typer.Option(help="Families tried, parted by commas; default: all.")] = None,
     objectives: Annotated[str | None, typer.Option(help="What decides, parted by commas; docs/plan.md lists them.")] = None,

@@ -19,7 +19,8 @@ from zcube.node import GPUS_PER_NODE
 from zcube.plan.catalogue import MAX_FAILURES_A_YEAR, Catalogue, SwitchEntry, load_catalogue
 from zcube.plan.failure_rates import HOURS_A_YEAR, PARTS, FailureRate, Part, failure_rates
 from zcube.plan.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
-from zcube.pricing.price_book import MAX_FIGURE, Covers, PriceBook, box_key, load_price_book
+from zcube.pricing.bill import NO_POWER
+from zcube.pricing.price_book import MAX_FIGURE, Covers, PowerBook, PriceBook, box_key, load_power_book, load_price_book
 from zcube.scenario import Scenario, load_scenario
 
 #: A demand to start from.
@@ -58,6 +59,8 @@ class Demand(Declared):
         File with switches, NICs and modules beside the bundled ones.
     price_book : str
         Price book by name or file.
+    power_book : str, optional
+        Power by rate of what the catalogue gives none of. Default: the scenario's, else none.
     covers : str, optional
         Which sum of the bill is the capital cost; default: the price book's.
     optics : str
@@ -95,6 +98,7 @@ class Demand(Declared):
     scenario: str | None = None
     catalogue: str | None = None
     price_book: str = "mixnet-2025"
+    power_book: str | None = None
     covers: Covers | None = None
     optics: OpticsRule = "all-optical"
     families: tuple[str, ...] = ()
@@ -126,6 +130,8 @@ class Site:
         Bundled and own entries.
     book : PriceBook
         Prices, those of the catalogue among them.
+    power : PowerBook
+        Power by rate of what the catalogue gives none of.
     covers : Covers
         Which sum of the bill is the capital cost.
     failure_rates : mapping of FailureRate
@@ -141,6 +147,7 @@ class Site:
     switches: Mapping[str, SwitchSpec]
     catalogue: Catalogue
     book: PriceBook
+    power: PowerBook
     covers: Covers
     failure_rates: Mapping[Part, FailureRate]
     layout: RackLayout
@@ -247,6 +254,10 @@ class _Checked:
                 layout = load_layout(Path(demand.rooms))
         with faults:
             scenario = None if demand.scenario is None else load_scenario(demand.scenario)
+        power = NO_POWER
+        with faults:
+            named = demand.power_book or (scenario.cost.power_book if scenario is not None else None)
+            power = NO_POWER if named is None else load_power_book(named)
         found: list[Fault] = []
         switches = self._switches(catalogue, found)
         nic_gbps = self._nic_gbps(catalogue, switches, found)
@@ -255,12 +266,13 @@ class _Checked:
         rates = self._failure_rates(catalogue, found)
         if book is not None:
             self._prices(book, switches, nic_gbps, found)
-        self._power(switches, found)
+        self._power(switches, power, found)
         faults.faults.extend(fault for fault in found if fault not in faults.faults)
         if len(faults.faults) > before or book is None:
             return None
         specs = {name: entry.spec(name) for name, entry in switches.items()}
-        return Site(demand, nic_gbps, specs, catalogue, book, demand.covers or book.covers, rates, layout, scenario)
+        covers = demand.covers or book.covers
+        return Site(demand, nic_gbps, specs, catalogue, book, power, covers, rates, layout, scenario)
 
     def _switches(self, catalogue: Catalogue, found: list[Fault]) -> dict[str, SwitchEntry]:
         names = self.demand.switch
@@ -363,14 +375,16 @@ class _Checked:
     def _remedy(self) -> str:
         return "another book, a price in a catalogue of your own, or neither budget_usd nor capital_usd among the objectives"
 
-    def _power(self, switches: Mapping[str, SwitchEntry], found: list[Fault]) -> None:
+    def _power(self, switches: Mapping[str, SwitchEntry], power: PowerBook, found: list[Fault]) -> None:
         demand = self.demand
         if demand.max_power_w is None and "power_w" not in demand.objectives:
             return
         for name, entry in switches.items():
-            if entry.power_w is None:
+            if entry.power_w is None and entry.port_gbps not in power.switch_port_watts:
                 where = "max_power_w" if demand.max_power_w is not None else "objectives"
-                expected = "a power in a catalogue of your own, or neither max_power_w nor power_w among the objectives"
+                expected = (
+                    "a power in a catalogue of your own, a power_book, or neither max_power_w nor power_w among the objectives"
+                )
                 found.append(Fault(self.place(where), f"switch {name}, of which no power is known", expected))
 
 
@@ -392,7 +406,7 @@ def _rate(nic: Any) -> Any:
 
 def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a demand's data in which names of files that lie beside its file are paths to them."""
-    for key in ("rooms", "scenario", "catalogue", "price_book"):
+    for key in ("rooms", "scenario", "catalogue", "price_book", "power_book"):
         name = data.get(key)
         if isinstance(name, str) and name.endswith(".toml"):
             data[key] = str(folder / name)

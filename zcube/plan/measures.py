@@ -23,7 +23,7 @@ from zcube.plan.availability import availability
 from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Site
 from zcube.plan.failure_rates import HOURS_A_YEAR
-from zcube.pricing.bill import bill_of_materials
+from zcube.pricing.bill import NO_POWER, bill_of_materials, box_line, module_line
 from zcube.routing.bisection import halving_bisection
 from zcube.routing.catalog import routing_for
 from zcube.routing.path_lengths import path_lengths
@@ -162,19 +162,22 @@ class Measuring:
         }
 
     def _power(self, fabric: Fabric, optics: Optics, missing: list[str]) -> dict[str, float | None]:
-        """Return power and energy; None where a device's power is not in the catalogue."""
-        catalogue, known = self.site.catalogue, True
+        """Return power and energy: of a device as the catalogue gives it, else by rate; None where neither is known."""
+        catalogue, book, known = self.site.catalogue, self.site.power, True
         least = most = 0.0
         parts: list[tuple[int, tuple[float, float] | None, str]] = []
         for name, count in _by_model(fabric).items():
-            parts.append((count, catalogue.switch[name].power_w, f"switch {name}"))
+            entry = catalogue.switch[name]
+            by_port = box_line(name, entry.ports, entry.port_gbps, 1, self.site.book, book).unit_watts
+            parts.append((count, entry.power_w or _alike(by_port), f"switch {name}"))
         kinds = Counter((kind.gbps, kind.name) for kind, held in zip(optics.kinds(), optics.module.tolist()) if held)
         for (gbps, kind), count in sorted(kinds.items()):
-            parts.append((count, catalogue.module_power_w(gbps, kind), f"module {gbps}G {kind}"))
+            by_rate = module_line(kind, "", gbps, 1, self.site.book, book).unit_watts
+            parts.append((count, catalogue.module_power_w(gbps, kind) or _alike(by_rate), f"module {gbps}G {kind}"))
         for count, power_w, what in parts:
             if power_w is None:
                 known = False
-                missing.append(f"power: the catalogue has none of {what}")
+                missing.append(f"power: the catalogue has none of {what}{_nor(self.site)}")
             else:
                 least, most = least + count * power_w[0], most + count * power_w[1]
         year, price = HOURS_A_YEAR / 1000, self.site.demand.usd_per_kwh
@@ -284,6 +287,15 @@ def _by_model(fabric: Fabric) -> dict[str, int]:
     for group in fabric.groups:
         counts[group.model.name] += group.count
     return dict(counts)
+
+
+def _alike(watts: float | None) -> tuple[float, float] | None:
+    """Return a single figure as least and most."""
+    return None if watts is None else (watts, watts)
+
+
+def _nor(site: Site) -> str:
+    return "" if site.power == NO_POWER else f", nor has power book {site.power.name}"
 
 
 def _is_cable(item: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zcube.plan.candidate import Candidate, Unbuildable
+from zcube.plan.candidate import Unbuildable
 from zcube.plan.candidates import candidates_of
 from zcube.plan.demand import Site
 from zcube.plan.front import Front, front_of
@@ -19,7 +19,7 @@ from zcube.plan.recommendation import Recommendation, recommend
 from zcube.plan.screening import SetAside, screened
 from zcube.plan.simulation import MOST_FAILED, simulated
 from zcube.plan.zcube_losses import zcube_losses
-from zcube.pricing.bill import counting_rule
+from zcube.pricing.bill import NO_POWER, counting_rule
 from zcube.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Plan:
             "demand": site.demand.model_dump(mode="json"),
             "met": self.met,
             "price_book": {"name": site.book.name, "source": site.book.source, "covers": site.covers},
+            "power_book": None if site.power == NO_POWER else {"name": site.power.name, "source": site.power.source},
             "counting_rule": counting_rule(site.demand.optics),
             "objectives": {name: _objective(name) for name in self.front.objectives},
             "recommendation": self.recommendation.document() if self.recommendation else None,
@@ -259,10 +260,10 @@ def _baseline(measured: Sequence[Measured]) -> str | None:
     return min(rows)[3] if rows else None
 
 
-def _once(front: Front, measured: Sequence[Measured], chosen: str) -> list[Candidate]:
-    """Return the candidates on the front, one of each tie, the one that was chosen first."""
+def _once(front: Front, measured: Sequence[Measured], chosen: str) -> list[Measured]:
+    """Return the fabrics on the front, one of each tie, the one that was chosen first."""
     passed = {name for group in front.ties for name in group if name != (chosen if chosen in group else group[0])}
-    by_name = {one.candidate.name: one.candidate for one in measured}
+    by_name = {one.candidate.name: one for one in measured}
     names = [chosen, *(name for name in front.names if name not in passed | {chosen})]
     return [by_name[name] for name in names][:MOST_SIMULATED]
 

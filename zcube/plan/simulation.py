@@ -9,10 +9,11 @@ from typing import Any
 
 from zcube.comparison import compare
 from zcube.fabric.catalog import FAILURES_AFTER
-from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Demand
 from zcube.plan.failed_serving import changes, run_figures
+from zcube.plan.measures import Measured
 from zcube.plan.topology_files import write_topologies
+from zcube.pricing.amortised import HourlyCost, Scope
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed
 
@@ -21,7 +22,7 @@ MOST_FAILED = 4
 
 
 def simulated(
-    candidates: Sequence[Candidate],
+    measured: Sequence[Measured],
     failures: Mapping[str, str],
     scenario: Scenario,
     demand: Demand,
@@ -31,8 +32,8 @@ def simulated(
 
     Parameters
     ----------
-    candidates : sequence of Candidate
-        Those on the front.
+    measured : sequence of Measured
+        Those on the front, with their bills and power.
     failures : mapping of str
         What fails of a candidate, as ``--fail`` takes it; of the first :data:`MOST_FAILED` that are here a second run with it.
     scenario : Scenario
@@ -50,7 +51,7 @@ def simulated(
         it did. With a failure ``after_failure`` has these figures, and their changes as fractions.
     """
     with tempfile.TemporaryDirectory() as folder:
-        files = write_topologies(candidates, Path(folder))
+        files = write_topologies((one.candidate for one in measured), Path(folder))
         broken = {name: failures[name] for name in files if name in failures}
         broken = dict([*broken.items()][:MOST_FAILED])
         references = {name: f"{files[name]}{FAILURES_AFTER}{failure}" for name, failure in broken.items()}
@@ -60,11 +61,20 @@ def simulated(
     found: dict[str, dict[str, Any]] = {
         name: {
             **run_figures(results[name]),
-            "usd_per_million_output_tokens": results[name]["cost"]["fabric"]["usd_per_million_output_tokens"],
+            "usd_per_million_output_tokens": _per_million(one, scenario, results[name]["throughput"]["output_tokens_per_s"]),
         }
-        for name in files
+        for name, one in zip(files, measured, strict=True)
     }
     for name, reference in references.items():
         after = run_figures(results[declared.labels[reference]])
         found[name]["after_failure"] = {"failure_of": broken[name], **after, "change": changes(after, found[name])}
     return found
+
+
+def _per_million(one: Measured, scenario: Scenario, tokens_per_s: float | None) -> float | str | None:
+    """Return what a million tokens cost by the plan's own bill, both sides' modules in it, and by its power."""
+    hardware_usd = one.figures["cost"]["bill"]["with_nic_side"]["total_usd"]
+    scope = Scope(hardware_usd, one.figures["power"]["power_w_most"], ())
+    found = HourlyCost(scenario.cost, {"fabric": scope}, None).document(tokens_per_s, None)
+    price: float | str | None = found["fabric"]["usd_per_million_output_tokens"]
+    return price
