@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +61,16 @@ class Measured:
 
     def value(self, objective: str) -> float | None:
         """Return what an objective compares, None where it is not known."""
-        value: Any = self.figures
-        for key in VALUES[objective]:
-            value = None if value is None else value.get(key)
+        value = value_at(self.figures, VALUES[objective])
         return None if value is None else float(value)
+
+
+def value_at(figures: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """Return what stands among a fabric's figures under some keys, None where it is not known."""
+    value: Any = figures
+    for key in path:
+        value = None if value is None else value.get(key)
+    return value
 
 
 #: Where the value of each objective stands among the figures.

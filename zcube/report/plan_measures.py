@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from zcube.plan.measures import VALUES
+from zcube.plan.measures import VALUES, value_at
 from zcube.plan.objectives import OBJECTIVES
 
 ABSENT = "-"
@@ -37,10 +37,7 @@ class PlanMeasure(NamedTuple):
 
     def value(self, fabric: Mapping[str, Any]) -> Any:
         """Return the figure, None where it is not known."""
-        value: Any = fabric
-        for key in self.path:
-            value = None if value is None else value.get(key)
-        return value
+        return value_at(fabric, self.path)
 
     def text(self, value: Any) -> str:
         """Return a figure as it is shown."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zcube import __version__
-from zcube.plan.measures import VALUES
+from zcube.plan.measures import VALUES, value_at
 from zcube.plan.objectives import OBJECTIVES
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.page import embedded, render_page
@@ -114,12 +114,6 @@ def _plot(document: Mapping[str, Any], front: list[dict[str, Any]]) -> dict[str,
     points = []
     for name, fabric in fabrics.items():
         face = faces.get(name)
-        values = {}
-        for objective, path in VALUES.items():
-            value: Any = fabric
-            for key in path:
-                value = None if value is None else value.get(key)
-            values[objective] = value
         points.append(
             {
                 "name": names[name],
@@ -131,7 +125,7 @@ def _plot(document: Mapping[str, Any], front: list[dict[str, Any]]) -> dict[str,
                 "chosen": bool(face and face["is_chosen"]),
                 "colour": face["colour"] if face else None,
                 "shape": face["shape"] if face else SHAPES[0],
-                "values": values,
+                "values": {objective: value_at(fabric, path) for objective, path in VALUES.items()},
             }
         )
     known = [name for name in OBJECTIVES if any(point["values"][name] is not None for point in points)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zcube.plan.measures import value_at
 from zcube.report.columns import aligned
 from zcube.report.names import printable
 
@@ -118,9 +119,7 @@ def _rows(
 
 
 def _text(fabric: Mapping[str, Any], path: tuple[str, ...], form: str) -> str:
-    value: Any = fabric
-    for key in path:
-        value = None if value is None else value.get(key)
+    value = value_at(fabric, path)
     if value is None:
         return _NONE
     return f"{value / 1000:,.0f}" if form == "k" else form.format(value)

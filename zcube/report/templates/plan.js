@@ -153,7 +153,6 @@
     group.addEventListener("pointerenter", () => tell(fabric));
     group.addEventListener("pointerleave", () => tell(picked));
     group.addEventListener("focus", () => tell(fabric));
-    group.addEventListener("blur", () => tell(picked));
     group.addEventListener("click", () => {
       rove(group, fabric);
       pick(fabric);
