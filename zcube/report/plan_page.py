@@ -40,7 +40,7 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
     colours = front_colours(document)
     marks = list(zip(document["front"], colours.values(), _shapes(colours.values()), strict=True))
     front = [_face(document, *mark) for mark in marks]
-    names = display_names(fabrics)
+    names, slugs = display_names(fabrics), file_slugs(fabrics)
     simulated = any(fabric["simulation"] for fabric in fabrics.values())
     sections = {**SECTIONS, "On the scenario": SIMULATED} if simulated else SECTIONS
     return render_page(
@@ -60,7 +60,11 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         totals=_totals(fabrics, document["front"]),
         price_book=document["price_book"],
         counting_rule=document["counting_rule"],
-        others=[_other(names, name, fabric) for name, fabric in fabrics.items() if name not in document["front"]],
+        others=[
+            {"slug": slugs[name], **_other(names, name, fabric)}
+            for name, fabric in fabrics.items()
+            if name not in document["front"]
+        ],
         unbuildable=[_unbuildable(one) for one in document["cannot_be_built"][:MOST_LISTED]],
         set_aside=[(printable(name), one["reason"]) for name, one in document["set_aside"].items()][:MOST_LISTED],
         missing=[(names[name], reason) for name in document["front"] for reason in fabrics[name]["missing"]],
