@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from functools import partial
 
 import numpy as np
 from control_twins import CONTROLS
@@ -45,7 +46,7 @@ class Queue:
     def __init__(self, link, priority):
         self.link, self.priority = link, priority
         self.waiting, self.depth, self.paused = deque(), 0, False
-        self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses = 0, 0, False, 0, 0, 0
+        self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses, self.marks = 0, 0, False, 0, 0, 0, 0
 
 
 class Packet:
@@ -97,10 +98,13 @@ class Twin:
             pairs = self.add_pairs(flow, routes, link_set, flows.cap_bps, pairs)
             self.flows.append(flow)
             self.at(flow.start, START, number, lambda flow=flow: self.start(flow))
+        self.run()
+        self.finish = [flow.finish for flow in self.flows]
+
+    def run(self):
         while self.heap:
             self.now, *_, action = heapq.heappop(self.heap)
             action()
-        self.finish = [flow.finish for flow in self.flows]
 
     def add_pairs(self, flow, routes, link_set, caps, number):
         groups = {}
@@ -256,7 +260,7 @@ class Twin:
             header = link.wire(min(packet.size, self.settings.header_bytes))
             onward = packet.path[packet.hop + 1].link.wire(packet.size)
             due = max(self.now + header + link.latency, due - onward)
-        self.at(due, ARRIVAL, link.number, lambda: self.arrive(packet))
+        self.at(due, ARRIVAL, link.number, partial(self.arrive, packet))
 
     # Switching
 
@@ -308,21 +312,25 @@ class Twin:
         return True
 
     def leave_switch(self, queue):
-        packet, link = queue.waiting.popleft(), queue.link
-        depth, queue.depth = queue.depth, queue.depth - packet.size
+        packet, link, depth = queue.waiting.popleft(), queue.link, queue.depth
         if self.needs.marks and depth > link.kmin:
-            packet.marked = packet.marked or self.marked(link, depth)
-        came = packet.path[packet.hop - 1]
+            packet.marked = packet.marked or self.marked(queue, depth)
+        self.free(queue, packet)
+        self.transmit(link, packet)
+
+    def free(self, queue, packet):
+        came, switch = packet.path[packet.hop - 1], queue.link.source
+        queue.depth -= packet.size
         spare = min(came.extra, packet.size)
         came.held, came.extra = came.held - packet.size, came.extra - spare
-        self.used[link.source] -= packet.size - spare
-        below = came.held <= max(self.threshold(link.source) - self.settings.xon_gap_bytes, 0)
+        self.used[switch] -= packet.size - spare
+        below = came.held <= max(self.threshold(switch) - self.settings.xon_gap_bytes, 0)
         if came.stopped and came.extra == 0 and below:
             came.stopped = False
             self.frame(came, False)
-        self.transmit(link, packet)
 
-    def marked(self, link, depth):
+    def marked(self, queue, depth):
+        link = queue.link
         if depth < link.kmax:
             draw = hashed(self.settings.seed + (link.number + 1) * 0x9E3779B97F4A7C15 & WORD)
             draw = hashed(draw + link.draws * 0x9E3779B97F4A7C15 & WORD)
@@ -330,6 +338,7 @@ class Twin:
             if (draw >> 11) / 2**53 >= link.pmax * (depth - link.kmin) / (link.kmax - link.kmin):
                 return False
         self.marks += 1
+        queue.marks += 1
         return True
 
     def frame(self, queue, stop):
@@ -373,12 +382,14 @@ class Twin:
             told, pair.marked = (pair.arrived, pair.marked, packet.sent_at), 0
             self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
-            late = sum(other.late for other in flow.pairs)
-            flow.finish = self.now + late * round(settings.reorder_cost_s * PS)
-            for other in flow.pairs:
-                for path in other.paths:
-                    for queue in path:
-                        queue.link.active -= 1
+            self.complete(flow)
+
+    def complete(self, flow):
+        flow.finish = self.now + sum(pair.late for pair in flow.pairs) * round(self.settings.reorder_cost_s * PS)
+        for pair in flow.pairs:
+            for path in pair.paths:
+                for queue in path:
+                    queue.link.active -= 1
 
     def check_later(self, pair):
         if not pair.checking:

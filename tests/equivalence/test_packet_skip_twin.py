@@ -1,0 +1,106 @@
+"""The kernels that advance parts by rate against their plain-Python twin: equal completion times on random small cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packet_networks import Network, flows, run
+from skip_twin import SkippingTwin
+
+#: Quick to mark, to cut and to recover.
+EAGER = {
+    "byte_counter_bytes": 100_000,
+    "notification_interval_s": 5e-6,
+    "rate_timer_s": 6e-6,
+    "alpha_timer_s": 7e-6,
+    "gain": 1 / 16,
+    "fast_recovery_steps": 2,
+}
+HOSTS = 6
+
+host, start_s = st.integers(0, HOSTS - 1), st.sampled_from([0.0, 0.0, 2e-5, 3.3e-5])
+transfers = st.lists(
+    st.tuples(host, host, st.integers(1, 3_000_000), start_s),
+    min_size=1,
+    max_size=6,
+).map(lambda rows: [(a, b if a != b else (b + 1) % HOSTS, size, start_s) for a, b, size, start_s in rows])
+chosen = st.fixed_dictionaries(
+    {
+        "congestion_control": st.sampled_from(["none", "dcqcn", "dcqcn"]),
+        "forwarding": st.sampled_from(["store-and-forward", "cut-through"]),
+        "path_choice": st.sampled_from(["static", "static", "spray"]),
+        "pfc_threshold": st.sampled_from(["dynamic", "static"]),
+        "xoff_bytes": st.sampled_from([60_000, 1_000_000]),
+        "marking": st.just([{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]),
+        "dcqcn": st.just(EAGER),
+        "seed": st.integers(0, 9),
+        "skip": st.fixed_dictionaries(
+            {
+                "mode": st.just("steady"),
+                "window_packets": st.sampled_from([4, 16]),
+                "steps": st.sampled_from([1, 4]),
+                "calm_windows": st.sampled_from([1, 2]),
+            }
+        ),
+    }
+)
+
+
+def two_leaves(spine_gbps):
+    """Three hosts each on two leaves, two spines between them."""
+    leaves, spines = ("a", "b"), ("x", "y")
+    network = Network(
+        *((f"h{host}", leaves[host // 3]) for host in range(HOSTS)),
+        *((leaf, spine, spine_gbps) for leaf in leaves for spine in spines),
+        latency_s=50e-9,
+    )
+    for one in range(HOSTS):
+        for other in set(range(HOSTS)) - {one}:
+            here, there = leaves[one // 3], leaves[other // 3]
+            for spine in spines if here != there else ("",):
+                network.path(*(node for node in (f"h{one}", here, spine, there if spine else "", f"h{other}") if node))
+    return network
+
+
+def both(rows, chosen, spine_gbps, split, cap_bps=None):
+    network, table = two_leaves(spine_gbps), flows(*rows)
+    model = network.model(split, **chosen)
+    twin = SkippingTwin(network.link_set, network.routes(table.source, table.target), table, model.settings, split)
+    found_ps = run(model, table)
+    return model, found_ps, twin
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=transfers, chosen=chosen, spine_gbps=st.sampled_from([100.0, 400.0]), split=st.sampled_from(["pooled", "fixed"]))
+def test_twins_agree(rows, chosen, spine_gbps, split):
+    model, found_ps, twin = both(rows, chosen, spine_gbps, split)
+    assert found_ps.tolist() == twin.finish
+    assert model.link_table().size_bytes.tolist() == [link.payload for link in twin.links]
+    counts = model.counts
+    cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
+    assert (counts.packet_hops, counts.marks, counts.pauses, counts.rate_cuts) == (twin.hops, twin.marks, twin.pauses, cuts)
+
+
+ALONE = [(0, 3, 6_000_000), (1, 4, 5_000_000)]
+SHARED = [(0, 2, 6_000_000), (1, 2, 6_000_000, 1e-5)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "control", "kinds"),
+    [
+        (ALONE, "none", {"periodic"}),
+        (SHARED, "dcqcn", {"law"}),
+        ([*SHARED, (3, 4, 6_000_000), (3, 5, 600_000, 1.5e-4)], "dcqcn", {"law", "periodic"}),
+    ],
+)
+def test_the_ways_of_advancing_are_at_work(rows, control, kinds):
+    """By whole periods, by law, thawed when a flow joins: so that the agreement means something."""
+    chosen = {"congestion_control": control, "dcqcn": EAGER, "skip": {"mode": "steady", "calm_windows": 1}}
+    chosen["marking"] = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
+    model, found_ps, twin = both(rows, chosen, 400.0, "pooled")
+    assert found_ps.tolist() == twin.finish
+    assert kinds <= twin.kinds_seen
+    assert int(model._tables.net["skips"][0]) == twin.skips > 0
+    assert np.all(found_ps > 0)
