@@ -25,7 +25,7 @@ MemoryOption = Annotated[
 ]
 
 SkipOption = Annotated[
-    str | None, typer.Option(metavar="off|steady", help="Packets: what is steady goes by rate, see docs/packets.md.")
+    str | None, typer.Option(metavar="off|steady|reuse", help="Packets: what is steady goes by rate, see docs/packets.md.")
 ]
 
 #: Packet settings that options of their own stand for, by the option's parameter.

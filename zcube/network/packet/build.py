@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import PacketSettings
@@ -164,11 +164,16 @@ def _links(link_set: LinkSet, settings: PacketSettings, leaves: IntArray, enters
 
 
 def _queues(link_set: LinkSet, settings: PacketSettings, shift: int) -> np.ndarray:
-    queues = np.zeros(len(link_set.capacity_bps) << shift, QUEUE)
+    return idle_queues(np.repeat(settings.headroom_of(link_set.capacity_bps, link_set.latency_s), 1 << shift))
+
+
+def idle_queues(headroom: FloatArray | IntArray) -> np.ndarray:
+    """Return idle queues with so much headroom."""
+    queues = np.zeros(len(headroom), QUEUE)
     for name in ("head", "tail", "root", "cause"):
         queues[name] = NONE
     queues["paused_ps"] = queues["resumed_ps"] = -1
-    queues["headroom"] = np.repeat(settings.headroom_of(link_set.capacity_bps, link_set.latency_s), 1 << shift)
+    queues["headroom"] = headroom
     return queues
 
 

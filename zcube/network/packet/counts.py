@@ -36,6 +36,8 @@ class PacketCounts:
         Packets dropped, packets sent again, timeouts that led to this.
     late : int
         Packets of a spread queue pair that arrived behind a later one.
+    reused : int
+        Transfers that went as others had gone and were not simulated again.
     """
 
     events: int
@@ -49,12 +51,14 @@ class PacketCounts:
     repeats: int
     timeouts: int
     late: int
+    reused: int
 
     @staticmethod
     def of(tables: Tables) -> PacketCounts:
         """Read the counts."""
         net = tables.net[0]
-        names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late")
+        names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late",
+                 "reused")  # fmt: skip
         counted = {name: int(net[name]) for name in names}
         rate_cuts = int(tables["pairs"]["sender"]["cuts"].sum())
         return PacketCounts(notifications=counted.pop("notices"), rate_cuts=rate_cuts, **counted)
@@ -187,6 +191,7 @@ class PauseLog:
         net, shift = tables.net[0], int(tables.net["class_shift"][0])
         kept = min(int(net["logged"]), int(net["log_room"]))
         log = tables["log"][:kept]
+        log = log[np.argsort(log["until_ps"], kind="stable")]
         queue = log["queue"].astype(np.int64)
         return PauseLog(
             log["from_ps"] / PS,

@@ -27,10 +27,12 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.relays import hold
 from zcube.network.packet.senders import check_progress, hear, rouse, serve, shortest_hop, stir, wake_at_end
+from zcube.network.packet.starts import pop_start
 from zcube.network.packet.state import (
     ARRIVAL,
     KEY_BITS,
     NEEDS_BINS,
+    NEEDS_MATCH,
     NEEDS_PACKETS,
     NEEDS_THAW,
     NEVER,
@@ -73,6 +75,8 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
             return NEEDS_BINS
         if due_ps == NEVER:
             flow = start_of(net, 0).item
+            if net.matching == 1 and start_ps > net.matched_ps:
+                return NEEDS_MATCH
             if net.frozen > 0:
                 net.in_way = frozen_in_way(net, flow)
                 if net.in_way != NONE:
@@ -204,48 +208,6 @@ def frozen_in_way(net: Net, flow: int) -> int:
                     return part
                 hop += 1
     return NONE
-
-
-@inner
-def _starts_before(net: Net, one: int, other: int) -> bool:
-    first, second = flow_of(net, one).start_ps, flow_of(net, other).start_ps
-    return first < second or (first == second and one < other)
-
-
-@compiled()
-def push_starts(table: np.ndarray, first: int, end: int) -> None:
-    """Put flows into the heap of those not started; there must be room."""
-    net = table[0]
-    for flow in range(first, end):
-        at = net.waiting
-        net.waiting += 1
-        while at > 0:
-            above = (at - 1) // 2
-            if not _starts_before(net, flow, start_of(net, above).item):
-                break
-            start_of(net, at).item = start_of(net, above).item
-            at = above
-        start_of(net, at).item = flow
-
-
-@inner
-def pop_start(net: Net) -> None:
-    """Remove the flow that starts next."""
-    net.waiting -= 1
-    size = net.waiting
-    flow = start_of(net, size).item
-    at = 0
-    while True:
-        below = 2 * at + 1
-        if below >= size:
-            break
-        if below + 1 < size and _starts_before(net, start_of(net, below + 1).item, start_of(net, below).item):
-            below += 1
-        if not _starts_before(net, start_of(net, below).item, flow):
-            break
-        start_of(net, at).item = start_of(net, below).item
-        at = below
-    start_of(net, at).item = flow
 
 
 @compiled()

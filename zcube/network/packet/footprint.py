@@ -58,4 +58,6 @@ def memory_bound_bytes(
         per_path += PROBE.itemsize * subflows
     echo_bytes = ECHO.itemsize if control.acknowledged else 0
     tables = (PACKET.itemsize + HOP_BYTES + echo_bytes) * records + echo_bytes * len(links) + per_flow + per_path
-    return float(idle.bytes + GROWTH * tables + 16.0 * bins * queues)
+    # A part settles in a network of its own.
+    networks, known = (2, settings.skip.reuse_bytes) if settings.skip.mode == "reuse" else (1, 0)
+    return float(networks * (idle.bytes + GROWTH * tables) + known + 16.0 * bins * queues)

@@ -19,8 +19,10 @@ from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.postings import Postings
+from zcube.network.packet.reuse import Reuse
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import NEEDS_BINS, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
+from zcube.network.packet.starts import push_starts
+from zcube.network.packet.state import NEEDS_BINS, NEEDS_MATCH, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
 from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
@@ -83,6 +85,9 @@ class PacketModel:
         link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._advance = engine.advance if self.settings.skip.mode == "off" else steady.advance
+        self._reuse = Reuse(self._tables, self.settings.skip)
+        self._tables.net["matching"] = self.settings.skip.mode == "reuse"
+        self._tables.net["matched_ps"] = -1
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
         self._paths = PathTable(routing, link_set, path_split)
         self._groups = FlowGroups()
@@ -105,7 +110,7 @@ class PacketModel:
     @property
     def memory_bytes(self) -> int:
         """Memory the tables take now."""
-        return self._tables.bytes
+        return self._tables.bytes + self._reuse.bytes
 
     @property
     def under_way(self) -> int:
@@ -163,8 +168,9 @@ class PacketModel:
         self._message_start_s[first : first + routes.flows] = started_s
         # Its first byte leaves once the message has been started.
         self._postings.add(routes, replace(flows, start_s=flows.start_s + started_s))
-        engine.push_starts(self._tables.net, first, first + routes.flows)
-        return np.arange(first, first + routes.flows)
+        numbers = np.arange(first, first + routes.flows)
+        push_starts(self._tables.net, numbers)
+        return numbers
 
     def paths(self, source: IntArray, target: IntArray) -> IntArray:
         """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
@@ -223,6 +229,8 @@ class PacketModel:
                 self._tables.add_packets(2 * len(self._tables["packets"]))
             elif why == NEEDS_BINS:
                 self._cover_bins()
+            elif why == NEEDS_MATCH:
+                self._reuse.match(to_ps)
             else:
                 self._watch()
         # Short steps never use up their events, so these are counted over all of them.

@@ -30,8 +30,9 @@ PathChoice = Literal["static", "spray", "adaptive"]
 
 Forwarding = Literal["store-and-forward", "cut-through"]
 #: ``off``: all packet by packet. ``steady``: parts in which nothing is paused go by rate once they have been as they are for a
-#: while, by whole periods or by the law of their congestion control.
-SkipMode = Literal["off", "steady"]
+#: while, by whole periods or by the law of their congestion control. ``reuse``: parts that start as others have started are
+#: moreover settled once, :mod:`zcube.network.packet.reuse`.
+SkipMode = Literal["off", "steady", "reuse"]
 Threshold = Literal["dynamic", "static"]
 #: ``notified``: what a receiver tells a sender arrives after the delay of the way back and takes no bandwidth. ``packets``:
 #: acknowledgements and notifications are packets of a priority of their own.
@@ -66,7 +67,7 @@ MARKING = tuple(
 class Skip(Declared):
     """What is advanced by rate and not packet by packet, :mod:`zcube.network.packet.steady`."""
 
-    mode: SkipMode = Field(default="off", description="`off`, or `steady`, not without PFC")
+    mode: SkipMode = Field(default="off", description="`off`, `steady` or `reuse`; the latter not without PFC")
     window_packets: int = Field(default=16, ge=4, le=1 << 20, description="looks lie so many packets of a NIC port apart")
     steps: int = Field(default=4, ge=1, le=1024, description="in which a window is advanced by rates and levels of queues")
     calm_windows: int = Field(
@@ -80,6 +81,19 @@ class Skip(Declared):
     )
     near: float = Field(
         default=0.75, gt=0, le=1, description="part of a pause's threshold from which on a buffer counts as near it"
+    )
+    reuse_quantum: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="`reuse`: part of a buffer within which what others hold of it counts as equal, as do marks drawn at "
+        "random; 0: only what is equal to the bit and drew nothing is reused",
+    )
+    reuse_bytes: int = Field(
+        default=64 * MIB,
+        ge=0,
+        le=1 << 40,
+        description="`reuse`: memory for what is known of parts; what was not met for longest is forgotten",
     )
 
 
@@ -137,6 +151,8 @@ class PacketSettings(Declared):
     def _skips_with_pfc(self) -> PacketSettings:
         if self.skip.mode != "off" and not self.pfc:
             raise ValueError("skip.mode off where pfc is off: what is lost is never steady")
+        if self.skip.mode == "reuse" and self.acknowledgements == "packets":
+            raise ValueError("skip.mode off or steady where acknowledgements are packets: these outlive their transfers")
         return self
 
     @field_validator("congestion_control")

@@ -37,8 +37,8 @@ EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 KEY_BITS = 28
 
 #: Why a kernel returned: the time was reached, packets or bins ran short, a flow starts in a part that
-#: stands still, or it has processed as many events as it was given.
-REACHED, NEEDS_PACKETS, NEEDS_BINS, NEEDS_THAW, SPENT = range(5)
+#: stands still, flows start that may be as others were, or it has processed as many events as it was given.
+REACHED, NEEDS_PACKETS, NEEDS_BINS, NEEDS_THAW, NEEDS_MATCH, SPENT = range(6)
 
 #: Where a queue pair stands: not started, able to send, waiting for its pace, for its window, out of bytes.
 IDLE, LISTED, PACED, HELD, EMPTY = range(5)
@@ -351,6 +351,9 @@ NET = np.dtype(
         ("skips", "i8"),  # how often a part was advanced by rate
         ("frozen", "i8"),  # flows under way whose part is advanced by rate
         ("in_way", "i8"),  # part that a flow about to start meets
+        ("matching", "i8"),  # 1: parts about to start may be as others were
+        ("matched_ps", "i8"),  # flows that start until then have been looked at for it
+        ("reused", "i8"),  # flows whose completion was taken over
         ("mtu_payload", "i8"),  # payload of a full packet or cell
         ("mtu", "i8"),  # and its bytes on the wire
         ("packet_payload", "i8"),  # payload of the packets a cell stands for
