@@ -47,8 +47,9 @@ class Reuse:
         self._tables, self._quantum, self._most_bytes = tables, settings.reuse_quantum, settings.reuse_bytes
         self._known: OrderedDict[bytes, Settlement | Seen] = OrderedDict()
         self.bytes = 0
-        # Taken over and not at rest: until when, the switches, and bytes of each at most.
+        # Taken over and not at rest: until when, the switches, and bytes of each at most; and their sum by switch.
         self._under_way: list[tuple[int, IntArray, IntArray]] = []
+        self._held = np.zeros(len(tables["switches"]), dtype=np.int64)
 
     def match(self, to_ps: int) -> None:
         """Take the flows that start next, and start those that cannot go as others went.
@@ -62,6 +63,8 @@ class Reuse:
         flows = take_starts(net)
         now_ps = int(tables["flows"]["start_ps"][flows[0]])
         net["now_ps"] = net["matched_ps"] = now_ps
+        for until_ps, switches, most in self._under_way:
+            self._held[switches] -= most if until_ps <= now_ps else 0
         self._under_way = [entry for entry in self._under_way if entry[0] > now_ps]
         parts = parts_of(tables, flows)
         patterns = [pattern_of(tables, part, self._quantum) if is_idle(tables, part.links) else None for part in parts]
@@ -71,7 +74,9 @@ class Reuse:
         for part, pattern, one in zip(parts, patterns, settled):
             if pattern and one and now_ps + one.quiet_ps <= to_ps and self._is_alone(pattern, one, ahead, now_ps):
                 one.apply(tables, pattern, now_ps)
-                self._under_way.append((now_ps + one.quiet_ps, pattern.switches, one.tables["switches"]["peak"]))
+                most = one.tables["switches"]["peak"]
+                self._under_way.append((now_ps + one.quiet_ps, pattern.switches, most))
+                self._held[pattern.switches] += most
             else:
                 push_starts(net, part.flows)
 
@@ -95,10 +100,7 @@ class Reuse:
         until_ps = now_ps + settled.quiet_ps
         if ahead.link_ps[pattern.links].min() <= until_ps:
             return False
-        others = self._tables["switches"]["used"].copy()
-        for _, switches, most in self._under_way:
-            others[switches] += most
-        others = others[pattern.switches]
+        others = self._tables["switches"]["used"][pattern.switches] + self._held[pattern.switches]
         return settled.fits(self._tables, pattern, others) or not (
             others.any() or ahead.crowd[pattern.switches].max() > 1 or ahead.switch_ps[pattern.switches].min() <= until_ps
         )
