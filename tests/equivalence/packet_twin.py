@@ -140,6 +140,11 @@ class Twin:
     # Sending
 
     def start(self, flow):
+        self.admit_flow(flow)
+        for pair in flow.pairs:
+            self.rouse(pair)
+
+    def admit_flow(self, flow):
         for pair in flow.pairs:
             for path in pair.paths:
                 for queue in path:
@@ -148,8 +153,6 @@ class Twin:
         for pair in flow.pairs:
             pair.control = self.control(pair, self.needs)
             self.tell(pair, "started")
-        for pair in flow.pairs:
-            self.rouse(pair)
 
     def rouse(self, pair):
         queue = pair.paths[0][0]

@@ -11,7 +11,7 @@ import heapq
 import math
 from types import SimpleNamespace
 
-from packet_twin import ARRIVAL, START, WAKE, WORD, Twin, hashed
+from packet_twin import ARRIVAL, READY, START, WAKE, WORD, Packet, Twin, hashed
 
 NEVER = 1 << 62
 ODD = 0x9E3779B97F4A7C15
@@ -36,7 +36,7 @@ class SkippingTwin(Twin):
 
     def __init__(self, link_set, routes, flows, settings, path_split="pooled"):
         self.skip, self.live, self.parts, self.looks, self.look_at = settings.skip, [], {}, 0, NEVER
-        self.skips, self.kinds_seen = 0, set()
+        self.skips, self.joins, self.kinds_seen = 0, 0, set()
         self.starts = sorted((round(start * 1e12), number) for number, start in enumerate(flows.start_s))
         full, up = settings.unit_bytes * 8, link_set.capacity_bps > 0
         packets = self.skip.window_packets * full / link_set.capacity_bps[link_set.leaves_gpu & up].min()
@@ -52,9 +52,11 @@ class SkippingTwin(Twin):
             if self.heap and self.heap[0][0] <= self.look_at:
                 self.now, kind, *_, action = event = heapq.heappop(self.heap)
                 part = self.in_way(self.flows[event[2]]) if kind == START else None
-                if part:
+                if part and not self.join(self.flows[event[2]], self.now):
                     self.thaw(part, self.now)
                     heapq.heappush(self.heap, event)
+                elif part:
+                    continue
                 else:
                     action()
             elif self.live:
@@ -64,13 +66,16 @@ class SkippingTwin(Twin):
             else:
                 return
 
-    def start(self, flow):
-        self.starts.remove((flow.start, flow.number))
+    def admit_flow(self, flow):
         flow.part, flow.frozen = None, False
         self.live.append(flow)
         for pair in flow.pairs:
             pair.rate_seen, pair.scale, pair.by_rate, pair.step = 0.0, 1.0, 0.0, 0.0
             pair.gap, pair.told, pair.draws = 0, NEVER, 0
+        super().admit_flow(flow)
+
+    def start(self, flow):
+        self.starts.remove((flow.start, flow.number))
         super().start(flow)
 
     def complete(self, flow):
@@ -277,18 +282,23 @@ class SkippingTwin(Twin):
             for flow in part.flows:
                 flow.part, flow.frozen = part, True
                 for pair in flow.pairs:
-                    pair.told = NEVER
+                    pair.told, pair.due = NEVER, now
                 for link in self.links_of(flow):
                     if not getattr(link, "frozen", None):
-                        link.frozen, link.passing, link.unmarked = part, 1.0, 0.0
-                        link.came = link.last = link.law_marks = 0.0
-                        link.backlog = link.stood = 0 if link.from_host else float(sum(queue.depth for queue in link.queues))
+                        self.hold(link, part)
         moving = []
         for event in self.heap:
             part = self.holder(event)
             (part.held if part else moving).append(event)
+            if part and event[1] == READY:
+                self.pair(event[2]).due = event[0]
         self.heap = moving
         heapq.heapify(self.heap)
+
+    def hold(self, link, part):
+        link.frozen, link.passing, link.unmarked = part, 1.0, 0.0
+        link.came = link.last = link.law_marks = 0.0
+        link.backlog = link.stood = 0 if link.from_host else float(sum(queue.depth for queue in link.queues))
 
     def holder(self, event):
         """The frozen part that an event belongs to."""
@@ -323,18 +333,105 @@ class SkippingTwin(Twin):
                 moved[pair] = self.move_pair(pair)
         for link in links:
             link.free_at, link.frozen = link.free_at + shift, None
-            link.queues[0].marks += int(link.law_marks)
-            self.marks += int(link.law_marks)
+            self.count_marks(link)
             standing = [packet for queue in link.queues for packet in queue.waiting] if not link.from_host else link.relayed
             for packet in standing:
                 packet.number += moved[packet.pair]
         for time, kind, number, serial, action in part.held:
             if kind == ARRIVAL:
                 action.args[0].number += moved[action.args[0].pair]
-            heapq.heappush(self.heap, (time + shift, kind, number, serial, action))
+            due = time + shift
+            if kind == READY and part.kind == "law":
+                pair = self.pair(number)
+                due = now if pair.rate is None and not pair.capped else self.next_due(pair, pair.rate or pair.line, now)
+            heapq.heappush(self.heap, (due, kind, number, serial, action))
         for flow in flows:
             flow.frozen = False
-        part.held, part.kind, part.look = [], "moving", self.looks - 1
+        by_law, part.held, part.kind, part.look = part.kind == "law", [], "moving", self.looks - 1
+        self.now = now
+        if by_law:
+            self.restore(flows)
+
+    def count_marks(self, link):
+        link.queues[0].marks += int(link.law_marks)
+        self.marks += int(link.law_marks)
+
+    def restore(self, flows):
+        """Put packets into queues up to their levels, one of every queue pair in turn, and let newcomers send."""
+        number, found = 0, True
+        while found:
+            found = False
+            for pair in (pair for flow in flows for pair in flow.pairs):
+                for path in pair.paths:
+                    size = pair.step / len(pair.paths)
+                    for hop, queue in enumerate(path):
+                        link = queue.link
+                        if link.last > 0:
+                            lacking = (link.backlog - link.stood) * size / link.last
+                            found |= int(lacking / self.mtu + 0.5) > number and self.stand(pair, path, hop)
+                        size *= link.passing
+            number += 1
+        for pair in (pair for flow in flows for pair in flow.pairs if pair.state == "idle"):
+            self.rouse(pair)
+
+    def stand(self, pair, path, hop):
+        """Put a packet more that a queue pair has sent into a queue of its path."""
+        source = pair.flow if self.pooled else pair
+        packet = Packet(pair, pair.sent, self.payload, self.mtu, path)
+        packet.hop = hop
+        came, switch = path[hop - 1], path[hop].link.source
+        full = came.held - came.extra + self.mtu > self.threshold(switch) or self.used[switch] + self.mtu > self.shared[switch]
+        if source.unsent <= self.payload or full:
+            return False
+        self.admit(packet, came, path[hop])
+        source.unsent -= self.payload
+        pair.payloads.append(self.payload)
+        pair.sent += 1
+        for queue in path[:hop]:
+            queue.link.payload += self.payload
+            self.hops += 1
+        path[hop].waiting.append(packet)
+        path[hop].depth += self.mtu
+        self.stir(path[hop].link)
+        return True
+
+    def join(self, flow, now):
+        """Let a flow start in the parts it meets, as one; False if it meets anything that is not advanced by law."""
+        links = list(dict.fromkeys(self.links_of(flow)))
+        parts = list(dict.fromkeys(link.frozen for link in links if getattr(link, "frozen", None)))
+        moving = any(link.active or link.woken for link in links if not getattr(link, "frozen", None))
+        if moving or any(part.kind != "law" for part in parts):
+            return False
+        into = next(link.frozen for link in reversed(self.links_of(flow)) if getattr(link, "frozen", None))
+        self.advance_by_law(now)
+        self.now = now
+        self.starts.remove((flow.start, flow.number))
+        self.admit_flow(flow)
+        for part in parts:
+            if part is not into:
+                self.merge(part, into)
+        for link in links:
+            if not getattr(link, "frozen", None):
+                link.free_at -= now - into.frozen_at
+                self.hold(link, into)
+        flow.part, flow.frozen = into, True
+        for pair in flow.pairs:
+            pair.due, port = now, pair.paths[0][0].link
+            paced = pair.rate is not None or pair.capped
+            pair.rate_seen = (pair.rate or pair.line) if paced else self.capacity(port) / port.active
+        self.joins += 1
+        return True
+
+    def merge(self, part, into):
+        shift = into.frozen_at - part.frozen_at
+        into.until = min(into.until, part.until)
+        for flow in [flow for flow in self.live if flow.frozen and flow.part is part]:
+            flow.part = into
+            for link in self.links_of(flow):
+                if link.frozen is part:
+                    link.frozen, link.free_at = into, link.free_at + shift
+        into.held += [(event[0] + shift, *event[1:]) for event in part.held]
+        part.held = []
 
     def move_pair(self, pair):
         """Count what a queue pair has sent by rate as whole packets."""
@@ -398,6 +495,8 @@ class SkippingTwin(Twin):
         self.complete(flow)
         for link in self.links_of(flow):
             if link.active == 0:
+                if link.frozen:
+                    self.count_marks(link)
                 link.frozen, link.woken = None, False
         part.held = [event for event in kept if event[1] != WAKE or self.links[event[2]].frozen is part]
 
@@ -468,12 +567,13 @@ class SkippingTwin(Twin):
             rate = pair.rate_seen
             if pair.rate is not None or pair.capped:
                 rate = (pair.line if pair.rate is None else pair.rate) * pair.scale
-            due, marked = min(until, max(pair.told, at)), NEVER
+            due, marked, heard = min(until, max(pair.told, at)), NEVER, NEVER
             if pair.rate is not None:
                 settings = control.settings
-                due = at + max(int((settings.byte_counter_bytes - control.count) / rate), 0)
-                due = min(due, control.timer_at + round(settings.rate_timer_s * 1e12))
-                due = min(max(due, at + int(self.mtu / rate)), until, max(pair.told, at))
+                heard = at + max(int((settings.byte_counter_bytes - control.count) / rate), 0)
+                heard = max(min(heard, control.timer_at + round(settings.rate_timer_s * 1e12)), at)
+                heard = self.next_due(pair, rate, heard)
+                due = min(due, heard)
             if unmarked < 0 and pair.told == NEVER:
                 marked = max(at, pair.notice_at) + int(drawn(self.settings.seed, pair) * self.mtu / (-unmarked * rate))
                 due = min(due, marked)
@@ -486,11 +586,17 @@ class SkippingTwin(Twin):
                 pair.notice_at = at + round(self.needs.notification_gap_s * 1e12)
                 pair.told = at + pair.back * 3 // 2
             elif at == pair.told:
-                pair.told = NEVER
+                pair.told, pair.due = NEVER, self.next_due(pair, rate, at)
                 self.tell(pair, "notified")
-            else:
+            elif at == heard:
                 self.tell(pair, "sent", 0)
+                pair.due = at + int(self.mtu / (pair.line if pair.rate is None else pair.rate))
         pair.by_rate += pair.step
+
+    def next_due(self, pair, rate, since):
+        """When the first packet from a time on is sent."""
+        gap = max(int(self.mtu / rate), 1)
+        return pair.due + max(-(-(since - pair.due) // gap), 0) * gap
 
     def settle(self, pair):
         for path in pair.paths:

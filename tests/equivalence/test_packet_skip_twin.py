@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,7 +94,7 @@ SHARED = [(0, 2, 6_000_000), (1, 2, 6_000_000, 1e-5)]
         ([*SHARED, (3, 4, 6_000_000), (3, 5, 600_000, 1.5e-4)], "dcqcn", {"law", "periodic"}),
     ],
 )
-def test_the_ways_of_advancing_are_at_work(rows, control, kinds):
+def test_ways_of_advancing_are_at_work(rows, control, kinds):
     """By whole periods, by law, thawed when a flow joins: so that the agreement means something."""
     chosen = {"congestion_control": control, "dcqcn": EAGER, "skip": {"mode": "steady", "calm_windows": 1}}
     chosen["marking"] = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
@@ -103,4 +102,14 @@ def test_the_ways_of_advancing_are_at_work(rows, control, kinds):
     assert found_ps.tolist() == twin.finish
     assert kinds <= twin.kinds_seen
     assert int(model._tables.net["skips"][0]) == twin.skips > 0
-    assert np.all(found_ps > 0)
+
+
+def test_flows_that_join_parts_advanced_by_law_are_at_work():
+    """One joins a part, one joins two parts to one; marks go on as packet by packet."""
+    rows = [*SHARED, (3, 5, 6_000_000), (4, 5, 6_000_000, 1e-5), (0, 2, 500_000, 1.2e-4), (1, 5, 700_000, 1.5e-4)]
+    chosen = {"congestion_control": "dcqcn", "dcqcn": EAGER, "skip": {"mode": "steady", "calm_windows": 1}}
+    chosen["marking"] = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
+    model, found_ps, twin = both(rows, chosen, 400.0, "pooled")
+    assert found_ps.tolist() == twin.finish
+    assert twin.joins == 2
+    assert model.counts.marks == twin.marks > 0

@@ -169,6 +169,14 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
 @inner
 def start_flow(net: Net, flow: int) -> None:
     """Let a flow's queue pairs send."""
+    admit_flow(net, flow)
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        rouse(net, pair)
+
+
+@inner
+def admit_flow(net: Net, flow: int) -> None:
+    """Count a flow as under way, and tell its queue pairs' control of it."""
     shift = net.class_shift
     live_of(net, net.active).item = flow
     flow_of(net, flow).place = net.active
@@ -183,8 +191,6 @@ def start_flow(net: Net, flow: int) -> None:
                 link_of(net, link).peak = max(link_of(net, link).peak, link_of(net, link).active)
                 hop += 1
         tell_started(net, pair)
-    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-        rouse(net, pair)
 
 
 @inner

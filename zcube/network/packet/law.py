@@ -82,10 +82,12 @@ def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
     at_ps = from_ps
     while at_ps < to_ps:
         rate = sender.rate * probe.scale if sender.paced == 1 else probe.rate
-        due_ps, marked_ps = min(to_ps, max(probe.told_ps, at_ps)), NEVER
+        due_ps, marked_ps, heard_ps = min(to_ps, max(probe.told_ps, at_ps)), NEVER, NEVER
         if sender.heeds == 1:
-            due_ps = at_ps + max(int((sender.heed_bytes - sender.sent_bytes) / rate), 0)
-            due_ps = min(max(min(due_ps, sender.heed_ps), at_ps + int(net.mtu / rate)), to_ps, max(probe.told_ps, at_ps))
+            # A control is told of what is sent when a packet is.
+            heard_ps = at_ps + max(int((sender.heed_bytes - sender.sent_bytes) / rate), 0)
+            heard_ps = next_due_ps(net, pair, rate, max(min(heard_ps, sender.heed_ps), at_ps))
+            due_ps = min(due_ps, heard_ps)
         if unmarked < 0 and probe.told_ps == NEVER:
             marked_ps = max(at_ps, pair_of(net, pair).notice_ps) + int(_drawn(net, pair) * net.mtu / (-unmarked * rate))
             due_ps = min(due_ps, marked_ps)
@@ -100,10 +102,19 @@ def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
             net.notices += 1
         elif at_ps == probe.told_ps:
             probe.told_ps = NEVER
+            probe.due_ps = next_due_ps(net, pair, rate, at_ps)
             tell_notified(net, pair)
-        else:
+        elif at_ps == heard_ps:
             tell_sent(net, pair, 0)
+            probe.due_ps = at_ps + int(net.mtu / sender.rate)
     probe.sent += probe.step
+
+
+@inner
+def next_due_ps(net: Net, pair: int, rate: float, from_ps: int) -> int:
+    """Return when a queue pair sends its first packet from a time on, at a rate it has had since the one before."""
+    due_ps, gap_ps = probe_of(net, pair).due_ps, max(int(net.mtu / rate), 1)
+    return due_ps if due_ps >= from_ps else due_ps + -(-(from_ps - due_ps) // gap_ps) * gap_ps
 
 
 @inner

@@ -239,6 +239,7 @@ PROBE = np.dtype(
         ("gap_ps", "i8"),  # between its packets, where its part is advanced by whole periods
         ("sent", "f8"),  # wire bytes by which it has been advanced, and what was left over before
         ("step", "f8"),  # of these, in the last step
+        ("due_ps", "i8"),  # when its next packet is sent at the earliest
         ("told_ps", "i8"),  # when a notification on its way arrives, NEVER
         ("draws", "i8"),  # of times until a packet is marked
         ("moved", "i8"),  # packets by which it was last advanced

@@ -20,7 +20,9 @@ import numpy as np
 from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
 from zcube.network.packet import engine
-from zcube.network.packet.frozen import end_by_law, freeze, thaw
+from zcube.network.packet.ended import end_by_law
+from zcube.network.packet.frozen import freeze
+from zcube.network.packet.joins import join_by_law
 from zcube.network.packet.law import advance_by_law, is_led
 from zcube.network.packet.parts import divide, first_of, has_bytes, is_deep, is_near, is_weighed
 from zcube.network.packet.records import (
@@ -45,6 +47,7 @@ from zcube.network.packet.state import (
     REACHED,
     Net,
 )
+from zcube.network.packet.thaw import thaw
 
 
 @compiled()
@@ -58,7 +61,9 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         stop_ps = min(to_ps, net.look_ps)
         why = engine.advance(table, stop_ps, max(last - net.events, 1))
         if why == NEEDS_THAW:
-            thaw(net, net.in_way, flow_of(net, start_of(net, 0).item).start_ps)
+            flow = start_of(net, 0).item
+            if not join_by_law(net, flow, flow_of(net, flow).start_ps):
+                thaw(net, net.in_way, flow_of(net, flow).start_ps)
             continue
         if why != REACHED or stop_ps < net.look_ps:
             return why
