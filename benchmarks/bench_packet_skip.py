@@ -1,12 +1,16 @@
-"""Compare runs that advance what is steady by rate with runs packet by packet: events, CPU time, completion times, pauses.
+"""Compare runs that skip what is steady, or reuse what repeats, with runs packet by packet: events, CPU time, times, pauses.
 
     python benchmarks/bench_packet_skip.py [--only permutation-roft]... [--seeds 3] [--transfers 600]
 
-Cells of 64 KiB. Permutations of 1 GiB among 1,024 GPUs; the KV funnel of ``packet_funnel.py`` with its real thresholds, with
-and without DCQCN; an iteration of expert-parallel prefill: groups of 32 GPUs of four servers exchange over their rails, layer
-after layer. A row is the mean over the seeds of the marks. In rows ``seeds``, runs packet by packet stand beside such runs of
-another seed: under a control that marks at random two runs differ in who is cut first, so that single transfers of two modes
-cannot be expected to differ by less. Kernels are compiled before.
+The first cases, cells of 64 KiB, are those that settings were chosen with: permutations of 1 GiB among 1,024 GPUs; the KV
+funnel of ``packet_funnel.py`` with its real thresholds, with and without DCQCN; expert-parallel prefill, in which groups
+of 32 GPUs of four servers exchange over their rails, layer after layer. The cases ``other-...`` were looked at only afterwards:
+other fabrics, sizes, cells, controls and arrivals.
+
+Times of all seeds of the marks are taken together. ``noise`` is the standard error of what it stands behind, from what the
+seeds of the full run differ by: under a control that marks at random who is cut first is chance. ``ports`` is the sum over
+ports of what their pauses differ by, over the pauses of the full run; behind it what two seeds of the full run differ by.
+Kernels are compiled before.
 """
 
 from __future__ import annotations
@@ -42,15 +46,18 @@ class Case:
     flows: Callable[[Fabric, int], FlowTable]
     queue_pairs: int = 1
     control: str = "dcqcn"
+    cell_bytes: int = CELL_BYTES
+    quantum: float = 0.0
 
 
-def one_permutation(fabric: Fabric, transfers: int) -> FlowTable:
-    return permutation(fabric, GIB)
+def permuted(size_bytes: int) -> Callable[[Fabric, int], FlowTable]:
+    return lambda fabric, transfers: permutation(fabric, size_bytes)
 
 
-def funnel(placement: str, rank_map: str) -> Callable[[Fabric, int], FlowTable]:
+def funnel(placement: str, rank_map: str, seed: int = 0, load: float = 0.6) -> Callable[[Fabric, int], FlowTable]:
     def flows(fabric: Fabric, transfers: int) -> FlowTable:
-        return Funnel(placement, rank_map, transfers=transfers, warm_up=0).flows(fabric, 0)  # type: ignore[arg-type]
+        arrivals = Funnel(placement, rank_map, load=load, transfers=transfers, warm_up=0)  # type: ignore[arg-type]
+        return arrivals.flows(fabric, seed)
 
     return flows
 
@@ -72,10 +79,10 @@ def expert_prefill(fabric: Fabric, transfers: int) -> FlowTable:
 
 
 CASES = {
-    "permutation-roft": Case("roft-1024", one_permutation),
-    "permutation-roft-2": Case("roft-1024", one_permutation, queue_pairs=2),
-    "permutation-zcube": Case("zcube-n32", one_permutation),
-    "permutation-zcube-none": Case("zcube-n32", one_permutation, control="none"),
+    "permutation-roft": Case("roft-1024", permuted(GIB)),
+    "permutation-roft-2": Case("roft-1024", permuted(GIB), queue_pairs=2),
+    "permutation-zcube": Case("zcube-n32", permuted(GIB)),
+    "permutation-zcube-none": Case("zcube-n32", permuted(GIB), control="none"),
     "funnel-roft": Case("roft-1024", funnel("blocked", "0-0")),
     "funnel-zcube": Case("zcube-n32", funnel("blocked", "0-0")),
     "funnel-zcube-spread": Case("zcube-n32", funnel("striped", "0-d")),
@@ -83,6 +90,14 @@ CASES = {
     "funnel-zcube-spread-none": Case("zcube-n32", funnel("striped", "0-d"), control="none"),
     "expert-prefill-roft": Case("roft-1024", expert_prefill),
     "expert-prefill-zcube": Case("zcube-n32", expert_prefill),
+    "expert-prefill-zcube-quantum": Case("zcube-n32", expert_prefill, quantum=0.01),
+    "other-permutation-roft": Case("roft-256", permuted(GIB // 4), cell_bytes=CELL_BYTES // 4),
+    "other-permutation-roft-nvidia": Case("roft-256", permuted(GIB // 4), control="dcqcn_nvidia"),
+    "other-permutation-zcube": Case("zcube-n16", permuted(GIB // 2)),
+    "other-permutation-roft-3": Case("roft-256", permuted(GIB // 4), queue_pairs=3),
+    "other-funnel-roft": Case("roft-1024", funnel("striped", "0-0", 7, 0.5)),
+    "other-funnel-zcube-skewed": Case("zcube-n32-skewed", funnel("blocked", "0-0", 8, 0.7)),
+    "other-expert-prefill-roft": Case("roft-256", expert_prefill, cell_bytes=CELL_BYTES // 4),
 }
 
 
@@ -98,9 +113,8 @@ class Outcome:
 
 def run(case: Case, fabric: Fabric, flows: FlowTable, mode: str, seed: int) -> Outcome:
     """Run a case once."""
-    settings = PacketSettings(
-        cell_bytes=CELL_BYTES, congestion_control=case.control, seed=seed, skip={"mode": mode}  # type: ignore[arg-type]
-    )  # fmt: skip
+    skip = {"mode": mode, "reuse_quantum": case.quantum}
+    settings = PacketSettings(cell_bytes=case.cell_bytes, congestion_control=case.control, seed=seed, skip=skip)  # type: ignore[arg-type]
     model = packet_model(fabric, routing_for(fabric, queue_pairs=case.queue_pairs), settings)
     model.send(flows)
     started = time.process_time()
@@ -111,23 +125,30 @@ def run(case: Case, fabric: Fabric, flows: FlowTable, mode: str, seed: int) -> O
     return Outcome(taken_s, model.counts.events, model.queue_table().pauses, cpu_s)
 
 
-def differences(found: Outcome, full: Outcome) -> FloatArray:
-    """Return how times differ: their mean, P50 and P99, and P50, P90 and P99 of the differences of single transfers."""
-    each = np.quantile(np.abs(found.taken_s / full.taken_s - 1), [0.5, 0.9, 0.99])
-    whole = [found.taken_s.mean() / full.taken_s.mean() - 1]
-    whole += (np.quantile(found.taken_s, [0.5, 0.99]) / np.quantile(full.taken_s, [0.5, 0.99]) - 1).tolist()
-    return np.array([*whole, *each])
+def quantities(taken_s: FloatArray) -> FloatArray:
+    """Return mean, P50, P90 and P99."""
+    return np.array([taken_s.mean(), *np.quantile(taken_s, [0.5, 0.9, 0.99])])
+
+
+def apart(one: IntArray, other: IntArray) -> float:
+    """Return what pauses by port differ by, over the pauses of the second."""
+    return float(np.abs(one - other).sum() / max(other.sum(), 1))
 
 
 def line(name: str, what: str, found: list[Outcome], full: list[Outcome]) -> str:
     """Return a row."""
-    shown = np.mean([differences(one, other) for one, other in zip(found, full, strict=True)], axis=0)
+    base = quantities(np.concatenate([one.taken_s for one in full]))
+    shown = quantities(np.concatenate([one.taken_s for one in found])) / base - 1
+    noise = np.std([quantities(one.taken_s) for one in full], axis=0, ddof=1 if len(full) > 1 else 0) / base
+    noise *= np.sqrt(2 / len(full))
     events = sum(one.events for one in full) / sum(one.events for one in found)
     cpu = sum(one.cpu_s for one in full) / sum(one.cpu_s for one in found)
     pauses, without = (sum(int(one.pauses.sum()) for one in runs) for runs in (found, full))
+    ports = np.mean([apart(one.pauses, other.pauses) for one, other in zip(found, full, strict=True)])
+    seeds = np.mean([apart(one.pauses, other.pauses) for one, other in zip(full, full[1:] + full[:1], strict=True)])
     return (
-        f"{name:25} {what:7}{events:9.1f}{cpu:7.1f}{shown[0]:+9.2%}{shown[1]:+9.2%}{shown[2]:+9.2%}"
-        f"{shown[3]:9.2%}{shown[4]:9.2%}{shown[5]:9.2%}{without:12,}{pauses:12,}"
+        f"{name:30} {what:7}{events:9.1f}{cpu:7.1f}{shown[0]:+9.2%}{noise[0]:7.2%}{shown[1]:+9.2%}{shown[2]:+9.2%}"
+        f"{shown[3]:+9.2%}{noise[3]:7.2%}{without:12,}{pauses:12,}{ports:8.2f}{seeds:7.2f}"
     )
 
 
@@ -139,19 +160,21 @@ def main() -> None:
     parser.add_argument("--transfers", type=int, default=600)
     arguments = parser.parse_args()
     tiny = load_fabric("zcube-n16")
-    for mode in ("off", "steady"):
+    for mode in ("off", "steady", "reuse"):
         run(CASES["permutation-zcube"], tiny, permutation(tiny, 1 << 20), mode, 0)
-    columns = ("events", "CPU", "mean", "P50", "P99", "each P50", "P90", "P99")
-    print(" " * 33 + "".join(f"{column:>{7 if column == 'CPU' else 9}}" for column in columns) + f"{'pauses':>12}{'found':>12}")
+    print(
+        f"{'':38}{'events':>9}{'CPU':>7}{'mean':>9}{'noise':>7}{'P50':>9}{'P90':>9}{'P99':>9}{'noise':>7}"
+        f"{'pauses':>12}{'found':>12}{'ports':>8}{'seeds':>7}"
+    )
     for name in arguments.only or CASES:
         case = CASES[name]
         fabric = load_fabric(case.fabric)
         flows = case.flows(fabric, arguments.transfers)
-        full = [run(case, fabric, flows, "off", seed) for seed in range(arguments.seeds)]
-        steady = [run(case, fabric, flows, "steady", seed) for seed in range(arguments.seeds)]
-        print(line(name, "steady", steady, full), flush=True)
-        if case.control != "none" and len(full) > 1:
-            print(line(name, "seeds", full[1:], full[:-1]), flush=True)
+        # Without a control a run is the same for every seed.
+        seeds = range(arguments.seeds if case.control != "none" else 1)
+        full = [run(case, fabric, flows, "off", seed) for seed in seeds]
+        for mode in ("steady", "reuse"):
+            print(line(name, mode, [run(case, fabric, flows, mode, seed) for seed in seeds], full), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ transfers = st.lists(
     min_size=1,
     max_size=6,
 ).map(lambda rows: [(a, b if a != b else (b + 1) % HOSTS, size, start_s) for a, b, size, start_s in rows])
+#: Onto two hosts, some while the first are under way.
+crowded = st.lists(
+    st.tuples(host, st.sampled_from([2, 5]), st.integers(300_000, 4_000_000), st.sampled_from([0.0, 1e-5, 1e-4, 1.5e-4])),
+    min_size=3,
+    max_size=6,
+).map(lambda rows: [(a if a != b else (b + 1) % HOSTS, b, size, start_s) for a, b, size, start_s in rows])
 chosen = st.fixed_dictionaries(
     {
         "congestion_control": st.sampled_from(["none", "dcqcn", "dcqcn"]),
@@ -71,8 +77,13 @@ def both(rows, chosen, spine_gbps, split, cap_bps=None):
     return model, found_ps, twin
 
 
-@settings(max_examples=40, deadline=None)
-@given(rows=transfers, chosen=chosen, spine_gbps=st.sampled_from([100.0, 400.0]), split=st.sampled_from(["pooled", "fixed"]))
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=transfers | crowded,
+    chosen=chosen,
+    spine_gbps=st.sampled_from([100.0, 400.0]),
+    split=st.sampled_from(["pooled", "fixed"]),
+)
 def test_twins_agree(rows, chosen, spine_gbps, split):
     model, found_ps, twin = both(rows, chosen, spine_gbps, split)
     assert found_ps.tolist() == twin.finish

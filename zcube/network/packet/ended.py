@@ -5,7 +5,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import give_back
-from zcube.network.packet.frozen import NUMBER, count_marks, let_arrive
+from zcube.network.packet.frozen import NUMBER, carry, count_marks, let_arrive
 from zcube.network.packet.receivers import complete
 from zcube.network.packet.records import (
     claim_of,
@@ -34,7 +34,7 @@ def end_by_law(net: Net, flow: int, finish_ps: int) -> None:
         if net.pooled == 1:
             rest = left if pair == row.end_pair - 1 else int(row.unsent * (max(probe_of(net, pair).sent, 1.0) / sent))
             left -= rest
-        _carry_rest(net, pair, rest)
+        carry(net, pair, rest)
         pair_of(net, pair).unsent = 0
         for path in range(pair_of(net, pair).first_path, pair_of(net, pair).first_path + pair_of(net, pair).paths):
             hop = path_of(net, path).item
@@ -61,27 +61,6 @@ def end_by_law(net: Net, flow: int, finish_ps: int) -> None:
     net.now_ps = finish_ps
     complete(net, flow)
     _free_links(net, flow, first)
-
-
-@inner
-def _carry_rest(net: Net, pair: int, payload: int) -> None:
-    """Count payload of a queue pair that has not been sent packet by packet as carried over its paths."""
-    first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
-    packets = -(-payload // net.mtu_payload)
-    pair_of(net, pair).sent += packets
-    pair_of(net, pair).most += packets
-    pair_of(net, pair).highest += packets
-    for path in range(first, first + paths):
-        count = packets // paths + (1 if path - first < packets % paths else 0)
-        size = min(count * net.mtu_payload, payload)
-        payload -= size
-        hop = path_of(net, path).item
-        while hop_of(net, hop).item != NONE:
-            link = link_of(net, hop_of(net, hop).item >> net.class_shift)
-            link.packets += count
-            link.payload += size
-            net.packet_hops += count
-            hop += 1
 
 
 @inner

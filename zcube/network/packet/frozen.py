@@ -139,10 +139,7 @@ def let_arrive(net: Net, slot: int) -> None:
     payload, hop = payload_of(net, slot), packet_of(net, slot).hop
     flow = pair_of(net, packet_of(net, slot).pair).flow
     while hop_of(net, hop).item != NONE:
-        link = link_of(net, hop_of(net, hop).item >> net.class_shift)
-        link.packets += 1
-        link.payload += payload
-        net.packet_hops += 1
+        cross(net, hop, 1, payload)
         hop += 1
     flow_of(net, flow).delivering += payload
     flow_of(net, flow).received += payload
@@ -155,3 +152,63 @@ def count_marks(net: Net, link: int) -> None:
     marks = int(claim_of(net, link).marks)
     queue_of(net, link << net.class_shift).marks += marks
     net.marks += marks
+
+
+@inner
+def carry(net: Net, pair: int, payload: int) -> None:
+    """Count payload of a queue pair that is not sent packet by packet as sent and carried over its paths."""
+    first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
+    packets = -(-payload // net.mtu_payload)
+    pair_of(net, pair).sent += packets
+    pair_of(net, pair).most += packets
+    pair_of(net, pair).highest += packets
+    for path in range(first, first + paths):
+        count = packets // paths + (1 if path - first < packets % paths else 0)
+        size = min(count * net.mtu_payload, payload)
+        payload -= size
+        hop = path_of(net, path).item
+        while hop_of(net, hop).item != NONE:
+            cross(net, hop, count, size)
+            hop += 1
+
+
+@inner
+def cross(net: Net, hop: int, packets: int, payload: int) -> None:
+    """Count packets as carried by the link of a hop."""
+    link = link_of(net, hop_of(net, hop).item >> net.class_shift)
+    link.packets += packets
+    link.payload += payload
+    net.packet_hops += packets
+
+
+@inner
+def move_links(net: Net, hop: int, part: int, into: int, shift_ps: int) -> None:
+    """Give those links of a path that a part holds to another part, NONE to none, and move what stands before them in time."""
+    shift = net.class_shift
+    while hop_of(net, hop).item != NONE:
+        link = hop_of(net, hop).item >> shift
+        if claim_of(net, link).frozen == part:
+            claim_of(net, link).frozen = into
+            link_of(net, link).busy_ps += shift_ps
+            for queue in range(link << shift, (link + 1) << shift):
+                if link_of(net, link).from_switch != NONE or queue - (link << shift) == net.control:
+                    _move_chain(net, queue_of(net, queue).head, shift_ps)
+            _move_chain(net, link_of(net, link).relay_head, shift_ps)
+            if into == NONE:
+                count_marks(net, link)
+        hop += 1
+
+
+@inner
+def _move_chain(net: Net, slot: int, shift_ps: int) -> None:
+    while slot != NONE:
+        packet_of(net, slot).time_ps += shift_ps
+        move_number(net, slot)
+        slot = packet_of(net, slot).next
+
+
+@inner
+def move_number(net: Net, slot: int) -> None:
+    """Move a packet's number on by what its queue pair has just been advanced by."""
+    if packet_of(net, slot).number >= 0:
+        packet_of(net, slot).number += probe_of(net, packet_of(net, slot).pair).moved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zcube.network.kernels import inner
 from zcube.network.packet.engine import admit_flow
-from zcube.network.packet.frozen import set_frozen
+from zcube.network.packet.frozen import move_links, set_frozen
 from zcube.network.packet.law import advance_by_law
 from zcube.network.packet.records import (
     claim_of,
@@ -17,7 +17,6 @@ from zcube.network.packet.records import (
     part_of,
     path_of,
     probe_of,
-    queue_of,
 )
 from zcube.network.packet.starts import pop_start
 from zcube.network.packet.state import BY_LAW, NEVER, NONE, Net
@@ -96,7 +95,7 @@ def _merge(net: Net, part: int, into: int) -> None:
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                 pair_of(net, pair).since_ps += shift_ps
                 for path in range(pair_of(net, pair).first_path, pair_of(net, pair).first_path + pair_of(net, pair).paths):
-                    _move_links(net, path_of(net, path).item, part, into, shift_ps)
+                    move_links(net, path_of(net, path).item, part, into, shift_ps)
     slot, last = part_of(net, part).held, NONE
     while slot != NONE:
         packet_of(net, slot).time_ps += shift_ps
@@ -105,26 +104,3 @@ def _merge(net: Net, part: int, into: int) -> None:
         packet_of(net, last).next = part_of(net, into).held
         part_of(net, into).held = part_of(net, part).held
     part_of(net, part).held = NONE
-
-
-@inner
-def _move_links(net: Net, hop: int, part: int, into: int, shift_ps: int) -> None:
-    """Give the links of a path to another part, and move their times to its own."""
-    shift = net.class_shift
-    while hop_of(net, hop).item != NONE:
-        link = hop_of(net, hop).item >> shift
-        if claim_of(net, link).frozen == part:
-            claim_of(net, link).frozen = into
-            link_of(net, link).busy_ps += shift_ps
-            if link_of(net, link).from_switch != NONE:
-                for queue in range(link << shift, (link + 1) << shift):
-                    _move_chain(net, queue_of(net, queue).head, shift_ps)
-            _move_chain(net, link_of(net, link).relay_head, shift_ps)
-        hop += 1
-
-
-@inner
-def _move_chain(net: Net, slot: int, shift_ps: int) -> None:
-    while slot != NONE:
-        packet_of(net, slot).time_ps += shift_ps
-        slot = packet_of(net, slot).next

@@ -10,7 +10,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import admit, off_threshold, release
 from zcube.network.packet.calendar import put, take_free
-from zcube.network.packet.frozen import NUMBER, count_marks, let_arrive
+from zcube.network.packet.frozen import NUMBER, carry, cross, let_arrive, move_links, move_number
 from zcube.network.packet.law import next_due_ps, settle
 from zcube.network.packet.ports import append
 from zcube.network.packet.records import (
@@ -68,22 +68,26 @@ def thaw(net: Net, first: int, now_ps: int) -> None:
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                 first_path = pair_of(net, pair).first_path
                 for path in range(first_path, first_path + pair_of(net, pair).paths):
-                    _move_links(net, path_of(net, path).item, shift_ps)
+                    move_links(net, path_of(net, path).item, first, NONE, shift_ps)
                 if net.control != NONE:
-                    _move_links(net, pair_of(net, pair).reverse, shift_ps)
+                    move_links(net, pair_of(net, pair).reverse, first, NONE, shift_ps)
     slot = part.held
     while slot != NONE:
         after = packet_of(net, slot).next
         key = packet_of(net, slot).key
         if key >> KEY_BITS == ARRIVAL:
-            _move_packet(net, slot, shift_ps)
-            packet_of(net, slot).time_ps -= shift_ps
+            move_number(net, slot)
         due_ps = packet_of(net, slot).time_ps + shift_ps
         if part.kind == BY_LAW and key >> KEY_BITS == READY:
             sender = pair_of(net, key & NUMBER).sender
             due_ps = next_due_ps(net, key & NUMBER, sender.rate, now_ps) if sender.paced == 1 else now_ps
         put(net, slot, due_ps, key)
         slot = after
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if flow_of(net, flow).part == first:
+            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+                probe_of(net, pair).moved = 0
     law, part.held, part.kind = part.kind == BY_LAW, NONE, MOVING
     part.look = net.looks - 1
     net.now_ps = now_ps
@@ -155,10 +159,7 @@ def _stand(net: Net, pair: int, first_hop: int, hop: int) -> bool:
     else:
         pair_of(net, pair).unsent -= net.mtu_payload
     for before in range(first_hop, hop):
-        row = link_of(net, hop_of(net, before).item >> net.class_shift)
-        row.packets += 1
-        row.payload += net.mtu_payload
-        net.packet_hops += 1
+        cross(net, before, 1, net.mtu_payload)
     append(net, queue, slot)
     stir(net, link)
     return True
@@ -194,54 +195,11 @@ def _move_pair(net: Net, flow: int, pair: int, shift_ps: int) -> None:
     probe.sent -= moved * net.mtu
     probe.moved = moved
     payload = moved * net.mtu_payload
-    row.sent += moved
-    row.most += moved
-    row.highest += moved
+    carry(net, pair, payload)
     if net.pooled == 1:
         flow_of(net, flow).unsent -= payload
     else:
         row.unsent -= payload
     flow_of(net, flow).delivering += payload
     flow_of(net, flow).received += payload
-    first, paths = row.first_path, row.paths
-    for path in range(first, first + paths):
-        share = moved // paths + (1 if path - first < moved % paths else 0)
-        hop = path_of(net, path).item
-        while hop_of(net, hop).item != NONE:
-            link = link_of(net, hop_of(net, hop).item >> net.class_shift)
-            link.packets += share
-            link.payload += share * net.mtu_payload
-            net.packet_hops += share
-            hop += 1
     row.since_ps += shift_ps
-
-
-@inner
-def _move_links(net: Net, hop: int, shift_ps: int) -> None:
-    """Move the links of a path and what stands before them, each once."""
-    shift = net.class_shift
-    while hop_of(net, hop).item != NONE:
-        link = hop_of(net, hop).item >> shift
-        if claim_of(net, link).frozen != NONE:
-            claim_of(net, link).frozen = NONE
-            link_of(net, link).busy_ps += shift_ps
-            count_marks(net, link)
-            for queue in range(link << shift, (link + 1) << shift):
-                if link_of(net, link).from_switch != NONE or queue - (link << shift) == net.control:
-                    _move_chain(net, queue_of(net, queue).head, shift_ps)
-            _move_chain(net, link_of(net, link).relay_head, shift_ps)
-        hop += 1
-
-
-@inner
-def _move_chain(net: Net, slot: int, shift_ps: int) -> None:
-    while slot != NONE:
-        _move_packet(net, slot, shift_ps)
-        slot = packet_of(net, slot).next
-
-
-@inner
-def _move_packet(net: Net, slot: int, shift_ps: int) -> None:
-    packet_of(net, slot).time_ps += shift_ps
-    if packet_of(net, slot).number >= 0:
-        packet_of(net, slot).number += probe_of(net, packet_of(net, slot).pair).moved
