@@ -97,7 +97,7 @@ def other_kernels() -> None:
     # Held on to, since a kernel is handed where its arrays lie and does not keep them.
     idle = idle_network(model.link_set, PacketSettings(), 0.0)
     held(idle.net, np.array([0]))
-    skipping = PacketModel(model.link_set, IdealRouting(fabric), PacketSettings(skip=Skip(mode="steady")))
+    skipping = PacketModel(model.link_set, IdealRouting(fabric), PacketSettings(skip=Skip(mode="reuse")))
     skipping.send(_flows())
     skipping.advance(float("inf"))
 
