@@ -400,7 +400,7 @@ class SkippingTwin(Twin):
         links = list(dict.fromkeys(self.links_of(flow)))
         parts = list(dict.fromkeys(link.frozen for link in links if getattr(link, "frozen", None)))
         moving = any(link.active or link.woken for link in links if not getattr(link, "frozen", None))
-        if moving or any(part.kind != "law" for part in parts):
+        if not self.skip.joins or moving or any(part.kind != "law" for part in parts):
             return False
         into = next(link.frozen for link in reversed(self.links_of(flow)) if getattr(link, "frozen", None))
         self.advance_by_law(now)

@@ -47,6 +47,7 @@ chosen = st.fixed_dictionaries(
                 "window_packets": st.sampled_from([4, 16]),
                 "steps": st.sampled_from([1, 4]),
                 "calm_windows": st.sampled_from([1, 2]),
+                "joins": st.sampled_from([True, True, False]),
             }
         ),
     }

@@ -88,7 +88,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
         tables["claims"]["frozen"] = NONE
     net["look_ps"] = NEVER
     net["window_ps"] = _window_ps(link_set, settings)
-    net["steps"] = settings.skip.steps
+    net["steps"], net["joining"] = settings.skip.steps, settings.skip.joins
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
     tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
     net["log_room"] = PAUSE_LOG_ROWS

@@ -82,6 +82,11 @@ class Skip(Declared):
     near: float = Field(
         default=0.75, gt=0, le=1, description="part of a pause's threshold from which on a buffer counts as near it"
     )
+    joins: bool = Field(
+        default=True,
+        description="a transfer that starts in parts advanced by the law of their rates is advanced so from its first byte; "
+        "false: these parts go packet by packet for a while",
+    )
     reuse_quantum: float = Field(
         default=0.0,
         ge=0,

@@ -351,6 +351,7 @@ NET = np.dtype(
         ("taken", "i8"),  # scratch: events just taken out of a chain
         ("skips", "i8"),  # how often a part was advanced by rate
         ("frozen", "i8"),  # flows under way whose part is advanced by rate
+        ("joining", "i8"),  # 1: flows join parts that are advanced by law
         ("in_way", "i8"),  # part that a flow about to start meets
         ("matching", "i8"),  # 1: parts about to start may be as others were
         ("matched_ps", "i8"),  # flows that start until then have been looked at for it

@@ -62,7 +62,7 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         why = engine.advance(table, stop_ps, max(last - net.events, 1))
         if why == NEEDS_THAW:
             flow = start_of(net, 0).item
-            if not join_by_law(net, flow, flow_of(net, flow).start_ps):
+            if net.joining == 0 or not join_by_law(net, flow, flow_of(net, flow).start_ps):
                 thaw(net, net.in_way, flow_of(net, flow).start_ps)
             continue
         if why != REACHED or stop_ps < net.look_ps:
