@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packet_networks import Network, flows, run
 
+from zcube.network.packet.footprint import memory_bound_bytes
+
 HOSTS, COPIES = 4, 3
 
 host = st.integers(0, HOSTS - 1)
@@ -74,6 +76,10 @@ def test_reuse_is_exact(part, starts, chosen, split, seed):
             name: getattr(model.counts, name) for name in ("packet_hops", "pauses", "marks", "notifications", "rate_cuts")
         }
         assert model.received_bytes == model.posted_bytes
+        table = flows(*rows)
+        routes = network.routes(table.source, table.target)
+        sizes = len(routes.share), len(routes.link)
+        assert model.memory_bytes <= memory_bound_bytes(network.link_set, model.settings, table.size_bytes, *sizes)
         found.append((seen, tables, counts))
     assert found[0] == found[1]
     steps, done = network.model(split, seed=seed, skip={"mode": "reuse", "calm_windows": 1000}, **chosen), []
