@@ -164,6 +164,38 @@ class NodeLinks(Declared):
     low_latency_combine: Line
 
 
+class Exchange(Declared):
+    """Figures of one of DeepEP's exchanges over nodes; see :mod:`zcube.llm.exchanges`.
+
+    Attributes
+    ----------
+    base_us, cross_us, doubling_us : float
+        Fixed time, what more than one node adds to it, and what each doubling of the nodes adds.
+    rail_efficiency : float
+        Share of the NIC's line rate.
+    nvlink_gbytes_per_s : float
+        Rate of what stays in the node, GB/s.
+    source : str
+        Where it was measured or inferred.
+    """
+
+    base_us: NotNegative
+    cross_us: NotNegative
+    doubling_us: NotNegative
+    rail_efficiency: Annotated[float, Field(gt=0, le=1)]
+    nvlink_gbytes_per_s: Positive
+    source: str
+
+
+class Exchanges(Declared):
+    """DeepEP's exchanges: of normal mode, calibrated for two nodes and more, and of low-latency mode."""
+
+    dispatch: Exchange
+    combine: Exchange
+    low_latency_dispatch: Exchange
+    low_latency_combine: Exchange
+
+
 class DeclaredError(Declared):
     """Relative error of a model against measurements, as written in the device file."""
 
@@ -187,6 +219,8 @@ class Device(Declared):
         Attention figures by KV dtype, ``fp8`` and ``bf16``.
     experts : dict
         By :data:`EXPERT_KERNELS`, all with the same balances.
+    exchanges : Exchanges
+        DeepEP over nodes.
     memory : Line
         Time of a kernel that only moves bytes; see :mod:`zcube.llm.around`.
     stated_error : dict
@@ -203,6 +237,7 @@ class Device(Declared):
     experts: dict[str, Experts]
     memory: Line
     links: NodeLinks
+    exchanges: Exchanges
     stated_error: dict[str, DeclaredError]
 
     @model_validator(mode="after")
