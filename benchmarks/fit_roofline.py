@@ -98,18 +98,21 @@ def fit_experts(kernel, device, table):
     }  # fmt: skip
     if kernel == "deepep_normal":  # the only one that was not captured in a CUDA graph
         start["floor_us"] = 1e6 * float(table.seconds.min())
+    if kernel == "deepep_low_latency":  # measured at the small batches at which it matters
+        start |= {"evenness": 0.5, **{f"breadth {name}": 6 for name in uneven}}
     bounds = {name: (1e-2, 1e4) for name in start} | {
         "weight_gbytes_per_s": (100, device.peak.memory_gbytes_per_s), "tflops": (10, device.peak.fp8_tflops),
-        "activation_gbytes_per_s": (100, 1e5), "corner": (1, 10), "growth": (0.05, 2),
+        "activation_gbytes_per_s": (100, 1e5), "corner": (1, 10), "growth": (0.05, 2), "evenness": (0.05, 1),
     }  # fmt: skip
     bounds = {name: bounds[name] for name in start}
 
     def figures(values):
-        plain = {"floor_us": 0} | {key: value for key, value in values.items() if " " not in key and key != "growth"}
-        balance = {"balanced": ExpertBalance(even=True, straggler=0, growth=1, breadth=1)}
+        shape = {"growth": values["growth"], "evenness": values.get("evenness", 1)}
+        plain = {"floor_us": 0} | {key: value for key, value in values.items() if " " not in key and key not in shape}
+        balance = {"balanced": ExpertBalance(even=True, straggler=0, growth=1, breadth=1, evenness=1)}
         for name in uneven:
             straggler, breadth = values[f"straggler {name}"], values[f"breadth {name}"]
-            balance[name] = ExpertBalance(even=False, straggler=straggler, growth=values["growth"], breadth=breadth)
+            balance[name] = ExpertBalance(even=False, straggler=straggler, breadth=breadth, **shape)
         return Experts(kernel=kernel, **plain, balance=balance)
 
     def model(values):

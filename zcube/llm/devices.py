@@ -103,12 +103,15 @@ class ExpertBalance(Declared):
         Power of the other ranks with which the extra work grows.
     breadth : float
         Tokens that touch as many experts as one token under uniform routing, inverted: below 1 fewer are touched.
+    evenness : float
+        Power of the tokens with which further experts are touched; below 1, the less popular ones come late.
     """
 
     even: bool
     straggler: NotNegative
     growth: Positive
     breadth: Positive
+    evenness: Annotated[float, Field(gt=0, le=1)]
 
 
 class Experts(Declared):

@@ -6,7 +6,7 @@
     W = touched experts on the GPU * expert bytes / moe_tp / weight rate
     F = T * experts_per_token / moe_ep * 2 * expert parameters / moe_tp * imbalance / FLOP rate
 
-* touched share: ``min(1, T k / E)`` under even routing, else ``1 - (1 - k/E)**(breadth * T)``
+* touched share: ``min(1, T k / E)`` under even routing, else ``1 - (1 - k/E)**(breadth * T**evenness)``
 * imbalance of the fullest rank: ``1 + straggler * (moe_ep - 1)**growth``
 
 T is the number of tokens of the whole expert-parallel group, as in NVIDIA aiconfigurator's tables, whose benchmark
@@ -51,7 +51,9 @@ def expert_layer_s(
         Tokens whose activations pass through this GPU; all if left out.
     """
     drawn = card.experts_per_token / card.routed_experts
-    share = np.minimum(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens)
+    share = (
+        np.minimum(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens**balance.evenness)
+    )
     touched = np.maximum(share * card.routed_experts / moe_ep, 1.0)
     weight_s = touched * card.expert_parameters / moe_tp / (figures.weight_gbytes_per_s * 1e9)
     imbalance = 1.0 + balance.straggler * (moe_ep - 1.0) ** balance.growth
