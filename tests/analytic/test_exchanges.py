@@ -83,6 +83,19 @@ def test_normal_times_measured_on_h200(nodes, tokens, dispatch_us, combine_us):
     assert 1e6 * np.array(normal_s(EVEN, H200, nodes, tokens, 400)) == pytest.approx([dispatch_us, combine_us], rel=0.12)
 
 
+def test_share_of_line_rate_depends_on_the_routing_it_is_counted_with():
+    # Over four nodes, 4,096 tokens and more: drawn evenly, as the benchmark does, 2.70 other nodes; limited to 4 of 8 groups as
+    # DeepSeek-V3's tokens are, 2.18.
+    shares = {1: [], 8: []}
+    for card in (EVEN, load_card("deepseek-v3.2")):
+        for nodes, tokens, *times_us in NORMAL_US:
+            if nodes == 4 and tokens >= 4096:
+                alone_s = normal_s(card, all_lines(), nodes, tokens, 400)
+                shares[card.expert_groups] += [1e6 * s / us for s, us in zip(alone_s, times_us)]
+    assert 0.89 < min(shares[1]) < max(shares[1]) < 0.96
+    assert 0.72 < min(shares[8]) < max(shares[8]) < 0.77
+
+
 def test_normal_times_published_on_h800_over_node_counts_left_out():
     # DeepEP's README: 4,096 tokens; GB/s count a token once for every node it reaches, its own too, without headers, and it
     # reaches 3.62 of four nodes and 3.98 of eight (their benchmark draws the four groups that hold its best experts).
