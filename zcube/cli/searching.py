@@ -50,7 +50,11 @@ def searched_fabrics(
         wrong = next(f"--{key}" for key in ("population", "generations", "processes") if given[key] is not None)
         raise InputError(Fault(wrong, "no --search", "--search beside it"))
     keys = {key: given[key] for key in SearchSettings.model_fields if given[key] is not None}
-    settings, version, state = validate(SearchSettings, keys, lambda key: f"--{key}" if key else "--population"), pymoo_version(), None
+    settings, version, state = (
+        validate(SearchSettings, keys, lambda key: f"--{key}" if key else "--population"),
+        pymoo_version(),
+        None,
+    )
     if folder is not None and (folder.path / STATE_FILE).is_file():
         state = read_state(folder.path / STATE_FILE, site.demand, settings, Space(site), version)
         print(f"going on after generation {state.generation} of {folder.path / STATE_FILE}", file=sys.stderr)

@@ -4,12 +4,12 @@ Source: ATOP (SIGCOMM 2025, doi 10.1145/3718958.3750503), whose eleven kinds of 
 counted from 0 here. Layer 0 are the GPUs.
 
 * A join of layers i < j cuts both into blocks; block k of layer i goes to block k mod ``upper_blocks`` of layer j. Node x of a
-  block has ``links`` links, link m to node (links x + m) mod (nodes of the upper block); more links than such nodes are parallel.
+  block has ``links`` links, link m to node (links x + m) mod (nodes of the upper block); more links than nodes are parallel.
 * Inside a layer nodes are points of a grid of ``sizes``; a target gives for each dimension d the coordinate
   (``factor[d]`` x + ``offset[d]``) mod ``sizes[d]`` that the node at coordinate x is linked to.
 
-*Inferred*, since the paper does not say: x counts inside the block; a link of a node to itself is none; a link and the same link
-from the other end are one.
+*Inferred*, since the paper does not say: x counts inside the block; a link of a node to itself is none; a link and the same
+link from the other end are one.
 """
 
 from __future__ import annotations
@@ -141,13 +141,21 @@ class LayeredSpec(FabricSpec):
         """Return the fabric."""
         links = [part for part in self.links() if len(part.a)]
         ports = numbered_legs(links, self.gpus, sum(self.layers), self.switch.port_gbps)
-        nic, trunks = [], []
+        nic: list[Cables] = []
+        trunks: list[Cables] = []
         for part, (a_port, b_port) in zip(links, ports, strict=True):
             kind = CableKind.SWITCH if part.lower else CableKind.NIC
             if part.lower == 0:
                 a_port = np.full(len(part.a), len(nic))
             cables = Cables.of(
-                part.a, part.b, a_port, b_port, gbps=part.gbps, latency_s=self.link_latency_s, kind=kind, medium=self._medium(part)
+                part.a,
+                part.b,
+                a_port,
+                b_port,
+                gbps=part.gbps,
+                latency_s=self.link_latency_s,
+                kind=kind,
+                medium=self._medium(part),
             )
             (trunks if part.lower else nic).append(cables)
         groups = self.groups_of({f"L{number}": count for number, count in enumerate(self.layers, 1)})

@@ -58,7 +58,8 @@ def _parted(spec: LayeredSpec, links: list[Links]) -> float:
     for part in links:
         if part.lower == 0:
             held[part_of[part.b - spec.gpus], part.a] = True
-    return float(1 - held.sum(axis=1).max() / spec.gpus + (~held.any(axis=1)[part_of]).mean())
+    reached = np.asarray(held.any(axis=1))[part_of]
+    return float(1 - held.sum(axis=1).max() / spec.gpus + 1 - reached.mean())
 
 
 def _narrowed(spec: LayeredSpec, links: list[Links], site: Site) -> float:

@@ -3,8 +3,8 @@
 The graph: GPUs, switches and servers are nodes; links of equal rates between the same two nodes are one labelled edge. A GPU
 keeps its number in its server, since engines pick GPUs by it, and a switch its model; all other names are free.
 
-Colours are refined until they tell no more nodes apart (Weisfeiler and Leman 1968), as 64-bit numbers that depend on names in no
-way; the sorted colours are the graph's hash. Graphs of different hashes are different. Of those of equal hashes a renaming is
+Colours are refined until they tell no more nodes apart (Weisfeiler and Leman 1968), as 64-bit numbers that do not depend on
+names; the sorted colours are the graph's hash. Graphs of different hashes are different. Of those of equal hashes a renaming is
 looked for: one node of the smallest colour that several share is singled out on both sides, colours are refined, and so on,
 until all differ and the renaming can be checked link by link. After :data:`MOST_TRIES` nodes singled out in vain the two count
 as different. networkx hashes graphs alike; its matchers took 20 s and more for a ZCube of 256 GPUs under other names.

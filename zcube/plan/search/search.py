@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -123,6 +124,9 @@ def search(
             rows = archive.look_up([tuple(genome) for genome in genomes.tolist()])
             return _scores(site, archive.found, rows, living), [number for _, number in rows]
 
+        def judged(bred: IntArray, living: Sequence[int | None]) -> Scores:
+            return scores(bred, living)[0]
+
         def done(generation: int, genomes: IntArray) -> SearchState:
             reached = SearchState(
                 demand=site.demand.model_dump(mode="json"),
@@ -145,7 +149,7 @@ def search(
             genomes, generation = np.array(state.genomes), state.generation + 1
             own, living = scores(genomes)
             seed = int(stream(site.demand.seed, f"search generation {generation}").integers(1 << 31))
-            survived = breeding.next(genomes, own, lambda bred: scores(bred, living)[0], seed)
+            survived = breeding.next(genomes, own, partial(judged, living=living), seed)
             state = done(generation, survived)
     return state
 

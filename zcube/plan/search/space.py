@@ -26,8 +26,8 @@ GPU_LINKS = (0, 1, 2, 4)
 SWITCH_LINKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 #: Places kept for divisors; most targets inside a layer, and what their coordinates are multiplied by and moved by.
 DIVISORS, MOST_TARGETS, FACTORS, OFFSETS = 24, 4, (1, -1, 2, 0), 16
-#: Parts of the genomes drawn at first in which a join, or a layer's inside, has no links.
-JOIN_ABSENT, INSIDE_ABSENT = 0.5, 0.8
+#: Parts of the genomes drawn at first in which a layer has no switches, and a join, or a layer's inside, no links.
+LAYER_ABSENT, JOIN_ABSENT, INSIDE_ABSENT = 0.25, 0.5, 0.8
 
 #: Of the genes that come to something, as many change on the mean; of those that change so many move to a place beside.
 GENES_CHANGED, BESIDE = 2.0, 0.5
@@ -57,16 +57,16 @@ class Space:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """Switches that a layer may have: divisors of the GPUs, and half as many again."""
+        """Switches that a layer may have: none, divisors of the GPUs, and half as many again."""
         gpus = self.site.demand.gpus
         half_more = {one * 3 // 2 for one in divisors(gpus) if one % 2 == 0}
-        return tuple(sorted(count for count in {*divisors(gpus), *half_more} if count <= gpus))
+        return tuple(sorted(count for count in {0, *divisors(gpus), *half_more} if count <= gpus))
 
     @cached_property
     def menus(self) -> dict[str, int]:
         """Choices of every gene by its name, in their order."""
         menus = {"switch": len(self.site.switches)}
-        menus |= {f"layer {layer}": len(self.counts) + (layer > 1) for layer in range(1, MOST_SWITCH_LAYERS + 1)}
+        menus |= {f"layer {layer}": len(self.counts) for layer in range(1, MOST_SWITCH_LAYERS + 1)}
         for i, j in JOINS:
             links = GPU_LINKS if i == 0 else SWITCH_LINKS
             menus |= {f"join {i} {j} links": len(links), f"join {i} {j} rate": MOST_RATE_UNITS}
@@ -100,7 +100,8 @@ class Space:
         """Return genomes drawn at random [count, genes]: nothing of any family is put in."""
         genomes = draw.integers(0, self.choices, size=(count, len(self.choices)))
         for name, place in self._place.items():
-            absent = {"links": JOIN_ABSENT, "targets": INSIDE_ABSENT}.get(name.split()[-1])
+            kind = "layer" if name.startswith("layer") else name.split()[-1]
+            absent = {"layer": LAYER_ABSENT, "links": JOIN_ABSENT, "targets": INSIDE_ABSENT}.get(kind)
             if absent is not None:
                 genomes[draw.random(count) < absent, place] = 0
         return np.array([self.silenced(genome) for genome in genomes])
@@ -117,14 +118,14 @@ class Space:
         new = np.where(draw.random(len(genome)) < BESIDE, beside, draw.integers(0, self.choices))
         return self.silenced(np.where(changed, new, genome))
 
-    def heard(self, genome: Sequence[int]) -> BoolArray:
+    def heard(self, genome: Sequence[int] | IntArray) -> BoolArray:
         """Return which genes come to something [genes]."""
         heard = np.zeros(len(self.choices), dtype=bool)
         heard[[self._place[name] for name in self._heard(genome)]] = True
         return heard
 
-    def _heard(self, genome: Sequence[int]) -> Iterator[str]:
-        gene = dict(zip(self.menus, genome, strict=True))
+    def _heard(self, genome: Sequence[int] | IntArray) -> Iterator[str]:
+        gene = dict(zip(self.menus, map(int, genome), strict=True))
         present = [0, *(layer for layer, count in self._layers(gene).items() if count)]
         yield "switch"
         yield from (f"layer {layer}" for layer in range(1, MOST_SWITCH_LAYERS + 1))
@@ -164,14 +165,17 @@ class Space:
             "switch": switch.model_dump(exclude_defaults=True),
             "layers": tuple(layers.values()),
             "joins": joins,
-            "inner": [self._inner(gene, layer, nodes) | {"layer": number[layer]} for layer in layers if gene[f"inside {layer} targets"]],
+            "inner": [
+                self._inner(gene, layer, nodes) | {"layer": number[layer]}
+                for layer in layers
+                if gene[f"inside {layer} targets"]
+            ],
             "unit_gbps": unit_gbps,
         }
         return validate(LayeredSpec, keys, "genome")
 
     def _layers(self, gene: dict[str, int]) -> dict[int, int]:
-        menus = {layer: self.counts if layer == 1 else (0, *self.counts) for layer in range(1, MOST_SWITCH_LAYERS + 1)}
-        return {layer: menu[gene[f"layer {layer}"]] for layer, menu in menus.items()}
+        return {layer: self.counts[gene[f"layer {layer}"]] for layer in range(1, MOST_SWITCH_LAYERS + 1)}
 
     def _joined(self, gene: dict[str, int], nodes: dict[int, int]) -> list[tuple[int, int]]:
         return [(i, j) for i, j in JOINS if i in nodes and j in nodes and gene[f"join {i} {j} links"]]

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
@@ -81,9 +80,9 @@ def read_state(path: Path, demand: Demand, settings: SearchSettings, space: Spac
         for key, found, wanted in _compared(state, demand, settings, pymoo)
         if found != wanted
     ]
-    choices, objectives = space.choices, len(demand.objectives)
+    choices, objectives = space.choices.tolist(), len(demand.objectives)
     for genome in (*state.genomes, *(one.genome for one in state.found)):
-        if len(genome) != len(choices) or not (0 <= np.array(genome)).all() or not (np.array(genome) < choices).all():
+        if len(genome) != len(choices) or not all(0 <= gene < most for gene, most in zip(genome, choices)):
             faults.append(Fault(f"{path}: genomes", f"{str(genome)[:60]}...", f"{len(choices)} places in their menus"))
             break
     if any(one.values and len(one.values) != objectives for one in state.found):
@@ -93,9 +92,7 @@ def read_state(path: Path, demand: Demand, settings: SearchSettings, space: Spac
     return state
 
 
-def _compared(
-    state: SearchState, demand: Demand, settings: SearchSettings, pymoo: str
-) -> list[tuple[str, Any, Any]]:
+def _compared(state: SearchState, demand: Demand, settings: SearchSettings, pymoo: str) -> list[tuple[str, Any, Any]]:
     asked = demand.model_dump(mode="json")
     keys = sorted(state.demand.keys() | asked.keys())
     return [
