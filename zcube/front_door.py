@@ -36,11 +36,14 @@ from zcube.replays import flows as flow_replay
 from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
 from zcube.replays.operations import TraceReplay, replay_trace
+from zcube.run_time import runs_side_by_side
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
+from zcube.side_by_side import MOST_JOBS
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
+from zcube.warm import KernelsAhead, needed_groups
 from zcube.workload.flow_lists import FlowList, flows_of_frame, read_flows
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
@@ -97,6 +100,7 @@ def compare(
     *,
     find_knee: bool | Mapping[str, Any] = False,
     find_capacity: bool | Mapping[str, Any] = False,
+    jobs: int = 1,
     progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
@@ -113,6 +117,9 @@ def compare(
     find_capacity : bool or mapping
         Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
         ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
+    jobs : int
+        Runs at a time, in processes of their own where there are several, which changes nothing in the result. They import the
+        script that calls this, whose own work is then to stand below ``if __name__ == "__main__":``.
     progress : Progress, optional
         Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
@@ -125,7 +132,12 @@ def compare(
     """
     _check_type("changes", changes, Mapping | None, "a mapping of dotted keys to values")
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    return Searches.of(declared, find_knee, find_capacity).compared(declared, progress)
+    searches = Searches.of(declared, find_knee, find_capacity)
+    with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
+        if beside.jobs > 1:
+            with KernelsAhead([*needed_groups(declared.network.fidelity), "serving"]) as ahead:
+                ahead.wait(progress)
+        return searches.compared(declared, progress, beside=beside)
 
 
 def replay(
@@ -213,13 +225,15 @@ def cost(
     return bill_of_materials(built, load_price_book(str(price_book)), optics_of(built, optics))
 
 
-def plan(demand: str | Path | None = None, *, progress: Progress = silent, **keys: Any) -> Plan:
+def plan(demand: str | Path | None = None, *, jobs: int = 1, progress: Progress = silent, **keys: Any) -> Plan:
     """Find the fabrics that meet a demand.
 
     Parameters
     ----------
     demand : str or Path, optional
         TOML file.
+    jobs : int
+        Fabrics simulated at a time, as of :func:`compare`.
     progress : Progress, optional
         Told what is under way and how much of it is done.
     **keys
@@ -230,7 +244,8 @@ def plan(demand: str | Path | None = None, *, progress: Progress = silent, **key
     InputError
         With every fault of the demand and of the files it names.
     """
-    return answer(load_demand(None if demand is None else str(demand), keys, tuple(generators())), progress)
+    site = load_demand(None if demand is None else str(demand), keys, tuple(generators()))
+    return answer(site, progress, _checked_jobs(jobs))
 
 
 def plan_fabric(
@@ -321,6 +336,12 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Fig
         return {"fabric": draw_fabric(result)}
     _check_type("result", result, TraceReplay | Replay, "what compare, replay or load_fabric returned")
     return replay_figures(result)
+
+
+def _checked_jobs(jobs: int) -> int:
+    if type(jobs) is not int or not 1 <= jobs <= MOST_JOBS:
+        raise InputError(Fault("jobs", repr(jobs), f"1 to {MOST_JOBS}"))
+    return jobs
 
 
 def _check_type(name: str, given: Any, types: Any, expected: str) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli.jobs_option import JOBS
+
 
 def plan_command(
     demand: Annotated[str | None, typer.Argument(help="TOML file with the keys of a demand; options come before it.")] = None,
@@ -40,6 +42,7 @@ def plan_command(
     rank_map: Annotated[str, typer.Option(help="With --nodes: which GPU sends to which.")] = "cp8-dp8",
     failures: Annotated[bool, typer.Option("--failures", help="With --from: judge single and double failures.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the topology files of the front.")] = None,
+    jobs: Annotated[int | None, JOBS] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
@@ -62,7 +65,7 @@ def plan_command(
     site = load_demand(demand, options, tuple(generators()))
     folder = None if out is None else out_folder(out)
     with RunProgress() as progress:
-        found = plan(site, progress)
+        found = plan(site, progress, jobs)
     document = found.document()
     if json:
         sys.stdout.write(to_json(document))

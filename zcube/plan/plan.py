@@ -183,7 +183,7 @@ def _distance(site: Site, change: Mapping[str, Any]) -> float:
     return 1.0
 
 
-def plan(site: Site, progress: Progress = silent) -> Plan:
+def plan(site: Site, progress: Progress = silent, jobs: int | None = 1) -> Plan:
     """Answer a demand.
 
     Parameters
@@ -192,6 +192,8 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
         From :func:`~zcube.plan.demand.load_demand`.
     progress : Progress
         Told what is under way and how much of it is done.
+    jobs : int, optional
+        Fabrics simulated at a time; see :func:`zcube.run_time.runs_side_by_side`.
 
     Raises
     ------
@@ -208,7 +210,7 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
     front = front_of(within, site.demand.objectives)
     simulation: Mapping[str, Mapping[str, Any]] = {}
     if site.scenario is not None and front.names:
-        simulation = simulated(_once(front, within), site.scenario, site.demand, progress)
+        simulation = simulated(_once(front, within), site.scenario, site.demand, progress, jobs)
     return Plan(
         site,
         tuple(measured),

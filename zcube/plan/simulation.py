@@ -12,11 +12,12 @@ from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Demand
 from zcube.plan.topology_files import write_topologies
 from zcube.progress import Progress, silent
+from zcube.run_time import runs_side_by_side
 from zcube.scenario import Scenario, changed
 
 
 def simulated(
-    candidates: Sequence[Candidate], scenario: Scenario, demand: Demand, progress: Progress = silent
+    candidates: Sequence[Candidate], scenario: Scenario, demand: Demand, progress: Progress = silent, jobs: int | None = 1
 ) -> dict[str, dict[str, Any]]:
     """Serve the scenario's requests on every candidate.
 
@@ -30,6 +31,8 @@ def simulated(
         Whose price book and optics rule take the place of the scenario's.
     progress : Progress
         Told what is under way.
+    jobs : int, optional
+        Candidates simulated at a time.
 
     Returns
     -------
@@ -42,7 +45,8 @@ def simulated(
         files = write_topologies(candidates, Path(folder))
         changes = {"fabrics": [str(path) for path in files.values()], "baseline": None}
         declared = changed(scenario, changes | {"cost.price_book": demand.price_book, "cost.optics": demand.optics})
-        results = compare(declared, progress).document()["fabrics"]
+        with runs_side_by_side(declared, jobs) as beside:
+            results = compare(declared, progress, beside=beside).document()["fabrics"]
     return {
         name: {
             "ttft_p99_s": results[name]["ttft_s"]["p99"],
