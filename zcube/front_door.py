@@ -135,8 +135,7 @@ def compare(
     searches = Searches.of(declared, find_knee, find_capacity)
     with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
         if beside.jobs > 1:
-            with KernelsAhead([*needed_groups(declared.network.fidelity), "serving"]) as ahead:
-                ahead.wait(progress)
+            _compile_ahead(declared.network.fidelity, progress, "serving")
         return searches.compared(declared, progress, beside=beside)
 
 
@@ -233,7 +232,7 @@ def plan(demand: str | Path | None = None, *, jobs: int = 1, progress: Progress 
     demand : str or Path, optional
         TOML file.
     jobs : int
-        Fabrics simulated at a time, as of :func:`compare`.
+        Fabrics measured and simulated at a time, as of :func:`compare`.
     progress : Progress, optional
         Told what is under way and how much of it is done.
     **keys
@@ -245,7 +244,9 @@ def plan(demand: str | Path | None = None, *, jobs: int = 1, progress: Progress 
         With every fault of the demand and of the files it names.
     """
     site = load_demand(None if demand is None else str(demand), keys, tuple(generators()))
-    return answer(site, progress, _checked_jobs(jobs))
+    if _checked_jobs(jobs) > 1:
+        _compile_ahead("flow", progress)
+    return answer(site, progress, jobs)
 
 
 def plan_fabric(
@@ -342,6 +343,12 @@ def _checked_jobs(jobs: int) -> int:
     if type(jobs) is not int or not 1 <= jobs <= MOST_JOBS:
         raise InputError(Fault("jobs", repr(jobs), f"1 to {MOST_JOBS}"))
     return jobs
+
+
+def _compile_ahead(fidelity: str, progress: Progress, *more: str) -> None:
+    """Compile kernels once, before several processes need them."""
+    with KernelsAhead([*needed_groups(fidelity), *more]) as ahead:
+        ahead.wait(progress)
 
 
 def _check_type(name: str, given: Any, types: Any, expected: str) -> None:

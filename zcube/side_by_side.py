@@ -69,7 +69,7 @@ def jobs_for(asked: int | None, runs: int, run_s: float) -> int:
     run_s : float
         About how long one takes.
     """
-    jobs = min(asked or processors(), runs)
+    jobs = max(1, min(asked or processors(), runs))
     saves_s = run_s * (runs - -(-runs // jobs))
     return jobs if asked is not None or saves_s > START_S else 1
 

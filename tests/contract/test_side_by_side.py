@@ -159,6 +159,8 @@ def test_several_runs_are_told_as_one_piece_of_work() -> None:
         (None, 8, 10.0, 4),
         (None, 3, 10.0, 3),
         (None, 1, 1e9, 1),
+        (None, 0, 1e9, 1),
+        (3, 0, 0.0, 1),
         (None, 2, 0.5, 1),
         (None, 40, 0.1, 4),
         (7, 3, 0.0, 3),
@@ -261,6 +263,12 @@ def test_a_plan_that_simulates_comes_to_the_same(tmp_path: Path, run: Callable[.
     plans = [run("plan", *words, "--scenario", scenario, "--json", "--jobs", jobs) for jobs in (1, 2)]
     assert plans[0][:2] == plans[1][:2]
     assert sum(one["simulation"] is not None for one in json.loads(plans[0][1])["fabrics"].values()) > 1
+
+
+def test_degraded_fabrics_come_to_the_same(run: Callable[..., tuple[int, str, str]]) -> None:
+    fabrics = ("zcube-256@switch:A0", "roft-256@random-links:0.05", "zcube-256@nic:s0g0")
+    told = [run("fabric", "degrade", *fabrics, "--json", "--jobs", jobs) for jobs in (1, 2)]
+    assert told[0][:2] == told[1][:2] and told[0][0] == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

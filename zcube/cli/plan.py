@@ -59,12 +59,14 @@ def plan_command(
     from zcube.plan.candidates import generators
     from zcube.plan.demand import Demand, load_demand
     from zcube.plan.plan import plan
+    from zcube.warm import KernelsAhead, needed_groups
 
     record = RunRecord()
     options = {key: value for key, value in given.items() if key in Demand.model_fields}
     site = load_demand(demand, options, tuple(generators()))
     folder = None if out is None else out_folder(out)
-    with RunProgress() as progress:
+    with KernelsAhead(needed_groups("flow")) as ahead, RunProgress() as progress:
+        ahead.wait(progress)
         found = plan(site, progress, jobs)
     document = found.document()
     if json:

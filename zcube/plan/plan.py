@@ -193,7 +193,7 @@ def plan(site: Site, progress: Progress = silent, jobs: int | None = 1) -> Plan:
     progress : Progress
         Told what is under way and how much of it is done.
     jobs : int, optional
-        Fabrics simulated at a time; see :func:`zcube.run_time.runs_side_by_side`.
+        Fabrics measured and simulated at a time; None: what pays, see :func:`zcube.side_by_side.jobs_for`.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def plan(site: Site, progress: Progress = silent, jobs: int | None = 1) -> Plan:
     progress("counting candidates", 0, 0, "")
     candidates, unbuildable = candidates_of(site)
     chosen, aside = screened(candidates)
-    measured, refused = measure_all(site, chosen, progress)
+    measured, refused = measure_all(site, chosen, progress, jobs)
     refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
     baseline = _baseline(measured)
     within = [one for one in measured if one.candidate.name not in refused]
