@@ -3,8 +3,8 @@
     python benchmarks/bench_jobs.py [PYTHON] [--jobs 2] [--only CASE]... [--repeats 5]
 
 PYTHON is that of an environment in which zcube is installed, this one by default. Each case runs once to compile, then both
-ways in turn, so that other work on the machine meets both. Wall-clock and CPU time (user and system, of the process and of those
-that it started) are medians, the ratios medians of the ratios of the turns, one run at a time over several: wall above 1 is what
+ways in turn, so that other work on the machine meets both. Wall-clock and CPU time (user and system, of the process and those
+that it started) are medians, the ratios medians of the ratios of turns, one run at a time over several: wall above 1 is what
 further processors save, CPU below 1 is what starting processes costs. Outputs are compared to the byte. No time is asserted.
 """
 
