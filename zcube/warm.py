@@ -6,7 +6,6 @@ group done is marked by a file in the folder of compiled kernels.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from zcube.network.packet.stuck import held
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for
+from zcube.side_by_side import processors
 
 
 def _fabric() -> Fabric:
@@ -195,11 +195,6 @@ class KernelsAhead:
             compile_groups(several)
         for process in self._beside:
             process.wait()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _started(groups: Sequence[str]) -> subprocess.Popen[bytes]:
