@@ -47,7 +47,7 @@ from zcube.side_by_side import MOST_JOBS
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
-from zcube.warm import KernelsAhead, needed_groups
+from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 from zcube.workload.flow_lists import FlowList, flows_of_frame, read_flows
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
@@ -139,7 +139,7 @@ def compare(
     searches = Searches.of(declared, find_knee, find_capacity)
     with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
         if beside.jobs > 1:
-            _compile_ahead(declared.network.fidelity, progress, "serving")
+            _compile_ahead(declared.network.fidelity, progress, *OF_SERVING)
         return searches.compared(declared, progress, beside=beside)
 
 
@@ -380,7 +380,7 @@ def _checked_jobs(jobs: int) -> int:
 
 def _compile_ahead(fidelity: str, progress: Progress, *more: str) -> None:
     """Compile kernels once, before several processes need them."""
-    with KernelsAhead([*needed_groups(fidelity), *more]) as ahead:
+    with KernelsAhead(needed_groups(fidelity, *more)) as ahead:
         ahead.wait(progress)
 
 

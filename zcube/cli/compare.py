@@ -106,10 +106,10 @@ def compare_command(
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     # Processes get ready while this one imports.
     with runs_side_by_side(declared, jobs, find_knee or find_capacity) as beside:
-        from zcube.warm import KernelsAhead, needed_groups
+        from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 
         searches = _searches(given, declared)
-        with KernelsAhead([*needed_groups(declared.network.fidelity), "serving"]) as ahead, RunProgress() as progress:
+        with KernelsAhead(needed_groups(declared.network.fidelity, *OF_SERVING)) as ahead, RunProgress() as progress:
             ahead.wait(progress)
             comparison = searches.compared(declared, progress, recorded, beside)
     write_targets(targets, comparison.recorded)
