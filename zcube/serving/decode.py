@@ -7,6 +7,7 @@ and need no event each; a request that joins meanwhile waits for the boundary of
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ from zcube.serving.settings import DecodePool
 #: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
 #: to be cut short.
 LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
+
+NO_STEPS: FloatArray = np.zeros(0)
 
 
 class DecodeNode:
@@ -62,7 +65,8 @@ class DecodeNode:
         self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
         self._size, self._least_left = 0, MOST_LEFT
         self._finished: IntArray = np.zeros(16, dtype=np.int64)
-        self._step_ends_s: list[FloatArray] = [np.zeros(0)]
+        #: When steps ended, and when those under way are to.
+        self._step_ends_s, self._ends_s = array("d"), NO_STEPS
         self._wake = env.event()
         self.outstanding = 0
         env.process(self._run())
@@ -128,7 +132,7 @@ class DecodeNode:
             steps = min(ahead, self._least_left)
             ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
             ends_s += start_s
-            self._step_ends_s.append(ends_s)
+            self._ends_s = ends_s
             if joined:
                 self._on_step(joined, float(ends_s[0]))
             self._sleep(float(ends_s[-1]) - start_s)
@@ -137,10 +141,11 @@ class DecodeNode:
             now_s = env.now - 4 * math.ulp(env.now)
             done = min(int(ends_s.searchsorted(now_s)) + 1, steps) if self._joining else steps
             ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
-            if done < steps:
-                self._step_ends_s[-1] = ends_s[:done].copy()
+            self._ends_s = ends_s[:done]
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
+            self._step_ends_s.frombytes(self._ends_s.tobytes())
+            self._ends_s = NO_STEPS
             finished = self._give_tokens(done)
             self._recorder.decodes(self._server, start_s, env.now, joined, finished)
             for request in finished:
@@ -175,4 +180,4 @@ class DecodeNode:
 
     def step_ends_s(self) -> FloatArray:
         """Return when each decode step ended, those that the end of the run cut short included [steps]."""
-        return np.concatenate(self._step_ends_s)
+        return np.concatenate([np.array(self._step_ends_s), self._ends_s])

@@ -27,8 +27,8 @@ ENTRY = np.dtype(
     ],
     align=True,
 )
-#: Block and node are those of the entry: most searches end here.
-PLACE = np.dtype([("block", "i8"), ("node", "i4"), ("entry", "i4")], align=True)
+#: The tag is of the entry's block and node; a search that ends elsewhere seldom looks at the entry.
+PLACE = np.dtype([("entry", "i4"), ("tag", "i4")], align=True)
 NODE = np.dtype([("newest", "i4"), ("oldest", "i4"), ("count", "i8")], align=True)
 
 
@@ -42,21 +42,36 @@ class CacheState(NamedTuple):
 
 
 @inner
-def home(state: CacheState, node: int, block: int) -> int:
-    """Return the place in the table where the search for a node's block begins."""
+def mixed(node: int, block: int) -> int:
+    """Return the hash of a node's block: its tag in the lower 32 bits, and above them where the search for it begins."""
     # Products wrap around.
     key = block * 0x1E3779B97F4A7C15 + node * 0x3F58476D1CE4E5B9
     key = (key ^ (key >> 32)) * 0x14D049BB133111EB
-    return (key >> 29) & (len(state.table) - 1)
+    return key ^ (key >> 29)
+
+
+@inner
+def home(state: CacheState, hashed: int) -> int:
+    """Return the place in the table where the search for a hash begins."""
+    return (hashed >> 32) & (len(state.table) - 1)
+
+
+@inner
+def tag_of(hashed: int) -> int:
+    """Return the tag of a hash."""
+    return hashed & 0x7FFFFFFF
 
 
 @inner
 def place_of(state: CacheState, node: int, block: int) -> int:
     """Return where a node's block stands in the table, or the free place where it would."""
-    place = home(state, node, block)
+    hashed = mixed(node, block)
+    place, tag = home(state, hashed), tag_of(hashed)
     while state.table[place].entry != NONE:
-        if state.table[place].block == block and state.table[place].node == node:
-            break
+        if state.table[place].tag == tag:
+            entry = state.table[place].entry
+            if state.entries[entry].block == block and state.entries[entry].node == node:
+                break
         place = (place + 1) & (len(state.table) - 1)
     return place
 
@@ -129,7 +144,8 @@ def remove(state: CacheState, entry: int) -> None:
     gap = place_of(state, node, state.entries[entry].block)
     place = (gap + 1) & last
     while state.table[place].entry != NONE:
-        begin = home(state, state.table[place].node, state.table[place].block)
+        other = state.table[place].entry
+        begin = home(state, mixed(state.entries[other].node, state.entries[other].block))
         if ((place - begin) & last) >= ((place - gap) & last):
             state.table[gap] = state.table[place]
             gap = place
@@ -143,8 +159,8 @@ def remove(state: CacheState, entry: int) -> None:
 @inner
 def put(state: CacheState, place: int, entry: int) -> None:
     """Let a place of the table stand for an entry."""
-    state.table[place].block, state.table[place].node = state.entries[entry].block, state.entries[entry].node
     state.table[place].entry = entry
+    state.table[place].tag = tag_of(mixed(state.entries[entry].node, state.entries[entry].block))
 
 
 @kernel

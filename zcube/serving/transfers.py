@@ -6,6 +6,7 @@ arrives that is waited for: the last of what a group of transfers carries.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from functools import partial
 
@@ -42,7 +43,8 @@ class Transfers:
         self._ends: list[tuple[IntArray, IntArray]] = []
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
-        self._posted: list[tuple[IntArray, IntArray, FloatArray, int]] = []
+        #: Of every transfer posted: path, payload, start and kind.
+        self._posted = array("q"), array("q"), array("d"), array("b")
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -95,22 +97,23 @@ class Transfers:
         _: simpy.Event | None = None,
     ) -> None:  # fmt: skip
         self._model.post(group, paths, size_bytes, start_s, is_last)
-        self._posted.append((paths, size_bytes, start_s, kind))
+        path, size, start, kinds = self._posted
+        path.frombytes(paths.tobytes())
+        size.frombytes(size_bytes.tobytes())
+        start.frombytes(start_s.tobytes())
+        kinds.frombytes(bytes([kind]) * len(paths))
         self._plan()
 
     def posted(self) -> tuple[FlowTable, IntArray, IntArray]:
         """Return every transfer posted up to the present, in order of time, its kind, and its number in the network."""
-        if not self._posted:
-            none = np.zeros(0, dtype=np.int64)
-            return FlowTable(none, none, np.zeros(0), np.zeros(0)), none, none
-        paths, size, start_s = (np.concatenate([row[column] for row in self._posted]) for column in range(3))
-        source, target = (np.concatenate([ends[column] for ends in self._ends]) for column in range(2))
-        kind = np.repeat([row[3] for row in self._posted], [len(row[0]) for row in self._posted])
+        paths, size, start_s, kind = (np.array(column) for column in self._posted)
+        none: IntArray = np.zeros(0, dtype=np.int64)
+        source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
         order = np.argsort(start_s, kind="stable")
         order = order[: int(np.searchsorted(start_s[order], self._env.now, side="right"))]
         paths = paths[order]
         flows = FlowTable(source[paths], target[paths], size[order].astype(np.float64), start_s[order])
-        return flows, kind[order], order
+        return flows, kind[order].astype(np.int64), order
 
     def _plan(self) -> None:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
