@@ -88,6 +88,11 @@ class FlowModel:
         """Events solved so far; ties count once."""
         return int(self._state.events[0])
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the arrays take now."""
+        return sum(array.nbytes for array in self._state)
+
     def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
         """Post transfers.
 
