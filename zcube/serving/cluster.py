@@ -290,6 +290,11 @@ class Cluster:
         node.release(request, assigned.target_rank, assigned.reserved_tokens)
         self._resolve(request, FAILED)
 
+    def let_go(self) -> None:
+        """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
+        for part in (self.transfers, self._lanes, self._caches):
+            vars(part).clear()
+
     def fail_rest(self) -> None:
         """Give up what is under way, because the network cannot go on."""
         outcome = self.journeys.outcome

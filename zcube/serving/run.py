@@ -124,7 +124,7 @@ def serve(
     flows, kind, numbers = cluster.transfers.posted()
     links = model.link_table()
     cluster.journeys.cut(float(env.now))
-    return ServingRun(
+    run = ServingRun(
         journeys=cluster.journeys,
         links=links,
         flows=flows,
@@ -138,6 +138,8 @@ def serve(
         window=cluster.watch.window(cluster.journeys, links.size_bytes),
         step_ends_s=cluster.step_ends_s(),
     )
+    cluster.let_go()
+    return run
 
 
 def _on_ideal_core(fabric: Fabric, flows: FlowTable) -> CompletionTable:
