@@ -28,6 +28,9 @@ MOST_BIN_ENTRIES = 100_000_000
 #: No bound on the events of one call.
 ALL_EVENTS = int(np.iinfo(np.int64).max)
 
+#: Transfers posted at once where many are posted in order of their starts: what they take stays in a processor's cache.
+POSTED_AT_ONCE = 2048
+
 #: No column, and no transfer.
 NO_COLUMN: FloatArray = np.zeros(0)
 NOBODY: IntArray = np.zeros(0, dtype=np.int64)
@@ -232,6 +235,22 @@ class FlowModel:
         self._free_groups += arrived
         return arrived
 
+    def run_in_turn(self, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray) -> None:
+        """Post transfers over paths found before, in order of their starts, and run to the end of all.
+
+        They are posted some at a time, so that those that have ended leave the room of those that come; times are those of all
+        posted at once. Raises what :meth:`post` does.
+        """
+        self._state = with_room(self._state, self._flows + len(paths), 0, 0, 0)
+        for first in range(0, len(paths), POSTED_AT_ONCE):
+            some = slice(first, first + POSTED_AT_ONCE)
+            self.post(NONE, paths[some], size_bytes[some].astype(np.int64), start_s[some], False)
+            # So far before the last start that none of what ties is yet to be posted.
+            last_s = float(start_s[some][-1])
+            tie_s = max(fluid.TIE_S + fluid.TIE_RELATIVE * last_s, float(self._state.settings[0]))
+            self._some_events(float("inf"), ALL_EVENTS, last_s - 2.0 * tie_s)
+        self.advance(float("inf"))
+
     def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
         """Run to the end.
 
@@ -316,12 +335,12 @@ class FlowModel:
         start_s = self._state.flows["start_s"][self._state.pools["flow"][active]]
         fluid.settle_pools(self._state, active[np.argsort(start_s, kind="stable")], self._now_s)
 
-    def _some_events(self, to_s: float, most_events: int) -> IntArray:
+    def _some_events(self, to_s: float, most_events: int, before_s: float = float("inf")) -> IntArray:
         """Process up to so many events up to a time, bins permitting; return the transfers that have arrived."""
         if self._bins:
             reach_s = min(to_s, self.next_event_s())
             to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
-        found = fluid.advance(self._state, to_s, most_events)
+        found = fluid.advance(self._state, to_s, most_events, before_s)
         arrived, groups, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
         if groups:
             self._arrived_groups += self._state.arrived[:groups].tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,6 +21,31 @@ from zcube.serving.reach import Reach
 
 #: Kinds of traffic, kept beside every transfer.
 KV, EXPERT = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Posted:
+    """Transfers in the order of their starts.
+
+    Attributes
+    ----------
+    flows : FlowTable
+        What was sent when.
+    kind : int array [flows]
+        :data:`KV` or :data:`EXPERT`.
+    number : int array [flows]
+        Number in the network.
+    path : int array [flows]
+        Number of the pair of GPUs.
+    ends : tuple of int array [pairs]
+        Sources and targets of all pairs.
+    """
+
+    flows: FlowTable
+    kind: IntArray
+    number: IntArray
+    path: IntArray
+    ends: tuple[IntArray, IntArray]
 
 
 class Transfers:
@@ -104,16 +130,17 @@ class Transfers:
         kinds.frombytes(bytes([kind]) * len(paths))
         self._plan()
 
-    def posted(self) -> tuple[FlowTable, IntArray, IntArray]:
-        """Return every transfer posted up to the present, in order of time, its kind, and its number in the network."""
-        paths, size, start_s, kind = (np.array(column) for column in self._posted)
+    def posted(self) -> Posted:
+        """Return every transfer posted up to the present."""
+        path, size, start_s, kind = (np.array(column) for column in self._posted)
         none: IntArray = np.zeros(0, dtype=np.int64)
         source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
         order = np.argsort(start_s, kind="stable")
-        order = order[: int(np.searchsorted(start_s[order], self._env.now, side="right"))]
-        paths = paths[order]
-        flows = FlowTable(source[paths], target[paths], size[order].astype(np.float64), start_s[order])
-        return flows, kind[order].astype(np.int64), order
+        start_s = start_s[order]
+        order = order[: int(np.searchsorted(start_s, self._env.now, side="right"))]
+        path = path[order]
+        flows = FlowTable(source[path], target[path], size[order].astype(np.float64), start_s[: len(order)])
+        return Posted(flows, kind[order].astype(np.int64), order, path, (source, target))
 
     def _plan(self) -> None:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
