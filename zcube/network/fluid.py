@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.event_heap import heap_pop, heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState
+from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState, fluid_at
 from zcube.network.kernels import inlined, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
@@ -71,8 +71,9 @@ def settle(state: FluidState, pool: int, now_s: float) -> None:
 
 
 @kernel
-def settle_pools(state: FluidState, pools: np.ndarray, now_s: float) -> None:
-    """Settle active pools, in the order given."""
+def settle_pools(fluid: np.ndarray, pools: np.ndarray, now_s: float) -> None:
+    """Settle active pools of a frame's fluid, in the order given."""
+    state = fluid_at(fluid)
     for pool in pools:
         settle(state, pool, now_s)
 
@@ -91,8 +92,9 @@ def note_bound(state: FluidState, pool: int) -> None:
 
 
 @kernel
-def note_bounds(state: FluidState) -> None:
-    """Note for the flows of active pools what has bounded them up to their last change."""
+def note_bounds(fluid: np.ndarray) -> None:
+    """Note for the flows of active pools of a frame's fluid what has bounded them up to their last change."""
+    state = fluid_at(fluid)
     for pool in range(state.used[1]):
         if state.pools[pool].phase == ACTIVE:
             note_bound(state, pool)
@@ -284,14 +286,14 @@ def arrive(state: FluidState, flow: int, groups: int) -> int:
 
 @kernel
 def advance(
-    state: FluidState, to_s: float, most_events: int, before_s: float
+    fluid: np.ndarray, to_s: float, most_events: int, before_s: float
 ) -> tuple[int, int, float, float, float, float]:
     """Process events up to a time.
 
     Parameters
     ----------
-    state : FluidState
-        Changed in place.
+    fluid : int array
+        Frame of the state, which is changed in place.
     to_s : float
         Events and arrivals later than this stay in the heaps.
     most_events : int
@@ -302,10 +304,11 @@ def advance(
     Returns
     -------
     tuple
-        How many transfers and how many groups arrived, whose numbers stand first in ``state.changed`` and ``state.arrived`` in
+        How many transfers and how many groups arrived, whose numbers stand first in ``changed`` and ``arrived`` in
         order of arrival; when a pool next starts or runs dry; when the next transfer arrives of those whose last byte has left;
         and what :func:`next_group_s` returns.
     """
+    state = fluid_at(fluid)
     changed = state.changed
     events_left = most_events
     while events_left > 0:
@@ -354,12 +357,13 @@ def advance(
 
 @kernel
 def change_capacity(
-    state: FluidState, changed: np.ndarray, capacity_bps: np.ndarray, is_less: np.ndarray, now_s: float
+    fluid: np.ndarray, changed: np.ndarray, capacity_bps: np.ndarray, is_less: np.ndarray, now_s: float
 ) -> float:
     """Give links another capacity, less than before or not, and solve again; ``now_s`` is at or after the last event.
 
     Return when a pool next starts or runs dry.
     """
+    state = fluid_at(fluid)
     state.stamp[0] += 1
     state.clock_s[0] = now_s
     frees = 0

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.arrays import IntArray
+from zcube.network.frames import arrays_at, frame_of
 from zcube.network.kernels import inner, kernel
 
 NONE = -1
@@ -39,6 +40,10 @@ class CacheState(NamedTuple):
     table: np.ndarray  # PLACE[power of two], entry NONE where there is none
     nodes: np.ndarray  # NODE[nodes]
     free: np.ndarray  # i8[2] first free entry, how many are free
+
+
+#: For kernels: the state of a frame.
+caches_at = arrays_at(CacheState, [ENTRY, PLACE, NODE, np.dtype(np.int64)])
 
 
 @inner
@@ -103,9 +108,9 @@ def leading_run(state: CacheState, node: int, blocks: np.ndarray, chained: bool,
 
 
 @kernel
-def leading(state: CacheState, node: int, blocks: np.ndarray, chained: bool) -> int:
-    """Return how many leading blocks a node holds."""
-    return leading_run(state, node, blocks, chained, 0)
+def leading(caches: np.ndarray, node: int, blocks: np.ndarray, chained: bool) -> int:
+    """Return how many leading blocks a node of a frame's caches holds."""
+    return leading_run(caches_at(caches), node, blocks, chained, 0)
 
 
 @inner
@@ -164,9 +169,12 @@ def put(state: CacheState, place: int, entry: int) -> None:
 
 
 @kernel
-def keep(state: CacheState, node: int, blocks: np.ndarray, capacity: int) -> None:
-    """Keep blocks at a node, the first one as the most recently used, and drop what is over capacity; there must be room."""
-    newer = NONE
+def keep(caches: np.ndarray, node: int, blocks: np.ndarray, capacity: int) -> None:
+    """Keep blocks at a node of a frame's caches, the first one as the most recently used; there must be room.
+
+    What is over capacity is dropped.
+    """
+    state, newer = caches_at(caches), NONE
     # The last block goes in first, so that a prefix is never dropped before what extends it.
     for at in range(min(len(blocks), capacity) - 1, -1, -1):
         # What was used next after a block is most often the one before it in its prompts.
@@ -193,8 +201,9 @@ def keep(state: CacheState, node: int, blocks: np.ndarray, capacity: int) -> Non
 
 
 @kernel
-def fill_table(state: CacheState, entries: int) -> None:
-    """Write the first entries into an empty table, those that are free left out."""
+def fill_table(caches: np.ndarray, entries: int) -> None:
+    """Write the first entries of a frame's caches into the empty table, those that are free left out."""
+    state = caches_at(caches)
     for entry in range(entries):
         if state.entries[entry].node != NONE:
             put(state, place_of(state, state.entries[entry].node, state.entries[entry].block), entry)
@@ -209,6 +218,8 @@ class PrefixCaches:
     ----------
     state : CacheState
         What the nodes hold.
+    frame : int array
+        Its frame, as kernels take it.
     chained : bool
         Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
         whole, what comes first is dropped last.
@@ -226,17 +237,18 @@ class PrefixCaches:
         idle = np.zeros(nodes, NODE)
         idle["newest"] = idle["oldest"] = NONE
         self.state = CacheState(np.zeros(0, ENTRY), _empty_table(2), idle, np.array([NONE, 0], dtype=np.int64))
+        self.frame = frame_of(self.state)
 
     def hit(self, node: int, blocks: IntArray) -> int:
         """Return how many leading blocks one node holds."""
-        return int(leading(self.state, node, blocks, self.chained))
+        return int(leading(self.frame, node, blocks, self.chained))
 
     def insert(self, node: int, blocks: IntArray) -> None:
         """Keep a prompt's blocks at a node as the most recently used, and drop the least recently used beyond capacity."""
         if self._capacity and len(blocks):
             if self.state.free[1] < len(blocks):
                 self._grow(len(blocks))
-            keep(self.state, node, blocks, self._capacity)
+            keep(self.frame, node, blocks, self._capacity)
 
     def _grow(self, needed: int) -> None:
         """Make room for at least so many more entries; all present ones are in use but for the few that are free."""
@@ -249,7 +261,8 @@ class PrefixCaches:
         entries["newer"][-1] = state.free[0]
         state.free[:] = used, state.free[1] + room - used
         self.state = CacheState(entries, _empty_table(2 * room), state.nodes, state.free)
-        fill_table(self.state, used)
+        self.frame = frame_of(self.state)
+        fill_table(self.frame, used)
 
 
 def _empty_table(places: int) -> np.ndarray:
