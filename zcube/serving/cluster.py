@@ -31,6 +31,9 @@ from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
 from zcube.workload.requests import RequestTrace, followers
 
+#: Steps of requests of which one is told of as progress.
+STEPS_UNTOLD = 16
+
 #: Told which part of the work is done.
 ShareDone = Callable[[float], None]
 
@@ -96,10 +99,13 @@ class Cluster:
             DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
             for server in placed.decode
         ]
+        #: Requests of each decode node that have neither ended nor failed.
+        self._outstanding = [0] * len(self._decode)
         self.watch = WindowWatch(env, self.transfers, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
-        self._resolved = 0
+        self._requests, self._resolved, self._untold = len(trace), 0, 0
+        self._horizon_s = float("inf") if settings.load.horizon_s is None else settings.load.horizon_s
         self._work = WorkDone(trace)
         self._waiting = followers(trace.after)
         self._open_loop = settings.load.mode == "open"
@@ -157,7 +163,7 @@ class Cluster:
         before = int(trace.after[request])
         return (None, 0.0) if before < 0 else (before, float(trace.delay_s[request]))
 
-    def _release(self, request: int, _: simpy.Event) -> None:
+    def _come(self, request: int, _: simpy.Event) -> None:
         """Let a request come whose wait for another is over."""
         if self._open_loop:
             self._recorder.arrived(request, float(self.journeys.trace.arrival_s[request]), [], *self._wait(request))
@@ -172,7 +178,7 @@ class Cluster:
             wait_s = float(trace.delay_s[follower])
             if self._open_loop:
                 wait_s = max(wait_s, float(trace.arrival_s[follower]) - self._env.now)
-            self._env.timeout(wait_s).callbacks.append(partial(self._release, follower))
+            self._env.timeout(wait_s).callbacks.append(partial(self._come, follower))
 
     def _arrive(self, request: int, arrival_s: float) -> None:
         journeys, trace = self.journeys, self.journeys.trace
@@ -190,8 +196,8 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        outstanding = [node.outstanding for node in self._decode]
-        decode_node = outstanding.index(min(outstanding))
+        decode_node = self._outstanding.index(min(self._outstanding))
+        self._outstanding[decode_node] += 1
         journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
@@ -244,8 +250,11 @@ class Cluster:
         self._shipper.computed(shipment, job.done_tokens)
 
     def _tell(self) -> None:
-        horizon_s = self._settings.load.horizon_s
-        self._progress(max(self._work.share, 0.0 if horizon_s is None else self._env.now / horizon_s))
+        """Tell how much is done, now and then."""
+        self._untold += 1
+        if self._untold >= STEPS_UNTOLD or self._resolved == self._requests:
+            self._untold = 0
+            self._progress(max(self._work.share, self._env.now / self._horizon_s))
 
     def _on_post(self, shipment: Shipment, at_s: float) -> None:
         self.journeys.kv_post_s[shipment.request] = at_s
@@ -277,18 +286,21 @@ class Cluster:
 
     def _on_finish(self, request: int) -> None:
         self.journeys.finish_s[request] = self._env.now
-        assigned = self._assigned.pop(request)
-        node = self._decode[int(self.journeys.decode_node[request])]
-        node.release(request, assigned.target_rank, assigned.reserved_tokens)
+        self._release(request, self._assigned.pop(request))
         self._resolve(request, COMPLETED)
 
     def _on_failure(self, shipment: Shipment) -> None:
         """Give a request up whose KV cannot be carried; its prompt is computed to the end, for other prompts' prefixes."""
         request = shipment.request
-        assigned, node = self._assigned[request], self._decode[int(self.journeys.decode_node[request])]
         self._recorder.ended(request)
-        node.release(request, assigned.target_rank, assigned.reserved_tokens)
+        self._release(request, self._assigned[request])
         self._resolve(request, FAILED)
+
+    def _release(self, request: int, assigned: _Assigned) -> None:
+        """Give back what a request holds at its decode node."""
+        node = int(self.journeys.decode_node[request])
+        self._outstanding[node] -= 1
+        self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
 
     def let_go(self) -> None:
         """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
@@ -306,7 +318,7 @@ class Cluster:
         self._resolved += 1
         self._work.end(request)
         self._tell()
-        if self._resolved == len(self.journeys.trace):
+        if self._resolved == self._requests:
             self.finished.succeed()
             return
         self._release_followers(request)

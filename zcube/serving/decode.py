@@ -68,16 +68,14 @@ class DecodeNode:
         #: When steps ended, and when those under way are to.
         self._step_ends_s, self._ends_s = array("d"), NO_STEPS
         self._wake = env.event()
-        self.outstanding = 0
         env.process(self._run())
 
     def take_rank(self) -> int:
-        """Give a request to the rank with the fewest, in turn among equals; counts it as outstanding."""
+        """Give a request to the rank with the fewest, in turn among equals."""
         turned = self._rank_load[self._next_rank :] + self._rank_load[: self._next_rank]
         rank = (self._next_rank + turned.index(min(turned))) % len(turned)
         self._next_rank = (rank + 1) % len(turned)
         self._rank_load[rank] += 1
-        self.outstanding += 1
         return rank
 
     def fits(self, tokens: int) -> bool:
@@ -102,7 +100,6 @@ class DecodeNode:
         """Give back the room of a request that is done."""
         self._recorder.released(self._server, request)
         self._rank_load[rank] -= 1
-        self.outstanding -= 1
         self._held_requests -= 1
         self._held_tokens -= tokens
         self._grant()
@@ -153,13 +150,8 @@ class DecodeNode:
 
     def _sleep(self, seconds: float) -> None:
         """Let :attr:`_wake` come after some time, or before with the next request that joins."""
-        self._wake = wake = self._env.event()
-
-        def succeed(_: simpy.Event) -> None:
-            if not wake.triggered:
-                wake.succeed()
-
-        self._env.timeout(seconds).callbacks.append(succeed)
+        self._wake = self._env.event()
+        self._env.timeout(seconds, self._wake).callbacks.append(_come_true)
 
     def _join_batch(self) -> None:
         for row in self._joining:
@@ -181,3 +173,9 @@ class DecodeNode:
     def step_ends_s(self) -> FloatArray:
         """Return when each decode step ended, those that the end of the run cut short included [steps]."""
         return np.concatenate([np.array(self._step_ends_s), self._ends_s])
+
+
+def _come_true(timer: simpy.Event) -> None:
+    """Let the event that a timer carries come, unless it has."""
+    if not timer.value.triggered:
+        timer.value.succeed()

@@ -21,6 +21,7 @@ from zcube.serving.reach import Reach
 
 #: Kinds of traffic, kept beside every transfer.
 KV, EXPERT = 0, 1
+_KIND_BYTES = bytes([KV]), bytes([EXPERT])
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ class Transfers:
         path.frombytes(paths.tobytes())
         size.frombytes(size_bytes.tobytes())
         start.frombytes(start_s.tobytes())
-        kinds.frombytes(bytes([kind]) * len(paths))
+        kinds.frombytes(_KIND_BYTES[kind] * len(paths))
         self._plan()
 
     def posted(self) -> Posted:
@@ -146,8 +147,8 @@ class Transfers:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
         next_s = self._model.next_group_s()
         if next_s < self._wake_s:
-            self._wake_s = next_s
-            timer = self._env.timeout(seconds_between(self._env.now, max(next_s, self._env.now)), value=next_s)
+            self._wake_s, now = next_s, self._env.now
+            timer = self._env.timeout(seconds_between(now, max(next_s, now)), value=next_s)
             timer.callbacks.append(self._on_wake)
 
     def _on_wake(self, wake: simpy.Event) -> None:
