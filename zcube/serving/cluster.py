@@ -101,7 +101,7 @@ class Cluster:
         ]
         #: Requests of each decode node that have neither ended nor failed.
         self._outstanding = [0] * len(self._decode)
-        self.watch = WindowWatch(env, self.transfers, trace, settings.measure, settings.load)
+        self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
         self._requests, self._resolved, self._untold = len(trace), 0, 0
@@ -273,19 +273,21 @@ class Cluster:
             node.join(request, shipment.input_tokens, tokens_left)
         else:
             self._recorder.ended(request)
-            self._on_finish(request)
+            self._on_finish(request, 0)
 
-    def _on_step(self, requests: list[int], end_s: float) -> None:
+    def _on_step(self, requests: list[int], end_s: float, steps: int) -> None:
         self.journeys.first_step_s[requests] = end_s
+        self.journeys.steps_before[requests] = steps
         if not self._prefill_answers:
             self.journeys.first_token_s[requests] = end_s
 
-    def step_ends_s(self) -> list[FloatArray]:
-        """Return when the steps of every decode node ended, see :meth:`zcube.serving.decode.DecodeNode.step_ends_s`."""
-        return [node.step_ends_s() for node in self._decode]
+    def steps_before(self, time_s: float) -> IntArray:
+        """Return how many steps of each decode node end before a time, the present or barely later [decode nodes]."""
+        return np.array([node.steps_before(time_s) for node in self._decode])
 
-    def _on_finish(self, request: int) -> None:
+    def _on_finish(self, request: int, steps: int) -> None:
         self.journeys.finish_s[request] = self._env.now
+        self.journeys.steps_at_end[request] = steps
         self._release(request, self._assigned.pop(request))
         self._resolve(request, COMPLETED)
 

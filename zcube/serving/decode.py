@@ -7,7 +7,6 @@ and need no event each; a request that joins meanwhile waits for the boundary of
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
 from collections.abc import Callable
 
@@ -41,9 +40,10 @@ class DecodeNode:
     ranks : int
         Data-parallel attention ranks, which share the requests out.
     on_finish : callable
-        Called with a request's number when its last token is out.
+        Called with a request's number when its last token is out, and the steps that have ended.
     on_step : callable
-        Called with the numbers of requests whose first decode step begins and the time at which it will have ended.
+        Called with the numbers of requests whose first decode step begins, the time at which it will have ended, and the steps
+        that ended before it.
     server : int
         Where it is placed.
     recorder : Recorder
@@ -51,8 +51,8 @@ class DecodeNode:
     """
 
     def __init__(
-        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int], None],
-        on_step: Callable[[list[int], float], None], server: int, recorder: Recorder,
+        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int, int], None],
+        on_step: Callable[[list[int], float, int], None], server: int, recorder: Recorder,
     ):  # fmt: skip
         self._env, self._compute, self._pool = env, compute, pool
         self._on_finish, self._on_step, self._server, self._recorder = on_finish, on_step, server, recorder
@@ -65,8 +65,8 @@ class DecodeNode:
         self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
         self._size, self._least_left = 0, MOST_LEFT
         self._finished: IntArray = np.zeros(16, dtype=np.int64)
-        #: When steps ended, and when those under way are to.
-        self._step_ends_s, self._ends_s = array("d"), NO_STEPS
+        #: Steps ended, when the last of them did, and when those under way are to.
+        self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
         self._wake = env.event()
         env.process(self._run())
 
@@ -131,7 +131,7 @@ class DecodeNode:
             ends_s += start_s
             self._ends_s = ends_s
             if joined:
-                self._on_step(joined, float(ends_s[0]))
+                self._on_step(joined, float(ends_s[0]), self._steps)
             self._sleep(float(ends_s[-1]) - start_s)
             yield self._wake
             # A time equal to a boundary up to the clock's rounding is that boundary.
@@ -141,12 +141,11 @@ class DecodeNode:
             self._ends_s = ends_s[:done]
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
-            self._step_ends_s.frombytes(self._ends_s.tobytes())
-            self._ends_s = NO_STEPS
+            self._steps, self._last_end_s, self._ends_s = self._steps + done, float(ends_s[done - 1]), NO_STEPS
             finished = self._give_tokens(done)
             self._recorder.decodes(self._server, start_s, env.now, joined, finished)
             for request in finished:
-                self._on_finish(request)
+                self._on_finish(request, self._steps)
 
     def _sleep(self, seconds: float) -> None:
         """Let :attr:`_wake` come after some time, or before with the next request that joins."""
@@ -170,9 +169,11 @@ class DecodeNode:
         done: list[int] = self._finished[: before - self._size].tolist()
         return done
 
-    def step_ends_s(self) -> FloatArray:
-        """Return when each decode step ended, those that the end of the run cut short included [steps]."""
-        return np.concatenate([np.array(self._step_ends_s), self._ends_s])
+    def steps_before(self, time_s: float) -> int:
+        """Return how many steps end before a time, the present or barely later."""
+        # What ended at this very moment has been counted.
+        ended = self._steps - (self._steps > 0 and self._last_end_s >= time_s)
+        return ended + int(self._ends_s.searchsorted(time_s))
 
 
 def _come_true(timer: simpy.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,8 +52,8 @@ class ServingRun:
         What was asked for.
     window : Window
         Its steady state, or the whole run where that is too short for one.
-    step_ends_s : list of float array [decode nodes]
-        When each step of a node ended, those that the end of the run cut short included.
+    steps_at_end : int array [decode nodes]
+        Steps of each node that had ended when the run did.
     stopped_by : str or None
         Why the network could not go on, if it could not; what was under way then has failed.
     """
@@ -67,7 +68,7 @@ class ServingRun:
     line_rate_bps: float
     settings: ServingSettings
     window: Window
-    step_ends_s: list[FloatArray]
+    steps_at_end: IntArray
     stopped_by: str | None = None
 
     @property
@@ -137,10 +138,15 @@ def serve(
         stopped_by=stopped_by,
         settings=settings,
         window=cluster.watch.window(cluster.journeys, links.size_bytes),
-        step_ends_s=cluster.step_ends_s(),
+        steps_at_end=cluster.steps_before(_just_after(float(env.now))),
     )
     cluster.let_go()
     return run
+
+
+def _just_after(time_s: float) -> float:
+    """Return a time beyond all that equal another one up to the clock's rounding."""
+    return math.nextafter(time_s + 4 * math.ulp(time_s), math.inf)
 
 
 def _on_ideal_core(fabric: Fabric, posted: Posted) -> FloatArray:
