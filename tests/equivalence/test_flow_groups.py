@@ -7,7 +7,7 @@ import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.network.flow_groups import FlowGroups
-from zcube.network.flow_model import FlowModel, flow_model, run_flows
+from zcube.network.flow_model import FlowModel, flow_model, ideal_model, run_flows
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import routing_for
 from zcube.seeds import stream
@@ -125,3 +125,23 @@ def test_a_post_that_cannot_be_carried_is_refused():
     with pytest.raises(ValueError, match="at or after"):
         model.post(group, paths, np.array([1]), np.array([1.0]), True)
     assert model.next_group_s() == np.inf
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("at_once", [1, 7, 64])
+def test_transfers_posted_in_turn_end_when_all_posted_at_once_do(monkeypatch, at_once, seed):
+    monkeypatch.setattr("zcube.network.flow_model.POSTED_AT_ONCE", at_once)
+    flows = Posts(seed, 200).table()
+    order = np.argsort(flows.start_s, kind="stable")
+    # Many start together, and a few all but together.
+    start_s = np.round(flows.start_s[order], 2)
+    start_s[1::5] += 1e-13
+    flows = FlowTable(flows.source[order], flows.target[order], flows.size_bytes[order], np.sort(start_s))
+    for model in (ideal_model(FABRICS["roft-256"]), network("zcube-256", "pooled"), network("zcube-256", "fixed")):
+        other = FlowModel(model.link_set, model.routing, model.path_split, model.fidelity)
+        other.run_in_turn(other.paths(flows.source, flows.target), flows.size_bytes, flows.start_s)
+        expected, found = run_flows(model, flows), other.completions()
+        assert found.finish_s.tobytes() == expected.finish_s.tobytes()
+        assert found.bound_link.tolist() == expected.bound_link.tolist()
+        assert other.link_table().size_bytes.tobytes() == model.link_table().size_bytes.tobytes()
+        assert other.events == model.events
