@@ -43,7 +43,7 @@ def test_a_private_option_is_known_and_heeded(option):
     except KeyError as error:
         pytest.fail(f"{version} no longer knows the option {option}, see zcube/network/kernels.py: {error}")
     seen, is_absent = {**ABSENT, **PRESENT}[option], option in ABSENT
-    assert (seen in code()) == is_absent, f"{version} no longer writes {seen} where this test, which sees {option} by it, expects it"
+    assert (seen in code()) == is_absent, f"{version} writes {seen} elsewhere, by which this test sees {option}"
     assert (seen in found) != is_absent, f"{version} no longer heeds the option {option}, see zcube/network/kernels.py"
 
 

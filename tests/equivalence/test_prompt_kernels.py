@@ -62,7 +62,9 @@ def test_keys_are_their_sources_plus_their_places(prompts):
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 1), st.integers(0, 3), st.integers(0, 40)), min_size=1, max_size=10))
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(0, 1), st.integers(0, 3), st.integers(0, 40)), min_size=1, max_size=10)
+)
 def test_prefix_blocks_are_equal_just_where_prompts_are(rows):
     """Blocks by the text they hold, token by token; the last, partial one is the prompt's own."""
     block, shared, grouped = 4, 5, 6

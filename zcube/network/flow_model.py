@@ -206,7 +206,7 @@ class FlowModel:
             self._keep(larger)
 
     def _post(
-        self, known: IntArray, path: IntArray, start_s: FloatArray, size_bits: FloatArray, message_start_s: FloatArray,
+        self, known: IntArray, path: IntArray, start_s: FloatArray, size_bits: np.ndarray, message_start_s: FloatArray,
         group: int, is_last: bool, cap_bps: FloatArray = NO_COLUMN, weight: FloatArray = NO_COLUMN,
     ) -> bool:  # fmt: skip
         """Post transfers for which there is room, over paths of a frame; return whether they could be."""

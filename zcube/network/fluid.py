@@ -285,9 +285,7 @@ def arrive(state: FluidState, flow: int, groups: int) -> int:
 
 
 @kernel
-def advance(
-    fluid: np.ndarray, to_s: float, most_events: int, before_s: float
-) -> tuple[int, int, float, float, float, float]:
+def advance(fluid: np.ndarray, to_s: float, most_events: int, before_s: float) -> tuple[int, int, float, float, float, float]:
     """Process events up to a time.
 
     Parameters

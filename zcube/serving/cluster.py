@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import simpy
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan

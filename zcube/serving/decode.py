@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import simpy
@@ -51,8 +52,9 @@ class DecodeNode:
     """
 
     def __init__(
-        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int, int], None],
-        on_step: Callable[[list[int], float, int], None], server: int, recorder: Recorder,
+        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int,
+        on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
+        server: int, recorder: Recorder,
     ):  # fmt: skip
         self._env, self._compute, self._pool = env, compute, pool
         self._on_finish, self._on_step, self._server, self._recorder = on_finish, on_step, server, recorder
@@ -178,5 +180,6 @@ class DecodeNode:
 
 def _come_true(timer: simpy.Event) -> None:
     """Let the event that a timer carries come, unless it has."""
-    if not timer.value.triggered:
-        timer.value.succeed()
+    wake: Any = timer.value
+    if not wake.triggered:
+        wake.succeed()
