@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from zcube.arrays import FloatArray
 from zcube.calibrate.measurements import MAX_FILE_BYTES
-from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, wire_factor
+from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, assumed_hosts, wire_factor
 from zcube.calibrate.regimes import Piece, evaluate
 from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
@@ -75,6 +75,7 @@ class Curve(_Fitted):
     """Time by size of one operation, number of ranks and path class, and the points it was fitted to."""
 
     ranks: int = Field(ge=1)
+    hosts: int = Field(default=0, ge=0, description="hosts that the ranks ran on, equally many on each; 0: not known")
     dtype: str = Field(default="", description="type of the elements; empty: all that were measured")
     regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
     sizes_bytes: tuple[int, ...] = Field(description="of the fitted points")
@@ -84,6 +85,8 @@ class Curve(_Fitted):
 
     @model_validator(mode="after")
     def _shape(self) -> Curve:
+        if self.hosts and self.ranks % self.hosts:
+            raise ValueError("hosts should have equally many ranks each")
         if not len(self.sizes_bytes) == len(self.times_s) == len(self.log_residuals) > 0:
             raise ValueError("sizes_bytes, times_s and log_residuals should have one length above zero")
         _check_ends(self.regimes)
@@ -119,13 +122,24 @@ class Curve(_Fitted):
     def bus_bandwidth_bytes_per_s(self) -> float | None:
         """Wire bytes per second of the last regime, what compares with a line rate; None if time does not grow there."""
         bandwidth = self.regimes[-1].bandwidth_bytes_per_s
-        return None if bandwidth is None else bandwidth * wire_factor(self.operation, self.ranks)
+        return None if bandwidth is None else bandwidth * self.wire_factor
+
+    @property
+    def hosts_taken(self) -> int:
+        """Hosts that the ranks ran on, assumed where that is not known (:func:`~zcube.calibrate.operations.assumed_hosts`)."""
+        return self.hosts or assumed_hosts(self.path, self.ranks)
+
+    @property
+    def wire_factor(self) -> float:
+        """Bytes on the wire of the busiest rank, or of its NIC where ranks ran on several hosts, per byte of size."""
+        return wire_factor(self.operation, self.ranks, self.hosts_taken)
 
 
 class Scaling(_Fitted):
     """Time by size and number of ranks of one operation and path class."""
 
     ranks: tuple[int, ...] = Field(min_length=2, description="numbers of ranks it was fitted to")
+    ranks_per_host: int = Field(default=0, ge=0, description="where ranks ran on several hosts; 0: on one, or not known")
     regimes: tuple[ScalingRegime, ...] = Field(min_length=1, max_length=64)
 
     @model_validator(mode="after")
@@ -141,7 +155,7 @@ class Scaling(_Fitted):
             )
             for part in self.regimes
         ]
-        return evaluate(at_ranks(self.operation, pieces, ranks), np.asarray(size_bytes, dtype=np.float64))
+        return evaluate(at_ranks(self.operation, pieces, ranks, self.ranks_per_host), np.asarray(size_bytes, dtype=np.float64))
 
 
 class ErrorSummary(Declared):
@@ -203,24 +217,43 @@ class Calibration(Declared):
             for regime in curve.regimes
         )
 
-    def curve(self, operation: str, ranks: int, path: str, pattern: str = "", dtype: str = "") -> Curve | None:
-        """Return the curve of an operation, that of the type if it has one of its own; None if that was not measured."""
+    def curve(
+        self, operation: str, ranks: int, path: str, pattern: str = "", dtype: str = "", hosts: int | None = None
+    ) -> Curve | None:
+        """Return the curve of an operation, that of the type if it has one of its own; None if that was not measured.
+
+        Where ``hosts`` is None, ranks on any number of hosts count.
+        """
         key = (operation, ranks, path, pattern)
         found = {
-            curve.dtype: curve for curve in self.curves if (curve.operation, curve.ranks, curve.path, curve.pattern) == key
+            curve.dtype: curve
+            for curve in self.curves
+            if (curve.operation, curve.ranks, curve.path, curve.pattern) == key and hosts in (None, curve.hosts)
         }
         return found.get(dtype, found.get(""))
 
-    def scaling(self, operation: str, path: str, pattern: str = "") -> Scaling | None:
+    def scaling(self, operation: str, path: str, pattern: str = "", on_host: int | None = None) -> Scaling | None:
         """Return the model over numbers of ranks, None if fewer than two were measured."""
         key = (operation, path, pattern)
-        return next((model for model in self.scalings if (model.operation, model.path, model.pattern) == key), None)
+        found = (model for model in self.scalings if (model.operation, model.path, model.pattern) == key)
+        return next((model for model in found if on_host in (None, model.ranks_per_host)), None)
 
     def predict_s(
-        self, operation: str, ranks: int, path: str, size_bytes: FloatArray, pattern: str = "", dtype: str = ""
+        self,
+        operation: str,
+        ranks: int,
+        path: str,
+        size_bytes: FloatArray,
+        pattern: str = "",
+        dtype: str = "",
+        hosts: int | None = None,
     ) -> FloatArray | None:
         """Return the time of every size, from the curve of that number of ranks, else from the scaling; None without either."""
-        curve, scaling = self.curve(operation, ranks, path, pattern, dtype), self.scaling(operation, path, pattern)
+        on_host = None if hosts is None else ranks_per_host(ranks, hosts)
+        curve, scaling = (
+            self.curve(operation, ranks, path, pattern, dtype, hosts),
+            self.scaling(operation, path, pattern, on_host),
+        )
         if curve is not None:
             return curve.predict_s(size_bytes)
         return None if scaling is None or ranks < 2 else scaling.predict_s(ranks, size_bytes)
@@ -272,6 +305,11 @@ def is_calibration(path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def ranks_per_host(ranks: int, hosts: int) -> int:
+    """Return the ranks on each of several hosts, 0 for one host or where it is not known."""
+    return ranks // hosts if hosts > 1 else 0
 
 
 def _check_ends(regimes: Sequence[Regime | ScalingRegime]) -> None:

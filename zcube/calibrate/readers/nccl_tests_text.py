@@ -52,11 +52,31 @@ class _Run:
         """Ranks that communicate with each other: those of a group (``NCCL_TESTS_SPLIT``), 0 where groups differ in size."""
         return group_ranks(list(self.groups.values()))
 
+    @property
+    def group_hosts(self) -> int | None:
+        """Hosts of a group, None where hosts have different numbers of its ranks."""
+        return group_hosts(list(self.groups.values()), [self.hosts[rank] for rank in self.groups])
+
 
 def group_ranks(groups: Sequence[object]) -> int:
     """Return the members of each group, from the group of every rank; 0 where there is none, or groups differ in size."""
     sizes = set(Counter(groups).values())
     return sizes.pop() if len(sizes) == 1 else 0
+
+
+def group_hosts(groups: Sequence[object], hosts: Sequence[str]) -> int | None:
+    """Return the hosts of each group, from group and host of every rank; 0 where a host has no name.
+
+    None where groups differ, or hosts have different numbers of ranks.
+    """
+    if not all(hosts):
+        return 0
+    counts: dict[object, Counter[str]] = {}
+    for group, host in zip(groups, hosts, strict=True):
+        counts.setdefault(group, Counter())[host] += 1
+    shapes = {tuple(sorted(count.values())) for count in counts.values()}
+    shape = shapes.pop() if len(shapes) == 1 else ()
+    return len(shape) if len(set(shape)) == 1 else None
 
 
 def recognise(text: str) -> bool:
@@ -192,6 +212,10 @@ class _Reader:
             return self._gathering.broken(
                 where, f"a table whose header does not name {missing}", "the whole output of the program"
             )
+        if run.ranks == 1:
+            return self._gathering.alone()
+        if run.group_hosts is None:
+            return self._gathering.broken(where, "hosts with different numbers of ranks", "equally many ranks on each host")
         start = len(tokens) - wide
         for block in blocks:
             values = dict(zip(block, tokens[start : start + len(block)], strict=True))
@@ -213,11 +237,11 @@ class _Reader:
             if not 1 / _AGREEMENT < ratio < _AGREEMENT:
                 found = f"{time_us:g} us, which with {algbw:g} GB/s is off by a factor of {max(ratio, 1 / ratio):.3g}"
                 return self._gathering.broken(where, found, "times in microseconds throughout")
-        path = self._gathering.options.path or "unspecified"
+        hosts = run.group_hosts or 0
         assert run.operation is not None
         row = Row(
-            run.operation, run.ranks, path, size_bytes, time_us * _S_PER_US, dtype=tokens[2][:40], in_place=in_place,
-            correct=correct, repetitions=run.repetitions,
+            run.operation, run.ranks, self._gathering.path(hosts), size_bytes, time_us * _S_PER_US, dtype=tokens[2][:40],
+            in_place=in_place, correct=correct, repetitions=run.repetitions, hosts=hosts,
         )  # fmt: skip
         self._gathering.add(row, where)
         return None
