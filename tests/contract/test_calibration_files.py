@@ -40,7 +40,20 @@ def expect_times(measurements: Measurements, in_place: bool = False) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "[1,0]<stdout>:", "[1,0]<stdout>: ", "[prterun-node-a-17@1,0]<stdout>: ", " 0: ", "0: "]
+    "prefix",
+    [
+        "",
+        "[1,0]<stdout>:",
+        "[1,0]<stdout>: ",
+        "[prterun-node-a-17@1,0]<stdout>: ",
+        " 0: ",
+        "0: ",
+        "[default0]:",
+        "(Worker pid=615, ip=10.0.0.6) ",
+        "[pod/job-0/main] ",
+        "2025-06-01T10:00:00.123456789Z ",
+        "bench-1  | ",
+    ],
 )
 def test_nccl_tests_text(file, prefix):
     noisy = "node-a:6899:6899 [0] NCCL INFO Bootstrap : Using eth0\n" + text()

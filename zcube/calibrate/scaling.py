@@ -5,9 +5,9 @@ In each regime of sizes::
     t(size, n) = latency + latency_per_step * steps(n) + size * (s_per_byte + s_per_wire_byte * wire_factor(n))
 
 with ``steps`` and ``wire_factor`` of :mod:`zcube.calibrate.operations` (over hosts of equally many ranks that of a NIC), all
-four parameters at least zero, least squares on log residuals. The first two terms are the start of an operation and of each message on its longest chain, the third is what
-every byte of the buffer costs whichever rank it is for (copies, reductions), the last the bytes that leave the rank, as in
-nccl-tests' bus bandwidth. The regimes are cut as for one curve.
+four parameters at least zero, least squares on log residuals. The first two terms are the start of an operation and of each
+message on its longest chain, the third is what every byte of the buffer costs whichever rank it is for (copies, reductions),
+the last the bytes that leave the rank, as in nccl-tests' bus bandwidth. The regimes are cut as for one curve.
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ def import_command(
     files: Annotated[list[Path], typer.Argument(help="The files of one job, plain or gzip, usually one a rank.")],
     out: TraceOut,
     form: Annotated[str, typer.Option("--format", help="Format by name; auto tells it from the content.")] = "auto",
-    ranks_per_node: Annotated[int, typer.Option(min=1, max=1024, help="GPUs of a node.")] = 8,
+    ranks_per_node: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
+    ] = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of the job; default: as many as the files name.")] = None,
     chain: Annotated[bool, typer.Option(help="Let every call wait for the one before it on its rank's stream.")] = False,
     source_rank: Annotated[int, typer.Option(min=0, help="Sender of KV transfers whose log names none.")] = 0,

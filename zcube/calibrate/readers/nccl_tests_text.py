@@ -17,12 +17,11 @@ from zcube.calibrate.measurements import MAX_ROWS, Measurements
 from zcube.calibrate.operations import canonical
 from zcube.calibrate.points import MAX_SIZE_BYTES, Metadata, Row
 from zcube.calibrate.readers.options import Gathering, ReadOptions
+from zcube.trace.launchers import without_launcher
 
 _S_PER_US = 1e-6
 #: Time from the ``time`` column against size over the ``algbw`` column: further apart than this, units are mixed.
 _AGREEMENT = 4.0
-#: What mpirun (``--tag-output``, of Open MPI 4 and 5) and srun (``--label``) put before each line.
-_TAG = re.compile(r"^(?:\[(?:[^\]\s]{1,200}@)?\d+,\d+\]<std\w+>| {0,6}\d+):\s?")
 _TABLE = re.compile(r"#[ \t]+size[ \t]+count[ \t]")
 _DEVICE = re.compile(r"^#\s+Rank\s+(\d+)\s+(?:Group\s+(\d+)\s)?.*?\son\s+(\S+)\s+device\s+\d+\s+\[\S+\]\s*(.*)$")
 _ROW = re.compile(r"\s*-?\d")
@@ -94,7 +93,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     """
     reader = _Reader(Gathering(source, options))
     for number, line in enumerate(text.splitlines(), start=1):
-        reader.take(number, _TAG.sub("", line).rstrip())
+        reader.take(number, without_launcher(line).rstrip())
     return reader.measurements()
 
 
@@ -257,6 +256,6 @@ class _Reader:
 
 def _columns(line: str) -> list[str] | None:
     """Return the names of a header line's columns, None if it is no header."""
-    plain = _TAG.sub("", line).lstrip()
+    plain = line.lstrip()
     names = plain[1:].split() if plain.startswith("#") else []
     return names if names[:2] == ["size", "count"] and any(name in _TIMES for name in names) else None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zcube.errors import Fault, InputError
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.comm_trace import MAX_RANKS, NONE, CommTrace, Kind
 from zcube.trace.importers.calls import Gathered, Options
 from zcube.trace.importers.merging import Merge, Operation
@@ -36,7 +37,8 @@ def assemble(gathered: Gathered, reports: Sequence[FileReport], options: Options
     starts = [operation.start_us for operation in ordered.operations if operation.start_us is not None]
     origin = min(starts) if starts else None
     metadata = {**metadata, "origin_us": origin, "recorded_starts": len(starts), "notes": list(gathered.notes)}
-    trace = _trace(ordered, gathered, origin or 0, ranks, options.ranks_per_node, metadata)
+    per_node = options.ranks_per_node or gathered.ranks_per_node or GPUS_PER_NODE
+    trace = _trace(ordered, gathered, origin or 0, ranks, per_node, metadata)
     trace.check()
     return trace
 

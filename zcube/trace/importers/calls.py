@@ -88,7 +88,8 @@ class Call:
 class Options:
     """What the caller of an import may say; see :func:`~zcube.trace.importers.catalog.import_trace`."""
 
-    ranks_per_node: int = GPUS_PER_NODE
+    #: None: as many as the files say, else :data:`~zcube.node.GPUS_PER_NODE`.
+    ranks_per_node: int | None = None
     ranks: int | None = None
     chain: bool = False
     source_rank: int = 0
@@ -101,7 +102,7 @@ class Options:
     @property
     def kv_target(self) -> int:
         """Rank that KV transfers go to where a log names none: the first GPU of the second node."""
-        return self.ranks_per_node if self.target_rank is None else self.target_rank
+        return (self.ranks_per_node or GPUS_PER_NODE) if self.target_rank is None else self.target_rank
 
 
 @dataclass
@@ -118,6 +119,8 @@ class Gathered:
         Ranks known of besides those that calls and groups name.
     chain : bool
         Whether every call waits for the one before it on its stream.
+    ranks_per_node : int, optional
+        What the files say, where nobody else does.
     notes : list of str
         What the format does not record, and what was assumed.
     """
@@ -126,6 +129,7 @@ class Gathered:
     calls: list[Call] = field(default_factory=list)
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ranks: int = 1
+    ranks_per_node: int | None = None
     notes: list[str] = field(default_factory=list)
     _members: int = 0
 
