@@ -56,7 +56,7 @@ def _nothing(reports: Sequence[FileReport]) -> list[Fault]:
 
 def _ranks(gathered: Gathered, operations: Sequence[Operation], options: Options) -> int:
     named = {rank for operation in operations for rank in (operation.source, operation.target)}
-    used = {operation.group for operation in operations if operation.group}
+    used = {operation.group for operation in operations if operation.kind == Kind.COLLECTIVE}
     named |= {max(gathered.groups[group]) for group in used}
     found = max(gathered.ranks, 1 + max(named))
     most = MAX_RANKS if options.ranks is None else options.ranks
