@@ -60,8 +60,9 @@ class Call:
         Neighbouring calls of a stream with the same batch run together; None for alone.
     ordered : bool
         Waits for the call before it on its stream even if nobody asks for chains: its start is unknown or too coarse.
-    splits : tuple of int, optional
-        Bytes to each rank of the group, in an uneven all-to-all.
+    splits, received : tuples of int or None, optional
+        Split sizes of an all-to-all: parts to each rank of the group and from each, in rows or elements; None in them where a
+        list is cut short. See :mod:`~zcube.trace.importers.splits`.
     waits : tuple of int
         Calls it waits for, as places in the list of calls.
     """
@@ -80,7 +81,8 @@ class Call:
     stream: Hashable = ""
     batch: Hashable = None
     ordered: bool = False
-    splits: tuple[int, ...] | None = None
+    splits: tuple[int | None, ...] | None = None
+    received: tuple[int | None, ...] | None = None
     waits: tuple[int, ...] = ()
 
 

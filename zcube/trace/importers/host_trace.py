@@ -3,8 +3,9 @@
 Written by ``torch.profiler.ExecutionTraceObserver``, one file per rank, as JSON: ``{"schema", "pid", ..., "nodes": [...]}``. A
 node ``record_param_comms`` has the input values (tensors, sequence, process group, rank, name, in_split, out_split, [start,
 stride,] world size), a tensor being (id, storage, offset, elements, bytes per element, device). Bytes are those of its input
-tensors: of an all-gather the rank's own part, of a reduce-scatter the whole input, of an all-to-all the whole send buffer. For
-``send`` and ``recv`` the rank is that of the other side in the group.
+tensors: of an all-gather the rank's own part, of a reduce-scatter the whole input, of an all-to-all the whole send buffer,
+which in_split divides, in elements or rows of the tensor (empty: evenly). For ``send`` and ``recv`` the rank is that of the
+other side in the group.
 
 Process groups are described by the node ``## process_group:init ##``; a group it does not name is taken as the first ranks of
 the trace. There are no times: each collective waits for the one before it on its thread, in the order of node numbers.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.kineto import rank_of_file
 from zcube.trace.importers.numbers import whole
 from zcube.trace.importers.source import CutShort, Source
-from zcube.trace.operation_names import BARRIER, RECEIVE, SEND, canonical
+from zcube.trace.importers.splits import split_units
+from zcube.trace.operation_names import ALL_TO_ALL, BARRIER, RECEIVE, SEND, canonical
 
 PROCESS_GROUPS = "## process_group:init ##"
 _MOST_TENSORS = 1 << 16
@@ -81,6 +83,8 @@ class _Record:
     first: int | None
     step: int | None
     thread: str
+    splits: Sequence[int] | None = None
+    received: Sequence[int] | None = None
 
 
 class _Reader:
@@ -138,6 +142,7 @@ class _Reader:
             first,
             step,
             _thread(node),
+            *((_numbers(values, place + 1), _numbers(values, place + 2)) if operation == ALL_TO_ALL else ()),
         )
 
     def finish(self) -> None:
@@ -173,12 +178,21 @@ class _Reader:
             self._source.report.drop("a peer outside its group", record.number)
             return
         peer = ranks[record.rank] if role != Role.COLLECTIVE else NONE
-        self._gathered.add(
-            Call(
-                self._source.index, record.number, role, record.operation, own, record.size_bytes, record.group, peer,
-                stream=record.thread, batch="p2p" if role != Role.COLLECTIVE else None, ordered=True,
-            )
+        call = Call(
+            self._source.index, record.number, role, record.operation, own, record.size_bytes, record.group, peer,
+            stream=record.thread, batch="p2p" if role != Role.COLLECTIVE else None, ordered=True,
         )  # fmt: skip
+        if record.splits is not None and ranks:
+            call.splits = split_units(record.splits, None, len(ranks), record.size_bytes)
+            call.received = split_units(record.received, None, len(ranks), 0) if record.received else None
+        self._gathered.add(call)
+
+
+def _numbers(values: list[Any], place: int) -> list[int] | None:
+    """Return the split sizes that stand at a place of the input values, None if there are none."""
+    found = values[place] if place < len(values) else None
+    numbers = [whole(part) for part in found] if isinstance(found, list) else [None]
+    return None if None in numbers else [number for number in numbers if number is not None]
 
 
 def _thread(node: dict[str, Any]) -> str:
