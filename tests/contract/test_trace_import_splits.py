@@ -180,4 +180,4 @@ def test_the_log_of_the_same_job_moves_the_same_bytes(shared_data):
     transfers = trace.rows(Kind.TRANSFER)
     step = 51_040 + 49_152 + 61_440 + 72_000 + 8_888 + 4_800 + 3_600
     assert int(trace.size_bytes[transfers].sum()) == 3 * step
-    assert sorted(set(trace.groups)) == [(0, 1), (0, 1, 2, 3), (0, 2), (1, 3), (2, 3)]
+    assert set(trace.groups) == {(0, 1, 2, 3), (0, 1), (2, 3), (0, 2)}

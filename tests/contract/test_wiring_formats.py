@@ -139,6 +139,43 @@ def test_link_list_faults_are_all_named_by_line(tmp_path):
     assert sorted(places) == ["3", "4", "5", "5", "6", "6", "7"]
 
 
+@pytest.mark.parametrize("name", ["roft-256", "zcube-256"])
+def test_a_pair_of_arcs_is_one_cable(name, tmp_path):
+    """A directed graph, as tools write that know one direction only: NICs keep their rate."""
+    import networkx
+
+    from zcube.fabric.wiring.graphml import graph_of
+
+    plan = LinkList.of(load_fabric(name))
+    directed = networkx.MultiDiGraph(graph_of(plan))
+    path = tmp_path / "d.graphml"
+    networkx.write_graphml(directed, path, named_key_ids=True)
+    back = read_links(path)
+    assert links_as_set(back, ports=True) == links_as_set(plan, ports=True)
+    assert len(back.a) == len(plan.a)
+    # Without ports and names of ends, whole and real numbers mixed.
+    for _, _, data in directed.edges(data=True):
+        for key in ("a", "a_port", "b_port", "medium"):
+            data.pop(key, None)
+    first = next(iter(directed.edges(data=True)))[2]
+    first["gbps"] = int(first["gbps"])
+    networkx.write_graphml(directed, path)
+    assert len(read_links(path).a) == len(plan.a)
+
+
+def test_an_arc_without_its_pair_is_refused(tmp_path):
+    import networkx
+
+    graph = networkx.MultiDiGraph()
+    for u, v, gbps in (("s0g0", "leaf0", 400), ("leaf0", "s0g0", 200), ("s0g1", "leaf0", 400), ("leaf0", "s0g1", 400)):
+        graph.add_edge(u, v, gbps=gbps, latency_s=5e-7)
+    path = tmp_path / "d.graphml"
+    networkx.write_graphml(graph, path)
+    with pytest.raises(InputError, match="an equal arc back") as caught:
+        read_links(path)
+    assert len(caught.value.faults) == 2
+
+
 def test_graphml_with_entities_is_refused(tmp_path):
     bomb = '<?xml version="1.0"?><!DOCTYPE g [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><graphml>&b;</graphml>'
     with pytest.raises(InputError, match="document type"):

@@ -6,21 +6,23 @@ do not wait for them). ``comm_size`` is the input of one rank, as simulators tak
 reduce-scatter the whole input, of an all-to-all the whole send buffer. A communication node marked ``is_cpu_op`` is the host's
 call, whose kernel is a node of its own; it counts as a computation of its duration.
 
-The rank is the number in ``name.N.et`` or ``name.N.json``. If no node of a file has a start, its dependencies rule; else the
-starts do, and the dependencies too only with ``chain``.
+The rank is the number in ``name.N.et`` or ``name.N.json``. A process group that nobody describes (``groups``, as ASTRA-sim's
+``comm_group.json`` does) has the ranks that recorded a collective of it, if all ranks have a file. If no node of a file has a
+start, its dependencies rule; else the starts do, and the dependencies too only with ``chain``.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
 from zcube.trace.importers.host_trace import PROCESS_GROUPS, process_groups
-from zcube.trace.importers.kineto import rank_of_file
 from zcube.trace.importers.numbers import span_us, time_us, whole
 from zcube.trace.importers.ordering import JOIN
 from zcube.trace.importers.source import CutShort, Source
@@ -56,9 +58,10 @@ class ChakraFile:
     """The nodes of one rank's file."""
 
     def __init__(self, source: Source, gathered: Gathered):
-        self._source, self._gathered = source, gathered
+        self.source = self._source = source
+        self._gathered = gathered
         self._nodes: list[Node] = []
-        named = rank_of_file(source)
+        named = rank_in_name(source, chakra=True)
         self.rank = source.index if named is None else named
 
     def add(self, node: Node) -> None:
@@ -151,15 +154,25 @@ class ChakraFile:
 
 def finish(files: list[ChakraFile], gathered: Gathered, options: Options) -> None:
     """Turn all files' nodes into calls, and name the groups they use."""
+    file_ranks = FileRanks()
+    for file in files:
+        file_ranks.claim(file.source, file.rank)
+    file_ranks.check()
     gathered.ranks = max([gathered.ranks, options.ranks or 1, *(file.rank + 1 for file in files)])
     for name, ranks in options.groups.items():
         gathered.add_group(f"pg {name}", ranks)
     for file in files:
         file.finish(options.chain)
-    for key in sorted({call.group for call in gathered.calls if call.role == Role.COLLECTIVE} - set(gathered.groups)):
-        gathered.add_group(key, range(gathered.ranks))
+    seen: dict[str, set[int]] = defaultdict(set)
+    for call in gathered.calls:
+        if call.role == Role.COLLECTIVE and call.group not in gathered.groups:
+            seen[call.group].add(call.rank)
+    for key in sorted(seen):
+        known = key != "all" and len(files) == gathered.ranks
+        gathered.add_group(key, sorted(seen[key]) if known else range(gathered.ranks))
         if key != "all":
-            gathered.note(f"process group {key[3:]} is not described; it is taken as all {gathered.ranks} ranks")
+            taken = f"the {len(seen[key])} ranks that recorded it" if known else f"all {gathered.ranks} ranks"
+            gathered.note(f"process group {key[3:]} is not described; it is taken as {taken} (--groups names its ranks)")
 
 
 def node_times(start: Any, duration: Any) -> tuple[float | None, float | None]:

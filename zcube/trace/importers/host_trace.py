@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zcube.trace.collective_steps import ROOTED
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
 from zcube.trace.importers.json_stream import JsonStream
-from zcube.trace.importers.kineto import rank_of_file
 from zcube.trace.importers.numbers import whole
 from zcube.trace.importers.source import CutShort, Source
 from zcube.trace.importers.splits import split_units
@@ -30,6 +32,8 @@ from zcube.trace.operation_names import ALL_TO_ALL, BARRIER, RECEIVE, SEND, cano
 
 PROCESS_GROUPS = "## process_group:init ##"
 _MOST_TENSORS = 1 << 16
+#: Operations whose rank is not the caller's: the other side, the root.
+_NAMES_ANOTHER = (SEND, RECEIVE, *ROOTED)
 _LIST = re.compile(r"\[\s*\{.*\}\s*\]", re.DOTALL)
 
 
@@ -60,15 +64,39 @@ def read(sources: list[Source], options: Options) -> Gathered:
     gathered = Gathered(options.chain)
     for name, ranks in options.groups.items():
         gathered.add_group(name, ranks)
-    for source in sources:
-        reader = _Reader(source, gathered)
+    readers, file_ranks = [_Reader(source, gathered) for source in sources], FileRanks()
+    for source, reader in zip(sources, readers, strict=True):
         with source.guard():
             for member in JsonStream(source).members(("nodes",)):
                 if member.element:
                     reader.node(member.value)
-        reader.finish()
+    _seen_groups(readers, gathered)
+    for reader in readers:
+        reader.finish(file_ranks)
+    file_ranks.check()
     gathered.note("execution traces have no times: each collective waits for the one before it on its thread")
     return gathered
+
+
+def _seen_groups(readers: list[_Reader], gathered: Gathered) -> None:
+    """Name the groups that no file describes but all their ranks recorded, each in a file whose name tells its rank."""
+    members: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    sizes: dict[str, set[int]] = defaultdict(set)
+    for reader in readers:
+        own = rank_in_name(reader.source)
+        for record in reader.records if own is not None else ():
+            if record.group not in gathered.groups and record.first is None and record.operation not in _NAMES_ANOTHER:
+                members[record.group][record.rank].add(own if own is not None else NONE)
+                sizes[record.group].add(record.world)
+    for group, ranks in members.items():
+        count = len(ranks)
+        whole_group = sizes[group] == {count} and set(ranks) == set(range(count)) and all(map(_single, ranks.values()))
+        if whole_group and gathered.add_group(group, [min(ranks[place]) for place in range(count)]):
+            gathered.note(f"process group {group} is not described; it is taken as the {count} ranks that recorded it")
+
+
+def _single(ranks: set[int]) -> bool:
+    return len(ranks) == 1
 
 
 @dataclass(slots=True)
@@ -145,19 +173,31 @@ class _Reader:
             *((_numbers(values, place + 1), _numbers(values, place + 2)) if operation == ALL_TO_ALL else ()),
         )
 
-    def finish(self) -> None:
+    @property
+    def source(self) -> Source:
+        """The file."""
+        return self._source
+
+    @property
+    def records(self) -> list[_Record]:
+        """The collectives, sends and receives of the file."""
+        return self._records
+
+    def finish(self, ranks: FileRanks) -> None:
         """Turn the records into calls, in the order of node numbers."""
         self._records.sort(key=lambda record: record.id)
         own = None
         for record in self._records:
             if not self._known(record):
                 continue
-            ranks = self._gathered.groups[record.group]
-            if own is None and record.operation not in (SEND, RECEIVE) and record.rank < len(ranks):
-                own = ranks[record.rank]
+            group = self._gathered.groups[record.group]
+            if own is None and record.operation not in _NAMES_ANOTHER and record.rank < len(group):
+                own = group[record.rank]
         if own is None:
-            named = rank_of_file(self._source)
+            named = rank_in_name(self._source)
             own = self._source.index if named is None else named
+        if self._records:
+            ranks.claim(self._source, own)
         with self._source.guard():
             for record in self._records:
                 self._add(record, own)
@@ -177,7 +217,7 @@ class _Reader:
         if role != Role.COLLECTIVE and record.rank >= len(ranks):
             self._source.report.drop("a peer outside its group", record.number)
             return
-        peer = ranks[record.rank] if role != Role.COLLECTIVE else NONE
+        peer = ranks[record.rank] if record.operation in _NAMES_ANOTHER and record.rank < len(ranks) else NONE
         call = Call(
             self._source.index, record.number, role, record.operation, own, record.size_bytes, record.group, peer,
             stream=record.thread, batch="p2p" if role != Role.COLLECTIVE else None, ordered=True,

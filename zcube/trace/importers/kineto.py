@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import span_us, time_us, whole
 from zcube.trace.importers.operations import TYPE_BYTES
@@ -35,8 +36,6 @@ from zcube.trace.operation_names import ALL_TO_ALL, BARRIER, RECEIVE, SEND, cano
 _DEEP_EP = re.compile(r"\bdeep_ep::|\bdpsk::ep::|internode(_ll)?::|intranode::(dispatch|combine|notify)|nvshmem", re.IGNORECASE)
 _PROGRESSION = ("Global rank start", "Global rank stride", "Group size")
 _NCCL = re.compile(r"nccl(Dev)?Kernel", re.IGNORECASE)
-_RANK_IN_NAME = re.compile(r"(?:rank|worker|gpu)[_-]?(\d{1,7})", re.IGNORECASE)
-_NUMBER_IN_NAME = re.compile(r"[._-](\d{1,7})(?:\.pt\.trace)?\.(?:json|et)(?:\.gz)?$")
 
 #: Number of the record, arguments, start.
 _Operator: TypeAlias = tuple[int, dict[str, Any], float | None]
@@ -50,16 +49,9 @@ def recognise(head: bytes, name: str) -> bool:
     return document or (b"record_param_comms" in head and b'"ph"' in head)
 
 
-def rank_of_file(source: Source) -> int | None:
-    """Return the rank that a file's name tells: the number after ``rank``, else the one before its suffix."""
-    name = source.path.name
-    match = _RANK_IN_NAME.search(name) or _NUMBER_IN_NAME.search(name)
-    return whole(match[1], MAX_RANKS - 1) if match else None
-
-
 def read(sources: list[Source], options: Options) -> Gathered:
     """Read the traces of one job, one file per rank."""
-    gathered = Gathered(options.chain)
+    gathered, ranks = Gathered(options.chain), FileRanks()
     for source in sources:
         reader = _Reader(source, gathered, options.kernels)
         with source.guard():
@@ -68,7 +60,8 @@ def read(sources: list[Source], options: Options) -> Gathered:
                     reader.event(member.value)
                 elif member.key == "distributedInfo":
                     reader.distributed(member.value)
-        reader.finish()
+        reader.finish(ranks)
+    ranks.check()
     return gathered
 
 
@@ -143,14 +136,16 @@ class _Reader:
             )
         )  # fmt: skip
 
-    def finish(self) -> None:
+    def finish(self, ranks: FileRanks) -> None:
         """Turn what was read into calls, in order of time."""
         calls = [*self._collectives(), *self._computed]
-        told = (self._rank, self._hint, rank_of_file(self._source))
+        told = (self._rank, self._hint, rank_in_name(self._source))
         rank = next((rank for rank in told if rank is not None), None)
         if rank is None and calls:
             rank = self._source.index
             self._gathered.note(f"{self._source.path.name} names no rank; it counts as rank {rank}, its place among the files")
+        if rank is not None and calls:
+            ranks.claim(self._source, rank)
         calls.sort(key=lambda call: (call.start_us is not None, call.start_us or 0))
         with self._source.guard():
             for call in calls:
