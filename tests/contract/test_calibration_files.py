@@ -518,3 +518,55 @@ def test_runs_of_one_rank_say_what_they_are_and_what_to_build(file, runs):
     found = read_measured(file(alone + text(), "both.txt"))
     assert set(found.ranks) == {4}
     assert any("one rank" in note for note in found.notes)
+
+
+# --- calibrations written by hand
+
+
+def spoiled(path, change):
+    """Write a copy of a calibration in which something was changed by hand."""
+    found = json.loads(path.read_text())
+    change(found)
+    copy = path.with_name("hand.json")
+    copy.write_text(json.dumps(found))
+    return copy
+
+
+SPOILT = {
+    "rate in bits": (lambda found: found["provenance"].update(nic_line_rate_gbps=400e9), "nic_line_rate_gbps"),
+    "rate below zero": (lambda found: found["provenance"].update(nvlink_line_rate_gbps=-1), "nvlink_line_rate_gbps"),
+    "size of zero": (lambda found: found["curves"][0]["sizes_bytes"].__setitem__(0, 0), "sizes_bytes"),
+    "size below zero": (lambda found: found["curves"][0]["sizes_bytes"].__setitem__(1, -8), "sizes_bytes"),
+    "time of zero": (lambda found: found["curves"][0]["times_s"].__setitem__(0, 0.0), "times_s"),
+    "time below zero": (lambda found: found["curves"][0]["times_s"].__setitem__(2, -1e-6), "times_s"),
+    "times in microseconds": (
+        lambda found: found["curves"][0].update(times_s=[t * 1e6 for t in found["curves"][0]["times_s"]]),
+        "agree",
+    ),
+    "curves that contradict": (lambda found: found["curves"].append(found["curves"][0]), "one of each kind"),
+    "bytes per second": (lambda found: found["curves"][0]["regimes"][-1].update(s_per_byte=4e10), "s_per_byte"),
+    "seconds per kilobyte": (lambda found: found["curves"][0]["regimes"][-1].update(s_per_byte=1e-3), "s_per_byte"),
+    "rate twice as fast": (
+        lambda found: found["curves"][0]["regimes"][-1].update(s_per_byte=found["curves"][0]["regimes"][-1]["s_per_byte"] / 2),
+        "agree",
+    ),
+    "latency in microseconds": (lambda found: found["curves"][0]["regimes"][0].update(latency_s=2e4), "latency_s"),
+    "interval turned": (lambda found: found["curves"][0]["regimes"][0].update(latency_interval_s=[2e-6, 1e-6]), "interval"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_calibration_that_cannot_be_true_is_refused(file, tmp_path, kind):
+    path = tmp_path / "calibration.json"
+    fit_file(read_measured(file(text())), path, draws=0)
+    assert read_calibration(path)
+    change, said = SPOILT[kind]
+    with pytest.raises(InputError, match=said):
+        read_calibration(spoiled(path, change))
+
+
+def test_rates_of_a_matrix_in_bits_are_refused(file):
+    content = {"zcube_measurements": True, "schema_version": 1, "rows": [], "matrices": []}
+    content["matrices"] = [{"pattern": "pairs", "size_bytes": 8, "gbps": [[None, 3.6e12], [3.6e12, None]]}]
+    with pytest.raises(InputError, match="rates of 0 to"):
+        read_measured(file(json.dumps(content)))

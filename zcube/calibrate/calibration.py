@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,7 @@ from pydantic import Field, model_validator
 from zcube.arrays import FloatArray
 from zcube.calibrate.measurements import MAX_FILE_BYTES
 from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, assumed_hosts, wire_factor
+from zcube.calibrate.points import MAX_RANKS, MAX_SIZE_BYTES, MAX_TIME_S, MOST_GBPS
 from zcube.calibrate.regimes import Piece, evaluate
 from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
@@ -26,19 +29,36 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+#: What a byte may take at most: a megabyte a second is slower than any link that is calibrated.
+MOST_S_PER_BYTE = 1e-6
+#: What an empty message may take at most.
+MOST_LATENCY_S = 100.0
+#: ln(measured / line) may differ from what the file says by this much; beyond it points and lines contradict each other.
+RESIDUAL_TOLERANCE = 0.02
+
 NonNegative = Annotated[float, Field(ge=0)]
-Interval = tuple[NonNegative, NonNegative]
+Latency = Annotated[float, Field(ge=0, le=MOST_LATENCY_S)]
+SecondsPerByte = Annotated[float, Field(ge=0, le=MOST_S_PER_BYTE)]
+SizeEnd = Annotated[float, Field(gt=0, le=MAX_SIZE_BYTES)]
+LineRate = Annotated[float, Field(gt=0, le=MOST_GBPS, description="Gb/s, each direction")]
 
 
 class Regime(Declared):
     """A range of sizes in which ``time = latency_s + size_bytes * s_per_byte``, with 95 % bootstrap intervals."""
 
-    from_bytes: float = Field(gt=0, description="smallest size that was fitted")
-    to_bytes: float = Field(gt=0, description="largest size that was fitted")
-    latency_s: NonNegative
-    s_per_byte: NonNegative
-    latency_interval_s: Interval | None = None
-    s_per_byte_interval: Interval | None = None
+    from_bytes: SizeEnd = Field(description="smallest size that was fitted")
+    to_bytes: SizeEnd = Field(description="largest size that was fitted")
+    latency_s: Latency
+    s_per_byte: SecondsPerByte
+    latency_interval_s: tuple[Latency, Latency] | None = None
+    s_per_byte_interval: tuple[SecondsPerByte, SecondsPerByte] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Regime:
+        for interval in (self.latency_interval_s, self.s_per_byte_interval):
+            if interval is not None and interval[0] > interval[1]:
+                raise ValueError("an interval should not end below where it starts")
+        return self
 
     @property
     def bandwidth_bytes_per_s(self) -> float | None:
@@ -49,12 +69,12 @@ class Regime(Declared):
 class ScalingRegime(Declared):
     """A range of sizes of the model over numbers of ranks (:mod:`zcube.calibrate.scaling`)."""
 
-    from_bytes: float = Field(gt=0)
-    to_bytes: float = Field(gt=0)
-    latency_s: NonNegative
-    latency_per_step_s: NonNegative
-    s_per_byte: NonNegative
-    s_per_wire_byte: NonNegative
+    from_bytes: SizeEnd
+    to_bytes: SizeEnd
+    latency_s: Latency
+    latency_per_step_s: Latency
+    s_per_byte: SecondsPerByte
+    s_per_wire_byte: SecondsPerByte
 
 
 class _Fitted(Declared):
@@ -74,13 +94,13 @@ class _Fitted(Declared):
 class Curve(_Fitted):
     """Time by size of one operation, number of ranks and path class, and the points it was fitted to."""
 
-    ranks: int = Field(ge=1)
+    ranks: int = Field(ge=1, le=MAX_RANKS)
     hosts: int = Field(default=0, ge=0, description="hosts that the ranks ran on, equally many on each; 0: not known")
     dtype: str = Field(default="", description="type of the elements; empty: all that were measured")
     regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
-    sizes_bytes: tuple[int, ...] = Field(description="of the fitted points")
-    times_s: tuple[float, ...] = Field(description="measured")
-    log_residuals: tuple[float, ...] = Field(description="ln(measured / line of the regime)")
+    sizes_bytes: tuple[Annotated[int, Field(gt=0, le=MAX_SIZE_BYTES)], ...] = Field(description="of the fitted points")
+    times_s: tuple[Annotated[float, Field(gt=0, le=MAX_TIME_S)], ...] = Field(description="measured")
+    log_residuals: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = Field(description="ln(measured / line of the regime)")
     residual_weight: float = Field(default=0.0, ge=0, le=1, description="part of its neighbours' residual that a size shares")
 
     @model_validator(mode="after")
@@ -92,6 +112,13 @@ class Curve(_Fitted):
         _check_ends(self.regimes)
         if any(regime.latency_s + regime.s_per_byte <= 0 for regime in self.regimes):
             raise ValueError("a regime should take time")
+        off = np.log(np.array(self.times_s) / self.line_s(np.array(self.sizes_bytes))) - np.array(self.log_residuals)
+        worst = int(np.argmax(np.abs(off)))
+        if abs(off[worst]) > RESIDUAL_TOLERANCE:
+            raise ValueError(
+                f"times_s, regimes and log_residuals should agree; at {self.sizes_bytes[worst]} bytes the measured time is"
+                f" {math.exp(min(off[worst], 700)):.3g} times what the other two give"
+            )
         return self
 
     def predict_s(self, size_bytes: FloatArray) -> FloatArray:
@@ -183,8 +210,8 @@ class Provenance(Declared):
     nccl_version: str = ""
     source: str = ""
     how: str = ""
-    nic_line_rate_gbps: float | None = None
-    nvlink_line_rate_gbps: float | None = None
+    nic_line_rate_gbps: LineRate | None = None
+    nvlink_line_rate_gbps: LineRate | None = None
     data_sha256: str = Field(description="of the measured points, in any order")
     points: int = Field(ge=1)
 
@@ -205,6 +232,18 @@ class Calibration(Declared):
     scalings: tuple[Scaling, ...] = ()
     held_out: HeldOut | None = None
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Calibration:
+        curves = Counter((one.operation, one.path, one.pattern, one.ranks, one.hosts, one.dtype) for one in self.curves)
+        scalings = Counter((one.operation, one.path, one.pattern, one.ranks_per_host) for one in self.scalings)
+        for what, counts in (("curves", curves), ("scalings", scalings)):
+            key, count = counts.most_common(1)[0] if counts else ((), 1)
+            if count > 1:
+                raise ValueError(
+                    f"{what} should have one of each kind, found {count} of {' '.join(str(part) for part in key if part)}"
+                )
+        return self
 
     def table(self) -> pd.DataFrame:
         """Return one row per curve and range of sizes."""

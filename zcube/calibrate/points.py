@@ -20,6 +20,8 @@ MAX_RANKS = 1 << 20
 MAX_FAULTS_LISTED = 20
 #: No operation that is measured takes longer, and no buffer is larger.
 MAX_TIME_S, MAX_SIZE_BYTES = 1e5, 1 << 50
+#: No link is faster; a rate above was given in bits or megabits a second.
+MOST_GBPS = 1e6
 
 _REQUIRED = ("operation", "ranks", "path", "size_bytes", "time_s")
 _OPTIONAL = ("pattern", "dtype", "p10_s", "p90_s", "min_s", "repetitions", "in_place", "correct", "hosts")
@@ -35,8 +37,12 @@ class Metadata(Declared):
     how: str = Field(default="", max_length=4000, description="command line or source of the figures")
     source: str = Field(default="", max_length=1000, description="file the figures were read from")
     sha256: str = Field(default="", max_length=200, description="of that file")
-    nic_line_rate_gbps: float | None = Field(default=None, gt=0, le=1e6, description="line rate of one NIC, each direction")
-    nvlink_line_rate_gbps: float | None = Field(default=None, gt=0, le=1e6, description="NVLink rate of a GPU, each direction")
+    nic_line_rate_gbps: float | None = Field(
+        default=None, gt=0, le=MOST_GBPS, description="line rate of one NIC, each direction"
+    )
+    nvlink_line_rate_gbps: float | None = Field(
+        default=None, gt=0, le=MOST_GBPS, description="NVLink rate of a GPU, each direction"
+    )
     details: dict[str, Any] = Field(default_factory=dict, description="anything else that was recorded")
 
 
@@ -166,8 +172,11 @@ def matrix_of(record: Any, where: str, faults: list[Fault]) -> Matrix | None:
         return None
     lines, size = record["gbps"], record.get("size_bytes")
     square = 0 < len(lines) <= MAX_MATRIX_RANKS and all(isinstance(line, list) and len(line) == len(lines) for line in lines)
-    if not square or any(value is not None and (not _is_real(value) or value < 0) for line in lines for value in line):
-        faults.append(Fault(f"{where}: gbps", "something else", f"n x n rates or null, n at most {MAX_MATRIX_RANKS}"))
+    if not square or any(
+        value is not None and (not _is_real(value) or not 0 <= value <= MOST_GBPS) for line in lines for value in line
+    ):
+        expected = f"n x n rates of 0 to {MOST_GBPS:g} Gb/s or null, n at most {MAX_MATRIX_RANKS}"
+        faults.append(Fault(f"{where}: gbps", "something else", expected))
         return None
     if not isinstance(size, int) or not 0 < size <= MAX_SIZE_BYTES or not _is_text(record.get("pattern")):
         faults.append(Fault(where, "no pattern or size_bytes", "a name and a size above zero"))
