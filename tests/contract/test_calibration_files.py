@@ -570,3 +570,13 @@ def test_rates_of_a_matrix_in_bits_are_refused(file):
     content["matrices"] = [{"pattern": "pairs", "size_bytes": 8, "gbps": [[None, 3.6e12], [3.6e12, None]]}]
     with pytest.raises(InputError, match="rates of 0 to"):
         read_measured(file(json.dumps(content)))
+
+
+@pytest.mark.parametrize(
+    ("name", "noted"), [("h200_nccl_2.29.2.csv", True), ("h200_nccl_2.27.5.csv", False), ("table.csv", False)]
+)
+def test_the_version_of_a_table_is_that_of_its_column(file, name, noted):
+    head = "device,op_name,nccl_dtype,num_gpus,message_size,latency,version"
+    found = read_measured(file(table([("alltoall", "half", 8, 1024, 0.0101, "2.27.5")], head), name))
+    assert found.metadata.nccl_version == "2.27.5"
+    assert any("2.29.2" in note for note in found.notes) == noted

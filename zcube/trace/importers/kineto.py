@@ -28,14 +28,13 @@ from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
 from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import span_us, time_us, whole
-from zcube.trace.importers.operations import TYPE_BYTES
+from zcube.trace.importers.operations import NCCL_KERNEL, TYPE_BYTES
 from zcube.trace.importers.source import CutShort, Source
 from zcube.trace.importers.splits import Units, split_units
 from zcube.trace.operation_names import ALL_TO_ALL, BARRIER, RECEIVE, SEND, canonical
 
 _DEEP_EP = re.compile(r"\bdeep_ep::|\bdpsk::ep::|internode(_ll)?::|intranode::(dispatch|combine|notify)|nvshmem", re.IGNORECASE)
 _PROGRESSION = ("Global rank start", "Global rank stride", "Group size")
-_NCCL = re.compile(r"nccl(Dev)?Kernel", re.IGNORECASE)
 
 #: Number of the record, arguments, start.
 _Operator: TypeAlias = tuple[int, dict[str, Any], float | None]
@@ -100,7 +99,7 @@ class _Reader:
             else:
                 self._check_room()
                 self._operators[_id(arguments)].append((source.number, arguments, time_us(event.get("ts"))))
-        elif category == "kernel" and _NCCL.search(name):
+        elif category == "kernel" and NCCL_KERNEL.search(name):
             times = time_us(event.get("ts")), span_us(event.get("dur"))
             self._check_room()
             self._nccl[_id(arguments)].append((source.number, arguments, *times, arguments.get("stream")))
