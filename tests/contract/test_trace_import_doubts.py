@@ -51,8 +51,14 @@ def test_dimensions_in_protobuf_are_read(load):
 
 
 @pytest.mark.parametrize(
-    "kernel", ["ncclDevKernel_AllReduce_Sum_f32_RING_LL(x)", "ncclKernel_AllGather", "ncclSymkDevKernel_AllReduce_AGxLL_R_sum", "ncclSymDevKernel_AllGather_LL"]
-)  # fmt: skip
+    "kernel",
+    [
+        "ncclDevKernel_AllReduce_Sum_f32_RING_LL(x)",
+        "ncclKernel_AllGather",
+        "ncclSymkDevKernel_AllReduce_AGxLL_R_sum",
+        "ncclSymDevKernel_AllGather_LL",
+    ],
+)
 def test_computations_named_as_kernels_of_nccl_are_counted(load, kernel):
     nodes = [{"Name": kernel, "NodeType": 4, "runtime": 5}] * 2 + [{"Name": "gemm", "NodeType": 4, "runtime": 7}, REAL]
     imported = load(*[graph(*nodes)] * 4)

@@ -105,3 +105,17 @@ def test_the_root_of_an_execution_trace_is_kept(load):
         files[f"et_rank{rank}.json"] = json.dumps({"schema": "1.0", "pid": 1, "nodes": [node]})
     trace = load(files).trace
     assert (trace.source.tolist(), trace.groups) == ([2], ((0, 1, 2),))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_an_execution_trace_without_world_size_is_read(load, ranks):
+    """Older versions end a record with its split sizes; the files are as many as the ranks."""
+    files = {}
+    for rank in range(ranks):
+        node = host_node(5, "allreduce", 10, rank=rank, pg=["0", ""])
+        node["inputs"]["values"].pop()
+        files[f"et_rank{rank}.json"] = json.dumps({"schema": "1.0", "pid": 1, "nodes": [node]})
+    imported = load(files)
+    assert imported.trace.groups == (tuple(range(ranks)),)
+    assert any("no world size" in note and "--groups" in note for note in imported.report.notes)
+    assert load(files, groups={"0": [0, 1]}).trace.groups == ((0, 1),)

@@ -340,3 +340,28 @@ def test_export_faults(n16, tmp_path):
     with pytest.raises(InputError, match="longest stocked length"):
         export_fabric(n16, "netbox", tmp_path / "x", RackLayout(stocked_lengths_m=(1.0, 2.0)))
     assert list(tmp_path.iterdir()) == []
+
+
+# --- NetBox files as people export them
+
+
+NETBOX_HEAD = "side_a_device,side_a_type,side_a_name,side_b_device,side_b_type,side_b_name\n"
+
+
+@pytest.mark.parametrize("kind", [("dcim.powerport", "dcim.poweroutlet"), ("dcim.consoleport", "dcim.consoleserverport")])
+def test_cables_of_power_and_consoles_are_left_out(tmp_path, kind):
+    plain = "a,dcim.interface,swp1,b,dcim.interface,swp2\n"
+    other = f"a,{kind[0]},PSU1,pdu,{kind[1]},4\n"
+    found, expected = (read_wiring(written(tmp_path, NETBOX_HEAD + text)) for text in (plain + other, plain))
+    assert [str(cable) for cable in found.cables] == [str(cable) for cable in expected.cables]
+
+
+def test_terminations_that_a_comma_joins_are_a_link_each(tmp_path):
+    joined = 'a,dcim.interface,"swp1, swp2",b,dcim.interface,"swp3,swp4"\n'
+    apart = "a,dcim.interface,swp1,b,dcim.interface,swp3\na,dcim.interface,swp2,b,dcim.interface,swp4\n"
+    found, expected = (read_wiring(written(tmp_path, NETBOX_HEAD + text)) for text in (joined, apart))
+    assert [str(cable) for cable in found.cables] == [str(cable) for cable in expected.cables]
+    devices = read_wiring(written(tmp_path, NETBOX_HEAD + '"a,c",dcim.interface,"swp1,swp2",b,dcim.interface,"swp3,swp4"\n'))
+    assert str(devices.cables[1]).startswith("c:") or str(devices.cables[1]).endswith("swp4")
+    with pytest.raises(InputError, match="2 terminations on side a, 1 on side b"):
+        read_wiring(written(tmp_path, NETBOX_HEAD + 'a,dcim.interface,"swp1,swp2",b,dcim.interface,swp3\n'))

@@ -64,7 +64,7 @@ def read(sources: list[Source], options: Options) -> Gathered:
     gathered = Gathered(options.chain)
     for name, ranks in options.groups.items():
         gathered.add_group(name, ranks)
-    readers, file_ranks = [_Reader(source, gathered) for source in sources], FileRanks()
+    readers, file_ranks = [_Reader(source, gathered, options.ranks or len(sources)) for source in sources], FileRanks()
     for source, reader in zip(sources, readers, strict=True):
         with source.guard():
             for member in JsonStream(source).members(("nodes",)):
@@ -118,8 +118,8 @@ class _Record:
 class _Reader:
     """The nodes of one file; calls are made at its end, when all process groups are known."""
 
-    def __init__(self, source: Source, gathered: Gathered):
-        self._source, self._gathered = source, gathered
+    def __init__(self, source: Source, gathered: Gathered, ranks: int):
+        self._source, self._gathered, self._ranks = source, gathered, ranks
         self._records: list[_Record] = []
 
     def node(self, node: Any) -> None:
@@ -152,9 +152,11 @@ class _Reader:
         operation = canonical(values[place]) or ""
         if operation in ("wait", BARRIER):
             return "wait or barrier: no bytes"
-        rank, world = whole(values[place - 1], MAX_RANKS - 1), whole(values[-1], MAX_RANKS)
+        rank = whole(values[place - 1], MAX_RANKS - 1)
+        # Versions before 2.3 end with the split sizes: the group has as many ranks as it is described with.
+        world = whole(values[-1], MAX_RANKS) if isinstance(values[-1], int) and len(values) - place >= 4 else 0
         size = _tensor_bytes(values[0])
-        if rank is None or not world or size is None:
+        if rank is None or world is None or size is None:
             return "no usable rank, world size or tensors"
         group = values[place - 2]
         group = str(group[0] if isinstance(group, list) and group else group)[:200]
@@ -205,6 +207,12 @@ class _Reader:
     def _known(self, record: _Record) -> bool:
         if record.group in self._gathered.groups:
             return True
+        if not record.world:
+            self._gathered.note(
+                f"process group {record.group} is not described and the file has no world size; it is taken as the"
+                f" {self._ranks} ranks of the files (--groups names its ranks)"
+            )
+            return self._gathered.add_group(record.group, range(self._ranks))
         first, step = record.first or 0, record.step or 1
         ranks = range(first, first + step * record.world, step)
         if record.first is None:
