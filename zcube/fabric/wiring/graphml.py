@@ -59,8 +59,8 @@ def read_graphml(path: Path) -> LinkList:
         raise InputError(Fault(str(path), "an XML document type definition", "GraphML without one"))
     try:
         graph = networkx.read_graphml(io.BytesIO(text.encode()), force_multigraph=True)
-    except (networkx.NetworkXError, SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # ElementTree's ParseError is a SyntaxError that names line and column.
+    except (networkx.NetworkXError, SyntaxError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # ElementTree's ParseError is a SyntaxError that names line and column; an unknown encoding is a LookupError.
         raise InputError(Fault(str(path), str(error) or type(error).__name__, "GraphML")) from error
     faults = Faults(str(path))
     links = list(_edges(graph))
