@@ -101,19 +101,15 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
     Raises
     ------
     InputError
-        If the source is none of these, is no fabric of this family, or has more links at a switch than the ports given hold.
+        If the source is none of these, or is no fabric of this family.
     """
     links = links_beside(topology)
     table = read_links(source)
     wired = np.concatenate(_split(table))
     if switch_port_gbps is None:
         switch_port_gbps = max(SWITCH_PORT_GBPS, float(table.gbps[wired].max(initial=0.0)))
-    needed = _ports_needed(table, wired, switch_port_gbps)
     if switch_ports is None:
-        switch_ports = max(SWITCH_PORTS, 1 << (needed - 1).bit_length())
-    elif needed > switch_ports:
-        found = f"a switch whose links need {needed} ports of {switch_port_gbps:g} Gb/s"
-        raise InputError(Fault(str(source), found, f"at most {switch_ports}; --switch-ports {needed} or more holds them"))
+        switch_ports = max(SWITCH_PORTS, 1 << (_ports_needed(table, wired, switch_port_gbps) - 1).bit_length())
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
     write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
