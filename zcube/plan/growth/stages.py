@@ -16,9 +16,9 @@ from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.plan.growth.bill import StageBill, stage_bill
 from zcube.plan.growth.move_list import INSTALL, RELABEL, Move, move_list
 from zcube.plan.growth.order import nodes_of, ordered_steps
-from zcube.plan.growth.pairing import Ends, Pairing, ends_of, paired, renumbered
+from zcube.plan.growth.pairing import Ends, ends_of, links_kept, paired, renumbered
 from zcube.plan.growth.ports import with_kept_ports
-from zcube.plan.growth.renaming import NONE, Names, Renaming, best_renaming, most_kept
+from zcube.plan.growth.renaming import NONE, Names, Renaming, best_renamings
 from zcube.plan.growth.targets import checked_growth
 from zcube.plan.reach import Reach
 from zcube.pricing.bill import DEFAULT_RULE
@@ -159,15 +159,18 @@ def growth_plan(
 def _stage(
     start: Fabric, target: Fabric, names: Names, labels: Sequence[str], book: PriceBook | None, optics: OpticsRule
 ) -> Stage:
-    outcomes = {name: _paired(start, target, name) for name in get_args(Names)}
-    kept = {name: int((pairing.kept != NONE).sum()) for name, (_, pairing) in outcomes.items()}
+    renamings, most = best_renamings(start, target)
+    planned, stays, kept = ends_of(target), {}, {}
+    for name, one in renamings.items():
+        stays[name] = links_kept(ends_of(start, renumbered(start, target, one)), planned, exact=name == "planned")
+        kept[name] = int((stays[name] != NONE).sum())
     # What may change fewer names is a choice of what may change more; of equals the one that changes least.
     allowed = [name for name in get_args(Names)][: get_args(Names).index(names) + 1]
-    chosen = max(allowed, key=lambda name: (kept[name], int((outcomes[name][0].switch != NONE).sum())))
-    renaming, pairing = outcomes[chosen]
-    device = renumbered(start, target, renaming)
-    old = ends_of(start, device)
-    fabric = target if chosen == "planned" else with_kept_ports(target, old, ends_of(target), pairing)
+    chosen = max(allowed, key=lambda name: (kept[name], int((renamings[name].switch != NONE).sum())))
+    renaming = renamings[chosen]
+    old = ends_of(start, renumbered(start, target, renaming))
+    pairing = paired(old, planned, stays[chosen], exact=chosen == "planned")
+    fabric = target if chosen == "planned" else with_kept_ports(target, old, planned, pairing)
     checked_places(fabric)
     new = ends_of(fabric)
     steps = ordered_steps(old, new, pairing, _reach(start, fabric, renaming, old), fabric.gpus, fabric.gpus_per_server)
@@ -178,7 +181,7 @@ def _stage(
         fabric=fabric,
         names=names,
         kept_by_names=kept,
-        most_kept=most_kept(start, target),
+        most_kept=most,
         old_links=len(old),
         kept=kept[chosen],
         moved=moved,
@@ -188,12 +191,6 @@ def _stage(
         labels=tuple(of_new),
         bill=None if book is None else stage_bill(start, fabric, book, optics_of(start, optics), optics_of(fabric, optics)),
     )
-
-
-def _paired(start: Fabric, target: Fabric, names: Names) -> tuple[Renaming, Pairing]:
-    renaming = best_renaming(start, target, names)
-    old = ends_of(start, renumbered(start, target, renaming))
-    return renaming, paired(old, ends_of(target), exact=names == "planned")
 
 
 def _reach(start: Fabric, fabric: Fabric, renaming: Renaming, old: Ends) -> Reach:
