@@ -46,6 +46,7 @@ class Reach:
         if hosts_forward:
             self._switch[:, 0] = service
         self._joins = self._trunk_plugs = 0
+        self._lost: int | None = None
         for a, z in links.tolist():
             self._plug(a, z)
         self._label = self._components()
@@ -181,7 +182,7 @@ class Reach:
 
     def _tally(self) -> None:
         """Count the GPUs of each set at each component, and note each one's components."""
-        self._lost: int | None = None
+        self._lost = None
         labels = np.sort(self._labels(), axis=1)
         again = np.zeros(labels.shape, dtype=bool)
         again[:, 1:] = labels[:, 1:] == labels[:, :-1]
