@@ -16,9 +16,11 @@ from zcube.plan.candidates import generators
 from zcube.plan.demand import Site
 from zcube.plan.growth.stages import BilledStage, Stage, billed_stage, growth_plan
 from zcube.plan.measures import Measured
+from zcube.plan.measuring import counted
 from zcube.plan.screening import screened
 from zcube.pricing.price_book import Covers
 from zcube.progress import Progress, silent
+from zcube.side_by_side import IN_THIS_PROCESS, ShareDone, SideBySide
 
 #: Links up to which a stage's moves are worked out; larger ones are billed only.
 MOST_LINKS = 150_000
@@ -102,7 +104,9 @@ def _left_out(stage: Stage | BilledStage) -> str | None:
     return f"{stage.links:,} links, more than {MOST_LINKS:,}" if isinstance(stage, BilledStage) else None
 
 
-def grown(site: Site, measured: Sequence[Measured], progress: Progress = silent) -> dict[str, Growth]:
+def grown(
+    site: Site, measured: Sequence[Measured], progress: Progress = silent, beside: SideBySide = IN_THIS_PROCESS
+) -> dict[str, Growth]:
     """Return how fabrics grow to the demand's later stages, by name.
 
     A stage is the same topology with more GPUs where its keys allow that, else what the family has for so many on the same
@@ -115,14 +119,20 @@ def grown(site: Site, measured: Sequence[Measured], progress: Progress = silent)
     measured : sequence of Measured
         Those on the front.
     progress : Progress
-        Told which is under way.
+        Told how many are done.
+    beside : SideBySide
+        Where this is worked out.
     """
-    found = {}
     sizes = [gpus for gpus in site.demand.growth if gpus > site.demand.gpus]
-    for done, one in enumerate(measured if sizes else ()):
-        progress("growing fabrics", done, len(measured), "fabrics")
-        found[one.candidate.name] = _grown(site, one, sizes)
-    return found
+    if not sizes:
+        return {}
+    tasks = {one.candidate.name: (site, one, sizes) for one in sorted(measured, key=lambda one: -one.candidate.nic_links)}
+    found = counted(beside, _growth, tasks, progress, "growing fabrics", "fabrics")
+    return {one.candidate.name: found[one.candidate.name] for one in measured}
+
+
+def _growth(task: tuple[Site, Measured, Sequence[int]], told: ShareDone) -> Growth:
+    return _grown(*task)
 
 
 def _grown(site: Site, one: Measured, sizes: Sequence[int]) -> Growth:
