@@ -32,7 +32,7 @@ from zcube.routing.relay import FallBack
 from zcube.routing.routes import Routing
 
 #: NIC ports up to which traffic is routed and paths are searched; fabrics of more are priced only.
-MOST_ROUTED_PORTS = 131_072
+MOST_ROUTED_PORTS = 65_536
 #: Flows over which the share of random permutations is a mean, at least; so many permutations are drawn.
 PERMUTED_FLOWS = 4096
 #: Permutations of which the worst is taken, beside the random ones: those that an engine may come to send.
