@@ -19,8 +19,8 @@ from zcube.plan.measures import Measured
 from zcube.plan.measuring import counted
 from zcube.plan.screening import screened
 from zcube.pricing.price_book import Covers
-from zcube.progress import Progress, silent
-from zcube.side_by_side import IN_THIS_PROCESS, ShareDone, SideBySide
+from zcube.progress import Progress, ShareDone, silent
+from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 
 #: Links up to which a stage's moves are worked out; larger ones are billed only.
 MOST_LINKS = 150_000
