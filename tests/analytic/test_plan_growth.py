@@ -6,6 +6,7 @@ import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.optics import optics_of
+from zcube.plan import growing
 from zcube.plan.candidates import generators
 from zcube.plan.demand import load_demand
 from zcube.plan.growing import Growth
@@ -15,6 +16,8 @@ from zcube.plan.plan import plan
 from zcube.pricing.bill import bill_of_materials
 from zcube.pricing.price_book import load_price_book
 from zcube.report.plan_folder import topology_text
+from zcube.report.plan_page import plan_page
+from zcube.report.plan_table import plan_table
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,32 @@ def test_the_bill_of_a_stage_with_links_priced_whole():
     links = [int((one.cables.kind == 1).sum()) for one in (small, large)]
     assert bill.capital_usd("switch-side") == pytest.approx(81_400 * boxes + 570 * (links[1] - links[0]))
     assert bill.capital_usd("with-nic-side") is None
+
+
+def test_stages_of_too_many_links_are_billed_alone(answer, monkeypatch):
+    """What is bought does not hang on which plug is moved."""
+    monkeypatch.setattr(growing, "MOST_LINKS", 1200)
+    found = plan(answer.site)
+    document, whole = found.document(), answer.document()
+    billed = 0
+    for name, growth in found.growth.items():
+        assert growth.stopped_at == answer.growth[name].stopped_at
+        assert growth.total_usd == answer.growth[name].total_usd
+        told = document["fabrics"][name]["growth"]
+        for stage, other in zip(told["stages"], whole["fabrics"][name]["growth"]["stages"], strict=True):
+            if stage["links_after"] <= 1200:
+                assert stage == other and stage["moves_left_out"] is None
+                continue
+            billed += 1
+            assert stage["moves_left_out"] == f"{stage['links_after']:,} links, more than 1,200"
+            assert stage["links_kept"] is None and stage["steps"] is None and stage["reachable_at_every_step"] is None
+            # Splitters follow the ports, which are those of the family's schedule here.
+            priced, its_priced = ([line for line in one["bill"]["lines"] if line["part"] != "cables"] for one in (stage, other))
+            assert priced == its_priced and stage["bill"]["total_usd"] == other["bill"]["total_usd"]
+            assert growth.replugged is None and told["every_stage_keeps_all_in_reach"] is None
+            assert f"{stage['to']}: moves are not worked out" in plan_table(document)
+    assert billed
+    (words,) = (line for line in document["recommendation"]["growth"] if line.startswith("It grows to 1,024"))
+    assert words.endswith("; it is too large for its moves to be worked out.")
+    page = plan_page(document, {})
+    assert "moves are not worked out" in page and "None" not in page

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from zcube.errors import InputError
 from zcube.fabric.families.bcube import BCubeSpec
+from zcube.fabric.families.dragonfly import DragonflySpec
+from zcube.fabric.families.hpn import HpnSpec
 from zcube.fabric.families.planes import RailOnlySpec
+from zcube.fabric.families.slim_fly import SlimFlySpec
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.families.zcube import ZCubeSpec
 from zcube.fabric.wiring.cabling import Wiring
@@ -24,13 +27,21 @@ from moves_by_hand import as_set, carried_out, labelled, rows_of, wired
 
 #: Another model than the larger fabric's, or the same with ports to spare.
 PORTS = (16, 24)
+SPECS = {
+    "zcube": ZCubeSpec,
+    "spine-leaf": SpineLeafSpec,
+    "rail-only": RailOnlySpec,
+    "bcube": BCubeSpec,
+    "dragonfly": DragonflySpec,
+    "slim-fly": SlimFlySpec,
+    "hpn": HpnSpec,
+}
 
 
 @cache
 def fabric(family, gpus, ports, **keys):
     switch = {"model": f"{ports} ports", "ports": ports, "port_gbps": 400}
-    spec = {"zcube": ZCubeSpec, "spine-leaf": SpineLeafSpec, "rail-only": RailOnlySpec, "bcube": BCubeSpec}[family]
-    return spec(gpus=gpus, gpus_per_server=4, switch=switch, **keys).build(f"{family}-{gpus}")
+    return SPECS[family](gpus=gpus, gpus_per_server=4, switch=switch, **keys).build(f"{family}-{gpus}")
 
 
 @st.composite
@@ -50,6 +61,18 @@ def drawn(draw):
         return fabric(family, gpus, ports, **keys)
     except (InputError, ValueError):
         assume(False)
+
+
+@st.composite
+def drawn_further(draw):
+    """Draw a fabric whose switches are joined without a spine, or of two planes."""
+    family = draw(st.sampled_from(["dragonfly", "slim-fly", "hpn"]))
+    keys = {
+        "dragonfly": {"gpus_per_switch": 2, "groups": draw(st.sampled_from([5, 9]))},
+        "slim-fly": {"q": draw(st.sampled_from([3, 4]))},
+        "hpn": draw(st.sampled_from([{"tor_down_ports": 4, "tor_uplinks": 2}, {"tor_down_ports": 8, "tor_uplinks": 4}])),
+    }[family]
+    return fabric(family, 4 * draw(st.integers(2, 10)), draw(st.sampled_from(PORTS)), **keys)
 
 
 class Joined:
@@ -90,6 +113,16 @@ class Joined:
 @settings(deadline=None, max_examples=60)
 @given(drawn(), drawn(), st.sampled_from(["planned", "switches", "all"]))
 def test_lists_reach_the_new_wiring_and_tell_what_they_cut_off(start, target, names):
+    check(start, target, names)
+
+
+@settings(deadline=None, max_examples=25)
+@given(drawn_further(), drawn_further() | drawn(), st.sampled_from(["planned", "switches", "all"]))
+def test_so_do_lists_between_dragonflies_slim_flies_and_planes(start, target, names):
+    check(start, target, names)
+
+
+def check(start, target, names):
     assume(start.gpus <= target.gpus)
     try:
         stage = growth_plan(start, [target], names=names).stages[0]

@@ -22,7 +22,7 @@ from zcube.network.protocol import FlowTable
 from zcube.progress import Progress, ShareDone, TogetherDone, silent
 from zcube.routing.catalog import routing_for
 from zcube.routing.relay import FallBack, intact
-from zcube.routing.routes import Routing
+from zcube.routing.routes import Routes, Routing
 from zcube.seeds import stream
 from zcube.side_by_side import SideBySide, jobs_for
 
@@ -130,11 +130,11 @@ def degradation(
         raise InputError(faults)
     source, target = _traffic(fabric, partners, seed)
     routing = route(fabric)
-    whole = np.diff(routing.routes(source, target).first_subflow) > 0
-    kept = np.repeat(whole.reshape(-1, fabric.gpus_per_server).all(axis=1), fabric.gpus_per_server)
+    routes = routing.routes(source, target)
+    kept = np.repeat(routes.routed.reshape(-1, fabric.gpus_per_server).all(axis=1), fabric.gpus_per_server)
     if before_s is None:
         before_s = intact_times_s(fabric, route, partners, seed, progress)
-    after = _times_s(fabric, route, source, target, kept, progress)
+    after = _times_s(fabric, routing, routes, source, target, kept, progress)
     carried = np.isfinite(after)
     ratio = after[carried] / before_s[carried]
     return Degradation(
@@ -210,7 +210,10 @@ def intact_times_s(
 ) -> FloatArray:
     """Return how long each transfer between servers takes with nothing failed; parameters as of :func:`degradation`."""
     source, target = _traffic(fabric, partners, seed)
-    return _times_s(intact(fabric), route, source, target, np.ones(len(source), dtype=bool), progress)
+    whole = intact(fabric)
+    routing = route(whole)
+    routes = routing.routes(source, target)
+    return _times_s(whole, routing, routes, source, target, np.ones(len(source), dtype=bool), progress)
 
 
 def _traffic(fabric: Fabric, partners: int, seed: int) -> tuple[IntArray, IntArray]:
@@ -228,7 +231,8 @@ def _traffic(fabric: Fabric, partners: int, seed: int) -> tuple[IntArray, IntArr
 
 def _times_s(
     fabric: Fabric,
-    route: Callable[[Fabric], Routing],
+    routing: Routing,
+    routes: Routes,
     source: IntArray,
     target: IntArray,
     kept: BoolArray,
@@ -237,9 +241,10 @@ def _times_s(
     """Return how long each transfer between servers takes, nan where it is not kept [transfers]."""
     seconds = np.full(len(source), np.nan)
     if kept.any():
-        model = flow_model(fabric, route(fabric))
+        model = flow_model(fabric, routing)
         count = int(kept.sum())
-        model.send(FlowTable(source[kept], target[kept], np.full(count, PART_BYTES), np.zeros(count)))
+        flows = FlowTable(source[kept], target[kept], np.full(count, PART_BYTES), np.zeros(count))
+        model.send(flows, routes if kept.all() else routes.take(np.flatnonzero(kept)))
         model.run(progress or (lambda done, total: None), 50)
         seconds[kept] = model.completions().finish_s
     return np.asarray(seconds.reshape(-1, fabric.gpus_per_server).max(axis=1))

@@ -55,12 +55,12 @@ class LinkSet:
     @staticmethod
     def of_fabric(fabric: Fabric) -> LinkSet:
         """Return every directed link of a fabric."""
-        names = [fabric.node_name(node) for node in range(fabric.nodes)]
-        kinds = [CableKind(kind).name.lower() for kind in fabric.cables.kind]
+        names = np.array([fabric.node_name(node) for node in range(fabric.nodes)], dtype=object)
+        kinds = np.array([kind.name.lower() for kind in CableKind], dtype=object)
         return LinkSet(
-            [names[node] for node in fabric.link_source],
-            [names[node] for node in fabric.link_target],
-            [kind for kind in kinds for _ in range(2)],
+            names[fabric.link_source].tolist(),
+            names[fabric.link_target].tolist(),
+            np.repeat(kinds[fabric.cables.kind], 2).tolist(),
             fabric.link_capacity_bps,
             fabric.link_latency_s,
             fabric.link_source < fabric.gpus,

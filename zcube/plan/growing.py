@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,15 @@ from zcube.inputs import validate
 from zcube.plan.candidate import Candidate, Ground, Unbuildable
 from zcube.plan.candidates import generators
 from zcube.plan.demand import Site
-from zcube.plan.growth.stages import GrowthPlan, Stage, growth_plan
+from zcube.plan.growth.stages import BilledStage, Stage, billed_stage, growth_plan
 from zcube.plan.measures import Measured
+from zcube.plan.measuring import counted
 from zcube.plan.screening import screened
 from zcube.pricing.price_book import Covers
-from zcube.progress import Progress, silent
+from zcube.progress import Progress, ShareDone, silent
+from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 
-#: Links up to which a stage's moves are worked out; of larger ones the growth is left out.
+#: Links up to which a stage's moves are worked out; larger ones are billed only.
 MOST_LINKS = 150_000
 #: Fabrics of a family tried for one stage.
 MOST_TRIED = 6
@@ -34,8 +36,8 @@ class Growth:
     ----------
     first_usd : float or None
         Capital cost of the fabric itself.
-    stages : tuple of Stage
-        Those that can be built, in order.
+    stages : tuple of Stage or BilledStage
+        Those that can be built, in order; the latter where there are too many links for moves to be worked out.
     targets : mapping of FabricSpec
         What a topology file of each stage's fabric declares, by its name.
     stopped_at, why : int or None, str or None
@@ -45,7 +47,7 @@ class Growth:
     """
 
     first_usd: float | None
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage | BilledStage, ...]
     targets: Mapping[str, FabricSpec]
     stopped_at: int | None
     why: str | None
@@ -63,24 +65,48 @@ class Growth:
         return None if self.stopped_at is not None or None in costs else sum(cost for cost in costs if cost is not None)
 
     @property
-    def replugged(self) -> int:
-        """Links that are moved or removed over all stages."""
-        return sum(stage.moved + stage.removed for stage in self.stages)
+    def replugged(self) -> int | None:
+        """Links that are moved or removed over all stages; None where that is not worked out for one."""
+        return self._by_moves(lambda stage: stage.moved + stage.removed)
+
+    @property
+    def cut_off_steps(self) -> int | None:
+        """Steps over all stages while which GPUs in service are cut off; None where that is not worked out for one."""
+        return self._by_moves(lambda stage: len(stage.windows))
+
+    def _by_moves(self, count: Callable[[Stage], int]) -> int | None:
+        """Return the sum of what the moves of each stage say."""
+        return None if self._too_large else sum(count(stage) for stage in self.stages if not isinstance(stage, BilledStage))
+
+    @property
+    def _too_large(self) -> bool:
+        return any(isinstance(stage, BilledStage) for stage in self.stages)
 
     def document(self) -> dict[str, Any]:
         """Return it, JSON-ready."""
-        stages = [{**stage.document(), "capital_usd": usd} for stage, usd in zip(self.stages, self.stage_usd)]
+        stages = [
+            {**stage.document(), "capital_usd": usd, "moves_left_out": _left_out(stage)}
+            for stage, usd in zip(self.stages, self.stage_usd)
+        ]
+        in_reach = all(stage["reachable_at_every_step"] for stage in stages)
         return {
             "stages": stages,
             "total_capital_usd": self.total_usd,
             "links_replugged": self.replugged,
-            "every_stage_keeps_all_in_reach": all(stage["reachable_at_every_step"] for stage in stages),
+            "every_stage_keeps_all_in_reach": None if self._too_large else in_reach,
             "stopped_at_gpus": self.stopped_at,
             "why_stopped": self.why,
         }
 
 
-def grown(site: Site, measured: Sequence[Measured], progress: Progress = silent) -> dict[str, Growth]:
+def _left_out(stage: Stage | BilledStage) -> str | None:
+    """Return why a stage's moves are not worked out, None where they are."""
+    return f"{stage.links:,} links, more than {MOST_LINKS:,}" if isinstance(stage, BilledStage) else None
+
+
+def grown(
+    site: Site, measured: Sequence[Measured], progress: Progress = silent, beside: SideBySide = IN_THIS_PROCESS
+) -> dict[str, Growth]:
     """Return how fabrics grow to the demand's later stages, by name.
 
     A stage is the same topology with more GPUs where its keys allow that, else what the family has for so many on the same
@@ -93,18 +119,24 @@ def grown(site: Site, measured: Sequence[Measured], progress: Progress = silent)
     measured : sequence of Measured
         Those on the front.
     progress : Progress
-        Told which is under way.
+        Told how many are done.
+    beside : SideBySide
+        Where this is worked out.
     """
-    found = {}
     sizes = [gpus for gpus in site.demand.growth if gpus > site.demand.gpus]
-    for done, one in enumerate(measured if sizes else ()):
-        progress("growing fabrics", done, len(measured), "fabrics")
-        found[one.candidate.name] = _grown(site, one, sizes)
-    return found
+    if not sizes:
+        return {}
+    tasks = {one.candidate.name: (site, one, sizes) for one in sorted(measured, key=lambda one: -one.candidate.nic_links)}
+    found = counted(beside, _growth, tasks, progress, "growing fabrics", "fabrics")
+    return {one.candidate.name: found[one.candidate.name] for one in measured}
+
+
+def _growth(task: tuple[Site, Measured, Sequence[int]], told: ShareDone) -> Growth:
+    return _grown(*task)
 
 
 def _grown(site: Site, one: Measured, sizes: Sequence[int]) -> Growth:
-    stages: list[Stage] = []
+    stages: list[Stage | BilledStage] = []
     targets: dict[str, FabricSpec] = {}
     spec = one.candidate.spec
     start, stopped, why = spec.build(one.candidate.name), None, None
@@ -115,7 +147,7 @@ def _grown(site: Site, one: Measured, sizes: Sequence[int]) -> Growth:
                 reasons.append(larger)
                 continue
             stage = _stage(site, start, larger, name)
-            if isinstance(stage, Stage):
+            if not isinstance(stage, str):
                 stages.append(stage)
                 targets[name] = spec = larger
                 start = stage.fabric
@@ -152,14 +184,12 @@ def _nothing(ground: Ground) -> Iterator[Candidate | Unbuildable]:
     yield from ()
 
 
-def _stage(site: Site, start: Fabric, larger: FabricSpec, name: str) -> Stage | str:
+def _stage(site: Site, start: Fabric, larger: FabricSpec, name: str) -> Stage | BilledStage | str:
     """Return a stage, or why there is none."""
     try:
         target = larger.build(name)
-        links = len(target.cables) - target.gpus
-        if links > MOST_LINKS:
-            return f"{links:,} links, more than the {MOST_LINKS:,} up to which moves are worked out"
-        plan: GrowthPlan = growth_plan(start, [target], book=site.book, optics=site.demand.optics)
+        if len(target.cables) - target.gpus > MOST_LINKS:
+            return billed_stage(start, target, site.book, site.demand.optics)
+        return growth_plan(start, [target], book=site.book, optics=site.demand.optics).stages[0]
     except InputError as error:
         return "; ".join(f"{fault.found}; expected {fault.expected}" for fault in error.faults)[:400]
-    return plan.stages[0]

@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from zcube.plan.growing import Growth
 from zcube.plan.objectives import shown
 
+_TOO_LARGE = "is too large for its moves to be worked out"
 
-def growth_order(one: Growth) -> tuple[float, float, int, int]:
+
+def growth_order(one: Growth) -> tuple[float, ...]:
     """Return what says which of two fabrics grows better, least first: how far, for how much, with which moves."""
-    total = one.total_usd
-    cut = sum(len(stage.windows) for stage in one.stages)
-    return (0.0 if one.stopped_at is None else -one.stopped_at, math.inf if total is None else total, cut, one.replugged)
+    least_first = (one.total_usd, one.cut_off_steps, one.replugged)
+    return (
+        0.0 if one.stopped_at is None else -one.stopped_at,
+        *(math.inf if value is None else value for value in least_first),
+    )
 
 
 def growth_words(name: str, tied: Sequence[str], growth: Mapping[str, Growth]) -> Iterator[str]:
@@ -39,19 +43,21 @@ def growth_words(name: str, tied: Sequence[str], growth: Mapping[str, Growth]) -
             yield f"If growth is sure: {best} can{'' if cost is None else f', for {shown(cost)} USD over all stages'}."
         return
     last = mine.stages[-1].fabric.gpus
-    windows = sum(len(stage.windows) for stage in mine.stages)
-    reach = "no GPU in service is cut off" if not windows else f"{windows:,} steps cut GPUs in service off"
-    cost = mine.total_usd
+    windows, cost = mine.cut_off_steps, mine.total_usd
+    if windows is None:
+        moves = f"it {_TOO_LARGE}"
+    else:
+        reach = f"{windows:,} steps cut GPUs in service off" if windows else "no GPU in service is cut off"
+        moves = f"{mine.replugged:,} links are replugged, {reach}"
     price = "at a cost that is not known" if cost is None else f"for {shown(cost)} USD over all stages, the first included"
-    yield f"It grows to {last:,} GPUs {price}; {mine.replugged:,} links are replugged, {reach}."
+    yield f"It grows to {last:,} GPUs {price}; {moves}."
     cheaper = {other: total for other, one in others.items() if (total := one.total_usd) is not None and cost is not None}
     if not cheaper or cost is None:
         return
     best = min(cheaper, key=cheaper.__getitem__)
     if cheaper[best] < cost:
-        yield (
-            f"If growth is sure: {best} costs {shown(cheaper[best])} USD over all stages and replugs "
-            f"{others[best].replugged:,} links."
-        )
+        replugged = others[best].replugged
+        moves = _TOO_LARGE if replugged is None else f"replugs {replugged:,} links"
+        yield f"If growth is sure: {best} costs {shown(cheaper[best])} USD over all stages and {moves}."
     else:
         yield f"Growth does not change the choice: the next, {best}, comes to {shown(cheaper[best])} USD over all stages."

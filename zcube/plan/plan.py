@@ -13,7 +13,7 @@ from zcube.plan.demand import Site
 from zcube.plan.front import Front, front_of
 from zcube.plan.growing import Growth, grown
 from zcube.plan.measures import Measured
-from zcube.plan.measuring import measure_all
+from zcube.plan.measuring import fabrics_at_once, measure_all
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.recommendation import Recommendation, recommend
 from zcube.plan.screening import SetAside, screened
@@ -22,6 +22,7 @@ from zcube.plan.simulation import MOST_FAILED, simulated
 from zcube.plan.zcube_losses import zcube_losses
 from zcube.pricing.bill import NO_POWER, counting_rule
 from zcube.progress import Progress, silent
+from zcube.side_by_side import SideBySide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,7 +209,7 @@ def plan(site: Site, progress: Progress = silent, searched: Searched | None = No
     searched : Searched, optional
         What a search found; it is measured and compared like what the families have.
     jobs : int, optional
-        Fabrics measured and simulated at a time; None: what pays, see :func:`zcube.side_by_side.jobs_for`.
+        Fabrics measured, grown and simulated at a time; None: what pays, see :func:`zcube.side_by_side.jobs_for`.
 
     Raises
     ------
@@ -220,13 +221,14 @@ def plan(site: Site, progress: Progress = silent, searched: Searched | None = No
     chosen, aside = screened(candidates)
     if searched is not None:
         chosen += searched.candidates()
-    measured, refused = measure_all(site, chosen, progress, jobs)
-    refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
-    baseline = _baseline(measured)
-    within = [one for one in measured if one.candidate.name not in refused]
-    front = front_of(within, site.demand.objectives)
-    growing = [one for one in measured if one.candidate.name in front.names or one.candidate.name == baseline]
-    growth = grown(site, growing, progress)
+    with SideBySide(fabrics_at_once(site, chosen, jobs), "zcube.plan.growing") as beside:
+        measured, refused = measure_all(site, chosen, progress, beside)
+        refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
+        baseline = _baseline(measured)
+        within = [one for one in measured if one.candidate.name not in refused]
+        front = front_of(within, site.demand.objectives)
+        growing = [one for one in measured if one.candidate.name in front.names or one.candidate.name == baseline]
+        growth = grown(site, growing, progress, beside)
     advice = recommend(front, measured, site.demand.max_oversubscription, baseline, growth)
     simulation: Mapping[str, Mapping[str, Any]] = {}
     if site.scenario is not None and advice is not None:

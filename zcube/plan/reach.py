@@ -7,6 +7,8 @@ but over NVLink, and need not here. Routing has to follow; which paths are up is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -44,11 +46,19 @@ class Reach:
         if hosts_forward:
             self._switch[:, 0] = service
         self._joins = self._trunk_plugs = 0
+        self._lost: int | None = None
         for a, z in links.tolist():
             self._plug(a, z)
         self._label = self._components()
         self._groups = self._joined()
+        self._members = self._groups.sum(axis=1)
         self._tally()
+
+    def plug_all(self, links: Sequence[tuple[int, int]]) -> None:
+        """Note that many cables are plugged in, one after the other; none of them cuts anybody off."""
+        for a, z in links:
+            self._plug(a, z)
+        self._relabel()
 
     def plug(self, a: int, z: int) -> None:
         """Note that a cable is plugged in."""
@@ -98,10 +108,10 @@ class Reach:
 
     def lost(self) -> int:
         """Return how many GPUs are cut off from others that they were joined with."""
-        most = self._attached.max(axis=1, initial=0)
-        return max(
-            (self._lost_of(n, int(most[n])) for n in np.flatnonzero(most < self._groups.sum(axis=1)).tolist()), default=0
-        )
+        if self._lost is None:
+            most = self._attached.max(axis=1, initial=0)
+            self._lost = max((self._lost_of(n, int(most[n])) for n in np.flatnonzero(most < self._members).tolist()), default=0)
+        return self._lost
 
     def _lost_of(self, number: int, most: int) -> int:
         members = np.flatnonzero(self._groups[number])
@@ -172,6 +182,7 @@ class Reach:
 
     def _tally(self) -> None:
         """Count the GPUs of each set at each component, and note each one's components."""
+        self._lost = None
         labels = np.sort(self._labels(), axis=1)
         again = np.zeros(labels.shape, dtype=bool)
         again[:, 1:] = labels[:, 1:] == labels[:, :-1]
@@ -188,9 +199,13 @@ class Reach:
         labels = {int(self._label[switch]) for switch in self._switch[row].tolist() if switch != OPEN}
         if self._marks.shape[1] < self._switch.shape[1]:
             self._marks = np.pad(self._marks, ((0, 0), (0, 1)), constant_values=OPEN)
-        for label in {label for label in self._marks[row].tolist() if label != OPEN} - labels:
+        before = {label for label in self._marks[row].tolist() if label != OPEN}
+        if before == labels:
+            return
+        self._lost = None
+        for label in before - labels:
             self._attached[member, label] -= 1
-        for label in labels - set(self._marks[row].tolist()):
+        for label in labels - before:
             self._attached[member, label] += 1
         self._marks[row] = OPEN
         self._marks[row, : len(labels)] = sorted(labels)

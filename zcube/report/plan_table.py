@@ -92,20 +92,23 @@ def _growth(document: Mapping[str, Any]) -> list[str]:
     cells: list[tuple[str, ...]] = [
         ("fabric", "to GPUs", "capital k$", "kept", "moved", "removed", "added", "steps that cut off")
     ]
-    stopped = []
+    told = []
     for name, fabric in document["fabrics"].items():
         growth = fabric["growth"]
         if growth is None:
             continue
         for stage in growth["stages"]:
-            links = (f"{stage[f'links_{key}']:,}" for key in ("kept", "moved", "removed", "added"))
+            keys = ("links_kept", "links_moved", "links_removed", "links_added", "steps_that_cut_off")
+            counts = (_NONE if stage[key] is None else f"{stage[key]:,}" for key in keys)
             usd = _text(stage, ("capital_usd",), "k")
-            cells.append((printable(name), f"{stage['gpus_after']:,}", usd, *links, f"{stage['steps_that_cut_off']:,}"))
+            cells.append((printable(name), f"{stage['gpus_after']:,}", usd, *counts))
+            if stage["moves_left_out"]:
+                told.append(f"{stage['to']}: moves are not worked out, {stage['moves_left_out']}")
         if growth["stopped_at_gpus"] is not None:
-            stopped.append(f"{printable(name)} cannot be grown to {growth['stopped_at_gpus']:,} GPUs: {growth['why_stopped']}")
-    if len(cells) == 1 and not stopped:
+            told.append(f"{printable(name)} cannot be grown to {growth['stopped_at_gpus']:,} GPUs: {growth['why_stopped']}")
+    if len(cells) == 1 and not told:
         return []
-    return ["", "Growth, by stage, the links of before:", *(aligned(cells, 1) if len(cells) > 1 else ()), *stopped]
+    return ["", "Growth, by stage, the links of before:", *(aligned(cells, 1) if len(cells) > 1 else ()), *told]
 
 
 def _rows(

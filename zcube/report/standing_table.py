@@ -38,7 +38,7 @@ def standing_table(plan: FabricPlan) -> str:
 def _stage(number: int, stage: Stage) -> Iterator[str]:
     by_names = stage.kept_by_names
     yield f"Stage {number}: {printable(stage.start.name)} to {printable(stage.fabric.name)}"
-    yield f"  GPUs {stage.start.gpus:,} to {stage.fabric.gpus:,}, links {stage.old_links:,} to {len(stage.labels):,}"
+    yield f"  GPUs {stage.start.gpus:,} to {stage.fabric.gpus:,}, links {stage.old_links:,} to {stage.links:,}"
     yield f"  links kept {stage.kept:,}, moved by one plug {stage.moved:,}, removed {stage.removed:,}, added {stage.added:,}"
     kept = ", ".join(f"{by_names[name]:,} {words}" for name, words in _NAMES.items())
     yield f"  kept {kept}; no renaming keeps more than {stage.most_kept:,}"

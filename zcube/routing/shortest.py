@@ -23,26 +23,29 @@ from zcube.routing.switch_graph import SwitchGraph, nearest_ports, nic_switches
 @compiled()
 def walk(
     first: IntArray, link: IntArray, neighbour: IntArray, distance: IntArray,
-    start: IntArray, goal: IntArray, key: np.ndarray, hops: IntArray,
+    start: IntArray, goal: IntArray, key: np.ndarray, order: IntArray, hops: IntArray,
 ) -> None:  # fmt: skip
-    """Fill ``hops[i]`` with the inter-switch links from switch ``start[i]`` to ``goal[i]``, hashed at every switch."""
-    for flow in range(len(start)):
+    """Fill ``hops[i]`` with the inter-switch links from switch ``start[i]`` to ``goal[i]``, hashed at every switch.
+
+    ``order`` has the walks of one goal together: what leads there from a switch is looked up once for all of them.
+    """
+    leads_to = np.full(len(first) - 1, -1)
+    ways = np.zeros(len(first) - 1, dtype=np.int64)
+    edges = np.empty(len(link), dtype=np.int64)
+    for flow in order:
         here, end = start[flow], goal[flow]
         step = 0
         while here != end:
-            nearer = distance[here, end] - 1
-            candidates = 0
-            for edge in range(first[here], first[here + 1]):
-                if distance[neighbour[edge], end] == nearer:
-                    candidates += 1
-            pick = choose(key[flow], here, candidates)
-            for edge in range(first[here], first[here + 1]):
-                if distance[neighbour[edge], end] == nearer:
-                    if pick == 0:
-                        hops[flow, step] = link[edge]
-                        here = neighbour[edge]
-                        break
-                    pick -= 1
+            if leads_to[here] != end:
+                leads_to[here], ways[here] = end, 0
+                nearer = distance[here, end] - 1
+                for edge in range(first[here], first[here + 1]):
+                    if distance[neighbour[edge], end] == nearer:
+                        edges[first[here] + ways[here]] = edge
+                        ways[here] += 1
+            edge = edges[first[here] + choose(key[flow], here, ways[here])]
+            hops[flow, step] = link[edge]
+            here = neighbour[edge]
             step += 1
 
 
@@ -65,7 +68,8 @@ def hashed_walks(graph: SwitchGraph, start: IntArray, goal: IntArray, key: IntAr
     """
     farthest = int(graph.distance[start, goal].max(initial=0))
     rows = np.full((len(start), farthest), -1, dtype=np.int64)
-    walk(graph.first, graph.link, graph.neighbour, graph.distance, start, goal, key, rows)
+    order = np.argsort(goal, kind="stable")
+    walk(graph.first, graph.link, graph.neighbour, graph.distance, start, goal, key, order, rows)
     return rows
 
 

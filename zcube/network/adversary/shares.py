@@ -106,7 +106,8 @@ def pattern_shares(
     if routed.any():
         model = flow_model(fabric, routing, path_split)
         flows = int(routed.sum())
-        model.send(FlowTable(source[routed], target[routed], np.full(flows, _SIZE_BYTES), np.zeros(flows)))
+        table = FlowTable(source[routed], target[routed], np.full(flows, _SIZE_BYTES), np.zeros(flows))
+        model.send(table, routes if routed.all() else routes.take(np.flatnonzero(routed)))
         model.advance(_LATER_S)
         share[routed] = model.rates_bps() / (fabric.nic_gbps * BITS_PER_GBIT)
     lost = len(source) - int(routed.sum())

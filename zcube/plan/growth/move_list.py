@@ -64,29 +64,70 @@ def moves_csv(moves: Sequence[Move]) -> str:
     return to_csv(Move._fields, iter(moves))
 
 
+class DeviceRows(NamedTuple):
+    """What becomes of devices.
+
+    Attributes
+    ----------
+    became, there : list of str
+        Names to be of what stands, and names of the target's devices.
+    renamed : list of (str, str)
+        Names and new names, in an order in which no name is ever that of two devices.
+    installed, retired : list of str
+        Devices that are new, and those that are taken out.
+    """
+
+    became: list[str]
+    there: list[str]
+    renamed: list[tuple[str, str]]
+    installed: list[str]
+    retired: list[str]
+
+
+def device_rows(start: Fabric, target: Fabric, renaming: Renaming) -> DeviceRows:
+    """Return what becomes of the devices of a fabric that becomes another by a renaming."""
+    formerly, there = device_names(start), device_names(target)
+    number = renumbered(start, target, renaming).tolist()
+    became = [there[device] if device < len(there) else FORMER + name for device, name in zip(number, formerly)]
+    stands = set(became)
+    return DeviceRows(
+        became,
+        there,
+        [*_renames(formerly, became)],
+        [name for name in there if name not in stands],
+        [name for name in became if name.startswith(FORMER)],
+    )
+
+
 def move_list(
-    start: Fabric, target: Fabric, renaming: Renaming, pairing: Pairing, steps: Iterable[CableStep], labels: Sequence[str]
-) -> tuple[tuple[Move, ...], list[str]]:
-    """Return the rows of a stage, and the labels of the target's cables.
+    start: Fabric,
+    target: Fabric,
+    devices: DeviceRows,
+    pairing: Pairing,
+    steps: Iterable[CableStep],
+    labels: Sequence[str],
+    of_new: Sequence[str],
+) -> tuple[Move, ...]:
+    """Return the rows of a stage.
 
     Parameters
     ----------
     start, target : Fabric
         What stands, and what will, with its ports as they are to be.
-    renaming, pairing : Renaming, Pairing
-        What becomes of devices and links.
+    devices : DeviceRows
+        What becomes of devices.
+    pairing : Pairing
+        What becomes of links.
     steps : iterable of CableStep
         In order.
-    labels : sequence of str
-        Labels of the cables that stand, in the order of the links.
+    labels, of_new : sequence of str
+        Labels of the cables that stand, and of the target's, in the order of the links.
     """
-    formerly, became, there = _names(start, target, renaming)
-    old, new = _ports(start, became), _ports(target, there)
-    of_new = _labels(pairing, labels)
+    old, new = _ports(start, devices.became), _ports(target, devices.there)
     stays = {int(source): int(near) for source, near in zip(pairing.moved, pairing.near_old) if source != NONE}
     near_new = pairing.near_new.tolist()
-    rows: list[_Row] = [(RELABEL, "", one, "", other, "", "", "", 0) for one, other in _renames(formerly, became)]
-    rows += [(INSTALL, "", "", "", name, "", "", "", 0) for name in there if name not in set(became)]
+    rows: list[_Row] = [(RELABEL, "", one, "", other, "", "", "", 0) for one, other in devices.renamed]
+    rows += [(INSTALL, "", "", "", name, "", "", "", 0) for name in devices.installed]
     for action, source, link, lost in steps:
         label = of_new[link] if source == NONE else labels[source]
         if action is Action.ADD:
@@ -97,16 +138,8 @@ def move_list(
             left, taken, far = old[1 - stays[source]][source], new[1 - near_new[link]][link], new[near_new[link]][link]
             left, taken = NOWHERE if action is Action.PLUG else left, NOWHERE if action is Action.UNPLUG else taken
         rows.append((action.value, label, *left, *taken, *far, lost))
-    rows += [(RETIRE, "", name, "", "", "", "", "", 0) for name in became if name.startswith(FORMER)]
-    return tuple(Move(number, *row) for number, row in enumerate(rows, 1)), of_new
-
-
-def _names(start: Fabric, target: Fabric, renaming: Renaming) -> tuple[list[str], list[str], list[str]]:
-    """Return the old devices' names so far and to be, and the names of the target's devices."""
-    formerly, there = device_names(start), device_names(target)
-    number = renumbered(start, target, renaming).tolist()
-    became = [there[device] if device < len(there) else FORMER + name for device, name in zip(number, formerly)]
-    return formerly, became, there
+    rows += [(RETIRE, "", name, "", "", "", "", "", 0) for name in devices.retired]
+    return tuple(Move(number, *row) for number, row in enumerate(rows, 1))
 
 
 def _ports(fabric: Fabric, names: Sequence[str]) -> list[list[Port]]:
@@ -118,7 +151,7 @@ def _ports(fabric: Fabric, names: Sequence[str]) -> list[list[Port]]:
     ]
 
 
-def _labels(pairing: Pairing, labels: Sequence[str]) -> list[str]:
+def new_labels(pairing: Pairing, labels: Sequence[str]) -> list[str]:
     """Return a label for each new link: that of the cable it is made of, or the next that was never given."""
     source = np.maximum(pairing.kept, pairing.moved)
     number = max((int(label[1:]) for label in labels), default=-1)

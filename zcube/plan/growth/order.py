@@ -116,7 +116,10 @@ class _Work:
 
     def done(self) -> list[CableStep]:
         """Do everything and return the steps."""
-        self._put_in()
+        # Nothing has been pulled yet, so that nobody is cut off while all is put in for which there is a free port.
+        self.steps += [CableStep(Action.ADD, NONE, link, 0) for link in self._ready]
+        self.reach.plug_all([self._new_nodes[link] for link in self._ready])
+        self._ready.clear()
         while self._todo:
             # What could not be pulled before cannot be now, unless ports came free or more is joined.
             if self._fresh:

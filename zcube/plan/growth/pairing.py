@@ -94,33 +94,29 @@ class Pairing:
     near_old: IntArray
 
 
-def paired(old: Ends, new: Ends, exact: bool) -> Pairing:
-    """Pair links: first all that can stay, then as many as possible of the rest by moving one plug.
+def paired(old: Ends, new: Ends, kept: IntArray, exact: bool) -> Pairing:
+    """Pair links that cannot stay, as many as possible by moving one plug.
 
     Parameters
     ----------
     old, new : Ends
         Devices numbered alike.
+    kept : int array [new links]
+        From :func:`links_kept`.
     exact : bool
         Whether a link must have the very switch ports; else any port of its switch will do, as ports can be chosen.
 
     Notes
     -----
-    Links that can stay are the same up to the numbering of parallel ones. Of a NIC's link the plug at the switch moves. Among
-    links between switches that share an end as many as possible are paired, by a maximum matching (Hopcroft and Karp).
+    Of a NIC's link the plug at the switch moves. Among links between switches that share an end as many as possible are
+    paired, by a maximum matching (Hopcroft and Karp).
     """
-    kept = _same(old, new, exact)
     moved, near_new, near_old = (np.full(len(new), NONE, dtype=np.int64) for _ in range(3))
     left_old = np.setdiff1d(np.arange(len(old)), kept)
     left_new = np.flatnonzero(kept == NONE)
     if not len(left_old) or not len(left_new):
         return Pairing(kept, moved, near_new, near_old)
     from_, to, end_old, end_new = _sharing(old, new, left_old, left_new, exact)
-    # A NIC's link stays one: its NIC plug stays in, so that the matching only has to choose among links between switches.
-    nic_old, nic_new = old.at_nic[from_], new.at_nic[to]
-    at_nic = nic_old & nic_new & (old.gpu[from_, end_old] >= 0)
-    usable = (old.gbps[from_] == new.gbps[to]) & (at_nic | ~(nic_old | nic_new))
-    from_, to, end_old, end_new = (part[usable] for part in (from_, to, end_old, end_new))
     table = coo_array((np.ones(len(from_), dtype=np.int8), (to, from_)), shape=(len(new), len(old))).tocsr()
     match = maximum_bipartite_matching(table, perm_type="column").astype(np.int64)
     hit = np.flatnonzero(match[to] == from_)
@@ -128,8 +124,11 @@ def paired(old: Ends, new: Ends, exact: bool) -> Pairing:
     return Pairing(kept, moved, near_new, near_old)
 
 
-def _same(old: Ends, new: Ends, exact: bool) -> IntArray:
-    """Return the old link that each new one is, parallel ones in order."""
+def links_kept(old: Ends, new: Ends, exact: bool) -> IntArray:
+    """Return the old link that each new one is as it stands, parallel ones in order, NONE where there is none [new links].
+
+    Parameters as of :func:`paired`.
+    """
     rows = []
     for ends in (old, new):
         columns = ends.columns(exact)
@@ -159,16 +158,24 @@ def _rank(key: IntArray) -> IntArray:
 def _sharing(
     old: Ends, new: Ends, left_old: IntArray, left_new: IntArray, exact: bool
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Return every pair of an old and a new link that share an end, and which end that is in each."""
-    one, two = (
-        old.columns(exact)[left_old].reshape(2 * len(left_old), -1),
-        new.columns(exact)[left_new].reshape(2 * len(left_new), -1),
-    )
+    """Return every old and new link of one rate such that one plug moves, and the end that stays in each.
+
+    A NIC's link stays one: its NIC plug stays in, so that the matching only has to choose among links between switches.
+    """
+    sides = []
+    _, rate = np.unique(np.concatenate([old.gbps, new.gbps]), return_inverse=True)
+    for ends, left, its_rate in ((old, left_old, rate[: len(old)]), (new, left_new, rate[len(old) :])):
+        at_nic = ends.at_nic[left]
+        told = np.stack([its_rate[left], at_nic], axis=1)
+        columns = np.concatenate([ends.columns(exact)[left].reshape(2 * len(left), -1), np.repeat(told, 2, axis=0)], axis=1)
+        stays = np.flatnonzero(~(at_nic[:, None] & ends.at_switch[left]).ravel())
+        sides.append((stays, columns[stays]))
+    (place_old, one), (place_new, two) = sides
     _, number = distinct_rows(np.concatenate([one, two]))
     end_old, end_new = number[: len(one)], number[len(one) :]
     order = np.argsort(end_new, kind="stable")
     first = np.searchsorted(end_new[order], end_old, side="left")
     count = np.searchsorted(end_new[order], end_old, side="right") - first
-    left = np.repeat(np.arange(len(one)), count)
-    right = order[np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())]
+    left = np.repeat(place_old, count)
+    right = place_new[order[np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())]]
     return left_old[left // 2], left_new[right // 2], left % 2, right % 2

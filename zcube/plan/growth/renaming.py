@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.fabric.model import CableKind, Fabric, SwitchModel
@@ -109,12 +110,16 @@ class _Pair:
     def server_scores(self, switch: IntArray) -> IntArray:
         """Return the NIC links that stay if an old server becomes a new one, switches held [old servers, new servers]."""
         (old_switch, old_gbps), (new_switch, new_gbps) = self.old_nic, self.new_nic
-        became = switch[old_switch]
-        scores = np.zeros((self.old.servers, self.new.servers), dtype=np.int32)
-        for column in range(self.columns):
-            same = became[:, column, None] == new_switch[None, :, column]
-            scores += same & (old_gbps[:, column, None] == new_gbps[None, :, column])
-        return scores
+        rates, rate = np.unique(np.concatenate([old_gbps.ravel(), new_gbps.ravel()]), return_inverse=True)
+        # What a link is told by at its NIC port: the switch and the rate. Servers share as many as the product counts.
+        kinds = len(rates) * self.new.switches
+        tables = []
+        for at, its_rate in ((switch[old_switch], rate[: old_gbps.size]), (new_switch, rate[old_gbps.size :])):
+            server, column = np.nonzero(at != NONE)
+            kind = its_rate.reshape(at.shape)[server, column] * self.new.switches + at[server, column]
+            shape = (len(at), self.columns * kinds)
+            tables.append(csr_array((np.ones(len(server), dtype=np.int32), (server, column * kinds + kind)), shape=shape))
+        return np.asarray((tables[0] @ tables[1].T).toarray())
 
     def switch_scores(self, server: IntArray, switch: IntArray) -> IntArray:
         """Return the links that stay if an old switch becomes a new one, all else held [old switches, new switches]."""
@@ -124,10 +129,20 @@ class _Pair:
         np.add.at(scores, (old_switch, there), old_gbps == new_gbps[server])
         stays = np.flatnonzero(switch != NONE)
         for old, new in self.trunks:
-            held = new[:, switch[stays]]
-            for number in range(self.old.switches):
-                scores[number] += np.minimum(old[number, stays][None, :], held).sum(axis=1)
+            scores += _common(old[:, stays], new[:, switch[stays]])
         return np.where(self.fits, scores, _FORBIDDEN)
+
+
+def _common(one: IntArray, other: IntArray) -> IntArray:
+    """Return the sum of the lesser entries of any row of one table and any of the other [rows, rows]."""
+    found = np.zeros((len(one), len(other)), dtype=np.int64)
+    below = 0
+    # An entry is a stack of steps, and two have in common the steps that both are as high as.
+    for height in np.union1d(one[one > 0], other[other > 0]).tolist():
+        reach = [csr_array(table >= height, dtype=np.int64) for table in (one, other)]
+        found += (height - below) * (reach[0] @ reach[1].T).toarray()
+        below = height
+    return found
 
 
 def by_name(old: Fabric, new: Fabric) -> Renaming:
@@ -142,35 +157,36 @@ def by_name(old: Fabric, new: Fabric) -> Renaming:
     return Renaming(np.arange(old.servers), switch)
 
 
-def best_renaming(old: Fabric, new: Fabric, names: Names) -> Renaming:
-    """Return the renaming found that keeps most links; of equals the one closest to the names as they are.
+def best_renamings(old: Fabric, new: Fabric) -> tuple[dict[Names, Renaming], int]:
+    """Return the renamings found that keep most links, of equals the one closest to the names as they are, and a bound.
 
     Parameters
     ----------
     old, new : Fabric
         What stands, and what it becomes.
-    names : {"planned", "switches", "all"}
-        Which devices may change names.
+
+    Returns
+    -------
+    dict of Renaming
+        By which devices may change names.
+    int
+        Links that no renaming can keep more than.
     """
     pair, start = _Pair(old, new), by_name(old, new)
-    found = [start]
-    if names != "planned":
-        found.append(_improved(pair, start, names == "all"))
-    if names == "all":
-        found.append(_improved(pair, _extended(pair), True))
-    return max(found, key=pair.worth)
+    of_switches = max(start, _improved(pair, start, False), key=pair.worth)
+    of_all = max(start, _improved(pair, start, True), _improved(pair, _extended(pair), True), key=pair.worth)
+    return {"planned": start, "switches": of_switches, "all": of_all}, _most_kept(pair)
 
 
-def most_kept(old: Fabric, new: Fabric) -> int:
+def _most_kept(pair: _Pair) -> int:
     """Return a bound on the links that any renaming can keep.
 
     No two devices keep more links between them than any two devices of their kinds have in the larger fabric; none where no
     switch is of a model that the larger fabric has.
     """
-    pair = _Pair(old, new)
     if not pair.fits.any():
         return 0
-    at_server = [_parallel(fabric, switch) for fabric, (switch, _) in ((old, pair.old_nic), (new, pair.new_nic))]
+    at_server = [_parallel(fabric, switch) for fabric, (switch, _) in ((pair.old, pair.old_nic), (pair.new, pair.new_nic))]
     nic = int(np.minimum(at_server[0], at_server[1].max(initial=0)).sum())
     trunks = sum(int(np.minimum(np.triu(old_links), new_links.max(initial=0)).sum()) for old_links, new_links in pair.trunks)
     return nic + trunks
