@@ -105,14 +105,17 @@ def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
     from zcube.llm.compute import roofline
     from zcube.llm.devices import load_device
     from zcube.serving.settings import ServingSettings
+    from zcube.workload.prefix_blocks import Lineage, prefix_blocks
     from zcube.workload.requests import RequestTrace
 
     card, pools = load_card("glm-5.1"), {"prefill": {"nodes": 2}, "decode": {"nodes": 2}}
     settings = ServingSettings.model_validate(pools)
+    tokens, texts = np.array([96, 96]), np.arange(2)
+    lineage = Lineage(shared_tokens=64, group_tokens=0, group=texts, trunk=texts, branch=texts, trunk_tokens=np.full(2, 64))
+    first_block, block_id = prefix_blocks(tokens, lineage, 32, groups=2)
     trace = RequestTrace(
-        name="two prompts", source="made to compile kernels", arrival_s=np.array([0.0, 1.0]), input_tokens=np.array([96, 96]),
-        output_tokens=np.array([2, 3]), block_tokens=32, first_block=np.array([0, 3, 6]), block_id=np.array([0, 1, 2, 0, 1, 3]),
-        session=np.full(2, -1),
+        name="two prompts", source="made to compile kernels", arrival_s=np.array([0.0, 1.0]), input_tokens=tokens,
+        output_tokens=np.array([2, 3]), block_tokens=32, first_block=first_block, block_id=block_id, session=np.full(2, -1),
     )  # fmt: skip
     return trace, settings, card, roofline(card, load_device("h200"), settings.engine())
 
