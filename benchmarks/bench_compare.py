@@ -60,9 +60,11 @@ class Cost:
 def run(build: str, arguments: list[str]) -> Cost:
     """Run a comparison in a build."""
     command = [*shlex.split(build), "-m", "zcube", "compare", *arguments, "--json"]
+    # With its bytecode kept, as that of an installed package is.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # Away from any source tree, whose package would come before the build's.
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "out.json").open("w+b") as out:
-        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

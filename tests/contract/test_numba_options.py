@@ -8,10 +8,12 @@ import numba
 import numpy as np
 import pytest
 
-from zcube.network.kernels import UNCOUNTED, UNWRAPPED, address, kernel
+from zcube.network.kernels import INLINED, UNCOUNTED, UNWRAPPED, address, kernel
 
-# What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple.
+# What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple, or puts there.
 ABSENT = {"_nrt": "NRT_decref", "no_cpython_wrapper": "cpython", "no_cfunc_wrapper": "@cfunc."}
+PRESENT = {"forceinline": "alwaysinline"}
+OPTIONS = {**UNCOUNTED, **UNWRAPPED, **INLINED}
 
 
 def total(arrays):
@@ -30,19 +32,19 @@ def code(**options) -> str:
 
 
 def test_every_private_option_has_a_case():
-    assert {**UNCOUNTED, **UNWRAPPED}.keys() == ABSENT.keys()
+    assert OPTIONS.keys() == {**ABSENT, **PRESENT}.keys()
 
 
-@pytest.mark.parametrize("option", ABSENT)
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_private_option_is_known_and_heeded(option):
     version = f"Numba {numba.__version__}"
-    value = {**UNCOUNTED, **UNWRAPPED}[option]
     try:
-        found = code(**{option: value})
+        found = code(**{option: OPTIONS[option]})
     except KeyError as error:
         pytest.fail(f"{version} no longer knows the option {option}, see zcube/network/kernels.py: {error}")
-    assert ABSENT[option] in code(), f"{version} no longer writes {ABSENT[option]}, by which this test sees {option}"
-    assert ABSENT[option] not in found, f"{version} no longer heeds the option {option}, see zcube/network/kernels.py"
+    seen, is_absent = {**ABSENT, **PRESENT}[option], option in ABSENT
+    assert (seen in code()) == is_absent, f"{version} writes {seen} elsewhere, by which this test sees {option}"
+    assert (seen in found) != is_absent, f"{version} no longer heeds the option {option}, see zcube/network/kernels.py"
 
 
 def test_a_kernel_is_called_by_its_address():

@@ -38,7 +38,7 @@ class RunProgress:
     def __init__(self, compiles: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self._compiles, self._clock = compiles, clock
         self._time_left = TimeLeft(clock)
-        self._began_s = self._said_s = clock()
+        self._began_s = self._said_s = self._heard_s = clock()
         self._said = ""
         self._phase, self._amount, self._share = "", "", 0.0
         self._bar: Progress | None = None
@@ -66,8 +66,10 @@ class RunProgress:
     def __call__(self, phase: str, done: float, total: float, unit: str) -> None:
         """Take notice; see :class:`zcube.progress.Progress`."""
         new_phase = phase != self._phase
-        if not new_phase and self._clock() - self._said_s < REFRESH_S:
+        now_s = self._clock()
+        if not new_phase and now_s - self._heard_s < REFRESH_S:
             return
+        self._heard_s = now_s
         self._phase, self._share = phase, done / total if total else 0.0
         self._amount = _amount(done, total, unit)
         self._time_left.note(done, total, unit)

@@ -195,13 +195,18 @@ def _grades(fabric: Fabric, rule: str, cages: Cages, lanes: PairedLanes, length_
 
 def _bundles(cages: Cages) -> tuple[int, IntArray]:
     """Return how many sets of cages there are that links join, and the set of each cage."""
-    # Every verb imports this module and few come here; SciPy takes a quarter of a second to load.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     a, z = cages.of_end.T
-    count, of_cage = connected_components(coo_array((np.ones(len(a)), (a, z)), shape=(len(cages), len(cages))), directed=False)
-    return int(count), of_cage.astype(np.int64)
+    # Each takes the lowest number among those that it is joined to, until none changes. SciPy takes longer to load.
+    lowest = np.arange(len(cages))
+    while True:
+        before, least = lowest, np.minimum(lowest[a], lowest[z])
+        lowest = lowest.copy()
+        np.minimum.at(lowest, a, least)
+        np.minimum.at(lowest, z, least)
+        lowest = lowest[lowest]
+        if np.array_equal(lowest, before):
+            names, of_cage = np.unique(lowest, return_inverse=True)
+            return len(names), of_cage.astype(np.int64)
 
 
 def _copper_allowed(fabric: Fabric, rule: str, cages: Cages, of_link: IntArray, bundles: int) -> BoolArray:

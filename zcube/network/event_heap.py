@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.network.kernels import inner
+from zcube.network.kernels import inlined
 
 
-@inner
+@inlined
 def _before(key: np.ndarray, one: int, other: int) -> bool:
     return key[one] < key[other] or (key[one] == key[other] and one < other)
 
 
-@inner
+@inlined
 def _rise(heap: np.ndarray, key: np.ndarray, place: np.ndarray, at: int) -> None:
     item = heap[at]
     while at > 0:
@@ -30,7 +30,7 @@ def _rise(heap: np.ndarray, key: np.ndarray, place: np.ndarray, at: int) -> None
     place[item] = at
 
 
-@inner
+@inlined
 def _sink(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray, at: int) -> None:
     item = heap[at]
     while True:
@@ -48,7 +48,7 @@ def _sink(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray
     place[item] = at
 
 
-@inner
+@inlined
 def heap_set(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray, item: int, value: float) -> None:
     """Give an item a key, adding it if it is not in the heap."""
     if place[item] < 0:
@@ -65,7 +65,7 @@ def heap_set(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndar
         _sink(heap, key, place, size, place[item])
 
 
-@inner
+@inlined
 def heap_pop(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray) -> int:
     """Remove and return the item with the smallest key; the heap must not be empty."""
     item = heap[0]

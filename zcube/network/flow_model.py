@@ -15,8 +15,9 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.network import fluid
-from zcube.network.fluid_posting import PathArrays, Sent, drop_done, post
-from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, NONE, empty_state, grown, with_room
+from zcube.network.fluid_posting import PathArrays, drop_done, post
+from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, NONE, FluidState, empty_state, grown, with_room
+from zcube.network.frames import frame_of
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.path_table import PathTable
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
@@ -27,6 +28,9 @@ MOST_BIN_ENTRIES = 100_000_000
 
 #: No bound on the events of one call.
 ALL_EVENTS = int(np.iinfo(np.int64).max)
+
+#: Transfers posted at once where many are posted in order of their starts: what they take stays in a processor's cache.
+POSTED_AT_ONCE = 2048
 
 #: No column, and no transfer.
 NO_COLUMN: FloatArray = np.zeros(0)
@@ -77,7 +81,7 @@ class FlowModel:
         self._groups = 0
         self._free_groups: list[int] = []
         self._arrived_groups: list[int] = []
-        self._state = empty_state(link_set.capacity_bps, quantum_s, bin_s)
+        self._keep(empty_state(link_set.capacity_bps, quantum_s, bin_s))
         self._bins = bin_s > 0
         self._table = PathTable(routing, link_set, path_split)
         #: Transfers over paths of the table for which there is certainly room.
@@ -87,6 +91,11 @@ class FlowModel:
     def events(self) -> int:
         """Events solved so far; ties count once."""
         return int(self._state.events[0])
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the arrays take now."""
+        return sum(array.nbytes for array in self._state)
 
     def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
         """Post transfers.
@@ -110,18 +119,24 @@ class FlowModel:
         routes = self.routing.routes(flows.source, flows.target) if routes is None else routes
         check_reachable(routes, flows.source, flows.target)
         latency_s = routes.latency_s(self.link_set.latency_s)
-        paths = PathArrays(routes.first_subflow, routes.first_hop, routes.link, routes.share, latency_s, NO_COLUMN)
-        sent = Sent(
-            path=np.arange(routes.flows),
-            start_s=np.array(flows.start_s, dtype=np.float64),
-            size_bits=flows.size_bytes * 8.0,
-            message_start_s=self.link_set.message_start_s(routes, flows.size_bytes),
-            cap_bps=NO_COLUMN if flows.cap_bps is None else np.array(flows.cap_bps, dtype=np.float64),
-            weight=NO_COLUMN if flows.weight is None else np.array(flows.weight, dtype=np.float64),
+        columns = routes.first_subflow, routes.first_hop, routes.link
+        paths = PathArrays(
+            *(np.ascontiguousarray(column, np.int64) for column in columns),
+            *(np.ascontiguousarray(column, np.float64) for column in (routes.share, latency_s, NO_COLUMN)),
         )
         self._make_room(routes.flows, routes.subflows, len(routes.link))
         self._room = 0
-        self._post(paths, sent, NONE, False)
+        self._post(
+            frame_of(paths),
+            np.arange(routes.flows),
+            np.array(flows.start_s, dtype=np.float64),
+            flows.size_bytes * 8.0,
+            self.link_set.message_start_s(routes, flows.size_bytes),
+            NONE,
+            False,
+            NO_COLUMN if flows.cap_bps is None else np.array(flows.cap_bps, dtype=np.float64),
+            NO_COLUMN if flows.weight is None else np.array(flows.weight, dtype=np.float64),
+        )
         return np.arange(self._flows - routes.flows, self._flows)
 
     def paths(self, source: IntArray, target: IntArray) -> IntArray:
@@ -135,7 +150,7 @@ class FlowModel:
         self._groups += 1
         state = self._state
         groups, arrived = grown(state.groups, self._groups), grown(state.arrived, self._groups)
-        self._state = state._replace(groups=groups, arrived=arrived)
+        self._keep(state._replace(groups=groups, arrived=arrived))
         return self._groups - 1
 
     def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
@@ -164,12 +179,16 @@ class FlowModel:
             ahead = max(count, LEAST_ROOM)
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
             self._room = ahead
-        sent = Sent(paths, start_s, size_bytes * 8.0, table.message_start_s(paths, size_bytes), NO_COLUMN, NO_COLUMN)
-        if not self._post(table.arrays, sent, group, is_last):
+        message_start_s = table.message_start_s(paths, size_bytes)
+        if not self._post(table.frame, paths, start_s, size_bytes * 8.0, message_start_s, group, is_last):
             flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
             flows.check(self._now_s)
             check_reachable(table.routes(paths), flows.source, flows.target)
         self._room -= count
+
+    def _keep(self, state: FluidState) -> None:
+        """Take a state, some arrays of which are others than before."""
+        self._state, self._frame = state, frame_of(state)
 
     def _make_room(self, flows: int, subflows: int, hops: int) -> None:
         """Make room for further transfers; what has ended gives way where it is the larger part."""
@@ -180,20 +199,27 @@ class FlowModel:
         if small or used_hops + hops > len(state.hops):
             kept = int(state.start_size[0] + state.finish_size[0] + state.arrival_size[0])
             if 2 * kept <= used_pools:
-                drop_done(state)
+                drop_done(self._frame)
                 _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
-        self._state = with_room(state, self._flows + flows, used_pools + pools, used_subflows + subflows, used_hops + hops)
+        larger = with_room(state, self._flows + flows, used_pools + pools, used_subflows + subflows, used_hops + hops)
+        if larger is not state:
+            self._keep(larger)
 
-    def _post(self, paths: PathArrays, sent: Sent, group: int, is_last: bool) -> bool:
-        """Post transfers for which there is room; return whether they could be."""
-        pooled = self.path_split == "pooled"
-        start_s, arrival_s = post(self._state, paths, sent, pooled, group, is_last, self._now_s)
-        if start_s < 0.0:
+    def _post(
+        self, known: IntArray, path: IntArray, start_s: FloatArray, size_bits: np.ndarray, message_start_s: FloatArray,
+        group: int, is_last: bool, cap_bps: FloatArray = NO_COLUMN, weight: FloatArray = NO_COLUMN,
+    ) -> bool:  # fmt: skip
+        """Post transfers for which there is room, over paths of a frame; return whether they could be."""
+        first_s, arrival_s = post(
+            self._frame, known, path, start_s, size_bits, message_start_s, cap_bps, weight,
+            self.path_split == "pooled", group, is_last, self._now_s,
+        )  # fmt: skip
+        if first_s < 0.0:
             return False
-        self._flows += len(sent.path)
-        self._change_s = min(self._change_s, start_s)
+        self._flows += len(path)
+        self._change_s = min(self._change_s, first_s)
         # Another transfer's start may let one that shares links become faster.
-        self._group_s = min(self._group_s, arrival_s, max(self._soonest_s, start_s))
+        self._group_s = min(self._group_s, arrival_s, max(self._soonest_s, first_s))
         return True
 
     def next_group_s(self) -> float:
@@ -226,6 +252,22 @@ class FlowModel:
         arrived, self._arrived_groups = self._arrived_groups, []
         self._free_groups += arrived
         return arrived
+
+    def run_in_turn(self, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray) -> None:
+        """Post transfers over paths found before, in order of their starts, and run to the end of all.
+
+        They are posted some at a time, so that those that have ended leave the room of those that come; times are those of all
+        posted at once. Raises what :meth:`post` does.
+        """
+        self._keep(with_room(self._state, self._flows + len(paths), 0, 0, 0))
+        for first in range(0, len(paths), POSTED_AT_ONCE):
+            some = slice(first, first + POSTED_AT_ONCE)
+            self.post(NONE, paths[some], size_bytes[some].astype(np.int64), start_s[some], False)
+            # So far before the last start that none of what ties is yet to be posted.
+            last_s = float(start_s[some][-1])
+            tie_s = max(fluid.TIE_S + fluid.TIE_RELATIVE * last_s, float(self._state.settings[0]))
+            self._some_events(float("inf"), ALL_EVENTS, last_s - 2.0 * tie_s)
+        self.advance(float("inf"))
 
     def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
         """Run to the end.
@@ -263,12 +305,12 @@ class FlowModel:
         completed = self.advance(at_s)
         self._cover_bins(at_s)
         is_less = capacity_bps < self._state.links["capacity_bps"][links]
-        self._change_s = fluid.change_capacity(self._state, links, capacity_bps, is_less, at_s)
+        self._change_s = fluid.change_capacity(self._frame, links, capacity_bps, is_less, at_s)
         return completed
 
     def completions(self) -> CompletionTable:
         """Return what became of every transfer."""
-        fluid.note_bounds(self._state)
+        fluid.note_bounds(self._frame)
         flows = self._state.flows[: self._flows]
         finish_s, started_s, latency_s = (flows[name].copy() for name in ("finish_s", "message_start_s", "latency_s"))
         done = CompletionTable(
@@ -309,14 +351,14 @@ class FlowModel:
         active = np.flatnonzero(self._state.pools["phase"][: self._state.used[1]] == ACTIVE)
         # In the order of their starts, so that rounding does not depend on how long before these they were posted.
         start_s = self._state.flows["start_s"][self._state.pools["flow"][active]]
-        fluid.settle_pools(self._state, active[np.argsort(start_s, kind="stable")], self._now_s)
+        fluid.settle_pools(self._frame, active[np.argsort(start_s, kind="stable")], self._now_s)
 
-    def _some_events(self, to_s: float, most_events: int) -> IntArray:
+    def _some_events(self, to_s: float, most_events: int, before_s: float = float("inf")) -> IntArray:
         """Process up to so many events up to a time, bins permitting; return the transfers that have arrived."""
         if self._bins:
             reach_s = min(to_s, self.next_event_s())
             to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
-        found = fluid.advance(self._state, to_s, most_events)
+        found = fluid.advance(self._frame, to_s, most_events, before_s)
         arrived, groups, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
         if groups:
             self._arrived_groups += self._state.arrived[:groups].tolist()
@@ -333,7 +375,7 @@ class FlowModel:
             raise RunError(f"{time_s:g} s in bins of {bin_s:g} s are too many for {links} links; at most {most} bins")
         if bins > room:
             room = min(max(bins, 2 * room), MOST_BIN_ENTRIES // links)
-            self._state = self._state._replace(bin_bits=grown(self._state.bin_bits, room * links)[: room * links])
+            self._keep(self._state._replace(bin_bits=grown(self._state.bin_bits, room * links)[: room * links]))
         return room * bin_s
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.event_heap import heap_pop, heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState
-from zcube.network.kernels import inner, kernel
+from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState, fluid_at
+from zcube.network.kernels import inlined, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
@@ -23,7 +23,7 @@ TIE_RELATIVE = 1e-15
 RATE_ROUNDING = 1e-12
 
 
-@inner
+@inlined
 def next_change_s(state: FluidState) -> float:
     """Return when a pool next starts or runs dry; infinity when none will."""
     start_s = state.event_s[state.start_heap[0]] if state.start_size[0] > 0 else np.inf
@@ -31,13 +31,13 @@ def next_change_s(state: FluidState) -> float:
     return min(start_s, finish_s)
 
 
-@inner
+@inlined
 def next_arrival_s(state: FluidState) -> float:
     """Return when a transfer's last byte arrives next, of those whose last byte has left; infinity when there are none."""
     return state.event_s[state.arrival_heap[0]] if state.arrival_size[0] > 0 else np.inf
 
 
-@inner
+@inlined
 def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float) -> None:
     """Credit a link with bits carried evenly between two times, to its total and to its bins of time."""
     state.links[link].bits += bits
@@ -54,7 +54,7 @@ def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float)
                 state.bin_bits[at * links + link] += bits * (end - begin) / (to_s - from_s)
 
 
-@inner
+@inlined
 def settle(state: FluidState, pool: int, now_s: float) -> None:
     """Move the bits a pool has sent since it was last settled from its remainder to its links."""
     from_s = state.pools[pool].settled_s
@@ -71,13 +71,14 @@ def settle(state: FluidState, pool: int, now_s: float) -> None:
 
 
 @kernel
-def settle_pools(state: FluidState, pools: np.ndarray, now_s: float) -> None:
-    """Settle active pools, in the order given."""
+def settle_pools(fluid: np.ndarray, pools: np.ndarray, now_s: float) -> None:
+    """Settle active pools of a frame's fluid, in the order given."""
+    state = fluid_at(fluid)
     for pool in pools:
         settle(state, pool, now_s)
 
 
-@inner
+@inlined
 def note_bound(state: FluidState, pool: int) -> None:
     """Note the link that bounded a pool longest with its flow; of equal ones the last, whichever pool ends first."""
     flow, turn = state.pools[pool].flow, state.pools[pool].turn
@@ -91,14 +92,15 @@ def note_bound(state: FluidState, pool: int) -> None:
 
 
 @kernel
-def note_bounds(state: FluidState) -> None:
-    """Note for the flows of active pools what has bounded them up to their last change."""
+def note_bounds(fluid: np.ndarray) -> None:
+    """Note for the flows of active pools of a frame's fluid what has bounded them up to their last change."""
+    state = fluid_at(fluid)
     for pool in range(state.used[1]):
         if state.pools[pool].phase == ACTIVE:
             note_bound(state, pool)
 
 
-@inner
+@inlined
 def finish(state: FluidState, pool: int, now_s: float) -> None:
     """End a pool: its links get exactly what remained, its hops leave their links' lists, and its flow is told."""
     note_bound(state, pool)
@@ -134,7 +136,7 @@ def finish(state: FluidState, pool: int, now_s: float) -> None:
         heap_set(state.arrival_heap, state.event_s, state.event_place, state.arrival_size, pool, arrival_s)
 
 
-@inner
+@inlined
 def set_bound(state: FluidState, subflow: int, bound: int) -> None:
     """Note which hop bounds a subflow, and count per link whom it bounds."""
     old = state.subflows[subflow].bound
@@ -145,7 +147,7 @@ def set_bound(state: FluidState, subflow: int, bound: int) -> None:
     state.subflows[subflow].bound = bound
 
 
-@inner
+@inlined
 def activate(state: FluidState, pool: int, now_s: float) -> None:
     """Put a pool's hops on their links' lists; its rate is set by the solve that follows."""
     state.pools[pool].phase = ACTIVE
@@ -164,7 +166,7 @@ def activate(state: FluidState, pool: int, now_s: float) -> None:
                 state.links[link].peak = state.links[link].subflows
 
 
-@inner
+@inlined
 def free_around(state: FluidState, pool: int, frees: int) -> int:
     """Make free what a pool's coming or going changes first: itself if active, else whom its links bound."""
     for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
@@ -176,7 +178,7 @@ def free_around(state: FluidState, pool: int, frees: int) -> int:
     return frees
 
 
-@inner
+@inlined
 def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
     """Settle every pool whose rate or bound changes, take the new ones, and predict its finish again."""
     for at in range(frees):
@@ -206,7 +208,7 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
         heap_set(state.finish_heap, state.event_s, state.event_place, state.finish_size, pool, until_s)
 
 
-@inner
+@inlined
 def note_arrival(state: FluidState, flow: int, arrival_s: float, soonest_s: float) -> None:
     """Note with a transfer's group before when it does not arrive while nothing is posted, and whatever is posted."""
     group = state.flows[flow].group
@@ -215,7 +217,7 @@ def note_arrival(state: FluidState, flow: int, arrival_s: float, soonest_s: floa
         state.groups[group].soonest_s = max(state.groups[group].soonest_s, soonest_s)
 
 
-@inner
+@inlined
 def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> None:
     """Note with its group what is known of an active pool's arrival.
 
@@ -233,7 +235,7 @@ def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> 
         note_arrival(state, flow, min(arrival_s, max(soonest_s, change_s + latency_s)), soonest_s)
 
 
-@inner
+@inlined
 def take_bounds(state: FluidState, heap: np.ndarray, size: int, arrival_s: float, soonest_s: float) -> tuple[float, float]:
     """Return the least bounds of the groups of some pools, and forget these bounds."""
     for at in range(size):
@@ -245,7 +247,7 @@ def take_bounds(state: FluidState, heap: np.ndarray, size: int, arrival_s: float
     return arrival_s, soonest_s
 
 
-@inner
+@inlined
 def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
     """Return a time before which no complete group arrives as long as nothing is posted, and one that holds in any case."""
     arrival_s, soonest_s = np.inf, np.inf
@@ -268,7 +270,7 @@ def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
     return take_bounds(state, state.arrival_heap, state.arrival_size[0], arrival_s, soonest_s)
 
 
-@inner
+@inlined
 def arrive(state: FluidState, flow: int, groups: int) -> int:
     """Count a transfer's arrival with its group; return how many groups have arrived."""
     group = state.flows[flow].group
@@ -283,31 +285,34 @@ def arrive(state: FluidState, flow: int, groups: int) -> int:
 
 
 @kernel
-def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, int, float, float, float, float]:
+def advance(fluid: np.ndarray, to_s: float, most_events: int, before_s: float) -> tuple[int, int, float, float, float, float]:
     """Process events up to a time.
 
     Parameters
     ----------
-    state : FluidState
-        Changed in place.
+    fluid : int array
+        Frame of the state, which is changed in place.
     to_s : float
         Events and arrivals later than this stay in the heaps.
     most_events : int
         Return after so many events, the rest still in the heap.
+    before_s : float
+        Return when the next event is at this time or later. Unlike ``to_s`` it does not part what ties.
 
     Returns
     -------
     tuple
-        How many transfers and how many groups arrived, whose numbers stand first in ``state.changed`` and ``state.arrived`` in
+        How many transfers and how many groups arrived, whose numbers stand first in ``changed`` and ``arrived`` in
         order of arrival; when a pool next starts or runs dry; when the next transfer arrives of those whose last byte has left;
         and what :func:`next_group_s` returns.
     """
+    state = fluid_at(fluid)
     changed = state.changed
     events_left = most_events
     while events_left > 0:
         events_left -= 1
         now_s = next_change_s(state)
-        if now_s > to_s or now_s == np.inf:
+        if now_s > to_s or now_s >= before_s:
             break
         until_s = min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0]))
         state.stamp[0] += 1
@@ -350,12 +355,13 @@ def advance(state: FluidState, to_s: float, most_events: int) -> tuple[int, int,
 
 @kernel
 def change_capacity(
-    state: FluidState, changed: np.ndarray, capacity_bps: np.ndarray, is_less: np.ndarray, now_s: float
+    fluid: np.ndarray, changed: np.ndarray, capacity_bps: np.ndarray, is_less: np.ndarray, now_s: float
 ) -> float:
     """Give links another capacity, less than before or not, and solve again; ``now_s`` is at or after the last event.
 
     Return when a pool next starts or runs dry.
     """
+    state = fluid_at(fluid)
     state.stamp[0] += 1
     state.clock_s[0] = now_s
     frees = 0

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.network.event_heap import heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, NONE, PENDING, UNBOUND, FluidState
-from zcube.network.kernels import inner, kernel
+from zcube.network.fluid_state import ACTIVE, DONE, NONE, PENDING, UNBOUND, FluidState, fluid_at
+from zcube.network.frames import arrays_at
+from zcube.network.kernels import inlined, kernel
 
 
 class PathArrays(NamedTuple):
@@ -30,31 +31,28 @@ class PathArrays(NamedTuple):
     alone_bps: np.ndarray
 
 
-class Sent(NamedTuple):
-    """What is posted, a row per transfer; columns but the first three may be empty, and stand for what is said of them."""
-
-    path: np.ndarray  # i8, row of the path arrays
-    start_s: np.ndarray  # f8
-    size_bits: np.ndarray  # f8
-    message_start_s: np.ndarray  # f8, 0
-    cap_bps: np.ndarray  # f8, infinity
-    weight: np.ndarray  # f8, 1
+#: For kernels: the paths of a frame.
+paths_at = arrays_at(PathArrays, [np.dtype(kind) for kind in ("i8", "i8", "i8", "f8", "f8", "f8")])
 
 
 @kernel
 def post(
-    state: FluidState, paths: PathArrays, sent: Sent, pooled: bool, group: int, is_last: bool, now_s: float
-) -> tuple[float, float]:
+    fluid: np.ndarray, known: np.ndarray, path: np.ndarray, start_s: np.ndarray, size_bits: np.ndarray,
+    message_start_s: np.ndarray, cap_bps: np.ndarray, weight: np.ndarray,
+    pooled: bool, group: int, is_last: bool, now_s: float,
+) -> tuple[float, float]:  # fmt: skip
     """Let transfers wait, each for its start; there must be room.
 
     Parameters
     ----------
-    state : FluidState
-        Changed in place.
-    paths : PathArrays
-        Paths by number.
-    sent : Sent
-        What is posted.
+    fluid : int array
+        Frame of the state, which is changed in place.
+    known : int array
+        Frame of the paths by number.
+    path, start_s, size_bits : array [transfers]
+        Number of its path, when it is posted and payload of each.
+    message_start_s, cap_bps, weight : float array [transfers]
+        Any may be empty, and stands for no time, no cap, and 1.
     pooled : bool
         Whether a transfer's paths draw from one pool.
     group : int
@@ -70,48 +68,49 @@ def post(
         The earliest time at which a first byte may leave, and a time before which the group has not arrived, infinite while it
         is not complete; -1 for both where a transfer has no path, no bytes or too early a start, and nothing is posted.
     """
-    for row in range(len(sent.path)):
-        path = sent.path[row]
-        pathless = paths.first_subflow[path] == paths.first_subflow[path + 1]
-        if pathless or not sent.size_bits[row] > 0.0 or not (now_s <= sent.start_s[row] < np.inf):
+    state, paths = fluid_at(fluid), paths_at(known)
+    for row in range(len(path)):
+        number = path[row]
+        pathless = paths.first_subflow[number] == paths.first_subflow[number + 1]
+        if pathless or not size_bits[row] > 0.0 or not (now_s <= start_s[row] < np.inf):
             return -1.0, -1.0
     earliest_s, arrival_s = np.inf, 0.0
     flow, pool, subflow, hop = state.used[0], state.used[1], state.used[2], state.used[3]
-    for row in range(len(sent.path)):
-        path = sent.path[row]
-        first, end = paths.first_subflow[path], paths.first_subflow[path + 1]
-        message_start_s = sent.message_start_s[row] if len(sent.message_start_s) else 0.0
-        weight = sent.weight[row] if len(sent.weight) else 1.0
+    for row in range(len(path)):
+        number = path[row]
+        first, end = paths.first_subflow[number], paths.first_subflow[number + 1]
+        delay_s = message_start_s[row] if len(message_start_s) else 0.0
+        claims = weight[row] if len(weight) else 1.0
         pools = 1 if pooled else end - first
-        state.flows[flow].start_s = sent.start_s[row]
-        state.flows[flow].message_start_s = message_start_s
-        state.flows[flow].latency_s = paths.latency_s[path]
+        state.flows[flow].start_s = start_s[row]
+        state.flows[flow].message_start_s = delay_s
+        state.flows[flow].latency_s = paths.latency_s[number]
         state.flows[flow].finish_s = np.nan
-        state.flows[flow].size_bits = sent.size_bits[row]
+        state.flows[flow].size_bits = size_bits[row]
         state.flows[flow].bound_s = 0.0
         state.flows[flow].bound_link = NONE
         state.flows[flow].bound_turn = -1
         state.flows[flow].open_pools = pools
-        leaves_s = sent.start_s[row] + message_start_s
+        leaves_s = start_s[row] + delay_s
         earliest_s = min(earliest_s, leaves_s)
         state.flows[flow].group = group
         state.flows[flow].alone_s = 0.0
         if group != NONE:
-            state.flows[flow].alone_s = sent.size_bits[row] / paths.alone_bps[path]
-            arrival_s = max(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[path])
+            state.flows[flow].alone_s = size_bits[row] / paths.alone_bps[number]
+            arrival_s = max(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[number])
         for turn in range(pools):
             begin = first + turn
             until = end if pooled else begin + 1
             state.pools[pool].flow = flow
             state.pools[pool].turn = turn
             state.pools[pool].phase = PENDING
-            state.pools[pool].remaining_bits = sent.size_bits[row] if pooled else sent.size_bits[row] * paths.share[begin]
+            state.pools[pool].remaining_bits = size_bits[row] if pooled else size_bits[row] * paths.share[begin]
             state.pools[pool].rate_bps = 0.0
             state.pools[pool].settled_s = 0.0
             state.pools[pool].first_subflow = subflow
             for of_path in range(begin, until):
-                state.subflows[subflow].weight = weight
-                state.subflows[subflow].cap_bps = sent.cap_bps[row] * paths.share[of_path] if len(sent.cap_bps) else np.inf
+                state.subflows[subflow].weight = claims
+                state.subflows[subflow].cap_bps = cap_bps[row] * paths.share[of_path] if len(cap_bps) else np.inf
                 state.subflows[subflow].rate_bps = 0.0
                 state.subflows[subflow].stamp = 0
                 state.subflows[subflow].pool = pool
@@ -132,13 +131,13 @@ def post(
         flow += 1
     state.used[0], state.used[1], state.used[2], state.used[3] = flow, pool, subflow, hop
     if group != NONE:
-        state.groups[group].under_way += len(sent.path)
+        state.groups[group].under_way += len(path)
         state.groups[group].complete = is_last
         state.used[4] += is_last
     return earliest_s, arrival_s if group != NONE and is_last else np.inf
 
 
-@inner
+@inlined
 def renamed(state: FluidState, hop: int) -> int:
     """Return the place a hop moves to, its subflow's first one being ``new_bound``; -1 for none."""
     if hop < 0:
@@ -147,7 +146,7 @@ def renamed(state: FluidState, hop: int) -> int:
     return state.subflows[subflow].new_bound + hop - state.subflows[subflow].first_hop
 
 
-@inner
+@inlined
 def rename_hops(state: FluidState, subflow: int) -> None:
     """Let all that points at other hops from an active subflow, and at its own, point at where they move to."""
     for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
@@ -158,7 +157,7 @@ def rename_hops(state: FluidState, subflow: int) -> None:
     state.subflows[subflow].bound = renamed(state, state.subflows[subflow].bound)
 
 
-@inner
+@inlined
 def rename_pools(heap: np.ndarray, size: int, place: np.ndarray) -> None:
     """Let a heap hold its pools by the places they move to."""
     for at in range(size):
@@ -166,8 +165,9 @@ def rename_pools(heap: np.ndarray, size: int, place: np.ndarray) -> None:
 
 
 @kernel
-def drop_done(state: FluidState) -> None:
-    """Move what is not done to the front of the arrays, in its order, so that ties go on being broken alike."""
+def drop_done(fluid: np.ndarray) -> None:
+    """Move what is not done to the front of the arrays of a frame, in its order, so that ties go on being broken alike."""
+    state = fluid_at(fluid)
     pools, subflows, hops = 0, 0, 0
     for pool in range(state.used[1]):
         if state.pools[pool].phase == DONE:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.arrays import FloatArray
+from zcube.network.frames import arrays_at
 
 #: Of a pool: waits for its start; drains; was its transfer's last and has drained, its last byte under way; needed no more.
 PENDING, ACTIVE, SENT, DONE = 0, 1, 2, 3
@@ -190,6 +191,10 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
         settings=np.array([quantum_s, bin_s]),
         bin_bits=np.zeros(0),
     )
+
+
+#: For kernels: the state of a frame.
+fluid_at = arrays_at(FluidState, [array.dtype for array in empty_state(np.zeros(1), 0.0, 0.0)])
 
 
 def with_room(state: FluidState, flows: int, pools: int, subflows: int, hops: int) -> FluidState:

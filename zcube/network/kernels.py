@@ -1,6 +1,6 @@
 """How kernels that take no memory are compiled, and the private options of Numba that this rests on.
 
-Three options and a method that Numba does not document stand here and nowhere else; ``tests/contract/test_numba_options.py``
+Four options and a method that Numba does not document stand here and nowhere else; ``tests/contract/test_numba_options.py``
 names the one that a version of Numba no longer knows or heeds. Lowering to LLVM's own instructions, in ``records.py`` and
 ``control.py`` of ``network/packet``, is by Numba's documented ``intrinsic``, with ``llvmlite``.
 """
@@ -23,6 +23,9 @@ UNCOUNTED = {"_nrt": False}
 #: Without the wrappers for Python and C, a third of the compile time.
 UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
+#: A call hands over every array of a tuple; where this takes longer than what is called, LLVM is to put it into its callers.
+INLINED = {"forceinline": True}
+
 
 def kernel(function: Function) -> Function:
     """Compile a kernel that Python calls; it may take no memory."""
@@ -32,6 +35,11 @@ def kernel(function: Function) -> Function:
 def inner(function: Function) -> Function:
     """Compile a kernel that only other kernels call."""
     return compiled(**UNCOUNTED, **UNWRAPPED)(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a kernel that only other kernels call into each of them, which must not be many."""
+    return compiled(**UNCOUNTED, **UNWRAPPED, **INLINED)(function)
 
 
 def address(function: Callable[..., None], arguments: tuple[Any, ...]) -> int:

@@ -8,6 +8,7 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.network.alone import alone_bps
 from zcube.network.fluid_posting import PathArrays
 from zcube.network.fluid_state import grown
+from zcube.network.frames import frame_of
 from zcube.network.link_set import LinkSet
 from zcube.network.protocol import PathSplit
 from zcube.routing.routes import Routes, Routing
@@ -20,6 +21,8 @@ class PathTable:
     ----------
     most_subflows, most_hops : int
         Most that a pair has.
+    frame : int array
+        The arrays' frame, as kernels take it.
 
     Parameters
     ----------
@@ -39,6 +42,7 @@ class PathTable:
         self._target: IntArray = np.zeros(0, dtype=np.int64)
         whole: IntArray = np.zeros(1, dtype=np.int64)
         self.arrays = PathArrays(whole, whole.copy(), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+        self.frame = frame_of(self.arrays)
 
     def add(self, source: IntArray, target: IntArray) -> IntArray:
         """Find the paths of some pairs and return their numbers [pairs]."""
@@ -56,6 +60,7 @@ class PathTable:
             grown(old.latency_s, pairs),
             grown(old.alone_bps, pairs),
         )
+        self.frame = frame_of(new)
         new.first_subflow[first : pairs + 1] = subflow + routes.first_subflow
         new.first_hop[subflow : subflows + 1] = hop + routes.first_hop
         new.link[hop:hops], new.share[subflow:subflows] = routes.link, routes.share

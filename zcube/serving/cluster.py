@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import simpy
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
@@ -30,6 +30,9 @@ from zcube.serving.transfers import Transfers
 from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
 from zcube.workload.requests import RequestTrace, followers
+
+#: Steps of requests of which one is told of as progress.
+STEPS_UNTOLD = 16
 
 #: Told which part of the work is done.
 ShareDone = Callable[[float], None]
@@ -96,10 +99,13 @@ class Cluster:
             DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
             for server in placed.decode
         ]
-        self.watch = WindowWatch(env, self.transfers, trace, settings.measure, settings.load)
+        #: Requests of each decode node that have neither ended nor failed.
+        self._outstanding = [0] * len(self._decode)
+        self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
-        self._resolved = 0
+        self._requests, self._resolved, self._untold = len(trace), 0, 0
+        self._horizon_s = float("inf") if settings.load.horizon_s is None else settings.load.horizon_s
         self._work = WorkDone(trace)
         self._waiting = followers(trace.after)
         self._open_loop = settings.load.mode == "open"
@@ -157,7 +163,7 @@ class Cluster:
         before = int(trace.after[request])
         return (None, 0.0) if before < 0 else (before, float(trace.delay_s[request]))
 
-    def _release(self, request: int, _: simpy.Event) -> None:
+    def _come(self, request: int, _: simpy.Event) -> None:
         """Let a request come whose wait for another is over."""
         if self._open_loop:
             self._recorder.arrived(request, float(self.journeys.trace.arrival_s[request]), [], *self._wait(request))
@@ -172,7 +178,7 @@ class Cluster:
             wait_s = float(trace.delay_s[follower])
             if self._open_loop:
                 wait_s = max(wait_s, float(trace.arrival_s[follower]) - self._env.now)
-            self._env.timeout(wait_s).callbacks.append(partial(self._release, follower))
+            self._env.timeout(wait_s).callbacks.append(partial(self._come, follower))
 
     def _arrive(self, request: int, arrival_s: float) -> None:
         journeys, trace = self.journeys, self.journeys.trace
@@ -190,8 +196,8 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        outstanding = [node.outstanding for node in self._decode]
-        decode_node = outstanding.index(min(outstanding))
+        decode_node = self._outstanding.index(min(self._outstanding))
+        self._outstanding[decode_node] += 1
         journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
@@ -244,8 +250,11 @@ class Cluster:
         self._shipper.computed(shipment, job.done_tokens)
 
     def _tell(self) -> None:
-        horizon_s = self._settings.load.horizon_s
-        self._progress(max(self._work.share, 0.0 if horizon_s is None else self._env.now / horizon_s))
+        """Tell how much is done, now and then."""
+        self._untold += 1
+        if self._untold >= STEPS_UNTOLD or self._resolved == self._requests:
+            self._untold = 0
+            self._progress(max(self._work.share, self._env.now / self._horizon_s))
 
     def _on_post(self, shipment: Shipment, at_s: float) -> None:
         self.journeys.kv_post_s[shipment.request] = at_s
@@ -264,31 +273,41 @@ class Cluster:
             node.join(request, shipment.input_tokens, tokens_left)
         else:
             self._recorder.ended(request)
-            self._on_finish(request)
+            self._on_finish(request, 0)
 
-    def _on_step(self, requests: list[int], end_s: float) -> None:
+    def _on_step(self, requests: list[int], end_s: float, steps: int) -> None:
         self.journeys.first_step_s[requests] = end_s
+        self.journeys.steps_before[requests] = steps
         if not self._prefill_answers:
             self.journeys.first_token_s[requests] = end_s
 
-    def step_ends_s(self) -> list[FloatArray]:
-        """Return when the steps of every decode node ended, see :meth:`zcube.serving.decode.DecodeNode.step_ends_s`."""
-        return [node.step_ends_s() for node in self._decode]
+    def steps_before(self, time_s: float) -> IntArray:
+        """Return how many steps of each decode node end before a time, the present or barely later [decode nodes]."""
+        return np.array([node.steps_before(time_s) for node in self._decode])
 
-    def _on_finish(self, request: int) -> None:
+    def _on_finish(self, request: int, steps: int) -> None:
         self.journeys.finish_s[request] = self._env.now
-        assigned = self._assigned.pop(request)
-        node = self._decode[int(self.journeys.decode_node[request])]
-        node.release(request, assigned.target_rank, assigned.reserved_tokens)
+        self.journeys.steps_at_end[request] = steps
+        self._release(request, self._assigned.pop(request))
         self._resolve(request, COMPLETED)
 
     def _on_failure(self, shipment: Shipment) -> None:
         """Give a request up whose KV cannot be carried; its prompt is computed to the end, for other prompts' prefixes."""
         request = shipment.request
-        assigned, node = self._assigned[request], self._decode[int(self.journeys.decode_node[request])]
         self._recorder.ended(request)
-        node.release(request, assigned.target_rank, assigned.reserved_tokens)
+        self._release(request, self._assigned[request])
         self._resolve(request, FAILED)
+
+    def _release(self, request: int, assigned: _Assigned) -> None:
+        """Give back what a request holds at its decode node."""
+        node = int(self.journeys.decode_node[request])
+        self._outstanding[node] -= 1
+        self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
+
+    def let_go(self) -> None:
+        """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
+        for part in (self.transfers, self._lanes, self._caches):
+            vars(part).clear()
 
     def fail_rest(self) -> None:
         """Give up what is under way, because the network cannot go on."""
@@ -301,7 +320,7 @@ class Cluster:
         self._resolved += 1
         self._work.end(request)
         self._tell()
-        if self._resolved == len(self.journeys.trace):
+        if self._resolved == self._requests:
             self.finished.succeed()
             return
         self._release_followers(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import simpy
@@ -22,6 +23,8 @@ from zcube.serving.settings import DecodePool
 #: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
 #: to be cut short.
 LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
+
+NO_STEPS: FloatArray = np.zeros(0)
 
 
 class DecodeNode:
@@ -38,9 +41,10 @@ class DecodeNode:
     ranks : int
         Data-parallel attention ranks, which share the requests out.
     on_finish : callable
-        Called with a request's number when its last token is out.
+        Called with a request's number when its last token is out, and the steps that have ended.
     on_step : callable
-        Called with the numbers of requests whose first decode step begins and the time at which it will have ended.
+        Called with the numbers of requests whose first decode step begins, the time at which it will have ended, and the steps
+        that ended before it.
     server : int
         Where it is placed.
     recorder : Recorder
@@ -48,8 +52,9 @@ class DecodeNode:
     """
 
     def __init__(
-        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int, on_finish: Callable[[int], None],
-        on_step: Callable[[list[int], float], None], server: int, recorder: Recorder,
+        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int,
+        on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
+        server: int, recorder: Recorder,
     ):  # fmt: skip
         self._env, self._compute, self._pool = env, compute, pool
         self._on_finish, self._on_step, self._server, self._recorder = on_finish, on_step, server, recorder
@@ -62,18 +67,17 @@ class DecodeNode:
         self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
         self._size, self._least_left = 0, MOST_LEFT
         self._finished: IntArray = np.zeros(16, dtype=np.int64)
-        self._step_ends_s: list[FloatArray] = [np.zeros(0)]
+        #: Steps ended, when the last of them did, and when those under way are to.
+        self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
         self._wake = env.event()
-        self.outstanding = 0
         env.process(self._run())
 
     def take_rank(self) -> int:
-        """Give a request to the rank with the fewest, in turn among equals; counts it as outstanding."""
+        """Give a request to the rank with the fewest, in turn among equals."""
         turned = self._rank_load[self._next_rank :] + self._rank_load[: self._next_rank]
         rank = (self._next_rank + turned.index(min(turned))) % len(turned)
         self._next_rank = (rank + 1) % len(turned)
         self._rank_load[rank] += 1
-        self.outstanding += 1
         return rank
 
     def fits(self, tokens: int) -> bool:
@@ -98,7 +102,6 @@ class DecodeNode:
         """Give back the room of a request that is done."""
         self._recorder.released(self._server, request)
         self._rank_load[rank] -= 1
-        self.outstanding -= 1
         self._held_requests -= 1
         self._held_tokens -= tokens
         self._grant()
@@ -128,33 +131,28 @@ class DecodeNode:
             steps = min(ahead, self._least_left)
             ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
             ends_s += start_s
-            self._step_ends_s.append(ends_s)
+            self._ends_s = ends_s
             if joined:
-                self._on_step(joined, float(ends_s[0]))
+                self._on_step(joined, float(ends_s[0]), self._steps)
             self._sleep(float(ends_s[-1]) - start_s)
             yield self._wake
             # A time equal to a boundary up to the clock's rounding is that boundary.
             now_s = env.now - 4 * math.ulp(env.now)
             done = min(int(ends_s.searchsorted(now_s)) + 1, steps) if self._joining else steps
             ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
-            if done < steps:
-                self._step_ends_s[-1] = ends_s[:done].copy()
+            self._ends_s = ends_s[:done]
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
+            self._steps, self._last_end_s, self._ends_s = self._steps + done, float(ends_s[done - 1]), NO_STEPS
             finished = self._give_tokens(done)
             self._recorder.decodes(self._server, start_s, env.now, joined, finished)
             for request in finished:
-                self._on_finish(request)
+                self._on_finish(request, self._steps)
 
     def _sleep(self, seconds: float) -> None:
         """Let :attr:`_wake` come after some time, or before with the next request that joins."""
-        self._wake = wake = self._env.event()
-
-        def succeed(_: simpy.Event) -> None:
-            if not wake.triggered:
-                wake.succeed()
-
-        self._env.timeout(seconds).callbacks.append(succeed)
+        self._wake = self._env.event()
+        self._env.timeout(seconds, self._wake).callbacks.append(_come_true)
 
     def _join_batch(self) -> None:
         for row in self._joining:
@@ -173,6 +171,15 @@ class DecodeNode:
         done: list[int] = self._finished[: before - self._size].tolist()
         return done
 
-    def step_ends_s(self) -> FloatArray:
-        """Return when each decode step ended, those that the end of the run cut short included [steps]."""
-        return np.concatenate(self._step_ends_s)
+    def steps_before(self, time_s: float) -> int:
+        """Return how many steps end before a time, the present or barely later."""
+        # What ended at this very moment has been counted.
+        ended = self._steps - (self._steps > 0 and self._last_end_s >= time_s)
+        return ended + int(self._ends_s.searchsorted(time_s))
+
+
+def _come_true(timer: simpy.Event) -> None:
+    """Let the event that a timer carries come, unless it has."""
+    wake: Any = timer.value
+    if not wake.triggered:
+        wake.succeed()

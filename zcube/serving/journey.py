@@ -36,6 +36,8 @@ class Journeys:
         When its first token was given out: at ``kv_end_s`` where prefill made it, else at the end of its first decode step.
     first_step_s : float array
         When its first decode step ended.
+    steps_before, steps_at_end : int array
+        Steps of its decode node that had ended when its first one began, and when its last one had ended.
     finish_s : float array
         When its last token was generated.
     left_s : float array
@@ -58,6 +60,7 @@ class Journeys:
         self.first_step_s, self.finish_s, self.left_s, self.granted_s = (np.full(count, np.nan) for _ in range(4))
         self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
         self.cached_tokens = np.zeros(count, dtype=np.int64)
+        self.steps_before, self.steps_at_end = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.kv_bytes = np.zeros(count)
         self.outcome = np.zeros(count, dtype=np.int8)
 

@@ -127,7 +127,7 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
     posted in the window. Utilisations are over the window.
     """
     kv = (run.flow_kind == KV) & np.isfinite(run.completions.finish_s) & run.window.holds(run.flows.start_s)
-    fabric_s, ideal_s = (done.sending_s(run.flows.start_s)[kv] for done in (run.completions, run.ideal_completions))
+    fabric_s, ideal_s = run.completions.sending_s(run.flows.start_s)[kv], run.ideal_sending_s[kv]
     type1, type2 = spread(ideal_s / _alone_s(run)[kv]), spread(fabric_s / ideal_s)
     return {
         "type1_slowdown": type1["mean"],

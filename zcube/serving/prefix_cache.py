@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.arrays import IntArray
+from zcube.network.frames import arrays_at, frame_of
 from zcube.network.kernels import inner, kernel
 
 NONE = -1
@@ -27,8 +28,8 @@ ENTRY = np.dtype(
     ],
     align=True,
 )
-#: Block and node are those of the entry: most searches end here.
-PLACE = np.dtype([("block", "i8"), ("node", "i4"), ("entry", "i4")], align=True)
+#: The tag is of the entry's block and node; a search that ends elsewhere seldom looks at the entry.
+PLACE = np.dtype([("entry", "i4"), ("tag", "i4")], align=True)
 NODE = np.dtype([("newest", "i4"), ("oldest", "i4"), ("count", "i8")], align=True)
 
 
@@ -41,22 +42,41 @@ class CacheState(NamedTuple):
     free: np.ndarray  # i8[2] first free entry, how many are free
 
 
+#: For kernels: the state of a frame.
+caches_at = arrays_at(CacheState, [ENTRY, PLACE, NODE, np.dtype(np.int64)])
+
+
 @inner
-def home(state: CacheState, node: int, block: int) -> int:
-    """Return the place in the table where the search for a node's block begins."""
+def mixed(node: int, block: int) -> int:
+    """Return the hash of a node's block: its tag in the lower 32 bits, and above them where the search for it begins."""
     # Products wrap around.
     key = block * 0x1E3779B97F4A7C15 + node * 0x3F58476D1CE4E5B9
     key = (key ^ (key >> 32)) * 0x14D049BB133111EB
-    return (key >> 29) & (len(state.table) - 1)
+    return key ^ (key >> 29)
+
+
+@inner
+def home(state: CacheState, hashed: int) -> int:
+    """Return the place in the table where the search for a hash begins."""
+    return (hashed >> 32) & (len(state.table) - 1)
+
+
+@inner
+def tag_of(hashed: int) -> int:
+    """Return the tag of a hash."""
+    return hashed & 0x7FFFFFFF
 
 
 @inner
 def place_of(state: CacheState, node: int, block: int) -> int:
     """Return where a node's block stands in the table, or the free place where it would."""
-    place = home(state, node, block)
+    hashed = mixed(node, block)
+    place, tag = home(state, hashed), tag_of(hashed)
     while state.table[place].entry != NONE:
-        if state.table[place].block == block and state.table[place].node == node:
-            break
+        if state.table[place].tag == tag:
+            entry = state.table[place].entry
+            if state.entries[entry].block == block and state.entries[entry].node == node:
+                break
         place = (place + 1) & (len(state.table) - 1)
     return place
 
@@ -88,9 +108,9 @@ def leading_run(state: CacheState, node: int, blocks: np.ndarray, chained: bool,
 
 
 @kernel
-def leading(state: CacheState, node: int, blocks: np.ndarray, chained: bool) -> int:
-    """Return how many leading blocks a node holds."""
-    return leading_run(state, node, blocks, chained, 0)
+def leading(caches: np.ndarray, node: int, blocks: np.ndarray, chained: bool) -> int:
+    """Return how many leading blocks a node of a frame's caches holds."""
+    return leading_run(caches_at(caches), node, blocks, chained, 0)
 
 
 @inner
@@ -129,7 +149,8 @@ def remove(state: CacheState, entry: int) -> None:
     gap = place_of(state, node, state.entries[entry].block)
     place = (gap + 1) & last
     while state.table[place].entry != NONE:
-        begin = home(state, state.table[place].node, state.table[place].block)
+        other = state.table[place].entry
+        begin = home(state, mixed(state.entries[other].node, state.entries[other].block))
         if ((place - begin) & last) >= ((place - gap) & last):
             state.table[gap] = state.table[place]
             gap = place
@@ -143,14 +164,17 @@ def remove(state: CacheState, entry: int) -> None:
 @inner
 def put(state: CacheState, place: int, entry: int) -> None:
     """Let a place of the table stand for an entry."""
-    state.table[place].block, state.table[place].node = state.entries[entry].block, state.entries[entry].node
     state.table[place].entry = entry
+    state.table[place].tag = tag_of(mixed(state.entries[entry].node, state.entries[entry].block))
 
 
 @kernel
-def keep(state: CacheState, node: int, blocks: np.ndarray, capacity: int) -> None:
-    """Keep blocks at a node, the first one as the most recently used, and drop what is over capacity; there must be room."""
-    newer = NONE
+def keep(caches: np.ndarray, node: int, blocks: np.ndarray, capacity: int) -> None:
+    """Keep blocks at a node of a frame's caches, the first one as the most recently used; there must be room.
+
+    What is over capacity is dropped.
+    """
+    state, newer = caches_at(caches), NONE
     # The last block goes in first, so that a prefix is never dropped before what extends it.
     for at in range(min(len(blocks), capacity) - 1, -1, -1):
         # What was used next after a block is most often the one before it in its prompts.
@@ -177,8 +201,9 @@ def keep(state: CacheState, node: int, blocks: np.ndarray, capacity: int) -> Non
 
 
 @kernel
-def fill_table(state: CacheState, entries: int) -> None:
-    """Write the first entries into an empty table, those that are free left out."""
+def fill_table(caches: np.ndarray, entries: int) -> None:
+    """Write the first entries of a frame's caches into the empty table, those that are free left out."""
+    state = caches_at(caches)
     for entry in range(entries):
         if state.entries[entry].node != NONE:
             put(state, place_of(state, state.entries[entry].node, state.entries[entry].block), entry)
@@ -193,6 +218,8 @@ class PrefixCaches:
     ----------
     state : CacheState
         What the nodes hold.
+    frame : int array
+        Its frame, as kernels take it.
     chained : bool
         Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
         whole, what comes first is dropped last.
@@ -210,17 +237,18 @@ class PrefixCaches:
         idle = np.zeros(nodes, NODE)
         idle["newest"] = idle["oldest"] = NONE
         self.state = CacheState(np.zeros(0, ENTRY), _empty_table(2), idle, np.array([NONE, 0], dtype=np.int64))
+        self.frame = frame_of(self.state)
 
     def hit(self, node: int, blocks: IntArray) -> int:
         """Return how many leading blocks one node holds."""
-        return int(leading(self.state, node, blocks, self.chained))
+        return int(leading(self.frame, node, blocks, self.chained))
 
     def insert(self, node: int, blocks: IntArray) -> None:
         """Keep a prompt's blocks at a node as the most recently used, and drop the least recently used beyond capacity."""
         if self._capacity and len(blocks):
             if self.state.free[1] < len(blocks):
                 self._grow(len(blocks))
-            keep(self.state, node, blocks, self._capacity)
+            keep(self.frame, node, blocks, self._capacity)
 
     def _grow(self, needed: int) -> None:
         """Make room for at least so many more entries; all present ones are in use but for the few that are free."""
@@ -233,7 +261,8 @@ class PrefixCaches:
         entries["newer"][-1] = state.free[0]
         state.free[:] = used, state.free[1] + room - used
         self.state = CacheState(entries, _empty_table(2 * room), state.nodes, state.free)
-        fill_table(self.state, used)
+        self.frame = frame_of(self.state)
+        fill_table(self.frame, used)
 
 
 def _empty_table(places: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.network.kernels import kernel
-from zcube.serving.prefix_cache import CacheState, PrefixCaches, holds, leading_run
+from zcube.serving.prefix_cache import PrefixCaches, caches_at, holds, leading_run
 
 #: No node takes the request.
 NOBODY = -1
@@ -47,37 +47,33 @@ class PrefillLoads(NamedTuple):
 
 @kernel
 def soonest(
-    loads: PrefillLoads,
-    caches: CacheState,
-    chained: bool,
-    blocks: np.ndarray,
-    input_tokens: int,
-    block_tokens: int,
-    now_s: float,
-) -> tuple[int, int]:
+    backlog_tokens: np.ndarray, held: np.ndarray, room: np.ndarray, chunk_ends_s: np.ndarray, chunk_tokens: int,
+    caches: np.ndarray, chained: bool, blocks: np.ndarray, input_tokens: int, block_tokens: int, now_s: float,
+) -> tuple[int, int]:  # fmt: skip
     """Return the node of least backlog after a prompt, the first of equal ones, and the tokens it would compute."""
+    held_blocks = caches_at(caches)
     best, least_tokens, best_new = NOBODY, 0, input_tokens
-    for node in range(len(loads.held)):
-        if loads.held[node] >= loads.room[node]:
+    for node in range(len(held)):
+        if held[node] >= room[node]:
             continue
         done = 0
-        while done < CHUNKS_AHEAD and loads.chunk_ends_s[node, done] <= now_s:
+        while done < CHUNKS_AHEAD and chunk_ends_s[node, done] <= now_s:
             done += 1
-        backlog_tokens = loads.backlog_tokens[node] - done * loads.chunk_tokens
+        left_tokens = backlog_tokens[node] - done * chunk_tokens
         needed = 0
         if best != NOBODY:
-            if backlog_tokens + 1 >= least_tokens:
+            if left_tokens + 1 >= least_tokens:
                 continue
             if chained:
                 # Blocks that it has to hold to come before the best one so far.
-                excess = input_tokens + backlog_tokens - least_tokens
+                excess = input_tokens + left_tokens - least_tokens
                 needed = excess // block_tokens + 1 if excess >= 0 else 0
-                if needed > len(blocks) or (needed > 0 and not holds(caches, node, blocks[needed - 1])):
+                if needed > len(blocks) or (needed > 0 and not holds(held_blocks, node, blocks[needed - 1])):
                     continue
-        hit = leading_run(caches, node, blocks, chained, needed)
+        hit = leading_run(held_blocks, node, blocks, chained, needed)
         new_tokens = max(1, input_tokens - hit * block_tokens)
-        if best == NOBODY or backlog_tokens + new_tokens < least_tokens:
-            best, least_tokens, best_new = node, backlog_tokens + new_tokens, new_tokens
+        if best == NOBODY or left_tokens + new_tokens < least_tokens:
+            best, least_tokens, best_new = node, left_tokens + new_tokens, new_tokens
     return best, best_new
 
 
@@ -89,4 +85,4 @@ def choose(
     Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. The node is
     :data:`NOBODY` where none has room.
     """
-    return soonest(loads, caches.state, caches.chained, blocks, input_tokens, max(1, block_tokens), now_s)
+    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), now_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from zcube.errors import NetworkStoppedError
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
-from zcube.network.flow_model import ideal_model, run_flows
+from zcube.network.flow_model import ideal_model
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
 from zcube.serving.cluster import Cluster, ShareDone
 from zcube.serving.journey import Journeys
@@ -20,6 +21,7 @@ from zcube.serving.placement import place
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
+from zcube.serving.transfers import Posted
 from zcube.serving.window import Window
 from zcube.workload.requests import RequestTrace
 
@@ -40,8 +42,8 @@ class ServingRun:
         KV or expert traffic.
     completions : CompletionTable
         When each transfer ended.
-    ideal_completions : CompletionTable
-        When it would have ended on an ideal core, posted at the same times.
+    ideal_sending_s : float array [flows]
+        How long it would have sent on an ideal core, posted at the same times.
     end_s : float
         When the run ended.
     line_rate_bps : float
@@ -50,8 +52,8 @@ class ServingRun:
         What was asked for.
     window : Window
         Its steady state, or the whole run where that is too short for one.
-    step_ends_s : list of float array [decode nodes]
-        When each step of a node ended, those that the end of the run cut short included.
+    steps_at_end : int array [decode nodes]
+        Steps of each node that had ended when the run did.
     stopped_by : str or None
         Why the network could not go on, if it could not; what was under way then has failed.
     """
@@ -61,12 +63,12 @@ class ServingRun:
     flows: FlowTable
     flow_kind: IntArray
     completions: CompletionTable
-    ideal_completions: CompletionTable
+    ideal_sending_s: FloatArray
     end_s: float
     line_rate_bps: float
     settings: ServingSettings
     window: Window
-    step_ends_s: list[FloatArray]
+    steps_at_end: IntArray
     stopped_by: str | None = None
 
     @property
@@ -121,28 +123,37 @@ def serve(
     except NetworkStoppedError as error:
         stopped_by = str(error)
         cluster.fail_rest()
-    flows, kind, numbers = cluster.transfers.posted()
+    posted = cluster.transfers.posted()
     links = model.link_table()
     cluster.journeys.cut(float(env.now))
-    return ServingRun(
+    run = ServingRun(
         journeys=cluster.journeys,
         links=links,
-        flows=flows,
-        flow_kind=kind,
-        completions=model.completions().take(numbers),
-        ideal_completions=_on_ideal_core(fabric, flows),
+        flows=posted.flows,
+        flow_kind=posted.kind,
+        completions=model.completions().take(posted.number),
+        ideal_sending_s=_on_ideal_core(fabric, posted),
         end_s=float(env.now),
         line_rate_bps=fabric.nic_gbps * 1e9,
         stopped_by=stopped_by,
         settings=settings,
         window=cluster.watch.window(cluster.journeys, links.size_bytes),
-        step_ends_s=cluster.step_ends_s(),
+        steps_at_end=cluster.steps_before(_just_after(float(env.now))),
     )
+    cluster.let_go()
+    return run
 
 
-def _on_ideal_core(fabric: Fabric, flows: FlowTable) -> CompletionTable:
+def _just_after(time_s: float) -> float:
+    """Return a time beyond all that equal another one up to the clock's rounding."""
+    return math.nextafter(time_s + 4 * math.ulp(time_s), math.inf)
+
+
+def _on_ideal_core(fabric: Fabric, posted: Posted) -> FloatArray:
     """Replay transfers at their recorded times on an ideal core; the same starts make the comparison fair per transfer."""
-    if not len(flows):
-        none = np.zeros(0)
-        return CompletionTable(none, none, none, none, np.zeros(0, dtype=np.int64))
-    return run_flows(ideal_model(fabric), flows)
+    model, (source, target) = ideal_model(fabric), posted.ends
+    used = np.zeros(len(source), dtype=bool)
+    used[posted.path] = True
+    pair = model.paths(source[used], target[used])[np.cumsum(used)[posted.path] - 1]
+    model.run_in_turn(pair, posted.flows.size_bytes, posted.flows.start_s)
+    return model.completions().sending_s(posted.flows.start_s)

@@ -25,13 +25,14 @@ SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
 class Lane:
     """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
 
-    ``layers`` are those that each pair carries; ``paths`` their numbers in the network; ``carried`` is False where failures
-    leave a pair without a path.
+    ``layers`` are those that each pair carries, ``all_layers`` those of all pairs; ``paths`` their numbers in the network;
+    ``carried`` is False where failures leave a pair without a path.
     """
 
     source_gpus: IntArray
     target_gpus: IntArray
-    layers: list[int]
+    layers: IntArray
+    all_layers: int
     paths: IntArray
     carried: bool
 
@@ -77,7 +78,8 @@ class Lanes:
             self._found[key] = self._find(*key)
         send = slice(first[target_rank], first[target_rank + 1])
         out, into, paths = (column[source, target, send].copy() for column in self._found[key])
-        return Lane(out, into, layers[send].tolist(), paths, self._transfers.carries(out, into))
+        carried = layers[send].copy()
+        return Lane(out, into, carried, int(carried.sum()), paths, self._transfers.carries(out, into))
 
     def _find(self, source_rank: int, sources: int, targets: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return source, target and path of every send between two blocks of nodes [sources, targets, sends]."""
@@ -160,39 +162,45 @@ class KvShipper:
 
     def _grant(self, shipment: Shipment) -> None:
         shipment.granted = True
-        now = self._env.now
-        existing = max([shipment.ready_tokens, *(tokens for end_s, tokens in shipment.foreseen if end_s <= now)])
-        self._push(shipment, [(now, existing), *(row for row in shipment.foreseen if row[0] > now)])
+        now, existing, ahead = self._env.now, shipment.ready_tokens, []
+        for end_s, tokens in shipment.foreseen:
+            if end_s > now:
+                ahead.append((end_s, tokens))
+            else:
+                existing = max(existing, tokens)
+        self._push(shipment, [(now, existing), *ahead])
 
     def _push(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
         """Push what may go at some moments, each with the tokens that exist then."""
         if not shipment.granted or shipment.last_posted or shipment.failed:
             return
-        lane, pushes = shipment.lane, []
+        lane, plan, starts_s, layer_bytes = shipment.lane, self._plan, [], []
         for end_s, tokens in ends:
-            push = self._plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens)
+            push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens)
             if push is None:
                 continue
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
-            pushes.append((end_s + self._setup_s, self._plan.layer_bytes(push)))
+            starts_s.append(end_s + self._setup_s)
+            layer_bytes.append(plan.layer_bytes(push))
             if push.is_last:
                 self._on_post(shipment, end_s)
             if not lane.carried:
                 break
-        if not pushes:
+        if not starts_s:
             return
         prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
         if not lane.carried:
-            self._at(pushes[0][0], lambda _: self._fail(shipment))
+            self._at(starts_s[0], lambda _: self._fail(shipment))
             return
-        rows, count = len(lane.paths), len(pushes)
-        paths = lane.paths if count == 1 else np.concatenate([lane.paths] * count)
-        start_s = np.array([at_s for at_s, _ in pushes for _ in range(rows)])
-        sizes = np.array([layers * layer_bytes for _, layer_bytes in pushes for layers in lane.layers])
-        shipment.bytes_sent += int(sizes.sum())
+        rows, count = len(lane.paths), len(starts_s)
+        start_s, paths, sizes = np.full(rows, starts_s[0]), lane.paths, lane.layers * layer_bytes[0]
+        if count > 1:
+            start_s, paths = np.repeat(starts_s, rows), np.tile(paths, count)
+            sizes = np.concatenate([lane.layers * size for size in layer_bytes])
+        shipment.bytes_sent += lane.all_layers * sum(layer_bytes)
         if prepared is not None:
             pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
-            self._at(pushes[0][0], lambda _: self._recorder.pushes(*pushed))
+            self._at(starts_s[0], lambda _: self._recorder.pushes(*pushed))
         post = partial(self._transfers.post, shipment.group, paths, sizes, start_s, KV, shipment.last_posted)
         if self._setup_s > 0:
             post()

@@ -6,7 +6,9 @@ arrives that is waited for: the last of what a group of transfers carries.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,6 +21,32 @@ from zcube.serving.reach import Reach
 
 #: Kinds of traffic, kept beside every transfer.
 KV, EXPERT = 0, 1
+_KIND_BYTES = bytes([KV]), bytes([EXPERT])
+
+
+@dataclass(frozen=True, eq=False)
+class Posted:
+    """Transfers in the order of their starts.
+
+    Attributes
+    ----------
+    flows : FlowTable
+        What was sent when.
+    kind : int array [flows]
+        :data:`KV` or :data:`EXPERT`.
+    number : int array [flows]
+        Number in the network.
+    path : int array [flows]
+        Number of the pair of GPUs.
+    ends : tuple of int array [pairs]
+        Sources and targets of all pairs.
+    """
+
+    flows: FlowTable
+    kind: IntArray
+    number: IntArray
+    path: IntArray
+    ends: tuple[IntArray, IntArray]
 
 
 class Transfers:
@@ -42,7 +70,8 @@ class Transfers:
         self._ends: list[tuple[IntArray, IntArray]] = []
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
-        self._posted: list[tuple[IntArray, IntArray, FloatArray, int]] = []
+        #: Of every transfer posted: path, payload, start and kind.
+        self._posted = array("q"), array("q"), array("d"), array("b")
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -95,29 +124,31 @@ class Transfers:
         _: simpy.Event | None = None,
     ) -> None:  # fmt: skip
         self._model.post(group, paths, size_bytes, start_s, is_last)
-        self._posted.append((paths, size_bytes, start_s, kind))
+        path, size, start, kinds = self._posted
+        path.frombytes(paths.tobytes())
+        size.frombytes(size_bytes.tobytes())
+        start.frombytes(start_s.tobytes())
+        kinds.frombytes(_KIND_BYTES[kind] * len(paths))
         self._plan()
 
-    def posted(self) -> tuple[FlowTable, IntArray, IntArray]:
-        """Return every transfer posted up to the present, in order of time, its kind, and its number in the network."""
-        if not self._posted:
-            none = np.zeros(0, dtype=np.int64)
-            return FlowTable(none, none, np.zeros(0), np.zeros(0)), none, none
-        paths, size, start_s = (np.concatenate([row[column] for row in self._posted]) for column in range(3))
-        source, target = (np.concatenate([ends[column] for ends in self._ends]) for column in range(2))
-        kind = np.repeat([row[3] for row in self._posted], [len(row[0]) for row in self._posted])
+    def posted(self) -> Posted:
+        """Return every transfer posted up to the present."""
+        path, size, start_s, kind = (np.array(column) for column in self._posted)
+        none: IntArray = np.zeros(0, dtype=np.int64)
+        source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
         order = np.argsort(start_s, kind="stable")
-        order = order[: int(np.searchsorted(start_s[order], self._env.now, side="right"))]
-        paths = paths[order]
-        flows = FlowTable(source[paths], target[paths], size[order].astype(np.float64), start_s[order])
-        return flows, kind[order], order
+        start_s = start_s[order]
+        order = order[: int(np.searchsorted(start_s, self._env.now, side="right"))]
+        path = path[order]
+        flows = FlowTable(source[path], target[path], size[order].astype(np.float64), start_s[: len(order)])
+        return Posted(flows, kind[order].astype(np.int64), order, path, (source, target))
 
     def _plan(self) -> None:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
         next_s = self._model.next_group_s()
         if next_s < self._wake_s:
-            self._wake_s = next_s
-            timer = self._env.timeout(seconds_between(self._env.now, max(next_s, self._env.now)), value=next_s)
+            self._wake_s, now = next_s, self._env.now
+            timer = self._env.timeout(seconds_between(now, max(next_s, now)), value=next_s)
             timer.callbacks.append(self._on_wake)
 
     def _on_wake(self, wake: simpy.Event) -> None:

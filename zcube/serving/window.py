@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import simpy
 
-from zcube.arrays import BoolArray, FloatArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.serving.journey import Journeys
 from zcube.serving.littles_law import filled, littles_law, time_to_fill_s, times_in_system_s, unsteady
 from zcube.serving.settings import Load, Measure
@@ -29,6 +29,8 @@ class Window:
         On the run's clock; the whole run where it is too short for rates.
     carried_bytes : float array [links]
         What every link carried in it.
+    steps : tuple of int array [decode nodes]
+        Steps of each decode node that ended before its start, and before its end.
     no_rate : str or None
         Why the run is too short for rates, None if it is not.
     unsteady : str or None
@@ -38,6 +40,7 @@ class Window:
     start_s: float
     end_s: float
     carried_bytes: FloatArray
+    steps: tuple[IntArray, IntArray]
     no_rate: str | None = None
     unsteady: str | None = None
 
@@ -58,22 +61,28 @@ class WindowWatch:
     ----------
     env, transfers
         Clock and network of the run.
+    steps_before : callable
+        ``steps_before(now_s)``: steps of each decode node that ended before the present [decode nodes].
     trace : RequestTrace
         What is offered.
     measure, load
         How long to warm up and to measure, and when the run ends at the latest.
     """
 
-    def __init__(self, env: simpy.Environment, transfers: Transfers, trace: RequestTrace, measure: Measure, load: Load):
-        self._env, self._transfers, self._measure = env, transfers, measure
+    def __init__(
+        self, env: simpy.Environment, transfers: Transfers, steps_before: Callable[[float], IntArray], trace: RequestTrace,
+        measure: Measure, load: Load,
+    ):  # fmt: skip
+        self._env, self._transfers, self._steps_before, self._measure = env, transfers, steps_before, measure
         self._starts = trace.after < 0
         self._by_parts = measure.warm_up_s is None and measure.window_s is None and load.horizon_s is None
         cool_down = measure.cool_down_fraction if measure.window_s is None else 0.0
         self._starts_left = int(self._starts.sum())
         self._starts_after = int(cool_down * self._starts_left)
         self._arrivals_left = int(np.ceil(measure.warm_up_fraction * len(trace)))
-        self._start: tuple[float, FloatArray] | None = None
-        self._end: tuple[float, FloatArray] | None = None
+        #: Time, bytes that links have carried and steps that have ended, at both ends.
+        self._start: tuple[float, FloatArray, IntArray] | None = None
+        self._end: tuple[float, FloatArray, IntArray] | None = None
         self._load_end_s: float | None = None
         self._on_time = False
         wait_s = measure.warm_up_s
@@ -101,7 +110,7 @@ class WindowWatch:
 
     def _open(self, now_s: float) -> None:
         if self._start is None and self._end is None:
-            self._start = (now_s, self._transfers.carried_bytes())
+            self._start = (now_s, self._transfers.carried_bytes(), self._steps_before(now_s))
             if self._measure.window_s is not None:
                 self._after(self._measure.window_s, self._reach_length)
 
@@ -111,22 +120,23 @@ class WindowWatch:
 
     def _close(self, now_s: float) -> None:
         if self._end is None:
-            self._end = (now_s, self._transfers.carried_bytes())
+            self._end = (now_s, self._transfers.carried_bytes(), self._steps_before(now_s))
 
     def window(self, journeys: Journeys, carried_bytes: FloatArray) -> Window:
         """Return the window of a run that has ended at present, its links having carried so many bytes."""
         run_end_s = float(self._env.now)
-        end_s, at_end = self._end or (run_end_s, carried_bytes)
+        steps = self._steps_before(run_end_s)
+        end_s, at_end, steps_at_end = self._end or (run_end_s, carried_bytes, steps)
         no_rate: str | None = "no request began after the warm-up"
         if self._start is not None and self._start[0] < end_s:
-            start_s, at_start = self._start
-            window = Window(float(start_s), float(end_s), at_end - at_start)
+            start_s, at_start, steps_at_start = self._start
+            window = Window(float(start_s), float(end_s), at_end - at_start, (steps_at_start, steps_at_end))
             times_s = times_in_system_s(journeys, window, run_end_s)
             no_rate = self._too_short(window, int(window.holds(journeys.arrival_s).sum()), times_s, run_end_s)
             if no_rate is None:
                 law = littles_law(journeys, window, run_end_s)
                 return replace(window, unsteady=unsteady(law, self._measure.steady_within))
-        return Window(0.0, run_end_s, carried_bytes, no_rate)
+        return Window(0.0, run_end_s, carried_bytes, (np.zeros_like(steps), steps), no_rate)
 
     def _too_short(self, window: Window, arrived: int, times_s: FloatArray, run_end_s: float) -> str | None:
         """Return why a window gives no rate, None if it does; ``times_s`` are those its requests spent in the system."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zcube.arrays import IntArray
-from zcube.workload.appearance import numbered
+from zcube.compile_cache import compiled
+from zcube.workload.appearance import number_in_place
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,20 @@ def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, 
         (1 + groups + lineage.branch) * stretch,
         -1 - np.arange(whole.size) - whole,
     ]
-    position = np.arange(first_block[-1]) - np.repeat(first_block[:-1], count)
-    key = np.repeat(np.column_stack(sources).ravel(), lengths.ravel()) + position
-    block_id, _ = numbered(key)
+    block_id: IntArray = np.empty(int(first_block[-1]), dtype=np.int64)
+    write_keys(np.column_stack(sources), lengths, block_id)
+    number_in_place(block_id)
     return first_block, block_id
+
+
+@compiled()
+def write_keys(sources: np.ndarray, lengths: np.ndarray, key: np.ndarray) -> None:
+    """Write the keys of prompts' blocks: that of its source [prompts, sources], plus the block's place in the prompt."""
+    at = 0
+    for prompt in range(len(sources)):
+        place = 0
+        for source in range(sources.shape[1]):
+            for _ in range(lengths[prompt, source]):
+                key[at] = sources[prompt, source] + place
+                at += 1
+                place += 1

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.quantiles import spread
-from zcube.workload.appearance import numbered
+from zcube.workload.prefix_hits import prefix_hits
 
 #: Bounds on what a trace may hold, so that a hostile file or an absurd option is refused before memory is taken.
 MAX_REQUESTS = 10_000_000
@@ -234,46 +234,24 @@ class RequestTrace:
     @property
     def are_chained(self) -> bool:
         """Whether a block always follows the same one, or begins its prompts, so that its id stands for a whole prefix."""
-        return self._found_before[1]
-
-    @property
-    def _is_hit(self) -> BoolArray:
-        """Whether each block and all before it in its prompt occurred in an earlier request [blocks]."""
-        return self._found_before[0]
-
-    @cached_property
-    def _found_before(self) -> tuple[BoolArray, bool]:
-        blocks_of = np.diff(self.first_block)
-        owner = np.repeat(np.arange(blocks_of.size), blocks_of)
-        begins = self.first_block[:-1][blocks_of > 0]
-        # Blocks lie in order of arrival, so an id's first occurrence names the request that brought it.
-        inverse, _ = numbered(self.block_id)
-        first = np.flatnonzero(np.diff(np.maximum.accumulate(inverse), prepend=-1))
-        unseen = owner[first][inverse] == owner
-        # A block behind an unseen one cannot be a prefix hit: count the unseen ones from the start of the own prompt.
-        total = np.concatenate(([0], np.cumsum(unseen)))
-        unseen_so_far = total[1:] - np.repeat(total[self.first_block[:-1]], blocks_of)
-        # By the rank of their ids, 0 before the first one.
-        before = np.concatenate(([0], inverse + 1))[: inverse.size]
-        before[begins] = 0
-        return np.asarray(unseen_so_far == 0), bool(np.array_equal(before, before[first][inverse]))
+        return self._prefix_hits[1]
 
     def ideal_hits(self) -> IntArray:
         """Return the blocks of each prompt that a cache of unlimited size would hold when it arrives [requests]."""
-        hits = np.concatenate(([0], np.cumsum(self._is_hit)))
-        return np.diff(hits[self.first_block])
+        return self._prefix_hits[0]
+
+    @cached_property
+    def _prefix_hits(self) -> tuple[IntArray, bool]:
+        return prefix_hits(self.first_block, self.block_id)
 
     def _ideal_prefix_hit_fraction(self) -> float | None:
-        return float(self._is_hit.mean()) if self.block_id.size else None
+        return float(self.ideal_hits().sum() / self.block_id.size) if self.block_id.size else None
 
     def _prefix_hit_bound(self) -> float | None:
         if not self.block_id.size:
             return None
-        place = np.arange(self.block_id.size) - np.repeat(self.first_block[:-1], np.diff(self.first_block))
         # A block that the prompt does not fill cannot be found again.
-        whole = place < np.repeat(self.input_tokens // self.block_tokens, np.diff(self.first_block))
-        hits = np.concatenate(([0], np.cumsum(whole & self._is_hit)))
-        held = np.diff(hits[self.first_block]) * self.block_tokens
+        held = np.minimum(self.ideal_hits(), self.input_tokens // self.block_tokens) * self.block_tokens
         return float(np.minimum(held, self.input_tokens - 1).sum() / self.input_tokens.sum())
 
 

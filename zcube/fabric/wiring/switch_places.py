@@ -12,7 +12,6 @@ arrangement at all is shorter is not proved.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from zcube.arrays import FloatArray, IntArray
 
@@ -44,6 +43,9 @@ def least_cable(to_servers: FloatArray, to_places: FloatArray, links: IntArray, 
     int array [switches]
         The total length is never above that of ``start``.
     """
+    # SciPy's optimisers take longer to load than anything else here; most who load this module place nothing.
+    from scipy.optimize import linear_sum_assignment
+
     fixed = links @ to_servers.T
     place, total = start, _total_m(start, fixed, to_places, between)
     for _ in range(MAX_ROUNDS):

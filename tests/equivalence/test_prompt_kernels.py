@@ -1,0 +1,98 @@
+"""Kernels that walk prompts and batches, against plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, give_tokens
+from zcube.workload.prefix_blocks import Lineage, prefix_blocks, write_keys
+from zcube.workload.prefix_hits import prefix_hits
+
+PROMPTS = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=20)
+
+
+def hits_by_hand(prompts: list[list[int]]) -> tuple[list[int], bool]:
+    """Leading blocks that occurred in an earlier prompt, and whether every block always follows the same one."""
+    earlier: set[int] = set()
+    before: dict[int, int | None] = {}
+    hits, chained = [], True
+    for prompt in prompts:
+        run = 0
+        while run < len(prompt) and prompt[run] in earlier:
+            run += 1
+        hits.append(run)
+        for at, block in enumerate(prompt):
+            previous = prompt[at - 1] if at else None
+            chained = chained and before.setdefault(block, previous) == previous
+        earlier.update(prompt)
+    return hits, chained
+
+
+@settings(deadline=None)
+@given(PROMPTS, st.sampled_from([1, 10**12]))
+def test_prefix_hits_equal_those_of_a_set(prompts, spread):
+    first = np.cumsum([0, *map(len, prompts)])
+    blocks = np.array([spread * block for prompt in prompts for block in prompt], dtype=np.int64)
+    hits, chained = prefix_hits(first, blocks)
+    assert (hits.tolist(), chained) == hits_by_hand(prompts)
+
+
+def test_chained_ids_are_told_from_others():
+    chained, other = np.array([1, 2, 1, 2, 3]), np.array([1, 2, 2, 1, 3])
+    first = np.array([0, 2, 5])
+    assert prefix_hits(first, chained)[1] and not prefix_hits(first, other)[1]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 4)), min_size=3, max_size=3), max_size=12))
+def test_keys_are_their_sources_plus_their_places(prompts):
+    sources = np.array([[source for source, _ in prompt] for prompt in prompts], dtype=np.int64).reshape(-1, 3)
+    lengths = np.array([[length for _, length in prompt] for prompt in prompts], dtype=np.int64).reshape(-1, 3)
+    expected = []
+    for prompt in prompts:
+        place = 0
+        for source, length in prompt:
+            expected += [source + place + at for at in range(length)]
+            place += length
+    keys = np.full(lengths.sum(), -1)
+    write_keys(sources, lengths, keys)
+    assert keys.tolist() == expected
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(0, 1), st.integers(0, 3), st.integers(0, 40)), min_size=1, max_size=10)
+)
+def test_prefix_blocks_are_equal_just_where_prompts_are(rows):
+    """Blocks by the text they hold, token by token; the last, partial one is the prompt's own."""
+    block, shared, grouped = 4, 5, 6
+    tokens, group, history, trunk = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    trunk = np.maximum(trunk, shared + grouped)
+    first, found = prefix_blocks(tokens, Lineage(shared, grouped, group, history, history, trunk), block, 2)
+    texts: list[tuple[object, ...]] = []
+    for prompt in range(len(rows)):
+        text: list[object] = [
+            "shared" if at < shared else ("group", group[prompt]) if at < shared + grouped else ("history", history[prompt])
+            for at in range(tokens[prompt])
+        ]
+        for end in range(block, tokens[prompt] + block, block):
+            whole = end <= tokens[prompt]
+            # A block whose text has several sources belongs to the last of them.
+            texts.append((end, text[end - 1]) if whole else (end, prompt, "partial"))
+    seen: dict[tuple[object, ...], int] = {}
+    assert found.tolist() == [seen.setdefault(text, len(seen)) for text in texts]
+    assert np.diff(first).tolist() == (-(-tokens // block)).tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 10**6), st.integers(1, 9)), max_size=20), st.integers(0, 9))
+def test_a_batch_gains_tokens_as_a_list_does(rows, steps):
+    batch = np.array(rows, dtype=np.int64).reshape(-1, 3).T.copy()
+    finished = np.zeros(max(1, len(rows)), dtype=np.int64)
+    kept, least = give_tokens(batch, len(rows), steps, finished)
+    stay = [(request, context + steps, left - steps) for request, context, left in rows if left > steps]
+    assert list(zip(*(batch[row, :kept].tolist() for row in (REQUEST, CONTEXT, LEFT)), strict=True)) == stay
+    assert finished[: len(rows) - kept].tolist() == [request for request, _, left in rows if left <= steps]
+    assert least == min((left for _, _, left in stay), default=MOST_LEFT)
