@@ -9,6 +9,7 @@ from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.exchanges import low_latency_s, normal_s
 from zcube.llm.kv import KvLayout, kv_bytes
 
 CARD = load_card("glm-5.1")
@@ -42,6 +43,28 @@ def test_prefill_grows_with_tokens_prefix_and_pieces(node, batch, more):
         assert node.prefill_iteration_s(new + more * first, prefix) >= seconds * slack
         assert node.prefill_iteration_s(new, prefix + more * first) >= seconds * slack
         assert node.prefill_iteration_s(np.append(new, more), np.append(prefix, 0)) >= seconds * slack
+
+
+@given(
+    device=st.sampled_from(["h200", "b200"]), mode=st.sampled_from([low_latency_s, normal_s]), span=st.integers(0, 7),
+    tokens=st.integers(1, 1 << 17), more=st.integers(0, 1 << 17), nic_gbps=st.sampled_from([50, 200, 400, 800]),
+)  # fmt: skip
+def test_exchanges_grow_with_tokens_and_nodes_and_shrink_with_the_rate(device, mode, span, tokens, more, nic_gbps):
+    exchanges = load_device(device).exchanges
+    alone, fuller, faster, wider = (
+        mode(CARD, exchanges, *case)
+        for case in (
+            (1 << span, tokens, nic_gbps),
+            (1 << span, tokens + more, nic_gbps),
+            (1 << span, tokens, 2 * nic_gbps),
+            (2 << span, tokens, 1),
+        )
+    )
+    rails = mode(CARD, exchanges, 1 << span, tokens, 1)
+    for which in (0, 1):
+        assert 0 < faster[which] <= alone[which] <= fuller[which]
+        # Where the rails decide; NVLink carries less of low-latency messages the more nodes there are.
+        assert span == 0 or rails[which] <= wider[which]
 
 
 @settings(deadline=None)

@@ -1,10 +1,10 @@
 """Compute time of an eight-GPU node: a fitted roofline with its stated error.
 
-The sum over the layers of attention block, experts (or dense feed-forward) and NVLink collectives, without overlap.
-Left out: traffic between nodes (the network model carries it), scheduler, sampling and detokenisation, the
-multi-token-prediction layer. The stated errors are per layer and operation, for GLM-5, on the points the figures were
-fitted to; no whole iteration was measured. DeepSeek-V3.2 uses the same device figures with its own sizes, which was not
-checked against measurements.
+The sum over the layers of attention block, experts (or dense feed-forward), norms, router and NVLink collectives, without
+overlap. Left out: traffic between nodes (the network model carries it), scheduler, sampling and detokenisation, the
+multi-token-prediction layer. The stated errors are per layer and operation, on the points the figures were fitted to; no
+whole iteration was measured. Attention and fused experts were fitted to GLM-5, experts behind DeepEP to DeepSeek-V3, the only
+model whose were measured; another model takes the same device figures with its own sizes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
+from zcube.llm.around import around_experts_s, norms_s
 from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import MAX_CONTEXT, attention_steps_s
-from zcube.llm.devices import Device
+from zcube.llm.devices import Device, ExpertKernel
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.kv import KvDtype
@@ -75,7 +76,8 @@ class ComputeModel(Protocol):
     name : str
         Model, device and layouts.
     stated_error : mapping
-        By operation: ``prefill_attention``, ``decode_attention``, ``moe``.
+        By operation: ``prefill_attention``, ``decode_attention``, and the routed experts, ``prefill_moe`` and
+        ``decode_moe``, of the kernel that runs in the layout.
     """
 
     @property
@@ -99,11 +101,12 @@ class RooflineModel:
     def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
         self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
         kv = table_dtype(engine)
-        self.stated_error: Mapping[str, StatedError] = _stated(device, kv)
+        self.stated_error: Mapping[str, StatedError] = _stated(device, engine)
         self._card, self._device = card, device
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
         self._ep_nodes = engine.prefill_ep_nodes
-        self._balance = device.experts.balance[engine.moe_balance]
+        self._moe_balance = engine.moe_balance
+        self._prefill_experts, self._decode_experts = engine.prefill_experts, engine.decode_experts
         self._prefill, self._decode = device.prefill[kv], device.decode[kv]
         self._prefill_heads = _heads(card, engine.prefill_layout)
         self._prefill_sizes = prefill_sizes(
@@ -232,38 +235,45 @@ class RooflineModel:
         attention_s = float(decode_fixed_s(card, figures, self._decode_heads, queries, self._device.padded_heads))
         attention_s += rates.sparse_s * (longest >= card.index_topk) + rates.selected_s * attended
         attention_s += rates.longest_s * longest + rates.context_s * sum(mine)
-        everyone, slices = len(contexts) * query_tokens, GPUS_PER_NODE if tp8 else 1
+        everyone = len(contexts) * query_tokens
         return DecodeLayer(
             attention_s=attention_s,
-            experts_s=self._decode_moe_s(everyone, ep_nodes),
-            shared_s=self._gemm_s(card.shared_experts * card.expert_parameters / slices, queries, 1),
-            dense_s=self._gemm_s(card.dense_parameters / slices, queries, 1),
+            experts_s=self._experts_s(self._decode_experts, everyone, ep_nodes),
+            shared_s=self._decode_shared_s(queries),
+            dense_s=self._decode_dense_s(queries),
             head_s=self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, everyone, 2),
         )
 
     def _prefill_by_tokens(self, new_tokens: int) -> tuple[float, float, float, float, float]:
         """Return what depends only on an iteration's new tokens, of one layer.
 
-        Routed experts, shared experts, dense feed-forward, and the collectives of a layer with experts and of one without.
+        Routed experts, the rest of such a layer, dense feed-forward, and the collectives of a layer with experts and of one
+        without.
         """
-        card, tokens = self._card, float(new_tokens)
+        card, memory, tokens, share = self._card, self._device.memory, float(new_tokens), new_tokens / GPUS_PER_NODE
+        # GPUs that slice heads hold all tokens; those that slice experts choose for all tokens.
+        own = tokens if self._prefill_layout == "tp8" else share
+        routed = tokens if self._prefill_experts == "fused" else share
+        shared_s = self._prefill_gemm_s(card.shared_experts * card.expert_parameters, tokens)
         return (
-            self._prefill_moe_s(tokens),
-            self._prefill_feed_forward_s(card.shared_experts * card.expert_parameters, tokens),
-            self._prefill_feed_forward_s(card.dense_parameters, tokens),
+            self._experts_s(self._prefill_experts, tokens, self._ep_nodes),
+            shared_s + around_experts_s(card, memory, self._prefill_experts, own, routed),
+            self._prefill_gemm_s(card.dense_parameters, tokens) + norms_s(card, memory, own),
             self._prefill_links_s(tokens, True),
             self._prefill_links_s(tokens, False),
         )
 
-    def _prefill_moe_s(self, tokens: float) -> float:
-        figures, group = self._device.experts, GPUS_PER_NODE * self._ep_nodes
-        if self._prefill_layout != "dp8" and self._ep_nodes == 1:
-            return float(expert_layer_s(self._card, figures, self._balance, tokens, GPUS_PER_NODE, 1))
-        tokens *= self._ep_nodes
+    def _experts_s(self, kernel: ExpertKernel, node_tokens: float, ep_nodes: int) -> float:
+        """Return the routed experts' time of one layer, of a node's tokens."""
+        figures = self._device.experts[kernel]
+        balance = figures.balance[self._moe_balance]
+        if kernel == "fused":
+            return float(expert_layer_s(self._card, figures, balance, node_tokens, GPUS_PER_NODE, 1))
+        group, tokens = GPUS_PER_NODE * ep_nodes, node_tokens * ep_nodes
         resident = tokens * resident_share(self._card, group)
-        return float(expert_layer_s(self._card, figures, self._balance, tokens, 1, group, resident))
+        return float(expert_layer_s(self._card, figures, balance, tokens, 1, group, resident))
 
-    def _prefill_feed_forward_s(self, parameters: int, tokens: float) -> float:
+    def _prefill_gemm_s(self, parameters: int, tokens: float) -> float:
         # Sliced by weight or by token, each GPU does an eighth.
         return 2.0 * parameters * tokens / GPUS_PER_NODE / (self._prefill.linear_tflops * 1e12)
 
@@ -279,23 +289,22 @@ class RooflineModel:
             float(decode_fixed_s(card, figures, self._decode_heads, count, self._device.padded_heads))
             for count in (fullest, max(fullest - 1, 0))
         )
-        slices = GPUS_PER_NODE if tp8 else 1
-        moe_s = self._decode_moe_s(requests, 1)
-        moe_s += self._gemm_s(card.shared_experts * card.expert_parameters / slices, fullest, 1)
-        dense_s = self._gemm_s(card.dense_parameters / slices, fullest, 1)
+        moe_s = self._experts_s(self._decode_experts, requests, 1) + self._decode_shared_s(fullest)
         moe_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, True)
+        dense_s = self._decode_dense_s(fullest)
         dense_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, False)
         head_s = self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, requests, 2)
         rest_s = float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
         return (attention[0], attention[1]), rest_s
 
-    def _decode_moe_s(self, tokens: int, ep_nodes: int) -> float:
-        figures = self._device.experts
-        if self._decode_layout == "tp8":
-            return float(expert_layer_s(self._card, figures, self._balance, tokens, GPUS_PER_NODE, 1))
-        group, everyone = GPUS_PER_NODE * ep_nodes, tokens * ep_nodes
-        resident = everyone * resident_share(self._card, group)
-        return float(expert_layer_s(self._card, figures, self._balance, everyone, 1, group, resident))
+    def _decode_shared_s(self, tokens: int) -> float:
+        card, slices = self._card, GPUS_PER_NODE if self._decode_layout == "tp8" else 1
+        shared_s = self._gemm_s(card.shared_experts * card.expert_parameters / slices, tokens, 1)
+        return shared_s + around_experts_s(card, self._device.memory, self._decode_experts, tokens, tokens)
+
+    def _decode_dense_s(self, tokens: int) -> float:
+        card, slices = self._card, GPUS_PER_NODE if self._decode_layout == "tp8" else 1
+        return self._gemm_s(card.dense_parameters / slices, tokens, 1) + norms_s(card, self._device.memory, tokens)
 
     def _gemm_s(self, parameters: float, tokens: int, bytes_per_parameter: int) -> float:
         read_s = parameters * bytes_per_parameter / (self._decode.weight_gbytes_per_s * 1e9)
@@ -327,7 +336,7 @@ def check_engine(card: ModelCard, device: Device, engine: EngineLayout) -> None:
         ("prefill_layout", engine.prefill_layout, get_args(PrefillLayout)),
         ("decode_layout", engine.decode_layout, get_args(DecodeLayout)),
         ("kv_dtype", engine.kv_dtype, get_args(KvDtype)),
-        ("moe_balance", engine.moe_balance, tuple(device.experts.balance)),
+        ("moe_balance", engine.moe_balance, tuple(device.experts["fused"].balance)),
     )
     faults = [
         Fault(key, repr(value), "one of " + ", ".join(choices)) for key, value, choices in offered if value not in choices
@@ -349,8 +358,14 @@ def _heads(card: ModelCard, layout: str) -> int:
     return card.heads // GPUS_PER_NODE if layout == "tp8" else card.heads
 
 
-def _stated(device: Device, kv: str) -> dict[str, StatedError]:
-    keys = {"prefill_attention": f"prefill_attention_{kv}", "decode_attention": f"decode_attention_{kv}", "moe": "moe"}
+def _stated(device: Device, engine: EngineLayout) -> dict[str, StatedError]:
+    kv = table_dtype(engine)
+    keys = {
+        "prefill_attention": f"prefill_attention_{kv}",
+        "decode_attention": f"decode_attention_{kv}",
+        "prefill_moe": f"moe_{engine.prefill_experts}",
+        "decode_moe": f"moe_{engine.decode_experts}",
+    }
     return {operation: StatedError(**device.stated_error[key].model_dump()) for operation, key in keys.items()}
 
 

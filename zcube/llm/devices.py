@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,9 +12,16 @@ from zcube.inputs import Declared, is_file, read_toml, validate
 
 _FOLDER = Path(__file__).resolve().parent / "devices"
 
-#: KV dtypes with measured attention, and the operations whose error a device states.
+#: KV dtypes with measured attention.
 KV_DTYPES = ("fp8", "bf16")
-STATED_OPERATIONS = (*(f"{phase}_attention_{kv}" for phase in ("prefill", "decode") for kv in KV_DTYPES), "moe")
+#: Kernels of the routed experts: what an engine runs without an exchange, and behind each of DeepEP's two.
+ExpertKernel: TypeAlias = Literal["fused", "deepep_normal", "deepep_low_latency"]
+EXPERT_KERNELS: tuple[ExpertKernel, ...] = get_args(ExpertKernel)
+#: Operations whose error a device states.
+STATED_OPERATIONS = (
+    *(f"{phase}_attention_{kv}" for phase in ("prefill", "decode") for kv in KV_DTYPES),
+    *(f"moe_{kernel}" for kernel in EXPERT_KERNELS),
+)
 
 Positive = Annotated[float, Field(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
@@ -91,22 +98,35 @@ class ExpertBalance(Declared):
     even : bool
         Tokens go round the experts in turn, instead of at random.
     straggler : float
-        Extra work of the fullest rank at large expert parallelism.
-    steepness : float
-        How fast the extra work grows with expert parallelism.
+        Extra work of the fullest of two ranks, as a share of the mean.
+    growth : float
+        Power of the other ranks with which the extra work grows.
     breadth : float
         Tokens that touch as many experts as one token under uniform routing, inverted: below 1 fewer are touched.
+    evenness : float
+        Power of the tokens with which further experts are touched; below 1, the less popular ones come late.
     """
 
     even: bool
     straggler: NotNegative
-    steepness: Positive
+    growth: Positive
     breadth: Positive
+    evenness: Annotated[float, Field(gt=0, le=1)]
 
 
 class Experts(Declared):
-    """Figures of one MoE layer's routed experts on one GPU; see :mod:`zcube.llm.experts`."""
+    """Figures of one MoE layer's routed experts on one GPU, by one kernel; see :mod:`zcube.llm.experts`.
 
+    Attributes
+    ----------
+    kernel : str
+        What runs, and where it was measured.
+    floor_us : float
+        Least time, set by the host where it launches the kernels one by one.
+    """
+
+    kernel: str
+    floor_us: NotNegative
     base_us: NotNegative
     weight_gbytes_per_s: Positive
     tflops: Positive
@@ -147,6 +167,38 @@ class NodeLinks(Declared):
     low_latency_combine: Line
 
 
+class Exchange(Declared):
+    """Figures of one of DeepEP's exchanges over nodes; see :mod:`zcube.llm.exchanges`.
+
+    Attributes
+    ----------
+    base_us, cross_us, doubling_us : float
+        Fixed time, what more than one node adds to it, and what each doubling of the nodes adds.
+    rail_efficiency : float
+        Share of the NIC's line rate.
+    nvlink_gbytes_per_s : float
+        Rate of what stays in the node, GB/s.
+    source : str
+        Where it was measured or inferred.
+    """
+
+    base_us: NotNegative
+    cross_us: NotNegative
+    doubling_us: NotNegative
+    rail_efficiency: Annotated[float, Field(gt=0, le=1)]
+    nvlink_gbytes_per_s: Positive
+    source: str
+
+
+class Exchanges(Declared):
+    """DeepEP's exchanges: of normal mode, calibrated for two nodes and more, and of low-latency mode."""
+
+    dispatch: Exchange
+    combine: Exchange
+    low_latency_dispatch: Exchange
+    low_latency_combine: Exchange
+
+
 class DeclaredError(Declared):
     """Relative error of a model against measurements, as written in the device file."""
 
@@ -168,9 +220,14 @@ class Device(Declared):
         Attention kernels compute at least this many heads.
     prefill, decode : dict
         Attention figures by KV dtype, ``fp8`` and ``bf16``.
+    experts : dict
+        By :data:`EXPERT_KERNELS`, all with the same balances.
+    exchanges : Exchanges
+        DeepEP over nodes.
+    memory : Line
+        Time of a kernel that only moves bytes; see :mod:`zcube.llm.around`.
     stated_error : dict
-        By ``prefill_attention_fp8``, ``prefill_attention_bf16``, ``decode_attention_fp8``,
-        ``decode_attention_bf16`` and ``moe``.
+        By :data:`STATED_OPERATIONS`.
     """
 
     name: str
@@ -180,8 +237,10 @@ class Device(Declared):
     peak: Peaks
     prefill: dict[str, PrefillAttention]
     decode: dict[str, DecodeAttention]
-    experts: Experts
+    experts: dict[str, Experts]
+    memory: Line
     links: NodeLinks
+    exchanges: Exchanges
     stated_error: dict[str, DeclaredError]
 
     @model_validator(mode="after")
@@ -190,12 +249,14 @@ class Device(Declared):
         for key, table, needed in (
             ("prefill", self.prefill, KV_DTYPES),
             ("decode", self.decode, KV_DTYPES),
+            ("experts", self.experts, EXPERT_KERNELS),
             ("stated_error", self.stated_error, STATED_OPERATIONS),
         ):
             if set(table) != set(needed):
                 wrong.append(f"{key} with exactly the tables {', '.join(needed)}")
-        if not self.experts.balance:
-            wrong.append("at least one table under experts.balance")
+        balances = {frozenset(figures.balance) for figures in self.experts.values()}
+        if len(balances) > 1 or frozenset() in balances:
+            wrong.append("the same tables under balance, at least one, for every kernel of experts")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zcube.llm.cards import ModelCard
+from zcube.llm.devices import ExpertKernel
 from zcube.llm.kv import KvDtype, KvLayout
 from zcube.llm.node_links import DecodeLayout, PrefillLayout
 from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
@@ -21,8 +22,8 @@ class EngineLayout:
     Attributes
     ----------
     prefill_layout : {"tp8", "cp8", "dp8"}
-        Attention sliced by heads, by tokens of a sequence, or by requests. Experts are sliced eightfold in tp8 and cp8, spread
-        over the GPUs in dp8.
+        Attention sliced by heads, by tokens of a sequence, or by requests. Experts are sliced eightfold in tp8 and cp8 of one
+        node, else spread over the GPUs, with tokens exchanged by DeepEP.
     decode_layout : {"tp8", "dp8"}
         As above.
     prefill_ep_nodes : int
@@ -52,6 +53,16 @@ class EngineLayout:
     def kv(self) -> KvLayout:
         """How the KV cache is stored and shipped."""
         return KvLayout(self.kv_dtype, self.with_mtp_layer or self.connector == "tilert")
+
+    @property
+    def prefill_experts(self) -> ExpertKernel:
+        """What computes the routed experts in prefill."""
+        return "deepep_normal" if self.prefill_layout == "dp8" or self.prefill_ep_nodes > 1 else "fused"
+
+    @property
+    def decode_experts(self) -> ExpertKernel:
+        """What computes the routed experts in decode."""
+        return "deepep_low_latency" if self.decode_layout == "dp8" else "fused"
 
     def ranks(self, card: ModelCard) -> RankMap:
         """Return who sends whose KV to whom."""

@@ -2,12 +2,12 @@
 
 ::
 
-    t = base + (W**p + F**p)**(1/p) + T * experts_per_token * hidden * 2 / activation rate
+    t = max(floor, base + (W**p + F**p)**(1/p) + T * experts_per_token * hidden * 2 / activation rate)
     W = touched experts on the GPU * expert bytes / moe_tp / weight rate
     F = T * experts_per_token / moe_ep * 2 * expert parameters / moe_tp * imbalance / FLOP rate
 
-* touched share: ``min(1, T k / E)`` under even routing, else ``1 - (1 - k/E)**(breadth * T)``
-* imbalance of the fullest rank: ``1 + straggler * (1 - 1/moe_ep)**steepness``
+* touched share: ``min(1, T k / E)`` under even routing, else ``1 - (1 - k/E)**(breadth * T**evenness)``
+* imbalance of the fullest rank: ``1 + straggler * (moe_ep - 1)**growth``
 
 T is the number of tokens of the whole expert-parallel group, as in NVIDIA aiconfigurator's tables, whose benchmark
 moves the activations of all T tokens through every GPU; an engine that dispatches tokens passes only those that
@@ -40,7 +40,7 @@ def expert_layer_s(
     card : ModelCard
         The model.
     figures : Experts
-        The device's figures.
+        The device's figures of one kernel.
     balance : ExpertBalance
         One of ``figures.balance``.
     tokens : float or array
@@ -51,10 +51,12 @@ def expert_layer_s(
         Tokens whose activations pass through this GPU; all if left out.
     """
     drawn = card.experts_per_token / card.routed_experts
-    share = np.minimum(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens)
+    share = (
+        np.minimum(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens**balance.evenness)
+    )
     touched = np.maximum(share * card.routed_experts / moe_ep, 1.0)
     weight_s = touched * card.expert_parameters / moe_tp / (figures.weight_gbytes_per_s * 1e9)
-    imbalance = 1.0 + balance.straggler * (1.0 - 1.0 / moe_ep) ** balance.steepness
+    imbalance = 1.0 + balance.straggler * (moe_ep - 1.0) ** balance.growth
     flops = tokens * card.experts_per_token / moe_ep * 2.0 * card.expert_parameters / moe_tp * imbalance
     flops_s = flops / (figures.tflops * 1e12)
     # The larger of the two is factored out, so that the power cannot underflow.
@@ -62,4 +64,5 @@ def expert_layer_s(
     roofline_s = high * (1.0 + (low / high) ** figures.corner) ** (1.0 / figures.corner)
     resident = tokens if resident_tokens is None else resident_tokens
     moved_bytes = resident * card.experts_per_token * card.hidden * 2.0
-    return figures.base_us * 1e-6 + roofline_s + moved_bytes / (figures.activation_gbytes_per_s * 1e9)
+    seconds = figures.base_us * 1e-6 + roofline_s + moved_bytes / (figures.activation_gbytes_per_s * 1e9)
+    return np.maximum(figures.floor_us * 1e-6, seconds)

@@ -20,9 +20,9 @@ class PrefillLayer:
     projection_s, indexer_s : float
         Parts of it: the projections, and the sparse-attention indexer (0 where attention is dense).
     experts_s, shared_s : float
-        Routed experts on the fullest GPU, and the shared experts, in a layer that has them.
+        Routed experts on the fullest GPU, and the rest of a layer that has them: shared experts, router, norms.
     dense_s : float
-        The feed-forward block of a layer without experts.
+        The feed-forward block of a layer without experts, and its norms.
     """
 
     attention_s: float

@@ -14,10 +14,10 @@ from zcube.arrays import FloatArray
 from zcube.llm.attention import decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import StatedError
-from zcube.llm.devices import DecodeAttention, Device, ExpertBalance, Experts, PrefillAttention
+from zcube.llm.devices import EXPERT_KERNELS, DecodeAttention, Device, Experts, PrefillAttention
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.tables import read as tables
-from zcube.llm.tables.read import LARGEST_DECODE_BATCH, AttentionTable, ExpertTable, read_attention
+from zcube.llm.tables.read import LARGEST_DECODE_BATCH, AttentionTable, ExpertTable, Source, read_attention
 from zcube.llm.tables.source import CsvSource
 
 #: Fewer new tokens than this only measure the host's launch time and would flatter the prefill error.
@@ -91,12 +91,13 @@ def model_decode_s(card: ModelCard, figures: DecodeAttention, table: AttentionTa
     return seconds
 
 
-def model_experts_s(card: ModelCard, figures: Experts, balances: dict[str, ExpertBalance], table: ExpertTable) -> FloatArray:
-    """Return the model's time of each expert point."""
+def model_experts_s(figures: Experts, table: ExpertTable) -> FloatArray:
+    """Return the model's time of each expert point, for the sizes that were measured."""
     seconds = np.full(table.tokens.shape, np.nan)
-    for name, balance in balances.items():
+    for name, balance in figures.balance.items():
         rows = table.balance == name
-        seconds[rows] = expert_layer_s(card, figures, balance, table.tokens[rows], table.moe_tp[rows], table.moe_ep[rows])
+        sizes = table.tokens[rows], table.moe_tp[rows], table.moe_ep[rows]
+        seconds[rows] = expert_layer_s(table.card, figures, balance, *sizes)
     return seconds
 
 
@@ -107,7 +108,9 @@ def relative_error(model_s: FloatArray, measured_s: FloatArray, against: str) ->
 
 
 def measure_errors(card: ModelCard, device: Device, folder: Path) -> dict[str, StatedError]:
-    """Return the errors of a device's figures against its tables, under the keys of ``Device.stated_error``.
+    """Return the errors of a device's figures against its GLM-5 tables, under the keys of ``Device.stated_error``.
+
+    Experts behind DeepEP have no such table; see :func:`measure_deepep_errors`.
 
     Raises
     ------
@@ -130,9 +133,25 @@ def measure_errors(card: ModelCard, device: Device, folder: Path) -> dict[str, S
             f"{fitted} generation table, {kv} KV, batch <= {LARGEST_DECODE_BATCH}, 8 .. 64 heads",
         )
     experts = read_experts(folder, device.name)
-    errors["moe"] = relative_error(
-        model_experts_s(card, device.experts, device.experts.balance, experts),
+    errors["moe_fused"] = relative_error(
+        model_experts_s(device.experts["fused"], experts),
         experts.seconds,
-        f"{fitted} MoE table, fp8, TP8 and EP8 .. EP64, three load distributions",
+        f"{fitted} MoE table, fp8, TP8 and EP8 .. EP64, three load distributions; {device.experts['fused'].kernel}",
     )
+    return errors
+
+
+def measure_deepep_errors(device: Device, source: Source) -> dict[str, StatedError]:
+    """Return the errors of the experts behind DeepEP against the tables they were fitted to, as :func:`measure_errors`."""
+    errors = {}
+    for kernel in EXPERT_KERNELS[1:]:
+        table = tables.read_deepep_experts(source, device.name, kernel)
+        if table is not None:
+            figures = device.experts[kernel]
+            errors[f"moe_{kernel}"] = relative_error(
+                model_experts_s(figures, table),
+                table.seconds,
+                f"the fitted points themselves: NVIDIA aiconfigurator {device.name} DeepSeek-V3 table, fp8, EP4 .. EP256, "
+                f"three load distributions; {figures.kernel}",
+            )
     return errors

@@ -14,7 +14,7 @@ import numpy as np
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.devices import Device
+from zcube.llm.devices import Device, Experts
 from zcube.llm.measured import model_decode_s, model_experts_s, model_prefill_s
 from zcube.llm.node_links import PrefillLayout
 from zcube.llm.tables.grid import RatioGrid
@@ -38,10 +38,9 @@ def decode_points(card: ModelCard, device: Device, kv: str, table: AttentionTabl
     return np.column_stack([table.batch, table.prefix_tokens]), ratio
 
 
-def expert_points(card: ModelCard, device: Device, table: ExpertTable) -> tuple[FloatArray, FloatArray]:
-    """Return coordinates (ranks, tokens) and ratios."""
-    balances = {name: balance for name, balance in device.experts.balance.items() if name in table.balance}
-    ratio = table.seconds / model_experts_s(card, device.experts, balances, table)
+def expert_points(figures: Experts, table: ExpertTable) -> tuple[FloatArray, FloatArray]:
+    """Return coordinates (ranks, tokens) and ratios, for the sizes that were measured."""
+    ratio = table.seconds / model_experts_s(figures, table)
     return np.column_stack([table.moe_ep, table.tokens]), ratio
 
 
@@ -78,7 +77,7 @@ def decode_ratios(card: ModelCard, device: Device, kv: str, table: AttentionTabl
     return RatioGrid(*decode_points(card, device, kv, _with_heads(table, heads, "decode")))
 
 
-def expert_ratios(card: ModelCard, device: Device, table: ExpertTable, balance: str, moe_tp: int) -> RatioGrid:
+def expert_ratios(figures: Experts, table: ExpertTable, balance: str, moe_tp: int) -> RatioGrid:
     """Return the expert grid of one load distribution and slicing.
 
     Raises
@@ -90,7 +89,7 @@ def expert_ratios(card: ModelCard, device: Device, table: ExpertTable, balance: 
     if not keep.any():
         found = ", ".join(f"TP{int(tp)}" for tp in np.unique(table.moe_tp[table.balance == balance])) or "no point"
         raise InputError(Fault(f"expert table, balance {balance}", found, f"points of experts sliced TP{moe_tp}"))
-    return RatioGrid(*expert_points(card, device, table.rows(keep)))
+    return RatioGrid(*expert_points(figures, table.rows(keep)))
 
 
 def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tuple[float, float, float]:
@@ -116,21 +115,28 @@ def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tupl
     return share, pieces, max(0.0, context - (share / pieces + 1) / 2)
 
 
-def described_ranges(prefill: AttentionTable, decode: AttentionTable, experts: ExpertTable) -> Mapping[str, str]:
-    """Return what the tables cover, by operation; the text says what happens beyond."""
+def described_ranges(
+    prefill: AttentionTable, decode: AttentionTable, experts: Mapping[str, ExpertTable | None]
+) -> Mapping[str, str]:
+    """Return what the tables cover, by operation (``experts`` is by operation); the text says what happens beyond."""
 
     def span(values: FloatArray) -> str:
         return f"{values.min():.0f} .. {values.max():.0f}"
 
     beyond = "; beyond, the roofline times the ratio at the nearest measured point"
     tokens = prefill.batch * prefill.new_tokens
+
+    def covered(table: ExpertTable | None) -> str:
+        if table is None:
+            return "no table: the roofline"
+        return f"{span(table.tokens)} tokens of the group, {span(table.moe_ep)} ranks, sizes of {table.card.name}{beyond}"
+
     return {
         "prefill_attention": f"{span(tokens)} new tokens on a GPU, {span(prefill.batch)} pieces, "
         f"prefix {span(prefill.prefix_tokens)}{beyond}",
         "decode_attention": f"{span(decode.batch)} requests on a GPU, context {span(decode.prefix_tokens)}, "
         f"the larger the batch the shorter{beyond}",
-        "moe": f"{span(experts.tokens)} tokens of the group, {span(experts.moe_ep)} ranks{beyond}",
-    }
+    } | {operation: covered(table) for operation, table in experts.items()}
 
 
 def _with_heads(table: AttentionTable, heads: int, phase: str) -> AttentionTable:

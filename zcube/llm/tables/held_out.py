@@ -13,9 +13,10 @@ from typing import TypeAlias
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray
+from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import StatedError
-from zcube.llm.devices import Device
+from zcube.llm.devices import Device, ExpertKernel, Experts
 from zcube.llm.measured import LEAST_NEW_TOKENS, relative_error
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.grids import decode_points, expert_points, prefill_points
@@ -28,27 +29,45 @@ FEW_PIECES = 4
 
 
 def held_out_errors(
-    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable, experts: ExpertTable
+    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable
 ) -> dict[str, StatedError]:
-    """Return the held-out error by operation: ``prefill_attention``, ``decode_attention`` and ``moe``.
+    """Return the held-out error of attention by operation: ``prefill_attention`` and ``decode_attention``.
 
     If the table has points of more than four pieces, those are ``prefill_attention_many_pieces``.
     """
-    pairs = held_out_pairs(card, device, kv, prefill, decode, experts)
+    pairs = held_out_pairs(card, device, kv, prefill, decode)
     table = f"points held out of NVIDIA aiconfigurator's {device.name} table, every second value of every coordinate"
     notes = {
         "prefill_attention": f"{table}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in at most {FEW_PIECES} pieces",
         "prefill_attention_many_pieces": f"{table}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in more pieces",
         "decode_attention": f"{table}, {kv} KV",
-        "moe": f"{table}, fp8",
     }
     return {operation: relative_error(*pairs[operation], note) for operation, note in notes.items() if operation in pairs}
 
 
+def held_out_expert_error(card: ModelCard, device: Device, kernel: ExpertKernel, table: ExpertTable) -> StatedError:
+    """Return the held-out error of routed experts; the text says where the table is another model's than ``card``."""
+    figures = device.experts[kernel]
+    points = f"points held out of NVIDIA aiconfigurator's {device.name} table, every second value of every coordinate"
+    carried = "" if table.card.hidden == card.hidden else f"; the ratio to the roofline is carried to {card.name}"
+    return relative_error(*held_out_experts(figures, table), f"{points}, fp8, {table.card.name}, {figures.kernel}{carried}")
+
+
+def held_out_experts(figures: Experts, table: ExpertTable) -> Pairs:
+    """Return predicted and measured times of the expert points held out, both divided by the roofline."""
+    parts = []
+    for balance in sorted(set(table.balance) & set(figures.balance)):
+        for moe_tp in np.unique(table.moe_tp):
+            rows = table.rows(np.asarray((table.balance == balance) & (table.moe_tp == moe_tp)))
+            axes, ratio = expert_points(figures, rows)
+            parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
+    return _predict(parts)
+
+
 def held_out_pairs(
-    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable, experts: ExpertTable
+    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable
 ) -> dict[str, Pairs]:
-    """Return predicted and measured times of the points held out, both divided by the roofline, by operation."""
+    """Return predicted and measured times of attention held out, both divided by the roofline, by operation."""
     few_parts, many_parts = [], []
     for heads in np.unique(prefill.heads):
         axes, ratio, regimes = prefill_points(card, device, kv, prefill.rows(prefill.heads == heads))
@@ -59,18 +78,8 @@ def held_out_pairs(
     for heads in np.unique(decode.heads):
         axes, ratio = decode_points(card, device, kv, decode.rows(decode.heads == heads))
         decode_parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
-    expert_parts = []
-    for balance in sorted(set(experts.balance) & set(device.experts.balance)):
-        for moe_tp in np.unique(experts.moe_tp):
-            rows = experts.rows(np.asarray((experts.balance == balance) & (experts.moe_tp == moe_tp)))
-            axes, ratio = expert_points(card, device, rows)
-            expert_parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
     many = {"prefill_attention_many_pieces": _predict(many_parts)} if prefill.batch.max() > FEW_PIECES else {}
-    return many | {
-        "prefill_attention": _predict(few_parts),
-        "decode_attention": _predict(decode_parts),
-        "moe": _predict(expert_parts),
-    }
+    return many | {"prefill_attention": _predict(few_parts), "decode_attention": _predict(decode_parts)}
 
 
 def every_second(axes: FloatArray) -> BoolArray:
@@ -91,4 +100,6 @@ def _predict(parts: Iterable[tuple[FloatArray, FloatArray, BoolArray]]) -> Pairs
         out = ~stay & wanted
         predicted += [float(grid.at(*point)) for point in axes[out]]
         measured += ratio[out].tolist()
+    if not measured:
+        raise InputError(Fault("measured table", "no point to hold out", "three values of a coordinate, other points beside"))
     return np.array(predicted), np.array(measured)

@@ -1,8 +1,9 @@
 """The compute model that interpolates measured tables: the roofline, scaled everywhere by ``measured / roofline``.
 
-Attention, routed experts and NVLink collectives follow the tables; shared experts, dense feed-forward and the output head
-stay on the roofline. The experts' benchmark moves every token of the group through a GPU; the ratio found there scales the
-roofline of the tokens that reach the GPU.
+Attention, routed experts and NVLink collectives follow the tables; shared experts, dense feed-forward, norms, router and the
+output head stay on the roofline. The experts' benchmark moves every token of the group through a GPU; the ratio found there
+scales the roofline of the tokens that reach the GPU. Experts behind DeepEP were measured in DeepSeek-V3's sizes only; other
+sizes take the same ratio to their own roofline.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import Pieces, RooflineModel, _contexts, check_engine, check_range, table_dtype
 from zcube.llm.decode_steps import attention_steps_s
-from zcube.llm.devices import Device
+from zcube.llm.devices import Device, ExpertKernel
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
 from zcube.llm.tables.grids import decode_ratios, described_ranges, equal_pieces, expert_ratios, prefill_ratios
-from zcube.llm.tables.held_out import held_out_errors
+from zcube.llm.tables.held_out import held_out_errors, held_out_expert_error
 from zcube.llm.tables.links import measured_links
-from zcube.llm.tables.read import BALANCES, GLM_5, read_attention, read_experts, table_model
+from zcube.llm.tables.read import (
+    BALANCES,
+    GLM_5,
+    read_attention,
+    read_kernel,
+    table_model,
+)
 from zcube.llm.tables.source import CsvSource, PackageSource, open_source
 from zcube.node import GPUS_PER_NODE
 
@@ -54,18 +61,32 @@ class MeasuredModel(RooflineModel):
         model, kv = table_model(card), table_dtype(engine)
         context = read_attention(source, "context", device.name, kv, model)
         generation = read_attention(source, "generation", device.name, kv, model)
-        experts = read_experts(source, device.name, card)
+        kernels = {"prefill_moe": engine.prefill_experts, "decode_moe": engine.decode_experts}
+        experts = {kernel: read_kernel(source, device.name, card, kernel) for kernel in sorted(set(kernels.values()))}
         links = measured_links(card, device.links, source, device.name)
         device = device.model_copy(update={"links": links})
         super().__init__(card, device, engine)
         self.tables: Mapping[str, str] = {"source": source.label, **source.read}
         self.name += f", interpolated in {source.describe()}"
-        self.stated_error = held_out_errors(card, device, kv, context, generation, experts)
-        self.range: Mapping[str, str] = described_ranges(context, generation, experts)
+        # What has no table keeps the roofline's error.
+        self.stated_error = {
+            **self.stated_error,
+            **held_out_errors(card, device, kv, context, generation),
+            **{
+                operation: held_out_expert_error(card, device, kernel, table)
+                for operation, kernel in kernels.items()
+                if (table := experts[kernel]) is not None
+            },
+        }
+        tables = {operation: experts[kernel] for operation, kernel in kernels.items()}
+        self.range: Mapping[str, str] = described_ranges(context, generation, tables)
         self._prefill_ratios = prefill_ratios(card, device, kv, context, self._prefill_heads)
         self._decode_ratios = decode_ratios(card, device, kv, generation, self._decode_heads)
-        self._sliced = expert_ratios(card, device, experts, engine.moe_balance, GPUS_PER_NODE)
-        self._spread = expert_ratios(card, device, experts, engine.moe_balance, 1)
+        self._expert_ratios = {
+            kernel: expert_ratios(device.experts[kernel], table, engine.moe_balance, GPUS_PER_NODE if kernel == "fused" else 1)
+            for kernel, table in experts.items()
+            if table is not None
+        }
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps, as :meth:`RooflineModel.decode_steps_s`.
@@ -110,16 +131,12 @@ class MeasuredModel(RooflineModel):
         ratio = float(self._decode_ratios.at(len(own) * query_tokens, float(own.mean())))
         return replace(layer, attention_s=layer.attention_s * ratio)
 
-    def _prefill_moe_s(self, tokens: float) -> float:
-        if self._prefill_layout != "dp8" and self._ep_nodes == 1:
-            return super()._prefill_moe_s(tokens) * float(self._sliced.at(1, tokens))
-        group = GPUS_PER_NODE * self._ep_nodes
-        return super()._prefill_moe_s(tokens) * float(self._spread.at(group, tokens * self._ep_nodes))
-
-    def _decode_moe_s(self, tokens: int, ep_nodes: int) -> float:
-        tp8 = self._decode_layout == "tp8"
-        ratio = self._sliced.at(1, tokens) if tp8 else self._spread.at(GPUS_PER_NODE * ep_nodes, tokens * ep_nodes)
-        return super()._decode_moe_s(tokens, ep_nodes) * float(ratio)
+    def _experts_s(self, kernel: ExpertKernel, node_tokens: float, ep_nodes: int) -> float:
+        seconds = super()._experts_s(kernel, node_tokens, ep_nodes)
+        if kernel not in self._expert_ratios:
+            return seconds
+        ranks = 1 if kernel == "fused" else GPUS_PER_NODE * ep_nodes
+        return seconds * float(self._expert_ratios[kernel].at(ranks, node_tokens * ep_nodes))
 
 
 def measured(card: ModelCard, device: Device, engine: EngineLayout, tables: Path | None = None) -> MeasuredModel:

@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 from zcube.arrays import BoolArray, FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard, load_card
-from zcube.llm.tables.source import CsvSource, PackageSource
+from zcube.llm.devices import ExpertKernel
+from zcube.llm.tables.source import CsvSource, PackageSource, Rows
 from zcube.node import GPUS_PER_NODE
 
 Source: TypeAlias = CsvSource | PackageSource
 
 #: Beyond this batch the tables were taken without CUDA graphs.
 LARGEST_DECODE_BATCH = 256
-#: Load distributions of the MoE table.
+#: Load distributions of the MoE tables.
 BALANCES = ("balanced", "power_law_1.01", "power_law_1.2")
+#: The card whose expert sizes aiconfigurator measured behind DeepEP.
+DEEPEP_MODEL = "deepseek-v3.2"
+#: Rows a token's expert is padded to by DeepGEMM. Of an even load that leaves an expert fewer, aiconfigurator's prefill
+#: benchmark passes the rows unpadded, so that most experts are never read; those points are left out.
+_PADDED_ROWS = 128
+#: Ranks from which on DeepEP's experts are read; a B200 has 4 and 16, not 8.
+_LEAST_DEEPEP_RANKS = 4
 #: Bundled card -> the name under which the tables hold its attention. GLM-5 and GLM-5.1 have the same sizes; GLM-5.2
 #: shares its indexer between layers and is another model.
 MEASURED_MODELS = {"glm-5.1": "zai-org/GLM-5-FP8", "deepseek-v3.2": "deepseek-ai/DeepSeek-V3.2"}
@@ -61,10 +69,12 @@ class AttentionTable:
 
 @dataclass(frozen=True)
 class ExpertTable:
-    """Measured expert layers; arrays of shape (points,).
+    """Measured expert layers of one kernel; arrays of shape (points,).
 
     Attributes
     ----------
+    card : ModelCard
+        The model whose sizes were measured.
     tokens, moe_tp, moe_ep : float array
         Tokens of the expert-parallel group, slices of an expert, ranks of the group.
     balance : object array
@@ -73,6 +83,7 @@ class ExpertTable:
         Measured time of one layer.
     """
 
+    card: ModelCard
     tokens: FloatArray
     moe_tp: FloatArray
     moe_ep: FloatArray
@@ -81,7 +92,9 @@ class ExpertTable:
 
     def rows(self, keep: BoolArray) -> ExpertTable:
         """Return some of the points."""
-        return ExpertTable(self.tokens[keep], self.moe_tp[keep], self.moe_ep[keep], self.balance[keep], self.seconds[keep])
+        return ExpertTable(
+            self.card, self.tokens[keep], self.moe_tp[keep], self.moe_ep[keep], self.balance[keep], self.seconds[keep]
+        )
 
 
 def table_model(card: ModelCard) -> str:
@@ -129,24 +142,67 @@ def read_attention(source: Source, table: str, device: str, kv: str, model: str 
     return AttentionTable(heads, batch, new, prefix, latency_ms * 1e-3)
 
 
-def read_experts(source: Source, device: str, card: ModelCard) -> ExpertTable:
-    """Read the fp8 points of the layouts a node uses: experts sliced over it, or spread over 8 ranks or more.
+def read_kernel(source: Source, device: str, card: ModelCard, kernel: ExpertKernel) -> ExpertTable | None:
+    """Read the fp8 points of routed experts.
 
-    As :func:`read_attention`; a CSV extract holds GLM-5's experts only.
+    Parameters
+    ----------
+    source, device
+        As :func:`read_attention`.
+    card : ModelCard
+        Whose experts the fused kernel computes: sliced over a node, or spread over 8 ranks or more. A CSV extract holds
+        GLM-5's only.
+    kernel : {"fused", "deepep_normal", "deepep_low_latency"}
+        Behind DeepEP the points are :data:`DEEPEP_MODEL`'s, of 4 ranks or more.
+
+    Returns
+    -------
+    ExpertTable or None
+        None where the source has no table of a kernel behind DeepEP.
+
+    Raises
+    ------
+    InputError
+        If a table is missing, too large or lacks a column or any usable point.
     """
-    rows: dict[str, str | int] = {
+    return read_experts(source, device, card) if kernel == "fused" else read_deepep_experts(source, device, kernel)
+
+
+def read_experts(source: Source, device: str, card: ModelCard) -> ExpertTable:
+    """Read the fused kernel's points; as :func:`read_kernel`."""
+    frame, path = source.frame("moe", device, _MOE_COLUMNS, _expert_rows(card))
+    sliced = (frame["moe_tp_size"] == GPUS_PER_NODE) & (frame["moe_ep_size"] == 1)
+    spread = (frame["moe_tp_size"] == 1) & (frame["moe_ep_size"] >= GPUS_PER_NODE)
+    return _expert_table(card, frame[(sliced | spread) & frame["distribution"].isin(BALANCES)], path)
+
+
+def read_deepep_experts(source: Source, device: str, kernel: ExpertKernel) -> ExpertTable | None:
+    """Read the points of a kernel behind DeepEP, whose tokens are the group's too; as :func:`read_kernel`."""
+    if not source.find(f"moe_{kernel}", device):
+        return None
+    card = load_card(DEEPEP_MODEL)
+    frame, path = source.frame(f"moe_{kernel}", device, _MOE_COLUMNS, _expert_rows(card))
+    frame = frame.assign(distribution=frame["distribution"].replace("uniform", "balanced"))
+    keep = (frame["moe_ep_size"] >= _LEAST_DEEPEP_RANKS) & frame["distribution"].isin(BALANCES)
+    if kernel == "deepep_normal":
+        padded = frame["num_tokens"] * card.experts_per_token >= _PADDED_ROWS * card.routed_experts
+        keep &= padded | (frame["distribution"] != "balanced")
+    return _expert_table(card, frame[keep], path)
+
+
+def _expert_rows(card: ModelCard) -> Rows:
+    return {
         "moe_dtype": "fp8_block",
         "hidden_size": card.hidden,
         "inter_size": card.moe_intermediate,
         "topk": card.experts_per_token,
         "num_experts": card.routed_experts,
     }
-    frame, path = source.frame("moe", device, _MOE_COLUMNS, rows)
-    sliced = (frame["moe_tp_size"] == GPUS_PER_NODE) & (frame["moe_ep_size"] == 1)
-    spread = (frame["moe_tp_size"] == 1) & (frame["moe_ep_size"] >= GPUS_PER_NODE)
-    frame = frame[(sliced | spread) & frame["distribution"].isin(BALANCES)]
+
+
+def _expert_table(card: ModelCard, frame: Any, path: Path) -> ExpertTable:
     tokens, moe_tp, moe_ep, latency_ms = columns(frame, ("num_tokens", "moe_tp_size", "moe_ep_size", "latency"), path)
-    return ExpertTable(tokens, moe_tp, moe_ep, frame["distribution"].to_numpy(dtype=object), latency_ms * 1e-3)
+    return ExpertTable(card, tokens, moe_tp, moe_ep, frame["distribution"].to_numpy(dtype=object), latency_ms * 1e-3)
 
 
 def columns(frame: Any, names: tuple[str, ...], path: Path) -> list[FloatArray]:

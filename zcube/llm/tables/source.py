@@ -38,6 +38,8 @@ TABLES = {
     "context": TableName("glm5_dsa_context", "sparse_attention", "sglang", "dsa_context_module_perf"),
     "generation": TableName("glm5_dsa_generation", "sparse_attention", "sglang", "dsa_generation_module_perf"),
     "moe": TableName("glm5_moe", "moe", "sglang", "moe_perf"),
+    "moe_deepep_normal": TableName("wideep_context_moe", "moe", "sglang", "wideep_context_moe_perf"),
+    "moe_deepep_low_latency": TableName("wideep_generation_moe", "moe", "sglang", "wideep_generation_moe_perf"),
     "all_reduce": TableName("custom_allreduce", "comm", "sglang", "custom_allreduce_perf"),
     "nccl": TableName("nccl_*", "comm", "nccl", "nccl_perf"),
     "deepep_normal": TableName("deepep_normal", "comm", "sglang", "wideep_deepep_normal_perf"),
