@@ -80,9 +80,11 @@ class Cluster:
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
         self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
+        self._blocks = settings.kv.blocking == "step"
         self._shipper = KvShipper(
-            env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
-        )
+            env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder,
+            self._on_push if self._blocks else None,
+        )  # fmt: skip
         block_tokens = trace.block_tokens or 1
         cached_blocks = settings.prefill.prefix_cache_tokens // block_tokens
         self._caches = PrefixCaches(settings.prefill.nodes, cached_blocks, trace.are_chained)
@@ -135,6 +137,7 @@ class Cluster:
                 hooks,
                 plan,
                 self._recorder,
+                blocks=self._blocks,
             )
             for nodes in groups
         ]
@@ -259,11 +262,18 @@ class Cluster:
     def _on_post(self, shipment: Shipment, at_s: float) -> None:
         self.journeys.kv_post_s[shipment.request] = at_s
 
+    def _on_push(self, shipment: Shipment, begins: bool) -> None:
+        instance = self._instance(int(self.journeys.prefill_node[shipment.request]))
+        if begins:
+            instance.push_begins()
+        else:
+            instance.push_ends()
+
     def _on_arrival(self, shipment: Shipment) -> None:
         request, journeys = shipment.request, self.journeys
         journeys.kv_end_s[request] = self._env.now
         self._work.join(request)
-        journeys.kv_bytes[request] = shipment.bytes_sent
+        journeys.kv_bytes[request] = sum(shipment.push_bytes)
         tokens_left = int(journeys.trace.output_tokens[request])
         if self._prefill_answers:
             journeys.first_token_s[request] = self._env.now
@@ -303,6 +313,14 @@ class Cluster:
         node = int(self.journeys.decode_node[request])
         self._outstanding[node] -= 1
         self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
+
+    def cut(self) -> None:
+        """Keep of what is under way at the end of the run only what has happened."""
+        now_s = float(self._env.now)
+        self.journeys.cut(now_s)
+        for request, assigned in self._assigned.items():
+            if assigned.shipment is not None:
+                self.journeys.kv_bytes[request] = assigned.shipment.bytes_before(now_s)
 
     def let_go(self) -> None:
         """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""

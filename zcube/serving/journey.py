@@ -47,7 +47,7 @@ class Journeys:
     cached_tokens : int array
         Prompt tokens found in the prefix cache.
     kv_bytes : float array
-        KV bytes put on the network, copies included.
+        KV bytes put on the network before the end of the run, copies included.
     outcome : int array
         Index into :data:`OUTCOMES`.
     """

@@ -125,7 +125,7 @@ def serve(
         cluster.fail_rest()
     posted = cluster.transfers.posted()
     links = model.link_table()
-    cluster.journeys.cut(float(env.now))
+    cluster.cut()
     run = ServingRun(
         journeys=cluster.journeys,
         links=links,

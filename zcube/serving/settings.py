@@ -86,7 +86,9 @@ class KvTransfer(Declared):
     """How a request's KV cache goes from prefill to decode.
 
     ``setup_s`` defaults to the intercept of a fit to Mooncake's published vLLM figures (nine prompts, Qwen3-8B, 8 x 200G):
-    0.37 ms a transfer.
+    0.37 ms a transfer. ``blocking = "step"`` is what vLLM's Mooncake connector and TileRT do: they gather and send within the
+    forward pass (``wait_for_save``), so that an instance starts no iteration while a push of its nodes, set-up included, is
+    under way. A push that waits for room at its decode node has not begun.
     """
 
     rank_map: str = Field(default="cp8-dp8", description="a named prefill-to-decode rank map")
@@ -94,6 +96,9 @@ class KvTransfer(Declared):
         default=None,
         description="whole pages after every chunk (SGLang, mooncake-push), or everything after the last one (vLLM); default: "
         "per-chunk, with tp8-tilert after-prefill",
+    )
+    blocking: Literal["none", "step"] = Field(
+        default="none", description="what waits for a push: nothing (SGLang), or the instance's next iteration (vLLM, TileRT)"
     )
     dtype: Literal["fp8", "bf16", "bf16+fp8-index"] = "fp8"
     with_mtp_layer: bool = Field(default=True, description="ship the draft layer's cache too")

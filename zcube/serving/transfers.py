@@ -132,13 +132,13 @@ class Transfers:
         self._plan()
 
     def posted(self) -> Posted:
-        """Return every transfer posted up to the present."""
+        """Return every transfer posted before the present."""
         path, size, start_s, kind = (np.array(column) for column in self._posted)
         none: IntArray = np.zeros(0, dtype=np.int64)
         source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
         order = np.argsort(start_s, kind="stable")
         start_s = start_s[order]
-        order = order[: int(np.searchsorted(start_s, self._env.now, side="right"))]
+        order = order[: int(np.searchsorted(start_s, self._env.now, side="left"))]
         path = path[order]
         flows = FlowTable(source[path], target[path], size[order].astype(np.float64), start_s[: len(order)])
         return Posted(flows, kind[order].astype(np.int64), order, path, (source, target))
