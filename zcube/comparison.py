@@ -268,6 +268,11 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
     carriers, reaches = prepared.carriers, prepared.reaches
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
+    if record is not None and scenario.couplings:
+        # A trace says neither when a step waits for pushes nor how much memory is left.
+        raise InputError(
+            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in scenario.couplings.items()
+        )
     repeats = _repeats(scenario, prepared, progress)
     results, recorded = {}, None
     for number, (name, carrier) in enumerate(carriers.items()):
@@ -275,13 +280,22 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
         model = carrier.model()
         requests = prepared.offered.trace
-        run = serve(carrier.fabric, model, requests, scenario, prepared.card, prepared.compute, told, recorder, reaches[name])
+        settings = settings_on(carrier, scenario)
+        run = serve(carrier.fabric, model, requests, settings, prepared.card, prepared.compute, told, recorder, reaches[name])
         packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
         metrics, counted = zip((_priced(run, prepared.costs[name]), Counted.of(run)), *repeats[name], strict=True)
         results[name] = FabricResult(carrier, run, metrics, counted, prepared.bills[name], reaches[name], packets)
         if recorder is not None:
             recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
     return Comparison(scenario, prepared.offered, prepared.compute, results, recorded)
+
+
+def settings_on(carrier: Carrier, scenario: Scenario) -> Scenario:
+    """Return a scenario for a fabric's run: a measured rate of NICs takes the place of the connector's efficiency."""
+    measured = carrier.measured
+    if scenario.kv.efficiency == 1.0 or measured is None or measured.nic_efficiency is None:
+        return scenario
+    return scenario.model_copy(update={"kv": scenario.kv.model_copy(update={"efficiency": 1.0})})
 
 
 def _told(progress: Progress, scenario: Scenario, fabric: int, seeds_before: int) -> ShareDone:
@@ -318,7 +332,8 @@ def _repeats(scenario: Scenario, prepared: Prepared, progress: Progress) -> dict
         for fabric, (name, carrier) in enumerate(carriers.items()):
             told = _told(progress, scenario, fabric, number)
             reach = reach_of(carrier.fabric, carrier.routing, other, card)
-            run = serve(carrier.fabric, carrier.model(), offered.trace, other, card, compute, told, None, reach)
+            settings = settings_on(carrier, other)
+            run = serve(carrier.fabric, carrier.model(), offered.trace, settings, card, compute, told, None, reach)
             repeats[name].append((_priced(run, prepared.costs[name]), Counted.of(run)))
     return repeats
 

@@ -68,8 +68,12 @@ def packet_kernels() -> None:
     model.advance(float("inf"))
 
 
+#: Pools of the smallest serving run.
+_POOLS = {"prefill": {"nodes": 2}, "decode": {"nodes": 2}}
+
+
 def serving_kernels() -> None:
-    """Compile what serving takes its decisions with, over the fluid: two prompts that begin alike."""
+    """Compile what serving takes its decisions with, over the fluid: two prompts that begin alike, with and without limits."""
     # Verbs that serve nothing need not load this.
     from zcube.llm.cards import load_card
     from zcube.llm.compute import roofline
@@ -78,14 +82,17 @@ def serving_kernels() -> None:
     from zcube.serving.settings import ServingSettings
     from zcube.workload.requests import RequestTrace
 
-    fabric, card, pools = _fabric(), load_card("glm-5.1"), {"prefill": {"nodes": 2}, "decode": {"nodes": 2}}
-    settings = ServingSettings.model_validate(pools)
+    fabric, card = _fabric(), load_card("glm-5.1")
+    times = roofline(card, load_device("h200"), ServingSettings.model_validate(_POOLS).engine())
     trace = RequestTrace(
         name="two prompts", source="made to compile kernels", arrival_s=np.array([0.0, 1.0]), input_tokens=np.array([96, 96]),
         output_tokens=np.array([2, 3]), block_tokens=32, first_block=np.array([0, 3, 6]), block_id=np.array([0, 1, 2, 0, 1, 3]),
         session=np.full(2, -1),
     )  # fmt: skip
-    serve(fabric, ideal_model(fabric), trace, settings, card, roofline(card, load_device("h200"), settings.engine()))
+    # In the second memory is short, so that blocks are dropped.
+    for prefill in ({"nodes": 2}, {"nodes": 1, "kv_capacity_tokens": 100}):
+        settings = ServingSettings.model_validate({**_POOLS, "prefill": prefill})
+        serve(fabric, ideal_model(fabric), trace, settings, card, times)
 
 
 def other_kernels() -> None:

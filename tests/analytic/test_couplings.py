@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from serving_by_hand import (
     SETUP_S,
@@ -18,7 +19,7 @@ from serving_by_hand import (
 )
 
 from zcube.network.flow_model import ideal_model
-from zcube.serving.journey import UNFINISHED
+from zcube.serving.journey import COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.metrics import run_metrics
 
 EXACT = {"rel": 1e-9, "abs": 1e-12}
@@ -82,3 +83,127 @@ def test_bytes_of_requests_cut_short_by_the_horizon_are_those_put_on_the_network
     assert run.journeys.outcome.tolist() == [UNFINISHED]
     close(run.journeys.kv_bytes[0], latents_by_hand(20))
     assert run_metrics(run)["bytes"]["kv"] == round(run.journeys.kv_bytes.sum())
+
+
+# --- KV memory of a prefill node
+
+
+def blocks_of(*prompts: int) -> list[list[int]]:
+    """Prompts of so many blocks of 100 tokens that share nothing."""
+    ends = np.cumsum(prompts)
+    return [list(range(end - count, end)) for end, count in zip(ends, prompts, strict=True)]
+
+
+SMALL = {"chunk_tokens": 1000, "kv_capacity_tokens": 1500}
+
+
+def test_a_prompt_waits_until_the_one_before_it_is_shipped():
+    trace = trace_of([0.0, 0.0], [1000, 600], [2, 2])
+    life = run_by_hand(trace, settings_of(prefill=SMALL)).journeys
+    close(life.kv_end_s[0], 1000 * TOKEN_S + SETUP_S + alone_s(kv_by_hand(1000)))
+    assert life.prefill_start_s[1] == life.kv_end_s[0]
+    # With 100 tokens more there is room for both from the first iteration's end on.
+    roomy = settings_of(prefill={**SMALL, "kv_capacity_tokens": 1600})
+    life = run_by_hand(trace, roomy).journeys
+    assert life.prefill_start_s[1] == life.prefill_end_s[0]
+
+
+def test_memory_that_waits_for_decode_room_stops_prefill():
+    # The first answer, of 101 tokens, keeps the only place; two more prompts are computed and stay; the fourth finds no memory.
+    trace = trace_of([0.0] * 4, [700] * 4, [101, 2, 2, 2])
+    life = run_by_hand(trace, settings_of(prefill={**SMALL, "chunk_tokens": 700}, decode={"max_batch": 1})).journeys
+    assert life.granted_s[1] == life.finish_s[0]
+    assert life.prefill_start_s[1:3].tolist() == life.prefill_end_s[:2].tolist()
+    assert life.prefill_start_s[3] == life.kv_end_s[1] > life.finish_s[0]
+
+
+def test_a_prompt_that_starts_evicts_what_was_used_least_recently():
+    # 500 and 400 tokens stay as cache; 800 more need 200 of the 1500 back: the oldest prompt's last two blocks.
+    rows = blocks_of(5, 4, 8)
+    trace = trace_of([0.0, 1.0, 2.0, 3.0], [500, 400, 800, 501], [2] * 4, [*rows, rows[0]], 100)
+    life = run_by_hand(trace, settings_of(prefill=SMALL)).journeys
+    assert life.cached_tokens.tolist() == [0, 0, 0, 300]
+    unlimited = run_by_hand(trace, settings_of(prefill={"chunk_tokens": 1000})).journeys
+    assert unlimited.cached_tokens.tolist() == [0, 0, 0, 500]
+
+
+def test_blocks_that_a_prompt_reuses_are_held_once_and_stay():
+    # Both prompts share ten blocks: 1000 shared + 100 and 400 of their own fill 1500 tokens.
+    shared = list(range(10))
+    rows = [shared, [*shared, 20], [*shared, 30, 31, 32, 33]]
+    trace = trace_of([0.0, 1.0, 1.0], [1000, 1100, 1400], [2] * 3, rows, 100)
+    # Each runs at a chunk of its own, the second one's KV is still under way when the third starts.
+    settings = settings_of(prefill={**SMALL, "chunk_tokens": 100})
+    life = run_by_hand(trace, settings).journeys
+    assert life.cached_tokens.tolist() == [0, 1000, 1000]
+    assert life.prefill_start_s[2] == life.prefill_end_s[1] < life.kv_end_s[1]
+
+
+def test_unshipped_kv_takes_the_room_of_the_cache():
+    # 600 tokens travel for 4 s at 0.08 Gb/s, 3000 for 19 s, each from a NIC of its own. When the second long prompt starts, at
+    # 21 s, the first long one is evictable only if it has been shipped; else the short one, used since, has to go.
+    short, first, second = blocks_of(6, 30, 30)
+    trace = trace_of(
+        [0.0, 10.0, 15.0, 21.0, 24.0], [601, 3000, 601, 3000, 601], [2] * 5, [short, first, short, second, short], 100
+    )
+    pool, found = {"layout": "dp8", "kv_capacity_tokens": 6000}, {}
+    for gbps in (400.0, 0.08):
+        model = ideal_model(fabric_of("roft-256").with_nic_rate(gbps))
+        life = run_by_hand(trace, settings_of(prefill=pool, kv={"rank_map": "dp8-dp8"}), model=model).journeys
+        found[gbps] = life.cached_tokens.tolist()
+    assert found == {400.0: [0, 0, 600, 0, 600], 0.08: [0, 0, 600, 0, 0]}
+
+
+def test_a_prompt_longer_than_the_memory_is_rejected():
+    run = run_by_hand(trace_of([0.0, 0.0], [1501, 1500], [2, 2]), settings_of(prefill=SMALL))
+    assert run.journeys.outcome.tolist() == [REJECTED, COMPLETED]
+
+
+# --- decode room before prefill
+
+
+def test_no_prompt_is_computed_before_its_decode_node_has_room():
+    trace = trace_of([0.0, 0.0], [500, 500], [11, 2])
+    settings = settings_of(decode={"max_batch": 1, "preallocate": "in-order"}, prefill={"chunk_tokens": 500})
+    life = run_by_hand(trace, settings).journeys
+    ended_s = 500 * TOKEN_S + SETUP_S + alone_s(kv_by_hand(500)) + 10 * STEP_S
+    close(life.finish_s[0], ended_s)
+    assert life.granted_s.tolist() == [0.0, life.finish_s[0]]
+    assert life.prefill_start_s[1] == life.finish_s[0]
+    close(life.ttft_s()[1], ended_s + 500 * TOKEN_S + SETUP_S + alone_s(kv_by_hand(500)))
+
+
+@pytest.mark.parametrize("order", ["in-order", "overtake"])
+def test_whether_a_prompt_with_room_starts_before_one_without_is_a_choice(order):
+    # One place on each of two decode nodes: the third prompt waits for the first answer, the fourth for the second.
+    trace = trace_of([0.0] * 4, [500, 500, 500, 50_000], [200, 11, 2, 2])
+    pool = {"nodes": 2, "max_batch": 1, "preallocate": order}
+    life = run_by_hand(trace, settings_of(decode=pool, prefill={"chunk_tokens": 500})).journeys
+    assert life.decode_node.tolist() == [0, 1, 0, 1]
+    assert life.granted_s[2:].tolist() == life.finish_s[:2].tolist()
+    assert life.finish_s[1] < life.finish_s[0]
+    if order == "overtake":
+        # And what has started goes on, though one that came earlier gets room meanwhile.
+        assert life.prefill_start_s[3] == life.finish_s[1]
+        assert life.finish_s[0] < life.prefill_end_s[3] == life.prefill_start_s[2]
+    else:
+        assert life.prefill_start_s[2] == life.finish_s[0]
+        assert life.prefill_start_s[3] == life.prefill_end_s[2]
+
+
+# --- what a connector reaches of the line rate
+
+
+def test_a_transfer_alone_reaches_the_efficiency_and_two_may_fill_the_nic():
+    trace = trace_of([0.0], [1000], [2])
+    run = run_by_hand(trace, settings_of(kv={"efficiency": 0.69}))
+    close(run.journeys.kv_transfer_s()[0], SETUP_S + kv_by_hand(1000) / (0.69 * 50e9) + 1e-6)
+    found = run_metrics(run)["congestion"]
+    close(found["type1_slowdown"], 1.0)
+    close(found["type2_slowdown"], 1.0)
+    # Both leave GPU 0 at once for two decode nodes: 1.38 of a line rate asked for, 1 given.
+    both = trace_of([0.0, 0.0], [1000, 1000], [2, 2])
+    pools = {"prefill": {"chunk_tokens": 2000}, "decode": {"nodes": 2}, "kv": {"efficiency": 0.69}}
+    run = run_by_hand(both, settings_of(**pools))
+    assert run.journeys.kv_transfer_s() == pytest.approx([SETUP_S + 2 * kv_by_hand(1000) / 50e9 + 1e-6] * 2, **EXACT)
+    close(run_metrics(run)["congestion"]["type1_slowdown"], 2 * 0.69)

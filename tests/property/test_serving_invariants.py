@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zcube.comparison import Comparison, FabricResult, compare
+from zcube.inputs import set_key
 from zcube.outputs import to_json
 from zcube.scenario import Scenario
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
+from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.transfers import KV
 
 FABRICS = ("roft-256", "zcube-256")
@@ -59,17 +62,21 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
             "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" else None,
             "expert_overlap": draw(st.booleans()),
             "expert_bursts": draw(st.integers(1, 3)),
+            "kv_capacity_tokens": draw(st.sampled_from([None, 150_000, 400_000])),
         },
         "decode": {
             "nodes": draw(st.integers(1, 3)),
             "layout": decode_layout,
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
+            "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])),
         },
         "kv": {
             "rank_map": name,
             "push": draw(st.sampled_from([None, "after-prefill"] + ["per-chunk"] * (name != "tp8-tilert"))),
             "setup_s": draw(st.sampled_from([0.0, 0.00037])),
+            "blocking": draw(st.sampled_from(["none", "step"])),
+            "efficiency": draw(st.sampled_from([1.0, 0.69])),
         },
         "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
         "network": {
@@ -122,6 +129,9 @@ def check_bytes(result: FabricResult, name: str) -> None:
     expected = kv_by_hand(run.journeys.trace.input_tokens[done], name)
     assert np.array_equal(run.journeys.kv_bytes[done], expected)
     assert np.array_equal(run.flows.size_bytes, np.rint(run.flows.size_bytes)), "bytes are whole"
+    assert found["kv"] == run.journeys.kv_bytes.sum()
+    of_request = np.bincount(run.flow_request[run.flow_kind == KV], run.flows.size_bytes[run.flow_kind == KV], len(done))
+    assert np.array_equal(of_request, run.journeys.kv_bytes)
     if not (run.journeys.outcome == UNFINISHED).any():
         assert found["kv"] == expected.sum()
     assert result.metrics["congestion"]["max_link_utilisation"] <= 1 + 1e-9
@@ -130,6 +140,9 @@ def check_bytes(result: FabricResult, name: str) -> None:
 def check_times(result: FabricResult) -> None:
     life = result.run.journeys
     order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+    begun = np.isfinite(life.prefill_start_s)
+    if result.run.settings.decode.preallocate != "none":
+        assert (life.granted_s[begun] <= life.prefill_start_s[begun]).all()
     done = life.outcome == COMPLETED
     times = np.stack([getattr(life, name)[done] for name in order])
     assert (np.diff(times, axis=0) >= 0).all()
@@ -181,6 +194,74 @@ def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
         check_times(result)
         check_limits(result, scenario)
         check_congestion(result, scenario)
+
+
+class WatchedMemory(KvMemory):
+    """Memory that checks itself whenever a prompt claims, keeps or gives back some of it."""
+
+    made: ClassVar[list[KvMemory]] = []
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.nodes = range(arguments[0])
+        self.made.append(self)
+
+    def check(self) -> None:
+        for node in self.nodes:
+            assert 0 <= self.needed_tokens(node) <= self.held_tokens(node) <= self.capacity_tokens
+
+    def claim(self, *arguments: Any) -> Claim | None:
+        claim = super().claim(*arguments)
+        self.check()
+        return claim
+
+    def computed(self, claim: Claim) -> None:
+        super().computed(claim)
+        self.check()
+
+    def free(self, claim: Claim) -> None:
+        super().free(claim)
+        self.check()
+
+
+@SOME
+@given(scenarios(prefill={"kv_capacity_tokens": 150_000, "prefix_cache_tokens": 100_000}))
+def test_memory_is_never_overdrawn_and_given_back_in_full(scenario: Scenario):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zcube.serving.cluster.KvMemory", WatchedMemory)
+        WatchedMemory.made = []
+        results = compare(scenario).results.values()
+        assert len(WatchedMemory.made) == len(results)
+        for result, memory in zip(results, WatchedMemory.made, strict=True):
+            if not (result.run.journeys.outcome == UNFINISHED).any():
+                assert all(memory.needed_tokens(node) == 0 for node in range(scenario.prefill.nodes))
+
+
+COUPLINGS = {
+    "kv.blocking": ("none", "step"),
+    "kv.efficiency": (1.0, 0.69),
+    "prefill.kv_capacity_tokens": (None, 300_000),
+    "decode.preallocate": ("none", "in-order", "overtake"),
+}
+
+
+@pytest.mark.parametrize("values", list(itertools.product(*COUPLINGS.values())))
+def test_littles_law_holds_for_every_combination_of_couplings(values: tuple[Any, ...]):
+    declared = {
+        "fabrics": FABRICS[:1],
+        "requests": {"count": 40},
+        "prefill": {"nodes": 2},
+        "decode": {"nodes": 2, "max_batch": 3},
+        "load": {"mode": "closed", "concurrency": 12},
+        "network": {"nic_gbps": 50.0},
+    }
+    for key, value in zip(COUPLINGS, values, strict=True):
+        set_key(declared, key, value)
+    (result,) = compare(Scenario.model_validate(declared)).results.values()
+    assert result.metrics["requests"]["completed"] == 40
+    law = result.metrics["littles_law"]
+    assert law["relative_difference"] == pytest.approx(0.0, abs=1e-9)
+    assert 0 < law["mean_in_system"] <= 12 * (1 + 1e-9)
 
 
 @FEW

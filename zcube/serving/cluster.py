@@ -18,6 +18,7 @@ from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
 from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.placement import Placed
 from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
@@ -47,6 +48,7 @@ class _Assigned:
     target_rank: int
     reserved_tokens: int
     shipment: Shipment | None = None
+    claim: Claim | None = None
 
 
 class Cluster:
@@ -70,24 +72,31 @@ class Cluster:
         progress: ShareDone,
         recorder: Recorder,
         reach: Reach | None = None,
+        kv_cap_bps: float | None = None,
     ):
         self._env, self._settings, self._placed, self._card = env, settings, placed, card
         self._progress, self._recorder = progress, recorder
         self.journeys = Journeys(trace)
-        self.transfers = Transfers(env, model, reach)
+        self.transfers = Transfers(env, model, reach, kv_cap_bps)
         self.finished = env.event()
         engine = settings.engine()
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
         self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
         self._blocks = settings.kv.blocking == "step"
+        self._preallocates = settings.decode.preallocate != "none"
         self._shipper = KvShipper(
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder,
             self._on_push if self._blocks else None,
         )  # fmt: skip
         block_tokens = trace.block_tokens or 1
         cached_blocks = settings.prefill.prefix_cache_tokens // block_tokens
-        self._caches = PrefixCaches(settings.prefill.nodes, cached_blocks, trace.are_chained)
+        capacity = settings.prefill.kv_capacity_tokens
+        room_blocks = cached_blocks if capacity is None else capacity // block_tokens if cached_blocks else 0
+        self._caches = PrefixCaches(settings.prefill.nodes, room_blocks, trace.are_chained)
+        self._memory: KvMemory | None = None
+        if capacity is not None:
+            self._memory = KvMemory(settings.prefill.nodes, capacity, self._caches, block_tokens, cached_blocks)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
         self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, settings.prefill.max_queue)
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
@@ -137,6 +146,7 @@ class Cluster:
                 hooks,
                 plan,
                 self._recorder,
+                overtakes=self._settings.decode.preallocate == "overtake",
                 blocks=self._blocks,
             )
             for nodes in groups
@@ -195,7 +205,8 @@ class Cluster:
             self._resolve(request, FAILED)
             return
         node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
-        if node == NOBODY or total > self._card.max_positions or not self._decode[0].fits(total):
+        too_long = self._memory is not None and input_tokens > self._memory.capacity_tokens
+        if node == NOBODY or too_long or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
@@ -205,7 +216,10 @@ class Cluster:
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
-        self._instance(node).submit(node, PrefillJob(request, input_tokens, new_tokens))
+        job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
+        self._instance(node).submit(node, job)
+        if self._preallocates:
+            self._ask_for_room(node, job)
 
     def _full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
@@ -214,24 +228,40 @@ class Cluster:
         # A copy, since kernels are compiled for arrays that may be written.
         return np.array(trace.blocks(request)[:full], dtype=np.int64)
 
-    def _on_prefill_start(self, node: int, job: PrefillJob) -> int:
-        """Note the start, look the prompt up in the node's cache, and ask the decode node for room."""
-        request, journeys = job.request, self.journeys
+    def _on_prefill_start(self, node: int, job: PrefillJob) -> int | None:
+        """Look the prompt up in the node's cache, claim memory for it, note the start, and ask the decode node for room.
+
+        Returns the cached tokens; None where the node's memory has no room for it.
+        """
+        request, journeys, assigned = job.request, self.journeys, self._assigned[job.request]
+        hit = self._caches.hit(node, assigned.blocks)
+        if self._memory is not None:
+            assigned.claim = self._memory.claim(node, assigned.blocks, hit, job.input_tokens)
+            if assigned.claim is None:
+                return None
         journeys.prefill_start_s[request] = self._env.now
-        held = self._caches.hit(node, self._assigned[request].blocks) * journeys.trace.block_tokens
         # The last token is always computed: its logits give the first output token.
-        cached = min(held, job.input_tokens - 1)
+        cached = min(hit * journeys.trace.block_tokens, job.input_tokens - 1)
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
-        assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
-        lane = self._lanes.lane(node, assigned.source_rank, decode_node, assigned.target_rank)
-        granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
-        granted.callbacks.append(partial(self._note_granted, request))
-        assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, granted)
+        if not self._preallocates:
+            self._ask_for_room(node, job)
         return cached
 
-    def _note_granted(self, request: int, _: simpy.Event) -> None:
-        self.journeys.granted_s[request] = self._env.now
+    def _ask_for_room(self, node: int, job: PrefillJob) -> None:
+        """Ask a request's decode node for room, and let its KV cache go out when it is given."""
+        request = job.request
+        assigned, decode_node = self._assigned[request], int(self.journeys.decode_node[request])
+        lane = self._lanes.lane(node, assigned.source_rank, decode_node, assigned.target_rank)
+        granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
+        granted.callbacks.append(partial(self._note_granted, node, job))
+        assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, granted)
+
+    def _note_granted(self, node: int, job: PrefillJob, _: simpy.Event) -> None:
+        self.journeys.granted_s[job.request] = self._env.now
+        if not job.has_room:
+            job.has_room = True
+            self._instance(node).wake()
 
     def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
         self._work.reach(job.request, ends[-1][1])
@@ -246,11 +276,27 @@ class Cluster:
         self._tell()
         if job.done_tokens == job.input_tokens:
             self.journeys.prefill_end_s[request] = self._env.now
-            self._caches.insert(node, self._assigned[request].blocks)
+            self._keep_prompt(node, self._assigned[request])
         shipment = self._assigned[request].shipment
         assert shipment is not None
         self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(shipment, job.done_tokens)
+
+    def _keep_prompt(self, node: int, assigned: _Assigned) -> None:
+        """Keep the blocks of a prompt that has been computed."""
+        if self._memory is None or assigned.claim is None:
+            self._caches.insert(node, assigned.blocks)
+            return
+        self._memory.computed(assigned.claim)
+        if assigned.shipment is not None and assigned.shipment.failed:
+            self._free_memory(assigned)
+
+    def _free_memory(self, assigned: _Assigned) -> None:
+        """Give back the memory of a prompt that is shipped, or never will be, and see who waits for it."""
+        if self._memory is not None and assigned.claim is not None:
+            self._memory.free(assigned.claim)
+            self._instance(assigned.claim.node).wake()
+            assigned.claim = None
 
     def _tell(self) -> None:
         """Tell how much is done, now and then."""
@@ -274,6 +320,7 @@ class Cluster:
         journeys.kv_end_s[request] = self._env.now
         self._work.join(request)
         journeys.kv_bytes[request] = sum(shipment.push_bytes)
+        self._free_memory(self._assigned[request])
         tokens_left = int(journeys.trace.output_tokens[request])
         if self._prefill_answers:
             journeys.first_token_s[request] = self._env.now
@@ -305,6 +352,8 @@ class Cluster:
         """Give a request up whose KV cannot be carried; its prompt is computed to the end, for other prompts' prefixes."""
         request = shipment.request
         self._recorder.ended(request)
+        if np.isfinite(self.journeys.prefill_end_s[request]):
+            self._free_memory(self._assigned[request])
         self._release(request, self._assigned[request])
         self._resolve(request, FAILED)
 

@@ -139,5 +139,5 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
 
 
 def _alone_s(run: ServingRun) -> FloatArray:
-    """Time of every transfer alone on the ideal core: bytes over the GPU's line rate."""
-    return run.flows.size_bytes * 8.0 / run.line_rate_bps
+    """Time of every KV transfer alone on the ideal core: bytes over the rate that it reaches at most."""
+    return run.flows.size_bytes * 8.0 / run.kv_alone_bps

@@ -18,7 +18,7 @@ from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
 from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
-from zcube.serving.transfers import EXPERT, Transfers
+from zcube.serving.transfers import Transfers
 
 NOBODY: IntArray = np.zeros(0, dtype=np.int64)
 
@@ -255,7 +255,7 @@ class PrefillInstance:
         for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
             burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers
             self._recorder.exchanges(self._servers, source, target, size_bytes)
-            sent = self._transfers.send(paths, size_bytes, EXPERT)
+            sent = self._transfers.send(paths, size_bytes)
             if overlap:
                 yield self._compute_for(burst_s) & sent
                 self._recorder.meets(self._servers)

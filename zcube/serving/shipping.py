@@ -15,7 +15,7 @@ from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
-from zcube.serving.transfers import KV, Transfers
+from zcube.serving.transfers import Transfers
 
 #: Prefill nodes from which, and decode nodes to which, paths are found together.
 SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
@@ -220,7 +220,7 @@ class KvShipper:
             group, is_last = self._transfers.open_group(lambda: self._push_ends(shipment)), True
             shipment.under_way += 1
             self._on_push(shipment, True)
-        post = partial(self._transfers.post, group, paths, sizes, start_s, KV, is_last)
+        post = partial(self._transfers.post, group, paths, sizes, start_s, shipment.request, is_last)
         if self._setup_s > 0:
             post()
         else:
