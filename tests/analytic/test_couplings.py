@@ -207,3 +207,68 @@ def test_a_transfer_alone_reaches_the_efficiency_and_two_may_fill_the_nic():
     run = run_by_hand(both, settings_of(**pools))
     assert run.journeys.kv_transfer_s() == pytest.approx([SETUP_S + 2 * kv_by_hand(1000) / 50e9 + 1e-6] * 2, **EXACT)
     close(run_metrics(run)["congestion"]["type1_slowdown"], 2 * 0.69)
+
+
+# --- prefixes that decode nodes hold
+
+
+TURNS = trace_of([0.0, 1.0], [1000, 1250], [2, 2], [list(range(10)), list(range(12))], 100)
+
+
+def test_whole_pages_that_the_decode_node_holds_are_not_shipped():
+    life = run_by_hand(TURNS, settings_of(decode={"prefix_cache_tokens": 5000})).journeys
+    assert life.decode_cached_tokens.tolist() == [0, 1000]
+    # 1000 tokens hold 15 whole pages of the 20 that 1250 take.
+    assert life.kv_bytes.tolist() == [kv_by_hand(1000), latents_by_hand(5) + index_by_hand(5)]
+    close(life.kv_transfer_s()[1], SETUP_S + alone_s(latents_by_hand(5) + index_by_hand(5)))
+
+
+def test_a_decode_node_keeps_what_was_used_last():
+    few = run_by_hand(TURNS, settings_of(decode={"prefix_cache_tokens": 400})).journeys
+    assert few.decode_cached_tokens.tolist() == [0, 400]
+    assert few.kv_bytes[1] == latents_by_hand(14) + index_by_hand(14)
+
+
+def test_chunks_within_the_held_prefix_send_nothing():
+    pool = {"chunk_tokens": 200, "prefix_cache_tokens": 0}
+    run = run_by_hand(TURNS, settings_of(prefill=pool, decode={"prefix_cache_tokens": 5000}))
+    later = run.flows.size_bytes[run.flow_request == 1]
+    # Of 1000, 1200 and 1250 tokens 15, 18 and 20 pages exist; 15 are there.
+    assert later.tolist() == [latents_by_hand(3), latents_by_hand(2) + index_by_hand(5)]
+
+
+def conditional(tokens: int, **decode):
+    return settings_of(
+        decode={"prefix_cache_tokens": 5000, **decode},
+        router={"policy": "conditional", "max_local_prefill_tokens": tokens},
+    )
+
+
+@pytest.mark.parametrize(("most", "local"), [(250, True), (249, False)])
+def test_a_prompt_that_decode_mostly_holds_goes_straight_there(most, local):
+    run = run_by_hand(TURNS, conditional(most, nodes=2))
+    life = run.journeys
+    assert life.prefill_node.tolist() == [0, -1 if local else 0]
+    if local:
+        close(life.ttft_s()[1], 250 * TOKEN_S)
+        close(life.e2e_s()[1], 250 * TOKEN_S + STEP_S)
+        assert life.kv_bytes[1] == 0 and np.isnan(life.kv_post_s[1])
+        assert life.decode_node[1] == life.decode_node[0]
+        assert run_metrics(run)["bytes"]["kv"] == kv_by_hand(1000)
+
+
+def test_the_batch_waits_while_a_prompt_is_computed_between_its_steps():
+    # The third prompt comes within a step of the first one's answer.
+    rows = [list(range(10)), list(range(50, 52)), list(range(12))]
+    trace = trace_of([0.0, 0.0, 0.3], [1000, 250, 1250], [51, 2, 2], rows, 100)
+    life = run_by_hand(trace, conditional(250)).journeys
+    boundary = life.first_token_s[0] + np.ceil((0.3 - life.first_token_s[0]) / STEP_S) * STEP_S
+    assert life.prefill_node.tolist() == [0, -1, -1] or life.prefill_node.tolist() == [0, 0, -1]
+    close(life.prefill_start_s[2], boundary)
+    close(life.first_token_s[2], boundary + 250 * TOKEN_S)
+
+
+def test_a_prompt_computed_at_decode_waits_for_room_there():
+    trace = trace_of([0.0, 0.3], [1000, 1250], [51, 2], [list(range(10)), list(range(12))], 100)
+    life = run_by_hand(trace, conditional(250, max_batch=1)).journeys
+    assert life.granted_s[1] == life.prefill_start_s[1] == life.finish_s[0]

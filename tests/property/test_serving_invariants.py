@@ -43,6 +43,7 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
+    held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
     declared = {
         "fabrics": FABRICS,
         "seed": draw(st.integers(0, 1 << 40)),
@@ -70,7 +71,9 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
             "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])),
+            "prefix_cache_tokens": held,
         },
+        "router": {"policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held else "disaggregated"},
         "kv": {
             "rank_map": name,
             "push": draw(st.sampled_from([None, "after-prefill"] + ["per-chunk"] * (name != "tp8-tilert"))),
@@ -90,12 +93,12 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
     return Scenario.model_validate(declared)
 
 
-def kv_by_hand(tokens: np.ndarray, name: str) -> np.ndarray:
+def kv_by_hand(tokens: np.ndarray, name: str, held: int | np.ndarray = 0) -> np.ndarray:
     """fp8 rows of 656 B and index pages of 8,448 B in GLM-5.1's 78 layers and the draft layer, by rank map.
 
-    SGLang and vLLM send rows by the page of 64, TileRT as many as there are.
+    SGLang and vLLM send rows by the page of 64, TileRT as many as there are; whole pages held at the decode node stay out.
     """
-    pages = -(-tokens // 64)
+    pages = -(-tokens // 64) - held // 64
     rows = tokens if name == "tp8-tilert" else 64 * pages
     return 79.0 * MAPS[name][2] * (656 * rows + 8448 * pages)
 
@@ -126,7 +129,8 @@ def check_bytes(result: FabricResult, name: str) -> None:
     if np.isfinite(run.completions.finish_s).all():
         assert found["sent"] == pytest.approx(posted, rel=1e-9)
     done = run.journeys.outcome == COMPLETED
-    expected = kv_by_hand(run.journeys.trace.input_tokens[done], name)
+    life = run.journeys
+    expected = kv_by_hand(life.trace.input_tokens[done], name, life.decode_cached_tokens[done]) * (life.prefill_node[done] >= 0)
     assert np.array_equal(run.journeys.kv_bytes[done], expected)
     assert np.array_equal(run.flows.size_bytes, np.rint(run.flows.size_bytes)), "bytes are whole"
     assert found["kv"] == run.journeys.kv_bytes.sum()
@@ -144,9 +148,11 @@ def check_times(result: FabricResult) -> None:
     if result.run.settings.decode.preallocate != "none":
         assert (life.granted_s[begun] <= life.prefill_start_s[begun]).all()
     done = life.outcome == COMPLETED
-    times = np.stack([getattr(life, name)[done] for name in order])
-    assert (np.diff(times, axis=0) >= 0).all()
-    assert times.max(initial=0.0) <= result.run.end_s
+    for shipped in (True, False):
+        some = done & ((life.prefill_node >= 0) == shipped)
+        times = np.stack([getattr(life, name)[some] for name in order if shipped or name != "kv_post_s"])
+        assert (np.diff(times, axis=0) >= 0).all()
+        assert times.max(initial=0.0) <= result.run.end_s
     longer = done & (life.trace.output_tokens > 1)
     assert (life.finish_s[longer] > life.first_token_s[longer]).all()
     assert np.isnan(life.prefill_start_s[life.outcome == REJECTED]).all()
@@ -242,6 +248,7 @@ COUPLINGS = {
     "kv.efficiency": (1.0, 0.69),
     "prefill.kv_capacity_tokens": (None, 300_000),
     "decode.preallocate": ("none", "in-order", "overtake"),
+    "router.policy": ("disaggregated", "conditional"),
 }
 
 
@@ -251,7 +258,7 @@ def test_littles_law_holds_for_every_combination_of_couplings(values: tuple[Any,
         "fabrics": FABRICS[:1],
         "requests": {"count": 40},
         "prefill": {"nodes": 2},
-        "decode": {"nodes": 2, "max_batch": 3},
+        "decode": {"nodes": 2, "max_batch": 3, "prefix_cache_tokens": 1_000_000},
         "load": {"mode": "closed", "concurrency": 12},
         "network": {"nic_gbps": 50.0},
     }

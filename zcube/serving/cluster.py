@@ -74,7 +74,7 @@ class Cluster:
         reach: Reach | None = None,
         kv_cap_bps: float | None = None,
     ):
-        self._env, self._settings, self._placed, self._card = env, settings, placed, card
+        self._env, self._settings, self._placed, self._card, self._compute = env, settings, placed, card, compute
         self._progress, self._recorder = progress, recorder
         self.journeys = Journeys(trace)
         self.transfers = Transfers(env, model, reach, kv_cap_bps)
@@ -94,6 +94,8 @@ class Cluster:
         capacity = settings.prefill.kv_capacity_tokens
         room_blocks = cached_blocks if capacity is None else capacity // block_tokens if cached_blocks else 0
         self._caches = PrefixCaches(settings.prefill.nodes, room_blocks, trace.are_chained)
+        kept_blocks = settings.decode.prefix_cache_tokens // block_tokens
+        self._decode_caches = PrefixCaches(settings.decode.nodes, kept_blocks, trace.are_chained) if kept_blocks else None
         self._memory: KvMemory | None = None
         if capacity is not None:
             self._memory = KvMemory(settings.prefill.nodes, capacity, self._caches, block_tokens, cached_blocks)
@@ -107,9 +109,12 @@ class Cluster:
             else:
                 self._loads.room[instance.nodes] = 0
         self._decode = [
-            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
+            DecodeNode(
+                env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder,
+                self._on_local_prompt,
+            )
             for server in placed.decode
-        ]
+        ]  # fmt: skip
         #: Requests of each decode node that have neither ended nor failed.
         self._outstanding = [0] * len(self._decode)
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
@@ -204,15 +209,23 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
             return
-        node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
+        node, new_tokens, local = NOBODY, 0, self._local_node(blocks, input_tokens)
+        if local is None:
+            node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
         too_long = self._memory is not None and input_tokens > self._memory.capacity_tokens
-        if node == NOBODY or too_long or total > self._card.max_positions or not self._decode[0].fits(total):
+        nowhere = local is None and (node == NOBODY or too_long)
+        if nowhere or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        decode_node = self._outstanding.index(min(self._outstanding))
+        decode_node = self._outstanding.index(min(self._outstanding)) if local is None else local
         self._outstanding[decode_node] += 1
-        journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
+        journeys.decode_node[request] = decode_node
+        if local is not None:
+            self._assigned[request] = _Assigned(blocks, NOBODY, self._decode[local].take_rank(), total)
+            self._decode[local].reserve(request, total).callbacks.append(partial(self._compute_locally, request))
+            return
+        journeys.prefill_node[request] = node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
@@ -259,9 +272,54 @@ class Cluster:
 
     def _note_granted(self, node: int, job: PrefillJob, _: simpy.Event) -> None:
         self.journeys.granted_s[job.request] = self._env.now
+        shipment = self._assigned[job.request].shipment
+        assert shipment is not None
+        shipment.held_tokens = self._held_at_decode(job.request)
+        self.journeys.decode_cached_tokens[job.request] = shipment.held_tokens
         if not job.has_room:
             job.has_room = True
             self._instance(node).wake()
+
+    def _local_node(self, blocks: IntArray, input_tokens: int) -> int | None:
+        """Return the decode node that is to compute a prompt itself; None if it is to come from a prefill node."""
+        asked, caches = self._settings.router, self._decode_caches
+        if asked.policy != "conditional" or caches is None:
+            return None
+        hits = [caches.hit(node, blocks) for node in range(len(self._decode))]
+        best = min(range(len(hits)), key=lambda node: (-hits[node], self._outstanding[node]))
+        new_tokens = input_tokens - hits[best] * self.journeys.trace.block_tokens
+        return best if new_tokens <= asked.max_local_prefill_tokens else None
+
+    def _held_at_decode(self, request: int) -> int:
+        """Return how many tokens of a prompt its decode node holds, the last one left out."""
+        if self._decode_caches is None:
+            return 0
+        trace = self.journeys.trace
+        hit = self._decode_caches.hit(int(self.journeys.decode_node[request]), self._assigned[request].blocks)
+        return min(hit * trace.block_tokens, int(trace.input_tokens[request]) - 1)
+
+    def _keep_at_decode(self, request: int) -> None:
+        if self._decode_caches is not None:
+            self._decode_caches.insert(int(self.journeys.decode_node[request]), self._assigned[request].blocks)
+
+    def _compute_locally(self, request: int, _: simpy.Event) -> None:
+        """Let a decode node that has room for a request compute its prompt, in chunks as a prefill node does."""
+        journeys, chunk = self.journeys, self._settings.prefill.chunk_tokens
+        journeys.granted_s[request] = self._env.now
+        held, tokens = self._held_at_decode(request), int(journeys.trace.input_tokens[request])
+        journeys.cached_tokens[request] = journeys.decode_cached_tokens[request] = held
+        self._work.reach(request, held, computed=False)
+        starts = range(held, tokens, chunk)
+        seconds = sum(self._compute.prefill_iteration_s([min(chunk, tokens - at)], [at]) for at in starts)
+        self._decode[int(journeys.decode_node[request])].compute_prompt(request, seconds)
+
+    def _on_local_prompt(self, request: int, ended: bool) -> None:
+        if not ended:
+            self.journeys.prefill_start_s[request] = self._env.now
+            return
+        self.journeys.prefill_end_s[request] = self._env.now
+        self._work.reach(request, int(self.journeys.trace.input_tokens[request]))
+        self._begin_answer(request)
 
     def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
         self._work.reach(job.request, ends[-1][1])
@@ -316,18 +374,24 @@ class Cluster:
             instance.push_ends()
 
     def _on_arrival(self, shipment: Shipment) -> None:
-        request, journeys = shipment.request, self.journeys
-        journeys.kv_end_s[request] = self._env.now
-        self._work.join(request)
-        journeys.kv_bytes[request] = sum(shipment.push_bytes)
+        request = shipment.request
+        self.journeys.kv_end_s[request] = self._env.now
+        self.journeys.kv_bytes[request] = sum(shipment.push_bytes)
         self._free_memory(self._assigned[request])
+        self._begin_answer(request)
+
+    def _begin_answer(self, request: int) -> None:
+        """Let a request whose KV is at its decode node join the batch there."""
+        journeys = self.journeys
+        self._work.join(request)
+        self._keep_at_decode(request)
         tokens_left = int(journeys.trace.output_tokens[request])
         if self._prefill_answers:
             journeys.first_token_s[request] = self._env.now
             tokens_left -= 1
         if tokens_left:
             node = self._decode[int(journeys.decode_node[request])]
-            node.join(request, shipment.input_tokens, tokens_left)
+            node.join(request, int(journeys.trace.input_tokens[request]), tokens_left)
         else:
             self._recorder.ended(request)
             self._on_finish(request, 0)
@@ -373,8 +437,9 @@ class Cluster:
 
     def let_go(self) -> None:
         """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
-        for part in (self.transfers, self._lanes, self._caches):
-            vars(part).clear()
+        for part in (self.transfers, self._lanes, self._caches, self._decode_caches):
+            if part is not None:
+                vars(part).clear()
 
     def fail_rest(self) -> None:
         """Give up what is under way, because the network cannot go on."""

@@ -43,7 +43,7 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "tpot_s": latency(journeys.tpot_s()),
         "e2e_s": latency(journeys.e2e_s()),
         "slo": goodput(run, tokens),
-        "kv_transfer_s": spread(journeys.kv_transfer_s()[done]),
+        "kv_transfer_s": spread(journeys.kv_transfer_s()[done & np.isfinite(journeys.kv_end_s)]),
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
         "congestion": _congestion(run),
@@ -102,9 +102,10 @@ def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:
 
 
 def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:
-    """Part of the counted requests' prompt tokens that came from the prefill nodes' prefix caches."""
+    """Parts of the counted requests' prompt tokens that were not computed, and that were not shipped, thanks to caches."""
     tokens = int(journeys.trace.input_tokens[done].sum())
-    return {"hit_fraction": float(journeys.cached_tokens[done].sum() / tokens) if tokens else 0.0}
+    found = {"hit_fraction": journeys.cached_tokens, "decode_hit_fraction": journeys.decode_cached_tokens}
+    return {name: float(cached[done].sum() / tokens) if tokens else 0.0 for name, cached in found.items()}
 
 
 def _bytes(run: ServingRun) -> dict[str, int]:

@@ -24,9 +24,9 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
     granted, left = journeys.granted_s, _or_end(journeys.left_s, run.end_s)
     queued = (journeys.outcome != REJECTED) & np.isfinite(journeys.arrival_s)
     came = journeys.arrival_s[queued]
-    asked_s = begun
-    if settings.decode.preallocate != "none":
-        asked_s = np.where(journeys.decode_node >= 0, journeys.arrival_s, np.nan)
+    # Decode nodes that compute prompts themselves are asked for room at once.
+    at_once = (journeys.decode_node >= 0) & ((journeys.prefill_node < 0) | (settings.decode.preallocate != "none"))
+    asked_s = np.where(at_once, journeys.arrival_s, begun)
     started, asked = np.isfinite(begun), np.isfinite(asked_s)
     instances = settings.prefill.nodes // settings.prefill.nodes_per_instance
     room = settings.decode.nodes * window.length_s
@@ -90,7 +90,7 @@ def _overlap_s(from_s: FloatArray, to_s: FloatArray, start_s: float, end_s: floa
 def _prefill_busy(journeys: Journeys, computed_s: FloatArray, span: int, window: Window) -> float:
     """Return the part of the window in which an instance had a prompt under way, summed over instances."""
     begun_s, busy_s = journeys.prefill_start_s, 0.0
-    asked = np.flatnonzero(np.isfinite(begun_s))
+    asked = np.flatnonzero(np.isfinite(begun_s) & (journeys.prefill_node >= 0))
     instance: IntArray = journeys.prefill_node[asked] // span
     for number in np.unique(instance):
         rows = asked[instance == number]

@@ -87,12 +87,16 @@ class DecodePool(Declared):
     ``preallocate``: whether the decode node is asked for room, for prompt and answer, when a request arrives and not when its
     prefill starts, and prefill starts only with it: ``overtake``, prompts that have room start before those that wait for it
     (SGLang's bootstrap queue); ``in-order``, those behind wait too. Decode nodes give room in order of arrival either way.
+    ``prefix_cache_tokens``: whole pages of a prompt that are among these when room is given are not shipped (SGLang's
+    ``decode_prefix_len``). They are beside ``kv_capacity_tokens``, take in a prompt's full blocks when its KV is there, and
+    lose the least recently used; TileRT ships everything.
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
     layout: Literal["tp8", "dp8"] = "dp8"
     max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
     kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
+    prefix_cache_tokens: int = Field(default=0, ge=0, le=10**10, description="KV of prompts a node keeps for reuse")
     preallocate: Literal["none", "in-order", "overtake"] = Field(
         default="none", description="whether prefill waits for room at the decode node, and whether in order of arrival"
     )
@@ -147,6 +151,22 @@ class KvTransfer(Declared):
         if rank_map(self.rank_map).single_pair:
             return "tilert"
         return "after-prefill" if self.push == "after-prefill" else "mooncake-push"
+
+
+class Router(Declared):
+    """Which requests go through a prefill node.
+
+    ``disaggregated``: all. ``conditional``: those of which the decode nodes' prefix caches leave more than
+    ``max_local_prefill_tokens``; others go straight to the decode node that holds most of the prompt, the one with fewest
+    requests of equals. This is NVIDIA Dynamo's conditional disaggregation, whose default is 1,000 tokens, without its bound on
+    the prefill queue. A decode node computes such prompts before its next step, which the batch waits for, with the times of a
+    prefill node (inferred).
+    """
+
+    policy: Literal["disaggregated", "conditional"] = "disaggregated"
+    max_local_prefill_tokens: int = Field(
+        default=1000, ge=0, le=1 << 20, description="conditional: tokens a decode node computes of a prompt at most"
+    )
 
 
 class Measure(Declared):
@@ -208,6 +228,7 @@ class ServingSettings(Declared):
     prefill: PrefillPool
     decode: DecodePool
     kv: KvTransfer = KvTransfer()
+    router: Router = Router()
     placement: Placement = Placement()
     measure: Measure = Measure()
     slo: Slo = Slo()
@@ -226,6 +247,10 @@ class ServingSettings(Declared):
         ]
         if self.load.mode == "closed" and self.prefill.max_queue is not None:
             wrong.append("no prefill.max_queue in a closed loop, which would reject the rest of a trace at one instant")
+        if ranks.single_pair and self.decode.prefix_cache_tokens:
+            wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
+        if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
+            wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -251,6 +276,8 @@ class ServingSettings(Declared):
             "kv.efficiency": (self.kv.efficiency, 1.0),
             "prefill.kv_capacity_tokens": (self.prefill.kv_capacity_tokens, None),
             "decode.preallocate": (self.decode.preallocate, "none"),
+            "decode.prefix_cache_tokens": (self.decode.prefix_cache_tokens, 0),
+            "router.policy": (self.router.policy, "disaggregated"),
         }
         return {key: value for key, (value, default) in keys.items() if value != default}
 

@@ -101,8 +101,8 @@ class Shipment:
 
     ``ready_tokens`` exist; ``foreseen`` are the ends of iterations under way and the tokens that then exist; ``shipped_tokens``
     have been pushed; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
-    ``starts_s`` and ``push_bytes`` are when each push reaches the network, and what it holds; ``under_way`` counts those that
-    somebody waits for.
+    ``held_tokens`` lie at the decode node, so that whole pages of them are left out. ``starts_s`` and ``push_bytes`` are when
+    each push reaches the network, and what it holds; ``under_way`` counts those that somebody waits for.
     """
 
     request: int
@@ -118,6 +118,7 @@ class Shipment:
     starts_s: list[float] = field(default_factory=list)
     push_bytes: list[int] = field(default_factory=list)
     under_way: int = 0
+    held_tokens: int = 0
 
     def bytes_before(self, end_s: float) -> int:
         """Return the bytes of pushes that reached the network before a time."""
@@ -156,7 +157,7 @@ class KvShipper:
         self._on_push = on_push
 
     def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
-        """Return a shipment that starts pushing once the decode node has granted room."""
+        """Return a shipment that starts pushing once the decode node has granted room; set what that holds before."""
         shipment = Shipment(request, input_tokens, lane)
         if self._on_push is None:
             shipment.group = self._transfers.open_group(lambda: self._on_arrival(shipment))
@@ -175,6 +176,7 @@ class KvShipper:
 
     def _grant(self, shipment: Shipment) -> None:
         shipment.granted = True
+        shipment.shipped_tokens = shipment.held_tokens // self._plan.page_tokens * self._plan.page_tokens
         now, existing, ahead = self._env.now, shipment.ready_tokens, []
         for end_s, tokens in shipment.foreseen:
             if end_s > now:
@@ -189,7 +191,7 @@ class KvShipper:
             return
         lane, plan, starts_s, layer_bytes = shipment.lane, self._plan, [], []
         for end_s, tokens in ends:
-            push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens)
+            push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens, shipment.held_tokens)
             if push is None:
                 continue
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
