@@ -23,6 +23,7 @@ from zcube.pricing.amortised import HourlyCost, cost_rule
 from zcube.pricing.bill import BillOfMaterials, counting_rule
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario
+from zcube.serving.attribution import request_table
 from zcube.serving.cluster import ShareDone
 from zcube.serving.counted import Counted, on_one_side
 from zcube.serving.metrics import run_metrics
@@ -116,6 +117,10 @@ class FabricResult:
         document = self.packets.document(self.run.completions.finish_s - self.run.flows.start_s)
         return {"packet": {key: value for key, value in document.items() if key != "settings"}}
 
+    def requests(self) -> pd.DataFrame:
+        """Return what became of every request, a row each."""
+        return request_table(self.run)
+
     def links(self) -> pd.DataFrame:
         """Return what every directed link carried in the window, a row per link."""
         return self.run.links_in_window.frame(self.run.window.length_s)
@@ -200,7 +205,7 @@ class Comparison:
 
     def requests(self) -> pd.DataFrame:
         """Return what became of every request, a row per fabric and request."""
-        return _stacked({name: result.run.journeys.frame() for name, result in self.results.items()})
+        return _stacked({name: result.requests() for name, result in self.results.items()})
 
     def links(self) -> pd.DataFrame:
         """Return what every directed link carried in the window, a row per fabric and link."""

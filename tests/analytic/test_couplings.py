@@ -19,6 +19,7 @@ from serving_by_hand import (
 )
 
 from zcube.network.flow_model import ideal_model
+from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.metrics import run_metrics
 
@@ -272,3 +273,54 @@ def test_a_prompt_computed_at_decode_waits_for_room_there():
     trace = trace_of([0.0, 0.3], [1000, 1250], [51, 2], [list(range(10)), list(range(12))], 100)
     life = run_by_hand(trace, conditional(250, max_batch=1)).journeys
     assert life.granted_s[1] == life.prefill_start_s[1] == life.finish_s[0]
+
+
+# --- what the time to first token went to
+
+
+def parts_of(run) -> list[dict[str, float]]:
+    parts = ttft_parts(run)
+    rows = [{part: values[row] for part, values in parts.items()} for row in range(len(run.journeys.outcome))]
+    for row, ttft_s in zip(rows, run.journeys.ttft_s(), strict=True):
+        assert sum(row.values()) == pytest.approx(ttft_s, abs=1e-9)
+    return [{part: value for part, value in row.items() if abs(value) > 1e-12} for row in rows]
+
+
+def test_parts_of_prompts_whose_steps_wait_for_pushes():
+    settings = settings_of(prefill={"chunk_tokens": 640}, kv={"blocking": "step"}, decode={"first_token": "decode"})
+    first, second = parts_of(run_by_hand(trace_of([0.0, 0.0], [1280, 640], [2, 2]), settings))
+    pushes = [SETUP_S + alone_s(size) for size in (latents_by_hand(10), latents_by_hand(10) + index_by_hand(20))]
+    wire_s = alone_s(latents_by_hand(10) + index_by_hand(20))
+    expected = {"blocked": pushes[0], "prefill": 1280 * TOKEN_S, "setup": SETUP_S, "transfer": wire_s, "admission": STEP_S}
+    assert first == pytest.approx(expected, **EXACT)
+    wire_s = alone_s(kv_by_hand(640))
+    blocked, second_s = sum(pushes), second.pop("admission")
+    expected = {"queue": 1280 * TOKEN_S, "blocked": blocked, "prefill": 640 * TOKEN_S, "setup": SETUP_S, "transfer": wire_s}
+    assert second == pytest.approx(expected, **EXACT)
+    assert STEP_S <= second_s < 2 * STEP_S
+
+
+def test_parts_of_a_prompt_that_waits_for_memory_and_of_one_that_waits_for_room():
+    trace = trace_of([0.0, 0.0], [1000, 600], [2, 2])
+    _, second = parts_of(run_by_hand(trace, settings_of(prefill=SMALL)))
+    assert second["queue"] == pytest.approx(1000 * TOKEN_S, **EXACT)
+    assert second["kv_memory"] == pytest.approx(SETUP_S + alone_s(kv_by_hand(1000)), **EXACT)
+    for order in ("none", "in-order"):
+        settings = settings_of(decode={"max_batch": 1, "preallocate": order}, prefill={"chunk_tokens": 500})
+        run = run_by_hand(trace_of([0.0, 0.0], [500, 500], [101, 2]), settings)
+        (_, second), life = parts_of(run), run.journeys
+        waited_s = life.finish_s[0] if order == "in-order" else life.finish_s[0] - life.prefill_end_s[1]
+        close(second["decode_room"], waited_s)
+        close(second.get("queue", 0.0), 0.0 if order == "in-order" else 500 * TOKEN_S)
+
+
+def test_transfers_that_share_a_nic_have_a_part_of_type_1():
+    # Two prompts end at once; each transfer alone takes half of what both take on the one NIC.
+    settings = settings_of(prefill={"chunk_tokens": 2000}, decode={"nodes": 2})
+    for found in parts_of(run_by_hand(trace_of([0.0, 0.0], [1000, 1000], [2, 2]), settings)):
+        close(found["type1"], kv_by_hand(1000) / 50e9)
+        assert found.keys() == {"prefill", "setup", "transfer", "type1"}
+
+
+def test_parts_of_a_prompt_computed_at_decode():
+    assert parts_of(run_by_hand(TURNS, conditional(250)))[1] == pytest.approx({"prefill": 250 * TOKEN_S}, **EXACT)

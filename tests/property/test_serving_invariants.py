@@ -18,6 +18,7 @@ from zcube.comparison import Comparison, FabricResult, compare
 from zcube.inputs import set_key
 from zcube.outputs import to_json
 from zcube.scenario import Scenario
+from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.transfers import KV
@@ -189,6 +190,15 @@ def check_same_requests(comparison: Comparison, scenario: Scenario) -> None:
         assert np.array_equal(first.arrival_s, comparison.trace.arrival_s)
 
 
+def check_parts(result: FabricResult) -> None:
+    ttft_s, parts = result.run.journeys.ttft_s(), ttft_parts(result.run)
+    answered = np.isfinite(ttft_s)
+    assert np.array_equal(np.isfinite(np.stack(list(parts.values()))), np.tile(answered, (len(parts), 1)))
+    np.testing.assert_allclose(sum(parts.values())[answered], ttft_s[answered], rtol=0, atol=1e-9)
+    for name, values in parts.items():
+        assert name == "type2" or values[answered].min(initial=0.0) >= -1e-9, name
+
+
 @SOME
 @given(scenarios())
 def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
@@ -198,6 +208,7 @@ def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
         check_requests(result)
         check_bytes(result, scenario.kv.rank_map)
         check_times(result)
+        check_parts(result)
         check_limits(result, scenario)
         check_congestion(result, scenario)
 

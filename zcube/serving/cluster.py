@@ -20,7 +20,7 @@ from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.placement import Placed
-from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
+from zcube.serving.prefill import Pause, PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
@@ -157,13 +157,18 @@ class Cluster:
             for nodes in groups
         ]
 
+    def pauses(self) -> list[list[Pause]]:
+        """Return when each prefill instance paused for its pushes or for memory."""
+        return [instance.pauses for instance in self._instances]
+
     def _instance(self, node: int) -> PrefillInstance:
         return self._instances[node // self._settings.prefill.nodes_per_instance]
 
     def _arrivals(self) -> simpy.events.ProcessGenerator:
         for request in self._ready:
             at_s = float(self.journeys.trace.arrival_s[request])
-            if at_s > self._env.now:
+            # The clock rounds: what is left after a long delay is waited for too.
+            while at_s > self._env.now:
                 yield self._env.timeout(at_s - self._env.now)
             self._recorder.arrived(request, at_s)
             self._arrive(request, at_s)

@@ -12,6 +12,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
+from zcube.serving.attribution import composition
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.littles_law import littles_law
 from zcube.serving.occupancy import occupancy
@@ -40,6 +41,7 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "littles_law": _littles_law(run),
         "first_token": run.settings.decode.first_token,
         "ttft_s": latency(journeys.ttft_s()),
+        "ttft_parts_s": composition(run, done),
         "tpot_s": latency(journeys.tpot_s()),
         "e2e_s": latency(journeys.e2e_s()),
         "slo": goodput(run, tokens),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import simpy
@@ -21,6 +22,18 @@ from zcube.serving.settings import PrefillPool
 from zcube.serving.transfers import Transfers
 
 NOBODY: IntArray = np.zeros(0, dtype=np.int64)
+
+
+#: Why an instance pauses though it has prompts: a push of its own is under way, or KV memory is short.
+PUSH, MEMORY = 0, 1
+
+
+class Pause(NamedTuple):
+    """A time in which an instance computed nothing, and why."""
+
+    reason: int
+    start_s: float
+    end_s: float
 
 
 @dataclass(slots=True)
@@ -106,6 +119,8 @@ class PrefillInstance:
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         #: Pushes under way that the next iteration waits for.
         self._pushes = 0
+        self.pauses: list[Pause] = []
+        self._short = False
         self.nodes = list(nodes)
         self._servers = list(servers)
         #: Fabric's numbers of the GPUs that send to each other, and their paths, of every pair of the plan.
@@ -148,15 +163,16 @@ class PrefillInstance:
     def _run(self) -> simpy.events.ProcessGenerator:
         while True:
             if self._pushes or not (any(self._running.values()) or any(self._queues.values())):
-                yield self._woken()
+                yield from self._pause(PUSH if self._pushes else None)
                 continue
             if self._plan is None and self._foresees and self._chunks_ahead():
                 yield from self._whole_chunks()
                 continue
             started: list[int] = []
+            self._short = False
             pieces = {node: self._take(node, started) for node in self._queues}
             if not any(pieces.values()):
-                yield self._woken()
+                yield from self._pause(MEMORY if self._short else None)
                 continue
             self._recorder.iteration(self._servers, started)
             compute_s = max(
@@ -175,9 +191,13 @@ class PrefillInstance:
                 for job, count in taken:
                     self._advance(node, job, count)
 
-    def _woken(self) -> simpy.Event:
+    def _pause(self, reason: int | None) -> simpy.events.ProcessGenerator:
+        """Wait until something changes, and keep since when and why if that is a reason to tell."""
+        start_s = float(self._env.now)
         self._wake = self._env.event()
-        return self._wake
+        yield self._wake
+        if reason is not None:
+            self.pauses.append(Pause(reason, start_s, float(self._env.now)))
 
     def _chunks_ahead(self) -> int:
         """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
@@ -214,6 +234,7 @@ class PrefillInstance:
         job = queue[at]
         cached = self._hooks.start(node, job)
         if cached is None:
+            self._short = True
             return None
         del queue[at]
         job.done_tokens = cached

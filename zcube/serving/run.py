@@ -18,6 +18,7 @@ from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTa
 from zcube.serving.cluster import Cluster, ShareDone
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
+from zcube.serving.prefill import Pause
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
@@ -54,6 +55,8 @@ class ServingRun:
         Its steady state, or the whole run where that is too short for one.
     steps_at_end : int array [decode nodes]
         Steps of each node that had ended when the run did.
+    pauses : list of list of Pause
+        When each prefill instance waited for its own pushes, or for KV memory.
     stopped_by : str or None
         Why the network could not go on, if it could not; what was under way then has failed.
     """
@@ -69,6 +72,7 @@ class ServingRun:
     settings: ServingSettings
     window: Window
     steps_at_end: IntArray
+    pauses: list[list[Pause]]
     stopped_by: str | None = None
 
     @property
@@ -147,6 +151,7 @@ def serve(
         stopped_by=stopped_by,
         settings=settings,
         window=cluster.watch.window(cluster.journeys, links.size_bytes),
+        pauses=cluster.pauses(),
         steps_at_end=cluster.steps_before(_just_after(float(env.now))),
     )
     cluster.let_go()
