@@ -27,6 +27,10 @@ from zcube.plan.growth.targets import larger_fabrics
 from zcube.plan.placement.kv_sample import KvLoad
 from zcube.plan.plan import Plan
 from zcube.plan.plan import plan as answer
+from zcube.plan.rewiring.rewired import wiring_task
+from zcube.plan.search.search import search as breed
+from zcube.plan.search.searched import Searched
+from zcube.plan.search.settings import SearchSettings
 from zcube.plan.standing import FabricPlan, fabric_plan
 from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.counted import counted_bill
@@ -213,13 +217,22 @@ def cost(
     return bill_of_materials(built, load_price_book(str(price_book)), optics_of(built, optics))
 
 
-def plan(demand: str | Path | None = None, *, progress: Progress = silent, **keys: Any) -> Plan:
+def plan(
+    demand: str | Path | None = None,
+    *,
+    search: bool | Mapping[str, Any] = False,
+    progress: Progress = silent,
+    **keys: Any,
+) -> Plan:
     """Find the fabrics that meet a demand.
 
     Parameters
     ----------
     demand : str or Path, optional
         TOML file.
+    search : bool or mapping
+        Whether fabrics are searched for that no family has; keys ``population`` and ``generations`` say how long. The extra
+        ``zcube[search]`` is needed.
     progress : Progress, optional
         Told what is under way and how much of it is done.
     **keys
@@ -230,7 +243,11 @@ def plan(demand: str | Path | None = None, *, progress: Progress = silent, **key
     InputError
         With every fault of the demand and of the files it names.
     """
-    return answer(load_demand(None if demand is None else str(demand), keys, tuple(generators())), progress)
+    site, searched = load_demand(None if demand is None else str(demand), keys, tuple(generators())), None
+    if search is not False:
+        settings = validate(SearchSettings, {} if search is True else search, "search")
+        searched = Searched(site, breed(site, settings, progress=progress))
+    return answer(site, progress, searched)
 
 
 def plan_fabric(
@@ -244,6 +261,8 @@ def plan_fabric(
     room: str | Path | None = None,
     nodes: tuple[int, int] | None = None,
     rank_map: str = "cp8-dp8",
+    wire: str | Path | None = None,
+    wire_changes: Sequence[str] = (),
     failures: bool = False,
     scenario: str | Path | Scenario | None = None,
     seed: int = 0,
@@ -271,6 +290,10 @@ def plan_fabric(
         Prefill and decode nodes to seat.
     rank_map : str
         Which GPU of a prefill node sends to which of a decode node.
+    wire : str or Path, optional
+        Traffic that a better NIC cabling is looked for, see docs/search.md; ``fabric`` then is a name or file.
+    wire_changes : sequence of str
+        ``KEY=VALUE`` of what it declares.
     failures : bool
         Whether to judge single and double failures.
     scenario : str, Path or Scenario, optional
@@ -288,13 +311,17 @@ def plan_fabric(
     """
     if to_gpus and isinstance(fabric, Fabric):
         raise InputError(Fault("to_gpus", "a fabric in memory", "a topology's name or file, or the larger fabrics as to"))
+    if wire is not None and isinstance(fabric, Fabric):
+        raise InputError(Fault("wire", "a fabric in memory", "a topology's name or file"))
+    stands = _fabric(fabric)
     larger = larger_fabrics(str(fabric), to_gpus, changes or {}) if to_gpus else []
     pools = {} if nodes is None else {"prefill_nodes": nodes[0], "decode_nodes": nodes[1], "rank_map": rank_map}
     return fabric_plan(
-        _fabric(fabric),
+        stands,
         targets=[*larger, *map(_fabric, to)],
         names=names,
         book=load_price_book(str(price_book)),
+        wiring=None if wire is None else wiring_task(str(wire), str(fabric), stands, wire_changes),
         room=None if room is None else load_layout(Path(room)),
         load=validate(KvLoad, pools, "nodes") if pools else None,
         failures=failures,

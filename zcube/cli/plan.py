@@ -41,7 +41,17 @@ def plan_command(
     ] = "all",
     nodes: Annotated[str | None, typer.Option(help="With --from: prefill and decode nodes to seat, e.g. 64+64.")] = None,
     rank_map: Annotated[str, typer.Option(help="With --nodes: which GPU sends to which.")] = "cp8-dp8",
+    wire: Annotated[
+        str | None, typer.Option(help="With --from: find NIC cabling for traffic: funnel, a TOML file, or listed transfers.")
+    ] = None,
+    wire_set: Annotated[list[str] | None, typer.Option(help="With --wire: KEY=VALUE, docs/search.md lists the keys.")] = None,
     failures: Annotated[bool, typer.Option("--failures", help="With --from: judge single and double failures.")] = False,
+    search: Annotated[bool, typer.Option("--search", help="Search for fabrics that no family has, by NSGA-II.")] = False,
+    population: Annotated[str | None, typer.Option(help="With --search: genomes that live at a time; default 64.")] = None,
+    generations: Annotated[str | None, typer.Option(help="With --search: times that they breed; default 40.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=256, help="With --search: processes that measure; default: one a core.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json, plan.html and topology files.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
@@ -64,8 +74,13 @@ def plan_command(
     options = {key: value for key, value in given.items() if key in Demand.model_fields}
     site = load_demand(demand, options, tuple(generators()))
     folder = None if out is None else out_folder(out)
+    searched = None
     with RunProgress() as progress:
-        found = plan(site, progress)
+        if search or population or generations or processes:
+            from zcube.cli.searching import searched_fabrics
+
+            searched = searched_fabrics(site, given, folder, record, progress)
+        found = plan(site, progress, searched)
     document = found.document()
     if json:
         sys.stdout.write(to_json(document))
@@ -76,8 +91,9 @@ def plan_command(
     if folder is not None:
         from zcube.report.plan_folder import write_plan
 
+        state, declared = None if searched is None else searched.state, record.document(document["demand"], None, "demand")
         with RunProgress() as progress:
-            written = write_plan(found, record.document(document["demand"], None, "demand"), folder, progress)
+            written = write_plan(found, declared, out_folder(folder.path), progress, state)
         print(f"written: {written}", file=sys.stderr)
     if not found.met:
         raise typer.Exit(1)

@@ -29,6 +29,7 @@ def plan_standing(given: Mapping[str, Any]) -> None:
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.plan.growth.targets import larger_fabrics
+    from zcube.plan.rewiring.rewired import wiring_task
     from zcube.plan.standing import fabric_plan
     from zcube.pricing.price_book import load_price_book
     from zcube.scenario import load_scenario
@@ -55,6 +56,9 @@ def plan_standing(given: Mapping[str, Any]) -> None:
     with faults:
         keys["scenario"] = None if given["scenario"] is None else load_scenario(given["scenario"])
         keys["reference"] = given["from_"]
+    with faults:
+        if given["wire"] is not None and fabric is not None:
+            keys["wiring"] = wiring_task(given["wire"], given["from_"], fabric, given["wire_set"] or ())
     with faults:
         folder = None if given["out"] is None else out_folder(given["out"])
     faults.check()

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from zcube.arrays import IntArray
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, NicModel, SwitchGroup, SwitchModel
 from zcube.fabric.port_numbers import numbered_ports
+from zcube.fabric.recabling import recabled
 from zcube.fabric.structure import NO_STRUCTURE, Structure
 from zcube.inputs import Declared
 from zcube.node import GPUS_PER_NODE
@@ -64,6 +65,8 @@ class FabricSpec(Declared):
     """
 
     routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "hash")
+    #: Whether GPUs may take each other's cables: not where the family's routing goes by the numbers of GPUs.
+    recables: ClassVar[bool] = True
 
     family: str = ""
     description: str = Field(default="", max_length=400)
@@ -75,6 +78,9 @@ class FabricSpec(Declared):
     nvlink_latency_s: float = Field(default=2.5e-8, ge=0, le=1.0)
     switch: SwitchSpec
     nic: NicSpec = NicSpec()
+    cabled_as: tuple[int, ...] | None = Field(
+        default=None, description="for every GPU the one whose NIC cables it has instead of its own; each once"
+    )
 
     @classmethod
     def family_name(cls) -> str:
@@ -92,6 +98,16 @@ class FabricSpec(Declared):
     def _whole_servers(self) -> FabricSpec:
         if self.gpus % self.gpus_per_server:
             raise ValueError(f"gpus = {self.gpus} to be whole servers of {self.gpus_per_server} GPUs")
+        return self
+
+    @model_validator(mode="after")
+    def _each_cabled_once(self) -> FabricSpec:
+        if self.cabled_as is None:
+            return self
+        if not self.recables:
+            raise ValueError(f"no cabled_as with family {self.family}, whose routing goes by the numbers of GPUs")
+        if self.gpus and sorted(self.cabled_as) != list(range(self.gpus)):
+            raise ValueError(f"cabled_as of all {self.gpus} GPUs from 0 on, each once")
         return self
 
     def cable_estimate(self) -> int:
@@ -205,7 +221,7 @@ class FabricSpec(Declared):
             medium=CableMedium.COPPER,
         )
         cables = Cables.join([*nic, *trunks, nvlink])
-        return Fabric(
+        fabric = Fabric(
             name=name,
             family=self.family,
             gpus=self.gpus,
@@ -220,3 +236,4 @@ class FabricSpec(Declared):
             nic=self.nic.nic_model(),
             structure=structure,
         )
+        return fabric if self.cabled_as is None else recabled(fabric, self.cabled_as)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ GRAPH_BY_KEYS = {"dragonfly", "slim-fly", "bcube", "zcube", "zcube-pods"}
 #: Queue pairs a transfer, where paths are hashed; how lost paths are made up for.
 QUEUE_PAIRS = 2
 FALL_BACK: FallBack = "nvlink-relay"
+#: What is measured of a graph, whatever its switches.
+BEHAVIOUR = ("paths", "traffic", "failure", "availability")
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,20 @@ class Measuring:
         check_port_budget(fabric, candidate.name)
         return self._counts_and_cost(fabric)
 
-    def behaviour(self, candidate: Candidate) -> dict[str, Any]:
-        """Return what a candidate's graph does: paths, traffic, a failure, availability; it is the same on any switch."""
+    def behaviour(self, candidate: Candidate, parts: Collection[str] = BEHAVIOUR) -> dict[str, Any]:
+        """Return what a candidate's graph does: paths, traffic, a failure, availability; it is the same on any switch.
+
+        ``parts`` names those of them that are wanted.
+        """
         fabric = candidate.spec.build(candidate.name)
         routed = fabric.nic_cable.size <= MOST_ROUTED_PORTS
-        return {
-            "paths": self._paths(fabric) if routed else None,
-            "traffic": self._traffic(fabric) if routed else None,
-            "failure": self._failure(fabric) if routed else None,
-            "availability": self._availability(fabric),
+        ways: dict[str, Callable[[Fabric], dict[str, Any] | None]] = {
+            "paths": lambda built: self._paths(built) if routed else None,
+            "traffic": lambda built: self._traffic(built) if routed else None,
+            "failure": lambda built: self._failure(built) if routed else None,
+            "availability": self._availability,
         }
+        return {part: ways[part](fabric) for part in BEHAVIOUR if part in parts}
 
     def _counts_and_cost(self, fabric: Fabric) -> dict[str, Any]:
         site, missing = self.site, []
@@ -258,7 +264,7 @@ class Measuring:
 
     def _failure(self, fabric: Fabric) -> dict[str, Any]:
         """Return the loss after the first switch with GPUs has failed."""
-        switch = fabric.node_name(fabric.gpus)
+        switch = fabric.node_name(int(fabric.cables.b[fabric.nic_cable].min()))
         broken = with_failures(fabric, [f"switch:{switch}"], fabric.name)
         lost = degradation(broken, self._route, self.site.demand.failure_partners, self.site.demand.seed)
         document = lost.document()

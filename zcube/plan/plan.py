@@ -17,6 +17,7 @@ from zcube.plan.measuring import measure_all
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.recommendation import Recommendation, recommend
 from zcube.plan.screening import SetAside, screened
+from zcube.plan.search.searched import Searched
 from zcube.plan.simulation import MOST_FAILED, simulated
 from zcube.plan.zcube_losses import zcube_losses
 from zcube.pricing.bill import NO_POWER, counting_rule
@@ -56,6 +57,8 @@ class Plan:
         Results of the scenario by fabric, of the front only; empty without a scenario.
     growth : mapping of Growth
         How the fabrics on the front and the baseline grow; empty where no later stage is asked for.
+    search : mapping or None
+        What a search for further fabrics did, see :func:`~zcube.plan.search.search.search_document`; None without one.
     """
 
     site: Site
@@ -68,6 +71,7 @@ class Plan:
     set_aside: tuple[SetAside, ...]
     simulation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     growth: Mapping[str, Growth] = field(default_factory=dict)
+    search: Mapping[str, Any] | None = None
 
     @property
     def met(self) -> bool:
@@ -115,6 +119,7 @@ class Plan:
             "cannot_be_built": [one.document() for one in self.unbuildable],
             "set_aside": {one.candidate.name: one.document() for one in self.set_aside},
             "nearest_demands": [] if self.met else self.nearest(),
+            "search": self.search,
         }
 
     def table(self) -> pd.DataFrame:
@@ -191,7 +196,7 @@ def _distance(site: Site, change: Mapping[str, Any]) -> float:
     return 1.0
 
 
-def plan(site: Site, progress: Progress = silent) -> Plan:
+def plan(site: Site, progress: Progress = silent, searched: Searched | None = None) -> Plan:
     """Answer a demand.
 
     Parameters
@@ -200,6 +205,8 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
         From :func:`~zcube.plan.demand.load_demand`.
     progress : Progress
         Told what is under way and how much of it is done.
+    searched : Searched, optional
+        What a search found; it is measured and compared like what the families have.
 
     Raises
     ------
@@ -209,6 +216,8 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
     progress("counting candidates", 0, 0, "")
     candidates, unbuildable = candidates_of(site)
     chosen, aside = screened(candidates)
+    if searched is not None:
+        chosen += searched.candidates()
     measured, refused = measure_all(site, chosen, progress)
     refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
     baseline = _baseline(measured)
@@ -231,6 +240,7 @@ def plan(site: Site, progress: Progress = silent) -> Plan:
         tuple(aside),
         simulation,
         growth,
+        None if searched is None else searched.document(chosen),
     )
 
 

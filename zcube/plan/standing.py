@@ -19,6 +19,7 @@ from zcube.plan.growth.stages import GrowthPlan, growth_plan
 from zcube.plan.placement.kv_sample import KvLoad
 from zcube.plan.placement.nic_affinity import AffinityMap, nic_affinity
 from zcube.plan.placement.placing import TRIALS, PlacementReport, placement_report
+from zcube.plan.rewiring.rewired import Rewired, WiringTask, rewire
 from zcube.plan.room.room import RoomPlan, room_plan
 from zcube.pricing.price_book import PriceBook
 from zcube.progress import Progress, silent
@@ -37,6 +38,8 @@ class FabricPlan:
         What stands.
     growth : GrowthPlan or None
         Its stages.
+    rewired : Rewired or None
+        A better wiring for a traffic; rooms, placement and failures are then those of the fabric with it.
     rooms : tuple of RoomPlan
         Of the fabric, or of every stage where it grows; empty without a room.
     placement, affinity : PlacementReport or None, AffinityMap or None
@@ -51,6 +54,7 @@ class FabricPlan:
 
     fabric: Fabric
     growth: GrowthPlan | None
+    rewired: Rewired | None
     rooms: tuple[RoomPlan, ...]
     placement: PlacementReport | None
     affinity: AffinityMap | None
@@ -64,6 +68,7 @@ class FabricPlan:
             "fabric": self.fabric.name,
             "seed": self.seed,
             "growth": None if self.growth is None else self.growth.document(),
+            "wiring": None if self.rewired is None else self.rewired.document(),
             "rooms": [room.document() for room in self.rooms],
             "placement": None if self.placement is None else self.placement.document(),
             "failures": None if self.failures is None else self.failures.document(),
@@ -76,6 +81,8 @@ class FabricPlan:
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         yield "plan.json", to_json(self.document())
+        if self.rewired is not None:
+            yield from self.rewired.texts().items()
         for number, stage in enumerate(self.growth.stages if self.growth else (), 1):
             yield f"stage-{number}-moves.csv", moves_csv(stage.moves)
             yield f"stage-{number}-moves.json", to_json([move._asdict() for move in stage.moves])
@@ -94,6 +101,7 @@ def fabric_plan(
     targets: Sequence[Fabric] = (),
     names: Names = "all",
     book: PriceBook | None = None,
+    wiring: WiringTask | None = None,
     room: RackLayout | None = None,
     load: KvLoad | None = None,
     trials: int = TRIALS,
@@ -119,6 +127,8 @@ def fabric_plan(
         Which devices may become another in growth, see :func:`~zcube.plan.growth.stages.growth_plan`.
     book : PriceBook, optional
         Prices of the stages.
+    wiring : WiringTask, optional
+        What a better wiring is looked for; not together with targets.
     room : RackLayout, optional
         Machine room.
     load : KvLoad, optional
@@ -146,9 +156,15 @@ def fabric_plan(
         With the faults of every part.
     """
     faults = FaultList()
-    growth, rooms, placement, affinity, report, serving = None, [], None, None, None, None
+    growth, rewired, rooms, placement, affinity, report, serving = None, None, [], None, None, None, None
     with faults:
         _check_scenario(scenario, reference, failures, targets)
+    if wiring is not None:
+        if targets or scenario is not None:
+            found = "stages of growth beside it" if targets else "a scenario beside it"
+            raise InputError([*faults.faults, Fault("--wire", found, "one of them; rewired.toml can be planned afterwards")])
+        rewired = rewire(fabric, wiring, seed, progress)
+        fabric = rewired.rewired
     with faults:
         if targets:
             progress("planning growth", 0, 0, "")
@@ -172,7 +188,7 @@ def fabric_plan(
             if scenario is not None and reference is not None and not faults.faults:
                 serving = served_with_failures(reference, worst_and_median(report.switches), scenario, progress)
     faults.check()
-    return FabricPlan(fabric, growth, tuple(rooms), placement, affinity, report, serving, seed)
+    return FabricPlan(fabric, growth, rewired, tuple(rooms), placement, affinity, report, serving, seed)
 
 
 def _check_scenario(scenario: Scenario | None, reference: str | None, failures: bool, targets: Sequence[Fabric]) -> None:

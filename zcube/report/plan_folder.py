@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zcube.fabric.model import Fabric
 from zcube.outputs import to_json
 from zcube.plan.candidate import Candidate
+from zcube.plan.search.state import STATE_FILE, SearchState
 from zcube.plan.topology_files import topology_text, write_topologies
 from zcube.progress import Progress, silent
 from zcube.report.plan_page import front_colours, plan_page
@@ -24,18 +25,24 @@ PLAN_FILE, PAGE_FILE = "plan.json", "plan.html"
 MOST_PICTURE_BYTES = 1_600_000
 
 
-def write_plan(plan: Plan, run_record: dict[str, Any], folder: OutFolder, progress: Progress = silent) -> Path:
+def write_plan(
+    plan: Plan, run_record: dict[str, Any], folder: OutFolder, progress: Progress = silent, state: SearchState | None = None
+) -> Path:
     """Write everything a plan gave, as a whole or not at all, and return where.
 
     ``run.json`` (provenance), ``plan.json`` (byte-identical for equal demands), ``plan.html`` (the same for readers) and
-    ``NAME.toml`` of every fabric on the front and of its stages of growth, which every other verb reads.
+    ``NAME.toml`` of every fabric on the front, of its stages of growth, or found by a search, which every other verb reads.
+    With a search its ``state``, from which it can go on.
     """
 
     def fill(temporary: Path) -> None:
         document = plan.document()
         (temporary / PLAN_FILE).write_text(to_json(document), encoding="utf-8")
         by_name = {one.candidate.name: one.candidate for one in plan.measured}
-        write_topologies((by_name[name] for name in plan.front.names), temporary)
+        found = [name for name in (plan.search or {}).get("same_graph", ()) if name in by_name]
+        write_topologies((by_name[name] for name in dict.fromkeys([*plan.front.names, *found])), temporary)
+        if state is not None:
+            (temporary / STATE_FILE).write_text(state.to_json(), encoding="utf-8")
         for growth in plan.growth.values():
             for name, spec in growth.targets.items():
                 (temporary / f"{name}.toml").write_text(topology_text(spec), encoding="utf-8")

@@ -57,6 +57,7 @@ def plan_table(document: Mapping[str, Any]) -> str:
         names = [name for name, fabric in fabrics.items() if fabric["state"] == state]
         if names:
             lines += ["", heading, *_rows(fabrics, names, columns, why=True)]
+    lines += _searched(document)
     lines += _not_built(document)
     demand, book = document["demand"], document["price_book"]
     lines += [
@@ -123,6 +124,22 @@ def _text(fabric: Mapping[str, Any], path: tuple[str, ...], form: str) -> str:
     if value is None:
         return _NONE
     return f"{value / 1000:,.0f}" if form == "k" else form.format(value)
+
+
+def _searched(document: Mapping[str, Any]) -> list[str]:
+    search = document["search"]
+    if search is None:
+        return []
+    lines = [
+        "",
+        f"Search: {search['generations']} generations of {search['population']}, {search['fabrics_drawn']:,} fabrics drawn, "
+        f"{search['graphs_measured']:,} graphs measured, {search['graphs_that_meet_the_demand']:,} meet the demand, "
+        f"{search['on_the_search_front']} on the search's own front.",
+    ]
+    for name, same in search["same_graph"].items():
+        twin = f"; the graph of {printable(same)}" if same else ""
+        lines.append(f"  {printable(name)}: {document['fabrics'][name]['arrangement'].removeprefix('found by search: ')}{twin}")
+    return lines
 
 
 def _not_built(document: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from zcube.plan.failed_serving import FailedServing
 from zcube.plan.failures import FailureReport
 from zcube.plan.growth.stages import Stage
 from zcube.plan.placement.placing import PlacementReport
+from zcube.plan.rewiring.rewired import Rewired
 from zcube.plan.room.room import RoomPlan
 from zcube.plan.standing import FabricPlan
 from zcube.report.columns import aligned
@@ -22,6 +23,8 @@ def standing_table(plan: FabricPlan) -> str:
     sections = []
     for number, stage in enumerate(plan.growth.stages if plan.growth else (), 1):
         sections.append([*_stage(number, stage)])
+    if plan.rewired is not None:
+        sections.append([*_rewired(plan.rewired)])
     sections += [[*_room(room)] for room in plan.rooms]
     if plan.placement is not None:
         sections.append([*_placement(plan.placement)])
@@ -52,6 +55,18 @@ def _stage(number: int, stage: Stage) -> Iterator[str]:
         cost = "cost unknown, a price is missing" if total is None else f"{total:,.0f} USD"
         book = printable(stage.bill.price_book)
         yield f"  bought: {bought:,} switches; with modules and NICs {cost} by {book}, cables unpriced"
+
+
+def _rewired(found: Rewired) -> Iterator[str]:
+    told = found.document()
+    yield f"Wiring of {printable(found.fabric.name)}: {told['nic_cables_moved']:,} of {told['nic_cables']:,} NIC cables moved"
+    yield "  P50 and P99 of transfers over those of an ideal core, by packets; load of the fullest link over the fullest NIC's"
+    cells: list[tuple[str, ...]] = [("", "P50", "P99", "fullest link")]
+    for name in ("before", "after"):
+        row = told[name]
+        figures = (row["p50_over_ideal"], row["p99_over_ideal"], row["fullest_link_over_fullest_nic"])
+        cells.append((name, *(f"{figure:.3f}" for figure in figures)))
+    yield from (f"  {line}" for line in aligned(cells, (0,)))
 
 
 _NAMES = {"planned": "with names and ports as planned", "switches": "with switches renamed", "all": "with servers too"}

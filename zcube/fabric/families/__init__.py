@@ -14,6 +14,7 @@ from zcube.fabric.families.bcube import BCubeSpec
 from zcube.fabric.families.custom import CustomSpec
 from zcube.fabric.families.dragonfly import DragonflySpec
 from zcube.fabric.families.hpn import HpnSpec
+from zcube.fabric.families.layered import LayeredSpec
 from zcube.fabric.families.planes import MultiPlaneSpec, RailOnlySpec
 from zcube.fabric.families.slim_fly import SlimFlySpec
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
@@ -30,6 +31,7 @@ BUILT_IN: tuple[type[FabricSpec], ...] = (
     CustomSpec,
     DragonflySpec,
     HpnSpec,
+    LayeredSpec,
     MultiPlaneSpec,
     RailOnlySpec,
     SlimFlySpec,

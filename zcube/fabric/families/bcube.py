@@ -30,6 +30,7 @@ class BCubeStructure(Structure):
 class BCubeSpec(FabricSpec):
     """BCube with two levels, n the square root of ``gpus``; each NIC port has half of ``nic_gbps``."""
 
+    recables: ClassVar[bool] = False
     routings: ClassVar[tuple[str, ...]] = ("bcube-paths",)
 
     family: str = "bcube"

@@ -42,6 +42,7 @@ class DragonflyStructure(Structure):
 class DragonflySpec(FabricSpec):
     """A dragonfly, balanced and whole by default. All switches are there; GPUs fill them in order."""
 
+    recables: ClassVar[bool] = False
     routings: ClassVar[tuple[str, ...]] = ("dragonfly-minimal", "valiant", "shortest-path", "ecmp", "hash")
 
     family: str = "dragonfly"

@@ -31,6 +31,7 @@ class PlanesSpec(FabricSpec):
     """Keys and construction shared by families of independent planes."""
 
     routings: ClassVar[tuple[str, ...]] = ("pxn",)
+    recables: ClassVar[bool] = False
 
     oversubscription: float = Field(default=1.0, ge=1.0, le=64.0, description="down capacity / up capacity of a leaf")
 

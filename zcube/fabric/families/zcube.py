@@ -105,7 +105,7 @@ class ZCubeSpec(FabricSpec):
 def skewed_twin(fabric: Fabric) -> Fabric | None:
     """Return a plain two-port ZCube with skewed rails instead, all else as it is; None for other fabrics."""
     plain = fabric.structure
-    if not isinstance(plain, ZCubeStructure) or plain.rails != "plain":
+    if not isinstance(plain, ZCubeStructure) or plain.rails != "plain" or fabric.parameters.get("cabled_as"):
         return None
     rail = _rail(np.arange(fabric.gpus), plain.gpus_per_switch, plain.group_switches, "skewed")
     b = fabric.cables.b.copy()

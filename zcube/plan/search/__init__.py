@@ -1,0 +1,1 @@
+"""NSGA-II over ATOP's hyper-parameters: fabrics that no family has."""
