@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.quantiles import spread
 from zcube.serving.prefill import MEMORY, PUSH, Pause
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import NOBODYS
@@ -57,7 +58,7 @@ def ttft_parts(run: ServingRun) -> dict[str, FloatArray]:
 def composition(run: ServingRun, done: BoolArray) -> dict[str, Any]:
     """Return the parts' means over some requests, and over the slowest hundredth of them; null where there are none."""
     ttft_s, parts = run.journeys.ttft_s(), ttft_parts(run)
-    slowest = done & (ttft_s >= np.quantile(ttft_s[done], 0.99)) if done.any() else done
+    slowest = done & (ttft_s >= spread(ttft_s[done])["p99"]) if done.any() else done
     return {
         name: {part: float(values[some].mean()) if some.any() else None for part, values in parts.items()}
         for name, some in (("mean", done), ("slowest", slowest))
