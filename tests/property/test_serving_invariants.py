@@ -39,7 +39,8 @@ FEW = settings(SOME, max_examples=6)
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
+def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
+    """Draw a scenario, with couplings of network and engine or, as recorded runs are, without."""
     name = draw(st.sampled_from(sorted(MAPS)))
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
@@ -89,6 +90,11 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
             "nic_gbps": draw(st.sampled_from([None, 50.0])),
         },
     }
+    if not coupled:
+        declared["prefill"]["kv_capacity_tokens"] = None
+        declared["decode"] |= {"preallocate": "none", "prefix_cache_tokens": 0}
+        declared["kv"] |= {"blocking": "none", "efficiency": 1.0}
+        declared["router"] = {}
     for table, changes in fixed.items():
         declared[table] = {**declared[table], **changes}
     return Scenario.model_validate(declared)
