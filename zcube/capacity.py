@@ -100,7 +100,7 @@ def find_capacity(loads: OtherLoads, asked: CapacitySearch | None = None) -> Cap
     """
     scenario, asked = loads.comparison.scenario, asked or CapacitySearch()
     check_capacity(scenario)
-    found = {label: _capacity(fabric, loads, asked) for fabric, label in scenario.labels.items()}
+    found = loads.of_fabrics(lambda fabric: _capacity(fabric, loads, asked))
     return Capacities(asked, loads.base_load, loads.unit, scenario.seeds, found, scenario.slo)
 
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
+from zcube.fabric_run import FabricDone, FabricTask, run_fabric
 from zcube.inputs import toml_value
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import described
 from zcube.network.carrier import Carrier
-from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.outputs import flat
 from zcube.prepared import Prepared, carriers_of, check_room, prepare
-from zcube.pricing.amortised import HourlyCost, cost_rule
+from zcube.pricing.amortised import cost_rule
 from zcube.pricing.bill import BillOfMaterials, counting_rule
-from zcube.progress import Progress, silent
+from zcube.progress import Progress, TogetherDone, silent
 from zcube.scenario import Scenario
 from zcube.serving.attribution import request_table
-from zcube.serving.cluster import ShareDone
 from zcube.serving.counted import Counted, on_one_side
-from zcube.serving.metrics import run_metrics
-from zcube.serving.reach import Reach, reach_of
+from zcube.serving.reach import Reach
 from zcube.serving.repeats import mean_metrics, seed_noise
-from zcube.serving.run import ServingRun, serve
-from zcube.serving.trace_recorder import TraceRecorder
+from zcube.serving.run import ServingRun
+from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.recorded import recorded_metadata
 from zcube.verdict.verdict import verdict
@@ -248,7 +247,13 @@ def _relative_requests(result: FabricResult, base: FabricResult) -> dict[str, An
     }
 
 
-def compare(scenario: Scenario, progress: Progress = silent, record: str | None = None, searched: bool = False) -> Comparison:
+def compare(
+    scenario: Scenario,
+    progress: Progress = silent,
+    record: str | None = None,
+    searched: bool = False,
+    beside: SideBySide = IN_THIS_PROCESS,
+) -> Comparison:
     """Run a scenario on each of its fabrics.
 
     Parameters
@@ -261,6 +266,8 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         Label of a fabric whose run is kept as a trace.
     searched : bool
         Whether other loads are to be searched after it, for which requests must have a rate.
+    beside : SideBySide
+        Does the runs.
 
     Raises
     ------
@@ -270,7 +277,7 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         If the run to be kept has more operations than :mod:`zcube.serving.trace_recorder` keeps.
     """
     prepared = prepare(scenario, progress, searched)
-    carriers, reaches = prepared.carriers, prepared.reaches
+    carriers = prepared.carriers
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
     if record is not None and scenario.couplings:
@@ -278,69 +285,56 @@ def compare(scenario: Scenario, progress: Progress = silent, record: str | None 
         raise InputError(
             Fault(key, str(value), "its default in a run that is to be recorded") for key, value in scenario.couplings.items()
         )
-    repeats = _repeats(scenario, prepared, progress)
+    tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
+
+    def named() -> Iterator[FabricTask]:
+        for number, task in enumerate(tasks):
+            told.name(number, task.name)
+            yield task
+
+    *repeats, last = _by_seed(beside.in_order(run_fabric, named(), told, lambda task: task.needed_bytes), carriers)
     results, recorded = {}, None
-    for number, (name, carrier) in enumerate(carriers.items()):
-        told = _told(progress, scenario, number, scenario.seeds - 1)
-        recorder = TraceRecorder(carrier.fabric.gpus) if name == record else None
-        model = carrier.model()
-        requests = prepared.offered.trace
-        settings = settings_on(carrier, scenario)
-        run = serve(carrier.fabric, model, requests, settings, prepared.card, prepared.compute, told, recorder, reaches[name])
-        packets = PacketOutcome.of(model, None) if isinstance(model, PacketModel) else None
-        metrics, counted = zip((_priced(run, prepared.costs[name]), Counted.of(run)), *repeats[name], strict=True)
-        results[name] = FabricResult(carrier, run, metrics, counted, prepared.bills[name], reaches[name], packets)
-        if recorder is not None:
-            recorded = recorder.trace(_recorded_metadata(scenario, name, carrier))
+    for name, done in last.items():
+        metrics, counted = zip(*((one.metrics, one.counted) for one in (done, *(runs[name] for runs in repeats))), strict=True)
+        assert done.run is not None
+        of_fabric = (prepared.bills[name], prepared.reaches[name], done.packets)
+        results[name] = FabricResult(carriers[name], done.run, metrics, counted, *of_fabric)
+        recorded = recorded or done.recorded
     return Comparison(scenario, prepared.offered, prepared.compute, results, recorded)
 
 
-def settings_on(carrier: Carrier, scenario: Scenario) -> Scenario:
-    """Return a scenario for a fabric's run: a measured rate of NICs takes the place of the connector's efficiency."""
-    measured = carrier.measured
-    if scenario.kv.efficiency == 1.0 or measured is None or measured.nic_efficiency is None:
-        return scenario
-    return scenario.model_copy(update={"kv": scenario.kv.model_copy(update={"efficiency": 1.0})})
-
-
-def _told(progress: Progress, scenario: Scenario, fabric: int, seeds_before: int) -> ShareDone:
-    """Return what takes the part of a run that is done and tells it as that of all fabrics' runs under all seeds."""
-    labels, seeds = list(scenario.labels.values()), scenario.seeds
-    phase = f"simulating {labels[fabric]}, fabric {fabric + 1} of {len(labels)}"
-    phase += f", seed {seeds_before + 1} of {seeds}" if seeds > 1 else ""
-    runs_before = seeds_before * len(labels) + fabric
-
-    def tell(share: float) -> None:
-        progress(phase, runs_before + share, seeds * len(labels), "%")
-
-    tell(0.0)
-    return tell
-
-
-def _priced(run: ServingRun, cost: HourlyCost) -> dict[str, Any]:
-    """Return the metrics of a run and what its tokens cost."""
-    metrics = run_metrics(run)
-    good = None if metrics["slo"] is None else metrics["slo"]["output_tokens_per_s"]
-    return {**metrics, "cost": cost.document(metrics["throughput"]["output_tokens_per_s"], good)}
-
-
-def _repeats(scenario: Scenario, prepared: Prepared, progress: Progress) -> dict[str, list[tuple[dict[str, Any], Counted]]]:
-    """Run the scenario under its further seeds; return metrics and what they are over, by fabric's label, seed by seed."""
-    repeats: dict[str, list[tuple[dict[str, Any], Counted]]] = {label: [] for label in prepared.carriers}
-    card, compute = prepared.card, prepared.compute
+def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterator[FabricTask]:
+    """Yield the runs of every fabric under the further seeds, and then under the scenario's own, which are kept."""
     built = {name: carrier.declared for name, carrier in prepared.carriers.items()}
-    for number, seed in enumerate(range(scenario.seed + 1, scenario.seed + scenario.seeds)):
-        other = scenario.model_copy(update={"seed": seed, "seeds": 1})
-        offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", seed)
-        carriers = carriers_of(other, built)
-        check_room(carriers, offered.trace, other)
-        for fabric, (name, carrier) in enumerate(carriers.items()):
-            told = _told(progress, scenario, fabric, number)
-            reach = reach_of(carrier.fabric, carrier.routing, other, card)
-            settings = settings_on(carrier, other)
-            run = serve(carrier.fabric, carrier.model(), offered.trace, settings, card, compute, told, None, reach)
-            repeats[name].append((_priced(run, prepared.costs[name]), Counted.of(run)))
-    return repeats
+    for further in (*range(1, scenario.seeds), 0):
+        other, offered, carriers, needed = scenario, prepared.offered, prepared.carriers, prepared.needed_bytes
+        if further:
+            other = scenario.model_copy(update={"seed": scenario.seed + further, "seeds": 1})
+            offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", other.seed)
+            carriers = carriers_of(other, built)
+            needed = check_room(carriers, offered.trace, other)
+        for number, (name, carrier) in enumerate(carriers.items()):
+            yield FabricTask(
+                f"{name}, fabric {number + 1} of {len(carriers)}"
+                + (f", seed {further or scenario.seeds} of {scenario.seeds}" if scenario.seeds > 1 else ""),
+                other,
+                carrier,
+                offered.trace,
+                prepared.card,
+                prepared.compute,
+                prepared.costs[name],
+                None if further else prepared.reaches[name],
+                needed[name],
+                not further,
+                None if further or name != record else _recorded_metadata(scenario, name, carrier),
+            )
+
+
+def _by_seed(done: Iterator[FabricDone], fabrics: Iterable[str]) -> Iterator[dict[str, FabricDone]]:
+    """Yield what came of runs by fabric, seed by seed."""
+    labels = list(fabrics)
+    while of_seed := dict(zip(labels, islice(done, len(labels)), strict=False)):
+        yield of_seed
 
 
 def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict[str, Any]:

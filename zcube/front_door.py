@@ -40,11 +40,14 @@ from zcube.replays import flows as flow_replay
 from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
 from zcube.replays.operations import TraceReplay, replay_trace
+from zcube.run_time import runs_side_by_side
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
+from zcube.side_by_side import MOST_JOBS
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
+from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 from zcube.workload.flow_lists import FlowList, flows_of_frame, read_flows
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
@@ -101,6 +104,7 @@ def compare(
     *,
     find_knee: bool | Mapping[str, Any] = False,
     find_capacity: bool | Mapping[str, Any] = False,
+    jobs: int = 1,
     progress: Progress = silent,
 ) -> Comparison:
     """Serve the same requests on several fabrics.
@@ -117,6 +121,9 @@ def compare(
     find_capacity : bool or mapping
         Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
         ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
+    jobs : int
+        Runs at a time, in processes of their own where there are several, which changes nothing in the result. They import the
+        script that calls this, whose own work is then to stand below ``if __name__ == "__main__":``.
     progress : Progress, optional
         Told what is under way and how much of it is done, as ``progress(phase, done, total, unit)``.
 
@@ -129,7 +136,11 @@ def compare(
     """
     _check_type("changes", changes, Mapping | None, "a mapping of dotted keys to values")
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    return Searches.of(declared, find_knee, find_capacity).compared(declared, progress)
+    searches = Searches.of(declared, find_knee, find_capacity)
+    with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
+        if beside.jobs > 1:
+            _compile_ahead(declared.network.fidelity, progress, *OF_SERVING)
+        return searches.compared(declared, progress, beside=beside)
 
 
 def replay(
@@ -221,6 +232,7 @@ def plan(
     demand: str | Path | None = None,
     *,
     search: bool | Mapping[str, Any] = False,
+    jobs: int = 1,
     progress: Progress = silent,
     **keys: Any,
 ) -> Plan:
@@ -233,6 +245,8 @@ def plan(
     search : bool or mapping
         Whether fabrics are searched for that no family has; keys ``population`` and ``generations`` say how long. The extra
         ``zcube[search]`` is needed.
+    jobs : int
+        Fabrics measured and simulated at a time, as of :func:`compare`.
     progress : Progress, optional
         Told what is under way and how much of it is done.
     **keys
@@ -244,10 +258,12 @@ def plan(
         With every fault of the demand and of the files it names.
     """
     site, searched = load_demand(None if demand is None else str(demand), keys, tuple(generators())), None
+    if _checked_jobs(jobs) > 1:
+        _compile_ahead("flow", progress)
     if search is not False:
         settings = validate(SearchSettings, {} if search is True else search, "search")
-        searched = Searched(site, breed(site, settings, progress=progress))
-    return answer(site, progress, searched)
+        searched = Searched(site, breed(site, settings, jobs=jobs, progress=progress))
+    return answer(site, progress, searched, jobs)
 
 
 def plan_fabric(
@@ -354,6 +370,18 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Fig
         return {"fabric": draw_fabric(result)}
     _check_type("result", result, TraceReplay | Replay, "what compare, replay or load_fabric returned")
     return replay_figures(result)
+
+
+def _checked_jobs(jobs: int) -> int:
+    if type(jobs) is not int or not 1 <= jobs <= MOST_JOBS:
+        raise InputError(Fault("jobs", repr(jobs), f"1 to {MOST_JOBS}"))
+    return jobs
+
+
+def _compile_ahead(fidelity: str, progress: Progress, *more: str) -> None:
+    """Compile kernels once, before several processes need them."""
+    with KernelsAhead(needed_groups(fidelity, *more)) as ahead:
+        ahead.wait(progress)
 
 
 def _check_type(name: str, given: Any, types: Any, expected: str) -> None:

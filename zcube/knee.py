@@ -82,7 +82,7 @@ def find_knees(loads: OtherLoads, asked: KneeSearch | None = None) -> Knees:
     """
     scenario, asked = loads.comparison.scenario, asked or KneeSearch()
     check_knee(scenario)
-    knees = {label: _knee(fabric, loads, asked) for fabric, label in scenario.labels.items()}
+    knees = loads.of_fabrics(lambda fabric: _knee(fabric, loads, asked))
     return Knees(asked, loads.base_load, loads.unit, scenario.seeds, knees)
 
 

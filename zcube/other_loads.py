@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +21,7 @@ from zcube.prepared import load_of
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed
 from zcube.serving.counted import Counted, on_one_side
+from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 from zcube.workload.source import GENERATOR
 
 #: What ``[load]`` takes at most: requests per second, and requests under way.
@@ -83,11 +86,15 @@ class OtherLoads:
         Its scenario is varied, its runs are used.
     progress : Progress
         Told of every run.
+    beside : SideBySide
+        Does the runs, and searches on several fabrics at a time where it has processes.
     """
 
     comparison: Comparison
     progress: Progress = silent
-    _made: dict[tuple[Any, float], AtLoad] = field(default_factory=dict, init=False, repr=False)
+    beside: SideBySide = IN_THIS_PROCESS
+    _made: dict[tuple[Any, float], Future[AtLoad]] = field(default_factory=dict, init=False, repr=False)
+    _one_at_a_time: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def closed(self) -> bool:
@@ -145,11 +152,20 @@ class OtherLoads:
         return self._run(self._cores[fabric], "an ideal core", load, self.scenario(fabric, load, {"fidelity": "ideal"}))
 
     def _run(self, where: Any, shown: str, load: float, scenario: Scenario) -> AtLoad:
-        if (where, load) not in self._made:
-            self.progress(f"other loads: {shown} at {load / self.base_load:.3g} times the load", 0, 0, "")
-            (result,) = compare(scenario).results.values()
-            self._made[where, load] = AtLoad(result.metrics, result.counted)
-        return self._made[where, load]
+        with self._one_at_a_time:
+            made = self._made.get((where, load))
+            if made is None:
+                self.progress(f"other loads: {shown} at {load / self.base_load:.3g} times the load", 0, 0, "")
+                own = self._made[where, load] = Future()
+        if made is not None:
+            return made.result()
+        try:
+            (result,) = compare(scenario, beside=self.beside).results.values()
+        except BaseException as error:
+            own.set_exception(error)
+            raise
+        own.set_result(AtLoad(result.metrics, result.counted))
+        return own.result()
 
     @cached_property
     def _cores(self) -> dict[str, Any]:
@@ -175,6 +191,11 @@ class OtherLoads:
         if scenario.requests.source == GENERATOR and count is not None and load > self.base_load:
             changes["requests.count"] = round(count * load / self.base_load)
         return changed(scenario, changes)
+
+    def of_fabrics(self, search: Callable[[str], Found]) -> dict[str, Found]:
+        """Return what a search comes to on every fabric, by label; it is told their names in the scenario."""
+        labels = self.comparison.scenario.labels
+        return dict(zip(labels.values(), self.beside.each(search, list(labels)), strict=True))
 
     def search(self, holds: Callable[[float], bool], asked: SearchTerms) -> LoadSearch:
         """Search the load up to which something holds, between two multiples of the comparison's; see :func:`search_load`."""

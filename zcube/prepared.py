@@ -52,6 +52,8 @@ class Prepared:
         What fabrics cost.
     costs : dict of HourlyCost
         The same by the hour, power included.
+    needed_bytes : dict of float
+        Memory of each one's run, an estimate.
     """
 
     card: ModelCard
@@ -61,6 +63,7 @@ class Prepared:
     reaches: dict[str, Reach]
     bills: dict[str, BillOfMaterials]
     costs: dict[str, HourlyCost]
+    needed_bytes: dict[str, float]
 
 
 def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
@@ -99,9 +102,9 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
     faults.check()
     bills = _bills(scenario, {name: carrier.declared for name, carrier in carriers.items()}, prices)
     costs = {name: hourly_cost(bills[name], scenario.cost, carrier.declared.gpus) for name, carrier in carriers.items()}
-    check_room(carriers, offered.trace, scenario)
+    needed_bytes = check_room(carriers, offered.trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
-    return Prepared(card, compute, offered, carriers, reaches, bills, costs)
+    return Prepared(card, compute, offered, carriers, reaches, bills, costs, needed_bytes)
 
 
 def load_of(load: Load, offered: OfferedRequests) -> float:
@@ -118,8 +121,8 @@ def load_of(load: Load, offered: OfferedRequests) -> float:
     return float(rate)
 
 
-def check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> None:
-    """Refuse runs that would not fit in memory; one runs after the other.
+def check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scenario) -> dict[str, float]:
+    """Return how much memory every fabric's run takes, an estimate; refuse what would not fit by itself.
 
     Raises
     ------
@@ -127,11 +130,12 @@ def check_room(carriers: dict[str, Carrier], trace: RequestTrace, scenario: Scen
         With every fabric whose run would not.
     """
     faults = FaultList()
-    expected = expected_transfers(trace, scenario)
+    expected, needed_bytes = expected_transfers(trace, scenario), {}
     for name, carrier in carriers.items():
         with faults:
-            carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
+            needed_bytes[name] = carrier.check_room(expected, f"{len(trace)} requests with {expected} transfers on {name}")
     faults.check()
+    return needed_bytes
 
 
 def carriers_of(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyType({})) -> dict[str, Carrier]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 #: The phase in which nothing is done but that.
 COMPILING = "compiling kernels, kept for later runs"
 
 #: Marks of the past kept for an estimate; of twice as many every second one goes, and further ones come half as often.
 MARKS = 64
+
+#: Runs under way at the same time that are named.
+NAMED = 3
+
+
+#: Is told the part of a run that is done.
+ShareDone: TypeAlias = Callable[[float], None]
 
 
 class Progress(Protocol):
@@ -33,6 +41,41 @@ class Progress(Protocol):
 
 def silent(phase: str, done: float, total: float, unit: str) -> None:
     """Tell nobody."""
+
+
+class TogetherDone:
+    """Tells how far several runs are as one piece of work, whichever of them are under way, and from whichever thread.
+
+    Parameters
+    ----------
+    progress : Progress
+        Told the sum, and the names of what is under way.
+    verb : str
+        What stands before these: ``"simulating"``.
+    total : int
+        How many runs there are.
+    """
+
+    def __init__(self, progress: Progress, verb: str, total: int):
+        self._progress, self._verb, self._total = progress, verb, total
+        self._name: dict[int, str] = {}
+        self._share: dict[int, float] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def name(self, run: int, name: str) -> None:
+        """Note what a run is called, before it begins."""
+        self._name[run] = name
+
+    def __call__(self, run: int, share: float) -> None:
+        """Note how much of a run is done; it is no longer under way at 1."""
+        with self._one_at_a_time:
+            if share <= self._share.get(run, -1.0):
+                return
+            self._share[run] = share
+            under_way = [self._name[one] for one in sorted(self._share) if self._share[one] < 1.0] or [self._name[run]]
+            more = [f"{len(under_way) - NAMED} more"] if len(under_way) > NAMED else []
+            phase = f"{self._verb} {'; '.join([*under_way[:NAMED], *more])}"
+            self._progress(phase, sum(self._share.values()), self._total, "%")
 
 
 class TimeLeft:

@@ -15,6 +15,7 @@ from zcube.knee import KneeSearch, check_knee, find_knees
 from zcube.other_loads import OtherLoads
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario
+from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 
 #: Whether something is searched for, or by which keys.
 Wanted: TypeAlias = "bool | Mapping[str, Any]"
@@ -61,12 +62,14 @@ class Searches:
         faults.check()
         return cls(*asked)
 
-    def compared(self, scenario: Scenario, progress: Progress = silent, record: str | None = None) -> Comparison:
+    def compared(
+        self, scenario: Scenario, progress: Progress = silent, record: str | None = None, beside: SideBySide = IN_THIS_PROCESS
+    ) -> Comparison:
         """Return the scenario's comparison with what the searches came to.
 
         Parameters
         ----------
-        scenario, progress, record
+        scenario, progress, record, beside
             As in :func:`zcube.comparison.compare`.
 
         Raises
@@ -75,8 +78,8 @@ class Searches:
             With every fault of what the scenario names, before anything runs; one of them are requests that come all at once,
             and so have no rate that a search could vary.
         """
-        comparison = compare(scenario, progress, record, self != Searches())
-        loads = OtherLoads(comparison, progress)
+        comparison = compare(scenario, progress, record, self != Searches(), beside)
+        loads = OtherLoads(comparison, progress, beside)
         return replace(
             comparison,
             knee=None if self.knee is None else find_knees(loads, self.knee).document(),

@@ -6,7 +6,6 @@ group done is marked by a file in the folder of compiled kernels.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,13 @@ from zcube.network.packet.stuck import held
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for
+from zcube.side_by_side import processors
+
+if TYPE_CHECKING:
+    from zcube.llm.cards import ModelCard
+    from zcube.llm.compute import ComputeModel
+    from zcube.serving.settings import ServingSettings
+    from zcube.workload.requests import RequestTrace
 
 
 def _fabric() -> Fabric:
@@ -68,31 +75,48 @@ def packet_kernels() -> None:
     model.advance(float("inf"))
 
 
-#: Pools of the smallest serving run.
-_POOLS = {"prefill": {"nodes": 2}, "decode": {"nodes": 2}}
+def deciding_kernels() -> None:
+    """Compile what serving decides by, without a network: who computes a prompt, what is kept, how long steps take."""
+    from zcube.serving.prefix_cache import PrefixCaches
+    from zcube.serving.router import PrefillLoads, choose
+
+    trace, settings, _, compute = _prompts()
+    caches = PrefixCaches(settings.prefill.nodes, 4, trace.are_chained)
+    loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, None)
+    blocks = trace.blocks(0).copy()
+    choose(loads, caches, blocks, int(trace.input_tokens[0]), trace.block_tokens, 0.0)
+    caches.hit(0, blocks)
+    caches.insert(0, blocks)
+    caches.use(0, blocks[:1], 1)
+    caches.drop_idle(0, 1)
+    compute.decode_steps_s(trace.input_tokens.copy(), 2)
 
 
 def serving_kernels() -> None:
-    """Compile what serving takes its decisions with, over the fluid: two prompts that begin alike, with and without limits."""
+    """Compile the rest of what serving needs, over the fluid."""
+    from zcube.serving.run import serve
+
+    fabric, (trace, settings, card, compute) = _fabric(), _prompts()
+    serve(fabric, ideal_model(fabric), trace, settings, card, compute)
+
+
+def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
+    """Return two prompts that begin alike, and what serves them."""
     # Verbs that serve nothing need not load this.
     from zcube.llm.cards import load_card
     from zcube.llm.compute import roofline
     from zcube.llm.devices import load_device
-    from zcube.serving.run import serve
     from zcube.serving.settings import ServingSettings
     from zcube.workload.requests import RequestTrace
 
-    fabric, card = _fabric(), load_card("glm-5.1")
-    times = roofline(card, load_device("h200"), ServingSettings.model_validate(_POOLS).engine())
+    card, pools = load_card("glm-5.1"), {"prefill": {"nodes": 2}, "decode": {"nodes": 2}}
+    settings = ServingSettings.model_validate(pools)
     trace = RequestTrace(
         name="two prompts", source="made to compile kernels", arrival_s=np.array([0.0, 1.0]), input_tokens=np.array([96, 96]),
         output_tokens=np.array([2, 3]), block_tokens=32, first_block=np.array([0, 3, 6]), block_id=np.array([0, 1, 2, 0, 1, 3]),
         session=np.full(2, -1),
     )  # fmt: skip
-    # In the second memory is short, so that blocks are dropped.
-    for prefill in ({"nodes": 2}, {"nodes": 1, "kv_capacity_tokens": 100}):
-        settings = ServingSettings.model_validate({**_POOLS, "prefill": prefill})
-        serve(fabric, ideal_model(fabric), trace, settings, card, times)
+    return trace, settings, card, roofline(card, load_device("h200"), settings.engine())
 
 
 def other_kernels() -> None:
@@ -114,6 +138,7 @@ GROUPS: dict[str, Callable[[], None]] = {
     "routing": routing_kernels,
     "flow": flow_kernels,
     "packet": packet_kernels,
+    "deciding": deciding_kernels,
     "serving": serving_kernels,
     "other": other_kernels,
 }
@@ -122,12 +147,16 @@ GROUPS: dict[str, Callable[[], None]] = {
 _OF_FIDELITY = {"ideal": ("routing", "flow"), "flow": ("routing", "flow"), "packet": ("routing", "flow", "packet")}
 
 #: Groups that one process compiles, who takes longest first; what follows another group shares parts of its kernels with it.
-_TOGETHER = (("packet", "other"), ("flow", "serving"), ("routing",))
+_TOGETHER = (("packet", "other"), ("flow", "serving"), ("routing", "deciding"))
 
 
-def needed_groups(fidelity: str) -> Sequence[str]:
-    """Return the groups that a run of a fidelity needs; none for an unknown one, which is told of where it is asked for."""
-    return _OF_FIDELITY.get(fidelity, ())
+#: Groups that serving needs beside those of its fidelity.
+OF_SERVING = ("deciding", "serving")
+
+
+def needed_groups(fidelity: str, *more: str) -> Sequence[str]:
+    """Return the groups that a run of a fidelity needs, and more; an unknown one is told of where it is asked for."""
+    return (*_OF_FIDELITY.get(fidelity, ()), *more)
 
 
 def compile_groups(groups: Sequence[str]) -> None:
@@ -202,11 +231,6 @@ class KernelsAhead:
             compile_groups(several)
         for process in self._beside:
             process.wait()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _started(groups: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -36,9 +36,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, str]]:
     made: list[tuple[str, float, str]] = []
     compare = other_loads.compare
 
-    def recorded(scenario: Scenario) -> Any:
+    def recorded(scenario: Scenario, **how: Any) -> Any:
         made.append((scenario.fabrics[0], float(scenario.load.rate_per_s or 0), scenario.network.fidelity))
-        return compare(scenario)
+        return compare(scenario, **how)
 
     monkeypatch.setattr(other_loads, "compare", recorded)
     return made

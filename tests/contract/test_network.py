@@ -12,10 +12,11 @@ from pydantic import ValidationError
 import zcube as zc
 from zcube.cli.fabric import adversary_command
 from zcube.cli.replay import replay_command
-from zcube.comparison import compare, settings_on
+from zcube.comparison import compare
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.measured import MeasuredLinks, MessageStart
+from zcube.fabric_run import settings_on
 from zcube.inputs import assign
 from zcube.network.adversary.report import adversarial_report
 from zcube.network.settings import Network

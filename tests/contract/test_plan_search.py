@@ -25,7 +25,7 @@ from zcube.seeds import stream
 pytest.importorskip("pymoo", reason="pymoo is not installed: pip install 'zcube[search]'")
 
 SMALL = ("plan", "--gpus", "32", "--switch", "25.6T", "--families", "spine-leaf", "--search")
-SIZE = ("--population", "16", "--generations", "6", "--processes", "1")
+SIZE = ("--population", "16", "--generations", "6", "--jobs", "1")
 NEVER_RESUMED_ALIKE = {"run.json"}
 
 
@@ -105,7 +105,7 @@ def test_interrupted_it_keeps_what_it_has(whole, tmp_path):
 
 def test_processes_do_not_show_and_generations_can_be_added(whole, tmp_path):
     folder = tmp_path / "more"
-    _run(folder, "--generations", "3", "--processes", "2")
+    _run(folder, "--generations", "3", "--jobs", "2")
     assert _generation(folder) == 3
     _run(folder)
     assert _files(folder) == _files(whole)
@@ -204,5 +204,5 @@ def test_python_searches_too():
     plan = zc.plan(gpus=32, switch="25.6T", families="spine-leaf", search={"population": 16, "generations": 2})
     assert plan.document()["search"]["generations"] == 2
     settings = SearchSettings(population=16, generations=2)
-    again = search(plan.site, settings, processes=1)
+    again = search(plan.site, settings)
     assert plan.document()["search"]["graphs_measured"] == len(again.found)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import zcube as zc
-from zcube import comparison
+from zcube import fabric_run
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def at_once(tmp_path: Path) -> Path:
 def test_requests_without_a_rate_are_refused_before_anything_runs(
     at_once: Path, search: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "serve", lambda *_: pytest.fail("simulated"))
+    monkeypatch.setattr(fabric_run, "serve", lambda *_: pytest.fail("simulated"))
     changes = {"requests.source": str(at_once), "requests.count": None, "load.mode": "open", "slo.ttft_s": 1.0}
     with pytest.raises(zc.InputError, match="come all at once") as told:
         # Beside another fault: all are told at once.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli.jobs_option import JOBS
 from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption, SkipOption
 from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
@@ -78,6 +79,7 @@ def compare_command(
     trace_fabric: Annotated[
         str | None, typer.Option(help="Label of the fabric of --trace-out; default: the baseline's.")
     ] = None,
+    jobs: Annotated[int | None, JOBS] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
@@ -87,9 +89,9 @@ def compare_command(
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
+    from zcube.run_time import runs_side_by_side
     from zcube.scenario import load_scenario
     from zcube.trace.files import SUFFIXES, write_trace
-    from zcube.warm import KernelsAhead, needed_groups
 
     record = RunRecord()
     changes = _changes(given) | request_changes(requests, rate, sessions, block_tokens, time_unit, columns, set_ or ())
@@ -98,14 +100,18 @@ def compare_command(
     folder = None if named is None else out_folder(named)
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
-    searches = _searches(given, declared)
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
     # What is loaded now stays, and a run makes few cycles: the collector need not look through it all again and again.
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-    with KernelsAhead([*needed_groups(declared.network.fidelity), "serving"]) as ahead, RunProgress() as progress:
-        ahead.wait(progress)
-        comparison = searches.compared(declared, progress, recorded)
+    # Processes get ready while this one imports.
+    with runs_side_by_side(declared, jobs, find_knee or find_capacity) as beside:
+        from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
+
+        searches = _searches(given, declared)
+        with KernelsAhead(needed_groups(declared.network.fidelity, *OF_SERVING)) as ahead, RunProgress() as progress:
+            ahead.wait(progress)
+            comparison = searches.compared(declared, progress, recorded, beside)
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:

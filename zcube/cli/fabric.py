@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli.jobs_option import JOBS
 from zcube.cli.network_options import (
     CalibrationOption,
     FallBackOption,
@@ -155,27 +156,20 @@ def degrade_command(
     ] = "nvlink-relay",
     queue_pairs: Annotated[int, typer.Option(min=1, max=1024, help="Queue pairs a transfer, where paths are hashed.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the partners and of the hash.")] = 0,
+    jobs: Annotated[int | None, JOBS] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare how much slower transfers between servers get by failures, each fabric with its own routing."""
     from zcube.cli.progress import RunProgress
-    from zcube.network.degradation import degradation
+    from zcube.network.degradation import Degrading, degradations
     from zcube.outputs import to_json
-    from zcube.routing.catalog import routing_for
+    from zcube.warm import KernelsAhead, needed_groups
 
     loaded = [load(reference, None) for reference in fabrics]
-    rows = []
-    with RunProgress() as progress:
-        for fabric in loaded:
-            rows.append(
-                degradation(
-                    fabric,
-                    lambda one: routing_for(one, queue_pairs=queue_pairs, seed=seed, fall_back=fall_back),  # type: ignore[arg-type]
-                    partners,
-                    seed,
-                    lambda done, total, name=fabric.name: progress(f"routing and filling {name}", done, total, "transfers"),  # type: ignore[misc]
-                )
-            )
+    asked = Degrading(queue_pairs, fall_back, partners, seed)  # type: ignore[arg-type]
+    with KernelsAhead(needed_groups("flow")) as ahead, RunProgress() as progress:
+        ahead.wait(progress)
+        rows = degradations(loaded, asked, progress, jobs)
     if json:
         documents = [row.document() for row in rows]
         sys.stdout.write(to_json({"partners": partners, "seed": seed, "fall_back": fall_back, "fabrics": documents}))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli.jobs_option import JOBS
+
 
 def plan_command(
     demand: Annotated[str | None, typer.Argument(help="TOML file with the keys of a demand; options come before it.")] = None,
@@ -49,10 +51,8 @@ def plan_command(
     search: Annotated[bool, typer.Option("--search", help="Search for fabrics that no family has, by NSGA-II.")] = False,
     population: Annotated[str | None, typer.Option(help="With --search: genomes that live at a time; default 64.")] = None,
     generations: Annotated[str | None, typer.Option(help="With --search: times that they breed; default 40.")] = None,
-    processes: Annotated[
-        int | None, typer.Option(min=1, max=256, help="With --search: processes that measure; default: one a core.")
-    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json, plan.html and topology files.")] = None,
+    jobs: Annotated[int | None, JOBS] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
@@ -69,18 +69,20 @@ def plan_command(
     from zcube.plan.candidates import generators
     from zcube.plan.demand import Demand, load_demand
     from zcube.plan.plan import plan
+    from zcube.warm import KernelsAhead, needed_groups
 
     record = RunRecord()
     options = {key: value for key, value in given.items() if key in Demand.model_fields}
     site = load_demand(demand, options, tuple(generators()))
     folder = None if out is None else out_folder(out)
     searched = None
-    with RunProgress() as progress:
-        if search or population or generations or processes:
+    with KernelsAhead(needed_groups("flow")) as ahead, RunProgress() as progress:
+        ahead.wait(progress)
+        if search or population or generations:
             from zcube.cli.searching import searched_fabrics
 
             searched = searched_fabrics(site, given, folder, record, progress)
-        found = plan(site, progress, searched)
+        found = plan(site, progress, searched, jobs)
     document = found.document()
     if json:
         sys.stdout.write(to_json(document))

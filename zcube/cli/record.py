@@ -51,10 +51,10 @@ class RunRecord:
 
 
 def peak_memory_bytes() -> int | None:
-    """Return the process's largest resident set, None where the system does not say."""
+    """Return the largest resident set of the process and of those that it started and that have ended, None if not known."""
     try:
         import resource
     except ImportError:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -47,7 +47,7 @@ def searched_fabrics(
     from zcube.plan.search.state import STATE_FILE, read_state
 
     if not given["search"]:
-        wrong = next(f"--{key}" for key in ("population", "generations", "processes") if given[key] is not None)
+        wrong = next(f"--{key}" for key in ("population", "generations") if given[key] is not None)
         raise InputError(Fault(wrong, "no --search", "--search beside it"))
     keys = {key: given[key] for key in SearchSettings.model_fields if given[key] is not None}
     settings, version, state = (
@@ -67,4 +67,4 @@ def searched_fabrics(
 
             out_folder(folder.path).write(fill, record.document(reached.demand, None, "demand"))
 
-    return Searched(site, search(site, settings, state, keep, given["processes"], progress))
+    return Searched(site, search(site, settings, state, keep, given["jobs"], progress))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, TypeAlias, TypeGuard, get_args
+from typing import Any, Protocol, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 
@@ -118,11 +118,23 @@ class RooflineModel:
         self._gather_share = 1.0 / GPUS_PER_NODE if engine.prefill_layout == "dp8" else 1.0
         self._decode_heads = _heads(card, engine.decode_layout)
         self._rates = decode_rates(self._decode, self._decode_heads, device.padded_heads)
+        self._keep_what_recurs()
+
+    def _keep_what_recurs(self) -> None:
         # Full chunks, whole blocks before them, and batch sizes from step to step recur; what depends only on them is worth
         # keeping.
         self._one_piece_s = lru_cache(maxsize=1 << 15, typed=True)(self._one_piece)
         self._by_tokens = lru_cache(maxsize=1 << 14)(self._prefill_by_tokens)
         self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is kept, which another process cannot take over."""
+        return {key: value for key, value in vars(self).items() if not hasattr(value, "cache_info")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with nothing kept."""
+        vars(self).update(state)
+        self._keep_what_recurs()
 
     def prefill_iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         """Return the time of one chunked-prefill iteration of a node, all layers.

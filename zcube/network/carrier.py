@@ -70,6 +70,10 @@ class Carrier:
     seed: int
     measured: MeasuredLinks | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make it anew in another process: policies of other packages need not be such as can be sent."""
+        return Carrier.of, (self.network, self.declared, self.seed, self.measured)
+
     @staticmethod
     def of(network: Network, declared: Fabric, seed: int, measured: MeasuredLinks | None) -> Carrier:
         """Put a fabric's links and routing together."""
@@ -189,8 +193,8 @@ class Carrier:
         started_s = self.link_set.message_start_s(routes, flows.size_bytes[rows])
         return seconds + routes.latency_s(self.link_set.latency_s) + started_s
 
-    def check_room(self, flows: int, what: str) -> None:
-        """Refuse as many transfers, whichever they may be, if they would not fit in memory with their twins on an ideal core.
+    def check_room(self, flows: int, what: str) -> float:
+        """Return about how much memory as many transfers take with their twins on an ideal core, bytes; refuse too much.
 
         Their paths are taken to be as many and as long as those of a sample of pairs.
 
@@ -209,6 +213,7 @@ class Carrier:
             # Sizes are not known, so that buffers and links alone bound the packets under way.
             needed += memory_bound_bytes(self.link_set, self.packet, np.full(flows, np.inf), subflows, hops)
             check_memory(needed, self.network.memory_gb, f"{what} packet by packet")
+        return needed
 
     def _check_room(self, flows: int, subflows: int, hops: int) -> None:
         what = f"a replay of {flows} flows over {subflows} subflows and {hops} hops or more"

@@ -8,7 +8,7 @@ take on the mean, in the fluid, against the same fabric with nothing failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,21 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
 from zcube.network.flow_model import flow_model
 from zcube.network.protocol import FlowTable
-from zcube.routing.relay import intact
+from zcube.progress import Progress, ShareDone, TogetherDone, silent
+from zcube.routing.catalog import routing_for
+from zcube.routing.relay import FallBack, intact
 from zcube.routing.routes import Routing
 from zcube.seeds import stream
+from zcube.side_by_side import SideBySide, jobs_for
 
 #: Of one GPU's part of a transfer; long enough that delays do not count.
 PART_BYTES = 1e8
 
+#: About what a run takes, by the square of its GPUs.
+SQUARE_GPU_S = 4e-7
+
 #: Told the events done and the events there are.
-Progress = Callable[[int, int], None]
+EventsDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def degradation(
     route: Callable[[Fabric], Routing],
     partners: int = 8,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: EventsDone | None = None,
     before_s: FloatArray | None = None,
 ) -> Degradation:
     """Return how much slower transfers between servers get by what has failed.
@@ -144,8 +150,63 @@ def degradation(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Degrading:
+    """What is asked of several fabrics: how each routes, and to how many servers each server sends."""
+
+    queue_pairs: int
+    fall_back: FallBack
+    partners: int
+    seed: int
+
+
+def degradations(
+    fabrics: Sequence[Fabric], asked: Degrading, progress: Progress = silent, jobs: int | None = 1
+) -> list[Degradation]:
+    """Return the :func:`degradation` of each fabric, each with its own routing.
+
+    Parameters
+    ----------
+    fabrics : sequence of Fabric
+        With something failed in each.
+    asked : Degrading
+        Routing and traffic.
+    progress : Progress
+        Told how far all of it is.
+    jobs : int, optional
+        Fabrics at a time; default: as of :func:`~zcube.side_by_side.jobs_for`.
+
+    Raises
+    ------
+    InputError
+        As of :func:`degradation`, of the first fabric that has a fault.
+    """
+    told = TogetherDone(progress, "routing and filling", len(fabrics))
+    for number, fabric in enumerate(fabrics):
+        told.name(number, fabric.name)
+    run_s = SQUARE_GPU_S * max(fabric.gpus for fabric in fabrics) ** 2
+    with SideBySide(jobs_for(jobs, len(fabrics), run_s), __name__) as beside:
+        return list(beside.in_order(_degraded, [(fabric, asked) for fabric in fabrics], told))
+
+
+def _degraded(task: tuple[Fabric, Degrading], told: ShareDone) -> Degradation:
+    fabric, asked = task
+    passes, last = 0, 0
+
+    def tell(done: int, total: int) -> None:
+        # Intact, and then with the failures.
+        nonlocal passes, last
+        passes, last = passes + (done < last), done
+        told(min(1.0, (passes + done / total) / 2) if total else 0.0)
+
+    def route(one: Fabric) -> Routing:
+        return routing_for(one, queue_pairs=asked.queue_pairs, seed=asked.seed, fall_back=asked.fall_back)
+
+    return degradation(fabric, route, asked.partners, asked.seed, tell)
+
+
 def intact_times_s(
-    fabric: Fabric, route: Callable[[Fabric], Routing], partners: int = 8, seed: int = 0, progress: Progress | None = None
+    fabric: Fabric, route: Callable[[Fabric], Routing], partners: int = 8, seed: int = 0, progress: EventsDone | None = None
 ) -> FloatArray:
     """Return how long each transfer between servers takes with nothing failed; parameters as of :func:`degradation`."""
     source, target = _traffic(fabric, partners, seed)
@@ -171,7 +232,7 @@ def _times_s(
     source: IntArray,
     target: IntArray,
     kept: BoolArray,
-    progress: Progress | None,
+    progress: EventsDone | None,
 ) -> FloatArray:
     """Return how long each transfer between servers takes, nan where it is not kept [transfers]."""
     seconds = np.full(len(source), np.nan)

@@ -1,28 +1,26 @@
-"""Measuring all candidates, those of one graph once, in as many processes as there are cores to be had."""
+"""Measuring all candidates, those of one graph once."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from typing import Any
 
 from zcube.errors import InputError
 from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Site
 from zcube.plan.measures import Measured, Measuring, graph_key
-from zcube.progress import Progress, silent
+from zcube.progress import Progress, ShareDone, silent
+from zcube.side_by_side import SideBySide, jobs_for
 
-#: Processes at most; each holds a fabric and its flows. GPUs times graphs below which starting them does not pay.
-MOST_WORKERS = 4
-WORTH_WORKERS = 60_000
+#: Graphs measured at a time at most, for each holds a fabric and its flows; about what one takes, by its GPUs.
+MOST_AT_ONCE = 4
+GPU_S = 2.5e-4
 
 Figures = dict[str, Any]
 
 
 def measure_all(
-    site: Site, candidates: Sequence[Candidate], progress: Progress = silent, workers: int | None = None
+    site: Site, candidates: Sequence[Candidate], progress: Progress = silent, jobs: int | None = 1
 ) -> tuple[list[Measured], dict[str, str]]:
     """Measure candidates.
 
@@ -34,9 +32,8 @@ def measure_all(
         What is built.
     progress : Progress
         Told how many graphs are done.
-    workers : int, optional
-        Processes; default: as many as there are cores, up to :data:`MOST_WORKERS`, where there is enough to do. What is found
-        does not depend on it.
+    jobs : int, optional
+        Graphs at a time; default: as of :func:`~zcube.side_by_side.jobs_for`. What is found does not depend on it.
 
     Returns
     -------
@@ -59,32 +56,26 @@ def measure_all(
             refused[one.name] = "; ".join(map(str, error.faults))[:400]
     cabled = [one for one in candidates if one.name.removesuffix(f"-{one.traffic}") in bills]
     graphs = {graph_key(one): one for one in cabled}
-    found: dict[str, Figures] = {}
-    for key, figures in _behaviours(measuring, graphs, workers):
-        found[key] = figures
-        progress("routing and failing fabrics", len(found), len(graphs), "graphs")
+    found = _behaviours(measuring, graphs, progress, jobs)
     measured = [Measured(one, {**bills[one.name.removesuffix(f"-{one.traffic}")], **found[graph_key(one)]}) for one in cabled]
     return measured, refused
 
 
-def _behaviours(measuring: Measuring, graphs: dict[str, Candidate], workers: int | None) -> Iterator[tuple[str, Figures]]:
-    """Yield what each graph does, as soon as it is known."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(MOST_WORKERS, cores, len(graphs)) if workers is None else workers
-    if workers is None and measuring.site.demand.gpus * len(graphs) < WORTH_WORKERS:
-        count = 1
-    if count <= 1:
-        for key, one in graphs.items():
-            yield key, measuring.behaviour(one)
-        return
-    # Kernels are compiled once, on the least graph; the others find them. Those of most NIC ports take longest and come first.
-    *rest, (first, candidate) = sorted(graphs.items(), key=lambda item: -item[1].nic_links)
-    yield first, measuring.behaviour(candidate)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        waiting = {pool.submit(measuring.behaviour, one): key for key, one in rest}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def _behaviours(measuring: Measuring, graphs: dict[str, Candidate], progress: Progress, jobs: int | None) -> dict[str, Figures]:
+    """Return what each graph does."""
+    done: set[int] = set()
+
+    def told(number: int, share: float) -> None:
+        done.add(number)
+        progress("routing and failing fabrics", len(done), len(graphs), "graphs")
+
+    at_once = min(MOST_AT_ONCE, jobs_for(jobs, len(graphs), GPU_S * measuring.site.demand.gpus))
+    # Those of most NIC ports take longest and come first.
+    order = sorted(graphs, key=lambda key: -graphs[key].nic_links)
+    with SideBySide(at_once, "zcube.plan.measures") as beside:
+        return dict(zip(order, beside.in_order(_behaviour, [(measuring, graphs[key]) for key in order], told), strict=True))
+
+
+def _behaviour(task: tuple[Measuring, Candidate], told: ShareDone) -> Figures:
+    measuring, candidate = task
+    return measuring.behaviour(candidate)

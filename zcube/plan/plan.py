@@ -196,7 +196,7 @@ def _distance(site: Site, change: Mapping[str, Any]) -> float:
     return 1.0
 
 
-def plan(site: Site, progress: Progress = silent, searched: Searched | None = None) -> Plan:
+def plan(site: Site, progress: Progress = silent, searched: Searched | None = None, jobs: int | None = 1) -> Plan:
     """Answer a demand.
 
     Parameters
@@ -207,6 +207,8 @@ def plan(site: Site, progress: Progress = silent, searched: Searched | None = No
         Told what is under way and how much of it is done.
     searched : Searched, optional
         What a search found; it is measured and compared like what the families have.
+    jobs : int, optional
+        Fabrics measured and simulated at a time; None: what pays, see :func:`zcube.side_by_side.jobs_for`.
 
     Raises
     ------
@@ -218,7 +220,7 @@ def plan(site: Site, progress: Progress = silent, searched: Searched | None = No
     chosen, aside = screened(candidates)
     if searched is not None:
         chosen += searched.candidates()
-    measured, refused = measure_all(site, chosen, progress)
+    measured, refused = measure_all(site, chosen, progress, jobs)
     refused |= {one.candidate.name: reason for one in measured if (reason := _outside(site, one)) is not None}
     baseline = _baseline(measured)
     within = [one for one in measured if one.candidate.name not in refused]
@@ -228,7 +230,8 @@ def plan(site: Site, progress: Progress = silent, searched: Searched | None = No
     advice = recommend(front, measured, site.demand.max_oversubscription, baseline, growth)
     simulation: Mapping[str, Mapping[str, Any]] = {}
     if site.scenario is not None and advice is not None:
-        simulation = simulated(_once(front, within, advice.name), _failures(within), site.scenario, site.demand, progress)
+        once = _once(front, within, advice.name)
+        simulation = simulated(once, _failures(within), site.scenario, site.demand, progress, jobs)
     return Plan(
         site,
         tuple(measured),

@@ -15,6 +15,7 @@ from zcube.plan.measures import Measured
 from zcube.plan.topology_files import write_topologies
 from zcube.pricing.amortised import HourlyCost, Scope
 from zcube.progress import Progress, silent
+from zcube.run_time import runs_side_by_side
 from zcube.scenario import Scenario, changed
 
 #: Fabrics that are simulated with a failed switch too.
@@ -27,6 +28,7 @@ def simulated(
     scenario: Scenario,
     demand: Demand,
     progress: Progress = silent,
+    jobs: int | None = 1,
 ) -> dict[str, dict[str, Any]]:
     """Serve the scenario's requests on every candidate.
 
@@ -42,6 +44,8 @@ def simulated(
         Whose price book and optics rule take the place of the scenario's.
     progress : Progress
         Told what is under way.
+    jobs : int, optional
+        Candidates simulated at a time.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def simulated(
         references = {name: f"{files[name]}{FAILURES_AFTER}{failure}" for name, failure in broken.items()}
         fabrics = {"fabrics": [*map(str, files.values()), *references.values()], "baseline": None}
         declared = changed(scenario, fabrics | {"cost.price_book": demand.price_book, "cost.optics": demand.optics})
-        results = compare(declared, progress).document()["fabrics"]
+        with runs_side_by_side(declared, jobs) as beside:
+            results = compare(declared, progress, beside=beside).document()["fabrics"]
     found: dict[str, dict[str, Any]] = {
         name: {
             **run_figures(results[name]),

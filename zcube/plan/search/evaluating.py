@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from types import TracebackType
 
 from zcube.errors import InputError
 from zcube.fabric.families.layered import LayeredSpec
@@ -21,6 +14,8 @@ from zcube.plan.measures import BEHAVIOUR, VALUES, Measured, Measuring
 from zcube.plan.search.feasibility import lacking, oversubscription
 from zcube.plan.search.isomorphism import FabricGraph
 from zcube.plan.search.space import Genome, Space
+from zcube.progress import ShareDone
+from zcube.side_by_side import SideBySide
 
 #: What a fabric lacks that cannot be cabled, or of which an objective is not known.
 NOT_COMPARED = 1.0
@@ -126,53 +121,25 @@ def _most(switches: list[int]) -> int:
 
 
 class Judges:
-    """Measures genomes in a number of processes, which does not show in what is found; use as a context manager.
+    """Measures genomes, several at a time where there are processes, which does not show in what is found.
 
     Parameters
     ----------
     judge : Judge
         What each process does.
-    processes : int, optional
-        Default: as many as there are cores.
+    beside : SideBySide
+        The processes.
     """
 
-    def __init__(self, judge: Judge, processes: int | None = None) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._judge, self._processes = judge, processes or cores
-        self._pool: ProcessPoolExecutor | None = None
-        self._compiled = False
-
-    def __enter__(self) -> Judges:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+    def __init__(self, judge: Judge, beside: SideBySide) -> None:
+        self._judge, self._beside = judge, beside
 
     def measure(self, genomes: Sequence[Genome]) -> list[Judged]:
         """Return what each genome measures, in order."""
-        found: list[Judged] = []
-        if genomes and not self._compiled:
-            # Kernels are compiled once; processes find them.
-            found.append(self._judge.measure(genomes[0]))
-            self._compiled = True
-        rest = genomes[len(found) :]
-        if self._processes == 1 or len(rest) < 2:
-            return found + [self._judge.measure(genome) for genome in rest]
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_begin_process)
-        return found + list(self._pool.map(self._judge.measure, rest))
+        tasks = [(self._judge, genome) for genome in genomes]
+        return list(self._beside.in_order(_measured, tasks, lambda number, share: None))
 
 
-def _begin_process() -> None:
-    """Leave interrupts to the process that asked, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked = multiprocessing.parent_process()
-    if asked is not None:
-        threading.Thread(target=_end_with, args=(asked.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+def _measured(task: tuple[Judge, Genome], told: ShareDone) -> Judged:
+    judge, genome = task
+    return judge.measure(genome)

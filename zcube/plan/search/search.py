@@ -11,6 +11,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.plan.demand import Site
+from zcube.plan.measuring import GPU_S
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.search.breeding import Breeding, Scores, pymoo_version
 from zcube.plan.search.evaluating import Judge, Judges
@@ -19,6 +20,7 @@ from zcube.plan.search.space import Genome, Space
 from zcube.plan.search.state import Found, SearchState
 from zcube.progress import Progress, silent
 from zcube.seeds import stream
+from zcube.side_by_side import SideBySide, jobs_for
 
 #: What a genome lacks, beside all else, whose graph another that lives has.
 AGAIN = 1000.0
@@ -86,7 +88,7 @@ def search(
     settings: SearchSettings,
     state: SearchState | None = None,
     keep: Keep = lambda state: None,
-    processes: int | None = None,
+    jobs: int | None = 1,
     progress: Progress = silent,
 ) -> SearchState:
     """Breed fabrics for a demand.
@@ -101,8 +103,8 @@ def search(
         Where an earlier run stopped, as :func:`~zcube.plan.search.state.read_state` gives it; default: genomes drawn at random.
     keep : callable
         Given the state after every generation.
-    processes : int, optional
-        Default: as many as there are cores. What is found does not depend on it.
+    jobs : int, optional
+        Fabrics measured at a time; None: as of :func:`~zcube.side_by_side.jobs_for`. What is found does not depend on it.
     progress : Progress
         Told how many fabrics have been drawn.
 
@@ -116,8 +118,9 @@ def search(
         raise InputError(Fault("--gpus", f"{site.demand.gpus} with --search", f"at most {MOST_GPUS} GPUs"))
     total, unit = settings.population * (settings.generations + 1), "fabrics"
     judge = Judge(site)
-    with Judges(judge, processes) as judges:
-        archive = Archive(judges, judge, [] if state is None else list(state.found))
+    at_once = jobs_for(jobs, total, GPU_S * site.demand.gpus)
+    with SideBySide(at_once, "zcube.plan.search.evaluating") as beside:
+        archive = Archive(Judges(judge, beside), judge, [] if state is None else list(state.found))
         breeding = Breeding(space, len(site.demand.objectives))
 
         def scores(genomes: IntArray, living: Sequence[int | None] = ()) -> tuple[Scores, list[int | None]]:

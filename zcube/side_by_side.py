@@ -1,0 +1,302 @@
+"""Runs that do not need each other: several at a time in processes of their own, or one after the other in this one.
+
+Which it is changes nothing in what comes of them: a run is a function of a frozen value that is sent to it whole, and results
+are taken in the order of the runs. Processes are started anew (``spawn``), for one that is copied would have the threads of
+this one's libraries half.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import gc
+import importlib
+import os
+import signal
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import parent_process
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar
+
+from zcube.errors import RunError
+from zcube.memory import BYTES_PER_GB, available_memory_bytes
+from zcube.progress import ShareDone
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+MOST_JOBS = 1024
+
+#: A process tells how far its run is no more often than this.
+TELL_EVERY_S = 0.1
+
+#: What a process tells: the number of its run, and the part that is done.
+_TOLD = struct.Struct("=qd")
+
+#: About what it takes until a process is ready, most of it for imports.
+START_S = 1.5
+
+# Fabrics keep their parameters in these, which are values like any other.
+copyreg.pickle(MappingProxyType, lambda mapping: (_unchangeable, (dict(mapping),)))  # type: ignore[arg-type,return-value]
+
+
+def _unchangeable(mapping: dict[Any, Any]) -> Mapping[Any, Any]:
+    return MappingProxyType(mapping)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def jobs_for(asked: int | None, runs: int, run_s: float) -> int:
+    """Return how many runs are done at a time.
+
+    Parameters
+    ----------
+    asked : int, optional
+        At most, whatever that saves; default: :func:`processors`, or 1 where processes would take longer to start than they
+        save.
+    runs : int
+        How many there are.
+    run_s : float
+        About how long one takes.
+    """
+    jobs = max(1, min(asked or processors(), runs))
+    saves_s = run_s * (runs - -(-runs // jobs))
+    return jobs if asked is not None or saves_s > START_S else 1
+
+
+class SideBySide:
+    """Does runs; a context manager, at whose end all its processes are gone.
+
+    Parameters
+    ----------
+    jobs : int
+        Runs at a time; 1: in this process, and none is started.
+    preload : str
+        Module that the processes import while this one has other things to do.
+    memory_gb : float, optional
+        What all runs under way may take together, by their estimates; default: what is available now. One run always may.
+    """
+
+    def __init__(self, jobs: int = 1, preload: str = "zcube", memory_gb: float | None = None):
+        self.jobs = jobs
+        self._room_bytes = available_memory_bytes() if memory_gb is None else memory_gb * BYTES_PER_GB
+        self._taken: dict[int, float] = {}
+        self._told: dict[int, ShareDone] = {}
+        self._changed = threading.Condition()
+        self._runs = 0
+        self._pool: ProcessPoolExecutor | None = None
+        if jobs > 1:
+            self._context = _Context()
+            self._heard, self._tells = self._context.Pipe(duplex=False)
+            settings = (self._tells, gc.get_threshold(), preload)
+            self._pool = ProcessPoolExecutor(jobs, self._context, _begin, settings)
+            with _undisturbed():
+                for _ in range(jobs):
+                    self._pool.submit(int)
+            self._listener = threading.Thread(target=self._listen, daemon=True)
+            self._listener.start()
+
+    def __enter__(self) -> SideBySide:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is None:
+            return
+        if error is not None:
+            self._kill()
+        self._pool.shutdown(cancel_futures=True)
+        self._tells.send_bytes(b"")
+        self._listener.join()
+        self._heard.close()
+        self._tells.close()
+
+    def in_order(
+        self,
+        work: Callable[[Task, ShareDone], Result],
+        tasks: Iterable[Task],
+        told: Callable[[int, float], None],
+        needed_bytes: Callable[[Task], float] = lambda task: 0.0,
+    ) -> Iterator[Result]:
+        """Yield what comes of every task, in their order; a task is made when its turn is near.
+
+        Parameters
+        ----------
+        work : callable
+            ``work(task, told)``, a function of a module; tasks and what comes of them are sent to processes and back.
+        tasks : iterable
+            Frozen values.
+        told : callable
+            ``told(number, share)``: how much of a task, from 0, is done; may come from another thread.
+        needed_bytes : callable
+            Estimate of the memory that a task's run takes.
+
+        Raises
+        ------
+        RunError
+            If a process ended by itself.
+        Exception
+            What the first task in order raised that did not come to its end.
+        """
+        if self._pool is None:
+            for number, task in enumerate(tasks):
+                result = work(task, lambda share, number=number: told(number, share))  # type: ignore[misc]
+                told(number, 1.0)
+                yield result
+            return
+        under_way: deque[Future[Result]] = deque()
+        for number, task in enumerate(tasks):
+            under_way.append(self._submit(work, task, lambda share, number=number: told(number, share), needed_bytes(task)))  # type: ignore[misc]
+            if len(under_way) == 2 * self.jobs:
+                yield self._result(under_way.popleft())
+        while under_way:
+            yield self._result(under_way.popleft())
+
+    def each(self, function: Callable[[Task], Result], items: Sequence[Task]) -> list[Result]:
+        """Return ``function`` of every item; where there are processes, of all at once in threads, which wait for these."""
+        if self._pool is None or len(items) < 2:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(len(items)) as threads:
+            futures = [threads.submit(function, item) for item in items]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                # Else the threads would be waited for.
+                self._kill()
+                raise
+
+    def _submit(
+        self, work: Callable[[Task, ShareDone], Result], task: Task, told: ShareDone, needed_bytes: float
+    ) -> Future[Result]:
+        """Hand a run to the processes as soon as its memory is to be had."""
+        assert self._pool is not None
+
+        def fits() -> bool:
+            return not self._taken or self._room_bytes is None or sum(self._taken.values()) + needed_bytes <= self._room_bytes
+
+        with self._changed:
+            self._changed.wait_for(fits)
+            self._runs += 1
+            run = self._runs
+            self._taken[run], self._told[run] = needed_bytes, told
+        try:
+            future = self._pool.submit(_run, run, work, task)
+        except BrokenProcessPool as error:
+            raise self._lost() from error
+
+        def over(_: object) -> None:
+            with self._changed:
+                del self._taken[run], self._told[run]
+                self._changed.notify_all()
+            told(1.0)
+
+        future.add_done_callback(over)
+        return future
+
+    def _result(self, future: Future[Result]) -> Result:
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise self._lost() from error
+
+    def _lost(self) -> RunError:
+        """Return the error of a process that has ended, when the pool has ended the others."""
+        assert self._pool is not None
+        self._pool.shutdown()
+        own = {process.exitcode for process in self._context.started} - {0, None, -signal.SIGTERM}
+        ends = ", ".join(f"by signal {-code}" if code < 0 else f"with status {code}" for code in sorted(filter(None, own)))
+        why = ", as the system ends what takes too much memory" if -9 in own else ""
+        return RunError(f"a process of --jobs {self.jobs} ended before its run {ends}{why}; with --jobs 1 none is started")
+
+    def _kill(self) -> None:
+        for process in self._context.started:
+            process.kill()
+
+    def _listen(self) -> None:
+        """Hand on how far runs are, until told nothing."""
+        while message := self._heard.recv_bytes():
+            run, share = _TOLD.unpack(message)
+            with self._changed:
+                told = self._told.get(run)
+            if told is not None:
+                told(share)
+
+
+#: Starts nothing.
+IN_THIS_PROCESS = SideBySide()
+
+
+class _Context(SpawnContext):
+    """Starts processes and knows them."""
+
+    def __init__(self) -> None:
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *arguments: Any, **named: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
+        self.started.append(SpawnProcess(*arguments, **named))
+        return self.started[-1]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let processes start that no interrupt reaches, and where no module of the present folder stands before Python's own."""
+    name, blocked = "PYTHONSAFEPATH", getattr(signal, "pthread_sigmask", None)
+    before, mask = os.environ.get(name), blocked and blocked(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+        if blocked:
+            blocked(signal.SIG_SETMASK, mask)
+
+
+#: Of a process: what it tells how far its run is.
+_tells: Connection | None = None
+
+
+def _begin(tells: Connection, threshold: tuple[int, int, int], preload: str) -> None:
+    """Make a process ready, and let it end with the one that started it, however that ends."""
+    global _tells
+    _tells = tells
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    importlib.import_module(preload)
+    gc.freeze()
+    gc.set_threshold(*threshold)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
+    """Do a run in a process."""
+    assert _tells is not None
+    last_s = float("-inf")
+
+    def told(share: float) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s >= TELL_EVERY_S:
+            last_s = now_s
+            # So short that a pipe takes it whole, however many write.
+            _tells.send_bytes(_TOLD.pack(run, share))
+
+    return work(task, told)
