@@ -24,6 +24,7 @@ from zcube.pricing.amortised import cost_rule
 from zcube.pricing.bill import BillOfMaterials, counting_rule
 from zcube.progress import Progress, TogetherDone, silent
 from zcube.scenario import Scenario
+from zcube.serving.attribution import request_table
 from zcube.serving.counted import Counted, on_one_side
 from zcube.serving.reach import Reach
 from zcube.serving.repeats import mean_metrics, seed_noise
@@ -115,6 +116,10 @@ class FabricResult:
         document = self.packets.document(self.run.completions.finish_s - self.run.flows.start_s)
         return {"packet": {key: value for key, value in document.items() if key != "settings"}}
 
+    def requests(self) -> pd.DataFrame:
+        """Return what became of every request, a row each."""
+        return request_table(self.run)
+
     def links(self) -> pd.DataFrame:
         """Return what every directed link carried in the window, a row per link."""
         return self.run.links_in_window.frame(self.run.window.length_s)
@@ -199,7 +204,7 @@ class Comparison:
 
     def requests(self) -> pd.DataFrame:
         """Return what became of every request, a row per fabric and request."""
-        return _stacked({name: result.run.journeys.frame() for name, result in self.results.items()})
+        return _stacked({name: result.requests() for name, result in self.results.items()})
 
     def links(self) -> pd.DataFrame:
         """Return what every directed link carried in the window, a row per fabric and link."""
@@ -275,6 +280,11 @@ def compare(
     carriers = prepared.carriers
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
+    if record is not None and scenario.couplings:
+        # A trace says neither when a step waits for pushes nor how much memory is left.
+        raise InputError(
+            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in scenario.couplings.items()
+        )
     tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
 
     def named() -> Iterator[FabricTask]:

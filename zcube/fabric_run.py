@@ -81,10 +81,19 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
     reach = reach_of(carrier.fabric, carrier.routing, scenario, task.card) if task.reach is None else task.reach
     recorder = None if task.recorded is None else TraceRecorder(carrier.fabric.gpus)
     model = carrier.model()
-    run = serve(carrier.fabric, model, task.trace, scenario, task.card, task.compute, told, recorder, reach)
+    settings = settings_on(carrier, scenario)
+    run = serve(carrier.fabric, model, task.trace, settings, task.card, task.compute, told, recorder, reach)
     packets = PacketOutcome.of(model, None) if task.keep and isinstance(model, PacketModel) else None
     trace = None if recorder is None or task.recorded is None else recorder.trace(task.recorded)
     return FabricDone(_priced(run, task.cost), Counted.of(run), run if task.keep else None, packets, trace)
+
+
+def settings_on(carrier: Carrier, scenario: Scenario) -> Scenario:
+    """Return a scenario for a fabric's run: a measured rate of NICs takes the place of the connector's efficiency."""
+    measured = carrier.measured
+    if scenario.kv.efficiency == 1.0 or measured is None or measured.nic_efficiency is None:
+        return scenario
+    return scenario.model_copy(update={"kv": scenario.kv.model_copy(update={"efficiency": 1.0})})
 
 
 def _priced(run: ServingRun, cost: HourlyCost) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def deciding_kernels() -> None:
     choose(loads, caches, blocks, int(trace.input_tokens[0]), trace.block_tokens, 0.0)
     caches.hit(0, blocks)
     caches.insert(0, blocks)
+    caches.use(0, blocks[:1], 1)
+    caches.drop_idle(0, 1)
     compute.decode_steps_s(trace.input_tokens.copy(), 2)
 
 

@@ -105,6 +105,11 @@ def test_another_fabric_or_network_is_named(run, recorded):
         (["--trace-out", "run.jsonl", "--trace-fabric", "roft"], "'roft'", "one of roft-256, zcube-256"),
         (["--trace-out", "none/run.jsonl"], "no folder none", "a folder that exists"),
         (["--out", "here", "--trace-out", "here/run.jsonl"], "a file in here", "outside the output folder"),
+        (
+            ["--trace-out", "run.jsonl", "--set", "kv.blocking=step"],
+            "kv.blocking",
+            "its default in a run that is to be recorded",
+        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_anything_runs(run, tmp_path, monkeypatch, options, found, expected):

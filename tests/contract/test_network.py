@@ -16,6 +16,7 @@ from zcube.comparison import compare
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.measured import MeasuredLinks, MessageStart
+from zcube.fabric_run import settings_on
 from zcube.inputs import assign
 from zcube.network.adversary.report import adversarial_report
 from zcube.network.settings import Network
@@ -61,6 +62,13 @@ def test_the_cap_and_the_measured_links_meet_every_fidelity():
         assert carrier.declared is fabric
         assert done.document()["nic_gbps"] == 100
         assert done.document()["calibration"]["applied"]["nic_efficiency"] == 0.8
+
+
+def test_a_measured_rate_of_nics_takes_the_place_of_the_connectors_efficiency():
+    scenario = load_scenario("glm51-pd-256", {}, ["kv.efficiency=0.69"])
+    for measured, left in ((None, 0.69), (MeasuredLinks(nvlink_gbps=3000), 0.69), (MeasuredLinks(nic_efficiency=0.8), 1.0)):
+        carrier = Network().on(load_fabric("roft-256"), measured=measured)
+        assert settings_on(carrier, scenario).kv.efficiency == left
 
 
 def test_a_calibration_file_is_not_forgotten():

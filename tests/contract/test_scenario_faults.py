@@ -130,6 +130,16 @@ def test_every_fault_is_listed_at_once(scenario_file):
         fault_at(faults, key)
 
 
+def test_what_decode_nodes_hold_is_refused_where_it_means_nothing(scenario_file):
+    tilert = ("kv.rank_map=tp8-tilert", "prefill.layout=tp8", "decode.layout=tp8", "decode.prefix_cache_tokens=1000")
+    for assignments, expected in (
+        (tilert, "no decode.prefix_cache_tokens"),
+        (("router.policy=conditional",), "what decode nodes"),
+    ):
+        (fault,) = faults_of(scenario_file, *assignments)
+        assert expected in fault.expected
+
+
 def test_faults_between_keys_are_listed_at_once(scenario_file):
     assignments = ("baseline=hpn-256", "kv.rank_map=tp3-tp5")
     text = "\n".join(str(fault) for fault in faults_of(scenario_file, *assignments))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zcube.comparison import Comparison, FabricResult, compare
+from zcube.inputs import set_key
 from zcube.outputs import to_json
 from zcube.scenario import Scenario
+from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
+from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.transfers import KV
 
 FABRICS = ("roft-256", "zcube-256")
@@ -35,11 +39,13 @@ FEW = settings(SOME, max_examples=6)
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
+def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
+    """Draw a scenario, with couplings of network and engine or, as recorded runs are, without."""
     name = draw(st.sampled_from(sorted(MAPS)))
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
+    held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
     declared = {
         "fabrics": FABRICS,
         "seed": draw(st.integers(0, 1 << 40)),
@@ -59,17 +65,23 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
             "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" else None,
             "expert_overlap": draw(st.booleans()),
             "expert_bursts": draw(st.integers(1, 3)),
+            "kv_capacity_tokens": draw(st.sampled_from([None, 150_000, 400_000])),
         },
         "decode": {
             "nodes": draw(st.integers(1, 3)),
             "layout": decode_layout,
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
+            "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])),
+            "prefix_cache_tokens": held,
         },
+        "router": {"policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held else "disaggregated"},
         "kv": {
             "rank_map": name,
             "push": draw(st.sampled_from([None, "after-prefill"] + ["per-chunk"] * (name != "tp8-tilert"))),
             "setup_s": draw(st.sampled_from([0.0, 0.00037])),
+            "blocking": draw(st.sampled_from(["none", "step"])),
+            "efficiency": draw(st.sampled_from([1.0, 0.69])),
         },
         "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
         "network": {
@@ -78,17 +90,22 @@ def scenarios(draw: st.DrawFn, **fixed: Any) -> Scenario:
             "nic_gbps": draw(st.sampled_from([None, 50.0])),
         },
     }
+    if not coupled:
+        declared["prefill"]["kv_capacity_tokens"] = None
+        declared["decode"] |= {"preallocate": "none", "prefix_cache_tokens": 0}
+        declared["kv"] |= {"blocking": "none", "efficiency": 1.0}
+        declared["router"] = {}
     for table, changes in fixed.items():
         declared[table] = {**declared[table], **changes}
     return Scenario.model_validate(declared)
 
 
-def kv_by_hand(tokens: np.ndarray, name: str) -> np.ndarray:
+def kv_by_hand(tokens: np.ndarray, name: str, held: int | np.ndarray = 0) -> np.ndarray:
     """fp8 rows of 656 B and index pages of 8,448 B in GLM-5.1's 78 layers and the draft layer, by rank map.
 
-    SGLang and vLLM send rows by the page of 64, TileRT as many as there are.
+    SGLang and vLLM send rows by the page of 64, TileRT as many as there are; whole pages held at the decode node stay out.
     """
-    pages = -(-tokens // 64)
+    pages = -(-tokens // 64) - held // 64
     rows = tokens if name == "tp8-tilert" else 64 * pages
     return 79.0 * MAPS[name][2] * (656 * rows + 8448 * pages)
 
@@ -119,9 +136,13 @@ def check_bytes(result: FabricResult, name: str) -> None:
     if np.isfinite(run.completions.finish_s).all():
         assert found["sent"] == pytest.approx(posted, rel=1e-9)
     done = run.journeys.outcome == COMPLETED
-    expected = kv_by_hand(run.journeys.trace.input_tokens[done], name)
+    life = run.journeys
+    expected = kv_by_hand(life.trace.input_tokens[done], name, life.decode_cached_tokens[done]) * (life.prefill_node[done] >= 0)
     assert np.array_equal(run.journeys.kv_bytes[done], expected)
     assert np.array_equal(run.flows.size_bytes, np.rint(run.flows.size_bytes)), "bytes are whole"
+    assert found["kv"] == run.journeys.kv_bytes.sum()
+    of_request = np.bincount(run.flow_request[run.flow_kind == KV], run.flows.size_bytes[run.flow_kind == KV], len(done))
+    assert np.array_equal(of_request, run.journeys.kv_bytes)
     if not (run.journeys.outcome == UNFINISHED).any():
         assert found["kv"] == expected.sum()
     assert result.metrics["congestion"]["max_link_utilisation"] <= 1 + 1e-9
@@ -130,10 +151,15 @@ def check_bytes(result: FabricResult, name: str) -> None:
 def check_times(result: FabricResult) -> None:
     life = result.run.journeys
     order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+    begun = np.isfinite(life.prefill_start_s)
+    if result.run.settings.decode.preallocate != "none":
+        assert (life.granted_s[begun] <= life.prefill_start_s[begun]).all()
     done = life.outcome == COMPLETED
-    times = np.stack([getattr(life, name)[done] for name in order])
-    assert (np.diff(times, axis=0) >= 0).all()
-    assert times.max(initial=0.0) <= result.run.end_s
+    for shipped in (True, False):
+        some = done & ((life.prefill_node >= 0) == shipped)
+        times = np.stack([getattr(life, name)[some] for name in order if shipped or name != "kv_post_s"])
+        assert (np.diff(times, axis=0) >= 0).all()
+        assert times.max(initial=0.0) <= result.run.end_s
     longer = done & (life.trace.output_tokens > 1)
     assert (life.finish_s[longer] > life.first_token_s[longer]).all()
     assert np.isnan(life.prefill_start_s[life.outcome == REJECTED]).all()
@@ -170,6 +196,15 @@ def check_same_requests(comparison: Comparison, scenario: Scenario) -> None:
         assert np.array_equal(first.arrival_s, comparison.trace.arrival_s)
 
 
+def check_parts(result: FabricResult) -> None:
+    ttft_s, parts = result.run.journeys.ttft_s(), ttft_parts(result.run)
+    answered = np.isfinite(ttft_s)
+    assert np.array_equal(np.isfinite(np.stack(list(parts.values()))), np.tile(answered, (len(parts), 1)))
+    np.testing.assert_allclose(sum(parts.values())[answered], ttft_s[answered], rtol=0, atol=1e-9)
+    for name, values in parts.items():
+        assert name == "type2" or values[answered].min(initial=0.0) >= -1e-9, name
+
+
 @SOME
 @given(scenarios())
 def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
@@ -179,8 +214,78 @@ def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
         check_requests(result)
         check_bytes(result, scenario.kv.rank_map)
         check_times(result)
+        check_parts(result)
         check_limits(result, scenario)
         check_congestion(result, scenario)
+
+
+class WatchedMemory(KvMemory):
+    """Memory that checks itself whenever a prompt claims, keeps or gives back some of it."""
+
+    made: ClassVar[list[KvMemory]] = []
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.nodes = range(arguments[0])
+        self.made.append(self)
+
+    def check(self) -> None:
+        for node in self.nodes:
+            assert 0 <= self.needed_tokens(node) <= self.held_tokens(node) <= self.capacity_tokens
+
+    def claim(self, *arguments: Any) -> Claim | None:
+        claim = super().claim(*arguments)
+        self.check()
+        return claim
+
+    def computed(self, claim: Claim) -> None:
+        super().computed(claim)
+        self.check()
+
+    def free(self, claim: Claim) -> None:
+        super().free(claim)
+        self.check()
+
+
+@SOME
+@given(scenarios(prefill={"kv_capacity_tokens": 150_000, "prefix_cache_tokens": 100_000}))
+def test_memory_is_never_overdrawn_and_given_back_in_full(scenario: Scenario):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zcube.serving.cluster.KvMemory", WatchedMemory)
+        WatchedMemory.made = []
+        results = compare(scenario).results.values()
+        assert len(WatchedMemory.made) == len(results)
+        for result, memory in zip(results, WatchedMemory.made, strict=True):
+            if not (result.run.journeys.outcome == UNFINISHED).any():
+                assert all(memory.needed_tokens(node) == 0 for node in range(scenario.prefill.nodes))
+
+
+COUPLINGS = {
+    "kv.blocking": ("none", "step"),
+    "kv.efficiency": (1.0, 0.69),
+    "prefill.kv_capacity_tokens": (None, 300_000),
+    "decode.preallocate": ("none", "in-order", "overtake"),
+    "router.policy": ("disaggregated", "conditional"),
+}
+
+
+@pytest.mark.parametrize("values", list(itertools.product(*COUPLINGS.values())))
+def test_littles_law_holds_for_every_combination_of_couplings(values: tuple[Any, ...]):
+    declared = {
+        "fabrics": FABRICS[:1],
+        "requests": {"count": 40},
+        "prefill": {"nodes": 2},
+        "decode": {"nodes": 2, "max_batch": 3, "prefix_cache_tokens": 1_000_000},
+        "load": {"mode": "closed", "concurrency": 12},
+        "network": {"nic_gbps": 50.0},
+    }
+    for key, value in zip(COUPLINGS, values, strict=True):
+        set_key(declared, key, value)
+    (result,) = compare(Scenario.model_validate(declared)).results.values()
+    assert result.metrics["requests"]["completed"] == 40
+    law = result.metrics["littles_law"]
+    assert law["relative_difference"] == pytest.approx(0.0, abs=1e-9)
+    assert 0 < law["mean_in_system"] <= 12 * (1 + 1e-9)
 
 
 @FEW

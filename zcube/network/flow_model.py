@@ -20,7 +20,7 @@ from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, NONE, FluidState, empt
 from zcube.network.frames import frame_of
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.path_table import PathTable
-from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
+from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
 
 #: Bins of time times links beyond which a run is refused (800 MB).
@@ -32,8 +32,7 @@ ALL_EVENTS = int(np.iinfo(np.int64).max)
 #: Transfers posted at once where many are posted in order of their starts: what they take stays in a processor's cache.
 POSTED_AT_ONCE = 2048
 
-#: No column, and no transfer.
-NO_COLUMN: FloatArray = np.zeros(0)
+#: No transfer.
 NOBODY: IntArray = np.zeros(0, dtype=np.int64)
 
 
@@ -153,7 +152,10 @@ class FlowModel:
         self._keep(state._replace(groups=groups, arrived=arrived))
         return self._groups - 1
 
-    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
+    def post(
+        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
+        cap_bps: FloatArray = NO_COLUMN,
+    ) -> None:  # fmt: skip
         """Post transfers of a group over paths found before.
 
         Parameters
@@ -168,6 +170,8 @@ class FlowModel:
             When they are posted, at present or later.
         is_last : bool
             Whether the group is complete with them.
+        cap_bps : float array [flows], optional
+            Rate that each never exceeds; default: none has a cap.
 
         Raises
         ------
@@ -180,7 +184,7 @@ class FlowModel:
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
             self._room = ahead
         message_start_s = table.message_start_s(paths, size_bytes)
-        if not self._post(table.frame, paths, start_s, size_bytes * 8.0, message_start_s, group, is_last):
+        if not self._post(table.frame, paths, start_s, size_bytes * 8.0, message_start_s, group, is_last, cap_bps):
             flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
             flows.check(self._now_s)
             check_reachable(table.routes(paths), flows.source, flows.target)
@@ -253,7 +257,9 @@ class FlowModel:
         self._free_groups += arrived
         return arrived
 
-    def run_in_turn(self, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray) -> None:
+    def run_in_turn(
+        self, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, cap_bps: FloatArray = NO_COLUMN
+    ) -> None:
         """Post transfers over paths found before, in order of their starts, and run to the end of all.
 
         They are posted some at a time, so that those that have ended leave the room of those that come; times are those of all
@@ -262,7 +268,7 @@ class FlowModel:
         self._keep(with_room(self._state, self._flows + len(paths), 0, 0, 0))
         for first in range(0, len(paths), POSTED_AT_ONCE):
             some = slice(first, first + POSTED_AT_ONCE)
-            self.post(NONE, paths[some], size_bytes[some].astype(np.int64), start_s[some], False)
+            self.post(NONE, paths[some], size_bytes[some].astype(np.int64), start_s[some], False, cap_bps[some])
             # So far before the last start that none of what ties is yet to be posted.
             last_s = float(start_s[some][-1])
             tie_s = max(fluid.TIE_S + fluid.TIE_RELATIVE * last_s, float(self._state.settings[0]))

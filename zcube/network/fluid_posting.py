@@ -96,7 +96,8 @@ def post(
         state.flows[flow].group = group
         state.flows[flow].alone_s = 0.0
         if group != NONE:
-            state.flows[flow].alone_s = size_bits[row] / paths.alone_bps[number]
+            most_bps = min(paths.alone_bps[number], cap_bps[row]) if len(cap_bps) else paths.alone_bps[number]
+            state.flows[flow].alone_s = size_bits[row] / most_bps
             arrival_s = max(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[number])
         for turn in range(pools):
             begin = first + turn

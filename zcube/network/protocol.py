@@ -22,6 +22,9 @@ Fidelity = Literal["ideal", "flow", "packet"]
 #: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.
 PathSplit = Literal["pooled", "fixed"]
 
+#: A column that says the same of every transfer: nothing.
+NO_COLUMN: FloatArray = np.zeros(0)
+
 #: Links named in a summary.
 HOT_LINKS = 10
 
@@ -226,8 +229,11 @@ class NetworkModel(Protocol):
         """Return the number of a new group of transfers that are waited for together; it is free again when it has arrived."""
         ...
 
-    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
-        """Post transfers of a group over paths found before; ``is_last`` where it is complete with them."""
+    def post(
+        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
+        cap_bps: FloatArray = NO_COLUMN,
+    ) -> None:  # fmt: skip
+        """Post transfers of a group over paths found before, each below a cap if any; ``is_last`` where it is complete then."""
         ...
 
     def next_group_s(self) -> float:

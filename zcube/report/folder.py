@@ -51,7 +51,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
         progress("writing", 0, 0, "")
         (temporary / SUMMARY_FILE).write_text(to_json(document), encoding="utf-8")
         for name, result in comparison.results.items():
-            _write_table(result.run.journeys.frame(), temporary / f"requests-{slugs[name]}.parquet")
+            _write_table(result.requests(), temporary / f"requests-{slugs[name]}.parquet")
             _write_table(result.links(), temporary / f"links-{slugs[name]}.parquet")
         pictures = _draw(comparison, temporary, progress)
         conditions = comparison.scenario.model_dump(mode="json")

@@ -18,8 +18,9 @@ from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
 from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.placement import Placed
-from zcube.serving.prefill import PrefillHooks, PrefillInstance, PrefillJob
+from zcube.serving.prefill import Pause, PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
@@ -44,6 +45,7 @@ class _Assigned:
     target_rank: int
     reserved_tokens: int
     shipment: Shipment | None = None
+    claim: Claim | None = None
 
 
 class Cluster:
@@ -67,22 +69,33 @@ class Cluster:
         progress: ShareDone,
         recorder: Recorder,
         reach: Reach | None = None,
+        kv_cap_bps: float | None = None,
     ):
-        self._env, self._settings, self._placed, self._card = env, settings, placed, card
+        self._env, self._settings, self._placed, self._card, self._compute = env, settings, placed, card, compute
         self._progress, self._recorder = progress, recorder
         self.journeys = Journeys(trace)
-        self.transfers = Transfers(env, model, reach)
+        self.transfers = Transfers(env, model, reach, kv_cap_bps)
         self.finished = env.event()
         engine = settings.engine()
         pushes = engine.kv_pushes(card)
         self._ranks = pushes.ranks
         self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
+        self._blocks = settings.kv.blocking == "step"
+        self._preallocates = settings.decode.preallocate != "none"
         self._shipper = KvShipper(
-            env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder
-        )
+            env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder,
+            self._on_push if self._blocks else None,
+        )  # fmt: skip
         block_tokens = trace.block_tokens or 1
         cached_blocks = settings.prefill.prefix_cache_tokens // block_tokens
-        self._caches = PrefixCaches(settings.prefill.nodes, cached_blocks, trace.are_chained)
+        capacity = settings.prefill.kv_capacity_tokens
+        room_blocks = cached_blocks if capacity is None else capacity // block_tokens if cached_blocks else 0
+        self._caches = PrefixCaches(settings.prefill.nodes, room_blocks, trace.are_chained)
+        kept_blocks = settings.decode.prefix_cache_tokens // block_tokens
+        self._decode_caches = PrefixCaches(settings.decode.nodes, kept_blocks, trace.are_chained) if kept_blocks else None
+        self._memory: KvMemory | None = None
+        if capacity is not None:
+            self._memory = KvMemory(settings.prefill.nodes, capacity, self._caches, block_tokens, cached_blocks)
         exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
         self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, settings.prefill.max_queue)
         self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
@@ -93,9 +106,12 @@ class Cluster:
             else:
                 self._loads.room[instance.nodes] = 0
         self._decode = [
-            DecodeNode(env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder)
+            DecodeNode(
+                env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder,
+                self._on_local_prompt,
+            )
             for server in placed.decode
-        ]
+        ]  # fmt: skip
         #: Requests of each decode node that have neither ended nor failed.
         self._outstanding = [0] * len(self._decode)
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
@@ -132,9 +148,15 @@ class Cluster:
                 hooks,
                 plan,
                 self._recorder,
+                overtakes=self._settings.decode.preallocate == "overtake",
+                blocks=self._blocks,
             )
             for nodes in groups
         ]
+
+    def pauses(self) -> list[list[Pause]]:
+        """Return when each prefill instance paused for its pushes or for memory."""
+        return [instance.pauses for instance in self._instances]
 
     def _instance(self, node: int) -> PrefillInstance:
         return self._instances[node // self._settings.prefill.nodes_per_instance]
@@ -142,7 +164,8 @@ class Cluster:
     def _arrivals(self) -> simpy.events.ProcessGenerator:
         for request in self._ready:
             at_s = float(self.journeys.trace.arrival_s[request])
-            if at_s > self._env.now:
+            # The clock rounds: what is left after a long delay is waited for too.
+            while at_s > self._env.now:
                 yield self._env.timeout(at_s - self._env.now)
             self._recorder.arrived(request, at_s)
             self._arrive(request, at_s)
@@ -188,18 +211,30 @@ class Cluster:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
             return
-        node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
-        if node == NOBODY or total > self._card.max_positions or not self._decode[0].fits(total):
+        node, new_tokens, local = NOBODY, 0, self._local_node(blocks, input_tokens)
+        if local is None:
+            node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
+        too_long = self._memory is not None and input_tokens > self._memory.capacity_tokens
+        nowhere = local is None and (node == NOBODY or too_long)
+        if nowhere or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        decode_node = self._outstanding.index(min(self._outstanding))
+        decode_node = self._outstanding.index(min(self._outstanding)) if local is None else local
         self._outstanding[decode_node] += 1
-        journeys.prefill_node[request], journeys.decode_node[request] = node, decode_node
+        journeys.decode_node[request] = decode_node
+        if local is not None:
+            self._assigned[request] = _Assigned(blocks, NOBODY, self._decode[local].take_rank(), total)
+            self._decode[local].reserve(request, total).callbacks.append(partial(self._compute_locally, request))
+            return
+        journeys.prefill_node[request] = node
         source_rank = self._next_source_rank[node]
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
-        self._instance(node).submit(node, PrefillJob(request, input_tokens, new_tokens))
+        job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
+        self._instance(node).submit(node, job)
+        if self._preallocates:
+            self._ask_for_room(node, job)
 
     def _full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
@@ -208,24 +243,85 @@ class Cluster:
         # A copy, since kernels are compiled for arrays that may be written.
         return np.array(trace.blocks(request)[:full], dtype=np.int64)
 
-    def _on_prefill_start(self, node: int, job: PrefillJob) -> int:
-        """Note the start, look the prompt up in the node's cache, and ask the decode node for room."""
-        request, journeys = job.request, self.journeys
+    def _on_prefill_start(self, node: int, job: PrefillJob) -> int | None:
+        """Look the prompt up in the node's cache, claim memory for it, note the start, and ask the decode node for room.
+
+        Returns the cached tokens; None where the node's memory has no room for it.
+        """
+        request, journeys, assigned = job.request, self.journeys, self._assigned[job.request]
+        hit = self._caches.hit(node, assigned.blocks)
+        if self._memory is not None:
+            assigned.claim = self._memory.claim(node, assigned.blocks, hit, job.input_tokens)
+            if assigned.claim is None:
+                return None
         journeys.prefill_start_s[request] = self._env.now
-        held = self._caches.hit(node, self._assigned[request].blocks) * journeys.trace.block_tokens
         # The last token is always computed: its logits give the first output token.
-        cached = min(held, job.input_tokens - 1)
+        cached = min(hit * journeys.trace.block_tokens, job.input_tokens - 1)
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
-        assigned, decode_node = self._assigned[request], int(journeys.decode_node[request])
-        lane = self._lanes.lane(node, assigned.source_rank, decode_node, assigned.target_rank)
-        granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
-        granted.callbacks.append(partial(self._note_granted, request))
-        assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, granted)
+        if not self._preallocates:
+            self._ask_for_room(node, job)
         return cached
 
-    def _note_granted(self, request: int, _: simpy.Event) -> None:
-        self.journeys.granted_s[request] = self._env.now
+    def _ask_for_room(self, node: int, job: PrefillJob) -> None:
+        """Ask a request's decode node for room, and let its KV cache go out when it is given."""
+        request = job.request
+        assigned, decode_node = self._assigned[request], int(self.journeys.decode_node[request])
+        lane = self._lanes.lane(node, assigned.source_rank, decode_node, assigned.target_rank)
+        granted = self._decode[decode_node].reserve(request, assigned.reserved_tokens)
+        granted.callbacks.append(partial(self._note_granted, node, job))
+        assigned.shipment = self._shipper.prepare(request, job.input_tokens, lane, granted)
+
+    def _note_granted(self, node: int, job: PrefillJob, _: simpy.Event) -> None:
+        self.journeys.granted_s[job.request] = self._env.now
+        shipment = self._assigned[job.request].shipment
+        assert shipment is not None
+        shipment.held_tokens = self._held_at_decode(job.request)
+        self.journeys.decode_cached_tokens[job.request] = shipment.held_tokens
+        if not job.has_room:
+            job.has_room = True
+            self._instance(node).wake()
+
+    def _local_node(self, blocks: IntArray, input_tokens: int) -> int | None:
+        """Return the decode node that is to compute a prompt itself; None if it is to come from a prefill node."""
+        asked, caches = self._settings.router, self._decode_caches
+        if asked.policy != "conditional" or caches is None:
+            return None
+        hits = [caches.hit(node, blocks) for node in range(len(self._decode))]
+        best = min(range(len(hits)), key=lambda node: (-hits[node], self._outstanding[node]))
+        new_tokens = input_tokens - hits[best] * self.journeys.trace.block_tokens
+        return best if new_tokens <= asked.max_local_prefill_tokens else None
+
+    def _held_at_decode(self, request: int) -> int:
+        """Return how many tokens of a prompt its decode node holds, the last one left out."""
+        if self._decode_caches is None:
+            return 0
+        trace = self.journeys.trace
+        hit = self._decode_caches.hit(int(self.journeys.decode_node[request]), self._assigned[request].blocks)
+        return min(hit * trace.block_tokens, int(trace.input_tokens[request]) - 1)
+
+    def _keep_at_decode(self, request: int) -> None:
+        if self._decode_caches is not None:
+            self._decode_caches.insert(int(self.journeys.decode_node[request]), self._assigned[request].blocks)
+
+    def _compute_locally(self, request: int, _: simpy.Event) -> None:
+        """Let a decode node that has room for a request compute its prompt, in chunks as a prefill node does."""
+        journeys, chunk = self.journeys, self._settings.prefill.chunk_tokens
+        journeys.granted_s[request] = self._env.now
+        held, tokens = self._held_at_decode(request), int(journeys.trace.input_tokens[request])
+        journeys.cached_tokens[request] = journeys.decode_cached_tokens[request] = held
+        self._work.reach(request, held, computed=False)
+        starts = range(held, tokens, chunk)
+        seconds = sum(self._compute.prefill_iteration_s([min(chunk, tokens - at)], [at]) for at in starts)
+        self._decode[int(journeys.decode_node[request])].compute_prompt(request, seconds)
+
+    def _on_local_prompt(self, request: int, ended: bool) -> None:
+        if not ended:
+            self.journeys.prefill_start_s[request] = self._env.now
+            return
+        self.journeys.prefill_end_s[request] = self._env.now
+        self._work.reach(request, int(self.journeys.trace.input_tokens[request]))
+        self._begin_answer(request)
 
     def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
         self._work.reach(job.request, ends[-1][1])
@@ -240,11 +336,27 @@ class Cluster:
         self._tell()
         if job.done_tokens == job.input_tokens:
             self.journeys.prefill_end_s[request] = self._env.now
-            self._caches.insert(node, self._assigned[request].blocks)
+            self._keep_prompt(node, self._assigned[request])
         shipment = self._assigned[request].shipment
         assert shipment is not None
         self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(shipment, job.done_tokens)
+
+    def _keep_prompt(self, node: int, assigned: _Assigned) -> None:
+        """Keep the blocks of a prompt that has been computed."""
+        if self._memory is None or assigned.claim is None:
+            self._caches.insert(node, assigned.blocks)
+            return
+        self._memory.computed(assigned.claim)
+        if assigned.shipment is not None and assigned.shipment.failed:
+            self._free_memory(assigned)
+
+    def _free_memory(self, assigned: _Assigned) -> None:
+        """Give back the memory of a prompt that is shipped, or never will be, and see who waits for it."""
+        if self._memory is not None and assigned.claim is not None:
+            self._memory.free(assigned.claim)
+            self._instance(assigned.claim.node).wake()
+            assigned.claim = None
 
     def _tell(self) -> None:
         """Tell how much is done, now and then."""
@@ -256,18 +368,32 @@ class Cluster:
     def _on_post(self, shipment: Shipment, at_s: float) -> None:
         self.journeys.kv_post_s[shipment.request] = at_s
 
+    def _on_push(self, shipment: Shipment, begins: bool) -> None:
+        instance = self._instance(int(self.journeys.prefill_node[shipment.request]))
+        if begins:
+            instance.push_begins()
+        else:
+            instance.push_ends()
+
     def _on_arrival(self, shipment: Shipment) -> None:
-        request, journeys = shipment.request, self.journeys
-        journeys.kv_end_s[request] = self._env.now
+        request = shipment.request
+        self.journeys.kv_end_s[request] = self._env.now
+        self.journeys.kv_bytes[request] = sum(shipment.push_bytes)
+        self._free_memory(self._assigned[request])
+        self._begin_answer(request)
+
+    def _begin_answer(self, request: int) -> None:
+        """Let a request whose KV is at its decode node join the batch there."""
+        journeys = self.journeys
         self._work.join(request)
-        journeys.kv_bytes[request] = shipment.bytes_sent
+        self._keep_at_decode(request)
         tokens_left = int(journeys.trace.output_tokens[request])
         if self._prefill_answers:
             journeys.first_token_s[request] = self._env.now
             tokens_left -= 1
         if tokens_left:
             node = self._decode[int(journeys.decode_node[request])]
-            node.join(request, shipment.input_tokens, tokens_left)
+            node.join(request, int(journeys.trace.input_tokens[request]), tokens_left)
         else:
             self._recorder.ended(request)
             self._on_finish(request, 0)
@@ -292,6 +418,8 @@ class Cluster:
         """Give a request up whose KV cannot be carried; its prompt is computed to the end, for other prompts' prefixes."""
         request = shipment.request
         self._recorder.ended(request)
+        if np.isfinite(self.journeys.prefill_end_s[request]):
+            self._free_memory(self._assigned[request])
         self._release(request, self._assigned[request])
         self._resolve(request, FAILED)
 
@@ -301,10 +429,19 @@ class Cluster:
         self._outstanding[node] -= 1
         self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
 
+    def cut(self) -> None:
+        """Keep of what is under way at the end of the run only what has happened."""
+        now_s = float(self._env.now)
+        self.journeys.cut(now_s)
+        for request, assigned in self._assigned.items():
+            if assigned.shipment is not None:
+                self.journeys.kv_bytes[request] = assigned.shipment.bytes_before(now_s)
+
     def let_go(self) -> None:
         """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
-        for part in (self.transfers, self._lanes, self._caches):
-            vars(part).clear()
+        for part in (self.transfers, self._lanes, self._caches, self._decode_caches):
+            if part is not None:
+                vars(part).clear()
 
     def fail_rest(self) -> None:
         """Give up what is under way, because the network cannot go on."""

@@ -49,15 +49,20 @@ class DecodeNode:
         Where it is placed.
     recorder : Recorder
         Told of room and steps.
+    on_prompt : callable
+        ``on_prompt(request, ended)``: called when a prompt begins to be computed here, and when it has been.
     """
 
     def __init__(
         self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int,
         on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
-        server: int, recorder: Recorder,
+        server: int, recorder: Recorder, on_prompt: Callable[[int, bool], None],
     ):  # fmt: skip
         self._env, self._compute, self._pool = env, compute, pool
         self._on_finish, self._on_step, self._server, self._recorder = on_finish, on_step, server, recorder
+        self._on_prompt = on_prompt
+        #: Prompts to be computed here, and how long each takes.
+        self._prompts: deque[tuple[int, float]] = deque()
         self._rank_load = [0] * ranks
         self._next_rank = 0
         self._held_requests = 0
@@ -98,6 +103,12 @@ class DecodeNode:
         if not self._wake.triggered:
             self._wake.succeed()
 
+    def compute_prompt(self, request: int, seconds: float) -> None:
+        """Compute a prompt, from the end of the step under way on; the batch waits meanwhile."""
+        self._prompts.append((request, seconds))
+        if not self._wake.triggered:
+            self._wake.succeed()
+
     def release(self, request: int, rank: int, tokens: int) -> None:
         """Give back the room of a request that is done."""
         self._recorder.released(self._server, request)
@@ -122,9 +133,15 @@ class DecodeNode:
         env = self._env
         ahead = LEAST_STEPS_AHEAD
         while True:
-            if not self._size and not self._joining:
+            if not (self._size or self._joining or self._prompts):
                 self._wake = env.event()
                 yield self._wake
+            if self._prompts:
+                request, seconds = self._prompts.popleft()
+                self._on_prompt(request, False)
+                yield env.timeout(seconds)
+                self._on_prompt(request, True)
+                continue
             joined = [request for request, _, _ in self._joining]
             self._join_batch()
             start_s = env.now
@@ -138,8 +155,9 @@ class DecodeNode:
             yield self._wake
             # A time equal to a boundary up to the clock's rounding is that boundary.
             now_s = env.now - 4 * math.ulp(env.now)
-            done = min(int(ends_s.searchsorted(now_s)) + 1, steps) if self._joining else steps
-            ahead = LEAST_STEPS_AHEAD if self._joining else min(2 * ahead, MOST_STEPS_AHEAD)
+            comes = bool(self._joining or self._prompts)
+            done = min(int(ends_s.searchsorted(now_s)) + 1, steps) if comes else steps
+            ahead = LEAST_STEPS_AHEAD if comes else min(2 * ahead, MOST_STEPS_AHEAD)
             self._ends_s = ends_s[:done]
             if ends_s[done - 1] > env.now:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)

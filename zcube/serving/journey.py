@@ -17,6 +17,7 @@ OUTCOMES = ("absent", "unfinished", "completed", "rejected", "failed")
 
 _TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "kv_end_s", "first_token_s", "finish_s")
 _PLACES = ("prefill_node", "decode_node")
+_AMOUNTS = ("cached_tokens", "decode_cached_tokens", "kv_bytes")
 
 
 class Journeys:
@@ -43,11 +44,13 @@ class Journeys:
     left_s : float array
         When it was served or turned away.
     prefill_node, decode_node : int array
-        Nodes by their number in the pool.
+        Nodes by their number in the pool; a prompt that its decode node computes has no prefill node.
     cached_tokens : int array
-        Prompt tokens found in the prefix cache.
+        Prompt tokens found in the prefix cache of the node that computes the rest.
+    decode_cached_tokens : int array
+        Prompt tokens found in the prefix cache of the decode node, which are not shipped.
     kv_bytes : float array
-        KV bytes put on the network, copies included.
+        KV bytes put on the network before the end of the run, copies included.
     outcome : int array
         Index into :data:`OUTCOMES`.
     """
@@ -59,7 +62,7 @@ class Journeys:
         self.kv_post_s, self.kv_end_s, self.first_token_s = (np.full(count, np.nan) for _ in range(3))
         self.first_step_s, self.finish_s, self.left_s, self.granted_s = (np.full(count, np.nan) for _ in range(4))
         self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
-        self.cached_tokens = np.zeros(count, dtype=np.int64)
+        self.cached_tokens, self.decode_cached_tokens = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.steps_before, self.steps_at_end = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.kv_bytes = np.zeros(count)
         self.outcome = np.zeros(count, dtype=np.int8)
@@ -73,7 +76,7 @@ class Journeys:
         """Return one row per request, with the latencies derived from the times."""
         import pandas as pd
 
-        table = pd.DataFrame({name: getattr(self, name) for name in (*_TIMES, *_PLACES, "cached_tokens", "kv_bytes")})
+        table = pd.DataFrame({name: getattr(self, name) for name in (*_TIMES, *_PLACES, *_AMOUNTS)})
         table.insert(0, "request", np.arange(len(table)))
         table.insert(1, "outcome", np.array(OUTCOMES)[self.outcome])
         table.insert(2, "input_tokens", self.trace.input_tokens)

@@ -12,6 +12,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
+from zcube.serving.attribution import composition
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.littles_law import littles_law
 from zcube.serving.occupancy import occupancy
@@ -40,10 +41,11 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "littles_law": _littles_law(run),
         "first_token": run.settings.decode.first_token,
         "ttft_s": latency(journeys.ttft_s()),
+        "ttft_parts_s": composition(run, done),
         "tpot_s": latency(journeys.tpot_s()),
         "e2e_s": latency(journeys.e2e_s()),
         "slo": goodput(run, tokens),
-        "kv_transfer_s": spread(journeys.kv_transfer_s()[done]),
+        "kv_transfer_s": spread(journeys.kv_transfer_s()[done & np.isfinite(journeys.kv_end_s)]),
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
         "congestion": _congestion(run),
@@ -102,9 +104,10 @@ def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:
 
 
 def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:
-    """Part of the counted requests' prompt tokens that came from the prefill nodes' prefix caches."""
+    """Parts of the counted requests' prompt tokens that were not computed, and that were not shipped, thanks to caches."""
     tokens = int(journeys.trace.input_tokens[done].sum())
-    return {"hit_fraction": float(journeys.cached_tokens[done].sum() / tokens) if tokens else 0.0}
+    found = {"hit_fraction": journeys.cached_tokens, "decode_hit_fraction": journeys.decode_cached_tokens}
+    return {name: float(cached[done].sum() / tokens) if tokens else 0.0 for name, cached in found.items()}
 
 
 def _bytes(run: ServingRun) -> dict[str, int]:
@@ -139,5 +142,5 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
 
 
 def _alone_s(run: ServingRun) -> FloatArray:
-    """Time of every transfer alone on the ideal core: bytes over the GPU's line rate."""
-    return run.flows.size_bytes * 8.0 / run.line_rate_bps
+    """Time of every KV transfer alone on the ideal core: bytes over the rate that it reaches at most."""
+    return run.flows.size_bytes * 8.0 / run.kv_alone_bps

@@ -23,25 +23,29 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
     begun, computed = journeys.prefill_start_s, _or_end(journeys.prefill_end_s, run.end_s)
     granted, left = journeys.granted_s, _or_end(journeys.left_s, run.end_s)
     queued = (journeys.outcome != REJECTED) & np.isfinite(journeys.arrival_s)
-    asked, came = np.isfinite(begun), journeys.arrival_s[queued]
+    came = journeys.arrival_s[queued]
+    # Decode nodes that compute prompts themselves are asked for room at once.
+    at_once = (journeys.decode_node >= 0) & ((journeys.prefill_node < 0) | (settings.decode.preallocate != "none"))
+    asked_s = np.where(at_once, journeys.arrival_s, begun)
+    started, asked = np.isfinite(begun), np.isfinite(asked_s)
     instances = settings.prefill.nodes // settings.prefill.nodes_per_instance
     room = settings.decode.nodes * window.length_s
     held_s = _overlap_s(granted, left, window.start_s, window.end_s)
     posted, arrived = journeys.kv_post_s, np.fmin(_or_end(journeys.kv_end_s, run.end_s), left)
     under_way_s = _overlap_s(posted, arrived, window.start_s, window.end_s)
     tokens = journeys.trace.input_tokens + journeys.trace.output_tokens
-    here = asked & window.holds(begun)
+    here = asked & window.holds(asked_s)
     return {
         "prefill": {
             "busy": _prefill_busy(journeys, computed, settings.prefill.nodes_per_instance, window) / instances,
-            **_queue(came, np.where(asked, begun, left)[queued], window, came),
+            **_queue(came, np.where(started, begun, left)[queued], window, came),
         },
         "decode": {
             "batch": float(held_s.sum()) / (room * settings.decode.max_batch) if room else 0.0,
             "kv_memory": float(held_s @ tokens) / (room * settings.decode.kv_capacity_tokens) if room else 0.0,
             "in_transfer": float(under_way_s.sum() / held_s.sum()) if held_s.any() else 0.0,
-            "waited": float((_or_end(granted, run.end_s) > begun)[here].mean()) if here.any() else 0.0,
-            **_queue(begun[asked], _or_end(granted, run.end_s)[asked], window, came),
+            "waited": float((_or_end(granted, run.end_s) > asked_s)[here].mean()) if here.any() else 0.0,
+            **_queue(asked_s[asked], _or_end(granted, run.end_s)[asked], window, came),
         },
         **link_occupancy(run.links_in_window, window.length_s),
     }
@@ -86,7 +90,7 @@ def _overlap_s(from_s: FloatArray, to_s: FloatArray, start_s: float, end_s: floa
 def _prefill_busy(journeys: Journeys, computed_s: FloatArray, span: int, window: Window) -> float:
     """Return the part of the window in which an instance had a prompt under way, summed over instances."""
     begun_s, busy_s = journeys.prefill_start_s, 0.0
-    asked = np.flatnonzero(np.isfinite(begun_s))
+    asked = np.flatnonzero(np.isfinite(begun_s) & (journeys.prefill_node >= 0))
     instance: IntArray = journeys.prefill_node[asked] // span
     for number in np.unique(instance):
         rows = asked[instance == number]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import simpy
@@ -18,19 +19,35 @@ from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
 from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
-from zcube.serving.transfers import EXPERT, Transfers
+from zcube.serving.transfers import Transfers
 
 NOBODY: IntArray = np.zeros(0, dtype=np.int64)
 
 
+#: Why an instance pauses though it has prompts: a push of its own is under way, or KV memory is short.
+PUSH, MEMORY = 0, 1
+
+
+class Pause(NamedTuple):
+    """A time in which an instance computed nothing, and why."""
+
+    reason: int
+    start_s: float
+    end_s: float
+
+
 @dataclass(slots=True)
 class PrefillJob:
-    """A prompt at a prefill node. ``done_tokens`` counts cached and computed tokens; -1 before it has started."""
+    """A prompt at a prefill node.
+
+    ``done_tokens`` counts cached and computed tokens; ``has_room`` says whether it may start as far as decode is concerned.
+    """
 
     request: int
     input_tokens: int
     estimated_new_tokens: int
-    done_tokens: int = -1
+    done_tokens: int = 0
+    has_room: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,14 +57,14 @@ class PrefillHooks:
     Attributes
     ----------
     start : callable
-        ``start(node, job)`` returns the cached tokens a job begins with.
+        ``start(node, job)`` returns the cached tokens a job begins with; None if the node's KV memory has no room for it yet.
     ahead : callable
         ``ahead(job, ends)``: whole chunks of a job are going to end one after the other, each time with the tokens done then.
     progress : callable
         ``progress(node, job)`` after every iteration that advanced a job, or after all that were told of ahead.
     """
 
-    start: Callable[[int, PrefillJob], int]
+    start: Callable[[int, PrefillJob], int | None]
     ahead: Callable[[PrefillJob, list[tuple[float, int]]], None]
     progress: Callable[[int, PrefillJob], None]
 
@@ -73,6 +90,10 @@ class PrefillInstance:
         What its nodes send each other in a layer with experts; None where they send nothing.
     recorder : Recorder
         Told of every iteration.
+    overtakes : bool
+        Whether a prompt that may start does so before others that may not, which came earlier.
+    blocks : bool
+        Whether an iteration waits for the pushes before it, so that none can be foreseen.
     """
 
     def __init__(
@@ -87,10 +108,19 @@ class PrefillInstance:
         hooks: PrefillHooks,
         plan: NormalPlan | None,
         recorder: Recorder,
+        overtakes: bool = False,
+        blocks: bool = False,
     ):
         self._env, self._transfers, self._compute, self._pool = env, transfers, compute, pool
         self._loads, self._hooks, self._plan, self._recorder = loads, hooks, plan, recorder
+        self._overtakes, self._foresees = overtakes, not (blocks or recorder.keeps_order)
+        #: Prompts that have started, and those that have not, in order.
+        self._running: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
+        #: Pushes under way that the next iteration waits for.
+        self._pushes = 0
+        self.pauses: list[Pause] = []
+        self._short = False
         self.nodes = list(nodes)
         self._servers = list(servers)
         #: Fabric's numbers of the GPUs that send to each other, and their paths, of every pair of the plan.
@@ -113,19 +143,37 @@ class PrefillInstance:
         self._queues[node].append(job)
         self._loads.held[node] += 1
         self._loads.backlog_tokens[node] += job.estimated_new_tokens
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again at what may start."""
         if not self._wake.triggered:
             self._wake.succeed()
 
+    def push_begins(self) -> None:
+        """Let the next iteration wait for a push."""
+        self._pushes += 1
+
+    def push_ends(self) -> None:
+        """Note that a push which the next iteration waits for has arrived."""
+        self._pushes -= 1
+        if not self._pushes:
+            self.wake()
+
     def _run(self) -> simpy.events.ProcessGenerator:
         while True:
-            if not any(self._queues.values()):
-                self._wake = self._env.event()
-                yield self._wake
-            if self._plan is None and not self._recorder.keeps_order and self._chunks_ahead():
+            if self._pushes or not (any(self._running.values()) or any(self._queues.values())):
+                yield from self._pause(PUSH if self._pushes else None)
+                continue
+            if self._plan is None and self._foresees and self._chunks_ahead():
                 yield from self._whole_chunks()
                 continue
             started: list[int] = []
+            self._short = False
             pieces = {node: self._take(node, started) for node in self._queues}
+            if not any(pieces.values()):
+                yield from self._pause(MEMORY if self._short else None)
+                continue
             self._recorder.iteration(self._servers, started)
             compute_s = max(
                 [
@@ -143,18 +191,26 @@ class PrefillInstance:
                 for job, count in taken:
                     self._advance(node, job, count)
 
+    def _pause(self, reason: int | None) -> simpy.events.ProcessGenerator:
+        """Wait until something changes, and keep since when and why if that is a reason to tell."""
+        start_s = float(self._env.now)
+        self._wake = self._env.event()
+        yield self._wake
+        if reason is not None:
+            self.pauses.append(Pause(reason, start_s, float(self._env.now)))
+
     def _chunks_ahead(self) -> int:
         """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
         node = self.nodes[0]
-        job = self._queues[node][0]
-        if job.done_tokens < 0:
-            self._start(node, job)
+        job = self._running[node][0] if self._running[node] else self._admit(node)
+        if job is None:
+            return 0
         return min((job.input_tokens - job.done_tokens) // self._pool.chunk_tokens, CHUNKS_AHEAD)
 
     def _whole_chunks(self) -> simpy.events.ProcessGenerator:
         """Let iterations pass that one prompt fills alone."""
         node, chunk, now = self.nodes[0], self._pool.chunk_tokens, self._env.now
-        job, chunks, end_s = self._queues[node][0], self._chunks_ahead(), now
+        job, chunks, end_s = self._running[node][0], self._chunks_ahead(), now
         ends, ends_s = [], self._loads.chunk_ends_s[node]
         for at in range(chunks):
             done = job.done_tokens + at * chunk
@@ -169,22 +225,37 @@ class PrefillInstance:
         ends_s[:chunks] = np.inf
         self._advance(node, job, chunks * chunk)
 
-    def _start(self, node: int, job: PrefillJob) -> None:
-        job.done_tokens = self._hooks.start(node, job)
-        self._loads.backlog_tokens[node] += job.input_tokens - job.done_tokens - job.estimated_new_tokens
+    def _admit(self, node: int) -> PrefillJob | None:
+        """Start the prompt of a node's queue whose turn it is, and return it; None if none may start."""
+        queue = self._queues[node]
+        at = next((at for at, job in enumerate(queue) if job.has_room), len(queue)) if self._overtakes else 0
+        if at == len(queue) or not queue[at].has_room:
+            return None
+        job = queue[at]
+        cached = self._hooks.start(node, job)
+        if cached is None:
+            self._short = True
+            return None
+        del queue[at]
+        job.done_tokens = cached
+        self._loads.backlog_tokens[node] += job.input_tokens - cached - job.estimated_new_tokens
+        self._running[node].append(job)
+        return job
 
     def _take(self, node: int, started: list[int]) -> list[tuple[PrefillJob, int]]:
-        """Fill one iteration of a node from the head of its queue; adds the requests that start to ``started``."""
+        """Fill one iteration of a node, running prompts first; adds the requests that start to ``started``."""
         room = self._pool.chunk_tokens
         taken = []
-        for job in self._queues[node]:
+        for job in self._running[node]:
             if room <= 0:
                 break
-            if job.done_tokens < 0:
-                started.append(job.request)
-                self._start(node, job)
             count = min(room, job.input_tokens - job.done_tokens)
             taken.append((job, count))
+            room -= count
+        while room > 0 and (new := self._admit(node)) is not None:
+            started.append(new.request)
+            count = min(room, new.input_tokens - new.done_tokens)
+            taken.append((new, count))
             room -= count
         return taken
 
@@ -192,7 +263,7 @@ class PrefillInstance:
         job.done_tokens += count
         self._loads.backlog_tokens[node] -= count
         if job.done_tokens == job.input_tokens:
-            self._queues[node].popleft()
+            self._running[node].popleft()
             self._loads.held[node] -= 1
         self._hooks.progress(node, job)
 
@@ -205,7 +276,7 @@ class PrefillInstance:
         for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
             burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers
             self._recorder.exchanges(self._servers, source, target, size_bytes)
-            sent = self._transfers.send(paths, size_bytes, EXPERT)
+            sent = self._transfers.send(paths, size_bytes)
             if overlap:
                 yield self._compute_for(burst_s) & sent
                 self._recorder.meets(self._servers)

@@ -25,6 +25,7 @@ ENTRY = np.dtype(
         ("node", "i4"),
         ("newer", "i4"),  # of the node's entries the one used next after it, NONE for the last; of a free one the next free one
         ("older", "i4"),
+        ("users", "i4"),  # prompts that need it where it is
     ],
     align=True,
 )
@@ -201,6 +202,37 @@ def keep(caches: np.ndarray, node: int, blocks: np.ndarray, capacity: int) -> No
 
 
 @kernel
+def add_users(caches: np.ndarray, node: int, blocks: np.ndarray, more: int) -> int:
+    """Add users to blocks that a node of a frame's caches holds, or take some away.
+
+    Returns
+    -------
+    int
+        How many more of the node's blocks have users then than before.
+    """
+    state, used = caches_at(caches), 0
+    for at in range(len(blocks)):
+        entry = state.table[place_of(state, node, blocks[at])].entry
+        before = state.entries[entry].users
+        state.entries[entry].users = before + more
+        used += int(before + more > 0) - int(before > 0)
+    return used
+
+
+@kernel
+def drop_idle(caches: np.ndarray, node: int, count: int) -> None:
+    """Drop so many of a node's blocks that nobody uses, the least recently used first."""
+    state = caches_at(caches)
+    entry = state.nodes[node].oldest
+    while count > 0 and entry != NONE:
+        newer = state.entries[entry].newer
+        if state.entries[entry].users == 0:
+            remove(state, entry)
+            count -= 1
+        entry = newer
+
+
+@kernel
 def fill_table(caches: np.ndarray, entries: int) -> None:
     """Write the first entries of a frame's caches into the empty table, those that are free left out."""
     state = caches_at(caches)
@@ -249,6 +281,19 @@ class PrefixCaches:
             if self.state.free[1] < len(blocks):
                 self._grow(len(blocks))
             keep(self.frame, node, blocks, self._capacity)
+
+    def held(self, node: int) -> int:
+        """Return how many blocks one node holds."""
+        return int(self.state.nodes[node]["count"])
+
+    def use(self, node: int, blocks: IntArray, more: int) -> int:
+        """Add users to blocks that a node holds, or take some away; return how many more of its blocks have any."""
+        return int(add_users(self.frame, node, blocks, more))
+
+    def drop_idle(self, node: int, count: int) -> None:
+        """Drop so many of a node's blocks that nobody uses, the least recently used first."""
+        if count > 0:
+            drop_idle(self.frame, node, count)
 
     def _grow(self, needed: int) -> None:
         """Make room for at least so many more entries; all present ones are in use but for the few that are free."""

@@ -14,15 +14,16 @@ from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.flow_model import ideal_model
-from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
+from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, NetworkModel
 from zcube.progress import ShareDone
 from zcube.serving.cluster import Cluster
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
+from zcube.serving.prefill import Pause
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
-from zcube.serving.transfers import Posted
+from zcube.serving.transfers import KV, Posted, kinds_of
 from zcube.serving.window import Window
 from zcube.workload.requests import RequestTrace
 
@@ -39,22 +40,24 @@ class ServingRun:
         Per directed link.
     flows : FlowTable
         Every transfer posted on the network, in order.
-    flow_kind : int array [flows]
-        KV or expert traffic.
+    flow_request : int array [flows]
+        Whose KV a transfer carries, :data:`~zcube.serving.transfers.NOBODYS` of expert traffic.
     completions : CompletionTable
         When each transfer ended.
     ideal_sending_s : float array [flows]
         How long it would have sent on an ideal core, posted at the same times.
     end_s : float
         When the run ended.
-    line_rate_bps : float
-        Line rate of one GPU, all NIC ports together, bits per second.
+    kv_alone_bps : float
+        Rate of a KV transfer that has the NICs to itself: a GPU's line rate, all ports together, times ``kv.efficiency``.
     settings : ServingSettings
         What was asked for.
     window : Window
         Its steady state, or the whole run where that is too short for one.
     steps_at_end : int array [decode nodes]
         Steps of each node that had ended when the run did.
+    pauses : list of list of Pause
+        When each prefill instance waited for its own pushes, or for KV memory.
     stopped_by : str or None
         Why the network could not go on, if it could not; what was under way then has failed.
     """
@@ -62,15 +65,21 @@ class ServingRun:
     journeys: Journeys
     links: LinkTable
     flows: FlowTable
-    flow_kind: IntArray
+    flow_request: IntArray
     completions: CompletionTable
     ideal_sending_s: FloatArray
     end_s: float
-    line_rate_bps: float
+    kv_alone_bps: float
     settings: ServingSettings
     window: Window
     steps_at_end: IntArray
+    pauses: list[list[Pause]]
     stopped_by: str | None = None
+
+    @property
+    def flow_kind(self) -> IntArray:
+        """KV or expert traffic [flows]."""
+        return kinds_of(self.flow_request)
 
     @property
     def links_in_window(self) -> LinkTable:
@@ -115,8 +124,12 @@ def serve(
         If the pools do not fit the fabric.
     """
     env = simpy.Environment()
-    placed = place(fabric, settings)
-    cluster = Cluster(env, model, trace, settings, placed, card, compute, progress, recorder or Recorder(), reach)
+    placed, kv_alone_bps = place(fabric, settings), fabric.nic_gbps * 1e9 * settings.kv.efficiency
+    kv_capped = settings.kv.efficiency < 1.0
+    cluster = Cluster(
+        env, model, trace, settings, placed, card, compute, progress, recorder or Recorder(), reach,
+        kv_alone_bps if kv_capped else None,
+    )  # fmt: skip
     horizon_s, stopped_by = settings.load.horizon_s, None
     try:
         env.run(until=cluster.finished if horizon_s is None else cluster.finished | env.timeout(horizon_s))
@@ -126,19 +139,20 @@ def serve(
         cluster.fail_rest()
     posted = cluster.transfers.posted()
     links = model.link_table()
-    cluster.journeys.cut(float(env.now))
+    cluster.cut()
     run = ServingRun(
         journeys=cluster.journeys,
         links=links,
         flows=posted.flows,
-        flow_kind=posted.kind,
+        flow_request=posted.request,
         completions=model.completions().take(posted.number),
-        ideal_sending_s=_on_ideal_core(fabric, posted),
+        ideal_sending_s=_on_ideal_core(fabric, posted, kv_capped, kv_alone_bps),
         end_s=float(env.now),
-        line_rate_bps=fabric.nic_gbps * 1e9,
+        kv_alone_bps=kv_alone_bps,
         stopped_by=stopped_by,
         settings=settings,
         window=cluster.watch.window(cluster.journeys, links.size_bytes),
+        pauses=cluster.pauses(),
         steps_at_end=cluster.steps_before(_just_after(float(env.now))),
     )
     cluster.let_go()
@@ -150,11 +164,12 @@ def _just_after(time_s: float) -> float:
     return math.nextafter(time_s + 4 * math.ulp(time_s), math.inf)
 
 
-def _on_ideal_core(fabric: Fabric, posted: Posted) -> FloatArray:
+def _on_ideal_core(fabric: Fabric, posted: Posted, kv_capped: bool, kv_alone_bps: float) -> FloatArray:
     """Replay transfers at their recorded times on an ideal core; the same starts make the comparison fair per transfer."""
     model, (source, target) = ideal_model(fabric), posted.ends
     used = np.zeros(len(source), dtype=bool)
     used[posted.path] = True
     pair = model.paths(source[used], target[used])[np.cumsum(used)[posted.path] - 1]
-    model.run_in_turn(pair, posted.flows.size_bytes, posted.flows.start_s)
+    cap_bps = np.where(kinds_of(posted.request) == KV, kv_alone_bps, np.inf) if kv_capped else NO_COLUMN
+    model.run_in_turn(pair, posted.flows.size_bytes, posted.flows.start_s, cap_bps)
     return model.completions().sending_s(posted.flows.start_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -39,6 +39,11 @@ class PrefillPool(Declared):
     without it their sum. ``expert_bursts``: parts in which an iteration's expert traffic is sent, each of as many whole layers
     as any other or one more, computed meanwhile; the engine sends two bursts a layer, fewer keep runs short (inferred, a
     modelling choice).
+
+    ``kv_capacity_tokens``: one pool of memory, as SGLang has it. A prompt claims room for all of its tokens when it starts and
+    gives it back when its transfer has ended; cached blocks that it reuses are held once. Where the cache that nobody needs
+    does not make enough room, least recently used first, the queue waits behind the prompt at its head. A prompt that can never
+    have room is rejected.
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
@@ -46,6 +51,12 @@ class PrefillPool(Declared):
     layout: Literal["tp8", "cp8", "dp8"] = Field(default="cp8", description="attention layout inside a node")
     chunk_tokens: int = Field(default=8192, ge=64, le=1 << 20, description="tokens a node computes in one iteration at most")
     prefix_cache_tokens: int = Field(default=2_000_000, ge=0, le=10**10, description="KV a node keeps for reuse; inferred")
+    kv_capacity_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**10,
+        description="KV a node holds in all: cache, running and unshipped prompts; default: no limit but the cache's",
+    )
     max_queue: int | None = Field(
         default=None, ge=1, description="requests queued or under way at a node beyond which it takes no more; open loop only"
     )
@@ -73,12 +84,22 @@ class DecodePool(Declared):
 
     ``first_token``: ``prefill``, the answer begins with the token that prefill made, given out when the KV cache has arrived in
     full (SGLang); ``decode``, the decode node computes the first token too, a step later (NVIDIA Dynamo's replay).
+    ``preallocate``: whether the decode node is asked for room, for prompt and answer, when a request arrives and not when its
+    prefill starts, and prefill starts only with it: ``overtake``, prompts that have room start before those that wait for it
+    (SGLang's bootstrap queue); ``in-order``, those behind wait too. Decode nodes give room in order of arrival either way.
+    ``prefix_cache_tokens``: whole pages of a prompt that are among these when room is given are not shipped (SGLang's
+    ``decode_prefix_len``). They are beside ``kv_capacity_tokens``, take in a prompt's full blocks when its KV is there, and
+    lose the least recently used; TileRT ships everything.
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
     layout: Literal["tp8", "dp8"] = "dp8"
     max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
     kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
+    prefix_cache_tokens: int = Field(default=0, ge=0, le=10**10, description="KV of prompts a node keeps for reuse")
+    preallocate: Literal["none", "in-order", "overtake"] = Field(
+        default="none", description="whether prefill waits for room at the decode node, and whether in order of arrival"
+    )
     first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
 
 
@@ -86,7 +107,13 @@ class KvTransfer(Declared):
     """How a request's KV cache goes from prefill to decode.
 
     ``setup_s`` defaults to the intercept of a fit to Mooncake's published vLLM figures (nine prompts, Qwen3-8B, 8 x 200G):
-    0.37 ms a transfer.
+    0.37 ms a transfer. ``blocking = "step"`` is what vLLM's Mooncake connector and TileRT do: they gather and send within the
+    forward pass (``wait_for_save``), so that an instance starts no iteration while a push of its nodes, set-up included, is
+    under way. A push that waits for room at its decode node has not begun.
+
+    ``efficiency``: the rate that one transfer reaches at most, as a part of the line rate of a GPU's NIC. The same fit has a
+    slope of 0.69 of the line rate for Mooncake, whose authors report 0.7 to 0.9. Transfers that share a NIC may fill it. Where
+    a calibration holds the measured rate of NICs, that takes its place.
     """
 
     rank_map: str = Field(default="cp8-dp8", description="a named prefill-to-decode rank map")
@@ -95,9 +122,15 @@ class KvTransfer(Declared):
         description="whole pages after every chunk (SGLang, mooncake-push), or everything after the last one (vLLM); default: "
         "per-chunk, with tp8-tilert after-prefill",
     )
+    blocking: Literal["none", "step"] = Field(
+        default="none", description="what waits for a push: nothing (SGLang), or the instance's next iteration (vLLM, TileRT)"
+    )
     dtype: Literal["fp8", "bf16", "bf16+fp8-index"] = "fp8"
     with_mtp_layer: bool = Field(default=True, description="ship the draft layer's cache too")
     setup_s: float = Field(default=0.00037, ge=0, le=10, description="control-plane time before a push reaches the network")
+    efficiency: float = Field(
+        default=1.0, gt=0, le=1, description="most of a NIC's line rate that one transfer reaches; 0.69: Mooncake, fitted"
+    )
 
     @field_validator("rank_map")
     @classmethod
@@ -118,6 +151,22 @@ class KvTransfer(Declared):
         if rank_map(self.rank_map).single_pair:
             return "tilert"
         return "after-prefill" if self.push == "after-prefill" else "mooncake-push"
+
+
+class Router(Declared):
+    """Which requests go through a prefill node.
+
+    ``disaggregated``: all. ``conditional``: those of which the decode nodes' prefix caches leave more than
+    ``max_local_prefill_tokens``; others go straight to the decode node that holds most of the prompt, the one with fewest
+    requests of equals. This is NVIDIA Dynamo's conditional disaggregation, whose default is 1,000 tokens, without its bound on
+    the prefill queue. A decode node computes such prompts before its next step, which the batch waits for, with the times of a
+    prefill node (inferred).
+    """
+
+    policy: Literal["disaggregated", "conditional"] = "disaggregated"
+    max_local_prefill_tokens: int = Field(
+        default=1000, ge=0, le=1 << 20, description="conditional: tokens a decode node computes of a prompt at most"
+    )
 
 
 class Measure(Declared):
@@ -179,6 +228,7 @@ class ServingSettings(Declared):
     prefill: PrefillPool
     decode: DecodePool
     kv: KvTransfer = KvTransfer()
+    router: Router = Router()
     placement: Placement = Placement()
     measure: Measure = Measure()
     slo: Slo = Slo()
@@ -197,6 +247,10 @@ class ServingSettings(Declared):
         ]
         if self.load.mode == "closed" and self.prefill.max_queue is not None:
             wrong.append("no prefill.max_queue in a closed loop, which would reject the rest of a trace at one instant")
+        if ranks.single_pair and self.decode.prefix_cache_tokens:
+            wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
+        if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
+            wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -213,6 +267,19 @@ class ServingSettings(Declared):
             connector=self.kv.connector,
             layer_split=rank_map(self.kv.rank_map).layer_split,
         )
+
+    @property
+    def couplings(self) -> dict[str, Any]:
+        """What is coupled to the network beyond queues and batches, by key: all that is not at its default."""
+        keys = {
+            "kv.blocking": (self.kv.blocking, "none"),
+            "kv.efficiency": (self.kv.efficiency, 1.0),
+            "prefill.kv_capacity_tokens": (self.prefill.kv_capacity_tokens, None),
+            "decode.preallocate": (self.decode.preallocate, "none"),
+            "decode.prefix_cache_tokens": (self.decode.prefix_cache_tokens, 0),
+            "router.policy": (self.router.policy, "disaggregated"),
+        }
+        return {key: value for key, (value, default) in keys.items() if value != default}
 
     @property
     def nodes(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 
@@ -15,7 +15,7 @@ from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
-from zcube.serving.transfers import KV, Transfers
+from zcube.serving.transfers import Transfers
 
 #: Prefill nodes from which, and decode nodes to which, paths are found together.
 SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
@@ -101,6 +101,8 @@ class Shipment:
 
     ``ready_tokens`` exist; ``foreseen`` are the ends of iterations under way and the tokens that then exist; ``shipped_tokens``
     have been pushed; ``last_posted`` once the push that completes the prompt is among them; ``failed`` once a push has no path.
+    ``held_tokens`` lie at the decode node, so that whole pages of them are left out. ``starts_s`` and ``push_bytes`` are when
+    each push reaches the network, and what it holds; ``under_way`` counts those that somebody waits for.
     """
 
     request: int
@@ -113,7 +115,14 @@ class Shipment:
     granted: bool = False
     last_posted: bool = False
     failed: bool = False
-    bytes_sent: int = 0
+    starts_s: list[float] = field(default_factory=list)
+    push_bytes: list[int] = field(default_factory=list)
+    under_way: int = 0
+    held_tokens: int = 0
+
+    def bytes_before(self, end_s: float) -> int:
+        """Return the bytes of pushes that reached the network before a time."""
+        return sum(size for start_s, size in zip(self.starts_s, self.push_bytes, strict=True) if start_s < end_s)
 
 
 class KvShipper:
@@ -133,20 +142,25 @@ class KvShipper:
         Called with a shipment, once, when a push has no path; nothing of it is sent from then on.
     recorder : Recorder
         Told of every push.
+    on_push : callable, optional
+        ``on_push(shipment, begins)``: called when each push begins, its set-up included, and when it has arrived, for who waits
+        for single pushes; then none may be foreseen.
     """
 
     def __init__(
         self, env: simpy.Environment, transfers: Transfers, plan: KvPushes, setup_s: float,
         on_post: Callable[[Shipment, float], None], on_arrival: Callable[[Shipment], None],
-        on_failure: Callable[[Shipment], None], recorder: Recorder,
+        on_failure: Callable[[Shipment], None], recorder: Recorder, on_push: Callable[[Shipment, bool], None] | None = None,
     ):  # fmt: skip
         self._env, self._transfers, self._plan, self._setup_s = env, transfers, plan, setup_s
         self._on_post, self._on_arrival, self._on_failure, self._recorder = on_post, on_arrival, on_failure, recorder
+        self._on_push = on_push
 
     def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
-        """Return a shipment that starts pushing once the decode node has granted room."""
+        """Return a shipment that starts pushing once the decode node has granted room; set what that holds before."""
         shipment = Shipment(request, input_tokens, lane)
-        shipment.group = self._transfers.open_group(lambda: self._on_arrival(shipment))
+        if self._on_push is None:
+            shipment.group = self._transfers.open_group(lambda: self._on_arrival(shipment))
         granted.callbacks.append(lambda _: self._grant(shipment))
         return shipment
 
@@ -162,6 +176,7 @@ class KvShipper:
 
     def _grant(self, shipment: Shipment) -> None:
         shipment.granted = True
+        shipment.shipped_tokens = shipment.held_tokens // self._plan.page_tokens * self._plan.page_tokens
         now, existing, ahead = self._env.now, shipment.ready_tokens, []
         for end_s, tokens in shipment.foreseen:
             if end_s > now:
@@ -176,7 +191,7 @@ class KvShipper:
             return
         lane, plan, starts_s, layer_bytes = shipment.lane, self._plan, [], []
         for end_s, tokens in ends:
-            push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens)
+            push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens, shipment.held_tokens)
             if push is None:
                 continue
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
@@ -197,16 +212,29 @@ class KvShipper:
         if count > 1:
             start_s, paths = np.repeat(starts_s, rows), np.tile(paths, count)
             sizes = np.concatenate([lane.layers * size for size in layer_bytes])
-        shipment.bytes_sent += lane.all_layers * sum(layer_bytes)
+        shipment.starts_s += starts_s
+        shipment.push_bytes += [lane.all_layers * size for size in layer_bytes]
         if prepared is not None:
             pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
             self._at(starts_s[0], lambda _: self._recorder.pushes(*pushed))
-        post = partial(self._transfers.post, shipment.group, paths, sizes, start_s, KV, shipment.last_posted)
+        group, is_last = shipment.group, shipment.last_posted
+        if self._on_push is not None:
+            group, is_last = self._transfers.open_group(lambda: self._push_ends(shipment)), True
+            shipment.under_way += 1
+            self._on_push(shipment, True)
+        post = partial(self._transfers.post, group, paths, sizes, start_s, shipment.request, is_last)
         if self._setup_s > 0:
             post()
         else:
             # After whatever else sends at this moment.
             self._at(self._env.now, lambda _: post())
+
+    def _push_ends(self, shipment: Shipment) -> None:
+        assert self._on_push is not None
+        shipment.under_way -= 1
+        if shipment.last_posted and not shipment.under_way:
+            self._on_arrival(shipment)
+        self._on_push(shipment, False)
 
     def _at(self, time_s: float, what: Callable[[simpy.Event], None]) -> None:
         """Do something once a push has been set up."""

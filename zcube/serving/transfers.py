@@ -19,9 +19,11 @@ from zcube.network.protocol import FlowTable, NetworkModel
 from zcube.serving.clock import seconds_between
 from zcube.serving.reach import Reach
 
-#: Kinds of traffic, kept beside every transfer.
+#: Kinds of traffic.
 KV, EXPERT = 0, 1
-_KIND_BYTES = bytes([KV]), bytes([EXPERT])
+
+#: In place of a request, of transfers that are nobody's: expert traffic.
+NOBODYS = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +34,8 @@ class Posted:
     ----------
     flows : FlowTable
         What was sent when.
-    kind : int array [flows]
-        :data:`KV` or :data:`EXPERT`.
+    request : int array [flows]
+        Whose KV it is, :data:`NOBODYS` of expert traffic.
     number : int array [flows]
         Number in the network.
     path : int array [flows]
@@ -43,10 +45,15 @@ class Posted:
     """
 
     flows: FlowTable
-    kind: IntArray
+    request: IntArray
     number: IntArray
     path: IntArray
     ends: tuple[IntArray, IntArray]
+
+
+def kinds_of(request: IntArray) -> IntArray:
+    """Return the kind of transfers by whose KV they are."""
+    return np.where(request == NOBODYS, EXPERT, KV)
 
 
 class Transfers:
@@ -60,18 +67,22 @@ class Transfers:
         Idle at the environment's present.
     reach : Reach, optional
         Which pairs have no path; default: all have one.
+    kv_cap_bps : float, optional
+        Rate that no transfer of KV exceeds; default: none.
     """
 
-    def __init__(self, env: simpy.Environment, model: NetworkModel, reach: Reach | None = None):
+    def __init__(
+        self, env: simpy.Environment, model: NetworkModel, reach: Reach | None = None, kv_cap_bps: float | None = None
+    ):
         self._env = env
         self._model = model
-        self._reach = reach
+        self._reach, self._kv_cap_bps = reach, kv_cap_bps
         self._wake_s = float("inf")
         self._ends: list[tuple[IntArray, IntArray]] = []
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
-        #: Of every transfer posted: path, payload, start and kind.
-        self._posted = array("q"), array("q"), array("d"), array("b")
+        #: Of every transfer posted: path, payload, start and whose KV it is.
+        self._posted = array("q"), array("q"), array("d"), array("i")
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -88,14 +99,14 @@ class Transfers:
         self._arrived[group] = arrived
         return group
 
-    def send(self, paths: IntArray, size_bytes: IntArray, kind: int) -> simpy.Event:
+    def send(self, paths: IntArray, size_bytes: IntArray, request: int = NOBODYS) -> simpy.Event:
         """Post transfers now, over paths by number, and return the event of the last one's arrival."""
         done = self._env.event()
         start_s = np.full(len(paths), float(self._env.now))
-        self._post(self.open_group(done.succeed), paths, size_bytes, start_s, kind, True)
+        self._post(self.open_group(done.succeed), paths, size_bytes, start_s, request, True)
         return done
 
-    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, is_last: bool) -> None:
+    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, request: int, is_last: bool) -> None:
         """Post transfers of a group, over paths by number.
 
         Parameters
@@ -106,42 +117,45 @@ class Transfers:
             Numbers of their paths, and payload.
         start_s : float array [transfers]
             When each is posted, ascending.
-        kind : int
-            :data:`KV` or :data:`EXPERT`.
+        request : int
+            Whose KV they are, :data:`NOBODYS` of expert traffic.
         is_last : bool
             Whether the group is complete with them.
         """
         if self._model.ahead or start_s[-1] <= self._env.now:
-            self._post(group, paths, size_bytes, start_s, kind, is_last)
+            self._post(group, paths, size_bytes, start_s, request, is_last)
             return
         for rows in np.split(np.arange(len(paths)), np.flatnonzero(np.diff(start_s)) + 1):
             timer = self._env.timeout(seconds_between(self._env.now, float(start_s[rows[0]])))
             last = is_last and rows[-1] == len(paths) - 1
-            timer.callbacks.append(partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], kind, last))
+            timer.callbacks.append(partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], request, last))
 
     def _post(
-        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, kind: int, is_last: bool,
+        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, request: int, is_last: bool,
         _: simpy.Event | None = None,
     ) -> None:  # fmt: skip
-        self._model.post(group, paths, size_bytes, start_s, is_last)
-        path, size, start, kinds = self._posted
+        if self._kv_cap_bps is None or request == NOBODYS:
+            self._model.post(group, paths, size_bytes, start_s, is_last)
+        else:
+            self._model.post(group, paths, size_bytes, start_s, is_last, np.full(len(paths), self._kv_cap_bps))
+        path, size, start, requests = self._posted
         path.frombytes(paths.tobytes())
         size.frombytes(size_bytes.tobytes())
         start.frombytes(start_s.tobytes())
-        kinds.frombytes(_KIND_BYTES[kind] * len(paths))
+        requests.extend([request] * len(paths))
         self._plan()
 
     def posted(self) -> Posted:
-        """Return every transfer posted up to the present."""
-        path, size, start_s, kind = (np.array(column) for column in self._posted)
+        """Return every transfer posted before the present."""
+        path, size, start_s, request = (np.array(column) for column in self._posted)
         none: IntArray = np.zeros(0, dtype=np.int64)
         source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
         order = np.argsort(start_s, kind="stable")
         start_s = start_s[order]
-        order = order[: int(np.searchsorted(start_s, self._env.now, side="right"))]
+        order = order[: int(np.searchsorted(start_s, self._env.now, side="left"))]
         path = path[order]
         flows = FlowTable(source[path], target[path], size[order].astype(np.float64), start_s[: len(order)])
-        return Posted(flows, kind[order].astype(np.int64), order, path, (source, target))
+        return Posted(flows, request[order].astype(np.int64), order, path, (source, target))
 
     def _plan(self) -> None:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""

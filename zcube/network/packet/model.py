@@ -25,7 +25,7 @@ from zcube.network.packet.starts import push_starts
 from zcube.network.packet.state import NEEDS_BINS, NEEDS_MATCH, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
 from zcube.network.path_table import PathTable
-from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, PathSplit
+from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
 
 #: A buffer that no run fills.
@@ -180,9 +180,13 @@ class PacketModel:
         """Return the number of a new group of transfers that are waited for together."""
         return self._groups.open()
 
-    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool) -> None:
+    def post(
+        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
+        cap_bps: FloatArray = NO_COLUMN,
+    ) -> None:  # fmt: skip
         """Post transfers of a group over paths found before, complete with them or not; otherwise as :meth:`send`."""
-        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), start_s)
+        caps = cap_bps if len(cap_bps) else None
+        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), start_s, caps)
         self._groups.add(group, self.send(flows, self._paths.routes(paths)), is_last)
 
     def next_group_s(self) -> float:
