@@ -169,6 +169,15 @@ def test_interrupt_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_interrupt_while_modules_are_loaded_is_an_interrupt_too(run, monkeypatch):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "zcube.cli.app", Interrupted())
+    assert run("compare") == (130, "", "interrupted\n")
+
+
 def test_human_output_in_a_pipe_has_no_colour_and_talk_goes_to_stderr(run, tmp_path):
     status, out, err = run("compare", *SMALL, "--out", tmp_path / "run")
     assert status == 0

@@ -30,7 +30,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
+    try:
+        status = _run([argument for argument in arguments if argument != "--debug"], debug)
+    except KeyboardInterrupt:
+        # While modules were loaded, or a fault was being told.
+        status = _say("interrupted", ExitStatus.INTERRUPTED)
+    sys.exit(status)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
