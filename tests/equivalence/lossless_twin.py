@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 
 from oracle_max_min import Path, fair_rates
 
-TURNS, TOLERANCE = 60, 1e-3
+TURNS, TOLERANCE, LEAST_ISOLATION = 60, 1e-3, 1e-4
 MOST_STEP, LEAST_STEP, LONGER, SHORTER = 0.5, 0.02, 1.05, 0.7
 
 
@@ -75,5 +75,5 @@ def lossless_rates(
             break
     full = {link: min(1.0, capacity[link] / over(link, rate)) for link in links}
     slowed = {start: min(full[link] for path in paths.values() if path[0] == start for link in path) for start in starts}
-    fair = fair_rates(capacity, paths) if isolation else dict.fromkeys(paths, 0.0)
+    fair, isolation = fair_rates(capacity, paths), max(isolation, LEAST_ISOLATION)
     return {name: isolation * fair[name] + (1 - isolation) * rate[name] * slowed[path[0]] for name, path in paths.items()}

@@ -1,4 +1,4 @@
-"""Rates under lossless back-pressure, by a fixed point over links; Numba kernels over arrays. docs/lossless.md has the equations.
+"""Rates under lossless back-pressure by a fixed point over links, docs/lossless.md; Numba kernels over arrays.
 
 A *port* of a link is what its queue is filled through: the link before it on some path, which a pause stops as a whole, or a
 subflow that starts on the link, a queue pair of a NIC. A link shares what it may send max-min among its ports. One that is
@@ -21,6 +21,9 @@ MOST_TURNS = 60
 #: Parts of a change asked for that are made: at first and at most, at least, and what they change by when changes go on in one
 #: direction and when they turn.
 MOST_STEP, LEAST_STEP, LONGER, SHORTER = 0.5, 0.02, 1.05, 0.7
+#: Links that wait for each other in a ring would stand still for ever; so much of max-min rates is always kept, as if by the
+#: watchdogs of switches, which drop what has stood too long.
+LEAST_ISOLATION = 1e-4
 #: Relative differences of shares below this are rounding.
 SHARE_ROUNDING = 1e-12
 
@@ -234,7 +237,7 @@ def press_back(state: FluidState, frees: int) -> None:
         if turn > 1 and worst < LEVEL_TOLERANCE:
             break
     keep_within(state, frees, links)
-    isolation = state.settings[2]
+    isolation = max(state.settings[2], LEAST_ISOLATION)
     for at in range(frees):
         subflow = state.free_subflow[at]
         max_min_bps = state.subflows[subflow].new_rate_bps

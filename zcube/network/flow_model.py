@@ -1,5 +1,4 @@
-"""The flow fidelity: max-min fair fluid over the routes of a fabric; ``ideal``, the same with only NIC links kept; and
-``lossless``, the same with back-pressure.
+"""Fluids over the routes of a fabric: ``flow``, max-min fair; ``ideal``, with only NIC links kept; ``lossless``, back-pressed.
 
 A transfer claims its links from when its first byte may leave until its last byte has left; that byte arrives the delay of its
 longest path later. See :class:`~zcube.network.protocol.CompletionTable`.

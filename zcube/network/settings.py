@@ -51,7 +51,7 @@ class Network(Declared):
         default=0.0,
         ge=0,
         le=1,
-        description="of fidelity lossless: how far congestion control spares who does not use a congested link; 0: pauses alone "
+        description="of fidelity lossless: how far congestion control spares who does not use a congested link; 0: only pauses "
         "hold senders back; 1: max-min; see docs/lossless.md",
     )
     quantum_s: float = Field(
