@@ -11,8 +11,8 @@ from zcube.network.carrier import Carrier
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.pricing.amortised import HourlyCost
+from zcube.progress import ShareDone
 from zcube.scenario import Scenario
-from zcube.serving.cluster import ShareDone
 from zcube.serving.counted import Counted
 from zcube.serving.metrics import run_metrics
 from zcube.serving.reach import Reach, reach_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 #: The phase in which nothing is done but that.
 COMPILING = "compiling kernels, kept for later runs"
@@ -15,6 +15,10 @@ MARKS = 64
 
 #: Runs under way at the same time that are named.
 NAMED = 3
+
+
+#: Is told the part of a run that is done.
+ShareDone: TypeAlias = Callable[[float], None]
 
 
 class Progress(Protocol):

@@ -24,16 +24,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import parent_process
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from zcube.errors import RunError
 from zcube.memory import BYTES_PER_GB, available_memory_bytes
+from zcube.progress import ShareDone
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-#: Is told the part of a run that is done.
-ShareDone: TypeAlias = Callable[[float], None]
 
 MOST_JOBS = 1024
 

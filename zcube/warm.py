@@ -83,12 +83,10 @@ def deciding_kernels() -> None:
     trace, settings, _, compute = _prompts()
     caches = PrefixCaches(settings.prefill.nodes, 4, trace.are_chained)
     loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, None)
-    # A run's clock begins at the whole number 0.
-    for request, now_s in enumerate((0, 1.0)):
-        blocks = trace.blocks(request).copy()
-        choose(loads, caches, blocks, int(trace.input_tokens[request]), trace.block_tokens, now_s)
-        caches.hit(0, blocks)
-        caches.insert(0, blocks)
+    blocks = trace.blocks(0).copy()
+    choose(loads, caches, blocks, int(trace.input_tokens[0]), trace.block_tokens, 0.0)
+    caches.hit(0, blocks)
+    caches.insert(0, blocks)
     compute.decode_steps_s(trace.input_tokens.copy(), 2)
 
 

@@ -19,12 +19,12 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
 from zcube.network.flow_model import flow_model
 from zcube.network.protocol import FlowTable
-from zcube.progress import Progress, TogetherDone, silent
+from zcube.progress import Progress, ShareDone, TogetherDone, silent
 from zcube.routing.catalog import routing_for
 from zcube.routing.relay import FallBack, intact
 from zcube.routing.routes import Routing
 from zcube.seeds import stream
-from zcube.side_by_side import ShareDone, SideBySide, jobs_for
+from zcube.side_by_side import SideBySide, jobs_for
 
 #: Of one GPU's part of a transfer; long enough that delays do not count.
 PART_BYTES = 1e8

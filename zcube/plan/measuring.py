@@ -9,8 +9,8 @@ from zcube.errors import InputError
 from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Site
 from zcube.plan.measures import Measured, Measuring, graph_key
-from zcube.progress import Progress, silent
-from zcube.side_by_side import ShareDone, SideBySide, jobs_for
+from zcube.progress import Progress, ShareDone, silent
+from zcube.side_by_side import SideBySide, jobs_for
 
 #: Graphs measured at a time at most, for each holds a fabric and its flows; about what one takes, by its GPUs.
 MOST_AT_ONCE = 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +15,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
+from zcube.progress import ShareDone
 from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.placement import Placed
@@ -33,9 +33,6 @@ from zcube.workload.requests import RequestTrace, followers
 
 #: Steps of requests of which one is told of as progress.
 STEPS_UNTOLD = 16
-
-#: Told which part of the work is done.
-ShareDone = Callable[[float], None]
 
 
 @dataclass(slots=True)

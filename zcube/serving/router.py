@@ -85,4 +85,5 @@ def choose(
     Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. The node is
     :data:`NOBODY` where none has room.
     """
-    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), now_s)
+    # A run's clock begins at the whole number 0, for which the kernel would be compiled once more.
+    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), float(now_s))

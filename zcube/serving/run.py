@@ -15,7 +15,8 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.flow_model import ideal_model
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable, NetworkModel
-from zcube.serving.cluster import Cluster, ShareDone
+from zcube.progress import ShareDone
+from zcube.serving.cluster import Cluster
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
 from zcube.serving.reach import Reach

@@ -14,7 +14,8 @@ from zcube.plan.measures import BEHAVIOUR, VALUES, Measured, Measuring
 from zcube.plan.search.feasibility import lacking, oversubscription
 from zcube.plan.search.isomorphism import FabricGraph
 from zcube.plan.search.space import Genome, Space
-from zcube.side_by_side import ShareDone, SideBySide
+from zcube.progress import ShareDone
+from zcube.side_by_side import SideBySide
 
 #: What a fabric lacks that cannot be cabled, or of which an objective is not known.
 NOT_COMPARED = 1.0
