@@ -3,8 +3,8 @@
     python benchmarks/lossless_errors.py [--seeds 3] [--controls none dcqcn] [--isolation 0 0.4] [--kept FOLDER]
 
 Every case is run packet by packet with default thresholds, propagation delays and cells of 32 KiB, and as fluids of several
-isolations, the last the plain one, on the same transfers and paths. Under each isolation stand the relative errors of the median
-and of the 99th percentile of the transfer time. ``--kept`` is a folder in which times of packets are kept and looked for, since
+isolations, the last the plain one, on the same transfers and paths. Under each stand the relative errors of the median
+and of P99 of the transfer time. ``--kept`` is a folder in which times of packets are kept and looked for, since
 they take minutes.
 """
 
