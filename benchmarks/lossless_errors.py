@@ -1,6 +1,6 @@
 """How far the back-pressure fluid and the plain fluid are from packets, on cases used for its fit and on others.
 
-    python benchmarks/lossless_errors.py [--seeds 3] [--controls none dcqcn] [--isolation 0 0.4] [--kept FOLDER]
+    python benchmarks/lossless_errors.py [--seeds 3] [--controls none dcqcn] [--isolation 0 0.5] [--kept FOLDER]
 
 Every case is run packet by packet with default thresholds, propagation delays and cells of 32 KiB, and as fluids of several
 isolations, the last the plain one, on the same transfers and paths. Under each stand the relative errors of the median
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--controls", nargs="+", default=["none", "dcqcn"])
-    parser.add_argument("--isolation", nargs="+", type=float, default=[0.0, 0.4])
+    parser.add_argument("--isolation", nargs="+", type=float, default=[0.0, 0.5])
     parser.add_argument("--kept", type=Path, help="folder for what packets took")
     arguments = parser.parse_args()
     for control in arguments.controls:
