@@ -60,3 +60,31 @@ def test_unequal_nics_and_unknown_files_are_refused(tmp_path):
     (tmp_path / "over.csv").write_text(header + "".join(f"s{g // 8}g{g % 8},0,leaf0,{g},400,0\n" for g in range(72)))
     with pytest.raises(InputError, match="72 ports"):
         custom(tmp_path, "over.csv")
+
+
+def one_switch(gpus, gbps="400Gbps"):
+    """SimAI's form of servers of two GPUs under one switch, wider than any that is sold."""
+    servers = gpus // 2
+    nodes = gpus + servers + 1
+    links = [f"{gpu} {gpus + gpu // 2} 3600Gbps 0.000025ms 0\n{gpu} {nodes - 1} {gbps} 0.0005ms 0" for gpu in range(gpus)]
+    numbers = " ".join(map(str, range(gpus, nodes)))
+    return "\n".join([f"{nodes} 2 {servers} 1 {2 * gpus} H100", numbers, *links]) + "\n"
+
+
+@pytest.mark.parametrize(("gpus", "ports"), [(8, 64), (96, 128), (512, 512)])
+def test_switches_of_a_shape_have_the_ports_it_needs(tmp_path, gpus, ports):
+    from zcube.errors import InputError
+    from zcube.fabric.catalog import load_fabric
+    from zcube.fabric.families.custom import write_topology
+
+    source, topology = tmp_path / "shape.txt", tmp_path / "shape.toml"
+    source.write_text(one_switch(gpus))
+    write_topology(source, topology)
+    fabric = load_fabric(str(topology))
+    assert (fabric.gpus, fabric.groups[0].model.ports) == (gpus, ports)
+    write_topology(source, topology, gpus - 2, 400.0)
+    with pytest.raises(InputError, match=f"a switch of {gpus} ports or more"):
+        load_fabric(str(topology))
+    source.write_text(one_switch(gpus, "800Gbps"))
+    write_topology(source, topology)
+    assert load_fabric(str(topology)).groups[0].model.port_gbps == 800

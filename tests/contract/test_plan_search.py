@@ -21,6 +21,7 @@ from zcube.plan.search.search import Archive, _start, search
 from zcube.plan.search.settings import SearchSettings
 from zcube.plan.search.space import Space
 from zcube.seeds import stream
+from zcube.side_by_side import IN_THIS_PROCESS
 
 pytest.importorskip("pymoo", reason="pymoo is not installed: pip install 'zcube[search]'")
 
@@ -183,9 +184,8 @@ def test_a_graph_under_two_genomes_is_measured_once():
         return tuple(row.tolist())
 
     judge = Judge(site)
-    with Judges(judge, 1) as judges:
-        archive = Archive(judges, judge)
-        rows = archive.look_up([genome(1), genome(2)])
+    archive = Archive(Judges(judge, IN_THIS_PROCESS), judge)
+    rows = archive.look_up([genome(1), genome(2)])
     assert rows[0] == rows[1] == (0.0, 0)
     assert len(archive.found) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,46 @@ def test_vllm_pools_are_split_into_their_transfers(load):
     assert imported.trace.size_bytes.sum() == round(3 * 70.1 * (1 << 20))
     assert imported.trace.duration_s == pytest.approx([9.862e-3] * 3)
     assert any("averages" in note for note in imported.report.notes)
+
+
+def pooled(day, second, count, average_ms=10.0, megabytes=70.0):
+    return (
+        f"(APIServer pid=1) INFO {day} 13:28:{second:02d} [metrics.py:98] KV Transfer metrics: Num successful "
+        f"transfers={count}, Avg xfer time (ms)={average_ms}, P90 xfer time (ms)=12.0, Avg post time (ms)=1.0, "
+        f"P90 post time (ms)=1.0, Avg MB per transfer={megabytes}, Throughput (MB/s)=7000.0, Avg number of descriptors=56.0\n"
+    )
+
+
+@pytest.mark.parametrize("count", [40, 7])
+@pytest.mark.parametrize("seconds", [10, 5])
+def test_pooled_transfers_are_spread_over_the_interval_and_the_ranks(load, count, seconds):
+    imported = load(pooled("09-22", 10, count) + pooled("09-22", 10 + seconds, count))
+    trace = imported.trace
+    assert len(trace) == 2 * count
+    second = np.sort(trace.start_s)[count:]
+    assert np.diff(second) == pytest.approx(seconds / count)
+    assert trace.duration_s == pytest.approx(0.01)
+    for rank in range(8):
+        assert (trace.source == rank).sum() == (trace.target == 8 + rank).sum() == 2 * len(range(rank, count, 8))
+    assert ((trace.target - trace.source) == 8).all()
+    assert any("spread evenly" in note for note in imported.report.notes)
+    # Both ends told to be in one node leave room for fewer pairs.
+    told = load(pooled("09-22", 10, count), source_rank=0, target_rank=2).trace
+    assert (int(told.source.max()), int(told.target.max())) == (1, 3)
+
+
+def test_a_line_that_stands_for_very_many_transfers_becomes_few(load):
+    trace = load(pooled("09-22", 10, 1 << 20, megabytes=1.0)).trace
+    assert len(trace) == 1 << 12
+    assert trace.size_bytes.sum() == 1 << 40
+    assert trace.duration_s == pytest.approx(0.01 * 256)
+
+
+@pytest.mark.parametrize(("last", "first"), [("12-31", "01-01"), ("12-30", "01-02")])
+def test_times_without_a_year_go_on_over_new_year(load, last, first):
+    days = 1 if last == "12-31" else 3
+    trace = load(pooled(last, 10, 1) + pooled(first, 10, 1) + pooled(first, 20, 1)).trace
+    assert np.sort(trace.start_s) == pytest.approx([0, 86400 * days, 86400 * days + 10])
 
 
 def test_mooncake_lines_give_totals_only_and_say_so(load):

@@ -139,6 +139,43 @@ def test_link_list_faults_are_all_named_by_line(tmp_path):
     assert sorted(places) == ["3", "4", "5", "5", "6", "6", "7"]
 
 
+@pytest.mark.parametrize("name", ["roft-256", "zcube-256"])
+def test_a_pair_of_arcs_is_one_cable(name, tmp_path):
+    """A directed graph, as tools write that know one direction only: NICs keep their rate."""
+    import networkx
+
+    from zcube.fabric.wiring.graphml import graph_of
+
+    plan = LinkList.of(load_fabric(name))
+    directed = networkx.MultiDiGraph(graph_of(plan))
+    path = tmp_path / "d.graphml"
+    networkx.write_graphml(directed, path, named_key_ids=True)
+    back = read_links(path)
+    assert links_as_set(back, ports=True) == links_as_set(plan, ports=True)
+    assert len(back.a) == len(plan.a)
+    # Without ports and names of ends, whole and real numbers mixed.
+    for _, _, data in directed.edges(data=True):
+        for key in ("a", "a_port", "b_port", "medium"):
+            data.pop(key, None)
+    first = next(iter(directed.edges(data=True)))[2]
+    first["gbps"] = int(first["gbps"])
+    networkx.write_graphml(directed, path)
+    assert len(read_links(path).a) == len(plan.a)
+
+
+def test_an_arc_without_its_pair_is_refused(tmp_path):
+    import networkx
+
+    graph = networkx.MultiDiGraph()
+    for u, v, gbps in (("s0g0", "leaf0", 400), ("leaf0", "s0g0", 200), ("s0g1", "leaf0", 400), ("leaf0", "s0g1", 400)):
+        graph.add_edge(u, v, gbps=gbps, latency_s=5e-7)
+    path = tmp_path / "d.graphml"
+    networkx.write_graphml(graph, path)
+    with pytest.raises(InputError, match="an equal arc back") as caught:
+        read_links(path)
+    assert len(caught.value.faults) == 2
+
+
 def test_graphml_with_entities_is_refused(tmp_path):
     bomb = '<?xml version="1.0"?><!DOCTYPE g [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><graphml>&b;</graphml>'
     with pytest.raises(InputError, match="document type"):
@@ -303,3 +340,28 @@ def test_export_faults(n16, tmp_path):
     with pytest.raises(InputError, match="longest stocked length"):
         export_fabric(n16, "netbox", tmp_path / "x", RackLayout(stocked_lengths_m=(1.0, 2.0)))
     assert list(tmp_path.iterdir()) == []
+
+
+# --- NetBox files as people export them
+
+
+NETBOX_HEAD = "side_a_device,side_a_type,side_a_name,side_b_device,side_b_type,side_b_name\n"
+
+
+@pytest.mark.parametrize("kind", [("dcim.powerport", "dcim.poweroutlet"), ("dcim.consoleport", "dcim.consoleserverport")])
+def test_cables_of_power_and_consoles_are_left_out(tmp_path, kind):
+    plain = "a,dcim.interface,swp1,b,dcim.interface,swp2\n"
+    other = f"a,{kind[0]},PSU1,pdu,{kind[1]},4\n"
+    found, expected = (read_wiring(written(tmp_path, NETBOX_HEAD + text)) for text in (plain + other, plain))
+    assert [str(cable) for cable in found.cables] == [str(cable) for cable in expected.cables]
+
+
+def test_terminations_that_a_comma_joins_are_a_link_each(tmp_path):
+    joined = 'a,dcim.interface,"swp1, swp2",b,dcim.interface,"swp3,swp4"\n'
+    apart = "a,dcim.interface,swp1,b,dcim.interface,swp3\na,dcim.interface,swp2,b,dcim.interface,swp4\n"
+    found, expected = (read_wiring(written(tmp_path, NETBOX_HEAD + text)) for text in (joined, apart))
+    assert [str(cable) for cable in found.cables] == [str(cable) for cable in expected.cables]
+    devices = read_wiring(written(tmp_path, NETBOX_HEAD + '"a,c",dcim.interface,"swp1,swp2",b,dcim.interface,"swp3,swp4"\n'))
+    assert str(devices.cables[1]).startswith("c:") or str(devices.cables[1]).endswith("swp4")
+    with pytest.raises(InputError, match="2 terminations on side a, 1 on side b"):
+        read_wiring(written(tmp_path, NETBOX_HEAD + 'a,dcim.interface,"swp1,swp2",b,dcim.interface,swp3\n'))

@@ -22,7 +22,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.calibration import Calibration, Curve
-from zcube.calibrate.operations import wire_factor
+from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric.model import Fabric
@@ -31,10 +31,7 @@ from zcube.fabric.model import Fabric
 RATE_ORDER = ("all-to-all", "send-receive", "all-gather", "reduce-scatter", "all-reduce", "broadcast")
 #: Operations whose latency is taken, the first that was measured.
 LATENCY_ORDER = ("send-receive", "all-to-all", "all-gather", "reduce-scatter", "broadcast", "all-reduce")
-#: Path classes that lead through NICs, the one that a fabric is built for first. ``socket`` is not among them: NCCL's sockets
-#: copy through the processor, and between two ranks of one host they use no NIC at all.
-NIC_PATHS = ("across", "same-leaf")
-NVLINK_PATHS = ("nvlink",)
+NVLINK_PATHS = HOST_PATHS[:1]
 #: Part by which a measured rate may exceed the stated line rate before that is an error of the line rate.
 OVERSHOOT = 0.05
 _GBPS = 8e-9
@@ -248,6 +245,8 @@ def _rate(calibration: Calibration, paths: Sequence[str], operation: str | None,
         why = "not measured" if curve is None else "the largest messages measured are not limited by bandwidth"
         notes.append(f"{what}: {why}; the model's own value stays")
         return None
+    if curve.path in NIC_PATHS and not curve.hosts:
+        notes.append(f"{what}: the measurements do not say how many hosts; each rank counts as on its own")
     notes.append(f"{what}: {bandwidth * _GBPS:.4g} Gb/s, {_named(curve)} from {curve.regimes[-1].from_bytes:.4g} bytes up")
     return bandwidth * _GBPS
 
@@ -276,14 +275,17 @@ def _start(
     if curve is None or rate_gbps is None:
         return None if latency_s is None else MessageStart((1.0,), (latency_s,))
     sizes = np.unique(np.array(curve.sizes_bytes, dtype=np.float64))
-    wire_bytes = sizes * wire_factor(curve.operation, curve.ranks)
+    wire_bytes = sizes * curve.wire_factor
     start_s = np.maximum(curve.predict_s(sizes) - wire_bytes * _GBPS / rate_gbps, 0.0)
     return MessageStart(tuple((wire_bytes / _messages(curve)).tolist()), tuple(start_s.tolist()))
 
 
 def _messages(curve: Curve) -> int:
-    """Return into how many messages a rank's bytes are cut: an all-to-all sends one to each of the others."""
-    return curve.ranks - 1 if curve.operation == "all-to-all" else 1
+    """Return into how many messages the bytes on a wire are cut: an all-to-all sends one to each of those it leads to."""
+    if curve.operation != "all-to-all":
+        return 1
+    hosts = curve.hosts_taken
+    return curve.ranks - (curve.ranks // hosts if hosts > 1 else 1)
 
 
 def _applied_error(
@@ -298,7 +300,7 @@ def _applied_error(
     curve = _chosen(calibration, paths, (operation,) if operation else RATE_ORDER, most_ranks=True)
     if curve is None or rate_gbps is None or start is None:
         return None
-    wire_bytes = np.array(curve.sizes_bytes, dtype=np.float64) * wire_factor(curve.operation, curve.ranks)
+    wire_bytes = np.array(curve.sizes_bytes, dtype=np.float64) * curve.wire_factor
     applied_s = start.of(wire_bytes / _messages(curve)) + wire_bytes * _GBPS / rate_gbps
     error = np.abs(applied_s / np.array(curve.times_s) - 1.0)
     median, p90 = (float(value) for value in np.quantile(error, (0.5, 0.9)))
@@ -313,12 +315,13 @@ def _chosen(calibration: Calibration, paths: Sequence[str], order: Sequence[str]
         for operation in order:
             found = [curve for curve in plain if curve.path == path and curve.operation == operation]
             if found:
-                return sorted(found, key=lambda curve: curve.ranks)[-1 if most_ranks else 0]
+                return sorted(found, key=lambda curve: (curve.ranks, curve.hosts))[-1 if most_ranks else 0]
     return None
 
 
 def _named(curve: Curve) -> str:
-    return f"{curve.operation} among {curve.ranks} ranks over {curve.path}"
+    hosts = f" on {curve.hosts} hosts" if curve.hosts > 1 else ""
+    return f"{curve.operation} among {curve.ranks} ranks{hosts} over {curve.path}"
 
 
 def _ranges(calibration: Calibration) -> tuple[MeasuredRange, ...]:

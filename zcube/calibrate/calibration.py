@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,8 @@ from pydantic import Field, model_validator
 
 from zcube.arrays import FloatArray
 from zcube.calibrate.measurements import MAX_FILE_BYTES
-from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, wire_factor
+from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, assumed_hosts, wire_factor
+from zcube.calibrate.points import MAX_RANKS, MAX_SIZE_BYTES, MAX_TIME_S, MOST_GBPS
 from zcube.calibrate.regimes import Piece, evaluate
 from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
@@ -26,19 +29,36 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+#: What a byte may take at most: a megabyte a second is slower than any link that is calibrated.
+MOST_S_PER_BYTE = 1e-6
+#: What an empty message may take at most.
+MOST_LATENCY_S = 100.0
+#: ln(measured / line) may differ from what the file says by this much; beyond it points and lines contradict each other.
+RESIDUAL_TOLERANCE = 0.02
+
 NonNegative = Annotated[float, Field(ge=0)]
-Interval = tuple[NonNegative, NonNegative]
+Latency = Annotated[float, Field(ge=0, le=MOST_LATENCY_S)]
+SecondsPerByte = Annotated[float, Field(ge=0, le=MOST_S_PER_BYTE)]
+SizeEnd = Annotated[float, Field(gt=0, le=MAX_SIZE_BYTES)]
+LineRate = Annotated[float, Field(gt=0, le=MOST_GBPS, description="Gb/s, each direction")]
 
 
 class Regime(Declared):
     """A range of sizes in which ``time = latency_s + size_bytes * s_per_byte``, with 95 % bootstrap intervals."""
 
-    from_bytes: float = Field(gt=0, description="smallest size that was fitted")
-    to_bytes: float = Field(gt=0, description="largest size that was fitted")
-    latency_s: NonNegative
-    s_per_byte: NonNegative
-    latency_interval_s: Interval | None = None
-    s_per_byte_interval: Interval | None = None
+    from_bytes: SizeEnd = Field(description="smallest size that was fitted")
+    to_bytes: SizeEnd = Field(description="largest size that was fitted")
+    latency_s: Latency
+    s_per_byte: SecondsPerByte
+    latency_interval_s: tuple[Latency, Latency] | None = None
+    s_per_byte_interval: tuple[SecondsPerByte, SecondsPerByte] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Regime:
+        for interval in (self.latency_interval_s, self.s_per_byte_interval):
+            if interval is not None and interval[0] > interval[1]:
+                raise ValueError("an interval should not end below where it starts")
+        return self
 
     @property
     def bandwidth_bytes_per_s(self) -> float | None:
@@ -49,12 +69,12 @@ class Regime(Declared):
 class ScalingRegime(Declared):
     """A range of sizes of the model over numbers of ranks (:mod:`zcube.calibrate.scaling`)."""
 
-    from_bytes: float = Field(gt=0)
-    to_bytes: float = Field(gt=0)
-    latency_s: NonNegative
-    latency_per_step_s: NonNegative
-    s_per_byte: NonNegative
-    s_per_wire_byte: NonNegative
+    from_bytes: SizeEnd
+    to_bytes: SizeEnd
+    latency_s: Latency
+    latency_per_step_s: Latency
+    s_per_byte: SecondsPerByte
+    s_per_wire_byte: SecondsPerByte
 
 
 class _Fitted(Declared):
@@ -74,21 +94,31 @@ class _Fitted(Declared):
 class Curve(_Fitted):
     """Time by size of one operation, number of ranks and path class, and the points it was fitted to."""
 
-    ranks: int = Field(ge=1)
+    ranks: int = Field(ge=1, le=MAX_RANKS)
+    hosts: int = Field(default=0, ge=0, description="hosts that the ranks ran on, equally many on each; 0: not known")
     dtype: str = Field(default="", description="type of the elements; empty: all that were measured")
     regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
-    sizes_bytes: tuple[int, ...] = Field(description="of the fitted points")
-    times_s: tuple[float, ...] = Field(description="measured")
-    log_residuals: tuple[float, ...] = Field(description="ln(measured / line of the regime)")
+    sizes_bytes: tuple[Annotated[int, Field(gt=0, le=MAX_SIZE_BYTES)], ...] = Field(description="of the fitted points")
+    times_s: tuple[Annotated[float, Field(gt=0, le=MAX_TIME_S)], ...] = Field(description="measured")
+    log_residuals: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = Field(description="ln(measured / line of the regime)")
     residual_weight: float = Field(default=0.0, ge=0, le=1, description="part of its neighbours' residual that a size shares")
 
     @model_validator(mode="after")
     def _shape(self) -> Curve:
+        if self.hosts and self.ranks % self.hosts:
+            raise ValueError("hosts should have equally many ranks each")
         if not len(self.sizes_bytes) == len(self.times_s) == len(self.log_residuals) > 0:
             raise ValueError("sizes_bytes, times_s and log_residuals should have one length above zero")
         _check_ends(self.regimes)
         if any(regime.latency_s + regime.s_per_byte <= 0 for regime in self.regimes):
             raise ValueError("a regime should take time")
+        off = np.log(np.array(self.times_s) / self.line_s(np.array(self.sizes_bytes))) - np.array(self.log_residuals)
+        worst = int(np.argmax(np.abs(off)))
+        if abs(off[worst]) > RESIDUAL_TOLERANCE:
+            raise ValueError(
+                f"times_s, regimes and log_residuals should agree; at {self.sizes_bytes[worst]} bytes the measured time is"
+                f" {math.exp(min(off[worst], 700)):.3g} times what the other two give"
+            )
         return self
 
     def predict_s(self, size_bytes: FloatArray) -> FloatArray:
@@ -119,13 +149,24 @@ class Curve(_Fitted):
     def bus_bandwidth_bytes_per_s(self) -> float | None:
         """Wire bytes per second of the last regime, what compares with a line rate; None if time does not grow there."""
         bandwidth = self.regimes[-1].bandwidth_bytes_per_s
-        return None if bandwidth is None else bandwidth * wire_factor(self.operation, self.ranks)
+        return None if bandwidth is None else bandwidth * self.wire_factor
+
+    @property
+    def hosts_taken(self) -> int:
+        """Hosts that the ranks ran on, assumed where that is not known (:func:`~zcube.calibrate.operations.assumed_hosts`)."""
+        return self.hosts or assumed_hosts(self.path, self.ranks)
+
+    @property
+    def wire_factor(self) -> float:
+        """Bytes on the wire of the busiest rank, or of its NIC where ranks ran on several hosts, per byte of size."""
+        return wire_factor(self.operation, self.ranks, self.hosts_taken)
 
 
 class Scaling(_Fitted):
     """Time by size and number of ranks of one operation and path class."""
 
     ranks: tuple[int, ...] = Field(min_length=2, description="numbers of ranks it was fitted to")
+    ranks_per_host: int = Field(default=0, ge=0, description="where ranks ran on several hosts; 0: on one, or not known")
     regimes: tuple[ScalingRegime, ...] = Field(min_length=1, max_length=64)
 
     @model_validator(mode="after")
@@ -141,7 +182,7 @@ class Scaling(_Fitted):
             )
             for part in self.regimes
         ]
-        return evaluate(at_ranks(self.operation, pieces, ranks), np.asarray(size_bytes, dtype=np.float64))
+        return evaluate(at_ranks(self.operation, pieces, ranks, self.ranks_per_host), np.asarray(size_bytes, dtype=np.float64))
 
 
 class ErrorSummary(Declared):
@@ -169,8 +210,8 @@ class Provenance(Declared):
     nccl_version: str = ""
     source: str = ""
     how: str = ""
-    nic_line_rate_gbps: float | None = None
-    nvlink_line_rate_gbps: float | None = None
+    nic_line_rate_gbps: LineRate | None = None
+    nvlink_line_rate_gbps: LineRate | None = None
     data_sha256: str = Field(description="of the measured points, in any order")
     points: int = Field(ge=1)
 
@@ -192,6 +233,18 @@ class Calibration(Declared):
     held_out: HeldOut | None = None
     notes: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Calibration:
+        curves = Counter((one.operation, one.path, one.pattern, one.ranks, one.hosts, one.dtype) for one in self.curves)
+        scalings = Counter((one.operation, one.path, one.pattern, one.ranks_per_host) for one in self.scalings)
+        for what, counts in (("curves", curves), ("scalings", scalings)):
+            key, count = counts.most_common(1)[0] if counts else ((), 1)
+            if count > 1:
+                raise ValueError(
+                    f"{what} should have one of each kind, found {count} of {' '.join(str(part) for part in key if part)}"
+                )
+        return self
+
     def table(self) -> pd.DataFrame:
         """Return one row per curve and range of sizes."""
         import pandas as pd
@@ -203,24 +256,43 @@ class Calibration(Declared):
             for regime in curve.regimes
         )
 
-    def curve(self, operation: str, ranks: int, path: str, pattern: str = "", dtype: str = "") -> Curve | None:
-        """Return the curve of an operation, that of the type if it has one of its own; None if that was not measured."""
+    def curve(
+        self, operation: str, ranks: int, path: str, pattern: str = "", dtype: str = "", hosts: int | None = None
+    ) -> Curve | None:
+        """Return the curve of an operation, that of the type if it has one of its own; None if that was not measured.
+
+        Where ``hosts`` is None, ranks on any number of hosts count.
+        """
         key = (operation, ranks, path, pattern)
         found = {
-            curve.dtype: curve for curve in self.curves if (curve.operation, curve.ranks, curve.path, curve.pattern) == key
+            curve.dtype: curve
+            for curve in self.curves
+            if (curve.operation, curve.ranks, curve.path, curve.pattern) == key and hosts in (None, curve.hosts)
         }
         return found.get(dtype, found.get(""))
 
-    def scaling(self, operation: str, path: str, pattern: str = "") -> Scaling | None:
+    def scaling(self, operation: str, path: str, pattern: str = "", on_host: int | None = None) -> Scaling | None:
         """Return the model over numbers of ranks, None if fewer than two were measured."""
         key = (operation, path, pattern)
-        return next((model for model in self.scalings if (model.operation, model.path, model.pattern) == key), None)
+        found = (model for model in self.scalings if (model.operation, model.path, model.pattern) == key)
+        return next((model for model in found if on_host in (None, model.ranks_per_host)), None)
 
     def predict_s(
-        self, operation: str, ranks: int, path: str, size_bytes: FloatArray, pattern: str = "", dtype: str = ""
+        self,
+        operation: str,
+        ranks: int,
+        path: str,
+        size_bytes: FloatArray,
+        pattern: str = "",
+        dtype: str = "",
+        hosts: int | None = None,
     ) -> FloatArray | None:
         """Return the time of every size, from the curve of that number of ranks, else from the scaling; None without either."""
-        curve, scaling = self.curve(operation, ranks, path, pattern, dtype), self.scaling(operation, path, pattern)
+        on_host = None if hosts is None else ranks_per_host(ranks, hosts)
+        curve, scaling = (
+            self.curve(operation, ranks, path, pattern, dtype, hosts),
+            self.scaling(operation, path, pattern, on_host),
+        )
         if curve is not None:
             return curve.predict_s(size_bytes)
         return None if scaling is None or ranks < 2 else scaling.predict_s(ranks, size_bytes)
@@ -272,6 +344,11 @@ def is_calibration(path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def ranks_per_host(ranks: int, hosts: int) -> int:
+    """Return the ranks on each of several hosts, 0 for one host or where it is not known."""
+    return ranks // hosts if hosts > 1 else 0
 
 
 def _check_ends(regimes: Sequence[Regime | ScalingRegime]) -> None:

@@ -108,11 +108,13 @@ def check(calibration: Calibration, measurements: Measurements, how: str = "runs
     notes, known = [], 0
     for group, rows in groups(points):
         sizes = points.size_bytes[rows]
-        curve = calibration.curve(group.operation, group.ranks, group.path, group.pattern)
+        curve = calibration.curve(group.operation, group.ranks, group.path, group.pattern, hosts=group.hosts)
         for dtype in np.unique(points.dtype[rows]).tolist():
             same = rows[points.dtype[rows] == dtype]
             sent = points.size_bytes[same].astype(np.float64)
-            times = calibration.predict_s(group.operation, group.ranks, group.path, sent, group.pattern, dtype)
+            times = calibration.predict_s(
+                group.operation, group.ranks, group.path, sent, group.pattern, dtype, hosts=group.hosts
+            )
             predicted[same] = np.nan if times is None else times
         if np.isnan(predicted[rows]).all():
             notes.append(f"no prediction of {group}: nothing like it was fitted")

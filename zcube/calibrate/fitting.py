@@ -12,7 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from zcube.calibrate.bootstrap import DRAWS, intervals
-from zcube.calibrate.calibration import Calibration, Curve, Provenance, Regime, Scaling, ScalingRegime, write_calibration
+from zcube.calibrate.calibration import (
+    Calibration,
+    Curve,
+    Provenance,
+    Regime,
+    Scaling,
+    ScalingRegime,
+    ranks_per_host,
+    write_calibration,
+)
 from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.operations import REDUCING
 from zcube.calibrate.regimes import SIZES_PER_REGIME, evaluate, fit_pieces
@@ -119,6 +128,7 @@ def _curve(group: Group, points: Measurements, dtype: str, seed: int, draws: int
         path=group.path,
         pattern=group.pattern,
         ranks=group.ranks,
+        hosts=group.hosts,
         dtype=dtype,
         regimes=regimes,
         sizes_bytes=tuple(int(size) for size in size_bytes),
@@ -129,20 +139,23 @@ def _curve(group: Group, points: Measurements, dtype: str, seed: int, draws: int
 
 
 def _scalings(points: Measurements) -> tuple[Scaling, ...]:
-    by_kind: dict[tuple[str, str, str], list[int]] = {}
+    by_kind: dict[tuple[str, str, str, int], list[int]] = {}
     for group, rows in groups(points):
         # One rank alone moves bytes within its own memory, which says nothing about links.
         if group.ranks > 1:
-            by_kind.setdefault(group[:3], []).extend(rows.tolist())
+            kind = (group.operation, group.path, group.pattern, ranks_per_host(group.ranks, group.hosts))
+            by_kind.setdefault(kind, []).extend(rows.tolist())
     found = []
-    for (operation, path, pattern), numbers in by_kind.items():
+    for (operation, path, pattern, on_host), numbers in by_kind.items():
         rows = np.array(numbers)
         counts = np.unique(points.ranks[rows])
         if len(counts) > 1:
             columns = (points.size_bytes[rows].astype(np.float64), points.ranks[rows].astype(np.float64), points.time_s[rows])
-            regimes = tuple(ScalingRegime(**piece._asdict()) for piece in fit_scaling(operation, *columns))
+            regimes = tuple(ScalingRegime(**piece._asdict()) for piece in fit_scaling(operation, *columns, on_host))
             ranks = tuple(int(count) for count in counts)
-            found.append(Scaling(operation=operation, path=path, pattern=pattern, ranks=ranks, regimes=regimes))
+            found.append(
+                Scaling(operation=operation, path=path, pattern=pattern, ranks=ranks, ranks_per_host=on_host, regimes=regimes)
+            )
     return tuple(found)
 
 

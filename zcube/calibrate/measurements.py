@@ -66,6 +66,8 @@ class Measurements:
     in_place : bool array
     correct : int array
         1 right, 0 wrong, -1 not checked.
+    hosts : int array
+        0 where unknown.
     metadata : Metadata
         Where they come from.
     matrices : tuple of Matrix
@@ -86,6 +88,7 @@ class Measurements:
     repetitions: IntArray
     in_place: BoolArray
     correct: IntArray
+    hosts: IntArray
     metadata: Metadata = field(default_factory=Metadata)
     matrices: tuple[Matrix, ...] = ()
     notes: tuple[str, ...] = ()
@@ -119,7 +122,7 @@ class Measurements:
         return cls(
             text("operation"), whole("ranks"), text("path"), text("pattern"), whole("size_bytes"), text("dtype"),
             real("time_s"), real("p10_s"), real("p90_s"), real("min_s"), whole("repetitions"),
-            frozen(np.array([row.in_place for row in rows], dtype=np.bool_)), frozen(correct),
+            frozen(np.array([row.in_place for row in rows], dtype=np.bool_)), frozen(correct), whole("hosts"),
             metadata, tuple(matrices), tuple(notes),
         )  # fmt: skip
 
@@ -134,6 +137,7 @@ class Measurements:
                 float(self.time_s[number]), str(self.pattern[number]), str(self.dtype[number]), or_none(self.p10_s[number]),
                 or_none(self.p90_s[number]), or_none(self.min_s[number]), int(self.repetitions[number]),
                 bool(self.in_place[number]), None if self.correct[number] < 0 else bool(self.correct[number]),
+                int(self.hosts[number]),
             )  # fmt: skip
 
     def where(self, picked: BoolArray | IntArray) -> Measurements:
@@ -172,7 +176,7 @@ class Measurements:
 
 _COLUMNS = (
     "operation", "ranks", "path", "pattern", "size_bytes", "dtype", "time_s", "p10_s", "p90_s", "min_s", "repetitions",
-    "in_place", "correct",
+    "in_place", "correct", "hosts",
 )  # fmt: skip
 
 

@@ -17,8 +17,12 @@ operation          ``size_bytes``                                               
 ``send-receive``   what a rank sends to one peer                                 all of it
 =================  ===========================================================  =======================
 
-Wire bytes over time is the *bus bandwidth* of nccl-tests, which is what compares with the line rate. Where switches reduce
-(NVLink SHARP), an all-reduce sends less than a ring would, and its bus bandwidth may exceed the line rate.
+Wire bytes over time is the *bus bandwidth* of nccl-tests, which is what compares with the line rate inside a host. Where
+switches reduce (NVLink SHARP), an all-reduce sends less than a ring would, and its bus bandwidth may exceed the line rate.
+
+Over several hosts of ``g`` ranks each, with a NIC a rank, a NIC carries what leaves its host alone: of an all-to-all, a gather
+and a scatter (n-g)/n of the size, of what goes by rings a ``g``-th of the above, since there is a ring per NIC and each leaves
+the host once; of a send-receive all of it, since one pair of neighbours is on two hosts.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ class Operation:
         The name used throughout.
     wire_factor : callable
         Bytes that the busiest rank sends or receives, per byte of size, for a number of ranks.
+    nic_factor : callable
+        Bytes that the busiest NIC sends or receives, per byte of size, for a number of ranks and of ranks on a host.
     steps : callable
         Messages that follow one another on the longest chain, for a number of ranks: n-1 for a ring, twice that for
         the two rings of an all-reduce, 1 where all peers are addressed at once.
@@ -51,6 +57,7 @@ class Operation:
 
     name: str
     wire_factor: Callable[[int], float]
+    nic_factor: Callable[[int, int], float]
     steps: Callable[[int], float]
 
 
@@ -62,22 +69,34 @@ def _to_others(ranks: int) -> float:
     return (ranks - 1) / ranks
 
 
+def _twice_to_others(ranks: int) -> float:
+    return 2 * _to_others(ranks)
+
+
 def _ring(ranks: int) -> float:
     return float(ranks - 1)
+
+
+def _off_the_host(ranks: int, ranks_per_host: int) -> float:
+    return (ranks - ranks_per_host) / ranks
+
+
+def _in_rings(inside: Callable[[int], float]) -> Callable[[int, int], float]:
+    return lambda ranks, ranks_per_host: inside(ranks) / ranks_per_host
 
 
 OPERATIONS = {
     operation.name: operation
     for operation in (
-        Operation("all-to-all", _to_others, _ring),
-        Operation("all-gather", _to_others, _ring),
-        Operation("reduce-scatter", _to_others, _ring),
-        Operation("all-reduce", lambda ranks: 2 * _to_others(ranks), lambda ranks: 2 * _ring(ranks)),
-        Operation("gather", _to_others, _ring),
-        Operation("scatter", _to_others, _ring),
-        Operation("broadcast", _all, _ring),
-        Operation("reduce", _all, _ring),
-        Operation(SEND_RECEIVE, _all, _all),
+        Operation("all-to-all", _to_others, _off_the_host, _ring),
+        Operation("all-gather", _to_others, _in_rings(_to_others), _ring),
+        Operation("reduce-scatter", _to_others, _in_rings(_to_others), _ring),
+        Operation("all-reduce", _twice_to_others, _in_rings(_twice_to_others), lambda ranks: 2 * _ring(ranks)),
+        Operation("gather", _to_others, _off_the_host, _ring),
+        Operation("scatter", _to_others, _off_the_host, _ring),
+        Operation("broadcast", _all, _in_rings(_all), _ring),
+        Operation("reduce", _all, _in_rings(_all), _ring),
+        Operation(SEND_RECEIVE, _all, lambda ranks, ranks_per_host: 1.0, _all),
     )
 }
 
@@ -114,6 +133,10 @@ DTYPE_BYTES = {
 
 #: Ways between two ranks; ``unspecified`` where the source does not say.
 PATHS = ("nvlink", "shared-memory", "same-leaf", "across", "socket", "gloo", "unspecified")
+#: Ways that stay inside a host, and ways that lead through the NICs of several, the one that a fabric is built for first.
+#: ``socket`` is neither: NCCL's sockets copy through the processor, and between two ranks of one host they use no NIC at all.
+HOST_PATHS = ("nvlink", "shared-memory")
+NIC_PATHS = ("across", "same-leaf")
 
 
 def canonical(name: str) -> str | None:
@@ -134,9 +157,19 @@ def respelled(name: str) -> str:
 OperationName = Annotated[str, AfterValidator(respelled)]
 
 
-def wire_factor(operation: str, ranks: int) -> float:
-    """Return the bytes on the wire of the busiest rank per byte of size (nccl-tests' busbw over algbw)."""
-    return OPERATIONS[operation].wire_factor(ranks)
+def wire_factor(operation: str, ranks: int, hosts: int = 1) -> float:
+    """Return the bytes on the wire of the busiest rank per byte of size; over several hosts those of its NIC.
+
+    On one host it is nccl-tests' busbw over algbw.
+    """
+    if hosts <= 1 or ranks < hosts:
+        return OPERATIONS[operation].wire_factor(ranks)
+    return OPERATIONS[operation].nic_factor(ranks, ranks // hosts)
+
+
+def assumed_hosts(path: str, ranks: int) -> int:
+    """Return on how many hosts ranks ran where a source does not say: each on its own if the path leads through NICs."""
+    return ranks if path in NIC_PATHS else 1
 
 
 def steps(operation: str, ranks: int) -> float:

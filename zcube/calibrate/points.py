@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from zcube.arrays import FloatArray
-from zcube.calibrate.operations import OPERATIONS, PATHS, respelled
+from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, OPERATIONS, PATHS, respelled
 from zcube.errors import Fault
 from zcube.inputs import Declared
 
@@ -20,9 +20,11 @@ MAX_RANKS = 1 << 20
 MAX_FAULTS_LISTED = 20
 #: No operation that is measured takes longer, and no buffer is larger.
 MAX_TIME_S, MAX_SIZE_BYTES = 1e5, 1 << 50
+#: No link is faster; a rate above was given in bits or megabits a second.
+MOST_GBPS = 1e6
 
 _REQUIRED = ("operation", "ranks", "path", "size_bytes", "time_s")
-_OPTIONAL = ("pattern", "dtype", "p10_s", "p90_s", "min_s", "repetitions", "in_place", "correct")
+_OPTIONAL = ("pattern", "dtype", "p10_s", "p90_s", "min_s", "repetitions", "in_place", "correct", "hosts")
 
 
 class Metadata(Declared):
@@ -35,8 +37,12 @@ class Metadata(Declared):
     how: str = Field(default="", max_length=4000, description="command line or source of the figures")
     source: str = Field(default="", max_length=1000, description="file the figures were read from")
     sha256: str = Field(default="", max_length=200, description="of that file")
-    nic_line_rate_gbps: float | None = Field(default=None, gt=0, le=1e6, description="line rate of one NIC, each direction")
-    nvlink_line_rate_gbps: float | None = Field(default=None, gt=0, le=1e6, description="NVLink rate of a GPU, each direction")
+    nic_line_rate_gbps: float | None = Field(
+        default=None, gt=0, le=MOST_GBPS, description="line rate of one NIC, each direction"
+    )
+    nvlink_line_rate_gbps: float | None = Field(
+        default=None, gt=0, le=MOST_GBPS, description="NVLink rate of a GPU, each direction"
+    )
     details: dict[str, Any] = Field(default_factory=dict, description="anything else that was recorded")
 
 
@@ -63,6 +69,8 @@ class Row:
         Whether send and receive buffer are one.
     correct : bool, optional
         Whether what was received was what was sent; None if not checked.
+    hosts : int
+        Hosts that the ranks ran on, equally many on each; 0 if unknown.
     """
 
     operation: str
@@ -78,6 +86,7 @@ class Row:
     repetitions: int = 0
     in_place: bool = False
     correct: bool | None = None
+    hosts: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,14 @@ def row_faults(row: Row, where: str) -> list[Fault]:
         value = getattr(row, key)
         if value is not None and not 0 < value <= MAX_TIME_S:
             faults.append(Fault(f"{where}: {key}", f"{value:g}", f"a time above zero, at most {MAX_TIME_S:g} s"))
+    if not (row.hosts == 0 or (0 < row.hosts <= row.ranks and row.ranks % row.hosts == 0)):
+        faults.append(Fault(f"{where}: hosts", f"{row.hosts} for {row.ranks} ranks", "hosts with equally many ranks each"))
+    elif row.hosts > 1 and row.path in HOST_PATHS:
+        expected = f"one of {', '.join(NIC_PATHS)}: a run over several hosts goes through NICs"
+        faults.append(Fault(f"{where}: path", f"{row.path} for {row.ranks} ranks on {row.hosts} hosts", expected))
+    elif row.hosts == 1 and row.ranks > 1 and row.path in NIC_PATHS:
+        expected = f"one of {', '.join(HOST_PATHS)}: a run on one host uses no NIC"
+        faults.append(Fault(f"{where}: path", f"{row.path} for {row.ranks} ranks on one host", expected))
     if len(row.pattern) > 100 or len(row.dtype) > 40:
         faults.append(Fault(f"{where}: pattern or dtype", "a long text", "at most 100 and 40 characters"))
     return faults
@@ -155,8 +172,11 @@ def matrix_of(record: Any, where: str, faults: list[Fault]) -> Matrix | None:
         return None
     lines, size = record["gbps"], record.get("size_bytes")
     square = 0 < len(lines) <= MAX_MATRIX_RANKS and all(isinstance(line, list) and len(line) == len(lines) for line in lines)
-    if not square or any(value is not None and (not _is_real(value) or value < 0) for line in lines for value in line):
-        faults.append(Fault(f"{where}: gbps", "something else", f"n x n rates or null, n at most {MAX_MATRIX_RANKS}"))
+    if not square or any(
+        value is not None and (not _is_real(value) or not 0 <= value <= MOST_GBPS) for line in lines for value in line
+    ):
+        expected = f"n x n rates of 0 to {MOST_GBPS:g} Gb/s or null, n at most {MAX_MATRIX_RANKS}"
+        faults.append(Fault(f"{where}: gbps", "something else", expected))
         return None
     if not isinstance(size, int) or not 0 < size <= MAX_SIZE_BYTES or not _is_text(record.get("pattern")):
         faults.append(Fault(where, "no pattern or size_bytes", "a name and a size above zero"))
@@ -185,7 +205,7 @@ def _is_bool(value: Any) -> bool:
 _EXPECTED = {_is_text: "text", _is_whole: "a whole number", _is_real: "a number", _is_bool: "true or false"}
 _TYPES = {
     **dict.fromkeys(("operation", "path", "pattern", "dtype"), _is_text),
-    **dict.fromkeys(("ranks", "size_bytes", "repetitions"), _is_whole),
+    **dict.fromkeys(("ranks", "size_bytes", "repetitions", "hosts"), _is_whole),
     **dict.fromkeys(("time_s", "p10_s", "p90_s", "min_s"), _is_real),
     **dict.fromkeys(("in_place", "correct"), _is_bool),
 }
@@ -196,7 +216,7 @@ def row_document(row: Row) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in (*_REQUIRED, *_OPTIONAL)}
     empty: tuple[Any, ...] = (None, "")
     kept = {name: value for name, value in values.items() if name in _REQUIRED or value not in empty}
-    return {name: value for name, value in kept.items() if name != "repetitions" or value}
+    return {name: value for name, value in kept.items() if name not in ("repetitions", "hosts") or value}
 
 
 def or_nan(value: float | None) -> float:

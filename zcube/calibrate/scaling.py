@@ -4,10 +4,10 @@ In each regime of sizes::
 
     t(size, n) = latency + latency_per_step * steps(n) + size * (s_per_byte + s_per_wire_byte * wire_factor(n))
 
-with ``steps`` and ``wire_factor`` of :mod:`zcube.calibrate.operations`, all four parameters at least zero, least squares on
-log residuals. The first two terms are the start of an operation and of each message on its longest chain, the third is what
-every byte of the buffer costs whichever rank it is for (copies, reductions), the last the bytes that leave the rank, as in
-nccl-tests' bus bandwidth. The regimes are cut as for one curve.
+with ``steps`` and ``wire_factor`` of :mod:`zcube.calibrate.operations` (over hosts of equally many ranks that of a NIC), all
+four parameters at least zero, least squares on log residuals. The first two terms are the start of an operation and of each
+message on its longest chain, the third is what every byte of the buffer costs whichever rank it is for (copies, reductions),
+the last the bytes that leave the rank, as in nccl-tests' bus bandwidth. The regimes are cut as for one curve.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class ScalingPiece(NamedTuple):
     s_per_wire_byte: float
 
 
-def fit_scaling(operation: str, size_bytes: FloatArray, ranks: FloatArray, time_s: FloatArray) -> list[ScalingPiece]:
+def fit_scaling(
+    operation: str, size_bytes: FloatArray, ranks: FloatArray, time_s: FloatArray, ranks_per_host: int = 0
+) -> list[ScalingPiece]:
     """Return the regimes of an operation over several numbers of ranks, ascending.
 
     Parameters
@@ -45,9 +47,11 @@ def fit_scaling(operation: str, size_bytes: FloatArray, ranks: FloatArray, time_
         For its ``steps`` and ``wire_factor``.
     size_bytes, ranks, time_s : float array [points]
         Of at least two numbers of ranks.
+    ranks_per_host : int
+        0 for ranks of one host, or of hosts that are not known.
     """
     cell, count = cells(size_bytes)
-    design = _design(operation, size_bytes, ranks)
+    design = _design(operation, size_bytes, ranks, ranks_per_host)
     runs = all_runs(count)
     insides = [(cell >= first) & (cell < last) for first, last in runs]
     fitted = [_fit(design[inside], time_s[inside]) for inside in insides]
@@ -60,9 +64,9 @@ def fit_scaling(operation: str, size_bytes: FloatArray, ranks: FloatArray, time_
     return pieces
 
 
-def at_ranks(operation: str, pieces: list[ScalingPiece], ranks: int) -> list[Piece]:
+def at_ranks(operation: str, pieces: list[ScalingPiece], ranks: int, ranks_per_host: int = 0) -> list[Piece]:
     """Return the lines that the model gives for a number of ranks."""
-    chain, wire = steps(operation, ranks), wire_factor(operation, ranks)
+    chain, wire = steps(operation, ranks), wire_factor(operation, ranks, _hosts(ranks, ranks_per_host))
     return [
         Piece(
             piece.from_bytes,
@@ -74,9 +78,13 @@ def at_ranks(operation: str, pieces: list[ScalingPiece], ranks: int) -> list[Pie
     ]
 
 
-def _design(operation: str, size_bytes: FloatArray, ranks: FloatArray) -> FloatArray:
+def _hosts(ranks: int, ranks_per_host: int) -> int:
+    return ranks // ranks_per_host if ranks_per_host else 1
+
+
+def _design(operation: str, size_bytes: FloatArray, ranks: FloatArray, ranks_per_host: int) -> FloatArray:
     chain = np.array([steps(operation, int(count)) for count in ranks])
-    wire = np.array([wire_factor(operation, int(count)) for count in ranks])
+    wire = np.array([wire_factor(operation, int(count), _hosts(int(count), ranks_per_host)) for count in ranks])
     return np.stack([np.ones(len(ranks)), chain, size_bytes, size_bytes * wire], axis=1)
 
 

@@ -29,16 +29,18 @@ class Group(NamedTuple):
     path: str
     pattern: str
     ranks: int
+    hosts: int = 0
 
     def __str__(self) -> str:
         pattern = f" ({self.pattern})" if self.pattern else ""
-        return f"{self.operation}{pattern} among {self.ranks} ranks over {self.path}"
+        hosts = f" on {self.hosts} hosts" if self.hosts > 1 else ""
+        return f"{self.operation}{pattern} among {self.ranks} ranks{hosts} over {self.path}"
 
 
 def groups(measurements: Measurements) -> Iterator[tuple[Group, IntArray]]:
     """Yield the groups in ascending order, each with the numbers of its points."""
     rows: dict[Group, list[int]] = {}
-    columns = (measurements.operation, measurements.path, measurements.pattern, measurements.ranks)
+    columns = (measurements.operation, measurements.path, measurements.pattern, measurements.ranks, measurements.hosts)
     for number, key in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         rows.setdefault(Group(*key), []).append(number)
     for group in sorted(rows):

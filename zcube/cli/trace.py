@@ -86,11 +86,16 @@ def import_command(
     files: Annotated[list[Path], typer.Argument(help="The files of one job, plain or gzip, usually one a rank.")],
     out: TraceOut,
     form: Annotated[str, typer.Option("--format", help="Format by name; auto tells it from the content.")] = "auto",
-    ranks_per_node: Annotated[int, typer.Option(min=1, max=1024, help="GPUs of a node.")] = 8,
+    ranks_per_node: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
+    ] = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of the job; default: as many as the files name.")] = None,
     chain: Annotated[bool, typer.Option(help="Let every call wait for the one before it on its rank's stream.")] = False,
     source_rank: Annotated[int, typer.Option(min=0, help="Sender of KV transfers whose log names none.")] = 0,
     target_rank: Annotated[int | None, typer.Option(min=0, help="Their receiver; default: GPU 0 of the second node.")] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
+    ] = None,
     kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -101,6 +106,7 @@ def import_command(
     from zcube.report.import_table import import_text
     from zcube.trace.files import write_trace
     from zcube.trace.importers.catalog import import_trace
+    from zcube.trace.importers.group_file import read_groups
 
     written = [Target("--out", out, ENDINGS, write_trace)]
     check_targets(written, files)
@@ -114,6 +120,7 @@ def import_command(
             chain=chain,
             source_rank=source_rank,
             target_rank=target_rank,
+            groups=None if groups is None else read_groups(groups),
             kernels=kernels,
         )
         progress("writing", 0, 0, "")

@@ -42,8 +42,12 @@ def export_command(
 def import_command(
     source: Annotated[Path, typer.Argument(help="SimAI topology, GraphML or link list; told by content.")],
     topology: Annotated[Path, typer.Argument(help="Topology file to write; the link list is written beside it.")],
-    switch_ports: Annotated[int, typer.Option(min=2, max=4096, help="Ports of every switch.")] = 64,
-    switch_port_gbps: Annotated[float, typer.Option(min=0.001, max=1e6, help="Native rate of a port, Gb/s.")] = 400.0,
+    switch_ports: Annotated[
+        int | None, typer.Option(min=2, max=4096, help="Ports of every switch; default: 64, more where a switch needs them.")
+    ] = None,
+    switch_port_gbps: Annotated[
+        float | None, typer.Option(min=0.001, max=1e6, help="Native rate of a port, Gb/s; default: 400, or the fastest link.")
+    ] = None,
 ) -> None:
     """Make a topology file of family custom from a file that lists links."""
     from zcube.cli.targets import Target, check_targets

@@ -46,7 +46,7 @@ def check_port_budget(fabric: Fabric, source: str) -> None:
                 Fault(
                     f"{source}: switch.ports",
                     f"{group.name} switches that need {need} ports of {model.port_gbps:g}G",
-                    f"at most the {model.ports} ports of a {model.name}",
+                    f"at most the {model.ports} ports of a {model.name}, or a switch of {need} ports or more",
                 )
             )
         if fastest > model.port_gbps:

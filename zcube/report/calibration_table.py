@@ -20,13 +20,15 @@ MOST_ROWS = 60
 
 def measurements_text(measurements: Measurements) -> str:
     """Return what was read: operations, path classes, ranks and sizes, with the notes of the reader."""
-    rows: dict[tuple[str, str, int], list[int]] = {}
-    keys = zip(measurements.operation.tolist(), measurements.path.tolist(), measurements.ranks.tolist(), strict=True)
+    rows: dict[tuple[str, str, int, int], list[int]] = {}
+    columns = (measurements.operation, measurements.path, measurements.ranks, measurements.hosts)
+    keys = zip(*(column.tolist() for column in columns), strict=True)
     for key, size in zip(keys, measurements.size_bytes.tolist(), strict=True):
         rows.setdefault(key, []).append(size)
     cells = [["Operation", "Path", "Ranks", "Points", "Sizes"]]
-    for (operation, path, ranks), sizes in sorted(rows.items())[:MOST_ROWS]:
-        cells.append([operation, path, str(ranks), str(len(sizes)), f"{bytes_text(min(sizes))} to {bytes_text(max(sizes))}"])
+    for (operation, path, ranks, hosts), sizes in sorted(rows.items())[:MOST_ROWS]:
+        span = f"{bytes_text(min(sizes))} to {bytes_text(max(sizes))}"
+        cells.append([operation, path, _ranks(ranks, hosts), str(len(sizes)), span])
     metadata = measurements.metadata
     head = [f"{len(measurements):,} points; {_machine(metadata.hardware, metadata.backend, metadata.nccl_version)}", ""]
     return _text([*head, *aligned(cells, 2), *_rest(len(rows)), *_notes(measurements.notes)])
@@ -46,7 +48,7 @@ def calibration_text(calibration: Calibration) -> str:
     for curve in calibration.curves[:MOST_ROWS]:
         for number, regime in enumerate(curve.regimes):
             name = " ".join(filter(None, (curve.operation, curve.pattern, curve.dtype)))
-            first = [printable(name), curve.path, str(curve.ranks)] if number == 0 else ["", "", ""]
+            first = [printable(name), curve.path, _ranks(curve.ranks, curve.hosts)] if number == 0 else ["", "", ""]
             cells.append([*first, *_regime(curve, regime)])
     lines += [*aligned(cells, 2), *_rest(len(calibration.curves))]
     held_out = calibration.held_out
@@ -71,12 +73,14 @@ def check_text(check: Check) -> str:
     return _text([*lines, *_notes(check.notes)])
 
 
-def _regime(curve: Curve, regime: Regime) -> list[str]:
-    from zcube.calibrate.operations import wire_factor
+def _ranks(ranks: int, hosts: int) -> str:
+    return f"{ranks} on {hosts} hosts" if hosts > 1 else str(ranks)
 
+
+def _regime(curve: Curve, regime: Regime) -> list[str]:
     interval = regime.latency_interval_s
     bandwidth = regime.bandwidth_bytes_per_s
-    wire = None if bandwidth is None else bandwidth * wire_factor(curve.operation, curve.ranks)
+    wire = None if bandwidth is None else bandwidth * curve.wire_factor
     return [
         bytes_text(regime.from_bytes),
         bytes_text(regime.to_bytes),

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 #: Name of a transfer made of a send and its receive.
 SEND_RECEIVE = "send-receive"
+ALL_TO_ALL = "all-to-all"
 SEND, RECEIVE, BARRIER = "send", "receive", "barrier"
 
 _NAMES = {

@@ -22,6 +22,7 @@ from zcube.calibrate.measure.settings import MeasureSettings
 from zcube.calibrate.measure.transports import path_class, read_transports
 from zcube.calibrate.measure.worker import MARK
 from zcube.calibrate.measurements import Matrix, Measurements, Metadata, Row, write_measurements
+from zcube.calibrate.operations import NIC_PATHS
 from zcube.errors import Fault, InputError, RunError
 
 MAX_RESULT_BYTES = 64 << 20
@@ -141,7 +142,7 @@ def _run_nccl_tests(
     path = _path(settings, seen, machine, progress)
     for part in parts:
         for row in part.rows():
-            taken.rows.append(_replaced(row, path, ranks))
+            taken.rows.append(_replaced(row, path, ranks, settings))
             if row.correct is False:
                 taken.wrong.append(f"{row.operation} {row.size_bytes} B, {ranks} ranks")
     _add_details(taken, ranks, {"transports": dict(seen), "nccl": parts[0].metadata.nccl_version if parts else ""})
@@ -183,10 +184,11 @@ def _row(record: Mapping[str, Any], path: str) -> Row:
     )
 
 
-def _replaced(row: Row, path: str, ranks: int) -> Row:
+def _replaced(row: Row, path: str, ranks: int, settings: MeasureSettings) -> Row:
     from dataclasses import replace
 
-    return replace(row, path=path, ranks=ranks)
+    hosts = len(settings.hosts.split(",")) if settings.hosts else 0
+    return replace(row, path=path, ranks=ranks, hosts=hosts if hosts > 1 and ranks % hosts == 0 and path in NIC_PATHS else 0)
 
 
 def _matrix(record: Mapping[str, Any]) -> Matrix:

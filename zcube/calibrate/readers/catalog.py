@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_document, join
 from zcube.calibrate.points import capped
 from zcube.calibrate.readers import nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
@@ -40,7 +38,8 @@ def read_measured(path: Path, options: ReadOptions | None = None) -> Measurement
     if text.lstrip()[:1] == "{" and '"zcube_measurements"' in text:
         found = from_document(json_document(path, text), str(path))
         if options.path is not None:
-            found = replace(found, path=np.full(len(found), options.path))
+            rows = [replace(row, path=options.path) for row in found.rows()]
+            found = Measurements.of(rows, found.metadata, found.matrices, found.notes)
     else:
         reader = next((read for _, recognise, read in READERS if recognise(text)), None)
         if reader is None:

@@ -1,10 +1,11 @@
 """Tables of NCCL latencies as NVIDIA aiconfigurator keeps them: one line per type, number of GPUs and size.
 
-Columns ``device, op_name, nccl_dtype, num_gpus, message_size, latency``; others are ignored. ``latency`` is in milliseconds.
-``message_size`` counts elements of ``nccl_dtype``, and elements times their bytes is the size of nccl-tests: lines of equal
-bytes but different types have equal times where nothing is reduced, and read as the total buffer the largest messages among
-H200 give bus bandwidths of 235 to 340 GB/s, below NVLink's 450 GB/s, whereas an all-gather of eight read as one rank's part
-would give 2.7 TB/s. The tables are taken inside one NVLink domain, hence the path class ``nvlink`` unless another is given.
+Columns ``device, op_name, nccl_dtype, num_gpus, message_size, latency``, and ``version``, that of NCCL; others are ignored.
+``latency`` is in milliseconds. ``message_size`` counts elements of ``nccl_dtype``, and elements times their bytes is the size
+of nccl-tests: lines of equal bytes but different types have equal times where nothing is reduced, and read as the total buffer
+the largest messages among H200 give bus bandwidths of 235 to 340 GB/s, below NVLink's 450 GB/s, whereas an all-gather of eight
+read as one rank's part would give 2.7 TB/s. The tables are taken inside one NVLink domain, hence the path class ``nvlink``
+unless another is given.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zcube.calibrate.readers.options import Gathering, ReadOptions
 
 COLUMNS = ("op_name", "nccl_dtype", "num_gpus", "message_size", "latency")
 _S_PER_MS = 1e-3
-#: The tables are named after the library, e.g. ``h200_sxm_nccl_2.29.2.csv``.
+#: Tables without a version are named after the library, e.g. ``h200_sxm_nccl_2.29.2.csv``.
 _VERSION = re.compile(r"nccl_(\d+\.\d+(?:\.\d+)?)")
 
 
@@ -41,7 +42,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     gathering = Gathering(source, options)
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    devices, most = set(), 0
+    devices, versions, most = set(), set(), 0
     try:
         for record in reader:
             where = f"line {reader.line_num}"
@@ -52,6 +53,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
             if row is not None:
                 gathering.add(row, where)
                 devices.add(str(record.get("device") or "").strip()[:100])
+                versions.add(str(record.get("version") or "").strip()[:40])
                 most = max(most, row.ranks)
     except csv.Error as error:
         gathering.broken(f"line {reader.line_num}", f"no CSV ({error})", "a line of the table")
@@ -60,11 +62,14 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     device = min(devices, default="")
     if options.path is None:
         gathering.note("the table does not name the path; taken as nvlink")
-    version = _VERSION.search(Path(source).name)
+    named = _VERSION.search(Path(source).name)
+    version = ", ".join(sorted(versions - {""}))[:100]
+    if version and named and named[1] != version:
+        gathering.note(f"the file's name says NCCL {named[1]}, its column version {version}, which counts")
     return gathering.measurements(
         Metadata(
             hardware=f"{most}x {device}" if device else "",
-            nccl_version=version[1] if version else "",
+            nccl_version=version or (named[1] if named else ""),
             how="NCCL latency table",
         )
     )

@@ -15,7 +15,7 @@ import numpy as np
 
 from zcube.calibrate.measurements import MAX_ROWS, Measurements, Metadata, Row
 from zcube.calibrate.operations import canonical
-from zcube.calibrate.readers.nccl_tests_text import group_ranks, nccl_version
+from zcube.calibrate.readers.nccl_tests_text import group_hosts, group_ranks, nccl_version
 from zcube.calibrate.readers.options import Gathering, ReadOptions
 from zcube.errors import InputError
 from zcube.inputs import json_document
@@ -53,9 +53,16 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
         gathering.broken("args", repr(arguments[:1])[:80], "the program of a known operation")
     if ranks < 1:
         gathering.broken("config.devices", "no ranks, or groups of ranks of several sizes", "at least one rank")
-    if operation is not None and ranks:
+    hosts = group_hosts(
+        [str(device.get("group", 0)) for device in devices], [str(device.get("hostname") or "") for device in devices]
+    )
+    if hosts is None and ranks > 1:
+        gathering.broken("config.devices", "hosts with different numbers of ranks", "equally many ranks on each host")
+    if ranks == 1:
+        gathering.alone()
+    elif operation is not None and ranks and hosts is not None:
         for number, record in enumerate(_list(document.get("results"))[:MAX_ROWS]):
-            _take(record, f"result {number + 1}", operation, ranks, _whole(config.get("iterations")), gathering)
+            _take(record, f"result {number + 1}", operation, (ranks, hosts), _whole(config.get("iterations")), gathering)
     return gathering.measurements(_metadata(document, arguments, devices, ranks))
 
 
@@ -103,7 +110,9 @@ def _salvaged(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _take(record: Any, where: str, operation: str, ranks: int, repetitions: int, gathering: Gathering) -> None:
+def _take(record: Any, where: str, operation: str, size: tuple[int, int], repetitions: int, gathering: Gathering) -> None:
+    """Add the points of a result; ``size`` holds ranks and hosts."""
+    ranks, hosts = size
     if not isinstance(record, dict) or type(record.get("size")) is not int:
         return gathering.broken(where, "no size", "an object with size, type and out_of_place")
     if record["size"] == 0:
@@ -126,11 +135,12 @@ def _take(record: Any, where: str, operation: str, ranks: int, repetitions: int,
         low, high = np.quantile(times_us, (0.1, 0.9)) * _S_PER_US if len(times_us) else (None, None)
         wrong = body.get("nwrong")
         row = Row(
-            operation, ranks, gathering.options.path or "unspecified", record["size"], time_us * _S_PER_US,
+            operation, ranks, gathering.path(hosts), record["size"], time_us * _S_PER_US,
             dtype=str(record.get("type", ""))[:40], in_place=key == "in_place",
             p10_s=None if low is None else float(low), p90_s=None if high is None else float(high),
             min_s=float(times_us.min()) * _S_PER_US if len(times_us) else None,
             correct=None if not isinstance(wrong, int | float) else wrong == 0, repetitions=repetitions,
+            hosts=hosts,
         )  # fmt: skip
         gathering.add(row, f"{where}: {key}")
     return None

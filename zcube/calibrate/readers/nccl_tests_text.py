@@ -17,12 +17,11 @@ from zcube.calibrate.measurements import MAX_ROWS, Measurements
 from zcube.calibrate.operations import canonical
 from zcube.calibrate.points import MAX_SIZE_BYTES, Metadata, Row
 from zcube.calibrate.readers.options import Gathering, ReadOptions
+from zcube.trace.launchers import without_launcher
 
 _S_PER_US = 1e-6
 #: Time from the ``time`` column against size over the ``algbw`` column: further apart than this, units are mixed.
 _AGREEMENT = 4.0
-#: What mpirun (``--tag-output``, of Open MPI 4 and 5) and srun (``--label``) put before each line.
-_TAG = re.compile(r"^(?:\[(?:[^\]\s]{1,200}@)?\d+,\d+\]<std\w+>| {0,6}\d+):\s?")
 _TABLE = re.compile(r"#[ \t]+size[ \t]+count[ \t]")
 _DEVICE = re.compile(r"^#\s+Rank\s+(\d+)\s+(?:Group\s+(\d+)\s)?.*?\son\s+(\S+)\s+device\s+\d+\s+\[\S+\]\s*(.*)$")
 _ROW = re.compile(r"\s*-?\d")
@@ -52,11 +51,31 @@ class _Run:
         """Ranks that communicate with each other: those of a group (``NCCL_TESTS_SPLIT``), 0 where groups differ in size."""
         return group_ranks(list(self.groups.values()))
 
+    @property
+    def group_hosts(self) -> int | None:
+        """Hosts of a group, None where hosts have different numbers of its ranks."""
+        return group_hosts(list(self.groups.values()), [self.hosts[rank] for rank in self.groups])
+
 
 def group_ranks(groups: Sequence[object]) -> int:
     """Return the members of each group, from the group of every rank; 0 where there is none, or groups differ in size."""
     sizes = set(Counter(groups).values())
     return sizes.pop() if len(sizes) == 1 else 0
+
+
+def group_hosts(groups: Sequence[object], hosts: Sequence[str]) -> int | None:
+    """Return the hosts of each group, from group and host of every rank; 0 where a host has no name.
+
+    None where groups differ, or hosts have different numbers of ranks.
+    """
+    if not all(hosts):
+        return 0
+    counts: dict[object, Counter[str]] = {}
+    for group, host in zip(groups, hosts, strict=True):
+        counts.setdefault(group, Counter())[host] += 1
+    shapes = {tuple(sorted(count.values())) for count in counts.values()}
+    shape = shapes.pop() if len(shapes) == 1 else ()
+    return len(shape) if len(set(shape)) == 1 else None
 
 
 def recognise(text: str) -> bool:
@@ -74,7 +93,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     """
     reader = _Reader(Gathering(source, options))
     for number, line in enumerate(text.splitlines(), start=1):
-        reader.take(number, _TAG.sub("", line).rstrip())
+        reader.take(number, without_launcher(line).rstrip())
     return reader.measurements()
 
 
@@ -192,6 +211,10 @@ class _Reader:
             return self._gathering.broken(
                 where, f"a table whose header does not name {missing}", "the whole output of the program"
             )
+        if run.ranks == 1:
+            return self._gathering.alone()
+        if run.group_hosts is None:
+            return self._gathering.broken(where, "hosts with different numbers of ranks", "equally many ranks on each host")
         start = len(tokens) - wide
         for block in blocks:
             values = dict(zip(block, tokens[start : start + len(block)], strict=True))
@@ -213,11 +236,11 @@ class _Reader:
             if not 1 / _AGREEMENT < ratio < _AGREEMENT:
                 found = f"{time_us:g} us, which with {algbw:g} GB/s is off by a factor of {max(ratio, 1 / ratio):.3g}"
                 return self._gathering.broken(where, found, "times in microseconds throughout")
-        path = self._gathering.options.path or "unspecified"
+        hosts = run.group_hosts or 0
         assert run.operation is not None
         row = Row(
-            run.operation, run.ranks, path, size_bytes, time_us * _S_PER_US, dtype=tokens[2][:40], in_place=in_place,
-            correct=correct, repetitions=run.repetitions,
+            run.operation, run.ranks, self._gathering.path(hosts), size_bytes, time_us * _S_PER_US, dtype=tokens[2][:40],
+            in_place=in_place, correct=correct, repetitions=run.repetitions, hosts=hosts,
         )  # fmt: skip
         self._gathering.add(row, where)
         return None
@@ -233,6 +256,6 @@ class _Reader:
 
 def _columns(line: str) -> list[str] | None:
     """Return the names of a header line's columns, None if it is no header."""
-    plain = _TAG.sub("", line).lstrip()
+    plain = line.lstrip()
     names = plain[1:].split() if plain.startswith("#") else []
     return names if names[:2] == ["size", "count"] and any(name in _TIMES for name in names) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zcube.calibrate.measurements import Measurements
-from zcube.calibrate.operations import PATHS
+from zcube.calibrate.operations import NIC_PATHS, PATHS
 from zcube.calibrate.points import Metadata, Row, capped, row_faults
 from zcube.errors import Fault, InputError
 
@@ -42,6 +42,7 @@ class Gathering:
         self.rows: list[Row] = []
         self.notes: list[str] = []
         self._faults: list[Fault] = []
+        self._alone = False
 
     def add(self, row: Row, where: str) -> None:
         """Take a row, or note why it cannot be true."""
@@ -49,6 +50,19 @@ class Gathering:
         self._faults += faults
         if not faults:
             self.rows.append(row)
+
+    def path(self, hosts: int, inside: str = "unspecified") -> str:
+        """Return the path class of a run over some hosts: what the reader was told, else what follows from the hosts."""
+        if self.options.path is not None:
+            return self.options.path
+        if hosts > 1:
+            self.note(f"runs over several hosts are taken as {NIC_PATHS[0]}")
+            return NIC_PATHS[0]
+        return inside
+
+    def alone(self) -> None:
+        """Note runs of one rank, which move nothing between GPUs."""
+        self._alone = True
 
     def broken(self, where: str, found: str, expected: str) -> None:
         """Note what is wrong with the file."""
@@ -69,6 +83,17 @@ class Gathering:
         """
         if self._faults and not self.options.lenient:
             raise InputError(capped(self._faults, self.source))
+        if self._alone and not self.rows:
+            raise InputError(
+                Fault(
+                    self.source,
+                    "runs of one rank each: nothing crosses a link in them",
+                    "runs of several ranks: nccl-tests built with MPI=1 and started by mpirun or srun, or one process with"
+                    " -g GPUS",
+                )
+            )
+        if self._alone:
+            self.note("runs of one rank are left out: nothing crosses a link in them")
         if not self.rows:
             raise InputError(capped([*self._faults, Fault(self.source, "no measured point", "at least one")], self.source))
         told: Sequence[str] = [f"left out: {fault.where}: {fault.found}" for fault in capped(self._faults, self.source)]

@@ -24,6 +24,9 @@ from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
 from zcube.inputs import read_toml
 from zcube.outputs import write_file
 
+#: What switches of an imported fabric are unless it needs more.
+SWITCH_PORTS, SWITCH_PORT_GBPS = 64, 400.0
+
 
 class CustomSpec(FabricSpec):
     """A fabric whose links are listed in a file that lies beside the topology file.
@@ -77,7 +80,7 @@ class CustomSpec(FabricSpec):
             raise InputError(faults)
 
 
-def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_gbps: float) -> int:
+def write_topology(source: Path, topology: Path, switch_ports: int | None = None, switch_port_gbps: float | None = None) -> int:
     """Write a topology file of this family, and beside it the links of any file that lists a whole fabric.
 
     Parameters
@@ -86,8 +89,9 @@ def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_
         A SimAI topology, GraphML or link list.
     topology : Path
         TOML file to write; the links go to the same name with ``.links.csv``.
-    switch_ports, switch_port_gbps
-        The switch every switch of the file is bought as.
+    switch_ports, switch_port_gbps : optional
+        The switch every switch of the file is bought as; default: :data:`SWITCH_PORTS` ports, or the next power of two that
+        holds the busiest switch's links, of :data:`SWITCH_PORT_GBPS`, or of the fastest link.
 
     Returns
     -------
@@ -101,11 +105,28 @@ def write_topology(source: Path, topology: Path, switch_ports: int, switch_port_
     """
     links = links_beside(topology)
     table = read_links(source)
+    wired = np.concatenate(_split(table))
+    if switch_port_gbps is None:
+        switch_port_gbps = max(SWITCH_PORT_GBPS, float(table.gbps[wired].max(initial=0.0)))
+    if switch_ports is None:
+        switch_ports = max(SWITCH_PORTS, 1 << (_ports_needed(table, wired, switch_port_gbps) - 1).bit_length())
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
     write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
     write_file(topology, lambda temporary: temporary.write_text(content))
     return int((table.medium[np.concatenate(_split(table))] == NO_MEDIUM).sum())
+
+
+def _ports_needed(table: LinkList, wired: IntArray, port_gbps: float) -> int:
+    """Return the native ports that the links of the busiest switch take, links of one rate sharing them."""
+    ends = np.concatenate([table.a[wired], table.b[wired]])
+    gbps = np.tile(table.gbps[wired], 2)
+    at_switch = table.roles[ends] == NodeRole.SWITCH
+    if not at_switch.any():
+        return 1
+    pairs, count = np.unique(np.stack([ends[at_switch], gbps[at_switch]], axis=1), axis=0, return_counts=True)
+    ports = -(-count // np.maximum(1, links_per_port(port_gbps, pairs[:, 1])))
+    return int(np.bincount(pairs[:, 0].astype(np.int64), weights=ports).max())
 
 
 def links_beside(topology: Path) -> Path:

@@ -43,10 +43,13 @@ def graphml_text(fabric: Fabric) -> str:
 def read_graphml(path: Path) -> LinkList:
     """Read GraphML whose edges carry ``gbps`` and ``latency_s``, and may carry ``a``, ``a_port``, ``b_port`` and ``medium``.
 
+    In a directed graph a pair of arcs that differ in nothing but their direction is one cable.
+
     Raises
     ------
     InputError
-        If the file is no GraphML or defines XML entities; else with every fault, by edge in the order of the file.
+        If the file is no GraphML or defines XML entities; else with every fault, by edge in the order of the file: also arcs
+        of a directed graph without an equal one back.
     """
     import networkx
 
@@ -56,15 +59,41 @@ def read_graphml(path: Path) -> LinkList:
         raise InputError(Fault(str(path), "an XML document type definition", "GraphML without one"))
     try:
         graph = networkx.read_graphml(io.BytesIO(text.encode()), force_multigraph=True)
-    except (networkx.NetworkXError, SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # ElementTree's ParseError is a SyntaxError that names line and column.
+    except (networkx.NetworkXError, SyntaxError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # ElementTree's ParseError is a SyntaxError that names line and column; an unknown encoding is a LookupError.
         raise InputError(Fault(str(path), str(error) or type(error).__name__, "GraphML")) from error
-    return build_link_list(_edges(graph), Faults(str(path)), (str(name) for name in graph.nodes))
+    faults = Faults(str(path))
+    links = list(_edges(graph))
+    if graph.is_directed():
+        links = _paired(graph, links, faults)
+    return build_link_list(links, faults, (str(name) for name in graph.nodes))
+
+
+def _paired(graph: Any, arcs: list[RawLink], faults: Faults) -> list[RawLink]:
+    """Return one link for each pair of opposite arcs; note those without their pair."""
+    alone: dict[tuple[Any, ...], list[RawLink]] = {}
+    cables = []
+    for (u, v), arc in zip(graph.edges(), arcs, strict=True):
+        ends = tuple(sorted(((arc.a, arc.a_port), (arc.b, arc.b_port))))
+        alike = (*ends, arc.gbps, arc.latency_s, arc.medium)
+        if opposite := alone.get((v, u, *alike)):
+            cables.append(opposite.pop(0))
+        else:
+            alone.setdefault((u, v, *alike), []).append(arc)
+    for arc in (arc for left in alone.values() for arc in left):
+        expected = "an equal arc back (rate, delay, ports and medium), or an undirected graph: a cable goes both ways"
+        faults.add(arc.place, f"an arc from {arc.a} to {arc.b} of {arc.gbps} Gb/s alone", expected)
+    return cables
 
 
 def _edges(graph: Any) -> Iterator[RawLink]:
     for number, (u, v, data) in enumerate(graph.edges(data=True), 1):
         a, b = (v, u) if data.get("a") == v else (u, v)
-        cells = (str(data.get(key, "")) for key in ("a_port", "b_port", "gbps", "latency_s", "medium"))
-        a_port, b_port, *rest = cells
-        yield RawLink(f"edge {number} ({a} - {b})", str(a), a_port, str(b), b_port, *rest)
+        a_port, b_port, medium = (str(data.get(key, "")) for key in ("a_port", "b_port", "medium"))
+        gbps, latency_s = (_plain(data.get(key, "")) for key in ("gbps", "latency_s"))
+        yield RawLink(f"edge {number} ({a} - {b})", str(a), a_port, str(b), b_port, gbps, latency_s, medium)
+
+
+def _plain(value: Any) -> str:
+    """Return a number in one spelling, so that 400 and 400.0 are equal."""
+    return repr(float(value)) if isinstance(value, int | float) else str(value)

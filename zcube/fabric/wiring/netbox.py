@@ -27,6 +27,10 @@ NETBOX_COLUMNS = (
     "tags",
 )
 INTERFACE = "dcim.interface"
+#: What else NetBox has cables between: power, consoles.
+_NO_NETWORK = (
+    "dcim.powerport", "dcim.poweroutlet", "dcim.powerfeed", "dcim.consoleport", "dcim.consoleserverport",
+)  # fmt: skip
 
 
 def netbox_csv(
@@ -43,7 +47,10 @@ def netbox_csv(
 
 
 def read_netbox(path: Path) -> Wiring:
-    """Read the side columns of a NetBox cable CSV; sides of another type than an interface are faults.
+    """Read the side columns of a NetBox cable CSV.
+
+    Cables of power and the like, whose sides are both no interfaces, are none of the network's and left out. A side of several
+    terminations, whose names a comma joins, is one link for each, in their order.
 
     Raises
     ------
@@ -56,7 +63,24 @@ def read_netbox(path: Path) -> Wiring:
 
 def _sides(text: str, faults: Faults) -> Iterator[tuple[int, tuple[str, ...]]]:
     for line, (a, a_type, a_name, b, b_type, b_name) in read_rows(text, SIDE_COLUMNS, faults):
+        if a_type in _NO_NETWORK and b_type in _NO_NETWORK:
+            continue
         for key, kind in (("side_a_type", a_type), ("side_b_type", b_type)):
             if kind != INTERFACE:
                 faults.add(line, f"{key} {kind!r}", INTERFACE)
-        yield line, (a, a_name, b, b_name)
+        sides = [_terminations(device, name) for device, name in ((a, a_name), (b, b_name))]
+        if len(sides[0]) != len(sides[1]):
+            found = f"{len(sides[0])} terminations on side a, {len(sides[1])} on side b"
+            faults.add(line, found, "as many on both: list the lanes of a breakout cable as interfaces of their own")
+            continue
+        for (one, port), (other, other_port) in zip(*sides, strict=True):
+            yield line, (one, port, other, other_port)
+
+
+def _terminations(device: str, name: str) -> list[tuple[str, str]]:
+    """Return device and interface of each termination of a side; one device stands for all."""
+    names = [part.strip() for part in name.split(",")]
+    devices = [part.strip() for part in device.split(",")]
+    if len(devices) == 1:
+        devices *= len(names)
+    return list(zip(devices, names, strict=False)) if len(devices) == len(names) else [(device, name)]

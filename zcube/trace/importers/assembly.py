@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zcube.errors import Fault, InputError
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.comm_trace import MAX_RANKS, NONE, CommTrace, Kind
 from zcube.trace.importers.calls import Gathered, Options
 from zcube.trace.importers.merging import Merge, Operation
@@ -36,7 +37,8 @@ def assemble(gathered: Gathered, reports: Sequence[FileReport], options: Options
     starts = [operation.start_us for operation in ordered.operations if operation.start_us is not None]
     origin = min(starts) if starts else None
     metadata = {**metadata, "origin_us": origin, "recorded_starts": len(starts), "notes": list(gathered.notes)}
-    trace = _trace(ordered, gathered, origin or 0, ranks, options.ranks_per_node, metadata)
+    per_node = options.ranks_per_node or gathered.ranks_per_node or GPUS_PER_NODE
+    trace = _trace(ordered, gathered, origin or 0, ranks, per_node, metadata)
     trace.check()
     return trace
 
@@ -54,7 +56,7 @@ def _nothing(reports: Sequence[FileReport]) -> list[Fault]:
 
 def _ranks(gathered: Gathered, operations: Sequence[Operation], options: Options) -> int:
     named = {rank for operation in operations for rank in (operation.source, operation.target)}
-    used = {operation.group for operation in operations if operation.group}
+    used = {operation.group for operation in operations if operation.kind == Kind.COLLECTIVE}
     named |= {max(gathered.groups[group]) for group in used}
     found = max(gathered.ranks, 1 + max(named))
     most = MAX_RANKS if options.ranks is None else options.ranks

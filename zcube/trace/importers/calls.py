@@ -60,8 +60,9 @@ class Call:
         Neighbouring calls of a stream with the same batch run together; None for alone.
     ordered : bool
         Waits for the call before it on its stream even if nobody asks for chains: its start is unknown or too coarse.
-    splits : tuple of int, optional
-        Bytes to each rank of the group, in an uneven all-to-all.
+    splits, received : tuples of int or None, optional
+        Split sizes of an all-to-all: parts to each rank of the group and from each, in rows or elements; None in them where a
+        list is cut short. See :mod:`~zcube.trace.importers.splits`.
     waits : tuple of int
         Calls it waits for, as places in the list of calls.
     """
@@ -80,7 +81,8 @@ class Call:
     stream: Hashable = ""
     batch: Hashable = None
     ordered: bool = False
-    splits: tuple[int, ...] | None = None
+    splits: tuple[int | None, ...] | None = None
+    received: tuple[int | None, ...] | None = None
     waits: tuple[int, ...] = ()
 
 
@@ -88,7 +90,8 @@ class Call:
 class Options:
     """What the caller of an import may say; see :func:`~zcube.trace.importers.catalog.import_trace`."""
 
-    ranks_per_node: int = GPUS_PER_NODE
+    #: None: as many as the files say, else :data:`~zcube.node.GPUS_PER_NODE`.
+    ranks_per_node: int | None = None
     ranks: int | None = None
     chain: bool = False
     source_rank: int = 0
@@ -101,7 +104,7 @@ class Options:
     @property
     def kv_target(self) -> int:
         """Rank that KV transfers go to where a log names none: the first GPU of the second node."""
-        return self.ranks_per_node if self.target_rank is None else self.target_rank
+        return (self.ranks_per_node or GPUS_PER_NODE) if self.target_rank is None else self.target_rank
 
 
 @dataclass
@@ -118,6 +121,8 @@ class Gathered:
         Ranks known of besides those that calls and groups name.
     chain : bool
         Whether every call waits for the one before it on its stream.
+    ranks_per_node : int, optional
+        What the files say, where nobody else does.
     notes : list of str
         What the format does not record, and what was assumed.
     """
@@ -126,6 +131,7 @@ class Gathered:
     calls: list[Call] = field(default_factory=list)
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ranks: int = 1
+    ranks_per_node: int | None = None
     notes: list[str] = field(default_factory=list)
     _members: int = 0
 

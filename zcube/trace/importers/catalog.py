@@ -74,7 +74,7 @@ def import_trace(
     paths: Sequence[Path],
     format: str = AUTO,
     *,
-    ranks_per_node: int = GPUS_PER_NODE,
+    ranks_per_node: int | None = None,
     ranks: int | None = None,
     chain: bool = False,
     source_rank: int = 0,
@@ -96,8 +96,8 @@ def import_trace(
         The files of one job, plain or packed with gzip, usually one per rank; all of one format.
     format : str
         A name of :func:`format_names`, or ``auto`` to tell it from the content.
-    ranks_per_node : int
-        GPUs of a node.
+    ranks_per_node : int, optional
+        GPUs of a node; as many as hosts in the files have unless given, and 8 where the files do not say.
     ranks : int, optional
         Ranks of the trace; as many as the files name unless given. Chakra's groups that are not described have so many.
     chain : bool
@@ -140,7 +140,7 @@ def import_trace(
 
 
 def _check(
-    paths: Sequence[Path], format: str, ranks_per_node: int, ranks: int | None, ends: Sequence[int | None],
+    paths: Sequence[Path], format: str, ranks_per_node: int | None, ranks: int | None, ends: Sequence[int | None],
     groups: Mapping[str, Sequence[int]],
 ) -> None:  # fmt: skip
     faults = []
@@ -154,7 +154,7 @@ def _check(
     for name, rank in zip(("source_rank", "target_rank"), ends):
         if rank is not None and not 0 <= rank < MAX_RANKS:
             faults.append(Fault(name, str(rank), f"0 to {MAX_RANKS - 1}"))
-    if ends[0] == (ends[1] if ends[1] is not None else ranks_per_node):
+    if ends[0] == (ends[1] if ends[1] is not None else ranks_per_node or GPUS_PER_NODE):
         faults.append(Fault("target_rank", str(ends[0]), "another rank than source_rank"))
     faults += [
         Fault(f"groups.{name}", "ranks that are no set", f"different ranks of 0 to {MAX_RANKS - 1}")

@@ -6,22 +6,25 @@ do not wait for them). ``comm_size`` is the input of one rank, as simulators tak
 reduce-scatter the whole input, of an all-to-all the whole send buffer. A communication node marked ``is_cpu_op`` is the host's
 call, whose kernel is a node of its own; it counts as a computation of its duration.
 
-The rank is the number in ``name.N.et`` or ``name.N.json``. If no node of a file has a start, its dependencies rule; else the
-starts do, and the dependencies too only with ``chain``.
+The rank is the number in ``name.N.et`` or ``name.N.json``. A process group that nobody describes (``groups``, as ASTRA-sim's
+``comm_group.json`` does) has the ranks that recorded a collective of it, if all ranks have a file. If no node of a file has a
+start, its dependencies rule; else the starts do, and the dependencies too only with ``chain``.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
 from zcube.trace.importers.host_trace import PROCESS_GROUPS, process_groups
-from zcube.trace.importers.kineto import rank_of_file
 from zcube.trace.importers.numbers import span_us, time_us, whole
+from zcube.trace.importers.operations import NCCL_KERNEL
 from zcube.trace.importers.ordering import JOIN
 from zcube.trace.importers.source import CutShort, Source
 from zcube.trace.operation_names import BARRIER, canonical
@@ -33,8 +36,15 @@ COLLECTIVES = (
     BARRIER,
 )  # fmt: skip
 
-#: The collective in the name of an NCCL kernel, for nodes without comm_type.
-_KERNEL = re.compile(r"nccl(?:Dev)?Kernel_([A-Za-z]+)")
+#: The collective in the name of an NCCL kernel, or of PyTorch's call (``nccl:all_reduce``).
+_KERNEL = re.compile(NCCL_KERNEL.pattern + r"_([A-Za-z]+)|^nccl:([A-Za-z_]+)", NCCL_KERNEL.flags)
+
+_NO_TRAFFIC = "computations have the names of NCCL's kernels: the file has no bytes for them, and their traffic is missing"
+_NO_PEER = "sends or receives name no peer (comm_dst, comm_src), as converters leave them: their bytes are missing"
+_SOME_DIMENSIONS = (
+    "collectives name only some dimensions of a topology (involved_dim) that the file does not hold; they count as of all"
+    " ranks (pg_name and --groups name others)"
+)
 
 
 @dataclass(slots=True)
@@ -56,10 +66,13 @@ class ChakraFile:
     """The nodes of one rank's file."""
 
     def __init__(self, source: Source, gathered: Gathered):
-        self._source, self._gathered = source, gathered
+        self.source = self._source = source
+        self._gathered = gathered
         self._nodes: list[Node] = []
-        named = rank_of_file(source)
+        named = rank_in_name(source, chakra=True)
         self.rank = source.index if named is None else named
+        #: What is said of nodes that may not be what they seem, by how many there are.
+        self.doubts: Counter[str] = Counter()
 
     def add(self, node: Node) -> None:
         """Take one node.
@@ -107,6 +120,10 @@ class ChakraFile:
         """Return the call that a node is, or why it is none."""
         attributes = node.attributes
         host = attributes.get("is_cpu_op") in (True, 1)
+        if node.type == COMP and not host and NCCL_KERNEL.search(node.name):
+            self.doubts[
+                "computations have the names of NCCL's kernels: the file has no bytes for them, and their traffic is missing"
+            ] += 1
         if node.type in (MEM_LOAD, MEM_STORE, COMP) or (node.type in (SEND, RECEIVE, COLLECTIVE) and host):
             return self._compute(node, node.name[:120] or "compute")
         if node.type not in (SEND, RECEIVE, COLLECTIVE):
@@ -119,6 +136,9 @@ class ChakraFile:
         side = "comm_dst" if node.type == SEND else "comm_src"
         peer = whole(attributes.get(side), MAX_RANKS - 1)
         if peer is None:
+            self.doubts[
+                "sends or receives name no peer (comm_dst, comm_src), as converters leave them: their bytes are missing"
+            ] += 1
             return f"a send or receive without {side}"
         role, name = (Role.SEND, "send") if node.type == SEND else (Role.RECEIVE, "receive")
         tag = attributes.get("comm_tag")
@@ -131,13 +151,23 @@ class ChakraFile:
         kind = node.attributes.get("comm_type")
         number = whole(kind, len(COLLECTIVES) - 1) if not isinstance(kind, str) or kind.isdigit() else None
         operation = COLLECTIVES[number] if number is not None else canonical(str(kind))
-        if operation is None and (match := _KERNEL.search(node.name)):
-            operation = canonical(match[1])
+        named = _operation_named(node.name)
+        if operation is None:
+            operation = named
+        elif named not in (None, operation):
+            # Converters leave 0, an all-reduce, where they do not know; any other type they have set.
+            taken = named if number == 0 else operation
+            told = "name" if taken == named else "type"
+            self.doubts[f"collectives have a communication type that contradicts their name; the {told} counts"] += 1
+            operation = taken
         if size is None and operation != BARRIER:
             return "a collective without comm_size"
         if operation is None:
             return "a collective without comm_type"
+        dimensions = node.attributes.get("involved_dim")
         group = node.attributes.get("pg_name")
+        if group in (None, "") and isinstance(dimensions, list | tuple) and not all(dimensions):
+            self.doubts[_SOME_DIMENSIONS] += 1
         group = "pg " + str(group)[:200] if group not in (None, "") else "all"
         root = whole(node.attributes.get("root"), MAX_RANKS - 1) if "root" in node.attributes else None
         return Call(
@@ -151,15 +181,36 @@ class ChakraFile:
 
 def finish(files: list[ChakraFile], gathered: Gathered, options: Options) -> None:
     """Turn all files' nodes into calls, and name the groups they use."""
+    file_ranks = FileRanks()
+    for file in files:
+        file_ranks.claim(file.source, file.rank)
+    file_ranks.check()
+    doubts: Counter[str] = Counter()
     gathered.ranks = max([gathered.ranks, options.ranks or 1, *(file.rank + 1 for file in files)])
     for name, ranks in options.groups.items():
         gathered.add_group(f"pg {name}", ranks)
     for file in files:
         file.finish(options.chain)
-    for key in sorted({call.group for call in gathered.calls if call.role == Role.COLLECTIVE} - set(gathered.groups)):
-        gathered.add_group(key, range(gathered.ranks))
+        doubts += file.doubts
+    for doubt, count in doubts.items():
+        gathered.note(f"{count} {doubt}")
+    seen: dict[str, set[int]] = defaultdict(set)
+    for call in gathered.calls:
+        if call.role == Role.COLLECTIVE and call.group not in gathered.groups:
+            seen[call.group].add(call.rank)
+    for key in sorted(seen):
+        known = key != "all" and len(files) == gathered.ranks
+        gathered.add_group(key, sorted(seen[key]) if known else range(gathered.ranks))
         if key != "all":
-            gathered.note(f"process group {key[3:]} is not described; it is taken as all {gathered.ranks} ranks")
+            taken = f"the {len(seen[key])} ranks that recorded it" if known else f"all {gathered.ranks} ranks"
+            gathered.note(f"process group {key[3:]} is not described; it is taken as {taken} (--groups names its ranks)")
+
+
+def _operation_named(name: str) -> str | None:
+    """Return the collective that a node's name tells; kernels of sends and receives also serve all-to-alls."""
+    match = _KERNEL.search(name)
+    found = canonical(match[1] or match[2]) if match else None
+    return found if found in COLLECTIVES else None
 
 
 def node_times(start: Any, duration: Any) -> tuple[float | None, float | None]:

@@ -30,7 +30,11 @@ ATTRIBUTE_VALUES = {
 }  # fmt: skip
 _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     # name, number, type (or message), repeated
-    "AttributeProto": (("name", 1, "STRING", False), *((name, *field, False) for name, field in ATTRIBUTE_VALUES.items())),
+    "BoolList": (("values", 1, "BOOL", True),),
+    "AttributeProto": (
+        ("name", 1, "STRING", False), *((name, *field, False) for name, field in ATTRIBUTE_VALUES.items()),
+        ("bool_list", 28, "BoolList", False),
+    ),
     "GlobalMetadata": (("version", 1, "STRING", False), ("attr", 2, "AttributeProto", True)),
     "IOInfo": (("values", 1, "STRING", False), ("shapes", 2, "STRING", False), ("types", 3, "STRING", False)),
     "Node": (
@@ -102,7 +106,7 @@ def message_classes() -> tuple[Any, Any]:
                 field.type, field.type_name = kinds.TYPE_MESSAGE, f".ChakraProtoMsg.{kind}"
             else:
                 field.type = getattr(kinds, f"TYPE_{kind}")
-            if field_name in ATTRIBUTE_VALUES:
+            if field_name in ATTRIBUTE_VALUES or field_name == "bool_list":
                 field.oneof_index = 0
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -128,7 +132,8 @@ def _node(message: Any, number: int) -> Node:
     for attribute in message.attr:
         which = attribute.WhichOneof("value")
         if which:
-            attributes[attribute.name] = getattr(attribute, which)
+            value = getattr(attribute, which)
+            attributes[attribute.name] = list(value.values) if which == "bool_list" else value
     start, duration = node_times(message.start_time_micros, message.duration_micros)
     values = message.inputs.values
     return Node(message.id, message.name, message.type, tuple(message.data_deps), start, duration, attributes, number, values)

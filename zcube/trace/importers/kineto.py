@@ -8,7 +8,8 @@ operator's start without a duration.
 Bytes are "In msg nelems" times the size of "dtype": the elements of the input tensors, so of an all-gather the rank's own
 part, of a reduce-scatter the whole input, of an all-to-all the whole send buffer, as the trace wants them. "Src Rank" and "Dst
 Rank" are ranks of the trace. Lists of ranks and of split sizes are cut after 30 entries ("..."); a group is then rebuilt from
-"Global rank start", "Global rank stride" and "Group size". ``wait`` and ``barrier`` move no bytes and are left out.
+"Global rank start", "Global rank stride" and "Group size", split sizes from what the receivers' lists say
+(:mod:`~zcube.trace.importers.splits`). ``wait`` and ``barrier`` move no bytes and are left out.
 
 Kernels of libraries that PyTorch does not know (DeepEP, NVSHMEM) carry no bytes: they are counted, and kept as computations
 only if all kernels are (``kernels``).
@@ -24,17 +25,16 @@ from typing import Any, TypeAlias
 
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
+from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import span_us, time_us, whole
-from zcube.trace.importers.operations import TYPE_BYTES
+from zcube.trace.importers.operations import NCCL_KERNEL, TYPE_BYTES
 from zcube.trace.importers.source import CutShort, Source
-from zcube.trace.operation_names import BARRIER, RECEIVE, SEND, canonical
+from zcube.trace.importers.splits import Units, split_units
+from zcube.trace.operation_names import ALL_TO_ALL, BARRIER, RECEIVE, SEND, canonical
 
 _DEEP_EP = re.compile(r"\bdeep_ep::|\bdpsk::ep::|internode(_ll)?::|intranode::(dispatch|combine|notify)|nvshmem", re.IGNORECASE)
 _PROGRESSION = ("Global rank start", "Global rank stride", "Group size")
-_NCCL = re.compile(r"nccl(Dev)?Kernel", re.IGNORECASE)
-_RANK_IN_NAME = re.compile(r"(?:rank|worker|gpu)[_-]?(\d{1,7})", re.IGNORECASE)
-_NUMBER_IN_NAME = re.compile(r"[._-](\d{1,7})(?:\.pt\.trace)?\.(?:json|et)(?:\.gz)?$")
 
 #: Number of the record, arguments, start.
 _Operator: TypeAlias = tuple[int, dict[str, Any], float | None]
@@ -48,16 +48,9 @@ def recognise(head: bytes, name: str) -> bool:
     return document or (b"record_param_comms" in head and b'"ph"' in head)
 
 
-def rank_of_file(source: Source) -> int | None:
-    """Return the rank that a file's name tells: the number after ``rank``, else the one before its suffix."""
-    name = source.path.name
-    match = _RANK_IN_NAME.search(name) or _NUMBER_IN_NAME.search(name)
-    return whole(match[1], MAX_RANKS - 1) if match else None
-
-
 def read(sources: list[Source], options: Options) -> Gathered:
     """Read the traces of one job, one file per rank."""
-    gathered = Gathered(options.chain)
+    gathered, ranks = Gathered(options.chain), FileRanks()
     for source in sources:
         reader = _Reader(source, gathered, options.kernels)
         with source.guard():
@@ -66,7 +59,8 @@ def read(sources: list[Source], options: Options) -> Gathered:
                     reader.event(member.value)
                 elif member.key == "distributedInfo":
                     reader.distributed(member.value)
-        reader.finish()
+        reader.finish(ranks)
+    ranks.check()
     return gathered
 
 
@@ -105,7 +99,7 @@ class _Reader:
             else:
                 self._check_room()
                 self._operators[_id(arguments)].append((source.number, arguments, time_us(event.get("ts"))))
-        elif category == "kernel" and _NCCL.search(name):
+        elif category == "kernel" and NCCL_KERNEL.search(name):
             times = time_us(event.get("ts")), span_us(event.get("dur"))
             self._check_room()
             self._nccl[_id(arguments)].append((source.number, arguments, *times, arguments.get("stream")))
@@ -141,14 +135,16 @@ class _Reader:
             )
         )  # fmt: skip
 
-    def finish(self) -> None:
+    def finish(self, ranks: FileRanks) -> None:
         """Turn what was read into calls, in order of time."""
         calls = [*self._collectives(), *self._computed]
-        told = (self._rank, self._hint, rank_of_file(self._source))
+        told = (self._rank, self._hint, rank_in_name(self._source))
         rank = next((rank for rank in told if rank is not None), None)
         if rank is None and calls:
             rank = self._source.index
             self._gathered.note(f"{self._source.path.name} names no rank; it counts as rank {rank}, its place among the files")
+        if rank is not None and calls:
+            ranks.claim(self._source, rank)
         calls.sort(key=lambda call: (call.start_us is not None, call.start_us or 0))
         with self._source.guard():
             for call in calls:
@@ -238,37 +234,46 @@ class _Reader:
                 return "a list of ranks that is no group"
         ranks = self._gathered.groups[group]
         self._hint = self._own_rank(arguments, ranks)
-        return Call(
+        call = Call(
             self._source.index, number, role, operation, 0, size, group, NONE, sequence, start, span, stream,
-            None, start is None, _splits(arguments, len(ranks), size, width),
+            None, start is None,
         )  # fmt: skip
+        if operation == ALL_TO_ALL:
+            call.splits = _splits(arguments, "In split size", len(ranks), size)
+            # An empty list of parts received says nothing that the senders do not.
+            if arguments.get("Out split size") not in ("[]", []):
+                call.received = _splits(arguments, "Out split size", len(ranks), 0)
+        return call
 
     def _own_rank(self, arguments: dict[str, Any], ranks: tuple[int, ...]) -> int | None:
         own = whole(arguments.get("Rank"), len(ranks) - 1)
         return self._hint if own is None else ranks[own]
 
 
-def _listed(value: Any) -> tuple[list[int], bool] | None:
-    """Return the numbers of a list written as text, and whether it was cut short."""
+def _listed(value: Any) -> tuple[list[int], list[int] | None] | None:
+    """Return the numbers of a list written as text, and those behind an ellipsis if it was cut short."""
     if isinstance(value, list):
         value = str(value)
     if not isinstance(value, str) or not re.fullmatch(r"\[[\d,.\s]{0,10000000}\]", value):
         return None
-    numbers = [whole(part, 1 << 50) for part in re.findall(r"\d+", value)]
-    return [number for number in numbers if number is not None], "..." in value
+    head, cut, tail = value.partition("...")
+    before, after = (
+        [number for part in re.findall(r"\d+", text) if (number := whole(part, 1 << 50)) is not None] for text in (head, tail)
+    )
+    return before, after if cut else None
 
 
 def _ranks(arguments: dict[str, Any]) -> Sequence[int] | str:
     """Return the ranks of a group, or why they are not known."""
     found = _listed(arguments.get("Process Group Ranks"))
-    if found and found[0] and not found[1]:
+    if found and found[0] and found[1] is None:
         return found[0]
     start, stride, size = (whole(arguments.get(name), MAX_RANKS) for name in _PROGRESSION)
     if size is None or start is None or not stride:
         return "a list of ranks that is cut short or missing, without start, stride and size to rebuild it"
     ranks = range(start, start + stride * size, stride)
-    head = found[0] if found else []
-    if list(ranks[: len(head)]) != head:
+    head, tail = (found[0], found[1] or []) if found else ([], [])
+    if list(ranks[: len(head)]) != head or (tail and list(ranks[-len(tail) :]) != tail):
         return "a list of ranks that is cut short and contradicts its start and stride"
     return ranks
 
@@ -278,10 +283,7 @@ def _id(arguments: dict[str, Any]) -> int | str | None:
     return value if isinstance(value, (int, str)) else None
 
 
-def _splits(arguments: dict[str, Any], ranks: int, size_bytes: int, width: int) -> tuple[int, ...] | None:
-    """Return the bytes to each rank of an all-to-all whose split sizes are recorded whole."""
-    found = _listed(arguments.get("In split size"))
-    if not found or found[1] or len(found[0]) != ranks or not (total := sum(found[0])):
-        return None
-    row, rest = divmod(size_bytes // width, total)
-    return None if rest else tuple(part * row * width for part in found[0])
+def _splits(arguments: dict[str, Any], name: str, ranks: int, size_bytes: int) -> Units | None:
+    """Return the split sizes of an all-to-all, None where they are not recorded."""
+    found = _listed(arguments.get(name))
+    return None if found is None else split_units(*found, ranks, size_bytes)

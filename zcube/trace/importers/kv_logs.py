@@ -4,25 +4,29 @@ None of them names both ends of a transfer, so that all go from ``source_rank`` 
 the first node to the first of the second). What each line tells:
 
 * vLLM (NIXL connector): ``KV Transfer metrics: Num successful transfers=1, Avg xfer time (ms)=9.862, ..., Avg MB per
-  transfer=70.0, ...``, pooled over tensor-parallel ranks; a megabyte is 2^20 bytes. As many transfers of that size. Older
-  lines have no size and are left out.
+  transfer=70.0, ...``, pooled over tensor-parallel ranks and the time since the line before (10 s for the first,
+  ``VLLM_LOG_STATS_INTERVAL``); a megabyte is 2^20 bytes. As many transfers of that size, spread evenly over that time, and in
+  turn over the GPUs of the sender's node and their rails; above :data:`MAX_LINE_TRANSFERS` a line, fewer and larger ones.
+  Older lines have no size and are left out.
 * Mooncake (``MC_TE_METRIC=1``): ``[Metrics] Transfer Engine Stats (over last 5s): Throughput: 1234.56 MB/s | ...``; its
   megabyte is 2^20 bytes. One transfer per line, of all bytes of the interval.
 * TileRT 0.1.5: ``sent <rid>: rank=0 seq=<N> <x.x> MB in <y.y> ms``, sent by prefill rank 0 to decode GPU 0. Where the figure
   agrees with the plan of its cache layout, bytes are the plan's, exactly: per layer 528 N (fp8) or 1024 N (bf16) of latent, 128
   N of rope keys and 8448 for each 64 tokens of index keys (TileRT 0.1.5, pd_vllm); else a megabyte is 10^6 bytes.
 
-A start is taken from the time at the front of a line, which is written at the end of what it tells; a line without one waits
-for the line before.
+Times without a year go on over New Year. A start is taken from the time at the front of a line, which is written at the end of
+what it tells; a line without one waits for the line before.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.comm_trace import MAX_RANKS
 from zcube.trace.importers.calls import Call, Gathered, Options, Role
 from zcube.trace.importers.numbers import span_us, whole
@@ -31,6 +35,10 @@ from zcube.trace.importers.source import Line, Source
 MEBIBYTE = 1 << 20
 #: Transfers that one line may stand for.
 MAX_TRANSFERS = 1 << 20
+#: Transfers that are made of one line; a line that stands for more becomes as many larger ones, one after another in each.
+MAX_LINE_TRANSFERS = 1 << 12
+#: Time between vLLM's lines where there is none before (VLLM_LOG_STATS_INTERVAL).
+VLLM_INTERVAL_US = 10e6
 #: Layers TileRT sends for GLM-5.1, the multi-token-prediction layer among them.
 TILERT_LAYERS = 79
 
@@ -49,7 +57,42 @@ _CUT = "\0"
 #: A year for times that have none; only differences count.
 _ANY_YEAR = 2000
 
-_Taken = tuple[list[int], float | None, float | None]
+#: Times without a year that go back by more than this have passed New Year.
+_HALF_A_YEAR_US = 183 * 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a line tells: sizes, the time of each, from when on counted back from the line, and whether they are spread."""
+
+    sizes: list[int]
+    duration_us: float | None
+    back_us: float | None
+    pooled: bool = False
+
+
+class _Clock:
+    """The times at the front of a file's lines."""
+
+    def __init__(self) -> None:
+        self._year = _ANY_YEAR
+        self._before: float | None = None
+        self.pooled_us: float | None = None
+
+    def of(self, text: str) -> float | None:
+        """Return a line's time."""
+        found = _time_us(text, self._year)
+        if found is not None and self._before is not None and found < self._before - _HALF_A_YEAR_US:
+            later = _time_us(text, self._year + 1)
+            if later is not None and later > found:
+                self._year, found = self._year + 1, later
+        self._before = self._before if found is None else found
+        return found
+
+    def since_pooled_us(self, now_us: float | None) -> float:
+        """Return the time since the pooled line before, and note this one."""
+        before, self.pooled_us = self.pooled_us, now_us
+        return now_us - before if now_us is not None and before is not None and now_us > before else VLLM_INTERVAL_US
 
 
 def recognise(head: bytes, name: str, form: str) -> bool:
@@ -67,22 +110,42 @@ def read(sources: list[Source], options: Options, form: str) -> Gathered:
         "tilert": partial(_tilert, megabyte=options.megabyte_bytes or 1_000_000, layers=options.tilert_layers),
     }
     for source in sources:
+        clock = _Clock()
         with source.guard():
             for line in source.lines():
-                _line(source, line, take[form], gathered, options)
+                _line(source, line, take[form], gathered, options, clock)
     ends = f"from rank {options.source_rank} to rank {options.kv_target}"
-    gathered.note(f"the log does not say which GPUs or NICs: all transfers go {ends} (source_rank, target_rank)")
+    up = " and up" if form == "vllm" and _lanes(options) > 1 else ""
+    gathered.note(f"the log does not say which GPUs or NICs: all transfers go {ends}{up} (source_rank, target_rank)")
     if form == "vllm":
-        gathered.note("vLLM pools its figures over ranks and an interval: sizes and times are averages")
+        gathered.note(
+            "vLLM pools its figures over ranks and an interval: sizes and times are averages, and transfers are spread evenly"
+            f" over the interval and over {_lanes(options)} ranks from each end up"
+        )
     if form == "mooncake":
         gathered.note("Mooncake logs totals of an interval: neither single transfers nor their peers are known")
     return gathered
 
 
-def _line(source: Source, line: Line, take: Callable[[str], _Taken | str | None], gathered: Gathered, options: Options) -> None:
+def _lanes(options: Options) -> int:
+    """Return how many GPUs of the sender's node have a receiver of their own, from both ends up."""
+    per_node = options.ranks_per_node or GPUS_PER_NODE
+    source, target = options.source_rank, options.kv_target
+    lanes = per_node - max(source % per_node, target % per_node)
+    return max(1, min(lanes, abs(source - target)))
+
+
+def _line(
+    source: Source,
+    line: Line,
+    take: Callable[[str], _Taken | str | None],
+    gathered: Gathered,
+    options: Options,
+    clock: _Clock,
+) -> None:
     # A number that the end of the file may have cut must not pass for a whole one.
     taken = take(line.text if line.ended else line.text + _CUT)
-    if not isinstance(taken, tuple) and not line.ended:
+    if not isinstance(taken, _Taken) and not line.ended:
         source.skip("a line cut short by the end of the file", line.text)
         source.broken("a line without its end", "a whole line of the log")
     elif taken is None:
@@ -92,17 +155,22 @@ def _line(source: Source, line: Line, take: Callable[[str], _Taken | str | None]
     elif options.source_rank == options.kv_target or max(options.source_rank, options.kv_target) >= MAX_RANKS:
         source.skip("source_rank and target_rank are not two ranks", line.text)
     else:
-        sizes, duration, back = taken
-        ended = _time_us(line.text)
-        start = None if ended is None else ended - (back or 0)
+        ended = clock.of(line.text)
+        count = len(taken.sizes)
+        apart_us = clock.since_pooled_us(ended) / count if taken.pooled else 0.0
+        lanes = _lanes(options) if taken.pooled else 1
         source.report.used += 1
-        for size in sizes:
+        for place, size in enumerate(taken.sizes):
+            lane = place % lanes
+            start = None if ended is None else ended - (taken.back_us or 0) - (count - 1 - place) * apart_us
             gathered.add(
                 Call(
-                    source.index, line.number, Role.SEND, "kv-write", options.source_rank, size, "", options.kv_target, None,
-                    start, duration, "kv", (source.index, line.number), start is None,
+                    source.index, line.number, Role.SEND, "kv-write", options.source_rank + lane, size, "",
+                    options.kv_target + lane, None, start, taken.duration_us, "kv",
+                    None if taken.pooled else (source.index, line.number), start is None,
                 )
             )  # fmt: skip
+        gathered.ranks = max(gathered.ranks, max(options.source_rank, options.kv_target) + min(lanes, count))
 
 
 def _vllm(text: str, megabyte: int) -> _Taken | str | None:
@@ -117,9 +185,10 @@ def _vllm(text: str, megabyte: int) -> _Taken | str | None:
     if not count or not total:
         return "no bytes"
     time = fields.get("Avg xfer time (ms)")
-    sizes = [total // count + (place < total % count) for place in range(count)]
-    duration = None if time is None else span_us(time * 1000)
-    return [size for size in sizes if size], duration, duration
+    made = min(count, MAX_LINE_TRANSFERS)
+    sizes = [total // made + (place < total % made) for place in range(made)]
+    duration = None if time is None else span_us(time * 1000 * count / made)
+    return _Taken([size for size in sizes if size], duration, duration, pooled=True)
 
 
 def _mooncake(text: str, megabyte: int) -> _Taken | str | None:
@@ -130,7 +199,7 @@ def _mooncake(text: str, megabyte: int) -> _Taken | str | None:
         return "no throughput: latencies only"
     interval = int(match[1])
     total = whole(float(round(float(match[2]) * interval * megabyte)))
-    return ([total], interval * 1e6, interval * 1e6) if total else "no bytes"
+    return _Taken([total], interval * 1e6, interval * 1e6) if total else "no bytes"
 
 
 def _tilert(text: str, megabyte: int, layers: int) -> _Taken | str | None:
@@ -147,16 +216,16 @@ def _tilert(text: str, megabyte: int, layers: int) -> _Taken | str | None:
         if any(f"{plan / unit:.{digits}f}" == logged for unit in (1_000_000, MEBIBYTE)):
             total = plan
     duration = span_us(float(match[5]) * 1000)
-    return ([total], duration, duration) if total else "no bytes"
+    return _Taken([total], duration, duration) if total else "no bytes"
 
 
-def _time_us(text: str) -> float | None:
+def _time_us(text: str, any_year: int) -> float | None:
     """Return the time at the front of a line, local times taken as UTC."""
     front = text[:120]
     match = _ISO.search(front) or _GLOG.search(front) or _SHORT.search(front)
     if not match:
         return None
-    year, month, day, hour, minute, second = (int(part or _ANY_YEAR) for part in match.groups()[:6])
+    year, month, day, hour, minute, second = (int(part or any_year) for part in match.groups()[:6])
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:

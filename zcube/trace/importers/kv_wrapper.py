@@ -6,9 +6,11 @@ its completion) and write one line each::
     {"t0": 1767225600.001, "t1": 1767225600.0119, "session": "10.0.0.7:17001", "n_desc": 237, "bytes": 6800000, "gpu": 0,
      "peer": 8}
 
-(on one line). ``t0`` and ``t1`` are seconds before and after, of one clock; ``bytes`` what was written; ``gpu`` the rank that
-sends; ``peer`` the rank that receives. Without ``peer`` it is ``target_rank``, without ``gpu`` ``source_rank``. ``session``
-keeps transfers of one connection in order when chains are asked for; ``n_desc`` is not used.
+(on one line). Log only transfers that happened: Mooncake's calls return -1, and raise nothing, where they failed; of a NIXL
+transfer ``t1`` is when its state became DONE, not when the post returned. A line with a ``ret`` other than 0 is left out.
+``t0`` and ``t1`` are seconds before and after, of one clock; ``bytes`` what was written; ``gpu`` the rank that sends; ``peer``
+the rank that receives. Without ``peer`` it is ``target_rank``, without ``gpu`` ``source_rank``. ``session`` keeps transfers of
+one connection in order when chains are asked for; ``n_desc`` is not used.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ def read(sources: list[Source], options: Options) -> Gathered:
 def _call(source: Source, record: Any, options: Options) -> Call | str:
     if not isinstance(record, dict):
         return "not an object"
+    if record.get("ret", 0) != 0:
+        return "a call that failed (ret is not 0)"
     size = whole(record.get("bytes"))
     gpu = whole(record.get("gpu", options.source_rank), MAX_RANKS - 1)
     peer = whole(record.get("peer", options.kv_target), MAX_RANKS - 1)

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from zcube.trace.comm_trace import MAX_OPERATIONS, NONE, Kind
 from zcube.trace.importers.calls import Call, Gathered, Role
 from zcube.trace.importers.report import FileReport
+from zcube.trace.importers.splits import parts_of
 from zcube.trace.operation_names import BARRIER, SEND_RECEIVE
+
+#: Why a call that moves nothing is left out.
+NO_BYTES = "no bytes"
 
 
 @dataclass(slots=True)
@@ -78,13 +82,13 @@ class Merge:
                 reason = "a collective whose ranks are not known"
             elif len(group) == 1:
                 reason = "a collective of one rank: nothing is sent"
-            elif not call.size_bytes and call.name != BARRIER:
-                reason = "no bytes"
+            elif not call.size_bytes and call.name != BARRIER and call.splits is None:
+                reason = NO_BYTES
         elif call.role != Role.COMPUTE:
             if call.peer == call.rank:
                 reason = "a transfer to its own rank"
             elif not call.size_bytes:
-                reason = "no bytes"
+                reason = NO_BYTES
         if reason:
             self.reports[call.file].drop(reason, call.number, f"{call.name} of rank {call.rank}")
         return reason is None
@@ -110,27 +114,36 @@ class Merge:
         calls = [self.gathered.calls[place] for place in places]
         group = self.gathered.groups[calls[0].group]
         self._counts["partial"] += len(calls) < len(group)
-        splits = {call.rank: (place, call.splits) for place, call in zip(places, calls) if call.splits is not None}
-        uneven = any(len(set(split)) > 1 for _, split in splits.values())
-        if uneven and len(splits) == len(group):
-            self._uneven(group, splits)
+        if any(call.splits is not None for call in calls) and self._split(group, places):
             return
-        self._counts["uneven"] += uneven
         self._counts["sizes"] += len({call.size_bytes for call in calls}) > 1
         roots = [call.peer for call in calls if call.peer != NONE]
         root = roots[0] if roots else NONE
         size = max(call.size_bytes for call in calls)
         self._append(Operation(Kind.COLLECTIVE, calls[0].name, root, NONE, calls[0].group, size, places))
 
-    def _uneven(self, group: tuple[int, ...], splits: dict[int, tuple[int, tuple[int, ...]]]) -> None:
-        """Write an all-to-all of uneven parts as the transfers it is."""
-        for source in group:
-            place, sizes = splits[source]
+    def _split(self, group: tuple[int, ...], places: list[int]) -> bool:
+        """Write an all-to-all of uneven parts as the transfers it is; return whether nothing is left of it."""
+        calls = {self.gathered.calls[place].rank: self.gathered.calls[place] for place in places}
+        place_of = {self.gathered.calls[place].rank: place for place in places}
+        if not any(call.size_bytes for call in calls.values()):
+            for call in calls.values():
+                self.reports[call.file].drop(NO_BYTES, call.number, f"{call.name} of rank {call.rank}")
+            return True
+        parts = parts_of(group, calls) if len(calls) == len(group) else None
+        if parts is None:
+            uneven = any(call.splits is not None and len(set(call.splits)) > 1 for call in calls.values())
+            self._counts["uneven"] += uneven
+            return False
+        self._counts["estimated"] += parts.estimated
+        if parts.even:
+            return False
+        for source, sizes in zip(group, parts.size_bytes):
             for target, size in zip(group, sizes):
                 if size and target != source:
-                    calls = [place, splits[target][0]]
-                    name = self.gathered.calls[place].name
-                    self._append(Operation(Kind.TRANSFER, name, source, target, "", size, calls))
+                    ends = [place_of[source], place_of[target]]
+                    self._append(Operation(Kind.TRANSFER, calls[source].name, source, target, "", size, ends))
+        return True
 
     def _pair(self, sends: dict[Hashable, deque[int]], receives: dict[Hashable, deque[int]]) -> None:
         recorded = {call.rank for call in self.gathered.calls if call.role != Role.COMPUTE}
@@ -160,6 +173,7 @@ class Merge:
     def _notes(self) -> None:
         texts = {
             "partial": "collectives were recorded by some of their ranks only; each counts as one of the whole group",
+            "estimated": "parts of all-to-alls stand in lists that are cut short; they are even shares of what is left",
             "uneven": "all-to-alls of uneven parts lack some ranks' parts; they count as even, of the largest send buffer",
             "sizes": "operations whose ranks recorded different bytes; the largest (of a transfer, the sender's) counts",
             "unanswered": "sends have no receive in the files; they count as transfers",

@@ -19,7 +19,7 @@ from typing import Any
 
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import Call, Gathered, Options, Role
-from zcube.trace.importers.communicators import Communicators
+from zcube.trace.importers.communicators import Communicators, Process
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import time_us, whole
 from zcube.trace.importers.operations import TYPE_BYTES, bytes_put_in
@@ -43,14 +43,14 @@ def read(sources: list[Source], options: Options) -> Gathered:
     gathered = Gathered(options.chain)
     communicators = Communicators()
     sizes: dict[str, int] = defaultdict(int)
-    processes: dict[int, str] = {}
+    processes: dict[int, Process] = {}
     for source in sources:
         reader = _Reader(source, gathered, sizes, processes)
         with source.guard():
             for member in JsonStream(source, _quoted, _QUOTES).members(()):
                 if member.element:
                     reader.event(member.value)
-    _finish(sources, gathered, communicators, sizes, processes)
+    _finish(sources, gathered, communicators, sizes, processes, options)
     gathered.note("ranks of a communicator are those up to the highest seen; each process's times are of its own clock")
     return gathered
 
@@ -64,7 +64,7 @@ def _quoted(text: str) -> str:
 
 
 class _Reader:
-    def __init__(self, source: Source, gathered: Gathered, sizes: dict[str, int], processes: dict[int, str]):
+    def __init__(self, source: Source, gathered: Gathered, sizes: dict[str, int], processes: dict[int, Process]):
         self._source, self._gathered = source, gathered
         self._sizes, self._processes = sizes, processes
         self._open: dict[Hashable, int] = {}
@@ -91,7 +91,7 @@ class _Reader:
             return
         self._source.report.used += 1
         place = self._gathered.add(found)
-        self._processes[place] = f"{self._source.index}:{event.get('pid')!r:.40}"
+        self._processes[place] = Process(f"{self._source.index}:{event.get('pid')!r:.40}")
         self._open[_key(event)] = place
         self._sizes[found.group] = max(self._sizes[found.group], found.rank + 1, found.peer + 1)
 
@@ -133,7 +133,12 @@ def _key(event: dict[str, Any]) -> Hashable:
 
 
 def _finish(
-    sources: list[Source], gathered: Gathered, communicators: Communicators, sizes: dict[str, int], processes: dict[int, str]
+    sources: list[Source],
+    gathered: Gathered,
+    communicators: Communicators,
+    sizes: dict[str, int],
+    processes: dict[int, Process],
+    options: Options,
 ) -> None:
     """Join every process to its communicators now that their sizes are known, and convert counts to bytes put in."""
     kept = []
@@ -148,4 +153,4 @@ def _finish(
             call.size_bytes = size
             kept.append(call)
     gathered.calls[:] = kept
-    communicators.to_trace(gathered)
+    communicators.to_trace(gathered, options)

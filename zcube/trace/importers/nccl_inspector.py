@@ -19,7 +19,7 @@ from typing import Any
 
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import Call, Gathered, Options, Role
-from zcube.trace.importers.communicators import Communicators
+from zcube.trace.importers.communicators import Communicators, Process
 from zcube.trace.importers.json_stream import JsonStream
 from zcube.trace.importers.numbers import span_us, time_us, whole
 from zcube.trace.importers.operations import bytes_put_in
@@ -44,7 +44,7 @@ def read(sources: list[Source], options: Options) -> Gathered:
                     source.skip(reason, record)
                 else:
                     source.report.used += 1
-    communicators.to_trace(gathered)
+    communicators.to_trace(gathered, options)
     gathered.note("starts come from " + ", ".join(f"{clock} ({count} records)" for clock, count in sorted(clocks.items())))
     gathered.note("the inspector leaves out small operations (8192 bytes unless set otherwise) and may drop some between dumps")
     return gathered
@@ -77,7 +77,8 @@ def _take(source: Source, record: Any, gathered: Gathered, communicators: Commun
     peer = whole(body.get("p2p_peer"), ranks - 1) if kind == "p2p" else whole(body.get("coll_root"), ranks - 1)
     if kind == "p2p" and peer is None:
         return "no peer of the communicator"
-    process = f"{metadata.get('hostname', source.path)}:{metadata.get('pid', 0)}"[:300]
+    host = str(metadata.get("hostname") or "")[:300]
+    process = Process(f"{host or source.path}:{metadata.get('pid', 0)}"[:340], source.index, host)
     if not communicators.join(name, rank, ranks, process):
         return "a communicator that contradicts another record"
     duration = span_us(body.get(f"{kind}_exec_time_us"))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+#: A kernel of NCCL by its name: ``ncclKernel_``, ``ncclDevKernel_``, of symmetric memory ``ncclSymDevKernel_`` and
+#: ``ncclSymkDevKernel_``.
+NCCL_KERNEL = re.compile(r"nccl(?:Symk?)?(?:Dev)?Kernel", re.IGNORECASE)
+
 #: Bytes of one element by NCCL's enumeration (nccl.h, ncclDataType_t).
 NCCL_ENUM_BYTES = {0: 1, 1: 1, 2: 4, 3: 4, 4: 8, 5: 8, 6: 2, 7: 4, 8: 8, 9: 2, 10: 1, 11: 1}
 #: Bytes of one element by name: NCCL's (nccl.h) and PyTorch's (c10/core/ScalarType.h), in lower case.

@@ -1,0 +1,110 @@
+"""Records that may not be what they seem: said with their number, and read right where the file tells."""
+
+import json
+
+import pytest
+from recorded_formats import et_node, framed, kineto_comm, kineto_kernel, proto_field
+
+from zcube.trace.comm_trace import Kind
+from zcube.trace.importers.catalog import import_trace
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(*contents, name="t.{}.json", **options):
+        paths = []
+        for number, content in enumerate(contents):
+            path = tmp_path / name.format(number)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            paths.append(path)
+        return import_trace(paths, **options)
+
+    return load
+
+
+def graph(*nodes, ranks=4):
+    found = [{"Id": number, "data_deps": [], "is_cpu_op": False} | node for number, node in enumerate(nodes)]
+    return json.dumps({"workload_graph": found, "ngpus": ranks})
+
+
+def said(imported, text):
+    return [note for note in imported.report.notes if text in note]
+
+
+REAL = {"Name": "c", "NodeType": 7, "comm_type": 0, "comm_size": 64}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_collectives_of_some_dimensions_are_counted(load, count):
+    imported = load(*[graph(*[REAL | {"involved_dim": [True, False]}] * count, REAL | {"involved_dim": [True, True]})] * 4)
+    assert said(imported, "involved_dim")[0].startswith(f"{4 * count} collectives name only some dimensions")
+    described = REAL | {"involved_dim": [True, False], "pg_name": "tp"}
+    imported = load(*[graph(described)] * 4, groups={"tp": [0, 1]})
+    assert imported.trace.groups == ((0, 1),)
+    assert not said(imported, "involved_dim")
+
+
+def test_dimensions_in_protobuf_are_read(load):
+    dimensions = proto_field(10, proto_field(1, "involved_dim") + proto_field(28, proto_field(1, b"\x01\x00")))
+    content = framed(et_node(1, "c", 7, comm_type=0, comm_size=64, is_cpu_op=False) + dimensions)
+    assert said(load(content, content, name="t.{}.et"), "involved_dim")[0].startswith("2 collectives")
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "ncclDevKernel_AllReduce_Sum_f32_RING_LL(x)",
+        "ncclKernel_AllGather",
+        "ncclSymkDevKernel_AllReduce_AGxLL_R_sum",
+        "ncclSymDevKernel_AllGather_LL",
+    ],
+)
+def test_computations_named_as_kernels_of_nccl_are_counted(load, kernel):
+    nodes = [{"Name": kernel, "NodeType": 4, "runtime": 5}] * 2 + [{"Name": "gemm", "NodeType": 4, "runtime": 7}, REAL]
+    imported = load(*[graph(*nodes)] * 4)
+    assert said(imported, "names of NCCL's kernels")[0].startswith("8 computations")
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "operation", "told"),
+    [
+        ("ncclDevKernel_AllGather_RING_LL(x)", 0, "all-gather", "name"),
+        ("nccl:_reduce_scatter_base", 0, "reduce-scatter", "name"),
+        ("nccl:all_to_all", 0, "all-to-all", "name"),
+        ("ncclDevKernel_AllReduce_Sum", 2, "all-gather", "type"),
+        ("ncclDevKernel_SendRecv(x)", 6, "all-to-all", None),
+        ("ncclDevKernel_AllReduce_Sum", 0, "all-reduce", None),
+        ("AllGatherLayer", 0, "all-reduce", None),
+    ],
+)
+def test_a_type_that_contradicts_the_name_is_noted(load, name, number, operation, told):
+    imported = load(*[graph(REAL | {"Name": name, "comm_type": number})] * 4)
+    assert imported.trace.names == (operation,)
+    notes = said(imported, "contradicts their name")
+    assert bool(notes) == (told is not None)
+    if told:
+        assert notes[0].startswith("4 collectives") and notes[0].endswith(f"the {told} counts")
+
+
+def test_sends_without_a_peer_are_counted(load):
+    imported = load(
+        *[graph({"Name": "s", "NodeType": 5, "comm_size": 9}, {"Name": "r", "NodeType": 6, "comm_size": 9}, REAL)] * 4
+    )
+    assert said(imported, "name no peer")[0].startswith("8 sends or receives")
+
+
+@pytest.mark.parametrize("kernel", ["ncclSymkDevKernel_AllReduce_AGxLL_R_sum", "ncclSymDevKernel_AllReduce_RSxLD_AGxST"])
+def test_kernels_of_symmetric_memory_are_collectives_of_a_profile(load, kernel):
+    events = [kineto_comm(1, "allreduce", 10), kineto_kernel(1, 150.0, 30.0, name=kernel)]
+    profile = json.dumps({"distributedInfo": {"rank": 0}, "traceEvents": events})
+    trace = load(profile).trace
+    assert trace.kind.tolist() == [Kind.COLLECTIVE]
+    assert trace.duration_s.tolist() == pytest.approx([30e-6])
+
+
+def test_failed_calls_of_a_wrapper_are_left_out(load):
+    lines = [{"t0": 1.0, "t1": 1.0003, "bytes": 1 << 30, "gpu": 0, "peer": 8, "ret": -1}]
+    lines += [{"t0": 2.0, "t1": 2.01, "bytes": 1000, "gpu": 0, "peer": 8, "ret": 0}]
+    imported = load("\n".join(map(json.dumps, lines)) + "\n")
+    assert imported.trace.size_bytes.tolist() == [1000]
+    assert imported.report.skipped == {"a call that failed (ret is not 0)": 1}
