@@ -352,6 +352,7 @@ def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict
         "--nic-gbps": network.nic_gbps,
         "--calibration": network.calibration,
         "--quantum-s": network.quantum_s or None,
+        "--isolation": network.isolation if network.fidelity == "lossless" else None,
     }
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
     if network.fidelity == "packet":

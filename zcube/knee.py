@@ -97,7 +97,7 @@ def check_knee(scenario: Scenario) -> None:
     faults = FaultList()
     for fabric in scenario.fabrics:
         if scenario.network_of(fabric).fidelity == "ideal":
-            expected = "flow or packet, to search what the fabric adds to an ideal network"
+            expected = "lossless, flow or packet, to search what the fabric adds to an ideal network"
             faults.faults.append(Fault(f"fabric {fabric}: network.fidelity", "ideal", expected))
     faults.check()
 

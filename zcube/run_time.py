@@ -9,7 +9,7 @@ from zcube.side_by_side import SideBySide, jobs_for
 from zcube.workload.source import GENERATOR
 
 #: Of a request on one fabric, by fidelity: what the bundled scenarios take at least on a processor of 2020.
-REQUEST_S = {"ideal": 0.0005, "flow": 0.0005, "packet": 0.05}
+REQUEST_S = {"ideal": 0.0005, "flow": 0.0005, "lossless": 0.001, "packet": 0.05}
 #: A line of a request trace is no shorter, so that there are no more requests in a file than this gives.
 REQUEST_BYTES = 100
 

@@ -147,7 +147,8 @@ GROUPS: dict[str, Callable[[], None]] = {
 }
 
 #: Groups that a fidelity needs; a run of packets is set beside a fluid.
-_OF_FIDELITY = {"ideal": ("routing", "flow"), "flow": ("routing", "flow"), "packet": ("routing", "flow", "packet")}
+_FLUID = ("routing", "flow")
+_OF_FIDELITY = {"ideal": _FLUID, "flow": _FLUID, "lossless": _FLUID, "packet": (*_FLUID, "packet")}
 
 #: Groups that one process compiles, who takes longest first; what follows another group shares parts of its kernels with it.
 _TOGETHER = (("packet", "other"), ("flow", "serving"), ("routing", "deciding"))

@@ -204,7 +204,7 @@ def network(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("fidelity", ["ideal", "flow", "packet"])
+@pytest.mark.parametrize("fidelity", ["ideal", "flow", "lossless", "packet"])
 def test_nics_take_efficiency_and_start_from_the_calibration(run, network, tmp_path, fidelity):
     """Two messages of 1 MB, one over NVLink and one through NICs: start, link delay and bytes over the calibrated rate."""
     flows = tmp_path / "flows.csv"

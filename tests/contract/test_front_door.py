@@ -94,7 +94,7 @@ def test_a_scenario_is_changed_without_being_touched() -> None:
         zc.compare(scenario, {"load.no_such_key": 1})
 
 
-@pytest.mark.parametrize("fidelity", ["ideal", "flow", "packet"])
+@pytest.mark.parametrize("fidelity", ["ideal", "flow", "lossless", "packet"])
 def test_replay_of_a_frame_a_file_and_a_list(fidelity: str, tmp_path: Path) -> None:
     """Two transfers into one NIC of 400 Gb/s take 1e9 bytes / 50e9 bytes per second; packets add their headers."""
     FLOWS.to_csv(tmp_path / "flows.csv", index=False)

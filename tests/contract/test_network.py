@@ -55,7 +55,7 @@ def test_the_cap_and_the_measured_links_meet_every_fidelity():
     """A NIC capped at 100 Gb/s that reaches 80 % of it moves 1 GB in 0.1 s; the fabric as declared keeps its rate."""
     fabric = load_fabric("roft-256")
     measured = MeasuredLinks(nic_efficiency=0.8, nic_start=MessageStart((1.0,), (0.5,)))
-    for fidelity in ("ideal", "flow", "packet"):
+    for fidelity in ("ideal", "flow", "lossless", "packet"):
         carrier = Network(fidelity=fidelity, nic_gbps=100, packet={"header_bytes": 0}).on(fabric, measured=measured)
         done = replay(carrier, flows((0, 8, 10**9)))
         assert done.duration_s[0] == pytest.approx(0.6, rel=1e-4)

@@ -90,8 +90,10 @@ def test_seed_and_routing_are_heeded_and_runs_repeat(run, trace, tmp_path):
     [
         (["--fabric", "nowhere"], ["nowhere", "roft-1024"]),
         (["--fabric", "roft-256", "--routing", "zcube-paths"], ["zcube-paths", "hash"]),
-        (["--fabric", "roft-256", "--fidelity", "exact"], ["--fidelity", "'exact'", "ideal, flow, packet"]),
+        (["--fabric", "roft-256", "--fidelity", "exact"], ["--fidelity", "'exact'", "ideal, flow, lossless, packet"]),
         (["--fabric", "roft-256", "--fidelity", "x", "--path-split", "y"], ["--fidelity", "--path-split"]),
+        (["--fabric", "roft-256", "--isolation", "0.5"], ["--isolation", "--fidelity flow", "--fidelity lossless"]),
+        (["--fabric", "roft-256", "--fidelity", "lossless", "--isolation", "2"], ["--isolation", "less than or equal to 1"]),
         (["--fabric", "roft-256", "--out", "out.txt"], ["--out out.txt", ".parquet"]),
         (["--fabric", "roft-256", "--out", "no/such/folder.csv"], ["no/such", "exists"]),
         (["--fabric", "roft-256", "--out", "a.csv", "--links-out", "a.csv"], ["--links-out", "file of its own"]),

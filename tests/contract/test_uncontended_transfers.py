@@ -23,7 +23,7 @@ from zcube.serving.settings import ServingSettings
 from zcube.workload.flow_lists import FlowList
 from zcube.workload.requests import RequestTrace
 
-FIDELITIES = ("ideal", "flow", "packet")
+FIDELITIES = ("ideal", "flow", "lossless", "packet")
 MEASURED = MeasuredLinks(
     nic_efficiency=0.9,
     nic_start=MessageStart((1e4, 1e7), (2e-5, 5e-5)),

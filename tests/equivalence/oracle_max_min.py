@@ -7,7 +7,7 @@ equal part. All rates are solved anew whenever anything starts or ends. Numbers 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +46,13 @@ def fair_rates(capacity: Mapping[Hashable, Number], paths: Mapping[Hashable, Pat
 
 
 def finish_times(
-    capacity: Mapping[Hashable, Number], delay: Mapping[Hashable, Number], transfers: Sequence[Transfer], pooled: bool
+    capacity: Mapping[Hashable, Number],
+    delay: Mapping[Hashable, Number],
+    transfers: Sequence[Transfer],
+    pooled: bool,
+    rates: Callable[[Mapping[Hashable, Number], Mapping[Hashable, Path]], dict[Hashable, Number]] = fair_rates,
 ) -> list[Number]:
-    """Return when each transfer's last bit arrives."""
+    """Return when each transfer's last bit arrives, with the rates of the paths that drain as given."""
     # A pool is (transfer, part); it drains over the paths listed for it.
     waiting: dict[tuple[int, int], Number] = {}
     left: dict[tuple[int, int], Number] = {}
@@ -64,7 +68,7 @@ def finish_times(
     now: Number = 0
     while waiting or active:
         claims = {(pool, which): path for pool in active for which, path in enumerate(paths_of[pool])}
-        claimed = fair_rates(capacity, claims)
+        claimed = rates(capacity, claims)
         rate = {pool: sum(claimed[pool, which] for which in range(len(paths_of[pool]))) for pool in active}
         end = {pool: now + left[pool] / rate[pool] for pool in active}
         then = min([*waiting.values(), *end.values()])

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from zcube.network.settings import Network
 
-FIDELITY = typer.Option(help="ideal (only NIC links limit), flow (max-min) or packet (RoCE).")
+FIDELITY = typer.Option(help="ideal (only NIC links limit), flow (max-min), lossless (with back-pressure) or packet (RoCE).")
 FidelityOption = Annotated[str, FIDELITY]
 RoutingOption = Annotated[str, typer.Option(help="Routing policy; default: the one of the family; hash: one path a flow.")]
 FallBackOption = Annotated[
@@ -19,6 +19,9 @@ FallBackOption = Annotated[
 QueuePairsOption = Annotated[int, typer.Option(help="Queue pairs a flow, where paths are hashed.")]
 PathSplitOption = Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")]
 NicRateOption = Annotated[float | None, typer.Option(help="Limit every GPU's NIC ports together to a rate, Gb/s.")]
+IsolationOption = Annotated[
+    float, typer.Option(help="Lossless: how far congestion control spares victims, 0 (not at all) to 1; see docs/lossless.md.")
+]
 CalibrationOption = Annotated[str | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")]
 MemoryOption = Annotated[
     float | None, typer.Option(min=0.0, help="Most memory to use, in 1e9 bytes; default: what is available.")

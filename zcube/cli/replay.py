@@ -13,6 +13,7 @@ from zcube.cli.network_options import (
     CalibrationOption,
     FallBackOption,
     FidelityOption,
+    IsolationOption,
     MemoryOption,
     NicRateOption,
     PathSplitOption,
@@ -103,6 +104,7 @@ def replay_command(
     chrome: ChromeOption = None,
     calibration: CalibrationOption = None,
     quantum_s: QuantumOption = 0.0,
+    isolation: IsolationOption = 0.0,
     memory_gb: MemoryOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -176,6 +178,8 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
     ):  # fmt: skip
         options = {target.option: target.path for target in targets[kind]} | {_option(name): given[name] for name in names}
         faults += [Fault(option, found, expected) for option, value in options.items() if value is not None and not here]
+    if given["isolation"] and given["fidelity"] != "lossless":
+        faults.append(Fault("--isolation", f"--fidelity {given['fidelity']}", "--fidelity lossless"))
     binned = given["bins_out"] is not None or given["picture"] is not None
     if given["bin_s"] > 0 and not binned:
         faults.append(Fault("--bin-s", "alone", "--bins-out or --picture beside it"))

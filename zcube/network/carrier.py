@@ -15,7 +15,7 @@ from zcube.fabric.model import Fabric
 from zcube.memory import check_memory
 from zcube.network.alone import alone_s
 from zcube.network.flow_model import FlowModel
-from zcube.network.fluid_state import HOP_BYTES, POOL_BYTES, SUBFLOW_BYTES
+from zcube.network.fluid_state import HOP_BYTES, MAX_MIN, POOL_BYTES, SUBFLOW_BYTES
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet.footprint import memory_bound_bytes
 from zcube.network.packet.model import PacketModel
@@ -104,6 +104,7 @@ class Carrier:
             network.fidelity,
             quantum_s=network.quantum_s,
             bin_s=network.bin_s,
+            isolation=network.isolation if network.fidelity == "lossless" else MAX_MIN,
         )
 
     def packets(self) -> PacketModel:
@@ -124,6 +125,7 @@ class Carrier:
             "nic_gbps": network.nic_gbps,
             "seed": self.seed,
             "quantum_s": network.quantum_s,
+            "isolation": network.isolation if network.fidelity == "lossless" else None,
         }
 
     def settings_document(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The flow fidelity: max-min fair fluid over the routes of a fabric; and ``ideal``, the same with only NIC links kept.
+"""Fluids over the routes of a fabric: ``flow``, max-min fair; ``ideal``, with only NIC links kept; ``lossless``, back-pressed.
 
 A transfer claims its links from when its first byte may leave until its last byte has left; that byte arrives the delay of its
 longest path later. See :class:`~zcube.network.protocol.CompletionTable`.
@@ -16,7 +16,7 @@ from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.network import fluid
 from zcube.network.fluid_posting import PathArrays, drop_done, post
-from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, NONE, FluidState, empty_state, grown, with_room
+from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, MAX_MIN, NONE, FluidState, empty_state, grown, with_room
 from zcube.network.frames import frame_of
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.path_table import PathTable
@@ -53,6 +53,9 @@ class FlowModel:
         Events that follow each other within this time are solved as one; 0, the default, is exact. See docs/models.md.
     bin_s : float
         Width of the bins of time in which links' bytes are kept beside their totals; 0 keeps totals only.
+    isolation : float
+        Below 1, links press back: how far, from 0 (nothing but pauses holds senders back) to 1 (all are held to their max-min
+        rates), congestion control spares who does not use the congested link. See docs/lossless.md.
     """
 
     ahead = True
@@ -66,6 +69,7 @@ class FlowModel:
         *,
         quantum_s: float = 0.0,
         bin_s: float = 0.0,
+        isolation: float = MAX_MIN,
     ):
         self.fidelity = fidelity
         self.link_set = link_set
@@ -80,7 +84,7 @@ class FlowModel:
         self._groups = 0
         self._free_groups: list[int] = []
         self._arrived_groups: list[int] = []
-        self._keep(empty_state(link_set.capacity_bps, quantum_s, bin_s))
+        self._keep(empty_state(link_set.capacity_bps, quantum_s, bin_s, isolation))
         self._bins = bin_s > 0
         self._table = PathTable(routing, link_set, path_split)
         #: Transfers over paths of the table for which there is certainly room.

@@ -2,7 +2,8 @@
 
 A *pool* is an amount of bits drained by one subflow or more; a *subflow* crosses links and is one claimant of max-min
 fairness on each of them. Between events all rates are constant. An event is a pool becoming active or running dry, or several
-that tie; after it :mod:`zcube.network.max_min` gives new rates to those subflows whose rate it changes.
+that tie; after it :mod:`zcube.network.max_min` gives new rates to those subflows whose rate it changes, and
+:mod:`zcube.network.back_pressure`, where there is any, to all that share links directly or by others.
 
 Pools whose rate stays keep their predicted finish, so no error builds up over events.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zcube.network.back_pressure import free_on, free_reached, is_pressed, press_back
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState, fluid_at
 from zcube.network.kernels import inlined, kernel
@@ -168,13 +170,26 @@ def activate(state: FluidState, pool: int, now_s: float) -> None:
 
 @inlined
 def free_around(state: FluidState, pool: int, frees: int) -> int:
-    """Make free what a pool's coming or going changes first: itself if active, else whom its links bound."""
+    """Make free what a pool's coming or going changes first: itself if active, else whom its links bound.
+
+    Under back-pressure, which one that bounds nobody shares out too, these are all on its links.
+    """
     for subflow in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
         if state.pools[pool].phase == ACTIVE:
             frees = set_free(state, subflow, frees)
         else:
             for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
-                frees = free_bound_by(state, state.hops[hop].link, frees)
+                link = state.hops[hop].link
+                frees = free_on(state, link, frees) if is_pressed(state) else free_bound_by(state, link, frees)
+    return frees
+
+
+@inlined
+def new_rates(state: FluidState, frees: int) -> int:
+    """Write new rates and bounds of the free subflows and of all that depend on them; return how many are free."""
+    frees = solve(state, free_reached(state, frees) if is_pressed(state) else frees)
+    if is_pressed(state):
+        press_back(state, frees)
     return frees
 
 
@@ -341,7 +356,7 @@ def advance(fluid: np.ndarray, to_s: float, most_events: int, before_s: float) -
             frees = free_around(state, changed[at], frees)
         for at in range(finished):
             frees = free_around(state, changed[at], frees)
-        apply_rates(state, solve(state, frees), now_s)
+        apply_rates(state, new_rates(state, frees), now_s)
     arrived, groups = 0, 0
     while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
         pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
@@ -369,10 +384,7 @@ def change_capacity(
         state.links[changed[at]].capacity_bps = capacity_bps[at]
     for at in range(len(changed)):
         frees = free_bound_by(state, changed[at], frees)
-        if is_less[at]:
-            hop = state.links[changed[at]].first
-            while hop >= 0:
-                frees = set_free(state, state.hops[hop].subflow, frees)
-                hop = state.hops[hop].next
-    apply_rates(state, solve(state, frees), now_s)
+        if is_less[at] or is_pressed(state):
+            frees = free_on(state, changed[at], frees)
+    apply_rates(state, new_rates(state, frees), now_s)
     return next_change_s(state)

@@ -22,6 +22,9 @@ UNBOUND = -1
 #: No group, and no link.
 NONE = -1
 
+#: The isolation of victims that leaves the max-min fluid; below it there is back-pressure.
+MAX_MIN = 1.0
+
 LINK = np.dtype(
     [
         ("capacity_bps", "f8"),
@@ -67,6 +70,19 @@ POOL = np.dtype(
         ("end_subflow", "i4"),
         ("turn", "i4"),  # which of its flow's pools, from 0
         ("phase", "i4"),
+    ],
+    align=True,
+)
+#: Of a link under back-pressure, scratch of one solve.
+PRESSED = np.dtype(
+    [
+        ("sent_bps", "f8"),  # what sources send over it at their present levels
+        ("limit_bps", "f8"),  # what the switch behind it lets it bring
+        ("into_bps", "f8"),  # scratch: what it brings to the link looked at
+        ("level_bps", "f8"),  # rate per weight of the subflows that start on it
+        ("gap", "f8"),  # last relative change that was asked of the level
+        ("step", "f8"),  # part of such a change that is made
+        ("hops_left", "i4"),  # most links from it to the end of a path, itself included
     ],
     align=True,
 )
@@ -123,19 +139,22 @@ class FluidState(NamedTuple):
     level_heap: np.ndarray  # i8[L] scratch
     level_place: np.ndarray  # i8[L] scratch
     level_size: np.ndarray  # i8[1] scratch
-    cap_bps: np.ndarray  # f8[S] scratch: key of the heap of capped subflows
-    cap_heap: np.ndarray  # i8[S] scratch
+    cap_bps: np.ndarray  # f8[S] scratch: key of the heap of capped subflows; what a port asks for
+    cap_heap: np.ndarray  # i8[S] scratch; a port
     cap_place: np.ndarray  # i8[S] scratch
     cap_size: np.ndarray  # i8[1] scratch
     free_subflow: np.ndarray  # i8[S] scratch
+    sent_bps: np.ndarray  # f8[S] scratch: rate under back-pressure
+    pressed: np.ndarray  # PRESSED[L] scratch
+    upstream: np.ndarray  # i8[L] scratch: links from receivers to senders
     stamp: np.ndarray  # i8[1] number of the solve
     events: np.ndarray  # i8[1] events processed
     clock_s: np.ndarray  # f8[1] time of the last event
-    settings: np.ndarray  # f8[2] quantum_s, bin_s
+    settings: np.ndarray  # f8[3] quantum_s, bin_s, isolation
     bin_bits: np.ndarray  # f8[B * L] bits carried per bin of time, L links a bin; empty without bins
 
 
-_WITH_HOPS, _WITH_SUBFLOWS = ("hops",), ("subflows", "free_subflow", "cap_bps", "cap_heap", "cap_place")
+_WITH_HOPS, _WITH_SUBFLOWS = ("hops",), ("subflows", "free_subflow", "sent_bps", "cap_bps", "cap_heap", "cap_place")
 _WITH_POOLS = ("pools", "event_s", "event_place", "start_heap", "finish_heap", "arrival_heap", "changed")
 _WITH_FLOWS = ("flows",)
 
@@ -144,11 +163,11 @@ LEAST_ROOM = 256
 
 #: Bytes one hop, one subflow and one pool take in these arrays.
 HOP_BYTES = HOP.itemsize
-SUBFLOW_BYTES = SUBFLOW.itemsize + 32
+SUBFLOW_BYTES = SUBFLOW.itemsize + 40
 POOL_BYTES = POOL.itemsize + 48
 
 
-def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> FluidState:
+def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float, isolation: float = MAX_MIN) -> FluidState:
     """Return the state of an idle network."""
     count = len(capacity_bps)
     links = np.zeros(count, LINK)
@@ -185,10 +204,13 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float) -> Flu
         cap_place=whole(LEAST_ROOM),
         cap_size=whole(1),
         free_subflow=whole(LEAST_ROOM),
+        sent_bps=np.zeros(LEAST_ROOM),
+        pressed=np.zeros(count, PRESSED),
+        upstream=whole(count),
         stamp=whole(1),
         events=whole(1),
         clock_s=np.zeros(1),
-        settings=np.array([quantum_s, bin_s]),
+        settings=np.array([quantum_s, bin_s, isolation]),
         bin_bits=np.zeros(0),
     )
 

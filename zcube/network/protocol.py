@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from zcube.routing.routes import Routes
 
-#: ``ideal``: only NIC links limit; ``flow``: max-min fair fluid over the routes; ``packet``: RoCE packet by packet.
-Fidelity = Literal["ideal", "flow", "packet"]
+#: ``ideal``: only NIC links limit; ``flow``: max-min fair fluid over the routes; ``lossless``: the same with back-pressure;
+#: ``packet``: RoCE packet by packet.
+Fidelity = Literal["ideal", "flow", "lossless", "packet"]
 
 #: ``pooled``: all paths of a transfer draw from one pool of bytes, as an engine does that posts small slices to whichever
 #: queue is free. ``fixed``: each path gets its share in advance and the slowest decides.

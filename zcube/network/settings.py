@@ -28,7 +28,9 @@ class Network(Declared):
     """
 
     fidelity: Fidelity = Field(
-        default="flow", description="ideal: only NIC links limit; flow: max-min fair fluid; packet: RoCE packet by packet"
+        default="flow",
+        description="ideal: only NIC links limit; flow: max-min fair fluid; lossless: the same with back-pressure; "
+        "packet: RoCE packet by packet",
     )
     routing: str = Field(default="default", max_length=60, description="a routing policy; default: the one of each family")
     fall_back: FallBack = Field(
@@ -45,6 +47,13 @@ class Network(Declared):
         default=None, max_length=4096, description="file of zcube calibrate fit; its rates and latencies replace line rates"
     )
     packet: PacketSettings = Field(default=PacketSettings(), description="of fidelity packet; its seed is the run's")
+    isolation: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="of fidelity lossless: how far congestion control spares who does not use a congested link; 0: only pauses "
+        "hold senders back; 1: max-min; see docs/lossless.md",
+    )
     quantum_s: float = Field(
         default=0.0,
         ge=0,
