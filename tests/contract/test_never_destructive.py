@@ -23,8 +23,8 @@ MEASURED = CALIBRATIONS / "2x-h200-nvlink.json"
 READ = {
     ("cost", "racks"), ("fabric show", "racks"), ("fabric export", "racks"), ("fabric import", "source"),
     ("fabric verify", "found"), ("replay", "trace"), ("trace generate", "options"), ("trace import", "files"),
-    ("trace show", "trace"), ("calibrate run", "nccl_tests"), ("calibrate run", "python"), ("calibrate read", "files"),
-    ("calibrate fit", "files"), ("calibrate check", "files"), ("calibrate check", "calibration"),
+    ("trace import", "groups"), ("trace show", "trace"), ("calibrate run", "nccl_tests"), ("calibrate run", "python"),
+    ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"), ("calibrate check", "calibration"),
 }  # fmt: skip
 
 FLOWS = ("replay", "FILES/flows.csv", "--fabric", "zcube-n16")

@@ -68,7 +68,8 @@ def test_looking_at_it_changes_nothing(case, isolation, moments):
     for moment in sorted(moments):
         in_steps.advance(moment)
     in_steps.advance(float("inf"))
-    assert in_steps.completions().finish_s.tolist() == expected.tolist()
+    # A stop parts what starts within a picosecond of it, which goes together else; sums then come in another order.
+    np.testing.assert_allclose(in_steps.completions().finish_s, expected, rtol=1e-9)
 
 
 @QUICK
