@@ -83,16 +83,20 @@ def main() -> None:
     for name in arguments.only or CASES:
         words, is_cold_too = CASES[name]
         with tempfile.TemporaryDirectory(prefix="zcube-start-") as place:
-            folder = Path(place)
-            (folder / "flows.csv").write_text(FLOWS)
+            # A build does not replace what another one wrote.
+            folders = [Path(place) / build for build in ("old", "new")]
+            for folder in folders:
+                folder.mkdir()
+                (folder / "flows.csv").write_text(FLOWS)
             cold, full = [], []
             for turn in range(arguments.repeats):
-                kernels = [folder / f"kernels-{turn}-{build}" for build in (0, 1)]
-                if is_cold_too:
-                    cold.append((taken(builds[0], words, folder, kernels[0]), taken(builds[1], words, folder, kernels[1])))
-                elif not turn:
-                    taken(builds[0], words, folder, kernels[0]), taken(builds[1], words, folder, kernels[1])
-                full.append((taken(builds[0], words, folder, kernels[0]), taken(builds[1], words, folder, kernels[1])))
+                kernels = [folder / f"kernels-{turn if is_cold_too else 0}" for folder in folders]
+                first, again = (
+                    tuple(taken(build, words, *where) for build, *where in zip(builds, folders, kernels, strict=True))
+                    for _ in range(2)
+                )
+                cold += [first] if is_cold_too else []
+                full.append(again)
         if cold:
             print(row(f"{name}, nothing kept", cold), flush=True)
         print(row(name, full), flush=True)
