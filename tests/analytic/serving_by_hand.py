@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
+import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
@@ -19,6 +20,9 @@ from zcube.network.protocol import NetworkModel
 from zcube.serving.run import ServingRun, serve
 from zcube.serving.settings import ServingSettings
 from zcube.workload.requests import RequestTrace
+
+#: How well a run agrees with what is worked out by hand.
+EXACT = {"rel": 1e-9, "abs": 1e-12}
 
 NIC_BYTES_PER_S = 50e9
 IDEAL_LATENCY_S = 1e-6
@@ -108,3 +112,7 @@ def run_by_hand(
 ) -> ServingRun:
     wired = fabric_of(fabric)
     return serve(wired, model or ideal_model(wired), trace, settings, load_card("glm-5.1"), compute or ConstantTimes())
+
+
+def close(value, expected) -> None:
+    assert value == pytest.approx(expected, **EXACT)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_by_hand import (
+    EXACT,
     SETUP_S,
     STEP_S,
     TOKEN_S,
     alone_s,
+    close,
     fabric_of,
     index_by_hand,
     kv_by_hand,
@@ -22,12 +24,6 @@ from zcube.network.flow_model import ideal_model
 from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.metrics import run_metrics
-
-EXACT = {"rel": 1e-9, "abs": 1e-12}
-
-
-def close(value, expected) -> None:
-    assert value == pytest.approx(expected, **EXACT)
 
 
 def slow_alone_s(size_bytes: float, gbps: float) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import simpy
 from serving_by_hand import (
+    EXACT,
     IDEAL_LATENCY_S,
     NIC_BYTES_PER_S,
     SETUP_S,
@@ -13,6 +14,7 @@ from serving_by_hand import (
     TOKEN_S,
     ConstantTimes,
     alone_s,
+    close,
     fabric_of,
     index_by_hand,
     kv_by_hand,
@@ -26,12 +28,6 @@ from zcube.network.flow_model import ideal_model
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.metrics import run_metrics
 from zcube.serving.transfers import EXPERT, KV, Transfers
-
-EXACT = {"rel": 1e-9, "abs": 1e-12}
-
-
-def close(value, expected) -> None:
-    assert value == pytest.approx(expected, **EXACT)
 
 
 def test_one_request_alone():

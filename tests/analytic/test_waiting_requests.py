@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving_by_hand import SETUP_S, STEP_S, TOKEN_S, alone_s, kv_by_hand, run_by_hand, settings_of, trace_of
+from serving_by_hand import EXACT, SETUP_S, STEP_S, TOKEN_S, alone_s, kv_by_hand, run_by_hand, settings_of, trace_of
 
 from zcube.errors import InputError
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED
 from zcube.serving.metrics import run_metrics
-
-EXACT = {"rel": 1e-9, "abs": 1e-12}
 
 
 def life_s(tokens: int, output: int) -> float:
