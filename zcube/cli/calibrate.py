@@ -41,9 +41,15 @@ def run_command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. warmup=20 or network_path=same-leaf."),
     ] = None,
+    kind: Annotated[str, typer.Option(help="nccl, or tiles: signals, pushes and all-reduces inside running kernels.")] = "nccl",
     json: JsonOption = False,
 ) -> None:
     """Measure NCCL on this machine's GPUs; exit 2 with what is missing where that cannot be done."""
+    if kind != "nccl":
+        from zcube.cli.tiles import run_tiles
+
+        run_tiles(kind, out, None if ranks is None else _listed(ranks), set_ or [], json)
+        return
     from zcube.calibrate.measure.run import measure
     from zcube.calibrate.measure.settings import MeasureSettings, parse_sizes
     from zcube.cli.targets import Target, check_targets
@@ -101,6 +107,13 @@ def fit_command(
     json: JsonOption = False,
 ) -> None:
     """Fit latency and bandwidth by operation, size and path, with intervals and the error on sizes left out."""
+    from zcube.calibrate.tile_times import is_tile_times
+
+    if all(is_tile_times(file) for file in files):
+        from zcube.cli.tiles import fit_tiles
+
+        fit_tiles(files, out, seed=seed, draws=draws, json=json)
+        return
     from zcube.calibrate.bootstrap import DRAWS
     from zcube.calibrate.calibration import is_calibration
     from zcube.calibrate.fitting import fit_file

@@ -1,0 +1,150 @@
+"""The parts of a decode node: found again in times made of them, and what kept measurements predict of published speeds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zcube.calibrate.tile_node import measured_device, measured_node, predictions
+from zcube.calibrate.tile_parts import fit_parts, read_tile_parts, write_tile_parts
+from zcube.calibrate.tile_times import TileRow, TileTimes, read_tile_times
+from zcube.errors import InputError
+from zcube.llm.cards import load_card
+from zcube.llm.decode_node.figures import load_node
+
+CALIBRATIONS = Path(__file__).resolve().parents[2] / "calibrations"
+KEPT = sorted(CALIBRATIONS.glob("tiles-2x-h200*.json"))
+SIZES = (1024, 12288, 49152, 262144, 1048576)
+STAGES = {"persistent": 3.0, "persistent, weights early": 1.5, "graph": 4.0, "graph, dependent launch": 3.5, "stream": 5.0}
+
+
+def row(item, variant, time_us, size_bytes=4, blocks=1, gpus=2, spread=0.01, **more):
+    return TileRow(
+        item=item, variant=variant, gpus=gpus, size_bytes=size_bytes, blocks=blocks, median_us=time_us,
+        p10_us=time_us * (1 - spread), p90_us=time_us * (1 + spread), min_us=time_us * (1 - spread), samples=100,
+        correct=True, **more,
+    )  # fmt: skip
+
+
+def made(hardware="2x NVIDIA H200", noise=0.0, seed=0, left_out=()):
+    """Times of a machine whose parts are known."""
+    draw = np.random.default_rng(seed)
+
+    def off():
+        return 1.0 + noise * draw.standard_normal()
+
+    rows = [row("signal", "push relaxed", 0.6), row("signal", "push release", 1.2), row("barrier", "one counter", 1.0, gpus=1)]
+    rows += [row("push", "flag a word", (1.1 + size / 250e3) * off(), size, 64) for size in SIZES]
+    rows += [row("push", "flag a word", 99.0, size, 1) for size in SIZES]
+    rows += [row("push", "flag a block", (2.0 + size / 360e3) * off(), size, 64) for size in SIZES]
+    rows += [row("stream", "stores of 16 B", 100.0, 36_000_000, 64), row("stream", "stores of 16 B", 100.0, 5_000_000, 1)]
+    for variant, fixed in STAGES.items():
+        rows += [row("stage", variant, (fixed + size / 4.2e6) * off(), size, 132, 1) for size in (1e6, 4e6, 16e6, 32e6)]
+    for work, alone in ((120, 20.0), (600, 90.0)):
+        for variant, more in (("computation alone", 0.0), ("flag a word", 1.2), ("one fence at the end", 2.5)):
+            rows.append(
+                row("overlap", variant, alone + more, 1 << 20, 64, computing="multiply-add", work=work, tiles=16, spread=0.001)
+            )
+    for variant, time in (("persistent, sentinel", 1.3), ("persistent, sentinel, grid barrier", 2.3), ("graph, sentinel", 3.5),
+                          ("graph, dependent launch, sentinel", 2.5), ("NCCL, graph", 7.5)):  # fmt: skip
+        rows += [row("all-reduce", variant, time, 12288, 8), row("all-reduce", variant, time + 1.0, 12288, 2)]
+    return TileTimes(hardware=hardware, rows=[one for one in rows if (one.item, one.variant) not in left_out])
+
+
+def test_parts_are_found_again_in_times_made_of_them():
+    parts = fit_parts([made()])
+    found = {name: getattr(parts, name).value for name in type(parts).model_fields if hasattr(getattr(parts, name), "value")}
+    assert found == pytest.approx(
+        {"signal_us": 0.6, "release_us": 1.2, "put_us": 1.1, "put_gbytes_per_s": 250.0, "fenced_put_us": 2.0,
+         "link_gbytes_per_s": 360.0, "stage_us": 3.0, "memory_gbytes_per_s": 4200.0, "early_stage_us": 1.5, "kernel_us": 4.0,
+         "dependent_kernel_us": 3.5, "stream_kernel_us": 5.0, "barrier_us": 1.0, "exposed_us": 1.2, "fenced_exposed_us": 2.5},
+        rel=1e-6,
+    )  # fmt: skip
+    (reduced,) = parts.all_reduces
+    assert (reduced.gpus, reduced.size_bytes) == (2, 12288)
+    best = [reduced.persistent_us, reduced.graph_us, reduced.dependent_us, reduced.nccl_graph_us]
+    assert [part.value for part in best] == [1.3, 3.5, 2.5, 7.5]
+    assert reduced.nccl_eager_us is None
+
+
+def test_most_intervals_hold_the_true_part():
+    # A bootstrap of four or five residuals draws from few values, so that fewer than its 95 % are expected.
+    inside = [
+        part.low <= true <= part.high
+        for seed in range(40)
+        for parts in [fit_parts([made(noise=0.03, seed=seed)], draws=300)]
+        for part, true in ((parts.put_us, 1.1), (parts.stage_us, 3.0), (parts.kernel_us, 4.0))
+    ]
+    assert np.mean(inside) > 0.75
+
+
+def test_more_machines_give_the_median_and_the_span():
+    runs = [made(noise=0.02, seed=seed) for seed in (1, 2, 3)]
+    each = [fit_parts([one]) for one in runs]
+    parts = fit_parts(runs)
+    assert parts.hardware == "2x NVIDIA H200, 3 runs"
+    values = sorted(one.barrier_us.value for one in each)
+    assert parts.barrier_us.value == values[1]
+    assert parts.stage_us.low <= min(one.stage_us.value for one in each)
+    assert parts.stage_us.high >= max(one.stage_us.value for one in each)
+
+
+def test_the_same_seed_gives_the_same_parts(tmp_path):
+    runs = [made(noise=0.02)]
+    assert fit_parts(runs, seed=3) == fit_parts(runs, seed=3)
+    assert fit_parts(runs, seed=3) != fit_parts(runs, seed=4)
+    write_tile_parts(fit_parts(runs), tmp_path / "parts.json")
+    assert read_tile_parts(tmp_path / "parts.json") == fit_parts(runs)
+
+
+def test_all_that_is_missing_is_named():
+    lacking = made(left_out={("signal", "push relaxed"), ("stage", "graph"), ("overlap", "flag a word")})
+    with pytest.raises(InputError) as error:
+        fit_parts([lacking])
+    assert len(error.value.faults) == 3
+
+
+def test_other_gpus_or_wrong_data_are_refused():
+    with pytest.raises(InputError, match="one kind of GPU"):
+        fit_parts([made(), made("8x NVIDIA B200")])
+    broken = made().model_copy(update={"rows": (*made().rows, row("fence", "idle", 1.0).model_copy(update={"correct": False}))})
+    with pytest.raises(InputError, match="fence idle"):
+        fit_parts([broken])
+
+
+def test_a_node_takes_the_measured_parts():
+    node, parts = load_node("tilert-b200"), fit_parts([made()])
+    assert measured_device(parts) == "h200"
+    measured = measured_node(node, parts)
+    assert (measured.signal_us, measured.stage_us, measured.kernel_us) == pytest.approx((1.1, 3.0, 4.0))
+    assert measured.memory_share == pytest.approx(4200.0 / 4800.0)
+    assert measured.device == node.device
+    assert measured.select_us == node.select_us
+    elsewhere = fit_parts([made("2x NVIDIA GX9")])
+    assert measured_device(elsewhere) is None
+    assert measured_node(node, elsewhere).memory_share == node.memory_share
+
+
+def test_two_machines_agree():
+    first, second = (fit_parts([read_tile_times(path)]) for path in KEPT)
+    for name in type(first).model_fields:
+        one, other = getattr(first, name), getattr(second, name)
+        if hasattr(one, "value"):
+            overlap = max(one.low, other.low) <= min(one.high, other.high)
+            assert overlap or one.value == pytest.approx(other.value, rel=0.05), name
+
+
+def test_published_speeds_are_predicted_from_measured_parts():
+    card, node = (
+        load_card("glm-5.1"),
+        measured_node(load_node("tilert-b200"), fit_parts([read_tile_times(path) for path in KEPT])),
+    )
+    forward = predictions(card, node)
+    assert max(abs(one.error) for one in forward) < 0.20
+    # With one free parameter, the share of the memory rate that a whole step reaches.
+    shares = np.linspace(0.5, 0.9, 41)
+    worst = [
+        max(abs(one.error) for one in predictions(card, node.model_copy(update={"memory_share": float(share)})))
+        for share in shares
+    ]
+    assert min(worst) < 0.10

@@ -1,0 +1,343 @@
+"""What a decode node's model takes of measured tile times: latencies and rates with intervals, fitted to one or more machines.
+
+Each part is a time beyond what bytes take, a rate, or both, from a line ``time = part + bytes / rate`` over the sizes measured.
+A part of several files is the median of theirs, its interval the span of their intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from zcube.arrays import FloatArray
+from zcube.calibrate.measurements import MAX_FILE_BYTES
+from zcube.calibrate.tile_times import TileRow, TileTimes
+from zcube.errors import Fault, InputError
+from zcube.inputs import Declared, json_document, read_bounded, validate
+from zcube.outputs import to_json, write_file
+from zcube.seeds import stream
+
+DRAWS = 1000
+#: Share of the samples, or of the bootstrap's rounds, that an interval leaves out at each end.
+_TAIL = 0.025
+
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+
+
+class Part(Declared):
+    """One figure: its value, an interval, and where it comes from.
+
+    Attributes
+    ----------
+    value, low, high : float
+        In the unit of the part's name. ``low`` to ``high``: 95 % of bootstrap rounds where a line was fitted, else P10 to P90
+        of the samples; over several machines the span of theirs.
+    source : str
+        Which rows, and how.
+    """
+
+    value: Amount
+    low: Amount
+    high: Amount
+    source: str = Field(max_length=500)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Part:
+        if not self.low <= self.value <= self.high:
+            raise ValueError("expected low, value, high in rising order")
+        return self
+
+
+class AllReduceTimes(Declared):
+    """All-reduce of one size among some GPUs: the best number of blocks of each kind; None where it was not measured."""
+
+    gpus: int = Field(ge=2, le=8)
+    size_bytes: int = Field(gt=0)
+    persistent_us: Part
+    graph_us: Part | None = None
+    dependent_us: Part | None = None
+    nccl_graph_us: Part | None = None
+    nccl_eager_us: Part | None = None
+
+
+class TileParts(Declared):
+    """The parts, of one kind of GPU.
+
+    Attributes
+    ----------
+    hardware : str
+        What was measured.
+    signal_us, release_us : Part
+        One way into a peer's memory, store to end of poll; without and with release and acquire.
+    put_us, put_gbytes_per_s : Part
+        A message whose words carry their flags: time beyond its bytes, and GB/s of data (half of the wire's) by the largest
+        number of blocks measured.
+    fenced_put_us : Part
+        A message with one flag a block: time beyond its bytes.
+    link_gbytes_per_s : Part
+        A long stream of stores into one peer.
+    stage_us, memory_gbytes_per_s : Part
+        A dependent stage inside one running kernel: time beyond its weights' stream, and the rate of that.
+    early_stage_us : Part
+        The same where the first weights are asked for before the vector has come.
+    kernel_us, dependent_kernel_us, stream_kernel_us : Part
+        The same stage as a kernel of a graph, of one with programmatic dependent launch, of a stream.
+    barrier_us : Part
+        All blocks of a GPU meet.
+    exposed_us, fenced_exposed_us : Part
+        What sending by tiles adds to a turn of computation, by words that carry their flags and with one fence at the end,
+        whatever the computation lasts.
+    all_reduces : tuple of AllReduceTimes
+        By GPUs and size.
+    """
+
+    hardware: str = Field(max_length=1000)
+    signal_us: Part
+    release_us: Part
+    put_us: Part
+    put_gbytes_per_s: Part
+    fenced_put_us: Part
+    link_gbytes_per_s: Part
+    stage_us: Part
+    memory_gbytes_per_s: Part
+    early_stage_us: Part
+    kernel_us: Part
+    dependent_kernel_us: Part
+    stream_kernel_us: Part
+    barrier_us: Part
+    exposed_us: Part
+    fenced_exposed_us: Part
+    all_reduces: tuple[AllReduceTimes, ...] = Field(default=(), max_length=1000)
+    schema_version: Literal[1] = 1
+    zcube_tile_parts: Literal[True] = True
+
+
+def fit_parts(machines: Sequence[TileTimes], *, draws: int = DRAWS, seed: int = 0) -> TileParts:
+    """Fit the parts to the times of one or more machines.
+
+    Parameters
+    ----------
+    machines : sequence of TileTimes
+        All of one kind of GPU.
+    draws : int
+        Rounds of the bootstrap over a line's points.
+    seed : int
+        Of its random stream.
+
+    Raises
+    ------
+    InputError
+        If a file holds wrong data or misses rows, or the machines have other GPUs; with every fault.
+    """
+    faults = [
+        Fault(times.hardware, f"{name}: wrong data or a wait without end", "a run without")
+        for times in machines
+        for name in times.wrong()
+    ]
+    kinds = {times.hardware.partition("x ")[2] or times.hardware for times in machines}
+    if len(kinds) != 1:
+        faults.append(Fault("hardware", ", ".join(sorted(kinds)) or "no file", "files of one kind of GPU"))
+    if faults:
+        raise InputError(faults)
+    each = [_parts_of(times, draws, stream(seed, f"tile-parts-{number}")) for number, times in enumerate(machines)]
+    hardware = "; ".join(dict.fromkeys(times.hardware for times in machines))
+    if len(machines) > 1:
+        hardware += f", {len(machines)} runs"
+    parts = {name: _joined([found[name] for found in each]) for name in each[0]}
+    return TileParts.model_validate({"hardware": hardware, **parts, "all_reduces": _all_reduces(machines)})
+
+
+def _parts_of(times: TileTimes, draws: int, generator: np.random.Generator) -> dict[str, Part]:
+    rows = _Rows(times)
+    largest = max((row.blocks for row in times.of("push", "flag a word")), default=0)
+    put, put_rate = rows.line("push", "flag a word", draws, generator, blocks=largest)
+    fenced, _ = rows.line("push", "flag a block", draws, generator, blocks=largest)
+    stage, memory = rows.line("stage", "persistent", draws, generator)
+    early, _ = rows.line("stage", "persistent, weights early", draws, generator)
+    kernels = {
+        name: rows.line("stage", variant, draws, generator)[0]
+        for name, variant in (
+            ("kernel_us", "graph"),
+            ("dependent_kernel_us", "graph, dependent launch"),
+            ("stream_kernel_us", "stream"),
+        )
+    }
+    parts = {
+        "signal_us": rows.one("signal", "push relaxed"),
+        "release_us": rows.one("signal", "push release"),
+        "put_us": put,
+        "put_gbytes_per_s": put_rate,
+        "fenced_put_us": fenced,
+        "link_gbytes_per_s": rows.fastest_stream(),
+        "stage_us": stage,
+        "memory_gbytes_per_s": memory,
+        "early_stage_us": early,
+        **kernels,
+        "barrier_us": rows.one("barrier", "one counter"),
+        "exposed_us": rows.exposed("flag a word"),
+        "fenced_exposed_us": rows.exposed("one fence at the end"),
+    }
+    rows.check()
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+class _Rows:
+    """Finds rows, and remembers those that are missing."""
+
+    def __init__(self, times: TileTimes) -> None:
+        self._times = times
+        self._missing: list[Fault] = []
+
+    def check(self) -> None:
+        if self._missing:
+            raise InputError(self._missing)
+
+    def _miss(self, what: str, expected: str = "rows of it") -> None:
+        self._missing.append(Fault(f"{self._times.hardware}: {what}", "none", expected))
+
+    def one(self, item: str, variant: str) -> Part | None:
+        found = self._times.of(item, variant)
+        if not found:
+            self._miss(f"{item} {variant}")
+            return None
+        return _sampled(found[0], f"{item}, {variant}")
+
+    def line(
+        self, item: str, variant: str, draws: int, generator: np.random.Generator, blocks: int | None = None
+    ) -> tuple[Part | None, Part | None]:
+        found = [row for row in self._times.of(item, variant) if blocks is None or row.blocks == blocks]
+        if len({row.size_bytes for row in found}) < 3:
+            self._miss(f"{item} {variant}", "at least three sizes")
+            return None, None
+        how = f"{item}, {variant}: line over {len(found)} sizes" + (f", {blocks} blocks" if blocks else "")
+        return _line(found, draws, generator, how)
+
+    def fastest_stream(self) -> Part | None:
+        found = self._times.of("stream")
+        if not found:
+            self._miss("stream")
+            return None
+        best = max(found, key=lambda row: row.size_bytes / row.median_us)
+        rates = (best.size_bytes / time / 1e3 for time in (best.median_us, best.p90_us, best.p10_us))
+        value, low, high = rates
+        return Part(value=value, low=low, high=high, source=f"stream of stores, {best.blocks} blocks")
+
+    def exposed(self, variant: str) -> Part | None:
+        pairs = [
+            (row, alone)
+            for row in self._times.of("overlap", variant)
+            for alone in self._times.of("overlap", "computation alone")
+            if (row.computing, row.work, row.gpus) == (alone.computing, alone.work, alone.gpus)
+            and row.computing == "multiply-add"
+        ]
+        if not pairs:
+            self._miss(f"overlap {variant}", "it and the same computation alone")
+            return None
+        more = sorted(max(row.median_us - alone.median_us, 0.0) for row, alone in pairs)
+        low = min(max(row.p10_us - alone.p90_us, 0.0) for row, alone in pairs)
+        high = max(row.p90_us - alone.p10_us for row, alone in pairs)
+        return Part(value=float(np.median(more)), low=low, high=high, source=f"overlap, {variant}, less computation alone")
+
+
+def _sampled(row: TileRow, source: str) -> Part:
+    return Part(value=row.median_us, low=row.p10_us, high=row.p90_us, source=source)
+
+
+def _line(rows: Sequence[TileRow], draws: int, generator: np.random.Generator, how: str) -> tuple[Part, Part]:
+    """Return time at no bytes (us) and rate (GB/s) of the line with the least squares of relative errors."""
+    size = np.array([row.size_bytes for row in rows], dtype=np.float64)
+    time = np.array([row.median_us for row in rows])
+    start, slope = _solved(size, time)
+    fitted = start + slope * size
+    # A line through n points leaves residuals smaller than the errors, by n - 2 of n in their variance.
+    off = (time / fitted - 1.0) * np.sqrt(time.size / (time.size - 2))
+    starts, slopes = np.empty(draws + 1), np.empty(draws + 1)
+    starts[0], slopes[0] = start, slope
+    for draw in range(1, draws + 1):
+        starts[draw], slopes[draw] = _solved(size, fitted * (1.0 + generator.choice(off, off.size)))
+    rates = 1e-3 / np.maximum(slopes, 1e-12)
+    return _spread(np.maximum(starts, 0.0), how), _spread(rates, how)
+
+
+def _solved(size: FloatArray, time: FloatArray) -> tuple[float, float]:
+    weighted = np.stack([1.0 / time, size / time], axis=1)
+    start, slope = np.linalg.lstsq(weighted, np.ones_like(time), rcond=None)[0]
+    return float(start), float(slope)
+
+
+def _spread(values: FloatArray, source: str) -> Part:
+    low, high = np.quantile(values, [_TAIL, 1.0 - _TAIL])
+    value = float(values[0])
+    return Part(value=value, low=min(float(low), value), high=max(float(high), value), source=source)
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    value = float(np.median([part.value for part in parts]))
+    return Part(value=value, low=min(part.low for part in parts), high=max(part.high for part in parts), source=parts[0].source)
+
+
+def _all_reduces(machines: Sequence[TileTimes]) -> tuple[AllReduceTimes, ...]:
+    rows = [row for times in machines for row in times.of("all-reduce")]
+    found = []
+    for gpus, size in sorted({(row.gpus, row.size_bytes) for row in rows}):
+        here = [row for row in rows if (row.gpus, row.size_bytes) == (gpus, size)]
+        persistent = _best(here, lambda name: name.startswith("persistent") and "barrier" not in name)
+        if persistent is None:
+            continue
+        found.append(
+            AllReduceTimes(
+                gpus=gpus,
+                size_bytes=size,
+                persistent_us=persistent,
+                graph_us=_best(here, lambda name: name.startswith("graph, ") and "dependent" not in name),
+                dependent_us=_best(here, lambda name: name.startswith("graph, dependent")),
+                nccl_graph_us=_best(here, lambda name: name == "NCCL, graph"),
+                nccl_eager_us=_best(here, lambda name: name == "NCCL, eager"),
+            )
+        )
+    return tuple(found)
+
+
+def _best(rows: Sequence[TileRow], is_wanted: Callable[[str], bool]) -> Part | None:
+    """Return the fastest way and number of blocks over all machines, by the median of its medians."""
+    ways: dict[tuple[str, int], list[TileRow]] = {}
+    for row in rows:
+        if is_wanted(row.variant):
+            ways.setdefault((row.variant, row.blocks), []).append(row)
+    if not ways:
+        return None
+    (variant, blocks), best = min(ways.items(), key=lambda way: float(np.median([row.median_us for row in way[1]])))
+    return _joined([_sampled(row, f"{variant}, {blocks} blocks" if blocks else variant) for row in best])
+
+
+def is_tile_parts(path: Path) -> bool:
+    """Return whether a file says that it holds parts; unreadable files do not."""
+    try:
+        document = json_document(path, read_bounded(path, MAX_FILE_BYTES))
+    except InputError:
+        return False
+    return isinstance(document, dict) and document.get("zcube_tile_parts") is True
+
+
+def read_tile_parts(path: Path) -> TileParts:
+    """Read a file of parts.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file, or if it is none.
+    """
+    document = json_document(path, read_bounded(path, MAX_FILE_BYTES))
+    if not isinstance(document, dict) or document.get("zcube_tile_parts") is not True:
+        raise InputError(Fault(path.name, "no file of tile parts", 'an object with "zcube_tile_parts": true'))
+    return validate(TileParts, document, path.name)
+
+
+def write_tile_parts(parts: TileParts, path: Path) -> None:
+    """Write the file; whole or not at all."""
+    text = to_json(parts.model_dump(mode="json"))
+    write_file(path, lambda place: place.write_text(text, encoding="utf-8"))
