@@ -171,7 +171,8 @@ def test_kept_times_are_whole_and_right(path):
     assert len(times.rows) > 300
     assert times.wrong() == []
     assert {one.item for one in times.rows} == {
-        "signal", "fence", "push", "stream", "kernel-boundary", "barrier", "stage", "overlap", "index-list", "all-reduce",
+        "signal", "fence", "push", "stream", "kernel-boundary", "barrier", "stage", "selection", "overlap", "index-list",
+        "all-reduce",
     }  # fmt: skip
 
 

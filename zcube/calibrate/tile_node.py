@@ -16,7 +16,7 @@ from zcube.llm.devices import device_names, load_device
 from zcube.seeds import stream
 
 #: Figures of a node that measured parts replace; the others stay those of its file.
-MEASURED_FIGURES = ("signal_us", "stage_us", "kernel_us", "memory_share")
+MEASURED_FIGURES = ("signal_us", "stage_us", "kernel_us", "select_us", "memory_share", "index_share")
 
 
 def measured_device(parts: TileParts) -> str | None:
@@ -29,15 +29,17 @@ def measured_node(node: DecodeNode, parts: TileParts) -> DecodeNode:
     """Return the node with measured parts in place of its own figures.
 
     ``signal_us`` is what a message whose words carry their flags takes beyond its bytes, ``stage_us`` and ``kernel_us`` what a
-    dependent stage takes beyond its weights as a part of a running kernel and as a kernel of a graph. ``memory_share`` is the
-    measured rate over the peak of the device that was measured, so that it carries over to other GPUs; where that device is
-    not among the bundled ones the node keeps its own.
+    dependent stage takes beyond its weights as a part of a running kernel and as a kernel of a graph, ``select_us`` the exact
+    top-k beyond its stage. ``memory_share`` and ``index_share`` are measured rates over the peaks of the device that was
+    measured, so that they carry over to other GPUs; where that device is not among the bundled ones the node keeps its own.
     """
-    figures = {"signal_us": parts.put_us.value, "stage_us": parts.stage_us.value, "kernel_us": parts.kernel_us.value}
+    times = {"signal_us": parts.put_us, "stage_us": parts.stage_us, "kernel_us": parts.kernel_us, "select_us": parts.select_us}
+    figures = {name: part.value for name, part in times.items()}
     device = measured_device(parts)
     if device is not None:
-        peak = load_device(device).peak.memory_gbytes_per_s
-        figures["memory_share"] = min(parts.memory_gbytes_per_s.value / peak, 1.0)
+        peak = load_device(device).peak
+        figures["memory_share"] = min(parts.memory_gbytes_per_s.value / peak.memory_gbytes_per_s, 1.0)
+        figures["index_share"] = min(parts.index_tflops.value / peak.bf16_tflops, 1.0)
     return node.model_copy(update={**figures, "source": f"{node.source}; {', '.join(figures)} measured on {parts.hardware}"})
 
 
@@ -114,7 +116,7 @@ def _chain(card: ModelCard, node: DecodeNode, parts: TileParts, context_tokens: 
 
 def _anywhere(parts: TileParts, generator: np.random.Generator) -> TileParts:
     """Return the parts a node takes, each drawn within its interval."""
-    names = ("put_us", "stage_us", "kernel_us", "memory_gbytes_per_s")
+    names = ("put_us", "stage_us", "kernel_us", "select_us", "memory_gbytes_per_s", "index_tflops")
     drawn = {}
     for name in names:
         part: Part = getattr(parts, name)

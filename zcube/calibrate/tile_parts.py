@@ -86,6 +86,9 @@ class TileParts(Declared):
         The same where the first weights are asked for before the vector has come.
     kernel_us, dependent_kernel_us, stream_kernel_us : Part
         The same stage as a kernel of a graph, of one with programmatic dependent launch, of a stream.
+    select_us, index_tflops : Part
+        Index logits of cached keys and the exact top 2,048 of them: time beyond two stages and the keys' stream, and the rate
+        at which operations add to that; one line for one and four query tokens.
     barrier_us : Part
         All blocks of a GPU meet.
     exposed_us, fenced_exposed_us : Part
@@ -108,6 +111,8 @@ class TileParts(Declared):
     kernel_us: Part
     dependent_kernel_us: Part
     stream_kernel_us: Part
+    select_us: Part
+    index_tflops: Part
     barrier_us: Part
     exposed_us: Part
     fenced_exposed_us: Part
@@ -166,6 +171,7 @@ def _parts_of(times: TileTimes, draws: int, generator: np.random.Generator) -> d
             ("stream_kernel_us", "stream"),
         )
     }
+    select, index_rate = rows.selection(stage, memory, draws, generator)
     parts = {
         "signal_us": rows.one("signal", "push relaxed"),
         "release_us": rows.one("signal", "push release"),
@@ -177,6 +183,8 @@ def _parts_of(times: TileTimes, draws: int, generator: np.random.Generator) -> d
         "memory_gbytes_per_s": memory,
         "early_stage_us": early,
         **kernels,
+        "select_us": select,
+        "index_tflops": index_rate,
         "barrier_us": rows.one("barrier", "one counter"),
         "exposed_us": rows.exposed("flag a word"),
         "fenced_exposed_us": rows.exposed("one fence at the end"),
@@ -216,6 +224,25 @@ class _Rows:
         how = f"{item}, {variant}: line over {len(found)} sizes" + (f", {blocks} blocks" if blocks else "")
         return _line(found, draws, generator, how)
 
+    def selection(
+        self, stage: Part | None, memory: Part | None, draws: int, generator: np.random.Generator
+    ) -> tuple[Part | None, Part | None]:
+        found = self._times.of("selection")
+        if len({(row.variant, row.size_bytes) for row in found}) < 4 or len({row.variant for row in found}) < 2:
+            self._miss("selection", "at least four rows, of one query and of more")
+            return None, None
+        if stage is None or memory is None:
+            return None, None
+        queries = np.array([int(row.variant.partition(" ")[0]) for row in found], dtype=np.float64)
+        size = np.array([row.size_bytes for row in found], dtype=np.float64)
+        time = np.array([row.median_us for row in found])
+        # A key of the index is 128 bf16 values, and each is multiplied with 32 heads of a query as GLM-5.1 has them.
+        flops = size / 256.0 * 2.0 * 32 * 128 * queries
+        known = 2.0 * stage.value + size / memory.value / 1e3
+        how = "selection, 1 and 4 queries, less two stages and the keys' stream"
+        start, rate = _line_of(flops, time, known, draws, generator, how)
+        return start, rate.model_copy(update={name: getattr(rate, name) / 1e3 for name in ("value", "low", "high")})
+
     def fastest_stream(self) -> Part | None:
         found = self._times.of("stream")
         if not found:
@@ -248,24 +275,31 @@ def _sampled(row: TileRow, source: str) -> Part:
 
 
 def _line(rows: Sequence[TileRow], draws: int, generator: np.random.Generator, how: str) -> tuple[Part, Part]:
-    """Return time at no bytes (us) and rate (GB/s) of the line with the least squares of relative errors."""
+    """Return time at no bytes (us) and rate (GB/s) of the line through rows of several sizes."""
     size = np.array([row.size_bytes for row in rows], dtype=np.float64)
     time = np.array([row.median_us for row in rows])
-    start, slope = _solved(size, time)
-    fitted = start + slope * size
+    return _line_of(size, time, np.zeros_like(time), draws, generator, how)
+
+
+def _line_of(
+    size: FloatArray, time: FloatArray, known: FloatArray, draws: int, generator: np.random.Generator, how: str
+) -> tuple[Part, Part]:
+    """Return start (us) and rate (sizes a ns) of ``time = known + start + size / rate``, least squares of relative errors."""
+    start, slope = _solved(size, time, known)
+    fitted = known + start + slope * size
     # A line through n points leaves residuals smaller than the errors, by n - 2 of n in their variance.
     off = (time / fitted - 1.0) * np.sqrt(time.size / (time.size - 2))
     starts, slopes = np.empty(draws + 1), np.empty(draws + 1)
     starts[0], slopes[0] = start, slope
     for draw in range(1, draws + 1):
-        starts[draw], slopes[draw] = _solved(size, fitted * (1.0 + generator.choice(off, off.size)))
+        starts[draw], slopes[draw] = _solved(size, fitted * (1.0 + generator.choice(off, off.size)), known)
     rates = 1e-3 / np.maximum(slopes, 1e-12)
     return _spread(np.maximum(starts, 0.0), how), _spread(rates, how)
 
 
-def _solved(size: FloatArray, time: FloatArray) -> tuple[float, float]:
+def _solved(size: FloatArray, time: FloatArray, known: FloatArray) -> tuple[float, float]:
     weighted = np.stack([1.0 / time, size / time], axis=1)
-    start, slope = np.linalg.lstsq(weighted, np.ones_like(time), rcond=None)[0]
+    start, slope = np.linalg.lstsq(weighted, 1.0 - known / time, rcond=None)[0]
     return float(start), float(slope)
 
 

@@ -27,7 +27,17 @@ MAX_ROWS = 20_000
 MAX_GPUS = 8
 
 Item = Literal[
-    "signal", "fence", "push", "stream", "kernel-boundary", "barrier", "stage", "overlap", "index-list", "all-reduce"
+    "signal",
+    "fence",
+    "push",
+    "stream",
+    "kernel-boundary",
+    "barrier",
+    "stage",
+    "selection",
+    "overlap",
+    "index-list",
+    "all-reduce",
 ]
 #: No step of these takes a second; a time of zero was not measured.
 Microseconds = Annotated[float, Field(gt=0, le=1e6)]
@@ -43,7 +53,7 @@ class TileRow(Declared):
     gpus : int
         GPUs that took part.
     size_bytes : int
-        Bytes of one message, vector or stage's weights; flags not counted.
+        Bytes of one message, vector, stage's weights or the keys of a selection; flags not counted.
     blocks : int
         Thread blocks of each GPU that took part; 0 where a library chose them.
     median_us, p10_us, p90_us, min_us : float

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from zcube.calibrate.tile_times import TileTimes
 
 
+#: Endings of the parts' names, and their units.
+UNITS = {"_us": "us", "_gbytes_per_s": "GB/s", "_tflops": "TFLOP/s"}
+
+
 def tile_times_text(times: TileTimes) -> str:
     """Return one line a measured time: what, among how many GPUs, of which size, by how many blocks, median and spread."""
     cells = [["Item", "How", "GPUs", "Size", "Blocks", "Median us", "P10", "P90", ""]]
@@ -57,9 +61,10 @@ def tile_parts_text(
         part = getattr(parts, name)
         if not hasattr(part, "value"):
             continue
-        words = name.removesuffix("_us").removesuffix("_gbytes_per_s").replace("_", " ")
+        ending = next(ending for ending in UNITS if name.endswith(ending))
+        words = name.removesuffix(ending).replace("_", " ")
         span = f"{part.low:.3g} to {part.high:.3g}"
-        cells.append([words, f"{part.value:.3g}", span, "us" if name.endswith("_us") else "GB/s", printable(part.source)])
+        cells.append([words, f"{part.value:.3g}", span, UNITS[ending], printable(part.source)])
     lines += aligned(cells, 1)
     lines += ["", "All-reduce, microseconds, the best number of blocks of each kind"]
     heads = ["GPUs", "Size", "One running kernel", "Graph", "Dependent launch", "NCCL, graph", "NCCL, eager"]

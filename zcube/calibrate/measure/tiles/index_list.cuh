@@ -62,8 +62,10 @@ __global__ void __launch_bounds__(THREADS) index_lists(Peers peers, int gpus, in
                     __syncthreads();
                 }
                 if (!going) return;
-                for (int i = threadIdx.x; i < ENTRY_TILE * ROW_WORDS; i += blockDim.x)
-                    made += __ldcg(table + size_t(rows[tile * ENTRY_TILE + i / ROW_WORDS] % ROWS) * ROW_WORDS + i % ROW_WORDS).x;
+                for (int i = threadIdx.x; i < ENTRY_TILE * ROW_WORDS; i += blockDim.x) {
+                    const size_t row = rows[tile * ENTRY_TILE + i / ROW_WORDS] % ROWS;
+                    made += __ldcg(table + row * ROW_WORDS + i % ROW_WORDS).x;
+                }
             }
             __syncthreads();
             if (!going) return;

@@ -70,7 +70,8 @@ __global__ void __launch_bounds__(THREADS + 32) turns(Peers peers, int gpu, int 
                         }
                         const uint32_t word = pattern(round, tile) + (made == 12345.678f ? 1u : 0u);
                         // What is sent after everything else, or not at all, goes to own memory first.
-                        char* to = (how == Sending::only || how == Sending::nothing || how == Sending::after ? kept : theirs) + tile * TILE_BYTES;
+                        constexpr bool stays = how == Sending::only || how == Sending::nothing || how == Sending::after;
+                        char* to = (stays ? kept : theirs) + tile * TILE_BYTES;
                         if (how == Sending::flag_a_word) {
                             for (size_t i = threadIdx.x; i < part / 8; i += WORKERS)
                                 store_flagged(reinterpret_cast<uint4*>(theirs + 2 * tile * TILE_BYTES + part * blockIdx.x) + i,

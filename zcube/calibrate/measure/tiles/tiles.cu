@@ -11,6 +11,7 @@
 #include "nccl.cuh"
 #include "overlaps.cuh"
 #include "pushes.cuh"
+#include "selection.cuh"
 #include "signals.cuh"
 #include "stages.cuh"
 
@@ -36,6 +37,8 @@ int main(int count, char** arguments) {
     measure_launches(node);
     std::fprintf(stderr, "stages\n");
     measure_stages(node);
+    std::fprintf(stderr, "selections\n");
+    measure_selections(node);
     std::fprintf(stderr, "overlap\n");
     measure_overlaps(node);
     std::fprintf(stderr, "index lists\n");
