@@ -152,6 +152,7 @@ def replay(
     collectives: Mapping[str, str] | None = None,
     first_server: int = 0,
     server_stride: int = 1,
+    against: str | Path | CommTrace | None = None,
     progress: Progress = silent,
 ) -> Replay | TraceReplay:
     """Carry listed transfers, or run a communication trace, over a fabric.
@@ -171,6 +172,8 @@ def replay(
         Of a trace: algorithm by collective, e.g. ``{"all-reduce": "ring"}``.
     first_server, server_stride : int
         Of a trace: server of its first node, and servers from one of its nodes to the next.
+    against : str, Path or CommTrace, optional
+        Of a trace: the same job with recorded durations, which simulated ones are held against; default: the trace's own.
     progress : Progress, optional
         Told what is under way and how much of it is done.
 
@@ -194,6 +197,7 @@ def replay(
         collectives=collectives,
         first_server=first_server,
         server_stride=server_stride,
+        against=against if against is None or isinstance(against, CommTrace) else load_trace(Path(against)),
         progress=progress,
     )
 

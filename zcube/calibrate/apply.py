@@ -15,14 +15,14 @@ of the curves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.calibration import Calibration, Curve
-from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS
+from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, size_of
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric.model import Fabric
@@ -100,6 +100,8 @@ class AppliedCalibration(MeasuredLinks):
         Which curve each value comes from, and which values were not measured.
     applied_errors : tuple of AppliedError
         Errors of the values that are applied, of each path whose rate and latency are.
+    calibration : Calibration or None
+        Where whole operations among the GPUs of a server are taken from.
     """
 
     nic_latency_s: float | None
@@ -111,6 +113,21 @@ class AppliedCalibration(MeasuredLinks):
     range: tuple[MeasuredRange, ...]
     notes: tuple[str, ...]
     applied_errors: tuple[AppliedError, ...] = ()
+    calibration: Calibration | None = field(default=None, repr=False, compare=False)
+
+    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray) -> FloatArray | None:
+        """Return the times of an operation over NVLink, from its curve, else from the model over numbers of ranks."""
+        if self.calibration is None:
+            return None
+        return self.calibration.predict_s(operation, ranks, NVLINK_PATHS[0], size_of(operation, ranks, size_bytes))
+
+    def outside_operation(self, operation: str, ranks: int, from_bytes: float, to_bytes: float) -> tuple[str, ...]:
+        """Return in words in what operations over NVLink lie outside what was measured, by the bytes that a rank puts in."""
+        if self.calibration is None:
+            return ()
+        sizes = size_of(operation, ranks, np.array([from_bytes, to_bytes])).tolist()
+        said = (self.calibration.outside(operation, size, ranks, NVLINK_PATHS[0]) for size in sizes)
+        return tuple(dict.fromkeys(text for texts in said for text in texts))
 
     def outside(
         self, path: str, *, operation: str | None = None, size_bytes: float | None = None, ranks: int | None = None
@@ -234,6 +251,7 @@ def apply_calibration(
         range=_ranges(calibration),
         notes=tuple(notes),
         applied_errors=tuple(error for error in errors if error is not None),
+        calibration=calibration,
     )
 
 

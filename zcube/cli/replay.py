@@ -55,6 +55,10 @@ CollectiveOption = Annotated[
     list[str] | None,
     typer.Option(help="Of a trace: NAME=ALGORITHM, e.g. all-reduce=ring; see docs/traces.md. May be repeated."),
 ]
+AgainstOption = Annotated[
+    Path | None,
+    typer.Option(help="Of a trace: trace of the same job with recorded durations, held against simulated ones; default: its own."),
+]
 FirstServerOption = Annotated[int, typer.Option(min=0, help="Of a trace: server of its first node.")]
 StrideOption = Annotated[int, typer.Option(min=1, help="Of a trace: servers from one of its nodes to the next.")]
 BinOption = Annotated[float, typer.Option(min=0.0, help="Width of the bins of --bins-out, seconds.")]
@@ -91,6 +95,7 @@ def replay_command(
     collective: CollectiveOption = None,
     first_server: FirstServerOption = 0,
     server_stride: StrideOption = 1,
+    against: AgainstOption = None,
     out: OutOption = None,
     operations_out: OperationsOption = None,
     links_out: LinksOption = None,
@@ -119,7 +124,8 @@ def replay_command(
     from zcube.warm import KernelsAhead, needed_groups
 
     targets, traced = _targets(given), is_trace(trace)
-    check_targets([target for kind in targets.values() for target in kind], [trace], _faults(given, targets, traced))
+    read = [trace, *([] if against is None else [against])]
+    check_targets([target for kind in targets.values() for target in kind], read, _faults(given, targets, traced))
     with KernelsAhead(needed_groups(fidelity)) as ahead, RunProgress() as progress:
         chosen = carrier_on(load(fabric, None), network_from(given), seed)
         ahead.wait(progress)
@@ -172,7 +178,7 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
 
     faults = []
     for kind, here, names, found, expected in (
-        (TRACE, traced, ("collective",), "a list of transfers", "a trace"),
+        (TRACE, traced, ("collective", "against"), "a list of transfers", "a trace"),
         (PACKETS, given["fidelity"] == "packet", (*OF_PACKETS, "packet_set"),
          f"--fidelity {given['fidelity']}", "--fidelity packet"),
     ):  # fmt: skip
@@ -202,13 +208,14 @@ def _run_trace(given: dict[str, Any], chosen: Carrier, progress: Progress) -> An
     from zcube.replays.operations import replay_trace
     from zcube.trace.files import read_trace
 
-    algorithms = _algorithms(given["collective"] or [])
+    algorithms, against = _algorithms(given["collective"] or []), given["against"]
     return replay_trace(
         chosen,
         read_trace(given["trace"]),
         collectives=algorithms,
         first_server=given["first_server"],
         server_stride=given["server_stride"],
+        against=None if against is None else read_trace(against),
         progress=progress,
     )
 

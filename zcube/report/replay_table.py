@@ -66,7 +66,27 @@ def _trace_lines(trace: Mapping[str, Any]) -> list[str]:
     for place, other in enumerate(trace["recorded_otherwise"]):
         change = f"{printable(other['key'])} = {printable(str(other['recorded']))}, here {printable(str(other['replayed']))}"
         lines += _row("" if place else "Recorded with", change)
-    return lines
+    for place, one in enumerate(trace["as_measured"]):
+        span = f"{bytes_text(one['from_bytes'])} to {bytes_text(one['to_bytes'])}"
+        text = f"{one['collectives']:,} {one['operation']} among {one['ranks']} ranks of a node, {span}"
+        part = one["least_part_of_bytes"]
+        lines += _row("" if place else "As calibrated", text if part >= 1 else f"{text}; at least {part:.0%} of their bytes")
+        lines += [line for text in one["warnings"] for line in _row("", f"warning: {printable(text)}")]
+    return [*lines, *_recorded_lines(trace["against_recording"])]
+
+
+def _recorded_lines(against: Mapping[str, Any] | None) -> list[str]:
+    """Return how far simulated durations are from recorded ones, by size."""
+    if against is None:
+        return []
+    head = "Against recorded durations (shortest of each operation, number of ranks and size), simulated / recorded - 1:"
+    lines = ["", head]
+    rows = [(f"from {bytes_text(row['from_bytes'])}", row) for row in against["by_size_decade"]]
+    large = against["errors_above_1_mb"]
+    for name, row in [*rows, ("all", against["errors"]), *([("above 1 MB", large)] if large else [])]:
+        signed, kinds = f"mean {row['mean_signed']:+.1%}", f"{row['operations']:,} operations"
+        lines += _row(f"  {name}", f"{kinds}, {signed}; absolute median {row['median']:.1%}, largest {row['largest']:.1%}")
+    return lines if large else [*lines, *_row("  above 1 MB", "no operation was recorded")]
 
 
 def _row(name: str, value: str) -> list[str]:

@@ -1,0 +1,92 @@
+"""Collectives inside a node of which a calibration holds the whole: how long they take alone is theirs, not their parts'.
+
+NCCL cuts a buffer into slices that follow one another, so that a collective starts once and then keeps every hop busy. Carried
+message by message, each with a start of its own, a ring of eight would start fourteen times. So all parts go at once
+(:data:`~zcube.trace.collectives.AS_MEASURED`), and their message start is what the measured time leaves beside their bytes at
+the rate of the links. Where the measured time is shorter than that, because switches reduce or because the operation reaches
+more than the all-to-all that the rate is from, as many bytes go as the time allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zcube.arrays import FloatArray, IntArray
+from zcube.calibrate.operations import size_of, wire_factor
+from zcube.fabric.measured import MeasuredLinks
+from zcube.fabric.model import Fabric
+from zcube.trace.collective_steps import collective_of
+from zcube.trace.collectives import Expanded
+from zcube.trace.comm_trace import CommTrace, Kind
+
+
+@dataclass(frozen=True, eq=False)
+class AsMeasured:
+    """Operations without collectives, and the starts of those transfers that belong to a measured one.
+
+    Attributes
+    ----------
+    trace : CommTrace
+    message_start_s : float array [transfers] or None
+        NaN where the links' own start holds; None where that is everywhere.
+    document : tuple of dict
+        Which collectives these are, JSON-ready.
+    """
+
+    trace: CommTrace
+    message_start_s: FloatArray | None
+    document: tuple[dict[str, Any], ...]
+
+
+def as_measured(given: CommTrace, expanded: Expanded, measured: MeasuredLinks | None, fabric: Fabric) -> AsMeasured:
+    """Return expanded operations with the measured time in those that have one.
+
+    Parameters
+    ----------
+    given : CommTrace
+        As it was before it was expanded.
+    expanded : Expanded
+        With the collectives that are known to ``measured``.
+    measured : MeasuredLinks or None
+        What was measured.
+    fabric : Fabric
+        With the links as measured.
+    """
+    if measured is None or not len(expanded.as_measured):
+        return AsMeasured(expanded.trace, None, ())
+    bytes_per_s = float(fabric.cables.gbps[fabric.nvlink_cable].min()) / 8e-9
+    start_s, part = np.full(len(given), np.nan), np.ones(len(given))
+    document = []
+    for name, ranks, rows in _alike(given, expanded.as_measured):
+        put_in = given.size_bytes[rows].astype(np.float64)
+        time_s = measured.operation_s(name, ranks, put_in)
+        assert time_s is not None
+        wire_s = size_of(name, ranks, put_in) * wire_factor(name, ranks) / bytes_per_s
+        start_s[rows], part[rows] = np.maximum(time_s - wire_s, 0.0), np.minimum(time_s / wire_s, 1.0)
+        said = {
+            "operation": name,
+            "ranks": ranks,
+            "collectives": len(rows),
+            "from_bytes": int(put_in.min()),
+            "to_bytes": int(put_in.max()),
+            "least_part_of_bytes": float(part[rows].min()),
+            "warnings": list(measured.outside_operation(name, ranks, float(put_in.min()), float(put_in.max()))),
+        }
+        document.append(said)
+    trace = expanded.trace
+    sends = trace.rows(Kind.TRANSFER)
+    size = trace.size_bytes.copy()
+    size[sends] = np.maximum(1, np.round(size[sends] * part[expanded.row_before[sends]])).astype(np.int64)
+    return AsMeasured(replace(trace, size_bytes=size), start_s[expanded.row_before[sends]], tuple(document))
+
+
+def _alike(given: CommTrace, rows: IntArray) -> Iterator[tuple[str, int, IntArray]]:
+    """Yield the collectives of each operation and number of ranks."""
+    ranks = np.array([len(group) for group in given.groups], dtype=np.int64)[given.group[rows]]
+    names = np.array([str(collective_of(name)) for name in given.names])[given.name[rows]]
+    for name, count in sorted({*zip(names.tolist(), ranks.tolist(), strict=True)}):
+        yield name, count, rows[(names == name) & (ranks == count)]
