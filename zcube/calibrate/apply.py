@@ -193,6 +193,7 @@ def apply_calibration(
     nic_line_rate_gbps: float | None = None,
     nic_paths: Sequence[str] = NIC_PATHS,
     operation: str | None = None,
+    faster_than_line: bool = False,
 ) -> AppliedCalibration:
     """Return what the network models take.
 
@@ -206,11 +207,13 @@ def apply_calibration(
         Path classes that stand for NICs, the best first.
     operation : str, optional
         Take rates and latencies from this operation only.
+    faster_than_line : bool
+        Take a rate above the line rate for the line rate, as that of a round of the bootstrap may be.
 
     Raises
     ------
     InputError
-        If the measured rate is above the line rate.
+        If the measured rate is above the line rate, unless that may be.
     """
     notes: list[str] = []
     line_rate = nic_line_rate_gbps or calibration.provenance.nic_line_rate_gbps
@@ -219,7 +222,7 @@ def apply_calibration(
     if nic_gbps is not None and line_rate is None:
         notes.append("NIC efficiency: the NIC's line rate is not known; the model's own value stays")
     elif nic_gbps is not None and line_rate is not None:
-        if nic_gbps > line_rate * (1 + OVERSHOOT):
+        if nic_gbps > line_rate * (1 + OVERSHOOT) and not faster_than_line:
             raise InputError(
                 Fault(
                     "calibration: NIC line rate", f"{line_rate:g} Gb/s", f"at least the {nic_gbps:.4g} Gb/s that were measured"

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.calibrate.messages import Sizes
 from zcube.calibrate.operations import size_of, wire_factor
 from zcube.fabric.measured import MeasuredLinks
 from zcube.fabric.model import Fabric
@@ -35,11 +36,21 @@ class AsMeasured:
         NaN where the links' own start holds; None where that is everywhere.
     document : tuple of dict
         Which collectives these are, JSON-ready.
+    operations : tuple of (str, int, Sizes)
+        The same: name, ranks, bytes that a rank puts in.
     """
 
     trace: CommTrace
     message_start_s: FloatArray | None
-    document: tuple[dict[str, Any], ...]
+    document: tuple[dict[str, Any], ...] = ()
+    operations: tuple[tuple[str, int, Sizes], ...] = ()
+
+    @property
+    def timed_apart(self) -> BoolArray:
+        """Which transfers belong to no such collective [transfers]."""
+        if self.message_start_s is None:
+            return np.ones(len(self.trace.rows(Kind.TRANSFER)), dtype=np.bool_)
+        return np.isnan(self.message_start_s)
 
 
 def as_measured(given: CommTrace, expanded: Expanded, measured: MeasuredLinks | None, fabric: Fabric) -> AsMeasured:
@@ -57,10 +68,10 @@ def as_measured(given: CommTrace, expanded: Expanded, measured: MeasuredLinks | 
         With the links as measured.
     """
     if measured is None or not len(expanded.as_measured):
-        return AsMeasured(expanded.trace, None, ())
+        return AsMeasured(expanded.trace, None)
     bytes_per_s = float(fabric.cables.gbps[fabric.nvlink_cable].min()) / 8e-9
     start_s, part = np.full(len(given), np.nan), np.ones(len(given))
-    document = []
+    document, operations = [], []
     for name, ranks, rows in _alike(given, expanded.as_measured):
         put_in = given.size_bytes[rows].astype(np.float64)
         time_s = measured.operation_s(name, ranks, put_in)
@@ -77,11 +88,13 @@ def as_measured(given: CommTrace, expanded: Expanded, measured: MeasuredLinks | 
             "warnings": list(measured.outside_operation(name, ranks, float(put_in.min()), float(put_in.max()))),
         }
         document.append(said)
+        operations.append((name, ranks, Sizes.of(put_in)))
     trace = expanded.trace
     sends = trace.rows(Kind.TRANSFER)
     size = trace.size_bytes.copy()
     size[sends] = np.maximum(1, np.round(size[sends] * part[expanded.row_before[sends]])).astype(np.int64)
-    return AsMeasured(replace(trace, size_bytes=size), start_s[expanded.row_before[sends]], tuple(document))
+    known_s = start_s[expanded.row_before[sends]]
+    return AsMeasured(replace(trace, size_bytes=size), known_s, tuple(document), tuple(operations))
 
 
 def _alike(given: CommTrace, rows: IntArray) -> Iterator[tuple[str, int, IntArray]]:

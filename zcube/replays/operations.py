@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.calibrate.messages import CalibratedMessages
 from zcube.errors import Fault, InputError
 from zcube.network.carrier import Carrier
 from zcube.network.dependent_run import OperationTimes, run_operations
@@ -52,6 +53,8 @@ class TraceReplay:
         Which collectives took the time that a calibration has for the whole, JSON-ready.
     recorded : tuple of RecordedTime
         Recorded durations of its operations beside simulated ones.
+    messages : CalibratedMessages or None
+        What of it a calibration times, if there is one.
     """
 
     transfers: Replay
@@ -61,6 +64,7 @@ class TraceReplay:
     free_finish_s: FloatArray
     as_measured: tuple[dict[str, Any], ...] = ()
     recorded: tuple[RecordedTime, ...] = ()
+    messages: CalibratedMessages | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the summary, JSON-ready; docs/traces.md defines every key."""
@@ -119,6 +123,7 @@ class TraceReplay:
             "bytes": trace.size_bytes,
             "start_s": self.times.start_s,
             "finish_s": self.times.finish_s,
+            **(band.columns(band.finish_s, "finish_s") if (band := self.transfers.band) else {}),
         }
 
     def _phases(self) -> list[dict[str, Any]]:
@@ -230,4 +235,6 @@ def replay_trace(
     carried = outcome(carrier, model, flows, flows.start_s, alone_s[order], 0.0)
     _, free_s = scheduled_times(trace, np.where(trace.kind == Kind.COMPUTE, trace.duration_s, 0.0))
     recorded = compared_times(against or given, given, simulated_times(given, trace, parts.row_before, times))
-    return TraceReplay(carried, trace, gpu, times, free_s, taken.document, recorded)
+    apart = taken.timed_apart
+    messages = CalibratedMessages.of(carrier.declared, ends[0][apart], ends[1][apart], size_bytes[apart], taken.operations)
+    return TraceReplay(carried, trace, gpu, times, free_s, taken.document, recorded, messages)

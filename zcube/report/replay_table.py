@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zcube.report.calibration_lines import calibration_lines
@@ -26,9 +26,15 @@ def replay_text(document: Mapping[str, Any]) -> str:
     """
     head = f"{document['flows']:,} flows, {bytes_text(document['bytes']['payload'])}, on {printable(document['fabric'])}"
     lines = [f"{head} by {document['routing']} ({document['fidelity']}, {document['path_split']})", ""]
-    lines += _row("Makespan", time_text(document["makespan_s"]))
-    lines += _row("Throughput", f"{document['throughput_gbps']:,.4g} Gb/s")
+    band = document.get("calibration", {}).get("band", {}).get("figures", {})
+    lines += _row("Makespan", time_text(document["makespan_s"]) + _band(band.get("makespan_s"), time_text))
+    throughput = _band(band.get("throughput_gbps"), lambda value: f"{value:,.4g}")
+    lines += _row("Throughput", f"{document['throughput_gbps']:,.4g} Gb/s{throughput}")
     lines += _row("Duration", _spread(document["duration_s"], time_text))
+    if band:
+        lines += _row(
+            "", ", ".join(f"{name}{_band(band.get(f'duration_s.{name}'), time_text)}" for name in ("mean", "p50", "p99"))
+        )
     lines += _row("Slow-down", _spread(document["slowdown"], lambda value: f"{value:.4g}"))
     if "coflows" in document:
         coflows = document["coflows"]
@@ -40,7 +46,7 @@ def replay_text(document: Mapping[str, Any]) -> str:
         name = f"{printable(link['from'])}>{printable(link['to'])}"
         lines += _row("" if place else "Hot links", f"{name}  {link['utilisation']:.1%}  {link['peak_flows']} paths at once")
     if "trace" in document:
-        lines += ["", *_trace_lines(document["trace"])]
+        lines += ["", *_trace_lines(document["trace"], band)]
     if "packet" in document:
         lines += ["", *packet_text(document["packet"]).splitlines()]
     if "calibration" in document:
@@ -52,11 +58,10 @@ def replay_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trace_lines(trace: Mapping[str, Any]) -> list[str]:
+def _trace_lines(trace: Mapping[str, Any], band: Mapping[str, Any]) -> list[str]:
     """Return when a trace's phases ran and what its rails carried."""
-    lines = _row(
-        "Completion", f"{time_text(trace['completion_s'])}, {time_text(trace['waiting_for_network_s'])} of it the network's"
-    )
+    waiting = time_text(trace["waiting_for_network_s"]) + _band(band.get("trace.waiting_for_network_s"), time_text)
+    lines = _row("Completion", f"{time_text(trace['completion_s'])}, {waiting} of it the network's")
     for place, phase in enumerate(trace["phases"]):
         span = f"{time_text(phase['first_start_s'])} to {time_text(phase['last_finish_s'])}"
         lines += _row("" if place else "Phases", f"{printable(phase['phase'])}  {bytes_text(phase['bytes'])}  {span}")
@@ -91,6 +96,11 @@ def _recorded_lines(against: Mapping[str, Any] | None) -> list[str]:
 
 def _row(name: str, value: str) -> list[str]:
     return [f"{name:<16} {value}".rstrip()]
+
+
+def _band(ends: Sequence[float] | None, form: Callable[[float], str]) -> str:
+    """Return a band in brackets, nothing without one."""
+    return "" if ends is None else f" ({form(ends[0])} to {form(ends[1])})"
 
 
 def _spread(quantiles: Mapping[str, float], form: Any) -> str:
