@@ -183,7 +183,7 @@ class Comparison:
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
-            "calibration": base.calibration(),
+            "calibration": self._calibration(base),
             "counting_rule": counting_rule(scenario.cost.optics),
             "cost_rule": cost_rule(scenario.cost, base.bill.price_book),
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
@@ -191,6 +191,16 @@ class Comparison:
             "capacity": self.capacity,
         }
         return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
+
+    def _calibration(self, base: FabricResult) -> dict[str, Any] | None:
+        """Return what is said of the baseline's calibration, and of prefill's collectives by it."""
+        said = base.calibration()
+        calibrated = described(self.compute).get("calibrated", [])
+        if said is None or not calibrated:
+            return said
+        notes = [f"prefill's {', '.join(one['lines'])}: {one['source']}" for one in calibrated]
+        warnings = [f"prefill: {text}" for one in calibrated for text in one["warnings"]]
+        return {**said, "notes": [*said["notes"], *notes], "warnings": [*said["warnings"], *warnings]}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""
