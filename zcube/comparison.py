@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from zcube.comparison_band import FabricBand, comparison_bands
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
 from zcube.fabric_run import FabricDone, FabricTask, run_fabric
@@ -62,6 +63,8 @@ class FabricResult:
         Which of the pairs that the run may use failures leave without a path.
     packets : PacketOutcome or None
         What the packet fidelity counted.
+    band : FabricBand or None
+        What a calibration's intervals leave open, if that was asked for.
     """
 
     carrier: Carrier
@@ -71,6 +74,7 @@ class FabricResult:
     bill: BillOfMaterials
     reach: Reach
     packets: PacketOutcome | None = None
+    band: FabricBand | None = None
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -129,7 +133,8 @@ class FabricResult:
         flows, measured = self.run.flows, self.carrier.measured
         if measured is None:
             return None
-        return measured.document(self.carrier.fabric, flows.source, flows.target, flows.size_bytes)
+        said = measured.document(self.carrier.fabric, flows.source, flows.target, flows.size_bytes)
+        return said if self.band is None else said | {"band": self.band.document()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +268,7 @@ def compare(
     record: str | None = None,
     searched: bool = False,
     beside: SideBySide = IN_THIS_PROCESS,
+    band: bool = False,
 ) -> Comparison:
     """Run a scenario on each of its fabrics.
 
@@ -278,6 +284,8 @@ def compare(
         Whether other loads are to be searched after it, for which requests must have a rate.
     beside : SideBySide
         Does the runs.
+    band : bool
+        Whether to run again with rounds of the calibration's bootstrap, where there is one.
 
     Raises
     ------
@@ -310,6 +318,10 @@ def compare(
         of_fabric = (prepared.bills[name], prepared.reaches[name], done.packets)
         results[name] = FabricResult(carriers[name], done.run, metrics, counted, *of_fabric)
         recorded = recorded or done.recorded
+    if band:
+        means = {name: result.metrics for name, result in results.items()}
+        for name, found in comparison_bands(scenario, prepared, last, means, progress, beside).items():
+            results[name] = replace(results[name], band=found)
     return Comparison(scenario, prepared.offered, prepared.compute, results, recorded)
 
 

@@ -52,17 +52,22 @@ class DrawnRegime(NamedTuple):
     s_per_byte: FloatArray
 
 
+class Rounds(NamedTuple):
+    """Every round: its regimes and the times [draws, points] that they were fitted to."""
+
+    regimes: tuple[DrawnRegime, ...]
+    time_s: FloatArray
+
+
 def intervals(
     pieces: Sequence[Piece], size_bytes: FloatArray, time_s: FloatArray, seed: int, draws: int = DRAWS
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """Return for each regime the 95 % intervals of latency (s) and slope (s per byte) over :func:`rounds`."""
-    found = rounds(pieces, size_bytes, time_s, seed, draws)
+    found = rounds(pieces, size_bytes, time_s, seed, draws).regimes
     return [(_interval(regime.latency_s), _interval(regime.s_per_byte)) for regime in found]
 
 
-def rounds(
-    pieces: Sequence[Piece], size_bytes: FloatArray, time_s: FloatArray, seed: int, draws: int = DRAWS
-) -> list[DrawnRegime]:
+def rounds(pieces: Sequence[Piece], size_bytes: FloatArray, time_s: FloatArray, seed: int, draws: int = DRAWS) -> Rounds:
     """Return what each regime became in every round of the bootstrap; a round is one fit of the whole curve.
 
     Parameters
@@ -87,7 +92,8 @@ def rounds(
     least, most = (np.full(count, edge) for edge in (np.inf, 0.0))
     np.minimum.at(least, cell, size_bytes)
     np.maximum.at(most, cell, size_bytes)
-    return [DrawnRegime(least[first], most[last - 1], latency, slope) for first, last, latency, slope in _chosen(layers)]
+    regimes = [DrawnRegime(least[first], most[last - 1], latency, slope) for first, last, latency, slope in _chosen(layers)]
+    return Rounds(tuple(regimes), drawn_s)
 
 
 def _resampled(

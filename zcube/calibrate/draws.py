@@ -12,17 +12,19 @@ run's calibrated messages take alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from zcube.arrays import FloatArray
 from zcube.calibrate.apply import AppliedCalibration, apply_calibration
-from zcube.calibrate.bootstrap import LEVEL, DrawnRegime, rounds
-from zcube.calibrate.calibration import MOST_LATENCY_S, MOST_S_PER_BYTE, Calibration, Curve, Regime
+from zcube.calibrate.bootstrap import LEVEL, DrawnRegime, Rounds, rounds
+from zcube.calibrate.calibration import MOST_LATENCY_S, MOST_S_PER_BYTE, Calibration, Curve, Regime, Scaling, ranks_per_host
 from zcube.calibrate.points import MOST_GBPS
 from zcube.calibrate.regimes import Piece
+from zcube.calibrate.scaling import ScalingPiece, scaling_rounds
 from zcube.seeds import stream
 
 TAILS = (1.0 - LEVEL) / 2
@@ -47,7 +49,8 @@ class CalibrationDraws:
     calibration: Calibration
     count: int
     without: tuple[str, ...]
-    _drawn: tuple[tuple[DrawnRegime, ...] | None, ...]
+    _drawn: tuple[Rounds | None, ...]
+    _scalings: tuple[list[FloatArray] | None, ...]
 
     @classmethod
     def of(cls, calibration: Calibration) -> CalibrationDraws:
@@ -55,19 +58,21 @@ class CalibrationDraws:
         drawn = tuple(_rounds(calibration, curve) for curve in calibration.curves)
         plain = zip(calibration.curves, drawn, strict=True)
         without = [_name(curve) for curve, found in plain if found is None and _is_used(curve)]
-        without += [
-            f"{model.operation} over {model.path} among numbers of ranks" for model in calibration.scalings if not model.pattern
-        ]
         count = calibration.bootstrap_draws if any(found is not None for found in drawn) else 0
-        return cls(calibration, count, tuple(without), drawn)
+        scalings = tuple(_scaling_rounds(calibration, model) if count else None for model in calibration.scalings)
+        return cls(calibration, count, tuple(without), drawn, scalings)
 
     def __getitem__(self, number: int) -> Calibration:
-        """Return a round as a calibration; points and residuals stay the fit's."""
+        """Return a round as a calibration; its points stay the fit's."""
         curves = tuple(
             curve if found is None else _curve(curve, found, number)
             for curve, found in zip(self.calibration.curves, self._drawn, strict=True)
         )
-        return self.calibration.model_copy(update={"curves": curves})
+        scalings = tuple(
+            model if found is None else _scaling(model, found, number)
+            for model, found in zip(self.calibration.scalings, self._scalings, strict=True)
+        )
+        return self.calibration.model_copy(update={"curves": curves, "scalings": scalings})
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +142,7 @@ def _name(curve: Curve) -> str:
     return f"{curve.operation} among {curve.ranks} ranks over {curve.path}"
 
 
-def _rounds(calibration: Calibration, curve: Curve) -> tuple[DrawnRegime, ...] | None:
+def _rounds(calibration: Calibration, curve: Curve) -> Rounds | None:
     """Return the rounds of a curve in an order of its own; None if it has no intervals or nothing uses it."""
     known = all(one.latency_interval_s is not None and one.s_per_byte_interval is not None for one in curve.regimes)
     if not (calibration.bootstrap_draws and known and _is_used(curve)):
@@ -148,12 +153,50 @@ def _rounds(calibration: Calibration, curve: Curve) -> tuple[DrawnRegime, ...] |
     order = stream(calibration.seed, f"calibration rounds {_name(curve)} {curve.hosts}").permutation(
         calibration.bootstrap_draws
     )
-    return tuple(DrawnRegime(*(column[order] for column in regime)) for regime in found)
+    return Rounds(tuple(DrawnRegime(*(column[order] for column in regime)) for regime in found.regimes), found.time_s[order])
 
 
-def _curve(curve: Curve, drawn: Sequence[DrawnRegime], number: int) -> Curve:
+def _scaling_rounds(calibration: Calibration, model: Scaling) -> list[FloatArray] | None:
+    """Return the rounds of a model over numbers of ranks; None if nothing uses it."""
+    if model.pattern:
+        return None
+    curves = [
+        curve
+        for curve in calibration.curves
+        if (curve.operation, curve.path) == (model.operation, model.path)
+        and _is_used(curve)
+        and curve.ranks in model.ranks
+        and ranks_per_host(curve.ranks, curve.hosts) == model.ranks_per_host
+    ]
+    if not curves:
+        return None
+    sizes, times = (np.concatenate([getattr(one, name) for one in curves]) for name in ("sizes_bytes", "times_s"))
+    ranks = np.repeat([float(one.ranks) for one in curves], [len(one.times_s) for one in curves])
+    pieces = [
+        ScalingPiece(
+            part.from_bytes, part.to_bytes, part.latency_s, part.latency_per_step_s, part.s_per_byte, part.s_per_wire_byte
+        )
+        for part in model.regimes
+    ]
+    random = stream(calibration.seed, f"calibration rounds {model.operation} {model.path} {model.ranks_per_host}")
+    points = sizes.astype(np.float64), ranks, times
+    return scaling_rounds(model.operation, pieces, *points, model.ranks_per_host, random, calibration.bootstrap_draws)
+
+
+def _scaling(model: Scaling, drawn: list[FloatArray], number: int) -> Scaling:
+    names = ("latency_s", "latency_per_step_s", "s_per_byte", "s_per_wire_byte")
+    regimes = tuple(
+        part.model_copy(update=dict(zip(names, found[number].tolist(), strict=True)))
+        for part, found in zip(model.regimes, drawn, strict=True)
+    )
+    return model.model_copy(update={"regimes": regimes})
+
+
+def _curve(curve: Curve, drawn: Rounds, number: int) -> Curve:
     # A last regime that does not grow would be infinitely fast; no link is faster than the most that files may say.
-    least = [0.0] * (len(drawn) - 1) + [curve.wire_factor * 8e-9 / MOST_GBPS if curve.regimes[-1].s_per_byte > 0 else 0.0]
+    least = [0.0] * (len(drawn.regimes) - 1) + [
+        curve.wire_factor * 8e-9 / MOST_GBPS if curve.regimes[-1].s_per_byte > 0 else 0.0
+    ]
     regimes = tuple(
         Regime.model_construct(
             from_bytes=float(regime.from_bytes[number]),
@@ -163,6 +206,10 @@ def _curve(curve: Curve, drawn: Sequence[DrawnRegime], number: int) -> Curve:
             latency_interval_s=None,
             s_per_byte_interval=None,
         )
-        for regime, slowest in zip(drawn, least, strict=True)
+        for regime, slowest in zip(drawn.regimes, least, strict=True)
     )
-    return curve.model_copy(update={"regimes": regimes})
+    lines = curve.model_copy(update={"regimes": regimes})
+    if not curve.residual_weight:
+        return lines
+    scatter = np.log(drawn.time_s[number] / lines.line_s(np.array(curve.sizes_bytes)))
+    return lines.model_copy(update={"log_residuals": tuple((np.array(curve.log_residuals) + scatter).tolist())})

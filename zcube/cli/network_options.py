@@ -29,6 +29,12 @@ DrawsOption = Annotated[
         help="Further runs that give the band of a calibration's intervals; default 20, of a long replay 2; 0: no band."
     ),
 ]
+ComparedDrawsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Further runs of each fabric that give the band of a calibration's intervals; default 2, the ends; 0: none."
+    ),
+]
 MemoryOption = Annotated[
     float | None, typer.Option(min=0.0, help="Most memory to use, in 1e9 bytes; default: what is available.")
 ]

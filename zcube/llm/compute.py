@@ -158,8 +158,10 @@ class RooflineModel:
         calibrated : tuple of mapping
             What is said of them.
         """
-        model = copy(self)
-        model._device = self._device.model_copy(update={"links": self._device.links.model_copy(update=dict(lines))})
+        model, links = copy(self), self._device.links
+        # A reduce-scatter that is told by the all-gather stays what it was where that alone changes.
+        kept = {"reduce_scatter": links.reduce_scatter or links.gather} if "gather" in lines else {}
+        model._device = self._device.model_copy(update={"links": links.model_copy(update={**kept, **lines})})
         model.stated_error = {**self.stated_error, **stated_error}
         model.calibrated = calibrated
         model.name = f"{self.name}, prefill's {', '.join(one['operation'] for one in calibrated)} as calibrated"

@@ -31,9 +31,9 @@ def _band_lines(band: Mapping[str, Any] | None) -> list[str]:
     """Return how the band was made, or why there is none."""
     if band is None:
         return []
-    if band["why_none"]:
-        return [f"  band: none; {printable(band['why_none'])}"]
-    picked = f"{band['draws']} of {band['rounds']} bootstrap rounds, evenly from end to end of the {band['level']:.0%} interval"
-    said = [f"  band: least and most of the run and {picked}; it holds the scatter of the fit alone"]
     fixed = band["without_intervals"]
-    return said + ([f"  band: no interval, taken as fitted: {printable('; '.join(fixed))}"] if fixed else [])
+    without = [f"  band: no interval, taken as fitted: {printable('; '.join(fixed))}"] if fixed else []
+    if band["why_none"]:
+        return [f"  band: none; {printable(band['why_none'])}", *without]
+    picked = f"{band['draws']} of {band['rounds']} bootstrap rounds, evenly from end to end of the {band['level']:.0%} interval"
+    return [f"  band: least and most of the run and {picked}; it holds the scatter of the fit alone", *without]
