@@ -1,11 +1,11 @@
 """NCCL's log of a real job, replayed on one node, against the shortest kernels that the profiler saw of each operation.
 
 Run ``python -m pytest verification/test_recorded_replay.py -m slow -s`` with ``ZCUBE_DATA`` set; it prints the table. The
-duration of a kernel holds what its rank waited for the others, so the shortest over ranks and calls of equal operation, bytes and
-number of ranks stands for it. The recording is of four H100; it is replayed without a calibration, with one of four H200, and with one
-of each further file of four GPUs over NVLink among ``calibrations/``. Uneven all-to-alls and sends are transfers of their own,
-whose kernels cannot be told apart by size, and are left out. Of a broadcast and a reduce the shortest kernel is that of a rank
-that is done before the others: it is printed, and no bound but that of the median holds for it.
+duration of a kernel holds what its rank waited for the others, so the shortest over ranks and calls of equal operation, bytes
+and number of ranks stands for it. The recording is of four H100; it is replayed without a calibration and with one of each file
+of four GPUs over NVLink among ``calibrations/``. Uneven all-to-alls and sends are transfers of their own, whose kernels cannot
+be told apart by size, and are left out. Of a broadcast and a reduce the shortest kernel is that of a rank that is done before
+the others: it is printed, and no bound but that of the median holds for it.
 """
 
 from __future__ import annotations

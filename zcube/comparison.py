@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.comparison_band import FabricBand, comparison_bands
@@ -200,11 +201,14 @@ class Comparison:
     def _calibration(self, base: FabricResult) -> dict[str, Any] | None:
         """Return what is said of the baseline's calibration, and of prefill's collectives by it."""
         said = base.calibration()
+        if said is None:
+            return None
         calibrated = described(self.compute).get("calibrated", [])
-        if said is None or not calibrated:
-            return said
         notes = [f"prefill's {', '.join(one['lines'])}: {one['source']}" for one in calibrated]
         warnings = [f"prefill: {text}" for one in calibrated for text in one["warnings"]]
+        device = Path(self.scenario.compute.device).stem
+        if calibrated and device.lower() not in said["name"].lower():
+            warnings.append(f"compute times are of {device}, the calibration is of {said['name']}")
         return {**said, "notes": [*said["notes"], *notes], "warnings": [*said["warnings"], *warnings]}
 
     def table(self) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.calibration import Calibration, Curve
-from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, size_of
+from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, REDUCING, size_of
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric.model import Fabric
@@ -34,6 +34,8 @@ LATENCY_ORDER = ("send-receive", "all-to-all", "all-gather", "reduce-scatter", "
 NVLINK_PATHS = HOST_PATHS[:1]
 #: Part by which a measured rate may exceed the stated line rate before that is an error of the line rate.
 OVERSHOOT = 0.05
+#: Part of a line rate below which a measured rate is more likely in another unit than slow.
+LEAST_PART = 0.02
 _GBPS = 8e-9
 
 
@@ -222,15 +224,16 @@ def apply_calibration(
     if nic_gbps is not None and line_rate is None:
         notes.append("NIC efficiency: the NIC's line rate is not known; the model's own value stays")
     elif nic_gbps is not None and line_rate is not None:
-        if nic_gbps > line_rate * (1 + OVERSHOOT) and not faster_than_line:
-            raise InputError(
-                Fault(
-                    "calibration: NIC line rate", f"{line_rate:g} Gb/s", f"at least the {nic_gbps:.4g} Gb/s that were measured"
-                )
-            )
+        _check_line("NIC", nic_gbps, line_rate, faster_than_line, notes)
         efficiency = min(1.0, nic_gbps / line_rate)
     nic_latency_s = _latency(calibration, nic_paths, operation, "NIC latency", notes)
     nvlink_gbps = _rate(calibration, NVLINK_PATHS, operation, "NVLink rate", notes)
+    if nvlink_gbps is not None and (nvlink_line := calibration.provenance.nvlink_line_rate_gbps) is not None:
+        curve = _chosen(calibration, NVLINK_PATHS, (operation,) if operation else RATE_ORDER, most_ranks=True)
+        # Where switches reduce, fewer bytes go than the formula of the bus bandwidth counts.
+        reduces = curve is not None and curve.operation in REDUCING
+        _check_line("NVLink", nvlink_gbps, nvlink_line, faster_than_line or reduces, notes)
+        nvlink_gbps = nvlink_gbps if reduces else min(nvlink_gbps, nvlink_line)
     nvlink_latency_s = _latency(calibration, NVLINK_PATHS, operation, "NVLink latency", notes)
     nic_start = _start(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_latency_s)
     nvlink_start = _start(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_latency_s)
@@ -256,6 +259,16 @@ def apply_calibration(
         applied_errors=tuple(error for error in errors if error is not None),
         calibration=calibration,
     )
+
+
+def _check_line(what: str, gbps: float, line_rate_gbps: float, may_be_faster: bool, notes: list[str]) -> None:
+    """Refuse a measured rate above the line rate, and note one that is far below it."""
+    if gbps > line_rate_gbps * (1 + OVERSHOOT) and not may_be_faster:
+        expected = f"at least the {gbps:.4g} Gb/s that were measured"
+        raise InputError(Fault(f"calibration: {what} line rate", f"{line_rate_gbps:g} Gb/s", expected))
+    if gbps < LEAST_PART * line_rate_gbps:
+        part = gbps / line_rate_gbps
+        notes.append(f"{what} rate: {part:.2%} of the line rate, {line_rate_gbps:.4g} Gb/s; are times and sizes in one unit?")
 
 
 def _rate(calibration: Calibration, paths: Sequence[str], operation: str | None, what: str, notes: list[str]) -> float | None:

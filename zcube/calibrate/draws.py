@@ -123,8 +123,8 @@ def bounds_of(measured: AppliedCalibration, wanted: int, seconds: Callable[[Appl
         return Bounds((), 0, (), "calibration_draws is 0")
     assert measured.calibration is not None
     draws = CalibrationDraws.of(measured.calibration)
-    if not draws.count:
-        return Bounds((), 0, draws.without, "the calibration has no intervals (it was fitted with --draws 0)")
+    if draws.count < ENDS:
+        return Bounds((), 0, draws.without, "the calibration has no intervals (it was fitted without --draws)")
     applied = [apply_calibration(draws[number], faster_than_line=True) for number in range(draws.count)]
     taken = np.array([seconds(one) for one in applied])
     if np.ptp(taken) <= 1e-12 * taken.max():
