@@ -8,6 +8,7 @@ from synthetic_runs import SIZES, runs
 
 import zcube as zc
 from zcube.calibrate import fit, write_calibration
+from zcube.calibrate.measurements import Measurements, Metadata, Row
 from zcube.calibrate.operations import wire_factor
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import Kind
@@ -94,6 +95,27 @@ def test_an_algorithm_that_was_asked_for_is_kept(tmp_path):
     done = replayed(one_collective("all-reduce", 1 << 25), calibration(tmp_path), collectives={"all-reduce": "ring"})
     assert done.document()["trace"]["as_measured"] == []
     assert done.trace.metadata["collective_algorithms"] == {"all-reduce": ["ring"]}
+
+
+OVER_NODES = ("all-to-all", "all-reduce", "all-gather", "reduce-scatter")
+
+
+@pytest.mark.parametrize("ranks_per_node", [1, 2])
+@pytest.mark.parametrize("operation", OVER_NODES)
+def test_a_collective_over_nodes_takes_what_was_measured(tmp_path, operation, ranks_per_node):
+    """Four ranks, one or two to a node, 60 us and 300 Gb/s of 400 a NIC; the fabric's delays are the measurement's too."""
+    hosts, put_in = RANKS // ranks_per_node, 1 << 24
+    per_byte = wire_factor(operation, RANKS, hosts) / 37.5e9
+    rows = [Row(operation, RANKS, "across", int(size), 60e-6 + size * per_byte, hosts=hosts) for size in SIZES]
+    path = tmp_path / "calibration.json"
+    write_calibration(fit(Measurements.of(rows, Metadata(nic_line_rate_gbps=400.0)), draws=0), path)
+    builder = TraceBuilder(RANKS, ranks_per_node)
+    builder.collective(operation, range(RANKS), put_in)
+    done = replayed(builder.build({}), str(path)).document()["trace"]
+    size = put_in * (RANKS if operation == "all-gather" else 1)
+    (said,) = done["as_measured"]
+    assert (said["nodes"], said["least_part_of_bytes"]) == (hosts, pytest.approx(1.0))
+    assert done["completion_s"] == pytest.approx(60e-6 + size * per_byte, rel=0.002, abs=5e-6)
 
 
 def test_groups_over_nodes_and_other_numbers_of_ranks_are_not_taken_as_measured(tmp_path):

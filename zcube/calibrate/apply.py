@@ -117,19 +117,42 @@ class AppliedCalibration(MeasuredLinks):
     applied_errors: tuple[AppliedError, ...] = ()
     calibration: Calibration | None = field(default=None, repr=False, compare=False)
 
-    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray) -> FloatArray | None:
-        """Return the times of an operation over NVLink, from its curve, else from the model over numbers of ranks."""
-        if self.calibration is None:
-            return None
-        return self.calibration.predict_s(operation, ranks, NVLINK_PATHS[0], size_of(operation, ranks, size_bytes))
+    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray, hosts: int = 1) -> FloatArray | None:
+        """Return the times of an operation over NVLink, or over hosts through NICs, by the bytes that a rank puts in.
 
-    def outside_operation(self, operation: str, ranks: int, from_bytes: float, to_bytes: float) -> tuple[str, ...]:
-        """Return in words in what operations over NVLink lie outside what was measured, by the bytes that a rank puts in."""
-        if self.calibration is None:
+        They are those of its curve, else of the model over numbers of ranks; None without either.
+        """
+        found = self._of_operation(operation, ranks, hosts)
+        if found is None or self.calibration is None:
+            return None
+        path, known_hosts = found
+        return self.calibration.predict_s(operation, ranks, path, size_of(operation, ranks, size_bytes), hosts=known_hosts)
+
+    def outside_operation(
+        self, operation: str, ranks: int, from_bytes: float, to_bytes: float, hosts: int = 1
+    ) -> tuple[str, ...]:
+        """Return in words in what such operations lie outside what was measured, by the bytes that a rank puts in."""
+        found = self._of_operation(operation, ranks, hosts)
+        if found is None or self.calibration is None:
             return ()
         sizes = size_of(operation, ranks, np.array([from_bytes, to_bytes])).tolist()
-        said = (self.calibration.outside(operation, size, ranks, NVLINK_PATHS[0]) for size in sizes)
+        said = (self.calibration.outside(operation, size, ranks, found[0]) for size in sizes)
         return tuple(dict.fromkeys(text for texts in said for text in texts))
+
+    def _of_operation(self, operation: str, ranks: int, hosts: int) -> tuple[str, int | None] | None:
+        """Return the path class of an operation and the hosts by which it is known there, None if it is not."""
+        if self.calibration is None:
+            return None
+        if hosts == 1:
+            known: list[tuple[str, int | None]] = [(NVLINK_PATHS[0], None)]
+        else:
+            # Where hosts are not recorded, each rank counts as on its own.
+            known = [(path, count) for path in NIC_PATHS for count in (hosts, *((0,) if ranks == hosts else ()))]
+        one_byte = np.ones(1)
+        for path, count in known:
+            if self.calibration.predict_s(operation, ranks, path, one_byte, hosts=count) is not None:
+                return path, count
+        return None
 
     def outside(
         self, path: str, *, operation: str | None = None, size_bytes: float | None = None, ranks: int | None = None

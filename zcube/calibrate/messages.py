@@ -35,15 +35,15 @@ class CalibratedMessages:
     ----------
     nvlink, nic : Sizes
         Transfers inside servers and between them.
-    operations : tuple of (str, int, Sizes)
-        Whole collectives inside servers: name, ranks, bytes that a rank puts in.
+    operations : tuple of (str, int, int, Sizes)
+        Whole collectives: name, ranks, servers, bytes that a rank puts in.
     nvlink_gbps, nic_gbps : float
         A GPU's rates where the calibration has none; with one, ``nic_gbps`` is what its efficiency is part of.
     """
 
     nvlink: Sizes
     nic: Sizes
-    operations: tuple[tuple[str, int, Sizes], ...]
+    operations: tuple[tuple[str, int, int, Sizes], ...]
     nvlink_gbps: float
     nic_gbps: float
 
@@ -54,7 +54,7 @@ class CalibratedMessages:
         source: IntArray,
         target: IntArray,
         size_bytes: FloatArray,
-        operations: Sequence[tuple[str, int, Sizes]] = (),
+        operations: Sequence[tuple[str, int, int, Sizes]] = (),
     ) -> CalibratedMessages:
         """Return transfers on a fabric without measured links, and whole collectives."""
         inside = fabric.server_of(source) == fabric.server_of(target)
@@ -68,8 +68,8 @@ class CalibratedMessages:
         nic_gbps = self.nic_gbps * (measured.nic_efficiency or 1.0)
         total = _sum_s(self.nvlink, measured.nvlink_start, measured.nvlink_gbps or self.nvlink_gbps)
         total += _sum_s(self.nic, measured.nic_start, nic_gbps)
-        for name, ranks, sizes in self.operations:
-            seconds = measured.operation_s(name, ranks, sizes.size_bytes)
+        for name, ranks, hosts, sizes in self.operations:
+            seconds = measured.operation_s(name, ranks, sizes.size_bytes, hosts)
             total += 0.0 if seconds is None else float(seconds @ sizes.messages)
         return total
 

@@ -59,11 +59,13 @@ class MeasuredLinks:
     nvlink_gbps: float | None = None
     nvlink_start: MessageStart | None = None
 
-    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray) -> FloatArray | None:
-        """Return the times of an operation among GPUs of one server, by the bytes that a rank puts in; None if not measured."""
+    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray, hosts: int = 1) -> FloatArray | None:
+        """Return the times of an operation among GPUs of servers, by the bytes that a rank puts in; None if not measured."""
         return None
 
-    def outside_operation(self, operation: str, ranks: int, from_bytes: float, to_bytes: float) -> tuple[str, ...]:
+    def outside_operation(
+        self, operation: str, ranks: int, from_bytes: float, to_bytes: float, hosts: int = 1
+    ) -> tuple[str, ...]:
         """Return in words in what operations of two sizes, as above, lie outside what was measured."""
         return ()
 

@@ -1,4 +1,4 @@
-"""Collectives inside a node of which a calibration holds the whole: how long they take alone is theirs, not their parts'.
+"""Collectives of which a calibration holds the whole: how long they take alone is theirs, not their parts'.
 
 NCCL cuts a buffer into slices that follow one another, so that a collective starts once and then keeps every hop busy. Carried
 message by message, each with a start of its own, a ring of eight would start fourteen times. So all parts go at once
@@ -36,14 +36,14 @@ class AsMeasured:
         NaN where the links' own start holds; None where that is everywhere.
     document : tuple of dict
         Which collectives these are, JSON-ready.
-    operations : tuple of (str, int, Sizes)
-        The same: name, ranks, bytes that a rank puts in.
+    operations : tuple of (str, int, int, Sizes)
+        The same: name, ranks, nodes, bytes that a rank puts in.
     """
 
     trace: CommTrace
     message_start_s: FloatArray | None
     document: tuple[dict[str, Any], ...] = ()
-    operations: tuple[tuple[str, int, Sizes], ...] = ()
+    operations: tuple[tuple[str, int, int, Sizes], ...] = ()
 
     @property
     def timed_apart(self) -> BoolArray:
@@ -69,26 +69,30 @@ def as_measured(given: CommTrace, expanded: Expanded, measured: MeasuredLinks | 
     """
     if measured is None or not len(expanded.as_measured):
         return AsMeasured(expanded.trace, None)
-    bytes_per_s = float(fabric.cables.gbps[fabric.nvlink_cable].min()) / 8e-9
+    rates = fabric.cables.gbps
+    nvlink_gbps, nic_gbps = float(rates[fabric.nvlink_cable].min()), float(rates[fabric.nic_cable].sum(axis=1).min())
     start_s, part = np.full(len(given), np.nan), np.ones(len(given))
     document, operations = [], []
-    for name, ranks, rows in _alike(given, expanded.as_measured):
+    for name, ranks, nodes, rows in _alike(given, expanded.as_measured):
         put_in = given.size_bytes[rows].astype(np.float64)
-        time_s = measured.operation_s(name, ranks, put_in)
+        time_s = measured.operation_s(name, ranks, put_in, nodes)
         assert time_s is not None
-        wire_s = size_of(name, ranks, put_in) * wire_factor(name, ranks) / bytes_per_s
+        wire_bytes = size_of(name, ranks, put_in) * wire_factor(name, ranks, nodes)
+        wire_s = wire_bytes * 8e-9 / (nvlink_gbps if nodes == 1 else nic_gbps)
         start_s[rows], part[rows] = np.maximum(time_s - wire_s, 0.0), np.minimum(time_s / wire_s, 1.0)
+        least, most = float(put_in.min()), float(put_in.max())
         said = {
             "operation": name,
             "ranks": ranks,
+            "nodes": nodes,
             "collectives": len(rows),
-            "from_bytes": int(put_in.min()),
-            "to_bytes": int(put_in.max()),
+            "from_bytes": int(least),
+            "to_bytes": int(most),
             "least_part_of_bytes": float(part[rows].min()),
-            "warnings": list(measured.outside_operation(name, ranks, float(put_in.min()), float(put_in.max()))),
+            "warnings": list(measured.outside_operation(name, ranks, least, most, nodes)),
         }
         document.append(said)
-        operations.append((name, ranks, Sizes.of(put_in)))
+        operations.append((name, ranks, nodes, Sizes.of(put_in)))
     trace = expanded.trace
     sends = trace.rows(Kind.TRANSFER)
     size = trace.size_bytes.copy()
@@ -97,9 +101,10 @@ def as_measured(given: CommTrace, expanded: Expanded, measured: MeasuredLinks | 
     return AsMeasured(replace(trace, size_bytes=size), known_s, tuple(document), tuple(operations))
 
 
-def _alike(given: CommTrace, rows: IntArray) -> Iterator[tuple[str, int, IntArray]]:
-    """Yield the collectives of each operation and number of ranks."""
-    ranks = np.array([len(group) for group in given.groups], dtype=np.int64)[given.group[rows]]
+def _alike(given: CommTrace, rows: IntArray) -> Iterator[tuple[str, int, int, IntArray]]:
+    """Yield the collectives of each operation, number of ranks and of nodes."""
+    of_group = np.array([(len(group), len({rank // given.ranks_per_node for rank in group})) for group in given.groups])
+    ranks, nodes = of_group[given.group[rows]].T
     names = np.array([str(collective_of(name)) for name in given.names])[given.name[rows]]
-    for name, count in sorted({*zip(names.tolist(), ranks.tolist(), strict=True)}):
-        yield name, count, rows[(names == name) & (ranks == count)]
+    for name, count, over in sorted({*zip(names.tolist(), ranks.tolist(), nodes.tolist(), strict=True)}):
+        yield name, count, over, rows[(names == name) & (ranks == count) & (nodes == over)]

@@ -208,8 +208,8 @@ def replay_trace(
     given, links = trace, carrier.measured
 
     @cache
-    def measured(name: str, ranks: int) -> bool:
-        return links is not None and links.operation_s(name, ranks, np.ones(1)) is not None
+    def measured(name: str, ranks: int, nodes: int) -> bool:
+        return links is not None and links.operation_s(name, ranks, np.ones(1), nodes) is not None
 
     parts = expanded(trace, collectives, memory_gb=carrier.network.memory_gb, measured=measured)
     taken = as_measured(given, parts, links, carrier.fabric)

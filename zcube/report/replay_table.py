@@ -73,7 +73,8 @@ def _trace_lines(trace: Mapping[str, Any], band: Mapping[str, Any]) -> list[str]
         lines += _row("" if place else "Recorded with", change)
     for place, one in enumerate(trace["as_measured"]):
         span = f"{bytes_text(one['from_bytes'])} to {bytes_text(one['to_bytes'])}"
-        text = f"{one['collectives']:,} {one['operation']} among {one['ranks']} ranks of a node, {span}"
+        where = "a node" if one["nodes"] == 1 else f"{one['nodes']} nodes"
+        text = f"{one['collectives']:,} {one['operation']} among {one['ranks']} ranks of {where}, {span}"
         part = one["least_part_of_bytes"]
         lines += _row("" if place else "As calibrated", text if part >= 1 else f"{text}; at least {part:.0%} of their bytes")
         lines += [line for text in one["warnings"] for line in _row("", f"warning: {printable(text)}")]

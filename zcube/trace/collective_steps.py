@@ -32,8 +32,8 @@ from zcube.trace.comm_trace import NONE
 #: Algorithms of every collective.
 ALGORITHMS: dict[str, tuple[str, ...]] = {
     "all-reduce": ("ring", "tree", "one-shot", "two-shot", "pipelined"),
-    "all-gather": ("ring", "direct"),
-    "reduce-scatter": ("ring", "direct"),
+    "all-gather": ("ring", "direct", "pipelined"),
+    "reduce-scatter": ("ring", "direct", "pipelined"),
     "all-to-all": ("pairwise", "direct"),
     "broadcast": ("ring", "tree", "direct", "pipelined"),
     "reduce": ("ring", "tree", "direct", "pipelined"),

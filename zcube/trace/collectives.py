@@ -30,7 +30,7 @@ for its end on its own rank (of a transfer: the sender), or on all ranks where t
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +62,13 @@ AS_MEASURED = {
     "broadcast": "pipelined",
     "reduce": "pipelined",
     "send-receive": "direct",
+}
+#: The same over nodes. The chain of a broadcast and a reduce goes through one NIC of each, NCCL's through all.
+AS_MEASURED_OVER_NODES = {
+    "all-reduce": "pipelined",
+    "all-gather": "pipelined",
+    "reduce-scatter": "pipelined",
+    "all-to-all": "direct",
 }
 
 #: Names of the rows, of no duration, in which a rank starts and ends its part of a collective.
@@ -110,7 +117,7 @@ def expanded(
     one_shot_bytes: int | None = None,
     two_shot_bytes: int = TWO_SHOT_BYTES,
     memory_gb: float | None = None,
-    measured: Callable[[str, int], bool] = lambda name, ranks: False,
+    measured: Callable[[str, int, int], bool] = lambda name, ranks, nodes: False,
 ) -> Expanded:
     """Return the trace with every collective replaced by transfers and, per rank, a start and an end of no duration.
 
@@ -128,7 +135,8 @@ def expanded(
     memory_gb : float, optional
         Most memory to use; default: what is available.
     measured : callable
-        Whether the time of a collective among a number of ranks of one node is known; such a one takes :data:`AS_MEASURED`.
+        Whether the time of a collective is known, by its name, ranks and nodes, equally many ranks on each; such a one takes
+        :data:`AS_MEASURED` or :data:`AS_MEASURED_OVER_NODES`.
 
     Returns
     -------
@@ -204,7 +212,7 @@ class _Chooser:
         channels: int | None,
         one_shot_bytes: int | None,
         two_shot_bytes: int,
-        measured: Callable[[str, int], bool],
+        measured: Callable[[str, int, int], bool],
     ):
         self._trace, self._choices, self._channels, self._measured = trace, choices, channels, measured
         self._one_shot_bytes, self._two_shot_bytes = one_shot_bytes, two_shot_bytes
@@ -240,9 +248,11 @@ class _Chooser:
 
     def _known(self, name: str, group: tuple[int, ...], size_bytes: int) -> str | None:
         """Return the algorithm of a collective whose time is known, None of any other."""
-        inside = len({rank // self._trace.ranks_per_node for rank in group}) == 1 < len(group)
-        asked = size_bytes > 0 and name not in self._choices and name in AS_MEASURED
-        return AS_MEASURED[name] if inside and asked and self._measured(name, len(group)) else None
+        on_node = list(Counter(rank // self._trace.ranks_per_node for rank in group).values())
+        if size_bytes == 0 or name in self._choices or len(group) == 1 or min(on_node) < max(on_node):
+            return None
+        algorithm = (AS_MEASURED if len(on_node) == 1 else AS_MEASURED_OVER_NODES).get(name)
+        return algorithm if algorithm and self._measured(name, len(group), len(on_node)) else None
 
     def _algorithm(self, name: str, group: tuple[int, ...], size_bytes: int) -> str:
         if size_bytes == 0 and name != "barrier":
