@@ -9,6 +9,7 @@ from synthetic_runs import SIZES, TRUTH, measured, runs
 
 import zcube as zc
 from zcube.calibrate import fit, write_calibration
+from zcube.calibrate.calibration import Calibration
 from zcube.calibrate.draws import CalibrationDraws
 from zcube.calibrate.operations import wire_factor
 from zcube.calibrate.regimes import evaluate
@@ -122,6 +123,51 @@ def test_a_calibration_without_intervals_has_no_band_and_that_is_said(tmp_path, 
     band = json.loads(out)["calibration"]["band"]
     assert (band["draws"], band["figures"]) == (0, {})
     assert "no intervals" in band["why_none"]
+
+
+def by_hand(calibration, change):
+    document = json.loads(calibration.model_dump_json())
+    change(document)
+    return Calibration.model_validate(document)
+
+
+def two_and_four():
+    times = {("all-gather", ranks, "nvlink"): measured(scatter=0.02, seed=ranks) for ranks in (2, 4)}
+    return fit(runs(times), draws=50)
+
+
+def test_regimes_that_are_not_those_of_the_points_have_no_rounds():
+    def moved(document):
+        document["curves"][0]["regimes"][0]["from_bytes"] = 600.0
+        document["scalings"][0]["ranks"] = [16, 32]
+
+    draws = CalibrationDraws.of(by_hand(two_and_four(), moved))
+    assert draws.count == 50
+    assert draws.without == ("all-gather among 2 ranks over nvlink", "all-gather over nvlink among numbers of ranks")
+    assert draws[7].curves[0] == draws.calibration.curves[0]
+
+
+def test_models_over_numbers_of_ranks_stay_where_nothing_was_measured():
+    def elsewhere(document):
+        (model,) = document["scalings"]
+        model["regimes"] = [model["regimes"][0] | {"from_bytes": 1e12, "to_bytes": 1e13}]
+
+    draws = CalibrationDraws.of(by_hand(two_and_four(), elsewhere))
+    assert draws[7].scalings[0].regimes[0].model_dump() == pytest.approx(draws.calibration.scalings[0].regimes[0].model_dump())
+
+
+def test_a_model_over_numbers_of_ranks_takes_time():
+    def free(document):
+        for regime in document["scalings"][0]["regimes"]:
+            regime |= dict.fromkeys(("latency_s", "latency_per_step_s", "s_per_byte", "s_per_wire_byte"), 0.0)
+
+    with pytest.raises(ValueError, match="a regime should take time"):
+        by_hand(two_and_four(), free)
+
+
+def test_as_many_rounds_are_made_as_there_is_room_for(monkeypatch):
+    monkeypatch.setattr("zcube.calibrate.draws.MOST_TIMES", 42 * 30)
+    assert CalibrationDraws.of(two_and_four()).count == 30
 
 
 def test_a_run_that_the_calibration_does_not_touch_is_not_run_again(tmp_path, monkeypatch):

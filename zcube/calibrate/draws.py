@@ -30,6 +30,8 @@ from zcube.seeds import stream
 TAILS = (1.0 - LEVEL) / 2
 #: Rounds that are run unless told otherwise: the ends of the interval.
 ENDS = 2
+#: Rounds that are made at most, and their times of all points together: a file says how many its intervals are from.
+MOST_ROUNDS, MOST_TIMES = 1000, 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +57,17 @@ class CalibrationDraws:
     @classmethod
     def of(cls, calibration: Calibration) -> CalibrationDraws:
         """Make the rounds of those curves that runs may use: of all types, without a pattern."""
-        drawn = tuple(_rounds(calibration, curve) for curve in calibration.curves)
+        points = sum(len(curve.times_s) for curve in calibration.curves)
+        count = min(calibration.bootstrap_draws, MOST_ROUNDS, MOST_TIMES // points)
+        drawn = tuple(_rounds(calibration, curve, count) for curve in calibration.curves)
         plain = zip(calibration.curves, drawn, strict=True)
         without = [_name(curve) for curve, found in plain if found is None and _is_used(curve)]
-        count = calibration.bootstrap_draws if any(found is not None for found in drawn) else 0
-        scalings = tuple(_scaling_rounds(calibration, model) if count else None for model in calibration.scalings)
+        count = count if any(found is not None for found in drawn) else 0
+        scalings = tuple(_scaling_rounds(calibration, model, count) if count else None for model in calibration.scalings)
+        models = zip(calibration.scalings, scalings, strict=True)
+        without += [
+            f"{one.operation} over {one.path} among numbers of ranks" for one, found in models if not (found or one.pattern)
+        ]
         return cls(calibration, count, tuple(without), drawn, scalings)
 
     def __getitem__(self, number: int) -> Calibration:
@@ -124,7 +132,7 @@ def bounds_of(measured: AppliedCalibration, wanted: int, seconds: Callable[[Appl
     assert measured.calibration is not None
     draws = CalibrationDraws.of(measured.calibration)
     if draws.count < ENDS:
-        return Bounds((), 0, draws.without, "the calibration has no intervals (it was fitted without --draws)")
+        return Bounds((), 0, draws.without, "the calibration has no intervals (it was fitted with --draws 0 or 1)")
     applied = [apply_calibration(draws[number], faster_than_line=True) for number in range(draws.count)]
     taken = np.array([seconds(one) for one in applied])
     if np.ptp(taken) <= 1e-12 * taken.max():
@@ -142,21 +150,26 @@ def _name(curve: Curve) -> str:
     return f"{curve.operation} among {curve.ranks} ranks over {curve.path}"
 
 
-def _rounds(calibration: Calibration, curve: Curve) -> Rounds | None:
+def _rounds(calibration: Calibration, curve: Curve, count: int) -> Rounds | None:
     """Return the rounds of a curve in an order of its own; None if it has no intervals or nothing uses it."""
     known = all(one.latency_interval_s is not None and one.s_per_byte_interval is not None for one in curve.regimes)
-    if not (calibration.bootstrap_draws and known and _is_used(curve)):
+    if count < ENDS or not (known and _is_used(curve)):
         return None
-    pieces = [Piece(part.from_bytes, part.to_bytes, part.latency_s, part.s_per_byte) for part in curve.regimes]
-    points = np.array(curve.sizes_bytes, dtype=np.float64), np.array(curve.times_s)
-    found = rounds(pieces, *points, calibration.seed, calibration.bootstrap_draws)
-    order = stream(calibration.seed, f"calibration rounds {_name(curve)} {curve.hosts}").permutation(
-        calibration.bootstrap_draws
-    )
+    sizes, times = np.array(curve.sizes_bytes, dtype=np.float64), np.array(curve.times_s)
+    members = [sizes[(sizes >= part.from_bytes) & (sizes <= part.to_bytes)] for part in curve.regimes]
+    if sum(map(len, members)) < len(sizes) or not all(map(len, members)):
+        # A file by hand, whose regimes are not those of its points.
+        return None
+    pieces = [
+        Piece(float(inside.min()), float(inside.max()), part.latency_s, part.s_per_byte)
+        for part, inside in zip(curve.regimes, members, strict=True)
+    ]
+    found = rounds(pieces, sizes, times, calibration.seed, count)
+    order = stream(calibration.seed, f"calibration rounds {_name(curve)} {curve.hosts}").permutation(count)
     return Rounds(tuple(DrawnRegime(*(column[order] for column in regime)) for regime in found.regimes), found.time_s[order])
 
 
-def _scaling_rounds(calibration: Calibration, model: Scaling) -> list[FloatArray] | None:
+def _scaling_rounds(calibration: Calibration, model: Scaling, count: int) -> list[FloatArray] | None:
     """Return the rounds of a model over numbers of ranks; None if nothing uses it."""
     if model.pattern:
         return None
@@ -180,7 +193,7 @@ def _scaling_rounds(calibration: Calibration, model: Scaling) -> list[FloatArray
     ]
     random = stream(calibration.seed, f"calibration rounds {model.operation} {model.path} {model.ranks_per_host}")
     points = sizes.astype(np.float64), ranks, times
-    return scaling_rounds(model.operation, pieces, *points, model.ranks_per_host, random, calibration.bootstrap_draws)
+    return scaling_rounds(model.operation, pieces, *points, model.ranks_per_host, random, count)
 
 
 def _scaling(model: Scaling, drawn: list[FloatArray], number: int) -> Scaling:

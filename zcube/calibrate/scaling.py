@@ -97,6 +97,9 @@ def scaling_rounds(
     design, found = _design(operation, size_bytes, ranks, ranks_per_host), []
     for piece in pieces:
         inside = (size_bytes >= piece.from_bytes) & (size_bytes <= piece.to_bytes)
+        if not inside.any():
+            found.append(np.tile(np.array(piece[2:]), (draws, 1)))
+            continue
         part, line = design[inside], np.maximum(design[inside] @ np.array(piece[2:]), _LEAST * time_s[inside])
         residuals = np.log(time_s[inside] / line)
         residuals = (residuals - residuals.mean()) * np.sqrt(len(line) / max(1.0, len(line) - _PARAMETERS))

@@ -217,6 +217,7 @@ class _Chooser:
         self._trace, self._choices, self._channels, self._measured = trace, choices, channels, measured
         self._one_shot_bytes, self._two_shot_bytes = one_shot_bytes, two_shot_bytes
         self.as_measured: list[int] = []
+        self._algorithm_known: dict[tuple[str, int], str | None] = {}
         self._rings: dict[int, tuple[tuple[int, ...], ...]] = {}
         self._steps: dict[Any, Steps] = {}
 
@@ -225,7 +226,7 @@ class _Chooser:
         trace = self._trace
         number, name = int(trace.group[row]), str(collective_of(trace.names[trace.name[row]]))
         group, root = trace.groups[number], int(trace.source[row])
-        algorithm = self._known(name, group, int(trace.size_bytes[row]))
+        algorithm = self._known(name, number, int(trace.size_bytes[row]))
         if algorithm is not None:
             self.as_measured.append(row)
         else:
@@ -246,13 +247,18 @@ class _Chooser:
             self._steps[key] = collective_steps(name, algorithm, positions, root, orders).framed()
         return self._steps[key]
 
-    def _known(self, name: str, group: tuple[int, ...], size_bytes: int) -> str | None:
+    def _known(self, name: str, number: int, size_bytes: int) -> str | None:
         """Return the algorithm of a collective whose time is known, None of any other."""
-        on_node = list(Counter(rank // self._trace.ranks_per_node for rank in group).values())
-        if size_bytes == 0 or name in self._choices or len(group) == 1 or min(on_node) < max(on_node):
+        if size_bytes == 0 or name in self._choices:
             return None
-        algorithm = (AS_MEASURED if len(on_node) == 1 else AS_MEASURED_OVER_NODES).get(name)
-        return algorithm if algorithm and self._measured(name, len(group), len(on_node)) else None
+        if (name, number) not in self._algorithm_known:
+            group = self._trace.groups[number]
+            on_node = list(Counter(rank // self._trace.ranks_per_node for rank in group).values())
+            algorithm = (AS_MEASURED if len(on_node) == 1 else AS_MEASURED_OVER_NODES).get(name)
+            even = len(group) > 1 and min(on_node) == max(on_node)
+            known = even and algorithm is not None and self._measured(name, len(group), len(on_node))
+            self._algorithm_known[name, number] = algorithm if known else None
+        return self._algorithm_known[name, number]
 
     def _algorithm(self, name: str, group: tuple[int, ...], size_bytes: int) -> str:
         if size_bytes == 0 and name != "barrier":
