@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zcube.comparison_band import FabricBand, comparison_bands
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
 from zcube.fabric_run import FabricDone, FabricTask, run_fabric
@@ -62,6 +64,8 @@ class FabricResult:
         Which of the pairs that the run may use failures leave without a path.
     packets : PacketOutcome or None
         What the packet fidelity counted.
+    band : FabricBand or None
+        What a calibration's intervals leave open, if that was asked for.
     """
 
     carrier: Carrier
@@ -71,6 +75,7 @@ class FabricResult:
     bill: BillOfMaterials
     reach: Reach
     packets: PacketOutcome | None = None
+    band: FabricBand | None = None
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -129,7 +134,8 @@ class FabricResult:
         flows, measured = self.run.flows, self.carrier.measured
         if measured is None:
             return None
-        return measured.document(self.carrier.fabric, flows.source, flows.target, flows.size_bytes)
+        said = measured.document(self.carrier.fabric, flows.source, flows.target, flows.size_bytes)
+        return said if self.band is None else said | {"band": self.band.document()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +189,7 @@ class Comparison:
                 **described(self.compute),
                 "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
             },
-            "calibration": base.calibration(),
+            "calibration": self._calibration(base),
             "counting_rule": counting_rule(scenario.cost.optics),
             "cost_rule": cost_rule(scenario.cost, base.bill.price_book),
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
@@ -191,6 +197,19 @@ class Comparison:
             "capacity": self.capacity,
         }
         return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
+
+    def _calibration(self, base: FabricResult) -> dict[str, Any] | None:
+        """Return what is said of the baseline's calibration, and of prefill's collectives by it."""
+        said = base.calibration()
+        if said is None:
+            return None
+        calibrated = described(self.compute).get("calibrated", [])
+        notes = [f"prefill's {', '.join(one['lines'])}: {one['source']}" for one in calibrated]
+        warnings = [f"prefill: {text}" for one in calibrated for text in one["warnings"]]
+        device = Path(self.scenario.compute.device).stem
+        if calibrated and device.lower() not in said["name"].lower():
+            warnings.append(f"compute times are of {device}, the calibration is of {said['name']}")
+        return {**said, "notes": [*said["notes"], *notes], "warnings": [*said["warnings"], *warnings]}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""
@@ -253,6 +272,7 @@ def compare(
     record: str | None = None,
     searched: bool = False,
     beside: SideBySide = IN_THIS_PROCESS,
+    band: bool = False,
 ) -> Comparison:
     """Run a scenario on each of its fabrics.
 
@@ -268,6 +288,8 @@ def compare(
         Whether other loads are to be searched after it, for which requests must have a rate.
     beside : SideBySide
         Does the runs.
+    band : bool
+        Whether to run again with rounds of the calibration's bootstrap, where there is one.
 
     Raises
     ------
@@ -300,6 +322,10 @@ def compare(
         of_fabric = (prepared.bills[name], prepared.reaches[name], done.packets)
         results[name] = FabricResult(carriers[name], done.run, metrics, counted, *of_fabric)
         recorded = recorded or done.recorded
+    if band:
+        means = {name: result.metrics for name, result in results.items()}
+        for name, found in comparison_bands(scenario, prepared, last, means, progress, beside).items():
+            results[name] = replace(results[name], band=found)
     return Comparison(scenario, prepared.offered, prepared.compute, results, recorded)
 
 

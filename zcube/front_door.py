@@ -36,10 +36,10 @@ from zcube.pricing.bill import DEFAULT_RULE, BillOfMaterials, bill_of_materials
 from zcube.pricing.counted import counted_bill
 from zcube.pricing.price_book import load_price_book
 from zcube.progress import Progress, silent
-from zcube.replays import flows as flow_replay
+from zcube.replays.banded import ReplayTask, replay_with_band
 from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
-from zcube.replays.operations import TraceReplay, replay_trace
+from zcube.replays.operations import TraceReplay
 from zcube.run_time import runs_side_by_side
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
@@ -152,6 +152,7 @@ def replay(
     collectives: Mapping[str, str] | None = None,
     first_server: int = 0,
     server_stride: int = 1,
+    against: str | Path | CommTrace | None = None,
     progress: Progress = silent,
 ) -> Replay | TraceReplay:
     """Carry listed transfers, or run a communication trace, over a fabric.
@@ -171,6 +172,8 @@ def replay(
         Of a trace: algorithm by collective, e.g. ``{"all-reduce": "ring"}``.
     first_server, server_stride : int
         Of a trace: server of its first node, and servers from one of its nodes to the next.
+    against : str, Path or CommTrace, optional
+        Of a trace: the same job with recorded durations, which simulated ones are held against; default: the trace's own.
     progress : Progress, optional
         Told what is under way and how much of it is done.
 
@@ -186,16 +189,16 @@ def replay(
     _check_type("network", network, settings.Network | None, "a zcube.Network, as zcube.Network(fidelity='packet') makes one")
     carrier = carrier_on(_fabric(fabric), network or Network(), seed)
     given = _loaded(transfers, carrier)
-    if isinstance(given, FlowList):
-        return flow_replay.replay(carrier, given, progress=progress)
-    return replay_trace(
-        carrier,
-        given,
-        collectives=collectives,
-        first_server=first_server,
-        server_stride=server_stride,
-        progress=progress,
-    )
+    options: dict[str, Any] = {}
+    if not isinstance(given, FlowList):
+        recording = against if against is None or isinstance(against, CommTrace) else load_trace(Path(against))
+        options = {
+            "collectives": collectives,
+            "first_server": first_server,
+            "server_stride": server_stride,
+            "against": recording,
+        }
+    return replay_with_band(ReplayTask(carrier, given, options), progress=progress)
 
 
 def load_requests(path: str | Path, *, max_requests: int | None = None) -> RequestTrace:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from zcube.calibrate.links import carrier_on
+from zcube.calibrate.apply import AppliedCalibration
+from zcube.calibrate.links import carrier_on, load_calibration
+from zcube.calibrate.node_links import calibrated_compute
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import optics_of
 from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 from zcube.llm.cards import ModelCard, load_card
-from zcube.llm.compute import ComputeModel
+from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.compute_choice import compute_model
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import hit_probability
@@ -175,8 +177,19 @@ def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
 
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     asked = scenario.compute
-    tables = None if asked.tables is None else Path(asked.tables)
-    return compute_model(asked.times, card, load_device(asked.device), scenario.engine(asked.moe_balance), tables)
+    tables, engine = None if asked.tables is None else Path(asked.tables), scenario.engine(asked.moe_balance)
+    model = compute_model(asked.times, card, load_device(asked.device), engine, tables)
+    if scenario.network.calibration is None:
+        return model
+    return compute_calibrated(model, load_calibration(Path(scenario.network.calibration)), scenario, card)
+
+
+def compute_calibrated(model: ComputeModel, measured: AppliedCalibration, scenario: Scenario, card: ModelCard) -> ComputeModel:
+    """Return a scenario's compute model with those of prefill's collectives that a calibration has."""
+    if not isinstance(model, RooflineModel):
+        return model
+    engine = scenario.engine(scenario.compute.moe_balance)
+    return calibrated_compute(model, measured, card, engine, scenario.prefill.chunk_tokens)
 
 
 def _prices(cost: Cost) -> tuple[PriceBook, PowerBook, RackLayout | None]:

@@ -78,7 +78,7 @@ class Searches:
             With every fault of what the scenario names, before anything runs; one of them are requests that come all at once,
             and so have no rate that a search could vary.
         """
-        comparison = compare(scenario, progress, record, self != Searches(), beside)
+        comparison = compare(scenario, progress, record, self != Searches(), beside, band=True)
         loads = OtherLoads(comparison, progress, beside)
         return replace(
             comparison,

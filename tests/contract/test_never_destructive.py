@@ -22,8 +22,9 @@ MEASURED = CALIBRATIONS / "2x-h200-nvlink.json"
 #: Paths that verbs read.
 READ = {
     ("cost", "racks"), ("fabric show", "racks"), ("fabric export", "racks"), ("fabric import", "source"),
-    ("fabric verify", "found"), ("replay", "trace"), ("trace generate", "options"), ("trace import", "files"),
-    ("trace import", "groups"), ("trace show", "trace"), ("calibrate run", "nccl_tests"), ("calibrate run", "python"),
+    ("fabric verify", "found"), ("replay", "trace"), ("replay", "against"), ("trace generate", "options"),
+    ("trace import", "files"), ("trace import", "groups"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
+    ("calibrate run", "python"),
     ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"), ("calibrate check", "calibration"),
 }  # fmt: skip
 

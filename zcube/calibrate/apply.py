@@ -15,14 +15,14 @@ of the curves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.calibration import Calibration, Curve
-from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS
+from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, REDUCING, size_of
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric.model import Fabric
@@ -34,6 +34,8 @@ LATENCY_ORDER = ("send-receive", "all-to-all", "all-gather", "reduce-scatter", "
 NVLINK_PATHS = HOST_PATHS[:1]
 #: Part by which a measured rate may exceed the stated line rate before that is an error of the line rate.
 OVERSHOOT = 0.05
+#: Part of a line rate below which a measured rate is more likely in another unit than slow.
+LEAST_PART = 0.02
 _GBPS = 8e-9
 
 
@@ -100,6 +102,8 @@ class AppliedCalibration(MeasuredLinks):
         Which curve each value comes from, and which values were not measured.
     applied_errors : tuple of AppliedError
         Errors of the values that are applied, of each path whose rate and latency are.
+    calibration : Calibration or None
+        Where whole operations among the GPUs of a server are taken from.
     """
 
     nic_latency_s: float | None
@@ -111,6 +115,44 @@ class AppliedCalibration(MeasuredLinks):
     range: tuple[MeasuredRange, ...]
     notes: tuple[str, ...]
     applied_errors: tuple[AppliedError, ...] = ()
+    calibration: Calibration | None = field(default=None, repr=False, compare=False)
+
+    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray, hosts: int = 1) -> FloatArray | None:
+        """Return the times of an operation over NVLink, or over hosts through NICs, by the bytes that a rank puts in.
+
+        They are those of its curve, else of the model over numbers of ranks; None without either.
+        """
+        found = self._of_operation(operation, ranks, hosts)
+        if found is None or self.calibration is None:
+            return None
+        path, known_hosts = found
+        return self.calibration.predict_s(operation, ranks, path, size_of(operation, ranks, size_bytes), hosts=known_hosts)
+
+    def outside_operation(
+        self, operation: str, ranks: int, from_bytes: float, to_bytes: float, hosts: int = 1
+    ) -> tuple[str, ...]:
+        """Return in words in what such operations lie outside what was measured, by the bytes that a rank puts in."""
+        found = self._of_operation(operation, ranks, hosts)
+        if found is None or self.calibration is None:
+            return ()
+        sizes = size_of(operation, ranks, np.array([from_bytes, to_bytes])).tolist()
+        said = (self.calibration.outside(operation, size, ranks, found[0]) for size in sizes)
+        return tuple(dict.fromkeys(text for texts in said for text in texts))
+
+    def _of_operation(self, operation: str, ranks: int, hosts: int) -> tuple[str, int | None] | None:
+        """Return the path class of an operation and the hosts by which it is known there, None if it is not."""
+        if self.calibration is None:
+            return None
+        if hosts == 1:
+            known: list[tuple[str, int | None]] = [(NVLINK_PATHS[0], None)]
+        else:
+            # Where hosts are not recorded, each rank counts as on its own.
+            known = [(path, count) for path in NIC_PATHS for count in (hosts, *((0,) if ranks == hosts else ()))]
+        one_byte = np.ones(1)
+        for path, count in known:
+            if self.calibration.predict_s(operation, ranks, path, one_byte, hosts=count) is not None:
+                return path, count
+        return None
 
     def outside(
         self, path: str, *, operation: str | None = None, size_bytes: float | None = None, ranks: int | None = None
@@ -176,6 +218,7 @@ def apply_calibration(
     nic_line_rate_gbps: float | None = None,
     nic_paths: Sequence[str] = NIC_PATHS,
     operation: str | None = None,
+    faster_than_line: bool = False,
 ) -> AppliedCalibration:
     """Return what the network models take.
 
@@ -189,11 +232,13 @@ def apply_calibration(
         Path classes that stand for NICs, the best first.
     operation : str, optional
         Take rates and latencies from this operation only.
+    faster_than_line : bool
+        Take a rate above the line rate for the line rate, as that of a round of the bootstrap may be.
 
     Raises
     ------
     InputError
-        If the measured rate is above the line rate.
+        If the measured rate is above the line rate, unless that may be.
     """
     notes: list[str] = []
     line_rate = nic_line_rate_gbps or calibration.provenance.nic_line_rate_gbps
@@ -202,15 +247,16 @@ def apply_calibration(
     if nic_gbps is not None and line_rate is None:
         notes.append("NIC efficiency: the NIC's line rate is not known; the model's own value stays")
     elif nic_gbps is not None and line_rate is not None:
-        if nic_gbps > line_rate * (1 + OVERSHOOT):
-            raise InputError(
-                Fault(
-                    "calibration: NIC line rate", f"{line_rate:g} Gb/s", f"at least the {nic_gbps:.4g} Gb/s that were measured"
-                )
-            )
+        _check_line("NIC", nic_gbps, line_rate, faster_than_line, notes)
         efficiency = min(1.0, nic_gbps / line_rate)
     nic_latency_s = _latency(calibration, nic_paths, operation, "NIC latency", notes)
     nvlink_gbps = _rate(calibration, NVLINK_PATHS, operation, "NVLink rate", notes)
+    if nvlink_gbps is not None and (nvlink_line := calibration.provenance.nvlink_line_rate_gbps) is not None:
+        curve = _chosen(calibration, NVLINK_PATHS, (operation,) if operation else RATE_ORDER, most_ranks=True)
+        # Where switches reduce, fewer bytes go than the formula of the bus bandwidth counts.
+        reduces = curve is not None and curve.operation in REDUCING
+        _check_line("NVLink", nvlink_gbps, nvlink_line, faster_than_line or reduces, notes)
+        nvlink_gbps = nvlink_gbps if reduces else min(nvlink_gbps, nvlink_line)
     nvlink_latency_s = _latency(calibration, NVLINK_PATHS, operation, "NVLink latency", notes)
     nic_start = _start(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_latency_s)
     nvlink_start = _start(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_latency_s)
@@ -234,7 +280,18 @@ def apply_calibration(
         range=_ranges(calibration),
         notes=tuple(notes),
         applied_errors=tuple(error for error in errors if error is not None),
+        calibration=calibration,
     )
+
+
+def _check_line(what: str, gbps: float, line_rate_gbps: float, may_be_faster: bool, notes: list[str]) -> None:
+    """Refuse a measured rate above the line rate, and note one that is far below it."""
+    if gbps > line_rate_gbps * (1 + OVERSHOOT) and not may_be_faster:
+        expected = f"at least the {gbps:.4g} Gb/s that were measured"
+        raise InputError(Fault(f"calibration: {what} line rate", f"{line_rate_gbps:g} Gb/s", expected))
+    if gbps < LEAST_PART * line_rate_gbps:
+        part = gbps / line_rate_gbps
+        notes.append(f"{what} rate: {part:.2%} of the line rate, {line_rate_gbps:.4g} Gb/s; are times and sizes in one unit?")
 
 
 def _rate(calibration: Calibration, paths: Sequence[str], operation: str | None, what: str, notes: list[str]) -> float | None:

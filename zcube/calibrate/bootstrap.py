@@ -43,10 +43,32 @@ class _Run(NamedTuple):
     criterion: FloatArray
 
 
+class DrawnRegime(NamedTuple):
+    """A regime in every round: the sizes it was fitted to and its line [draws]."""
+
+    from_bytes: FloatArray
+    to_bytes: FloatArray
+    latency_s: FloatArray
+    s_per_byte: FloatArray
+
+
+class Rounds(NamedTuple):
+    """Every round: its regimes and the times [draws, points] that they were fitted to."""
+
+    regimes: tuple[DrawnRegime, ...]
+    time_s: FloatArray
+
+
 def intervals(
     pieces: Sequence[Piece], size_bytes: FloatArray, time_s: FloatArray, seed: int, draws: int = DRAWS
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Return for each regime the 95 % intervals of latency (s) and slope (s per byte).
+    """Return for each regime the 95 % intervals of latency (s) and slope (s per byte) over :func:`rounds`."""
+    found = rounds(pieces, size_bytes, time_s, seed, draws).regimes
+    return [(_interval(regime.latency_s), _interval(regime.s_per_byte)) for regime in found]
+
+
+def rounds(pieces: Sequence[Piece], size_bytes: FloatArray, time_s: FloatArray, seed: int, draws: int = DRAWS) -> Rounds:
+    """Return what each regime became in every round of the bootstrap; a round is one fit of the whole curve.
 
     Parameters
     ----------
@@ -67,7 +89,11 @@ def intervals(
         list(_runs(first, last, count, nearby, cell, size_bytes, drawn_s))
         for first, last in zip(starts, [*starts[1:], count], strict=True)
     ]
-    return [(_interval(latency), _interval(slope)) for latency, slope in _chosen(layers)]
+    least, most = (np.full(count, edge) for edge in (np.inf, 0.0))
+    np.minimum.at(least, cell, size_bytes)
+    np.maximum.at(most, cell, size_bytes)
+    regimes = [DrawnRegime(least[first], most[last - 1], latency, slope) for first, last, latency, slope in _chosen(layers)]
+    return Rounds(tuple(regimes), drawn_s)
 
 
 def _resampled(
@@ -114,8 +140,8 @@ def _runs(
             yield _Run(start, end, latency, slope, run_criterion(squares, np.array([members]), len(size_bytes)))
 
 
-def _chosen(layers: Sequence[Sequence[_Run]]) -> list[tuple[FloatArray, FloatArray]]:
-    """Return for each regime the latency and slope [draws] of the ends with the least criterion, round by round."""
+def _chosen(layers: Sequence[Sequence[_Run]]) -> list[tuple[IntArray, IntArray, FloatArray, FloatArray]]:
+    """Return for each regime the ends with the least criterion, latency and slope there, round by round [draws]."""
     draws = len(layers[0][0].criterion)
     best = {0: np.zeros(draws)}
     before: list[dict[int, IntArray]] = []
@@ -132,7 +158,7 @@ def _chosen(layers: Sequence[Sequence[_Run]]) -> list[tuple[FloatArray, FloatArr
         best = totals
         before.append(chosen)
     ends = np.full(draws, layers[-1][0].last)
-    found: list[tuple[FloatArray, FloatArray]] = []
+    found: list[tuple[IntArray, IntArray, FloatArray, FloatArray]] = []
     for layer, chosen in zip(reversed(layers), reversed(before), strict=True):
         picked = np.zeros(draws, dtype=np.int64)
         for end, numbers in chosen.items():
@@ -141,8 +167,9 @@ def _chosen(layers: Sequence[Sequence[_Run]]) -> list[tuple[FloatArray, FloatArr
         latency, slope = (
             np.stack([getattr(run, name) for run in layer])[picked, rounds] for name in ("latency_s", "s_per_byte")
         )
-        found.append((latency, slope))
-        ends = np.array([run.first for run in layer])[picked]
+        first, last = (np.array([getattr(run, name) for run in layer])[picked] for name in ("first", "last"))
+        found.append((first, last, latency, slope))
+        ends = first
     return found[::-1]
 
 

@@ -31,6 +31,8 @@ SCHEMA_VERSION = 1
 
 #: What a byte may take at most: a megabyte a second is slower than any link that is calibrated.
 MOST_S_PER_BYTE = 1e-6
+#: Rounds of a bootstrap at most.
+MOST_DRAWS = 100_000
 #: What an empty message may take at most.
 MOST_LATENCY_S = 100.0
 #: ln(measured / line) may differ from what the file says by this much; beyond it points and lines contradict each other.
@@ -172,6 +174,8 @@ class Scaling(_Fitted):
     @model_validator(mode="after")
     def _shape(self) -> Scaling:
         _check_ends(self.regimes)
+        if any(not (one.latency_s or one.latency_per_step_s or one.s_per_byte or one.s_per_wire_byte) for one in self.regimes):
+            raise ValueError("a regime should take time")
         return self
 
     def predict_s(self, ranks: int, size_bytes: FloatArray) -> FloatArray:
@@ -226,7 +230,7 @@ class Calibration(Declared):
     zcube_calibration: bool = True
     zcube_version: str = ""
     seed: int = Field(default=0, ge=0)
-    bootstrap_draws: int = Field(default=0, ge=0)
+    bootstrap_draws: int = Field(default=0, ge=0, le=MOST_DRAWS)
     provenance: Provenance
     curves: tuple[Curve, ...] = Field(min_length=1)
     scalings: tuple[Scaling, ...] = ()

@@ -12,7 +12,7 @@ import numpy as np
 from zcube.arrays import BoolArray, FloatArray
 from zcube.calibrate.calibration import Calibration, ErrorSummary, HeldOut
 from zcube.calibrate.fitting import fit
-from zcube.calibrate.measurements import Measurements
+from zcube.calibrate.measurements import Measurements, hardware_kind
 from zcube.calibrate.regimes import SIZES_PER_REGIME
 from zcube.calibrate.soundness import checkable, groups, sound
 from zcube.errors import Fault, InputError
@@ -128,11 +128,33 @@ def check(calibration: Calibration, measurements: Measurements, how: str = "runs
     if not usable.any():
         found = "; ".join(notes)[:300] or "no points"
         raise InputError(Fault(points.metadata.source or "measurements", found, "runs of operations that were fitted"))
+    fitted_on, measured_on = (hardware_kind(one.hardware) for one in (calibration.provenance, points.metadata))
+    if fitted_on and measured_on and fitted_on != measured_on:
+        notes.append(f"measured on {measured_on}, predicted by a calibration of {fitted_on}")
+    notes += _beyond(calibration, points.where(usable))
     if known:
         notes.append(
             f"{known} of {int(usable.sum())} points are among those that were fitted, so that the errors are too small"
         )
     return Check(points.where(usable), predicted[usable], how, tuple(notes))
+
+
+def _beyond(calibration: Calibration, points: Measurements) -> list[str]:
+    """Return in words how many points have sizes outside those that were fitted."""
+    said = []
+    for group, rows in groups(points):
+        curves = [
+            one
+            for one in calibration.curves
+            if (one.operation, one.path, one.pattern) == (group.operation, group.path, group.pattern)
+        ]
+        low, high = min(one.from_bytes for one in curves), max(one.to_bytes for one in curves)
+        outside = int(((points.size_bytes[rows] < low) | (points.size_bytes[rows] > high)).sum())
+        if outside:
+            said.append(
+                f"{outside} of {len(rows)} points of {group} lie outside the {low:.4g} to {high:.4g} bytes that were fitted"
+            )
+    return said
 
 
 def held_out(measurements: Measurements, every: int = 2, lenient: bool = False) -> Check:

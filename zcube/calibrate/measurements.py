@@ -232,6 +232,11 @@ def from_document(document: Any, source: str) -> Measurements:
     return Measurements.of([row for row in rows if row], metadata, [matrix for matrix in matrices if matrix])
 
 
+def hardware_kind(hardware: str) -> str:
+    """Return a machine's GPUs without their number: ``4x NVIDIA H200`` is ``NVIDIA H200``."""
+    return hardware.split("x ", 1)[-1] if hardware[:1].isdigit() else hardware
+
+
 def join(parts: Sequence[Measurements]) -> Measurements:
     """Return several measurements of the same hardware as one.
 
@@ -243,7 +248,7 @@ def join(parts: Sequence[Measurements]) -> Measurements:
     if not parts:
         raise InputError(Fault("measurements", "none", "at least one file of measurements"))
     hardware = sorted({part.metadata.hardware for part in parts if part.metadata.hardware})
-    kinds = {name.split("x ", 1)[-1] if name[:1].isdigit() else name for name in hardware}
+    kinds = {hardware_kind(name) for name in hardware}
     if len(kinds) > 1:
         raise InputError(Fault("measurements", f"those of {', '.join(sorted(kinds))}"[:300], "one kind of hardware"))
     if len(parts) == 1:

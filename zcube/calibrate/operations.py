@@ -34,6 +34,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from zcube.arrays import FloatArray
 from zcube.trace import operation_names
 from zcube.trace.operation_names import RECEIVE, SEND, SEND_RECEIVE
 
@@ -165,6 +166,11 @@ def wire_factor(operation: str, ranks: int, hosts: int = 1) -> float:
     if hosts <= 1 or ranks < hosts:
         return OPERATIONS[operation].wire_factor(ranks)
     return OPERATIONS[operation].nic_factor(ranks, ranks // hosts)
+
+
+def size_of(operation: str, ranks: int, put_in_bytes: FloatArray) -> FloatArray:
+    """Return the size, as it is defined above, of operations into which every rank puts some bytes (as traces count them)."""
+    return put_in_bytes * ranks if operation in ("all-gather", "gather") else put_in_bytes
 
 
 def assumed_hosts(path: str, ranks: int) -> int:

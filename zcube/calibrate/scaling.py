@@ -12,6 +12,7 @@ the last the bytes that leave the rank, as in nccl-tests' bus bandwidth. The reg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from zcube.calibrate.operations import steps, wire_factor
 from zcube.calibrate.regimes import Piece, all_runs, best_cut, cells
 
 _ROUNDS = 10
+#: Enough where the first guess is the line that times scatter about.
+_ROUNDS_NEAR = 3
 _PARAMETERS = 4
 _LEAST = 1e-6
 
@@ -64,6 +67,47 @@ def fit_scaling(
     return pieces
 
 
+def scaling_rounds(
+    operation: str,
+    pieces: Sequence[ScalingPiece],
+    size_bytes: FloatArray,
+    ranks: FloatArray,
+    time_s: FloatArray,
+    ranks_per_host: int,
+    random: np.random.Generator,
+    draws: int,
+) -> list[FloatArray]:
+    """Return the parameters [draws, 4] of each regime, fitted to the model with its log residuals drawn anew.
+
+    The regimes stay. Residuals are drawn within theirs, with replacement, widened by what the parameters took of them.
+
+    Parameters
+    ----------
+    operation, ranks_per_host
+        As in :func:`fit_scaling`.
+    pieces : sequence of ScalingPiece
+        The fit.
+    size_bytes, ranks, time_s : float array [points]
+        What it was fitted to.
+    random : Generator
+        Of the draws.
+    draws : int
+        Rounds.
+    """
+    design, found = _design(operation, size_bytes, ranks, ranks_per_host), []
+    for piece in pieces:
+        inside = (size_bytes >= piece.from_bytes) & (size_bytes <= piece.to_bytes)
+        if not inside.any():
+            found.append(np.tile(np.array(piece[2:]), (draws, 1)))
+            continue
+        part, line = design[inside], np.maximum(design[inside] @ np.array(piece[2:]), _LEAST * time_s[inside])
+        residuals = np.log(time_s[inside] / line)
+        residuals = (residuals - residuals.mean()) * np.sqrt(len(line) / max(1.0, len(line) - _PARAMETERS))
+        drawn = line * np.exp(random.choice(residuals, size=(draws, len(line))))
+        found.append(np.array([_fit(part, times, line, _ROUNDS_NEAR)[0] for times in drawn]))
+    return found
+
+
 def at_ranks(operation: str, pieces: list[ScalingPiece], ranks: int, ranks_per_host: int = 0) -> list[Piece]:
     """Return the lines that the model gives for a number of ranks."""
     chain, wire = steps(operation, ranks), wire_factor(operation, ranks, _hosts(ranks, ranks_per_host))
@@ -88,15 +132,17 @@ def _design(operation: str, size_bytes: FloatArray, ranks: FloatArray, ranks_per
     return np.stack([np.ones(len(ranks)), chain, size_bytes, size_bytes * wire], axis=1)
 
 
-def _fit(design: FloatArray, time_s: FloatArray) -> tuple[FloatArray, float]:
-    """Return the parameters and the sum of squared log residuals of one regime."""
+def _fit(
+    design: FloatArray, time_s: FloatArray, start_s: FloatArray | None = None, tries: int = _ROUNDS
+) -> tuple[FloatArray, float]:
+    """Return the parameters and the sum of squared log residuals of one regime, from a first guess of its times."""
     from scipy.optimize import nnls
 
     scale = (design / time_s[:, None]).max(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    scaled, line = design / scale, time_s
+    scaled, line = design / scale, time_s if start_s is None else start_s
     weights = np.zeros(design.shape[1])
-    for _ in range(_ROUNDS):
+    for _ in range(tries):
         weights = nnls(scaled / line[:, None], 1.0 + np.log(time_s / line))[0]
         line = np.maximum(scaled @ weights, _LEAST * time_s)
     return weights / scale, float((np.log(time_s / line) ** 2).sum())

@@ -20,6 +20,9 @@ MOST_POINTS = 5000
 UNIT_JUMP = 100.0
 #: Bytes per second no GPU sends or receives: ten times NVLink 5 (0.9 TB/s each direction, NVIDIA Blackwell data sheet).
 MOST_BYTES_PER_S = 9e12
+#: Times of one size that differ by more are of two machines or settings: NCCL's repeat within a few percent, types of elements
+#: within a third.
+CONTRADICTION = 2.0
 
 
 class Group(NamedTuple):
@@ -63,7 +66,7 @@ def sound(measurements: Measurements, lenient: bool = False) -> tuple[Measuremen
         Per group its out-of-place points if it has any (a collective among separate buffers is what engines call), else the
         in-place ones.
     tuple of str
-        What was left out.
+        What was left out, and where times contradict each other.
 
     Raises
     ------
@@ -79,6 +82,7 @@ def sound(measurements: Measurements, lenient: bool = False) -> tuple[Measuremen
         found = _group_faults(group, measurements.where(rows), f"{where}: {group}")
         if not found:
             kept[rows] = True
+            notes += _contradictions(group, measurements.where(rows))
         elif lenient or _is_spot_check(group, measurements.size_bytes[rows]):
             notes += [f"left out {fault.where.removeprefix(f'{where}: ')}: {fault.found}" for fault in found]
         else:
@@ -143,6 +147,21 @@ def _group_faults(group: Group, points: Measurements, where: str) -> list[Fault]
         expected = f"at most {MOST_BYTES_PER_S:.0e} bytes/s; sizes in bytes and times in the stated unit"
         faults.append(Fault(where, f"{fastest:.3g} bytes/s of one rank", expected))
     return faults
+
+
+def _contradictions(group: Group, points: Measurements) -> list[str]:
+    """Return in words how far times of one size are apart, where that is more than scatter."""
+    sizes, place = np.unique(points.size_bytes, return_inverse=True)
+    least, most = np.full(len(sizes), np.inf), np.zeros(len(sizes))
+    np.minimum.at(least, place, points.time_s)
+    np.maximum.at(most, place, points.time_s)
+    apart = most / least
+    wide = apart > CONTRADICTION
+    if not wide.any():
+        return []
+    worst = int(np.argmax(apart))
+    found = f"times of {int(wide.sum())} of {len(sizes)} sizes differ by more than {CONTRADICTION:g} times"
+    return [f"{group}: {found}, at {sizes[worst]} bytes by {apart[worst]:.3g} times; two machines or settings in one curve?"]
 
 
 def _is_spot_check(group: Group, size_bytes: IntArray) -> bool:

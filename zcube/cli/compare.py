@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zcube.cli.jobs_option import JOBS
-from zcube.cli.network_options import FIDELITY, CalibrationOption, MemoryOption, SkipOption
+from zcube.cli.network_options import FIDELITY, CalibrationOption, ComparedDrawsOption, MemoryOption, SkipOption
 from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
@@ -49,6 +49,7 @@ def compare_command(
     fidelity: Annotated[str | None, FIDELITY] = None,
     packet_skip: SkipOption = None,
     calibration: CalibrationOption = None,
+    calibration_draws: ComparedDrawsOption = None,
     memory_gb: MemoryOption = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
@@ -136,6 +137,7 @@ KEYS = {
     "fidelity": "network.fidelity",
     "packet_skip": "network.packet.skip.mode",
     "calibration": "network.calibration",
+    "calibration_draws": "network.calibration_draws",
     "memory_gb": "network.memory_gb",
     "price_book": "cost.price_book",
     "seed": "seed",

@@ -23,6 +23,18 @@ IsolationOption = Annotated[
     float, typer.Option(help="Lossless: how far congestion control spares victims, 0 (not at all) to 1; see docs/lossless.md.")
 ]
 CalibrationOption = Annotated[str | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")]
+DrawsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Further runs that give the band of a calibration's intervals; default 20, of a long replay 2; 0: no band."
+    ),
+]
+ComparedDrawsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Further runs of each fabric that give the band of a calibration's intervals; default 2, the ends; 0: none."
+    ),
+]
 MemoryOption = Annotated[
     float | None, typer.Option(min=0.0, help="Most memory to use, in 1e9 bytes; default: what is available.")
 ]
@@ -56,7 +68,7 @@ def network_from(given: Mapping[str, Any]) -> Network:
     for name, key in OF_PACKETS.items():
         if given.get(name) is not None:
             set_key(packet, key, given[name], _option(f"packet.{key}"))
-    data = {key: given[key] for key in Network.model_fields if key in given}
+    data = {key: given[key] for key in Network.model_fields if given.get(key) is not None}
     with told_with_routings(data, _option):
         return validate(Network, data | {"packet": packet}, _option)
 

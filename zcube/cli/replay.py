@@ -11,6 +11,7 @@ import typer
 from zcube.cli.network_options import (
     OF_PACKETS,
     CalibrationOption,
+    DrawsOption,
     FallBackOption,
     FidelityOption,
     IsolationOption,
@@ -22,12 +23,13 @@ from zcube.cli.network_options import (
     SkipOption,
     network_from,
 )
+from zcube.side_by_side import MOST_JOBS
 
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
     from zcube.errors import Fault
     from zcube.network.carrier import Carrier
-    from zcube.progress import Progress
+    from zcube.replays.banded import ReplayTask
 
 TABLES = (".csv", ".parquet")
 
@@ -55,6 +57,12 @@ CollectiveOption = Annotated[
     list[str] | None,
     typer.Option(help="Of a trace: NAME=ALGORITHM, e.g. all-reduce=ring; see docs/traces.md. May be repeated."),
 ]
+AgainstOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of a trace: trace of the same job with recorded durations, held against simulated ones; default: its own."
+    ),
+]
 FirstServerOption = Annotated[int, typer.Option(min=0, help="Of a trace: server of its first node.")]
 StrideOption = Annotated[int, typer.Option(min=1, help="Of a trace: servers from one of its nodes to the next.")]
 BinOption = Annotated[float, typer.Option(min=0.0, help="Width of the bins of --bins-out, seconds.")]
@@ -67,6 +75,7 @@ PathsOption = Annotated[Path | None, typer.Option(help="Links each flow took, .c
 BinsOption = Annotated[Path | None, typer.Option(help="Bytes per link and bin of time, .csv or .parquet; needs --bin-s.")]
 OperationsOption = Annotated[Path | None, typer.Option(help="Of a trace: per-operation table, .csv or .parquet.")]
 ChromeOption = Annotated[Path | None, typer.Option(help="Of a trace: timeline for Perfetto, .json.")]
+JOBS_OF_DRAWS = typer.Option(min=1, max=MOST_JOBS, help="Runs of --calibration-draws at a time, in processes of their own.")
 PortsOption = Annotated[Path | None, typer.Option(help="Packets: pauses and queues per port, .csv or .parquet.")]
 PausesOption = Annotated[Path | None, typer.Option(help="Packets: pause by pause, .csv or .parquet.")]
 PictureOption = Annotated[Path | None, typer.Option(help="Packets: ports over time, .png or .svg; needs --bin-s.")]
@@ -91,6 +100,7 @@ def replay_command(
     collective: CollectiveOption = None,
     first_server: FirstServerOption = 0,
     server_stride: StrideOption = 1,
+    against: AgainstOption = None,
     out: OutOption = None,
     operations_out: OperationsOption = None,
     links_out: LinksOption = None,
@@ -103,6 +113,8 @@ def replay_command(
     tree: TreeOption = None,
     chrome: ChromeOption = None,
     calibration: CalibrationOption = None,
+    calibration_draws: DrawsOption = None,
+    jobs: Annotated[int | None, JOBS_OF_DRAWS] = None,
     quantum_s: QuantumOption = 0.0,
     isolation: IsolationOption = 0.0,
     memory_gb: MemoryOption = None,
@@ -115,16 +127,22 @@ def replay_command(
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import check_targets, write_targets
     from zcube.outputs import to_json
+    from zcube.replays.banded import replay_with_band
+    from zcube.side_by_side import SideBySide
     from zcube.trace.files import is_trace
     from zcube.warm import KernelsAhead, needed_groups
 
     targets, traced = _targets(given), is_trace(trace)
-    check_targets([target for kind in targets.values() for target in kind], [trace], _faults(given, targets, traced))
+    read = [trace, *([] if against is None else [against])]
+    check_targets([target for kind in targets.values() for target in kind], read, _faults(given, targets, traced))
     with KernelsAhead(needed_groups(fidelity)) as ahead, RunProgress() as progress:
         chosen = carrier_on(load(fabric, None), network_from(given), seed)
         ahead.wait(progress)
         progress("reading", 0, 0, "")
-        done = (_run_trace if traced else _run_flows)(given, chosen, progress)
+        task = (_trace_task if traced else _flows_task)(given, chosen)
+        at_once = jobs or 1 if chosen.measured is not None else 1
+        with SideBySide(at_once, "zcube.replays.banded", memory_gb) as beside:
+            done: Any = replay_with_band(task, progress=progress, beside=beside)
     write_targets([*targets[TRANSFERS], *targets[PACKETS]], done.transfers if traced else done)
     write_targets(targets[TRACE], done)
     document = done.document()
@@ -172,7 +190,7 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
 
     faults = []
     for kind, here, names, found, expected in (
-        (TRACE, traced, ("collective",), "a list of transfers", "a trace"),
+        (TRACE, traced, ("collective", "against"), "a list of transfers", "a trace"),
         (PACKETS, given["fidelity"] == "packet", (*OF_PACKETS, "packet_set"),
          f"--fidelity {given['fidelity']}", "--fidelity packet"),
     ):  # fmt: skip
@@ -188,29 +206,28 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
     return faults
 
 
-def _run_flows(given: dict[str, Any], chosen: Carrier, progress: Progress) -> Any:
-    from zcube.replays.flows import replay
+def _flows_task(given: dict[str, Any], chosen: Carrier) -> ReplayTask:
+    from zcube.replays.banded import ReplayTask
     from zcube.replays.gpus import gpu_numbers, known_gpus
     from zcube.workload.flow_lists import read_flows
 
     fabric = chosen.fabric
     flows = read_flows(given["trace"], lambda names: gpu_numbers(fabric, names), known_gpus=known_gpus(fabric))
-    return replay(chosen, flows, progress=progress)
+    return ReplayTask(chosen, flows)
 
 
-def _run_trace(given: dict[str, Any], chosen: Carrier, progress: Progress) -> Any:
-    from zcube.replays.operations import replay_trace
+def _trace_task(given: dict[str, Any], chosen: Carrier) -> ReplayTask:
+    from zcube.replays.banded import ReplayTask
     from zcube.trace.files import read_trace
 
-    algorithms = _algorithms(given["collective"] or [])
-    return replay_trace(
-        chosen,
-        read_trace(given["trace"]),
-        collectives=algorithms,
-        first_server=given["first_server"],
-        server_stride=given["server_stride"],
-        progress=progress,
-    )
+    algorithms, against = _algorithms(given["collective"] or []), given["against"]
+    options = {
+        "collectives": algorithms,
+        "first_server": given["first_server"],
+        "server_stride": given["server_stride"],
+        "against": None if against is None else read_trace(against),
+    }
+    return ReplayTask(chosen, read_trace(given["trace"]), options)
 
 
 def _algorithms(given: list[str]) -> dict[str, str]:

@@ -59,6 +59,16 @@ class MeasuredLinks:
     nvlink_gbps: float | None = None
     nvlink_start: MessageStart | None = None
 
+    def operation_s(self, operation: str, ranks: int, size_bytes: FloatArray, hosts: int = 1) -> FloatArray | None:
+        """Return the times of an operation among GPUs of servers, by the bytes that a rank puts in; None if not measured."""
+        return None
+
+    def outside_operation(
+        self, operation: str, ranks: int, from_bytes: float, to_bytes: float, hosts: int = 1
+    ) -> tuple[str, ...]:
+        """Return in words in what operations of two sizes, as above, lie outside what was measured."""
+        return ()
+
     def document(self, fabric: Fabric, source: IntArray, target: IntArray, size_bytes: FloatArray) -> dict[str, Any]:
         """Return what a result says of them, JSON-ready.
 

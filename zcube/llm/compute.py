@@ -10,9 +10,10 @@ model whose were measured; another model takes the same device figures with its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias, TypeGuard, get_args
+from typing import Any, Protocol, Self, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from zcube.llm.around import around_experts_s, norms_s
 from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import MAX_CONTEXT, attention_steps_s
-from zcube.llm.devices import Device, ExpertKernel
+from zcube.llm.devices import Device, ExpertKernel, Line
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.kv import KvDtype
@@ -96,12 +97,19 @@ class ComputeModel(Protocol):
 
 
 class RooflineModel:
-    """The fitted roofline; built by :func:`roofline`."""
+    """The fitted roofline; built by :func:`roofline`.
+
+    Attributes
+    ----------
+    calibrated : tuple of mapping
+        Which of prefill's collectives are a calibration's, JSON-ready.
+    """
 
     def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
         self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
         kv = table_dtype(engine)
         self.stated_error: Mapping[str, StatedError] = _stated(device, engine)
+        self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
         self._ep_nodes = engine.prefill_ep_nodes
@@ -135,6 +143,34 @@ class RooflineModel:
         """Begin with nothing kept."""
         vars(self).update(state)
         self._keep_what_recurs()
+
+    def with_prefill_links(
+        self, lines: Mapping[str, Line], stated_error: Mapping[str, StatedError], calibrated: tuple[Mapping[str, Any], ...]
+    ) -> Self:
+        """Return the same model with other times of some of prefill's collectives.
+
+        Parameters
+        ----------
+        lines : mapping
+            By the fields of :class:`~zcube.llm.devices.NodeLinks`.
+        stated_error : mapping
+            Their errors, by operation.
+        calibrated : tuple of mapping
+            What is said of them.
+        """
+        model, links = copy(self), self._device.links
+        # A reduce-scatter that is told by the all-gather stays what it was where that alone changes.
+        kept = {"reduce_scatter": links.reduce_scatter or links.gather} if "gather" in lines else {}
+        model._device = self._device.model_copy(update={"links": links.model_copy(update={**kept, **lines})})
+        model.stated_error = {**self.stated_error, **stated_error}
+        model.calibrated = calibrated
+        model.name = f"{self.name}, prefill's {', '.join(one['operation'] for one in calibrated)} as calibrated"
+        return model
+
+    def prefill_links_s(self, new_tokens: int) -> float:
+        """Return the time of the collectives of an iteration of a node, all layers."""
+        _, _, _, sparse_s, dense_s = self._by_tokens(new_tokens)
+        return self._card.moe_layers * sparse_s + self._card.first_dense_layers * dense_s
 
     def prefill_iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         """Return the time of one chunked-prefill iteration of a node, all layers.

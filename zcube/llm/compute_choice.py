@@ -51,8 +51,11 @@ def described(model: ComputeModel) -> dict[str, Any]:
     -------
     dict
         ``kind`` (``roofline`` or ``measured``) and ``model`` (its name); of a measured one also ``tables`` (source and
-        versions) and ``range`` (what they cover, by operation).
+        versions) and ``range`` (what they cover, by operation); of one with calibrated collectives ``calibrated`` (which, from
+        what).
     """
+    calibrated = [dict(one) for one in getattr(model, "calibrated", ())]
+    more = {"calibrated": calibrated} if calibrated else {}
     if isinstance(model, MeasuredModel):
-        return {"kind": "measured", "model": model.name, "tables": dict(model.tables), "range": dict(model.range)}
-    return {"kind": "roofline", "model": model.name}
+        return {"kind": "measured", "model": model.name, "tables": dict(model.tables), "range": dict(model.range), **more}
+    return {"kind": "roofline", "model": model.name, **more}

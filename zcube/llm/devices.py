@@ -153,7 +153,9 @@ class NodeLinks(Declared):
     Attributes
     ----------
     all_reduce, decode_all_reduce, gather : Line
-        Large and small all-reduce, all-gather (= reduce-scatter); bytes of the whole buffer.
+        Large and small all-reduce, all-gather; bytes of the whole buffer.
+    reduce_scatter : Line or None
+        Reduce-scatter, likewise; None: as ``gather``.
     dispatch, combine, low_latency_dispatch, low_latency_combine : Line
         Expert all-to-all; bytes that leave one GPU.
     """
@@ -161,6 +163,7 @@ class NodeLinks(Declared):
     all_reduce: Line
     decode_all_reduce: Line
     gather: Line
+    reduce_scatter: Line | None = None
     dispatch: Line
     combine: Line
     low_latency_dispatch: Line

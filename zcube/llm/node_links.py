@@ -62,9 +62,18 @@ def prefill_layer_s(
         second = links.gather if dispatched else links.all_reduce
         return seconds + links.all_reduce.seconds(hidden_bytes) + second.seconds(hidden_bytes)
     if layout == "cp8":
-        hidden = 0.0 if dispatched else 2 * links.gather.seconds(hidden_bytes)
+        scatter = links.reduce_scatter or links.gather
+        hidden = 0.0 if dispatched else links.gather.seconds(hidden_bytes) + scatter.seconds(hidden_bytes)
         return seconds + attention_gather_s(card, links, tokens) + hidden
     return seconds
+
+
+def prefill_operations(layout: PrefillLayout, ep_nodes: int) -> tuple[str, ...]:
+    """Return the collectives of :func:`prefill_layer_s` by their plain names; dispatch and combine are all-to-alls."""
+    exchanged = ("all-to-all",) if layout == "dp8" or ep_nodes > 1 else ()
+    if layout == "tp8":
+        return ("all-reduce", *(("all-gather",) if ep_nodes > 1 else ()), *exchanged)
+    return (*(("all-gather", "reduce-scatter") if layout == "cp8" else ()), *exchanged)
 
 
 def _dispatch_combine_s(card: ModelCard, links: NodeLinks, tokens: float, ep_nodes: int) -> float:

@@ -192,7 +192,8 @@ class Carrier:
         cap = None if flows.cap_bps is None else flows.cap_bps[rows]
         bits = flows.size_bytes[rows] * 8.0
         seconds = alone_s(routes, self.link_set.capacity_bps, bits, cap, self.network.path_split == "pooled")
-        started_s = self.link_set.message_start_s(routes, flows.size_bytes[rows])
+        known_s = None if flows.message_start_s is None else flows.message_start_s[rows]
+        started_s = self.link_set.message_start_s(routes, flows.size_bytes[rows], known_s)
         return seconds + routes.latency_s(self.link_set.latency_s) + started_s
 
     def check_room(self, flows: int, what: str) -> float:

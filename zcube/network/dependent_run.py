@@ -40,6 +40,7 @@ def run_operations(
     routes: Routes,
     gpu_of_rank: IntArray,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    message_start_s: FloatArray | None = None,
 ) -> OperationTimes:
     """Run a trace to its end.
 
@@ -55,15 +56,25 @@ def run_operations(
         The GPU each rank runs on, all different.
     progress : callable
         ``progress(ended, total)`` operations.
+    message_start_s : float array [transfers], optional
+        As in :class:`~zcube.network.protocol.FlowTable`.
     """
-    return _Run(model, trace, routes, gpu_of_rank).times(progress)
+    return _Run(model, trace, routes, gpu_of_rank, message_start_s).times(progress)
 
 
 class _Run:
     """State of one run: what still waits, what computes, and which flow is which operation."""
 
-    def __init__(self, model: NetworkModel, trace: CommTrace, routes: Routes, gpu_of_rank: IntArray):
+    def __init__(
+        self,
+        model: NetworkModel,
+        trace: CommTrace,
+        routes: Routes,
+        gpu_of_rank: IntArray,
+        message_start_s: FloatArray | None,
+    ):
         self._model, self._trace, self._routes, self._gpu = model, trace, routes, gpu_of_rank
+        self._message_start_s = message_start_s
         count = len(trace)
         self._transfer_of = np.cumsum(trace.kind == Kind.TRANSFER) - 1
         self._waits = np.diff(trace.first_dependency)
@@ -107,13 +118,15 @@ class _Run:
             heapq.heappush(self._computing, (float(self._start_s[row] + trace.duration_s[row]), row))
         sends = operations[~computes]
         if len(sends):
+            number = self._transfer_of[sends]
             flows = FlowTable(
                 self._gpu[trace.source[sends]],
                 self._gpu[trace.target[sends]],
                 trace.size_bytes[sends].astype(np.float64),
                 self._start_s[sends],
+                message_start_s=None if self._message_start_s is None else self._message_start_s[number],
             )
-            self._model.send(flows, self._routes.take(self._transfer_of[sends]))
+            self._model.send(flows, self._routes.take(number))
             self._sent[self._posted : self._posted + len(sends)] = sends
             self._posted += len(sends)
 

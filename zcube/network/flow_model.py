@@ -134,7 +134,7 @@ class FlowModel:
             np.arange(routes.flows),
             np.array(flows.start_s, dtype=np.float64),
             flows.size_bytes * 8.0,
-            self.link_set.message_start_s(routes, flows.size_bytes),
+            self.link_set.message_start_s(routes, flows.size_bytes, flows.message_start_s),
             NONE,
             False,
             NO_COLUMN if flows.cap_bps is None else np.array(flows.cap_bps, dtype=np.float64),

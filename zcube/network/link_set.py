@@ -39,14 +39,24 @@ class LinkSet:
     nic_start: MessageStart = NO_START
     nvlink_start: MessageStart = NO_START
 
-    def message_start_s(self, routes: Routes, size_bytes: FloatArray) -> FloatArray:
-        """Return what each message takes beside its bytes [flows]; 0 for one without a path."""
+    def message_start_s(self, routes: Routes, size_bytes: FloatArray, known_s: FloatArray | None = None) -> FloatArray:
+        """Return what each message takes beside its bytes [flows]; 0 for one without a path.
+
+        Parameters
+        ----------
+        routes : Routes
+            Paths of the messages.
+        size_bytes : float array [flows]
+            Their payload.
+        known_s : float array [flows], optional
+            What takes the place of the links' own start; NaN where nothing does.
+        """
         start_s = np.zeros(routes.flows)
         if self.nic_start.size_bytes or self.nvlink_start.size_bytes:
             routed = np.flatnonzero(routes.routed)
             first, size = routes.first_link[routes.first_subflow[routed]], size_bytes[routed]
             start_s[routed] = np.where(self._is_nvlink[first], self.nvlink_start.of(size), self.nic_start.of(size))
-        return start_s
+        return start_s if known_s is None else np.where(np.isnan(known_s) | ~routes.routed, start_s, known_s)
 
     @cached_property
     def _is_nvlink(self) -> BoolArray:

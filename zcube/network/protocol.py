@@ -49,6 +49,8 @@ class FlowTable:
         Rate a transfer never exceeds, bits per second, split over its paths by their shares; infinity where there is none.
     weight : float array [flows], optional
         Weight of each of its paths in the sharing of a link; 1 unless given.
+    message_start_s : float array [flows], optional
+        What it takes before its first byte leaves, where that is known of the transfer itself; NaN: what its links say.
     """
 
     source: IntArray
@@ -57,6 +59,7 @@ class FlowTable:
     start_s: FloatArray
     cap_bps: FloatArray | None = None
     weight: FloatArray | None = None
+    message_start_s: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -69,7 +72,7 @@ class FlowTable:
         ValueError
             If columns differ in length, a size or cap is not positive, a start is too early or a weight out of range.
         """
-        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight"):
+        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight", "message_start_s"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self):
                 raise ValueError(f"{len(self)} transfers, but {len(column)} entries of {name}")

@@ -46,6 +46,13 @@ class Network(Declared):
     calibration: str | None = Field(
         default=None, max_length=4096, description="file of zcube calibrate fit; its rates and latencies replace line rates"
     )
+    calibration_draws: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="further runs, each with a round of the calibration's bootstrap, that give the band of what depends on it; "
+        "2: the ends of the 95 % interval; 0: no band; default: 2, of a short replay 20; see docs/calibration.md",
+    )
     packet: PacketSettings = Field(default=PacketSettings(), description="of fidelity packet; its seed is the run's")
     isolation: float = Field(
         default=0.0,
@@ -69,6 +76,13 @@ class Network(Declared):
     memory_gb: float | None = Field(
         default=None, ge=0, description="most memory a run may use, 1e9 bytes; default: what is available"
     )
+
+    @field_validator("calibration_draws")
+    @classmethod
+    def _both_ends(cls, draws: int | None) -> int | None:
+        if draws == 1:
+            raise ValueError("0, or 2 and more: a band has two ends")
+        return draws
 
     @field_validator("packet")
     @classmethod

@@ -15,6 +15,7 @@ from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.progress import Progress, silent
 from zcube.quantiles import spread
+from zcube.replays.calibration_band import CalibrationBand
 from zcube.replays.packets import check_for_packets, run_packets
 from zcube.workload.flow_lists import FlowList
 
@@ -72,6 +73,8 @@ class Replay:
         Events solved.
     packets : PacketOutcome or None
         What the packet fidelity counted.
+    band : CalibrationBand or None
+        What a calibration's intervals leave open.
     """
 
     carrier: Carrier
@@ -84,6 +87,7 @@ class Replay:
     bins: BinnedBytes
     events: int
     packets: PacketOutcome | None = None
+    band: CalibrationBand | None = None
 
     def flow_columns(self) -> dict[str, np.ndarray]:
         """Return the per-flow table as columns; ``bound_link`` is a link's number, -1 for none."""
@@ -98,6 +102,7 @@ class Replay:
             "mean_rate_gbps": self.completions.mean_rate_bps / 1e9,
             "slowdown": self.duration_s / self.alone_s,
             "bound_link": self.completions.bound_link,
+            **(self.band.columns(self.band.duration_s, "duration_s") if self.band else {}),
             **(self.packets.flow_columns(self.duration_s) if self.packets else {}),
         }
 
@@ -141,7 +146,8 @@ class Replay:
         }
         if self.carrier.measured is not None:
             ends = self.flows.source, self.flows.target, self.flows.size_bytes
-            document["calibration"] = self.carrier.measured.document(self.carrier.fabric, *ends)
+            said = self.carrier.measured.document(self.carrier.fabric, *ends)
+            document["calibration"] = said | ({"band": self.band.document()} if self.band else {})
         if self.packets:
             document["packet"] = self.packets.document(self.duration_s)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}

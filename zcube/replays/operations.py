@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.calibrate.messages import CalibratedMessages
 from zcube.errors import Fault, InputError
 from zcube.network.carrier import Carrier
 from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
 from zcube.progress import Progress, silent
+from zcube.replays.as_measured import as_measured
 from zcube.replays.flows import Replay, outcome
 from zcube.replays.gpus import gpus_of_ranks
-from zcube.trace.collectives import expand
+from zcube.replays.recorded_times import RecordedTime, compared_times, simulated_times, times_document
+from zcube.trace.collectives import expanded
 from zcube.trace.comm_trace import NONE, CommTrace, Kind
 from zcube.trace.recorded import recorded_otherwise
 from zcube.trace.unloaded import scheduled_times
@@ -45,6 +49,12 @@ class TraceReplay:
         When each operation started and ended.
     free_finish_s : float array [operations]
         When each would have ended if transfers took no time.
+    as_measured : tuple of dict
+        Which collectives took the time that a calibration has for the whole, JSON-ready.
+    recorded : tuple of RecordedTime
+        Recorded durations of its operations beside simulated ones.
+    messages : CalibratedMessages or None
+        What of it a calibration times, if there is one.
     """
 
     transfers: Replay
@@ -52,6 +62,9 @@ class TraceReplay:
     gpu_of_rank: IntArray
     times: OperationTimes
     free_finish_s: FloatArray
+    as_measured: tuple[dict[str, Any], ...] = ()
+    recorded: tuple[RecordedTime, ...] = ()
+    messages: CalibratedMessages | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the summary, JSON-ready; docs/traces.md defines every key."""
@@ -72,6 +85,8 @@ class TraceReplay:
                 "rails": self._rails(),
                 "metadata": dict(self.trace.metadata),
                 "recorded_otherwise": self.recorded_otherwise(),
+                "as_measured": list(self.as_measured),
+                "against_recording": times_document(self.recorded) if self.recorded else None,
             },
         }
 
@@ -108,6 +123,7 @@ class TraceReplay:
             "bytes": trace.size_bytes,
             "start_s": self.times.start_s,
             "finish_s": self.times.finish_s,
+            **(band.columns(band.finish_s, "finish_s") if (band := self.transfers.band) else {}),
         }
 
     def _phases(self) -> list[dict[str, Any]]:
@@ -162,6 +178,7 @@ def replay_trace(
     collectives: Mapping[str, str] | None = None,
     first_server: int = 0,
     server_stride: int = 1,
+    against: CommTrace | None = None,
     progress: Progress = silent,
 ) -> TraceReplay:
     """Run a trace to its end.
@@ -176,6 +193,8 @@ def replay_trace(
         Algorithm by collective, see :mod:`zcube.trace.collectives`.
     first_server, server_stride : int
         Where the trace's nodes lie, see :func:`~zcube.replays.gpus.gpus_of_ranks`.
+    against : CommTrace, optional
+        The same job with recorded durations, which simulated ones are held against; default: the trace's own, if it has any.
     progress : Progress
         Told what is under way and how much of it is done.
 
@@ -186,21 +205,36 @@ def replay_trace(
         or the run would not fit in memory; before it starts.
     """
     gpu = gpus_of_ranks(carrier.fabric, trace, first_server, server_stride)
-    given, trace = trace, expand(trace, collectives, memory_gb=carrier.network.memory_gb)
+    given, links = trace, carrier.measured
+
+    @cache
+    def measured(name: str, ranks: int, nodes: int) -> bool:
+        return links is not None and links.operation_s(name, ranks, np.ones(1), nodes) is not None
+
+    parts = expanded(trace, collectives, memory_gb=carrier.network.memory_gb, measured=measured)
+    taken = as_measured(given, parts, links, carrier.fabric)
+    trace = taken.trace
     # Expansion numbers the operations anew.
-    word = f"{trace.source_name}: {'operation' if trace is given else 'expanded operation'}"
+    word = f"{trace.source_name}: {'operation' if parts.trace is given else 'expanded operation'}"
     rows = trace.rows(Kind.TRANSFER)
     if not len(rows):
         raise InputError(Fault(trace.source_name, "no transfer", "at least one; there is nothing for a network to carry"))
     ends = gpu[trace.source[rows]], gpu[trace.target[rows]]
     size_bytes = trace.size_bytes[rows].astype(np.float64)
-    asked = FlowTable(*ends, size_bytes, np.zeros(len(rows)))
+    asked = FlowTable(*ends, size_bytes, np.zeros(len(rows)), message_start_s=taken.message_start_s)
     routes, alone_s = carrier.route(asked, lambda places: [f"{word} {rows[place]}" for place in places], progress)
     model = carrier.model()
     progress("simulating", 0, len(trace), "operations")
-    times = run_operations(model, trace, routes, gpu, lambda done, total: progress("simulating", done, total, "operations"))
+
+    def told(done: int, total: int) -> None:
+        progress("simulating", done, total, "operations")
+
+    times = run_operations(model, trace, routes, gpu, told, taken.message_start_s)
     order = np.searchsorted(rows, times.sent)
     flows = FlowList(times.sent, ends[0][order], ends[1][order], size_bytes[order], times.start_s[times.sent])
     carried = outcome(carrier, model, flows, flows.start_s, alone_s[order], 0.0)
     _, free_s = scheduled_times(trace, np.where(trace.kind == Kind.COMPUTE, trace.duration_s, 0.0))
-    return TraceReplay(carried, trace, gpu, times, free_s)
+    recorded = compared_times(against or given, given, simulated_times(given, trace, parts.row_before, times))
+    apart = taken.timed_apart
+    messages = CalibratedMessages.of(carrier.declared, ends[0][apart], ends[1][apart], size_bytes[apart], taken.operations)
+    return TraceReplay(carried, trace, gpu, times, free_s, taken.document, recorded, messages)

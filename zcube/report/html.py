@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zcube import __version__
+from zcube.report.band_lines import band_lines
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.cost_lines import cost_lines
@@ -23,7 +24,8 @@ from zcube.verdict.verdict import parts
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
-    "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time.",
+    "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time. With a "
+    "calibration, its band is shaded between P50 and P99.",
     "ttft_parts.png": "What the mean time to first token consists of; last, set-up and transfer of the last KV push.",
     "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the window.",
     "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
@@ -75,7 +77,9 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
         requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
         measured=[
-            (name, printable(text)) for lines in (set_lines, window_lines, seed_lines) for name, text in lines(document, names)
+            (name, printable(text))
+            for lines in (set_lines, window_lines, seed_lines, band_lines)
+            for name, text in lines(document, names)
         ],
         baseline=names[document["baseline"]],
         conditions=list(_flat(scenario)),

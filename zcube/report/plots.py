@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcube.arrays import BoolArray
+from zcube.quantiles import QUANTILES
 from zcube.report.heatmap import plot_link_heatmap
 from zcube.report.names import display_names
 from zcube.report.palette import COLOURS, fabric_colours, tint
@@ -66,6 +67,7 @@ def plot_ttft_cdf(comparison: Comparison) -> Figure:
             linestyle=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],
             label=f"{picture_text(names[name])}: {_quantiles(result)}",
         )
+        _shade(axes, result, colours[name], ttft_s, percent)
     for mark in (50, 80, 90, 99):
         axes.axhline(mark, color="#999999", linewidth=0.7, zorder=0)
         axes.annotate(f"P{mark}", (1.0, mark), xycoords=("axes fraction", "data"), xytext=(3, -3), textcoords="offset points")
@@ -223,6 +225,24 @@ def _counted(result: FabricResult) -> BoolArray:
 def _quantiles(result: FabricResult) -> str:
     ttft_s = result.metrics["ttft_s"]
     return ", ".join(f"{key.upper()} {significant(ttft_s[key], 3)} s" for key in ("p50", "p80", "p90", "p99"))
+
+
+def _shade(axes: Axes, result: FabricResult, colour: str, ttft_s: np.ndarray, percent: np.ndarray) -> None:
+    """Shade a calibration's band about a distribution, from the first quantile to the last; between them it is interpolated."""
+    band = {} if result.band is None else result.band.figures
+    known = {name: 100 * mark for name, mark in QUANTILES.items() if f"ttft_s.{name}" in band}
+    if not known:
+        return
+    marks, mean = list(known.values()), result.metrics["ttft_s"]
+    inside = (percent >= marks[0]) & (percent <= marks[-1])
+    ends = [
+        ttft_s[inside] + np.interp(percent[inside], marks, [band[f"ttft_s.{name}"][end] - mean[name] for name in known])
+        for end in range(2)
+    ]
+    axes.fill_betweenx(percent[inside], *ends, color=colour, alpha=0.3, linewidth=0)
+    for name, mark in known.items():
+        reach = [result.repeats[0]["ttft_s"][name] + end - mean[name] for end in band[f"ttft_s.{name}"]]
+        axes.plot(reach, [mark, mark], color=colour, marker="|", linewidth=1.2)
 
 
 def _colours(comparison: Comparison) -> dict[str, str]:

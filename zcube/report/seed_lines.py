@@ -9,8 +9,8 @@ from zcube.verdict.request_sets import marked
 from zcube.verdict.rows import ABSENT, Row, significant
 from zcube.verdict.table import ROWS
 
-#: Rows whose intervals are written out; the document has those of all.
-_JUDGED = (("Output", "tok/s"), ("TTFT P99", "s"), ("TPOT P99", "ms"), ("End to end P99", "s"), ("KV transfer P99", "ms"))
+#: Rows whose intervals and bands are written out; the document has those of all.
+JUDGED = (("Output", "tok/s"), ("TTFT P99", "s"), ("TPOT P99", "ms"), ("End to end P99", "s"), ("KV transfer P99", "ms"))
 
 
 def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def seed_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
             "paired differences.",
         )
     ]
-    judged = [row for row in ROWS if (row.label, row.unit) in _JUDGED]
+    judged = [row for row in ROWS if (row.label, row.unit) in JUDGED]
     for row in judged:
         lines += [(row.label, _interval(row, name, document, names)) for name in fabrics]
     return lines

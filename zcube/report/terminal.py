@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zcube.report.band_lines import band_lines
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.cost_lines import cost_lines
 from zcube.report.names import display_names, printable
@@ -230,6 +231,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
         *set_lines(document, names),
         *window_lines(document, names),
         *seed_lines(document, names),
+        *band_lines(document, names),
         ("Slow-down", "of KV transfers; type 1: contention at own NICs, type 2: what the fabric adds; 1 = none."),
         *request_lines(document["requests"]),
         ("Network", f"fidelity {document['fidelity']}; routing: {routing}. Seed {document['seed']}."),

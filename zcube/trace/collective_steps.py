@@ -12,6 +12,8 @@ Every algorithm is known by its bytes: with ``n`` ranks and ``S`` bytes put in b
 ``two-shot``     all-reduce: ``S / n`` to every other rank twice, two steps
 ``direct``       every part straight to the rank that needs it, all at once
 ``pairwise``     all-to-all: ``S / n`` to every other rank, one after another, beginning with the next in the group
+``pipelined``    the parts of ``ring`` all at once, as NCCL cuts a buffer into so many slices that every hop is busy from
+                 the first to the last; all ranks are done when all parts have arrived
 ===============  ==========================================================================================
 
 Where ``n`` does not divide ``S``, the first parts are one byte longer.
@@ -29,12 +31,12 @@ from zcube.trace.comm_trace import NONE
 
 #: Algorithms of every collective.
 ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "all-reduce": ("ring", "tree", "one-shot", "two-shot"),
-    "all-gather": ("ring", "direct"),
-    "reduce-scatter": ("ring", "direct"),
+    "all-reduce": ("ring", "tree", "one-shot", "two-shot", "pipelined"),
+    "all-gather": ("ring", "direct", "pipelined"),
+    "reduce-scatter": ("ring", "direct", "pipelined"),
     "all-to-all": ("pairwise", "direct"),
-    "broadcast": ("ring", "tree", "direct"),
-    "reduce": ("ring", "tree", "direct"),
+    "broadcast": ("ring", "tree", "direct", "pipelined"),
+    "reduce": ("ring", "tree", "direct", "pipelined"),
     "gather": ("direct",),
     "scatter": ("direct",),
     "send-receive": ("direct",),
@@ -42,6 +44,8 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
 }
 #: Collectives that have a root; without one it is the first rank of the group.
 ROOTED = ("broadcast", "reduce", "gather", "scatter")
+#: Algorithms whose parts go around rings.
+RINGS = ("ring", "pipelined")
 #: Algorithm of a collective that puts in no bytes: nothing is sent and nobody waits for another.
 IDLE = "idle"
 
@@ -142,6 +146,8 @@ def collective_steps(name: str, algorithm: str, positions: int, root: int, rings
         if name in ("broadcast", "reduce"):
             return _chain(rings[0], first, name == "reduce")
         return _rings(name, positions, rings)
+    if algorithm == "pipelined":
+        return _at_once(collective_steps(name, "ring", positions, root, rings))
     if algorithm == "tree":
         return _tree(positions, first, up=name != "broadcast", down=name != "reduce")
     if algorithm == "two-shot":
@@ -158,7 +164,7 @@ def most_steps(name: str, algorithm: str, positions: int, rings: int) -> int:
     linear = algorithm in ("tree", IDLE) or name in ("gather", "scatter", "barrier", "send-receive")
     if linear or (algorithm == "direct" and name in ROOTED):
         return 5 * positions
-    return 2 * positions * positions * (rings if algorithm == "ring" else 1) + 3 * positions
+    return 2 * positions * positions * (rings if algorithm in RINGS else 1) + 4 * positions
 
 
 def _steps(
@@ -189,6 +195,19 @@ def _rings(name: str, positions: int, rings: Sequence[IntArray]) -> Steps:
         received = before - place[positions:] + (place[positions:] - 1) % positions
         waits += [(number, before), (number, received)]
     return _steps(positions, len(rings) * (1 if name == "all-gather" else positions), rows, *waits)
+
+
+def _at_once(steps: Steps) -> Steps:
+    """Send all parts without waiting for each other; behind them every position waits until all have arrived."""
+    sent, places = np.arange(len(steps)), np.arange(steps.positions)
+    none, hub = np.full(steps.positions, NONE), np.array([len(steps)])
+    rows = [
+        (steps.sender, steps.receiver, steps.part),
+        (np.zeros(1, dtype=np.int64), none[:1], none[:1]),
+        (places, none, none),
+    ]
+    arrived, told = (np.full(len(sent), hub), sent), (len(sent) + 1 + places, np.full(steps.positions, hub))
+    return _steps(steps.positions, steps.parts, rows, arrived, told)
 
 
 def _chain(ring: IntArray, root: int, reverse: bool) -> Steps:

@@ -30,18 +30,18 @@ for its end on its own rank (of a transfer: the sender), or on all ranks where t
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.memory import check_memory
-from zcube.trace.collective_steps import ALGORITHMS, IDLE, Steps, collective_of, collective_steps, most_steps
+from zcube.trace.collective_steps import ALGORITHMS, IDLE, RINGS, Steps, collective_of, collective_steps, most_steps
 from zcube.trace.comm_trace import MAX_OPERATIONS, NONE, CommTrace, Kind
 
 #: All-reduce inside a node: one-shot below this, with more than four ranks.
@@ -52,11 +52,47 @@ FEW_RANKS = 4
 #: All-reduce inside a node: ring above this.
 TWO_SHOT_BYTES = 8 << 20
 
+#: Inside a node, where the time of the whole collective was measured: all parts at once, so that alone it takes its bytes over
+#: the rate and a start.
+AS_MEASURED = {
+    "all-reduce": "pipelined",
+    "all-gather": "direct",
+    "reduce-scatter": "direct",
+    "all-to-all": "direct",
+    "broadcast": "pipelined",
+    "reduce": "pipelined",
+    "send-receive": "direct",
+}
+#: The same over nodes. The chain of a broadcast and a reduce goes through one NIC of each, NCCL's through all.
+AS_MEASURED_OVER_NODES = {
+    "all-reduce": "pipelined",
+    "all-gather": "pipelined",
+    "reduce-scatter": "pipelined",
+    "all-to-all": "direct",
+}
+
 #: Names of the rows, of no duration, in which a rank starts and ends its part of a collective.
 START, END = "collective-start", "collective-end"
 
 #: Memory of one operation while a trace is expanded, dependencies included; 200 to 225 measured on all-to-all and all-reduce.
 _BYTES_PER_OPERATION = 250
+
+
+class Expanded(NamedTuple):
+    """A trace without collectives.
+
+    Attributes
+    ----------
+    trace : CommTrace
+    row_before : int array [operations]
+        Which row of the trace before each of its rows comes from.
+    as_measured : int array
+        Rows of the trace before that take :data:`AS_MEASURED` because their time is known, ascending.
+    """
+
+    trace: CommTrace
+    row_before: IntArray
+    as_measured: IntArray
 
 
 def expand(
@@ -68,6 +104,21 @@ def expand(
     two_shot_bytes: int = TWO_SHOT_BYTES,
     memory_gb: float | None = None,
 ) -> CommTrace:
+    """Return the trace of :func:`expanded`, all of whose algorithms are known without measurements."""
+    bounds = {"one_shot_bytes": one_shot_bytes, "two_shot_bytes": two_shot_bytes}
+    return expanded(trace, algorithm, channels=channels, memory_gb=memory_gb, **bounds).trace  # type: ignore[arg-type]
+
+
+def expanded(
+    trace: CommTrace,
+    algorithm: Mapping[str, str] | None = None,
+    *,
+    channels: int | None = None,
+    one_shot_bytes: int | None = None,
+    two_shot_bytes: int = TWO_SHOT_BYTES,
+    memory_gb: float | None = None,
+    measured: Callable[[str, int, int], bool] = lambda name, ranks, nodes: False,
+) -> Expanded:
     """Return the trace with every collective replaced by transfers and, per rank, a start and an end of no duration.
 
     Parameters
@@ -83,11 +134,14 @@ def expand(
         Bounds of the default for an all-reduce inside a node, see the module.
     memory_gb : float, optional
         Most memory to use; default: what is available.
+    measured : callable
+        Whether the time of a collective is known, by its name, ranks and nodes, equally many ranks on each; such a one takes
+        :data:`AS_MEASURED` or :data:`AS_MEASURED_OVER_NODES`.
 
     Returns
     -------
-    CommTrace
-        ``metadata["collective_algorithms"]`` says which algorithms each collective took.
+    Expanded
+        ``metadata["collective_algorithms"]`` of its trace says which algorithms each collective took.
 
     Raises
     ------
@@ -98,9 +152,10 @@ def expand(
     choices = dict(algorithm or {})
     _check(trace, rows, choices)
     if not len(rows):
-        return trace
-    chooser = _Chooser(trace, choices, channels, one_shot_bytes, two_shot_bytes)
-    return _Expansion(trace, rows, chooser, memory_gb).trace()
+        return Expanded(trace, np.arange(len(trace)), rows)
+    chooser = _Chooser(trace, choices, channels, one_shot_bytes, two_shot_bytes, measured)
+    expansion = _Expansion(trace, rows, chooser, memory_gb)
+    return Expanded(expansion.trace(), expansion.row_before, np.array(chooser.as_measured, dtype=np.int64))
 
 
 def _check(trace: CommTrace, rows: IntArray, choices: Mapping[str, str]) -> None:
@@ -157,9 +212,12 @@ class _Chooser:
         channels: int | None,
         one_shot_bytes: int | None,
         two_shot_bytes: int,
+        measured: Callable[[str, int, int], bool],
     ):
-        self._trace, self._choices, self._channels = trace, choices, channels
+        self._trace, self._choices, self._channels, self._measured = trace, choices, channels, measured
         self._one_shot_bytes, self._two_shot_bytes = one_shot_bytes, two_shot_bytes
+        self.as_measured: list[int] = []
+        self._algorithm_known: dict[tuple[str, int], str | None] = {}
         self._rings: dict[int, tuple[tuple[int, ...], ...]] = {}
         self._steps: dict[Any, Steps] = {}
 
@@ -168,8 +226,12 @@ class _Chooser:
         trace = self._trace
         number, name = int(trace.group[row]), str(collective_of(trace.names[trace.name[row]]))
         group, root = trace.groups[number], int(trace.source[row])
-        algorithm = self._algorithm(name, group, int(trace.size_bytes[row]))
-        rings = self._rings_of(number) if algorithm == "ring" else ()
+        algorithm = self._known(name, number, int(trace.size_bytes[row]))
+        if algorithm is not None:
+            self.as_measured.append(row)
+        else:
+            algorithm = self._algorithm(name, group, int(trace.size_bytes[row]))
+        rings = self._rings_of(number) if algorithm in RINGS else ()
         most = most_steps(name, algorithm, len(group), len(rings))
         if most > MAX_OPERATIONS:
             found = f"a {name} of {len(group)} ranks by {algorithm}, about {most} operations"
@@ -184,6 +246,19 @@ class _Chooser:
             orders = [np.array(ring, dtype=np.int64) for ring in rings]
             self._steps[key] = collective_steps(name, algorithm, positions, root, orders).framed()
         return self._steps[key]
+
+    def _known(self, name: str, number: int, size_bytes: int) -> str | None:
+        """Return the algorithm of a collective whose time is known, None of any other."""
+        if size_bytes == 0 or name in self._choices:
+            return None
+        if (name, number) not in self._algorithm_known:
+            group = self._trace.groups[number]
+            on_node = list(Counter(rank // self._trace.ranks_per_node for rank in group).values())
+            algorithm = (AS_MEASURED if len(on_node) == 1 else AS_MEASURED_OVER_NODES).get(name)
+            even = len(group) > 1 and min(on_node) == max(on_node)
+            known = even and algorithm is not None and self._measured(name, len(group), len(on_node))
+            self._algorithm_known[name, number] = algorithm if known else None
+        return self._algorithm_known[name, number]
 
     def _algorithm(self, name: str, group: tuple[int, ...], size_bytes: int) -> str:
         if size_bytes == 0 and name != "barrier":
@@ -274,6 +349,7 @@ class _Expansion:
         check_memory(self._count * _BYTES_PER_OPERATION, memory_gb, f"expanding collectives to {self._count} operations")
         self._last = np.cumsum(count)
         self._first = self._last - count
+        self.row_before = np.repeat(np.arange(len(trace)), count)
         self._positions = _Positions(trace)
 
     @cached_property

@@ -163,7 +163,7 @@ class PacketModel:
         check_reachable(routes, flows.source, flows.target)
         self._latency_s = grown(self._latency_s, first + routes.flows)
         self._latency_s[first : first + routes.flows] = routes.latency_s(self.link_set.latency_s)
-        started_s = self.link_set.message_start_s(routes, flows.size_bytes)
+        started_s = self.link_set.message_start_s(routes, flows.size_bytes, flows.message_start_s)
         self._message_start_s = grown(self._message_start_s, first + routes.flows)
         self._message_start_s[first : first + routes.flows] = started_s
         # Its first byte leaves once the message has been started.
