@@ -15,8 +15,6 @@ from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
-from zcube.llm.expert_traffic import normal_combine_bytes, normal_dispatch_bytes
-from zcube.llm.node_links import resident_share
 from zcube.side_by_side import IN_THIS_PROCESS
 
 CARD, DEVICE = load_card("glm-5.1"), load_device("h200")
@@ -60,17 +58,9 @@ def gathered_s():
     return taken_s("all-gather", TOKENS * keys) + taken_s("all-gather", TOKENS * latents)
 
 
-def exchanged_s():
-    """Dispatch and combine: the bytes that leave a GPU, seven eighths of an all-to-all's size."""
-    copies = TOKENS * resident_share(CARD, 8) * 7 / 8
-    sizes = (normal(CARD.hidden, CARD.experts_per_token) for normal in (normal_dispatch_bytes, normal_combine_bytes))
-    return sum(taken_s("all-to-all", copies * size * 8 / 7) for size in sizes)
-
-
 BY_HAND = {
     "tp8": lambda: CARD.layers * 2 * taken_s("all-reduce", HIDDEN),
     "cp8": lambda: CARD.layers * (gathered_s() + taken_s("all-gather", HIDDEN) + taken_s("reduce-scatter", HIDDEN)),
-    "dp8": lambda: CARD.moe_layers * exchanged_s(),
 }
 
 
@@ -80,6 +70,13 @@ def test_collectives_of_prefill_are_the_calibration_s(layout):
     assert model.prefill_links_s(TOKENS) == pytest.approx(BY_HAND[layout](), rel=1e-9)
     moved = model.prefill_iteration_s([TOKENS], [0]) - before.prefill_iteration_s([TOKENS], [0])
     assert moved == pytest.approx(model.prefill_links_s(TOKENS) - before.prefill_links_s(TOKENS), rel=1e-6)
+
+
+def test_dispatch_and_combine_are_no_collectives_of_nccl():
+    before, model = prefill("dp8", applied())
+    assert model is before
+    _, spread = prefill("cp8", applied(), ep_nodes=4)
+    assert {one["operation"] for one in spread.calibrated} == {"all-gather", "reduce-scatter"}
 
 
 def test_eight_gpus_are_predicted_from_two_and_four_and_that_is_said():

@@ -1,8 +1,7 @@
 """Prefill's collectives over NVLink as a calibration has them, in place of a device's lines and of tables.
 
-An all-reduce, an all-gather and a reduce-scatter of a node are NCCL's. Dispatch and combine of experts, which DeepEP's kernels
-do on the machines that the devices' lines are from, are taken as the all-to-all that was measured, as a replay takes them.
-Decode's small messages go by kernels of their own and stay.
+An all-reduce, an all-gather and a reduce-scatter of a node are NCCL's. Dispatch and combine of experts are DeepEP's kernels, of
+which NCCL's all-to-all says nothing, and decode's small messages go by kernels of their own: these stay.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from pydantic import SkipValidation
 
 from zcube.calibrate.apply import NVLINK_PATHS, AppliedCalibration
 from zcube.calibrate.calibration import Calibration, Curve, Scaling
-from zcube.calibrate.operations import wire_factor
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import RooflineModel, StatedError
 from zcube.llm.devices import Line
@@ -23,12 +21,11 @@ from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.node_links import prefill_operations
 from zcube.node import GPUS_PER_NODE
 
-#: Which of a node's lines an operation stands for; what is not named counts bytes as nccl-tests' size.
+#: Which of a node's lines an operation stands for; all count bytes as nccl-tests' size.
 LINES = {
     "all-reduce": ("all_reduce",),
     "all-gather": ("gather",),
     "reduce-scatter": ("reduce_scatter",),
-    "all-to-all": ("dispatch", "combine"),
 }
 
 
@@ -39,17 +36,14 @@ class CalibratedLine(Line):
     ----------
     fitted : Curve or Scaling
         Of the node's number of GPUs, or of several other numbers.
-    size_per_byte : float
-        nccl-tests' size per byte that the line counts.
     """
 
     # A round of the bootstrap is no longer what its points were fitted to, which a curve is else checked for.
     fitted: SkipValidation[Curve | Scaling]
-    size_per_byte: float
 
     def seconds(self, size_bytes: float) -> float:
         """Return the time of ``size_bytes``."""
-        size = np.array([max(size_bytes * self.size_per_byte, 1.0)])
+        size = np.array([max(size_bytes, 1.0)])
         if isinstance(self.fitted, Curve):
             return float(self.fitted.predict_s(size)[0])
         return float(self.fitted.predict_s(GPUS_PER_NODE, size)[0])
@@ -103,13 +97,11 @@ def _among(fitted: Curve | Scaling) -> str:
 def _line(fitted: Curve | Scaling, operation: str, source: str) -> CalibratedLine:
     ends = np.array([fitted.regimes[0].from_bytes, fitted.regimes[-1].to_bytes])
     seconds = fitted.predict_s(ends) if isinstance(fitted, Curve) else fitted.predict_s(GPUS_PER_NODE, ends)
-    per_byte = 1.0 / wire_factor(operation, GPUS_PER_NODE) if operation == "all-to-all" else 1.0
     return CalibratedLine(
         base_us=float(seconds[0]) * 1e6,
-        gbytes_per_s=float(ends[1] / seconds[1] / per_byte) * 1e-9,
+        gbytes_per_s=float(ends[1] / seconds[1]) * 1e-9,
         source=source,
         fitted=fitted,
-        size_per_byte=per_byte,
     )
 
 

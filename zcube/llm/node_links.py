@@ -69,11 +69,10 @@ def prefill_layer_s(
 
 
 def prefill_operations(layout: PrefillLayout, ep_nodes: int) -> tuple[str, ...]:
-    """Return the collectives of :func:`prefill_layer_s` by their plain names; dispatch and combine are all-to-alls."""
-    exchanged = ("all-to-all",) if layout == "dp8" or ep_nodes > 1 else ()
+    """Return NCCL's collectives of :func:`prefill_layer_s` by their plain names; dispatch and combine are DeepEP's."""
     if layout == "tp8":
-        return ("all-reduce", *(("all-gather",) if ep_nodes > 1 else ()), *exchanged)
-    return (*(("all-gather", "reduce-scatter") if layout == "cp8" else ()), *exchanged)
+        return ("all-reduce", *(("all-gather",) if ep_nodes > 1 else ()))
+    return ("all-gather", "reduce-scatter") if layout == "cp8" else ()
 
 
 def _dispatch_combine_s(card: ModelCard, links: NodeLinks, tokens: float, ep_nodes: int) -> float:
