@@ -167,17 +167,20 @@ def carriers_of(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyTy
 
 
 def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
-    """Refuse a span of nodes that the model's expert groups cannot be spread over."""
-    span = scenario.prefill.nodes_per_instance
-    try:
-        hit_probability(card, span)
-    except InputError as error:
-        raise InputError(Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults) from error
+    """Refuse spans of nodes that the model's expert groups cannot be spread over."""
+    faults = []
+    for pool, span in (("prefill", scenario.prefill.nodes_per_instance), ("decode", scenario.decode.nodes_per_instance)):
+        try:
+            hit_probability(card, span)
+        except InputError as error:
+            faults += [Fault(f"{pool}.nodes_per_instance", str(span), fault.expected) for fault in error.faults]
+    if faults:
+        raise InputError(faults)
 
 
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     asked = scenario.compute
-    tables, engine = None if asked.tables is None else Path(asked.tables), scenario.engine(asked.moe_balance)
+    tables, engine = None if asked.tables is None else Path(asked.tables), scenario.engine(asked.moe_balance, asked.exchanges)
     model = compute_model(asked.times, card, load_device(asked.device), engine, tables)
     if scenario.network.calibration is None:
         return model
@@ -188,7 +191,7 @@ def compute_calibrated(model: ComputeModel, measured: AppliedCalibration, scenar
     """Return a scenario's compute model with those of prefill's collectives that a calibration has."""
     if not isinstance(model, RooflineModel):
         return model
-    engine = scenario.engine(scenario.compute.moe_balance)
+    engine = scenario.engine(scenario.compute.moe_balance, scenario.compute.exchanges)
     return calibrated_compute(model, measured, card, engine, scenario.prefill.chunk_tokens)
 
 

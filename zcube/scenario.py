@@ -39,6 +39,7 @@ from zcube.inputs import (
     validate,
 )
 from zcube.llm.compute_choice import ComputeKind
+from zcube.llm.engine_layout import ExchangeLimit
 from zcube.network.settings import Network, told_with_routings
 from zcube.out_folder import new_folder
 from zcube.pricing.amortised import CostTerms
@@ -48,7 +49,11 @@ from zcube.workload.source import GENERATOR, Requests
 
 
 class Compute(Declared):
-    """What computes: model card, GPU, where compute times come from, and the balance of the experts' load."""
+    """What computes: model card, GPU, where compute times come from, and the balance of the experts' load.
+
+    ``exchanges``, of experts over nodes: ``deepep``, what the network gives but never faster than DeepEP was measured on an
+    idle one, latencies and NVLink included; ``links``, what the network gives.
+    """
 
     model: str = Field(default="glm-5.1", min_length=1, max_length=200, description="model card")
     device: str = Field(default="h200", min_length=1, max_length=200)
@@ -57,6 +62,7 @@ class Compute(Declared):
     )
     tables: str | None = Field(default=None, max_length=4096, description="folder of measured tables, CSV")
     moe_balance: Literal["balanced", "power_law_1.01", "power_law_1.2"] = "power_law_1.2"
+    exchanges: ExchangeLimit = "deepep"
 
 
 def _refused(value: Any) -> Any:

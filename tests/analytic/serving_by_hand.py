@@ -36,6 +36,7 @@ class ConstantTimes:
 
     name = "constant"
     stated_error: Mapping[str, StatedError] = {}
+    exchanges = None
 
     def __init__(self, token_s: float = TOKEN_S, step_s: float = STEP_S):
         self.token_s, self.step_s = token_s, step_s

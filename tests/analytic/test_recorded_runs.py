@@ -42,6 +42,11 @@ EXPERTS: dict[str, Any] = {
     "decode": {"nodes": 3, "max_batch": 6},
     "kv": {"rank_map": "dp8-dp8", "push": "per-chunk"},
 }
+GROUPS: dict[str, Any] = {
+    "prefill": {"nodes": 4, "layout": "dp8", "chunk_tokens": 8192},
+    "decode": {"nodes": 4, "nodes_per_instance": 2, "max_batch": 6},
+    "kv": {"rank_map": "dp8-dp8", "push": "per-chunk"},
+}
 LOADS: dict[str, dict[str, Any]] = {
     "open": {"mode": "open", "rate_per_s": 6.0},
     "closed": {"mode": "closed", "concurrency": 24},
@@ -85,9 +90,9 @@ def check_equal(comparison: Comparison, done: TraceReplay, tolerance: float = 1e
 
 @pytest.mark.parametrize("fabric", ["roft-256", "zcube-256"])
 @pytest.mark.parametrize("load", LOADS)
-@pytest.mark.parametrize("engine", [DENSE, EXPERTS], ids=["dense", "experts"])
+@pytest.mark.parametrize("engine", [DENSE, EXPERTS, GROUPS], ids=["dense", "experts", "groups"])
 def test_replay_of_a_recorded_run_equals_the_run(engine, load, fabric):
-    comparison = recorded(engine, load, fabric, 60 if engine is DENSE else 24)
+    comparison = recorded(engine, load, fabric, {id(DENSE): 60, id(EXPERTS): 24, id(GROUPS): 8}[id(engine)])
     check_equal(comparison, replayed(comparison))
 
 
@@ -117,6 +122,22 @@ def test_replay_equals_the_run_whatever_makes_it_wait(engine, case):
     check_equal(comparison, replayed(comparison))
 
 
+GROUP_CASES = {
+    "in turn": {},
+    "beside computation": {"expert_overlap": True, "expert_burst_steps": 9},
+    "every pair, every step": {"nodes_per_instance": 4, "expert_pairs": "all", "expert_burst_steps": 1},
+    "first tokens by decode": {"first_token": "decode"},
+    "tight room": {"max_batch": 1},
+}
+
+
+@pytest.mark.parametrize("case", GROUP_CASES)
+def test_replay_equals_a_run_whose_decode_nodes_exchange(case):
+    short = {"requests": {"count": 12, "coding_agent": {"output_tokens_mu": 3.0, "output_tokens_cap": 60}}}
+    comparison = recorded({**GROUPS, **short}, "closed", "roft-256", decode=GROUP_CASES[case])
+    check_equal(comparison, replayed(comparison))
+
+
 @pytest.mark.parametrize("fabric", ["roft-256", "zcube-256"])
 @pytest.mark.parametrize("load", LOADS)
 def test_packets_of_a_recorded_run_come_again_to_the_picosecond(load, fabric):
@@ -128,8 +149,9 @@ def test_packets_of_a_recorded_run_come_again_to_the_picosecond(load, fabric):
 @pytest.mark.parametrize("engine", [DENSE, EXPERTS], ids=["dense", "experts"])
 def test_a_slower_network_shows_how_the_engine_reacts(engine):
     # One request at a time leaves nothing to decide, so a run recorded on a fast network and replayed on a slow one is the
-    # run on the slow one.
-    alone = {**engine, "load": {"mode": "closed", "concurrency": 1}}
+    # run on the slow one. Of exchanges over nodes, what DeepEP takes of its own is recorded at the first network's rate; here
+    # they take what the network gives.
+    alone = {**engine, "load": {"mode": "closed", "concurrency": 1}, "compute": {"exchanges": "links"}}
     fast, slow = (
         recorded(alone, "closed", "roft-256", 12, load=alone["load"], network={"nic_gbps": rate}) for rate in (400, 20)
     )
@@ -138,6 +160,19 @@ def test_a_slower_network_shows_how_the_engine_reacts(engine):
     check_equal(slow, done)
     ends = [comparison.results["roft-256"].run.end_s for comparison in (fast, slow)]
     assert done.times.finish_s.max() == pytest.approx(ends[1], rel=1e-9) != pytest.approx(ends[0], rel=1e-2)
+
+
+def test_a_slower_network_carries_recorded_exchanges_at_what_it_gives():
+    # A run on the slow network has DeepEP's share of its rate too, at least 0.94, and dispatch and combine one after the other,
+    # which for one node's tokens use one direction each: 18,752 B in place of 12,336 B a token.
+    alone = {**EXPERTS, "load": {"mode": "closed", "concurrency": 1}}
+    fast, slow = (
+        recorded(alone, "closed", "roft-256", 12, load=alone["load"], network={"nic_gbps": rate}) for rate in (400, 20)
+    )
+    assert fast.recorded is not None
+    done = replay_trace(Network(nic_gbps=20).on(load_fabric("roft-256")), fast.recorded)
+    end_s = slow.results["roft-256"].run.end_s
+    assert 0.94 * 12_336 / 18_752 * end_s < done.times.finish_s.max() < end_s
 
 
 def record_by_hand(trace, settings, times=None) -> tuple[ServingRun, CommTrace]:

@@ -123,6 +123,7 @@ class NoTimeToCompute:
 
     name = "constant"
     stated_error: Mapping[str, StatedError] = {}
+    exchanges = None
 
     def prefill_iteration_s(self, new_tokens, prefix_tokens):
         return 1e-3

@@ -1,10 +1,11 @@
 """Compute time of an eight-GPU node: a fitted roofline with its stated error.
 
 The sum over the layers of attention block, experts (or dense feed-forward), norms, router and NVLink collectives, without
-overlap. Left out: traffic between nodes (the network model carries it), scheduler, sampling and detokenisation, the
-multi-token-prediction layer. The stated errors are per layer and operation, on the points the figures were fitted to; no
-whole iteration was measured. Attention and fused experts were fitted to GLM-5, experts behind DeepEP to DeepSeek-V3, the only
-model whose were measured; another model takes the same device figures with its own sizes.
+overlap. Left out: exchanges of experts over nodes, with what of them stays inside (:mod:`zcube.llm.exchanges`), scheduler,
+sampling and detokenisation, the multi-token-prediction layer. The stated errors are per layer and operation, on the points
+the figures were fitted to; no whole iteration was measured. Attention and fused experts were fitted to GLM-5, experts
+behind DeepEP to DeepSeek-V3, the only model whose were measured; another model takes the same device figures with its own
+sizes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from zcube.llm.around import around_experts_s, norms_s
 from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import MAX_CONTEXT, attention_steps_s
-from zcube.llm.devices import Device, ExpertKernel, Line
+from zcube.llm.devices import Device, Exchanges, ExpertKernel, Line
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.kv import KvDtype
@@ -76,6 +77,8 @@ class ComputeModel(Protocol):
     ----------
     name : str
         Model, device and layouts.
+    exchanges : Exchanges or None
+        DeepEP's figures of the device; None where exchanges over nodes take what the network gives.
     stated_error : mapping
         By operation: ``prefill_attention``, ``decode_attention``, and the routed experts, ``prefill_moe`` and
         ``decode_moe``, of the kernel that runs in the layout.
@@ -86,6 +89,10 @@ class ComputeModel(Protocol):
         """Model, device and layouts."""
 
     @property
+    def exchanges(self) -> Exchanges | None:
+        """DeepEP's figures."""
+
+    @property
     def stated_error(self) -> Mapping[str, StatedError]:
         """Error by operation."""
 
@@ -93,7 +100,7 @@ class ComputeModel(Protocol):
         """Return the time of one chunked-prefill iteration of a node, all layers."""
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
-        """Return the durations of the next ``steps`` decode steps of a batch."""
+        """Return the durations of the next ``steps`` decode steps of an instance's batch."""
 
 
 class RooflineModel:
@@ -112,7 +119,9 @@ class RooflineModel:
         self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
-        self._ep_nodes = engine.prefill_ep_nodes
+        self._ep_nodes, self._decode_nodes = engine.prefill_ep_nodes, engine.decode_ep_nodes
+        self._decode_ranks = 1 if engine.decode_layout == "tp8" else GPUS_PER_NODE * engine.decode_ep_nodes
+        self.exchanges: Exchanges | None = device.exchanges if engine.exchanges == "deepep" else None
         self._moe_balance = engine.moe_balance
         self._prefill_experts, self._decode_experts = engine.prefill_experts, engine.decode_experts
         self._prefill, self._decode = device.prefill[kv], device.decode[kv]
@@ -218,12 +227,13 @@ class RooflineModel:
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
 
-        Under dp8 request i sits on GPU ``i % 8``; the GPUs run in lockstep and the slowest sets the pace.
+        Under dp8 request i sits on GPU ``i % ranks`` of the instance's eight per node; the GPUs run in lockstep and the slowest
+        sets the pace.
 
         Parameters
         ----------
         context_tokens : int array, shape (requests,)
-            Tokens cached before the first step.
+            Tokens cached before the first step, of all requests of the instance.
         steps : int
             How many steps, 0 .. 2**20.
 
@@ -242,7 +252,7 @@ class RooflineModel:
             check_range(contexts)
             return np.empty(0)
         fixed_s, rest_s = self._fixed_s(len(contexts))
-        ranks = 1 if self._decode_layout == "tp8" else min(GPUS_PER_NODE, len(contexts))
+        ranks = min(self._decode_ranks, len(contexts))
         seconds = attention_steps_s(self._rates, self._card.index_topk, contexts, fixed_s, ranks, steps)
         if seconds[0] < 0.0:
             check_range(contexts)
@@ -330,18 +340,18 @@ class RooflineModel:
 
     def _decode_fixed_s(self, requests: int) -> tuple[tuple[float, float], float]:
         """Return what depends only on the batch size: attention of a fuller and an emptier GPU, and the rest."""
-        card, figures = self._card, self._decode
-        tp8 = self._decode_layout == "tp8"
-        fullest = requests if tp8 else -(-requests // GPUS_PER_NODE)
+        card, figures, nodes = self._card, self._decode, self._decode_nodes
+        fullest = -(-requests // self._decode_ranks)
         attention = tuple(
             float(decode_fixed_s(card, figures, self._decode_heads, count, self._device.padded_heads))
             for count in (fullest, max(fullest - 1, 0))
         )
-        moe_s = self._experts_s(self._decode_experts, requests, 1) + self._decode_shared_s(fullest)
-        moe_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, True)
+        moe_s = self._experts_s(self._decode_experts, requests / nodes, nodes) + self._decode_shared_s(fullest)
+        if nodes == 1:
+            moe_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, True)
         dense_s = self._decode_dense_s(fullest)
         dense_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, False)
-        head_s = self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, requests, 2)
+        head_s = self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, -(-requests // nodes), 2)
         rest_s = float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
         return (attention[0], attention[1]), rest_s
 
@@ -389,8 +399,11 @@ def check_engine(card: ModelCard, device: Device, engine: EngineLayout) -> None:
     faults = [
         Fault(key, repr(value), "one of " + ", ".join(choices)) for key, value, choices in offered if value not in choices
     ]
-    if not 1 <= engine.prefill_ep_nodes <= MAX_EP_NODES:
-        faults.append(Fault("prefill_ep_nodes", str(engine.prefill_ep_nodes), f"1 .. {MAX_EP_NODES}"))
+    for key, nodes in (("prefill_ep_nodes", engine.prefill_ep_nodes), ("decode_ep_nodes", engine.decode_ep_nodes)):
+        if not 1 <= nodes <= MAX_EP_NODES:
+            faults.append(Fault(key, str(nodes), f"1 .. {MAX_EP_NODES}"))
+    if engine.decode_ep_nodes > 1 and engine.decode_layout != "dp8":
+        faults.append(Fault("decode_ep_nodes", str(engine.decode_ep_nodes), f"1 with decode_layout = {engine.decode_layout}"))
     if card.heads % GPUS_PER_NODE:
         faults.append(Fault(f"{card.name}: heads", str(card.heads), f"a multiple of {GPUS_PER_NODE}"))
     if faults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import ExpertKernel
@@ -11,8 +12,12 @@ from zcube.llm.node_links import DecodeLayout, PrefillLayout
 from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.kv_plans import Connector, KvPushes
+from zcube.llm.schedules.low_latency_plan import LowLatencyPlan
 from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.node import GPUS_PER_NODE
+
+#: What limits exchanges of experts over nodes: DeepEP as measured and the network, or the network alone.
+ExchangeLimit: TypeAlias = Literal["deepep", "links"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class EngineLayout:
         As above.
     prefill_ep_nodes : int
         Nodes of a prefill instance, over which the experts are spread; each computes as many tokens as any other.
+    decode_ep_nodes : int
+        Nodes of a decode instance, over which the experts are spread; dp8 only.
     kv_dtype : {"fp8", "bf16", "bf16+fp8-index"}
         KV cache; the two bf16 forms share one measured table.
     with_mtp_layer : bool
@@ -36,6 +43,8 @@ class EngineLayout:
         Load of the experts: ``balanced``, ``power_law_1.01`` or ``power_law_1.2``.
     connector : str
         One of :data:`~zcube.llm.schedules.kv_plans.CONNECTORS`.
+    exchanges : {"deepep", "links"}
+        What limits exchanges of experts over nodes.
     layer_split : bool
         Under cp8, whether each prefill GPU holds, and sends, its own layers only.
     """
@@ -43,11 +52,13 @@ class EngineLayout:
     prefill_layout: PrefillLayout
     decode_layout: DecodeLayout
     prefill_ep_nodes: int = 1
+    decode_ep_nodes: int = 1
     kv_dtype: KvDtype = "fp8"
     with_mtp_layer: bool = True
     moe_balance: str = "power_law_1.2"
     connector: Connector = "mooncake-push"
     layer_split: bool = False
+    exchanges: ExchangeLimit = "deepep"
 
     @property
     def kv(self) -> KvLayout:
@@ -84,3 +95,7 @@ class EngineLayout:
     def prefill_exchange(self, card: ModelCard) -> NormalPlan:
         """Return what a prefill instance's exchanges send under even routing."""
         return NormalPlan(ExpertRouting(card, self.prefill_ep_nodes))
+
+    def decode_exchange(self, card: ModelCard) -> LowLatencyPlan:
+        """Return what a decode instance's exchanges send under even routing."""
+        return LowLatencyPlan(ExpertRouting(card, self.decode_ep_nodes))

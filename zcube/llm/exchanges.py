@@ -37,6 +37,25 @@ class ExchangeTimes(NamedTuple):
     combine_s: float
 
 
+class ExchangeParts(NamedTuple):
+    """Seconds of exchanges one after the other: what they take whatever they send, and what their bytes take alone."""
+
+    latency_s: float
+    data_s: float
+
+    def times(self, count: float) -> ExchangeParts:
+        """Return the parts of so many alike."""
+        return ExchangeParts(count * self.latency_s, count * self.data_s)
+
+    def then(self, other: ExchangeParts) -> ExchangeParts:
+        """Return the parts of both."""
+        return ExchangeParts(self.latency_s + other.latency_s, self.data_s + other.data_s)
+
+
+#: Of exchanges that take what the network gives.
+NO_PARTS = ExchangeParts(0.0, 0.0)
+
+
 def low_latency_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeTimes:
     """Return the times of DeepEP's low-latency mode: one message a token and expert, straight to its owner.
 
@@ -58,12 +77,7 @@ def low_latency_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: flo
     InputError
         If the nodes are out of range or the rate is not positive.
     """
-    _check(nodes, nic_gbps)
-    messages = tokens * card.experts_per_token
-    away, inside = messages * (nodes - 1) / nodes, messages / nodes * _PEERS_SHARE
-    sizes = low_latency_dispatch_bytes(card.hidden), low_latency_combine_bytes(card.hidden)
-    lines = exchanges.low_latency_dispatch, exchanges.low_latency_combine
-    return ExchangeTimes(*(exchange_s(line, nodes, away * of, inside * of, nic_gbps) for line, of in zip(lines, sizes)))
+    return ExchangeTimes(*(sum(parts) for parts in _low_latency(card, exchanges, nodes, tokens, nic_gbps)))
 
 
 def normal_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeTimes:
@@ -71,21 +85,59 @@ def normal_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, n
 
     As :func:`low_latency_s`; calibrated for two nodes and more.
     """
+    return ExchangeTimes(*(sum(parts) for parts in _normal(card, exchanges, nodes, tokens, nic_gbps)))
+
+
+def low_latency_parts(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeParts:
+    """Return what makes up a layer's two exchanges in low-latency mode; parameters as :func:`low_latency_s`."""
+    dispatch, combine = _low_latency(card, exchanges, nodes, tokens, nic_gbps)
+    return dispatch.then(combine)
+
+
+def normal_parts(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeParts:
+    """Return what makes up a layer's two exchanges in normal mode; parameters as :func:`low_latency_s`."""
+    dispatch, combine = _normal(card, exchanges, nodes, tokens, nic_gbps)
+    return dispatch.then(combine)
+
+
+def _low_latency(
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float
+) -> tuple[ExchangeParts, ExchangeParts]:
+    _check(nodes, nic_gbps)
+    messages = tokens * card.experts_per_token
+    away, inside = messages * (nodes - 1) / nodes, messages / nodes * _PEERS_SHARE
+    dispatch, combine = low_latency_dispatch_bytes(card.hidden), low_latency_combine_bytes(card.hidden)
+    return (
+        exchange_parts(exchanges.low_latency_dispatch, nodes, away * dispatch, inside * dispatch, nic_gbps),
+        exchange_parts(exchanges.low_latency_combine, nodes, away * combine, inside * combine, nic_gbps),
+    )
+
+
+def _normal(
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float
+) -> tuple[ExchangeParts, ExchangeParts]:
     _check(nodes, nic_gbps)
     away = tokens * hit_probability(card, nodes) * (nodes - 1)
     ranks = GPUS_PER_NODE * nodes
     inside = tokens * resident_share(card, ranks) * ranks * _PEERS_SHARE
     of_token = card.hidden, card.experts_per_token
-    sizes = normal_dispatch_bytes(*of_token), normal_combine_bytes(*of_token)
-    lines = exchanges.dispatch, exchanges.combine
-    return ExchangeTimes(*(exchange_s(line, nodes, away * of, inside * of, nic_gbps) for line, of in zip(lines, sizes)))
+    dispatch, combine = normal_dispatch_bytes(*of_token), normal_combine_bytes(*of_token)
+    return (
+        exchange_parts(exchanges.dispatch, nodes, away * dispatch, inside * dispatch, nic_gbps),
+        exchange_parts(exchanges.combine, nodes, away * combine, inside * combine, nic_gbps),
+    )
 
 
 def exchange_s(figures: Exchange, nodes: int, rail_bytes: float, nvlink_bytes: float, nic_gbps: float) -> float:
     """Return the time of one exchange from the bytes that leave a GPU; parameters as :func:`low_latency_s`."""
+    return sum(exchange_parts(figures, nodes, rail_bytes, nvlink_bytes, nic_gbps))
+
+
+def exchange_parts(figures: Exchange, nodes: int, rail_bytes: float, nvlink_bytes: float, nic_gbps: float) -> ExchangeParts:
+    """Return what makes up one exchange; parameters as :func:`exchange_s`."""
     latency_us = figures.base_us + (nodes > 1) * figures.cross_us + log2(nodes) * figures.doubling_us
     rail_s = rail_bytes / (figures.rail_efficiency * nic_gbps / 8 * 1e9)
-    return latency_us * 1e-6 + max(rail_s, nvlink_bytes / (figures.nvlink_gbytes_per_s * 1e9))
+    return ExchangeParts(latency_us * 1e-6, max(rail_s, nvlink_bytes / (figures.nvlink_gbytes_per_s * 1e9)))
 
 
 def _check(nodes: int, nic_gbps: float) -> None:

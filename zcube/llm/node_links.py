@@ -44,20 +44,20 @@ def prefill_layer_s(
     tp8: two all-reduces of the hidden states. cp8: all-gathers of indexer keys, latents and hidden states and a
     reduce-scatter. dp8: dispatch and combine of the experts, none in a dense layer. When the experts span nodes
     (``ep_nodes > 1``), dispatch and combine replace the second all-reduce of tp8, with an all-gather that restores
-    its layout, and the hidden-state pair of cp8.
+    its layout, and the hidden-state pair of cp8; their own time, NVLink included, is :mod:`zcube.llm.exchanges`'.
 
     Parameters
     ----------
     tokens : float
         New tokens of the node in this iteration.
     ep_nodes : int
-        Nodes the experts are spread over; only the NVLink part of their traffic is counted here.
+        Nodes the experts are spread over.
     has_experts : bool
         Whether this is an MoE layer.
     """
     hidden_bytes = tokens * _BF16 * card.hidden
     dispatched = has_experts and (layout == "dp8" or ep_nodes > 1)
-    seconds = _dispatch_combine_s(card, links, tokens, ep_nodes) if dispatched else 0.0
+    seconds = _dispatch_combine_s(card, links, tokens) if dispatched and ep_nodes == 1 else 0.0
     if layout == "tp8":
         second = links.gather if dispatched else links.all_reduce
         return seconds + links.all_reduce.seconds(hidden_bytes) + second.seconds(hidden_bytes)
@@ -75,9 +75,9 @@ def prefill_operations(layout: PrefillLayout, ep_nodes: int) -> tuple[str, ...]:
     return ("all-gather", "reduce-scatter") if layout == "cp8" else ()
 
 
-def _dispatch_combine_s(card: ModelCard, links: NodeLinks, tokens: float, ep_nodes: int) -> float:
+def _dispatch_combine_s(card: ModelCard, links: NodeLinks, tokens: float) -> float:
     # Every GPU forwards, by symmetry, as many copies as it receives, seven eighths of them to another GPU.
-    copies = tokens * ep_nodes * resident_share(card, GPUS_PER_NODE * ep_nodes) * _PEERS_SHARE
+    copies = tokens * resident_share(card, GPUS_PER_NODE) * _PEERS_SHARE
     dispatch = copies * normal_dispatch_bytes(card.hidden, card.experts_per_token)
     combine = copies * normal_combine_bytes(card.hidden, card.experts_per_token)
     return links.dispatch.seconds(dispatch) + links.combine.seconds(combine)
@@ -88,7 +88,8 @@ def decode_layer_s(
 ) -> float:
     """Return the time of one layer's collectives in one decode step.
 
-    tp8: two small all-reduces. dp8: low-latency dispatch and combine, paced by the GPU with most requests.
+    tp8: two small all-reduces. dp8: low-latency dispatch and combine, paced by the GPU with most requests; of experts over
+    several nodes :mod:`zcube.llm.exchanges` has them.
     """
     if layout == "tp8":
         return 2 * links.decode_all_reduce.seconds(requests * _BF16 * card.hidden)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +14,10 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
-from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
-from zcube.serving.decode import DecodeNode
+from zcube.serving.decode import DecodeInstance, DecodeNode
+from zcube.serving.expert_exchange import DecodeExchange, ExpertGroup, PrefillExchange
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.placement import Placed
@@ -34,6 +35,9 @@ from zcube.workload.requests import RequestTrace, followers
 
 #: Steps of requests of which one is told of as progress.
 STEPS_UNTOLD = 16
+
+#: In place of the requests at a decode node that takes none: more than any has.
+TAKES_NONE = 1 << 60
 
 
 @dataclass(slots=True)
@@ -54,7 +58,8 @@ class Cluster:
     The router sends a request to the prefill node that could finish it soonest, counting tokens: what is queued there plus
     what the prompt needs beyond that node's prefix cache. Among decode nodes it takes the one with the fewest outstanding
     requests. Ties go to the lower number. An instance whose nodes do not reach each other takes no request; where that leaves
-    none, a request fails when it comes. A request whose KV cannot be carried fails when its first push is due.
+    no prefill or no decode node, a request fails when it comes. A request whose KV cannot be carried fails when its first push
+    is due.
     """
 
     def __init__(
@@ -68,10 +73,12 @@ class Cluster:
         compute: ComputeModel,
         progress: ShareDone,
         recorder: Recorder,
+        nic_gbps: float,
         reach: Reach | None = None,
         kv_cap_bps: float | None = None,
     ):
         self._env, self._settings, self._placed, self._card, self._compute = env, settings, placed, card, compute
+        self._nic_gbps = nic_gbps
         self._progress, self._recorder = progress, recorder
         self.journeys = Journeys(trace)
         self.transfers = Transfers(env, model, reach, kv_cap_bps)
@@ -96,24 +103,15 @@ class Cluster:
         self._memory: KvMemory | None = None
         if capacity is not None:
             self._memory = KvMemory(settings.prefill.nodes, capacity, self._caches, block_tokens, cached_blocks)
-        exchanges = engine.prefill_ep_nodes > 1 and card.moe_layers > 0
         self._loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, settings.prefill.max_queue)
-        self._instances = self._prefill_instances(compute, engine.prefill_exchange(card) if exchanges else None)
-        self._working = False
+        self._instances = self._prefill_instances()
         for instance in self._instances:
-            if instance.carries_expert_traffic():
-                self._working = True
-            else:
+            if not instance.carries:
                 self._loads.room[instance.nodes] = 0
-        self._decode = [
-            DecodeNode(
-                env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder,
-                self._on_local_prompt,
-            )
-            for server in placed.decode
-        ]  # fmt: skip
+        self._decode = self._decode_nodes()
         #: Requests of each decode node that have neither ended nor failed.
-        self._outstanding = [0] * len(self._decode)
+        self._outstanding = [0 if node.instance.carries else TAKES_NONE for node in self._decode]
+        self._working = any(one.carries for one in self._instances) and min(self._outstanding) < TAKES_NONE
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
         self._next_source_rank = [0] * settings.prefill.nodes
@@ -131,28 +129,51 @@ class Cluster:
         else:
             self._issue()
 
-    def _prefill_instances(self, compute: ComputeModel, plan: NormalPlan | None) -> list[PrefillInstance]:
-        pool = self._settings.prefill
+    def _prefill_instances(self) -> list[PrefillInstance]:
+        pool, compute, card = self._settings.prefill, self._compute, self._card
         hooks = PrefillHooks(self._on_prefill_start, self._on_chunks_ahead, self._on_prefill_progress)
         span = pool.nodes_per_instance
-        groups = [range(first, first + span) for first in range(0, pool.nodes, span)]
-        return [
-            PrefillInstance(
-                self._env,
-                self.transfers,
-                nodes,
-                [self._placed.prefill[node] for node in nodes],
-                compute,
-                pool,
-                self._loads,
-                hooks,
-                plan,
-                self._recorder,
-                overtakes=self._settings.decode.preallocate == "overtake",
-                blocks=self._blocks,
+        plan = self._settings.engine().prefill_exchange(card) if span > 1 and card.moe_layers else None
+        instances = []
+        for first in range(0, pool.nodes, span):
+            servers, exchange = self._placed.prefill[first : first + span], None
+            if plan is not None:
+                group = self._group(servers, plan.rail_rank, plan.peers(), pool.expert_overlap)
+                exchange = PrefillExchange(group, plan, compute.exchanges, self._nic_gbps, pool)
+            instances.append(
+                PrefillInstance(
+                    self._env,
+                    range(first, first + span),
+                    servers,
+                    compute,
+                    pool,
+                    self._loads,
+                    hooks,
+                    exchange,
+                    self._recorder,
+                    overtakes=self._settings.decode.preallocate == "overtake",
+                    blocks=self._blocks,
+                )
             )
-            for nodes in groups
-        ]
+        return instances
+
+    def _decode_nodes(self) -> list[DecodeNode]:
+        pool, env, compute, card, nodes = self._settings.decode, self._env, self._compute, self._card, []
+        span = pool.nodes_per_instance
+        plan = self._settings.engine().decode_exchange(card) if span > 1 and card.moe_layers else None
+        for first in range(0, pool.nodes, span):
+            servers, exchange = self._placed.decode[first : first + span], None
+            if plan is not None:
+                group = self._group(servers, plan.source, plan.target, pool.expert_overlap)
+                exchange = DecodeExchange(group, plan, compute.exchanges, self._nic_gbps, pool)
+            instance = DecodeInstance(
+                env, compute, self._on_finish, self._on_step, servers, self._recorder, self._on_local_prompt, exchange
+            )
+            nodes += [DecodeNode(env, pool, self._ranks.decode_dp, server, instance, self._recorder) for server in servers]
+        return nodes
+
+    def _group(self, servers: Sequence[int], source: IntArray, target: IntArray, overlap: bool) -> ExpertGroup:
+        return ExpertGroup(self._env, self.transfers, self._recorder, servers, source, target, overlap)
 
     def pauses(self) -> list[list[Pause]]:
         """Return when each prefill instance paused for its pushes or for memory."""
@@ -313,7 +334,7 @@ class Cluster:
         self._work.reach(request, held, computed=False)
         starts = range(held, tokens, chunk)
         seconds = sum(self._compute.prefill_iteration_s([min(chunk, tokens - at)], [at]) for at in starts)
-        self._decode[int(journeys.decode_node[request])].compute_prompt(request, seconds)
+        self._decode[int(journeys.decode_node[request])].instance.compute_prompt(request, seconds)
 
     def _on_local_prompt(self, request: int, ended: bool) -> None:
         if not ended:
@@ -392,8 +413,8 @@ class Cluster:
             journeys.first_token_s[request] = self._env.now
             tokens_left -= 1
         if tokens_left:
-            node = self._decode[int(journeys.decode_node[request])]
-            node.join(request, int(journeys.trace.input_tokens[request]), tokens_left)
+            instance = self._decode[int(journeys.decode_node[request])].instance
+            instance.join(request, int(journeys.trace.input_tokens[request]), tokens_left)
         else:
             self._recorder.ended(request)
             self._on_finish(request, 0)
@@ -406,7 +427,7 @@ class Cluster:
 
     def steps_before(self, time_s: float) -> IntArray:
         """Return how many steps of each decode node end before a time, the present or barely later [decode nodes]."""
-        return np.array([node.steps_before(time_s) for node in self._decode])
+        return np.array([node.instance.steps_before(time_s) for node in self._decode])
 
     def _on_finish(self, request: int, steps: int) -> None:
         self.journeys.finish_s[request] = self._env.now

@@ -1,14 +1,15 @@
 """Decode nodes: continuous batching, simulated from one change of the batch to the next.
 
 Between changes every request of the batch gains one token a step, so the step times follow from the contexts in closed form
-and need no event each; a request that joins meanwhile waits for the boundary of the step under way.
+and need no event each; a request that joins meanwhile waits for the boundary of the step under way. Where the nodes of an
+instance exchange tokens over the fabric, which decides how long that takes, steps pass in bursts instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import simpy
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, give_tokens
+from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool
 
@@ -28,54 +30,34 @@ NO_STEPS: FloatArray = np.zeros(0)
 
 
 class DecodeNode:
-    """One decode node: room for KV, a running batch, and what waits for either.
+    """One decode node: room for KV, and what waits for it.
 
     Parameters
     ----------
     env : simpy.Environment
         Clock.
-    compute : ComputeModel
-        Step times.
     pool : DecodePool
         Limits.
     ranks : int
         Data-parallel attention ranks, which share the requests out.
-    on_finish : callable
-        Called with a request's number when its last token is out, and the steps that have ended.
-    on_step : callable
-        Called with the numbers of requests whose first decode step begins, the time at which it will have ended, and the steps
-        that ended before it.
     server : int
         Where it is placed.
+    instance : DecodeInstance
+        Whose batch its requests join.
     recorder : Recorder
-        Told of room and steps.
-    on_prompt : callable
-        ``on_prompt(request, ended)``: called when a prompt begins to be computed here, and when it has been.
+        Told of room.
     """
 
     def __init__(
-        self, env: simpy.Environment, compute: ComputeModel, pool: DecodePool, ranks: int,
-        on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
-        server: int, recorder: Recorder, on_prompt: Callable[[int, bool], None],
-    ):  # fmt: skip
-        self._env, self._compute, self._pool = env, compute, pool
-        self._on_finish, self._on_step, self._server, self._recorder = on_finish, on_step, server, recorder
-        self._on_prompt = on_prompt
-        #: Prompts to be computed here, and how long each takes.
-        self._prompts: deque[tuple[int, float]] = deque()
+        self, env: simpy.Environment, pool: DecodePool, ranks: int, server: int, instance: DecodeInstance, recorder: Recorder
+    ):
+        self._env, self._pool, self._server, self._recorder = env, pool, server, recorder
+        self.instance = instance
         self._rank_load = [0] * ranks
         self._next_rank = 0
         self._held_requests = 0
         self._held_tokens = 0
         self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
-        self._joining: list[tuple[int, int, int]] = []
-        self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
-        self._size, self._least_left = 0, MOST_LEFT
-        self._finished: IntArray = np.zeros(16, dtype=np.int64)
-        #: Steps ended, when the last of them did, and when those under way are to.
-        self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
-        self._wake = env.event()
-        env.process(self._run())
 
     def take_rank(self) -> int:
         """Give a request to the rank with the fewest, in turn among equals."""
@@ -97,18 +79,6 @@ class DecodeNode:
         self._grant()
         return granted
 
-    def join(self, request: int, context_tokens: int, tokens_left: int) -> None:
-        """Add a request whose KV has arrived to the batch, from the next step on."""
-        self._joining.append((request, context_tokens, tokens_left))
-        if not self._wake.triggered:
-            self._wake.succeed()
-
-    def compute_prompt(self, request: int, seconds: float) -> None:
-        """Compute a prompt, from the end of the step under way on; the batch waits meanwhile."""
-        self._prompts.append((request, seconds))
-        if not self._wake.triggered:
-            self._wake.succeed()
-
     def release(self, request: int, rank: int, tokens: int) -> None:
         """Give back the room of a request that is done."""
         self._recorder.released(self._server, request)
@@ -129,6 +99,67 @@ class DecodeNode:
             self._recorder.granted(self._server, request)
             granted.succeed()
 
+
+class DecodeInstance:
+    """Nodes that decode one batch in step.
+
+    Parameters
+    ----------
+    env : simpy.Environment
+        Clock.
+    compute : ComputeModel
+        Step times.
+    on_finish : callable
+        Called with a request's number when its last token is out, and the steps that have ended.
+    on_step : callable
+        Called with the numbers of requests whose first decode step begins, or has passed in a burst, the time at which it ends,
+        and the steps that ended before it.
+    servers : sequence of int
+        Where its nodes are placed.
+    recorder : Recorder
+        Told of steps.
+    on_prompt : callable
+        ``on_prompt(request, ended)``: called when a prompt begins to be computed here, and when it has been.
+    exchange : DecodeExchange or None
+        What its nodes send each other; None where they send nothing.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, compute: ComputeModel, on_finish: Callable[[int, int], None],
+        on_step: Callable[[list[int], float, int], None], servers: Sequence[int], recorder: Recorder,
+        on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | None = None,
+    ):  # fmt: skip
+        self._env, self._compute, self._exchange = env, compute, exchange
+        self._on_finish, self._on_step, self._servers, self._recorder = on_finish, on_step, list(servers), recorder
+        self._on_prompt = on_prompt
+        #: Prompts to be computed here, and how long each takes.
+        self._prompts: deque[tuple[int, float]] = deque()
+        self._joining: list[tuple[int, int, int]] = []
+        self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
+        self._size, self._least_left = 0, MOST_LEFT
+        self._finished: IntArray = np.zeros(16, dtype=np.int64)
+        #: Steps ended, when the last of them did, and when those under way are to.
+        self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
+        self._wake = env.event()
+        env.process(self._run())
+
+    @property
+    def carries(self) -> bool:
+        """Whether its nodes reach each other; one whose nodes do not gets no request."""
+        return self._exchange is None or self._exchange.carried
+
+    def join(self, request: int, context_tokens: int, tokens_left: int) -> None:
+        """Add a request whose KV has arrived to the batch, from the next step on."""
+        self._joining.append((request, context_tokens, tokens_left))
+        if not self._wake.triggered:
+            self._wake.succeed()
+
+    def compute_prompt(self, request: int, seconds: float) -> None:
+        """Compute a prompt, from the end of the step under way on; the batch waits meanwhile."""
+        self._prompts.append((request, seconds))
+        if not self._wake.triggered:
+            self._wake.succeed()
+
     def _run(self) -> simpy.events.ProcessGenerator:
         env = self._env
         ahead = LEAST_STEPS_AHEAD
@@ -144,6 +175,9 @@ class DecodeNode:
                 continue
             joined = [request for request, _, _ in self._joining]
             self._join_batch()
+            if self._exchange is not None:
+                yield from self._burst(self._exchange, joined)
+                continue
             start_s = env.now
             steps = min(ahead, self._least_left)
             ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
@@ -163,9 +197,27 @@ class DecodeNode:
                 yield env.timeout(float(ends_s[done - 1]) - env.now)
             self._steps, self._last_end_s, self._ends_s = self._steps + done, float(ends_s[done - 1]), NO_STEPS
             finished = self._give_tokens(done)
-            self._recorder.decodes(self._server, start_s, env.now, joined, finished)
+            self._recorder.decodes(self._servers[0], start_s, env.now, joined, finished)
             for request in finished:
                 self._on_finish(request, self._steps)
+
+    def _burst(self, exchange: DecodeExchange, joined: list[int]) -> simpy.events.ProcessGenerator:
+        """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
+        requests, steps = self._size, min(exchange.burst_steps, self._least_left)
+        batch = self._batch[CONTEXT, :requests]
+        each_s = np.sum([self._compute.decode_steps_s(batch[rows], steps) for rows in exchange.microbatches(requests)], axis=0)
+        start_s, before, compute_s = self._env.now, self._steps, float(each_s.sum())
+        self._recorder.joins(self._servers, joined)
+        yield from exchange.steps(requests, steps, compute_s)
+        now_s = self._env.now
+        self._steps, self._last_end_s = before + steps, now_s
+        if joined:
+            first_s = (now_s - start_s - compute_s) / steps + float(each_s[0])
+            self._on_step(joined, min(start_s + first_s, now_s), before)
+        finished = self._give_tokens(steps)
+        self._recorder.leaves(self._servers, finished)
+        for request in finished:
+            self._on_finish(request, self._steps)
 
     def _sleep(self, seconds: float) -> None:
         """Let :attr:`_wake` come after some time, or before with the next request that joins."""

@@ -16,12 +16,16 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     What an unlimited cache leaves of a prompt is computed, and its KV pushed, in as many pieces as it has chunks, and one more
     where it shares its first chunk with the prompt before it. Each piece pushes one transfer per pair of ranks. Where an
     instance spans nodes, the GPUs of a node with a piece also send to those of the same rail in the other nodes, in every
-    burst.
+    burst. Decode counts as if every GPU had one request: then its bursts post, for each of a request's, what one GPU sends;
+    fuller batches post less.
     """
     new_tokens = np.maximum(trace.input_tokens - trace.ideal_hits() * trace.block_tokens, 1)
     pieces = int((-(-new_tokens // settings.prefill.chunk_tokens) + 1).sum())
     ranks = rank_map(settings.kv.rank_map)
     per_push = max(len(ranks.sends(source, target)) for source in range(ranks.prefill_dp) for target in range(ranks.decode_dp))
     pushes = pieces if settings.kv.push == "per-chunk" else len(trace)
-    others = settings.prefill.nodes_per_instance - 1
-    return pushes * per_push + pieces * settings.prefill.expert_bursts * others * GPUS_PER_NODE
+    prefill, decode = settings.prefill, settings.decode
+    exchanged = pieces * prefill.expert_bursts * (prefill.nodes_per_instance - 1) * GPUS_PER_NODE
+    peers = (decode.nodes_per_instance - 1) * (GPUS_PER_NODE if decode.expert_pairs == "all" else 1)
+    bursts = int((-(-trace.output_tokens // decode.expert_burst_steps)).sum())
+    return pushes * per_push + exchanged + bursts * peers

@@ -10,19 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import simpy
 
-from zcube.arrays import IntArray
 from zcube.llm.compute import ComputeModel
-from zcube.llm.schedules.normal_plan import NormalPlan, dealt
-from zcube.llm.schedules.pieces import first_half
-from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
+from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.recording import Recorder
 from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
-from zcube.serving.transfers import Transfers
-
-NOBODY: IntArray = np.zeros(0, dtype=np.int64)
-
 
 #: Why an instance pauses though it has prompts: a push of its own is under way, or KV memory is short.
 PUSH, MEMORY = 0, 1
@@ -74,8 +67,8 @@ class PrefillInstance:
 
     Parameters
     ----------
-    env, transfers
-        Clock and network.
+    env : simpy.Environment
+        Clock.
     nodes : sequence of int
         Numbers of its nodes in the pool.
     servers : sequence of int
@@ -86,8 +79,8 @@ class PrefillInstance:
         Kept up to date for its nodes.
     hooks : PrefillHooks
         What it reports.
-    plan : NormalPlan or None
-        What its nodes send each other in a layer with experts; None where they send nothing.
+    exchange : PrefillExchange or None
+        What its nodes send each other; None where they send nothing.
     recorder : Recorder
         Told of every iteration.
     overtakes : bool
@@ -99,20 +92,19 @@ class PrefillInstance:
     def __init__(
         self,
         env: simpy.Environment,
-        transfers: Transfers,
         nodes: Sequence[int],
         servers: Sequence[int],
         compute: ComputeModel,
         pool: PrefillPool,
         loads: PrefillLoads,
         hooks: PrefillHooks,
-        plan: NormalPlan | None,
+        exchange: PrefillExchange | None,
         recorder: Recorder,
         overtakes: bool = False,
         blocks: bool = False,
     ):
-        self._env, self._transfers, self._compute, self._pool = env, transfers, compute, pool
-        self._loads, self._hooks, self._plan, self._recorder = loads, hooks, plan, recorder
+        self._env, self._compute, self._pool = env, compute, pool
+        self._loads, self._hooks, self._exchange, self._recorder = loads, hooks, exchange, recorder
         self._overtakes, self._foresees = overtakes, not (blocks or recorder.keeps_order)
         #: Prompts that have started, and those that have not, in order.
         self._running: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
@@ -123,20 +115,13 @@ class PrefillInstance:
         self._short = False
         self.nodes = list(nodes)
         self._servers = list(servers)
-        #: Fabric's numbers of the GPUs that send to each other, and their paths, of every pair of the plan.
-        self._source, self._target, self._paths = NOBODY, NOBODY, NOBODY
         self._wake = env.event()
         env.process(self._run())
 
-    def carries_expert_traffic(self) -> bool:
-        """Return whether its nodes reach each other; an instance whose nodes do not never starts."""
-        if self._plan is None:
-            return True
-        self._source, self._target = (_on_servers(self._servers, gpus) for gpus in (self._plan.rail_rank, self._plan.peers()))
-        carried = self._transfers.carries(self._source, self._target)
-        if carried:
-            self._paths = self._transfers.paths(self._source, self._target)
-        return carried
+    @property
+    def carries(self) -> bool:
+        """Whether its nodes reach each other; one whose nodes do not never starts."""
+        return self._exchange is None or self._exchange.carried
 
     def submit(self, node: int, job: PrefillJob) -> None:
         """Queue a prompt at a node."""
@@ -165,7 +150,7 @@ class PrefillInstance:
             if self._pushes or not (any(self._running.values()) or any(self._queues.values())):
                 yield from self._pause(PUSH if self._pushes else None)
                 continue
-            if self._plan is None and self._foresees and self._chunks_ahead():
+            if self._exchange is None and self._foresees and self._chunks_ahead():
                 yield from self._whole_chunks()
                 continue
             started: list[int] = []
@@ -182,11 +167,12 @@ class PrefillInstance:
                     if taken
                 ]
             )
-            if self._plan is None:
-                yield self._compute_for(compute_s)
+            if self._exchange is None:
+                self._recorder.computes(self._servers, compute_s)
+                yield self._env.timeout(compute_s)
             else:
                 tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
-                yield from self._exchange(self._plan, compute_s, tokens)
+                yield from self._exchange.iteration(tokens, compute_s)
             for node, taken in pieces.items():
                 for job, count in taken:
                     self._advance(node, job, count)
@@ -266,38 +252,3 @@ class PrefillInstance:
             self._running[node].popleft()
             self._loads.held[node] -= 1
         self._hooks.progress(node, job)
-
-    def _exchange(self, plan: NormalPlan, compute_s: float, tokens: np.ndarray) -> simpy.events.ProcessGenerator:
-        """Let one iteration pass: computation, and the expert all-to-all between nodes."""
-        overlap, layers = self._pool.expert_overlap, plan.routing.card.moe_layers
-        first = first_half(tokens)
-        rails = plan.layer_rails([dealt(first), dealt(tokens - first)] if overlap else [dealt(tokens)])
-        source, target, paths = self._source[rails.pair], self._target[rails.pair], self._paths[rails.pair]
-        for burst_layers in burst_sizes(layers, self._pool.expert_bursts):
-            burst_s, size_bytes = compute_s * burst_layers / layers, rails.size_bytes * burst_layers
-            self._recorder.exchanges(self._servers, source, target, size_bytes)
-            sent = self._transfers.send(paths, size_bytes)
-            if overlap:
-                yield self._compute_for(burst_s) & sent
-                self._recorder.meets(self._servers)
-            else:
-                yield sent
-                self._recorder.meets(self._servers)
-                yield self._compute_for(burst_s)
-
-    def _compute_for(self, seconds: float) -> simpy.Event:
-        self._recorder.computes(self._servers, seconds)
-        return self._env.timeout(seconds)
-
-
-def burst_sizes(layers: int, bursts: int) -> list[int]:
-    """Return the layers of each burst, at least one; the first bursts take the remainder."""
-    count = min(layers, bursts)
-    share, rest = divmod(layers, count)
-    return [share + (burst < rest) for burst in range(count)]
-
-
-def _on_servers(servers: Sequence[int], gpus: IntArray) -> IntArray:
-    """Return the fabric's numbers of GPUs that are numbered within an instance."""
-    node, rail = np.divmod(gpus, GPUS_PER_NODE)
-    return np.asarray(servers, dtype=np.int64)[node] * GPUS_PER_NODE + rail

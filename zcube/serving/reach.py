@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
     """
     sends = settings.engine().kv_pushes(card)
     checked, cut = 0, [np.zeros(0, dtype=np.int64)]
-    for source, target in _pairs(place(fabric, settings), sends, settings.prefill.nodes_per_instance):
+    for source, target in _pairs(place(fabric, settings), sends, settings):
         checked += len(source)
         if fabric.cable_up.all():
             continue
@@ -81,7 +81,7 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
     return Reach(fabric.gpus, checked, np.unique(np.concatenate(cut)))
 
 
-def _pairs(placed: Placed, pushes: KvPushes, span: int) -> Iterator[tuple[IntArray, IntArray]]:
+def _pairs(placed: Placed, pushes: KvPushes, settings: ServingSettings) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield sources and targets of KV, one prefill server after the other, and of expert traffic."""
     sends = sorted(
         {
@@ -96,9 +96,16 @@ def _pairs(placed: Placed, pushes: KvPushes, span: int) -> Iterator[tuple[IntArr
     for server in placed.prefill:
         target = (decode + into).ravel()
         yield np.tile(server * GPUS_PER_NODE + out, len(decode)), target
-    rail = np.arange(GPUS_PER_NODE)
-    for first in range(0, len(placed.prefill) if span > 1 else 0, span):
-        instance = np.array(placed.prefill[first : first + span], dtype=np.int64)
-        one, other = np.nonzero(~np.eye(len(instance), dtype=bool))
-        gpus = instance[:, None] * GPUS_PER_NODE + rail
+    for gpus in _instances(placed.prefill, settings.prefill.nodes_per_instance):
+        # Normal mode stays on the rail.
+        one, other = np.nonzero(~np.eye(len(gpus), dtype=bool))
         yield gpus[one].ravel(), gpus[other].ravel()
+    for gpus in _instances(placed.decode, settings.decode.nodes_per_instance):
+        one, other = np.nonzero(np.repeat(np.repeat(~np.eye(len(gpus), dtype=bool), GPUS_PER_NODE, 0), GPUS_PER_NODE, 1))
+        yield gpus.ravel()[one], gpus.ravel()[other]
+
+
+def _instances(servers: Sequence[int], span: int) -> Iterator[IntArray]:
+    """Yield the GPUs [nodes, 8] of every instance that spans nodes."""
+    for first in range(0, len(servers) if span > 1 else 0, span):
+        yield np.array(servers[first : first + span], dtype=np.int64)[:, None] * GPUS_PER_NODE + np.arange(GPUS_PER_NODE)

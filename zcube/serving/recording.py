@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zcube.arrays import IntArray
+from zcube.llm.exchanges import ExchangeParts
 
 
 class Recorder:
@@ -27,8 +28,16 @@ class Recorder:
     def iteration(self, servers: Sequence[int], requests: Sequence[int]) -> None:
         """Note that an instance begins an iteration, and the prompts that start in it."""
 
-    def exchanges(self, servers: Sequence[int], source: IntArray, target: IntArray, size_bytes: IntArray) -> None:
-        """Note that an instance's GPUs send to each other; what they compute before they meet runs beside it."""
+    def joins(self, servers: Sequence[int], requests: Sequence[int]) -> None:
+        """Note that a decode instance of several nodes begins steps, and the requests that join its batch."""
+
+    def exchanges(
+        self, servers: Sequence[int], source: IntArray, target: IntArray, size_bytes: IntArray, alone: ExchangeParts
+    ) -> None:
+        """Note that an instance's GPUs send to each other, and what that takes on an idle fabric.
+
+        What they compute before they meet runs beside it.
+        """
 
     def computes(self, servers: Sequence[int], seconds: float) -> None:
         """Note a computation of all GPUs of an instance."""
@@ -53,6 +62,9 @@ class Recorder:
 
     def pushes(self, request: int, source: IntArray, target: IntArray, size_bytes: IntArray, prepared: IntArray | None) -> None:
         """Note that a push is posted."""
+
+    def leaves(self, servers: Sequence[int], requests: Sequence[int]) -> None:
+        """Note which requests of a decode instance of several nodes end with the steps that have passed."""
 
     def decodes(self, server: int, start_s: float, end_s: float, joined: Sequence[int], finished: Sequence[int]) -> None:
         """Note decode steps of one batch: the requests that joined it before them, and those that end with the last of them."""

@@ -127,7 +127,7 @@ def serve(
     placed, kv_alone_bps = place(fabric, settings), fabric.nic_gbps * 1e9 * settings.kv.efficiency
     kv_capped = settings.kv.efficiency < 1.0
     cluster = Cluster(
-        env, model, trace, settings, placed, card, compute, progress, recorder or Recorder(), reach,
+        env, model, trace, settings, placed, card, compute, progress, recorder or Recorder(), fabric.nic_gbps, reach,
         kv_alone_bps if kv_capped else None,
     )  # fmt: skip
     horizon_s, stopped_by = settings.load.horizon_s, None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.inputs import Declared
-from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.engine_layout import EngineLayout, ExchangeLimit
 from zcube.llm.rankmap import rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
 
@@ -15,6 +15,19 @@ from zcube.llm.schedules.kv_plans import Connector
 def layout_name(tensor_parallel: int, context_parallel: int) -> str:
     """Return the layout of an eight-GPU node whose attention is sliced so: tp8, cp8, or dp8 where it is not sliced."""
     return "tp8" if tensor_parallel == 8 else "cp8" if context_parallel == 8 else "dp8"
+
+
+def _whole_instances(span: int, info: ValidationInfo) -> int:
+    nodes = info.data.get("nodes", span)
+    if nodes % span:
+        raise ValueError(f"nodes_per_instance that divides nodes = {nodes}, so that instances are whole")
+    return span
+
+
+def _layout_spans(layout: str, info: ValidationInfo) -> str:
+    if info.data.get("nodes_per_instance", 1) > 1 and layout != "dp8":
+        raise ValueError("dp8 where nodes_per_instance > 1: DeepEP goes with data-parallel attention")
+    return layout
 
 
 class Load(Declared):
@@ -35,10 +48,11 @@ class Load(Declared):
 class PrefillPool(Declared):
     """Nodes that compute prompts, in instances of one node or, with expert parallelism across nodes, several.
 
-    ``expert_overlap``: two microbatches hide communication behind computation, an iteration takes the longer of the two;
-    without it their sum. ``expert_bursts``: parts in which an iteration's expert traffic is sent, each of as many whole layers
-    as any other or one more, computed meanwhile; the engine sends two bursts a layer, fewer keep runs short (inferred, a
-    modelling choice).
+    ``expert_overlap``: two microbatches hide exchanges behind computation, an iteration takes the longer of the two; without it
+    their sum. The default is DeepSeek's engine; SGLang and vLLM do so when asked (``--enable-two-batch-overlap``,
+    ``--enable-dbo``). ``expert_bursts``: parts in which an iteration's exchanges are sent, each of as many whole layers as any
+    other or one more, computed meanwhile; the engine exchanges twice a layer, fewer bursts keep runs short. docs/models.md has
+    the error of that.
 
     ``kv_capacity_tokens``: one pool of memory, as SGLang has it. A prompt claims room for all of its tokens when it starts and
     gives it back when its transfer has ended; cached blocks that it reuses are held once. Where the cache that nobody needs
@@ -63,24 +77,20 @@ class PrefillPool(Declared):
     expert_overlap: bool = True
     expert_bursts: int = Field(default=8, ge=1, le=1000)
 
-    @field_validator("nodes_per_instance")
-    @classmethod
-    def _whole_instances(cls, span: int, info: ValidationInfo) -> int:
-        nodes = info.data.get("nodes", span)
-        if nodes % span:
-            raise ValueError(f"nodes_per_instance that divides nodes = {nodes}, so that instances are whole")
-        return span
-
-    @field_validator("layout")
-    @classmethod
-    def _layout_spans(cls, layout: str, info: ValidationInfo) -> str:
-        if info.data.get("nodes_per_instance", 1) > 1 and layout != "dp8":
-            raise ValueError("dp8 where nodes_per_instance > 1: DeepEP goes with data-parallel attention")
-        return layout
+    _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
+    _layout_spans = field_validator("layout")(_layout_spans)
 
 
 class DecodePool(Declared):
-    """Nodes that generate, one instance each, continuous batching.
+    """Nodes that generate, continuous batching, in instances of one node or, with expert parallelism across nodes, several.
+
+    An instance of several nodes shares its experts (DeepEP's low-latency mode); its requests keep in step, each node has room
+    for its own. ``expert_overlap``: the batch is cut in two, and the exchanges of one half run beside the computation of the
+    other; a step takes the longer of all exchanges and of what both halves compute one after the other. DeepSeek's engine
+    does so; the default is SGLang's and vLLM's, which exchange and compute in turn unless asked. ``expert_burst_steps``: steps
+    whose exchanges are sent as one; a request joins between bursts. ``expert_pairs``: ``turned``, in a burst every GPU sends
+    what is for another node to one GPU of it, in turn to each; ``all``, to all eight, as the engine does. Both keep runs
+    short; docs/models.md has the error of that.
 
     ``first_token``: ``prefill``, the answer begins with the token that prefill made, given out when the KV cache has arrived in
     full (SGLang); ``decode``, the decode node computes the first token too, a step later (NVIDIA Dynamo's replay).
@@ -93,6 +103,7 @@ class DecodePool(Declared):
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
+    nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
     layout: Literal["tp8", "dp8"] = "dp8"
     max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
     kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
@@ -101,6 +112,12 @@ class DecodePool(Declared):
         default="none", description="whether prefill waits for room at the decode node, and whether in order of arrival"
     )
     first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
+    expert_overlap: bool = False
+    expert_burst_steps: int = Field(default=4, ge=1, le=1000)
+    expert_pairs: Literal["turned", "all"] = "turned"
+
+    _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
+    _layout_spans = field_validator("layout")(_layout_spans)
 
 
 class KvTransfer(Declared):
@@ -251,21 +268,25 @@ class ServingSettings(Declared):
             wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
         if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
             wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
+        if self.router.policy == "conditional" and self.decode.nodes_per_instance > 1:
+            wrong.append("decode.nodes_per_instance = 1 with router.policy = conditional: a prompt stops its whole instance")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
 
-    def engine(self, moe_balance: str = "power_law_1.2") -> EngineLayout:
-        """Return the engine's layout, with the balance of its experts' load."""
+    def engine(self, moe_balance: str = "power_law_1.2", exchanges: ExchangeLimit = "deepep") -> EngineLayout:
+        """Return the engine's layout, with the balance of its experts' load and what limits their exchanges over nodes."""
         return EngineLayout(
             prefill_layout=self.prefill.layout,
             decode_layout=self.decode.layout,
             prefill_ep_nodes=self.prefill.nodes_per_instance,
+            decode_ep_nodes=self.decode.nodes_per_instance,
             kv_dtype=self.kv.dtype,
             with_mtp_layer=self.kv.with_mtp_layer,
             moe_balance=moe_balance,
             connector=self.kv.connector,
             layer_split=rank_map(self.kv.rank_map).layer_split,
+            exchanges=exchanges,
         )
 
     @property

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from zcube.arrays import IntArray
 from zcube.errors import RunError
+from zcube.llm.exchanges import ExchangeParts
 from zcube.memory import check_memory
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
@@ -76,6 +77,8 @@ class TraceRecorder(Recorder):
         self._requests: dict[int, _Request] = {}
         # By the first server of an instance: earliest start and waits of an iteration begun, and transfers under way.
         self._begun: dict[int, tuple[float, list[int]]] = {}
+        #: First servers of decode instances of several nodes.
+        self._decoding: set[int] = set()
         self._exchanged: dict[int, list[int]] = {}
         self._stretches: dict[int, _Stretch] = {}
         self._rooms: dict[int, _Room] = {}
@@ -111,28 +114,53 @@ class TraceRecorder(Recorder):
         earliest_s = max((state.arrival_s for state in states), default=0.0)
         self._begun[servers[0]] = earliest_s, [wait for state in states for wait in state.arrival]
 
-    def exchanges(self, servers: Sequence[int], source: IntArray, target: IntArray, size_bytes: IntArray) -> None:
-        """Write transfers that wait for their sender."""
+    def joins(self, servers: Sequence[int], requests: Sequence[int]) -> None:
+        """Keep what the next steps wait for beside those before them: what has come for the requests that join."""
+        self._decoding.add(servers[0])
+        self._begun[servers[0]] = 0.0, [wait for request in requests for wait in self._requests[request].sent]
+
+    def leaves(self, servers: Sequence[int], requests: Sequence[int]) -> None:
+        """Keep what ended requests."""
+        for request in requests:
+            self._requests[request].ended = np.unique(self._last[_gpus(servers)]).tolist()
+
+    def _phase(self, servers: Sequence[int]) -> str:
+        return "decode" if servers[0] in self._decoding else "prefill"
+
+    def exchanges(
+        self, servers: Sequence[int], source: IntArray, target: IntArray, size_bytes: IntArray, alone: ExchangeParts
+    ) -> None:
+        """Write transfers that wait for their sender; beside and after them, what DeepEP takes of its own."""
+        self._check_room()
+        phase, gpus = self._phase(servers), _gpus(servers)
         start_s, waits = self._begun.get(servers[0], (0.0, []))
         rows = self._builder.transfer(
-            "expert-exchange", source, target, size_bytes, phase="prefill", start_s=start_s, after=[self._last[source], *waits]
-        )
-        self._exchanged[servers[0]] = rows.tolist()
+            "expert-exchange", source, target, size_bytes, phase=phase, start_s=start_s, after=[self._last[source], *waits]
+        ).tolist()
+        if alone.data_s or alone.latency_s:
+            before = [*np.unique(self._last[gpus]).tolist(), *waits]
+            rows += self._builder.compute(
+                "exchange-alone", gpus[0], alone.data_s, phase=phase, start_s=start_s, after=before
+            ).tolist()
+            rows = self._builder.compute("exchange-latency", gpus[0], alone.latency_s, phase=phase, after=rows).tolist()
+        self._exchanged[servers[0]] = rows
 
     def computes(self, servers: Sequence[int], seconds: float) -> None:
         """Write a computation per GPU, which waits for that GPU."""
         self._check_room()
         gpus = _gpus(servers)
         start_s, waits = self._begun.pop(servers[0], (0.0, []))
+        phase = self._phase(servers)
+        name = "decode-steps" if phase == "decode" else "prefill-chunk"
         self._last[gpus] = self._builder.compute(
-            "prefill-chunk", gpus, seconds, phase="prefill", start_s=start_s, after=[self._last[gpus], *waits]
+            name, gpus, seconds, phase=phase, start_s=start_s, after=[self._last[gpus], *waits]
         )
 
     def meets(self, servers: Sequence[int]) -> None:
         """Write a computation without length that waits for an exchange and for all GPUs of the instance."""
         gpus = _gpus(servers)
         waits = [*self._exchanged.pop(servers[0]), *np.unique(self._last[gpus]).tolist()]
-        self._last[gpus] = self._builder.compute("nodes-in-step", gpus[0], 0.0, phase="prefill", after=waits)
+        self._last[gpus] = self._builder.compute("nodes-in-step", gpus[0], 0.0, phase=self._phase(servers), after=waits)
 
     def computed(self, request: int, server: int) -> None:
         """Keep what the next push of a prompt waits for."""

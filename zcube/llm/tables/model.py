@@ -98,7 +98,7 @@ class MeasuredModel(RooflineModel):
         if steps == 0:
             return np.empty(0)
         fixed_s, rest_s = self._fixed_s(len(contexts))
-        ranks = 1 if self._decode_layout == "tp8" else min(GPUS_PER_NODE, len(contexts))
+        ranks = min(self._decode_ranks, len(contexts))
         fuller = len(contexts) % ranks or ranks
         grown = np.arange(steps, dtype=np.float64)
         seconds = np.zeros(steps)

@@ -1,0 +1,213 @@
+"""Exchanges of experts over nodes while a run goes on: bytes on the fabric's links, DeepEP's own time, and computation.
+
+An exchange ends when the last of its bytes has arrived, not before its device's figures say for an idle fabric
+(:mod:`zcube.llm.exchanges`); what these take whatever is sent comes on top of either. Exchanges of several layers, or of
+several steps, are sent together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import simpy
+
+from zcube.arrays import IntArray
+from zcube.llm.devices import Exchanges
+from zcube.llm.exchanges import NO_PARTS, ExchangeParts, low_latency_parts, normal_parts
+from zcube.llm.schedules.low_latency_plan import LowLatencyPlan
+from zcube.llm.schedules.normal_plan import NormalPlan, dealt
+from zcube.llm.schedules.pieces import first_half
+from zcube.node import GPUS_PER_NODE
+from zcube.serving.clock import seconds_between
+from zcube.serving.recording import Recorder
+from zcube.serving.settings import DecodePool, PrefillPool
+from zcube.serving.transfers import Transfers
+
+
+class ExpertGroup:
+    """GPUs of an instance that sends experts' tokens between its nodes.
+
+    Parameters
+    ----------
+    env, transfers, recorder
+        Clock, network, and who is told.
+    servers : sequence of int
+        Servers of its nodes, in order.
+    source, target : int array [pairs]
+        Who sends to whom, GPUs numbered within the group.
+    overlap : bool
+        Whether computation runs beside exchanges, or after them.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, transfers: Transfers, recorder: Recorder, servers: Sequence[int], source: IntArray,
+        target: IntArray, overlap: bool,
+    ):  # fmt: skip
+        self._env, self._transfers, self._recorder, self._overlap = env, transfers, recorder, overlap
+        self.servers = list(servers)
+        self._source, self._target = (_on_servers(self.servers, gpus) for gpus in (source, target))
+        #: Whether its nodes reach each other.
+        self.carried = transfers.carries(self._source, self._target)
+        self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
+
+    def burst(
+        self, pair: IntArray, size_bytes: IntArray, alone: ExchangeParts, compute_s: float
+    ) -> simpy.events.ProcessGenerator:
+        """Let exchanges that are sent together pass, and what is computed with them.
+
+        Parameters
+        ----------
+        pair, size_bytes : int array [transfers]
+            Pairs of GPUs by number, and what they send.
+        alone : ExchangeParts
+            What the exchanges take on an idle fabric.
+        compute_s : float
+            Computation.
+        """
+        env, recorder, start_s = self._env, self._recorder, self._env.now
+        recorder.exchanges(self.servers, self._source[pair], self._target[pair], size_bytes, alone)
+        if self._overlap:
+            recorder.computes(self.servers, compute_s)
+        recorder.meets(self.servers)
+        if not self._overlap:
+            recorder.computes(self.servers, compute_s)
+        if len(pair):
+            yield self._transfers.send(self._paths[pair], size_bytes)
+        end_s = max(env.now, start_s + alone.data_s) + alone.latency_s
+        end_s = max(end_s, start_s + compute_s) if self._overlap else end_s + compute_s
+        yield env.timeout(seconds_between(env.now, end_s))
+
+
+class PrefillExchange:
+    """DeepEP's normal mode: an iteration's exchanges, in bursts of whole layers.
+
+    Parameters
+    ----------
+    group : ExpertGroup
+        Over the plan's rail pairs.
+    plan : NormalPlan
+        What is sent in a layer.
+    exchanges : Exchanges or None
+        The device's figures; None where only links limit.
+    nic_gbps : float
+        Line rate of a GPU's NIC.
+    pool : PrefillPool
+        Says what overlaps, and how many bursts.
+    """
+
+    def __init__(self, group: ExpertGroup, plan: NormalPlan, exchanges: Exchanges | None, nic_gbps: float, pool: PrefillPool):
+        self._group, self._plan, self._exchanges, self._nic_gbps = group, plan, exchanges, nic_gbps
+        self._overlap = pool.expert_overlap
+        self._layers = plan.routing.card.moe_layers
+        self._bursts = burst_sizes(self._layers, pool.expert_bursts)
+
+    @property
+    def carried(self) -> bool:
+        """Whether its nodes reach each other."""
+        return self._group.carried
+
+    def iteration(self, node_tokens: IntArray, compute_s: float) -> simpy.events.ProcessGenerator:
+        """Let an iteration pass in which nodes compute so many tokens."""
+        first = first_half(node_tokens)
+        batches = [dealt(first), dealt(node_tokens - first)] if self._overlap else [dealt(node_tokens)]
+        rails, alone = self._plan.layer_rails(batches), self._alone(batches)
+        for layers in self._bursts:
+            yield from self._group.burst(
+                rails.pair, rails.size_bytes * layers, alone.times(layers), compute_s * layers / self._layers
+            )
+
+    def _alone(self, batches: list[IntArray]) -> ExchangeParts:
+        """Return what one layer's exchanges take on an idle fabric, paced by the GPU with most tokens."""
+        alone, routing = NO_PARTS, self._plan.routing
+        if self._exchanges is None:
+            return alone
+        for tokens in batches:
+            if tokens.any():
+                alone = alone.then(
+                    normal_parts(routing.card, self._exchanges, routing.nodes, float(tokens.max()), self._nic_gbps)
+                )
+        return alone
+
+
+class DecodeExchange:
+    """DeepEP's low-latency mode: a batch's exchanges, in bursts of whole steps.
+
+    Parameters
+    ----------
+    group : ExpertGroup
+        Over the plan's pairs, turn by turn.
+    plan : LowLatencyPlan
+        What is sent in a step.
+    exchanges, nic_gbps
+        As :class:`PrefillExchange`.
+    pool : DecodePool
+        Says what overlaps, how many steps a burst has, and whether all pairs of GPUs send in each.
+    """
+
+    def __init__(
+        self, group: ExpertGroup, plan: LowLatencyPlan, exchanges: Exchanges | None, nic_gbps: float, pool: DecodePool
+    ):
+        self._group, self._plan, self._exchanges, self._nic_gbps, self._pool = group, plan, exchanges, nic_gbps, pool
+        self.burst_steps = pool.expert_burst_steps
+        self._turn = 0
+        #: Of the batch of the last burst: its requests, what a step sends, and takes on an idle fabric.
+        self._known: tuple[int, IntArray, ExchangeParts] = (0, np.zeros((GPUS_PER_NODE, 0), dtype=np.int64), NO_PARTS)
+
+    @property
+    def carried(self) -> bool:
+        """Whether its nodes reach each other."""
+        return self._group.carried
+
+    def microbatches(self, requests: int) -> list[IntArray]:
+        """Return which requests of a batch run one after the other: all, or every other round of the deal."""
+        everyone = np.arange(requests)
+        rounds = everyone // self._plan.routing.ranks
+        if not self._pool.expert_overlap or not rounds[-1]:
+            return [everyone]
+        return [everyone[rounds % 2 == 0], everyone[rounds % 2 == 1]]
+
+    def steps(self, requests: int, steps: int, compute_s: float) -> simpy.events.ProcessGenerator:
+        """Let steps of a batch pass that compute so long together."""
+        if self._known[0] != requests:
+            self._known = requests, *self._step(requests)
+        _, sent, alone = self._known
+        if self._pool.expert_pairs == "all":
+            pair, size_bytes = np.arange(sent.size), sent.ravel()
+        else:
+            # Every GPU sends to one of each other node, in turn to all, what is for that node.
+            pair, size_bytes = np.arange(sent.shape[1]) + self._turn * sent.shape[1], sent.sum(axis=0)
+            self._turn = (self._turn + 1) % GPUS_PER_NODE
+        full = size_bytes > 0
+        yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s)
+
+    def _step(self, requests: int) -> tuple[IntArray, ExchangeParts]:
+        routing, alone = self._plan.routing, NO_PARTS
+        batches = [dealt_to_gpus(len(rows), routing.nodes) for rows in self.microbatches(requests)]
+        if self._exchanges is not None:
+            for tokens in batches:
+                alone = alone.then(
+                    low_latency_parts(routing.card, self._exchanges, routing.nodes, float(tokens.max()), self._nic_gbps)
+                )
+        return self._plan.step_bytes(batches), alone.times(routing.card.moe_layers)
+
+
+def burst_sizes(layers: int, bursts: int) -> list[int]:
+    """Return the layers of each burst, at least one; the first bursts take the remainder."""
+    count = min(layers, bursts)
+    share, rest = divmod(layers, count)
+    return [share + (burst < rest) for burst in range(count)]
+
+
+def dealt_to_gpus(requests: int, nodes: int) -> IntArray:
+    """Return the requests of each GPU of a group [ranks] when a batch is dealt out node by node."""
+    share, rest = divmod(requests, nodes * GPUS_PER_NODE)
+    node, gpu = np.divmod(np.arange(nodes * GPUS_PER_NODE), GPUS_PER_NODE)
+    tokens: IntArray = share + (gpu * nodes + node < rest)
+    return tokens
+
+
+def _on_servers(servers: Sequence[int], gpus: IntArray) -> IntArray:
+    """Return the fabric's numbers of GPUs that are numbered within an instance."""
+    node, rail = np.divmod(gpus.ravel(), GPUS_PER_NODE)
+    return np.asarray(servers, dtype=np.int64)[node] * GPUS_PER_NODE + rail
