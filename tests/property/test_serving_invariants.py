@@ -19,9 +19,11 @@ from zcube.inputs import set_key
 from zcube.outputs import to_json
 from zcube.scenario import Scenario
 from zcube.serving.attribution import ttft_parts
+from zcube.serving.expert_exchange import DecodeExchange, ExpertGroup, dealt_to_gpus
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.kv_memory import Claim, KvMemory
-from zcube.serving.transfers import KV
+from zcube.serving.placement import seats
+from zcube.serving.transfers import EXPERT, KV
 
 FABRICS = ("roft-256", "zcube-256")
 #: Rank map: prefill layout, decode layout, full copies of a request's KV on the wire.
@@ -46,6 +48,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
     held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
+    decode_span = draw(st.sampled_from([1, 1, 2, 3])) if decode_layout == "dp8" else 1
     declared = {
         "fabrics": FABRICS,
         "seed": draw(st.integers(0, 1 << 40)),
@@ -68,14 +71,21 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
             "kv_capacity_tokens": draw(st.sampled_from([None, 150_000, 400_000])),
         },
         "decode": {
-            "nodes": draw(st.integers(1, 3)),
+            "nodes": decode_span * draw(st.integers(1, 3)),
+            "nodes_per_instance": decode_span,
             "layout": decode_layout,
+            "first_token": draw(st.sampled_from(["prefill", "decode"])),
+            "expert_overlap": draw(st.booleans()),
+            "expert_burst_steps": draw(st.sampled_from([7, 30, 30])),
+            "expert_pairs": draw(st.sampled_from(["turned", "turned", "turned", "all"])),
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
             "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])),
             "prefix_cache_tokens": held,
         },
-        "router": {"policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held else "disaggregated"},
+        "router": {
+            "policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held and decode_span == 1 else "disaggregated"
+        },
         "kv": {
             "rank_map": name,
             "push": draw(st.sampled_from([None, "after-prefill"] + ["per-chunk"] * (name != "tp8-tilert"))),
@@ -184,8 +194,9 @@ def check_congestion(result: FabricResult, scenario: Scenario) -> None:
     if found["type2_slowdown"] is not None and scenario.network.fidelity == "ideal":
         assert found["type2_slowdown_p99"] == pytest.approx(1.0, rel=1e-6)
     kv = result.run.flow_kind == KV
-    span = scenario.prefill.nodes_per_instance
-    assert kv.all() == (span == 1) or not len(kv)
+    spans = scenario.prefill.nodes_per_instance, scenario.decode.nodes_per_instance
+    assert kv.all() or max(spans) > 1
+    assert not kv.all() or spans[0] == 1 or not len(kv)
 
 
 def check_same_requests(comparison: Comparison, scenario: Scenario) -> None:
@@ -260,6 +271,56 @@ def test_memory_is_never_overdrawn_and_given_back_in_full(scenario: Scenario):
                 assert all(memory.needed_tokens(node) == 0 for node in range(scenario.prefill.nodes))
 
 
+class WatchedGroup(ExpertGroup):
+    """A group that keeps what every burst of its instance was to send."""
+
+    bursts: ClassVar[list[tuple[float, int]]] = []
+
+    def burst(self, pair: Any, size_bytes: Any, alone: Any, compute_s: float) -> Any:
+        self.bursts.append((float(self._env.now), int(size_bytes.sum())))
+        return super().burst(pair, size_bytes, alone, compute_s)
+
+
+class WatchedExchange(DecodeExchange):
+    """An exchange that counts the plan's bytes, and the tokens of its steps."""
+
+    steps_passed: ClassVar[list[tuple[float, int, int]]] = []
+
+    def steps(self, requests: int, steps: int, compute_s: float) -> Any:
+        batches = [dealt_to_gpus(len(rows), self._plan.routing.nodes) for rows in self.microbatches(requests)]
+        planned = steps * int(self._plan.step_bytes(batches).sum())
+        self.steps_passed.append((float(self._group._env.now), requests * steps, planned))
+        return super().steps(requests, steps, compute_s)
+
+
+@settings(SOME, max_examples=20)
+@given(scenarios(network={"fidelity": "flow"}))
+def test_experts_send_the_plans_bytes_up_to_the_end(scenario: Scenario):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zcube.serving.cluster.ExpertGroup", WatchedGroup)
+        patch.setattr("zcube.serving.cluster.DecodeExchange", WatchedExchange)
+        WatchedGroup.bursts, WatchedExchange.steps_passed = [], []
+        (result,) = compare(scenario.model_copy(update={"fabrics": FABRICS[:1], "baseline": FABRICS[0]})).results.values()
+    run, end_s = result.run, result.run.end_s
+    sent = run.flows.size_bytes[run.flow_kind == EXPERT].sum()
+    assert sent == sum(size for start_s, size in WatchedGroup.bursts if start_s < end_s)
+    of_decode = (run.flow_kind == EXPERT) & np.isin(run.flows.source // 8, _decode_servers(scenario))
+    steps = [(tokens, planned) for start_s, tokens, planned in WatchedExchange.steps_passed if start_s < end_s]
+    assert run.flows.size_bytes[of_decode].sum() == sum(planned for _, planned in steps)
+    life = run.journeys
+    if scenario.decode.nodes_per_instance > 1 and not (life.outcome == UNFINISHED).any():
+        # A decode step gives each request of its batch one token; the first of an answer may be prefill's.
+        answers = life.trace.output_tokens[life.outcome == COMPLETED] - (scenario.decode.first_token == "prefill")
+        assert sum(tokens for tokens, _ in steps) == answers.sum()
+        # By hand: 8 messages a token and layer out (6,352 B) and back (12,288 B), as many nodes' share of them elsewhere.
+        away = 1 - 1 / scenario.decode.nodes_per_instance
+        assert sum(planned for _, planned in steps) == pytest.approx(answers.sum() * 75 * 8 * 18_640 * away, rel=0.02)
+
+
+def _decode_servers(scenario: Scenario) -> list[int]:
+    return list(seats(scenario.placement.kind, scenario.prefill.nodes, scenario.decode.nodes).decode)
+
+
 COUPLINGS = {
     "kv.blocking": ("none", "step"),
     "kv.efficiency": (1.0, 0.69),
@@ -267,10 +328,15 @@ COUPLINGS = {
     "decode.preallocate": ("none", "in-order", "overtake"),
     "router.policy": ("disaggregated", "conditional"),
 }
+#: Keys of decode groups over nodes, whose requests are all disaggregated.
+GROUPS = {"decode.nodes_per_instance": (2,), "decode.expert_overlap": (False, True), "decode.expert_burst_steps": (1, 4)}
 
 
-@pytest.mark.parametrize("values", list(itertools.product(*COUPLINGS.values())))
-def test_littles_law_holds_for_every_combination_of_couplings(values: tuple[Any, ...]):
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [(keys, values) for keys in (COUPLINGS, GROUPS) for values in itertools.product(*keys.values())],
+)
+def test_littles_law_holds_for_every_combination_of_couplings(keys: dict[str, Any], values: tuple[Any, ...]):
     declared = {
         "fabrics": FABRICS[:1],
         "requests": {"count": 40},
@@ -279,7 +345,7 @@ def test_littles_law_holds_for_every_combination_of_couplings(values: tuple[Any,
         "load": {"mode": "closed", "concurrency": 12},
         "network": {"nic_gbps": 50.0},
     }
-    for key, value in zip(COUPLINGS, values, strict=True):
+    for key, value in zip(keys, values, strict=True):
         set_key(declared, key, value)
     (result,) = compare(Scenario.model_validate(declared)).results.values()
     assert result.metrics["requests"]["completed"] == 40
