@@ -180,6 +180,16 @@ def test_a_burst_of_turned_pairs_loads_every_nic_as_all_pairs_do():
         np.testing.assert_allclose(turned, everyone, rtol=0.01)
 
 
+def test_eight_bursts_of_turned_pairs_join_every_two_gpus_of_different_nodes():
+    run = run_by_hand(trace_of([0.0], [64], [9]), decode_settings(3, expert_burst_steps=1), ConstantTimes())
+    experts = run.flow_kind == EXPERT
+    pairs = set(zip(run.flows.source[experts].tolist(), run.flows.target[experts].tolist()))
+    gpus = range(8, 32)
+    # A sole request's dispatch leaves from one GPU, its combine from all of the other nodes.
+    first = min(run.flows.source[experts])
+    assert pairs == {(a, b) for a in gpus for b in gpus if a // 8 != b // 8 and (a == first or b // 8 == first // 8)}
+
+
 def test_kv_and_experts_slow_each_other_down():
     # 32 requests decode; 200,000 tokens of KV of another one come to one of their GPUs.
     prompts = [0.0] * 32, [64] * 32, [200] * 32

@@ -41,14 +41,14 @@ FEW = settings(SOME, max_examples=6)
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
-    """Draw a scenario, with couplings of network and engine or, as recorded runs are, without."""
-    name = draw(st.sampled_from(sorted(MAPS)))
+def scenarios(draw: st.DrawFn, coupled: bool = True, groups: bool = False, **fixed: Any) -> Scenario:
+    """Draw a scenario, with couplings of network and engine or, as recorded runs are, without; or with decode over nodes."""
+    name = "dp8-dp8" if groups else draw(st.sampled_from(sorted(MAPS)))
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
     held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
-    decode_span = draw(st.sampled_from([1, 1, 2, 3])) if decode_layout == "dp8" else 1
+    decode_span = draw(st.sampled_from([2, 3] if groups else [1, 2])) if decode_layout == "dp8" else 1
     declared = {
         "fabrics": FABRICS,
         "seed": draw(st.integers(0, 1 << 40)),
@@ -217,7 +217,7 @@ def check_parts(result: FabricResult) -> None:
 
 
 @SOME
-@given(scenarios())
+@given(st.booleans().flatmap(lambda groups: scenarios(groups=groups)))
 def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
     comparison = compare(scenario)
     check_same_requests(comparison, scenario)
@@ -294,7 +294,7 @@ class WatchedExchange(DecodeExchange):
 
 
 @settings(SOME, max_examples=20)
-@given(scenarios(network={"fidelity": "flow"}))
+@given(scenarios(groups=True))
 def test_experts_send_the_plans_bytes_up_to_the_end(scenario: Scenario):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zcube.serving.cluster.ExpertGroup", WatchedGroup)
@@ -355,7 +355,7 @@ def test_littles_law_holds_for_every_combination_of_couplings(keys: dict[str, An
 
 
 @FEW
-@given(scenarios())
+@given(st.booleans().flatmap(lambda groups: scenarios(groups=groups)))
 def test_a_run_repeats_byte_for_byte(scenario: Scenario):
     first, second = compare(scenario), compare(scenario)
     assert to_json(first.document()) == to_json(second.document())
