@@ -162,6 +162,10 @@ def test_a_fault_between_keys_does_not_hide_behind_one_key(scenario_file):
         (['fabrics=["roft-256", "roft-256"]'], "fabrics", "", "repetition"),
         (["prefill.nodes=3", "prefill.nodes_per_instance=2", "prefill.layout=dp8"], "prefill", "3", "nodes_per_instance"),
         (["prefill.nodes_per_instance=2", "prefill.layout=cp8"], "prefill", "cp8", "dp8"),
+        (["decode.nodes=3", "decode.nodes_per_instance=2"], "decode", "2", "divides nodes = 3"),
+        (["decode.nodes_per_instance=2", "decode.layout=tp8", "decode.nodes=2"], "decode", "tp8", "dp8"),
+        (["decode.expert_pairs=some"], "decode.expert_pairs", "some", "turned"),
+        (["compute.exchanges=nccl"], "compute.exchanges", "nccl", "links"),
     ],
 )
 def test_keys_that_contradict_each_other_are_named(scenario_file, assignments, key, found, expected):
@@ -228,9 +232,16 @@ def test_a_missing_trace_is_named(scenario_file):
 
 def test_an_instance_over_which_the_experts_cannot_be_spread(scenario_file):
     # DeepSeek-V3.2's eight expert groups do not divide over three nodes.
-    assignments = ("prefill.nodes=3", "prefill.nodes_per_instance=3", "prefill.layout=dp8", "kv.rank_map=dp8-dp8")
-    (fault,) = faults_of(scenario_file, *assignments, "compute.model=deepseek-v3.2")
-    assert "nodes_per_instance" in fault.where and fault.found == "3" and "8" in fault.expected
+    spans = "prefill.nodes=3", "prefill.nodes_per_instance=3", "decode.nodes=3", "decode.nodes_per_instance=3"
+    faults = faults_of(scenario_file, *spans, "prefill.layout=dp8", "kv.rank_map=dp8-dp8", "compute.model=deepseek-v3.2")
+    assert [fault.where for fault in faults] == ["prefill.nodes_per_instance", "decode.nodes_per_instance"]
+    assert all(fault.found == "3" and "8" in fault.expected for fault in faults)
+
+
+def test_decode_nodes_that_compute_prompts_are_instances_of_their_own(scenario_file):
+    groups = "decode.nodes=2", "decode.nodes_per_instance=2", "decode.prefix_cache_tokens=1000", "router.policy=conditional"
+    (fault,) = faults_of(scenario_file, *groups)
+    assert "decode.nodes_per_instance = 1" in fault.expected
 
 
 @pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), lambda error: type(error)(*error.args)])

@@ -113,7 +113,7 @@ class DecodePool(Declared):
     )
     first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
     expert_overlap: bool = False
-    expert_burst_steps: int = Field(default=4, ge=1, le=1000)
+    expert_burst_steps: int = Field(default=2, ge=1, le=1000)
     expert_pairs: Literal["turned", "all"] = "turned"
 
     _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
