@@ -248,7 +248,8 @@ def test_an_exchange_over_a_failed_nic_takes_as_long_as_the_one_that_relays_it()
         prefill={"nodes": 4, "layout": "dp8"}, decode={"nodes": 2, "nodes_per_instance": 2}, kv={"rank_map": "dp8-dp8"}
     )
     whole, broken = (middle_burst_s(run_broken(failed, settings, trace, "nvlink-relay")) for failed in ([], ["nic:s5g3"]))
-    sent_s = 4 * LAYERS * 4 * 8 / 2 * (6352 + 12_288) / 50e9
+    # Two steps a burst, four requests a GPU, half of whose eight experts lie in the other node.
+    sent_s = 2 * LAYERS * 4 * 8 / 2 * (6352 + 12_288) / 50e9
     exchange = H200.exchanges.low_latency_dispatch
     assert broken - whole == pytest.approx(2 * sent_s - sent_s / exchange.rail_efficiency, rel=0.02)
 
