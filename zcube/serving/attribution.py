@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
-from zcube.serving.prefill import MEMORY, PUSH, Pause
+from zcube.serving.pauses import paused_s, startable_s
+from zcube.serving.prefill import MEMORY, PUSH
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import NOBODYS
 
@@ -33,11 +33,10 @@ def ttft_parts(run: ServingRun) -> dict[str, FloatArray]:
     life = run.journeys
     remote = life.prefill_node >= 0
     begun, computed = life.prefill_start_s, life.prefill_end_s
-    # Room that is asked for on arrival is waited for before all else.
-    before = ~remote | (run.settings.decode.preallocate != "none")
-    served_s = np.where(before, np.fmax(life.granted_s, life.arrival_s), life.arrival_s)
-    waited_s, short_s = (_paused(run, served_s, begun, reason) for reason in (PUSH, MEMORY))
-    blocked_s = _paused(run, begun, computed, PUSH)
+    before = ~remote | run.settings.decode.asked_first
+    served_s = startable_s(run)
+    waited_s, short_s = (paused_s(run, served_s, begun, reason) for reason in (PUSH, MEMORY))
+    blocked_s = paused_s(run, begun, computed, PUSH)
     sent_s, alone_s, ideal_s = _milestones(run)
     parts = {
         "queue": begun - served_s - waited_s - short_s,
@@ -92,24 +91,3 @@ def _latest(request: IntArray, times_s: FloatArray, count: int) -> FloatArray:
     latest_s = np.full(count, -np.inf)
     np.maximum.at(latest_s, request, times_s)
     return np.where(np.isfinite(latest_s), latest_s, np.nan)
-
-
-def _paused(run: ServingRun, from_s: FloatArray, to_s: FloatArray, reason: int) -> FloatArray:
-    """Return for how long the instance of each request's prefill node paused for a reason between two times [requests]."""
-    seconds = np.zeros(len(from_s))
-    instance = run.journeys.prefill_node // run.settings.prefill.nodes_per_instance
-    for number, pauses in enumerate(run.pauses):
-        rows = np.flatnonzero((instance == number) & np.isfinite(to_s))
-        some = [pause for pause in pauses if pause.reason == reason]
-        if len(rows) and some:
-            seconds[rows] = _paused_before(some, to_s[rows]) - _paused_before(some, from_s[rows])
-    return seconds
-
-
-def _paused_before(pauses: Sequence[Pause], times_s: FloatArray) -> FloatArray:
-    """Return how long pauses, which follow each other, have lasted at some times."""
-    edges = np.array([(pause.start_s, pause.end_s) for pause in pauses])
-    lengths = np.concatenate([[0.0], np.cumsum(edges[:, 1] - edges[:, 0])])
-    at = np.searchsorted(edges[:, 0], times_s, side="right")
-    ahead = np.maximum(edges[np.maximum(at - 1, 0), 1] - times_s, 0.0) * (at > 0)
-    return lengths[at] - ahead

@@ -102,6 +102,11 @@ class DecodePool(Declared):
     )
     first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
 
+    @property
+    def asked_first(self) -> bool:
+        """Whether a request waits for its decode node before it goes to prefill."""
+        return self.preallocate != "none"
+
 
 class KvTransfer(Declared):
     """How a request's KV cache goes from prefill to decode.
