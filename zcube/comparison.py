@@ -302,10 +302,11 @@ def compare(
     carriers = prepared.carriers
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    if record is not None and scenario.couplings:
+    coupled = {} if record is None else scenario.on(record).couplings
+    if coupled:
         # A trace says neither when a step waits for pushes nor how much memory is left.
         raise InputError(
-            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in scenario.couplings.items()
+            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in coupled.items()
         )
     tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
 
@@ -343,7 +344,7 @@ def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterat
             yield FabricTask(
                 f"{name}, fabric {number + 1} of {len(carriers)}"
                 + (f", seed {further or scenario.seeds} of {scenario.seeds}" if scenario.seeds > 1 else ""),
-                other,
+                other.on(name),
                 carrier,
                 offered.trace,
                 prepared.card,

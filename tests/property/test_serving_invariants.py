@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,12 +40,13 @@ FEW = settings(SOME, max_examples=6)
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
+def scenarios(draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple(sorted(MAPS)), **fixed: Any) -> Scenario:
     """Draw a scenario, with couplings of network and engine or, as recorded runs are, without."""
-    name = draw(st.sampled_from(sorted(MAPS)))
+    name = draw(st.sampled_from(maps))
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
+    engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if coupled and name == "tp8-tilert" else "batched"
     held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
     declared = {
         "fabrics": FABRICS,
@@ -62,7 +64,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
             "layout": prefill_layout,
             "chunk_tokens": draw(st.sampled_from([1000, 8192, 50_000])),
             "prefix_cache_tokens": draw(st.sampled_from([0, 100_000, 2_000_000])),
-            "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" else None,
+            "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" and engine == "batched" else None,
             "expert_overlap": draw(st.booleans()),
             "expert_bursts": draw(st.integers(1, 3)),
             "kv_capacity_tokens": draw(st.sampled_from([None, 150_000, 400_000])),
@@ -72,7 +74,11 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, **fixed: Any) -> Scenario:
             "layout": decode_layout,
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
-            "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])),
+            "engine": engine,
+            "tilert": {"when_busy": draw(st.sampled_from(["queue", "reject"]))}
+            if engine == "tilert" and mode == "open"
+            else {},
+            "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])) if engine == "batched" else "none",
             "prefix_cache_tokens": held,
         },
         "router": {"policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held else "disaggregated"},
@@ -150,14 +156,14 @@ def check_bytes(result: FabricResult, name: str) -> None:
 
 def check_times(result: FabricResult) -> None:
     life = result.run.journeys
-    order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+    order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "kv_end_s", "first_token_s", "finish_s")
     begun = np.isfinite(life.prefill_start_s)
-    if result.run.settings.decode.preallocate != "none":
+    if result.run.settings.decode.asked_first:
         assert (life.granted_s[begun] <= life.prefill_start_s[begun]).all()
     done = life.outcome == COMPLETED
     for shipped in (True, False):
         some = done & ((life.prefill_node >= 0) == shipped)
-        times = np.stack([getattr(life, name)[some] for name in order if shipped or name != "kv_post_s"])
+        times = np.stack([getattr(life, name)[some] for name in order if shipped or not name.startswith("kv_")])
         assert (np.diff(times, axis=0) >= 0).all()
         assert times.max(initial=0.0) <= result.run.end_s
     longer = done & (life.trace.output_tokens > 1)
@@ -171,7 +177,8 @@ def check_limits(result: FabricResult, scenario: Scenario) -> None:
     ends = np.where(np.isfinite(life.finish_s), life.finish_s, np.inf)
     for node in range(scenario.decode.nodes):
         here = posted & (life.decode_node == node)
-        assert most_at_once(life.kv_post_s[here], ends[here]) <= scenario.decode.max_batch
+        held_from_s = life.granted_s if scenario.decode.engine == "tilert" else life.kv_post_s
+        assert most_at_once(held_from_s[here], ends[here]) <= scenario.decode.places
     if scenario.load.mode == "closed":
         accepted = (life.outcome == COMPLETED) | (life.outcome == UNFINISHED)
         assert most_at_once(life.arrival_s[accepted], ends[accepted]) <= scenario.load.concurrency
@@ -208,6 +215,16 @@ def check_parts(result: FabricResult) -> None:
 @SOME
 @given(scenarios())
 def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
+    check_run(scenario)
+
+
+@FEW
+@given(scenarios(maps=("tp8-tilert",)))
+def test_nor_where_a_node_takes_one_request(scenario: Scenario):
+    check_run(scenario)
+
+
+def check_run(scenario: Scenario) -> None:
     comparison = compare(scenario)
     check_same_requests(comparison, scenario)
     for result in comparison.results.values():

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: In the order in which they pass, but for ``decode_room``, which comes before prefill where decode is asked first.
 PARTS = (
-    "queue", "decode_room", "kv_memory", "blocked", "prefill", "setup", "transfer", "type1", "type2", "admission",
+    "queue", "decode_room", "kv_memory", "blocked", "prefill", "setup", "transfer", "type1", "type2", "convert", "inject",
+    "admission",
 )  # fmt: skip
 
 
@@ -31,7 +32,7 @@ def ttft_parts(run: ServingRun) -> dict[str, FloatArray]:
         By :data:`PARTS`. All are 0 or more but ``type2``: a fabric that holds a transfer's rivals up speeds it up.
     """
     life = run.journeys
-    remote = life.prefill_node >= 0
+    remote, taken_in = life.prefill_node >= 0, np.isfinite(life.injected_s)
     begun, computed = life.prefill_start_s, life.prefill_end_s
     before = ~remote | run.settings.decode.asked_first
     served_s = startable_s(run)
@@ -48,7 +49,9 @@ def ttft_parts(run: ServingRun) -> dict[str, FloatArray]:
         "transfer": np.where(remote, alone_s - sent_s, 0.0),
         "type1": np.where(remote, ideal_s - alone_s, 0.0),
         "type2": np.where(remote, life.kv_end_s - ideal_s, 0.0),
-        "admission": life.first_token_s - np.where(remote, life.kv_end_s, computed),
+        "convert": np.where(taken_in, life.converted_s - life.kv_end_s, 0.0),
+        "inject": np.where(taken_in, life.injected_s - life.converted_s, 0.0),
+        "admission": life.first_token_s - np.where(taken_in, life.injected_s, np.where(remote, life.kv_end_s, computed)),
     }
     answered = np.isfinite(life.first_token_s)
     return {part: np.where(answered, parts[part], np.nan) for part in PARTS}

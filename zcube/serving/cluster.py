@@ -27,6 +27,7 @@ from zcube.serving.recording import Recorder
 from zcube.serving.router import NOBODY, PrefillLoads, choose
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Lanes, Shipment
+from zcube.serving.tilert_decode import Desk, TileRtNode, request_times
 from zcube.serving.transfers import Transfers
 from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
@@ -53,8 +54,9 @@ class Cluster:
 
     The router sends a request to the prefill node that could finish it soonest, counting tokens: what is queued there plus
     what the prompt needs beyond that node's prefix cache. Among decode nodes it takes the one with the fewest outstanding
-    requests. Ties go to the lower number. An instance whose nodes do not reach each other takes no request; where that leaves
-    none, a request fails when it comes. A request whose KV cannot be carried fails when its first push is due.
+    requests; TileRT's take one at a time. Ties go to the lower number. An instance whose nodes do not reach each other takes no
+    request; where that leaves none, a request fails when it comes. A request whose KV cannot be carried fails when its first
+    push is due.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Cluster:
         self._ranks = pushes.ranks
         self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
         self._blocks = settings.kv.blocking == "step"
-        self._preallocates = settings.decode.preallocate != "none"
+        self._preallocates = settings.decode.asked_first
         self._shipper = KvShipper(
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder,
             self._on_push if self._blocks else None,
@@ -105,13 +107,15 @@ class Cluster:
                 self._working = True
             else:
                 self._loads.room[instance.nodes] = 0
-        self._decode = [
-            DecodeNode(
-                env, compute, settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server, recorder,
-                self._on_local_prompt,
-            )
-            for server in placed.decode
-        ]  # fmt: skip
+        self._decode: list[DecodeNode | TileRtNode] = [self._decode_node(server) for server in placed.decode]
+        #: Where requests wait for a node that takes one at a time.
+        self._desk: Desk | None = None
+        if settings.decode.engine == "tilert":
+            times, tokens = request_times(settings, card), settings.decode.kv_capacity_tokens
+            self._desk = Desk(settings.decode.nodes, settings.decode.tilert.when_busy == "queue")
+            self._decode = [
+                TileRtNode(env, times, tokens, self._on_taken_in, self._on_finish, self._on_step) for _ in placed.decode
+            ]
         #: Requests of each decode node that have neither ended nor failed.
         self._outstanding = [0] * len(self._decode)
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
@@ -153,6 +157,12 @@ class Cluster:
             )
             for nodes in groups
         ]
+
+    def _decode_node(self, server: int) -> DecodeNode:
+        return DecodeNode(
+            self._env, self._compute, self._settings.decode, self._ranks.decode_dp, self._on_finish, self._on_step, server,
+            self._recorder, self._on_local_prompt,
+        )  # fmt: skip
 
     def pauses(self) -> list[list[Pause]]:
         """Return when each prefill instance paused for its pushes or for memory."""
@@ -201,16 +211,32 @@ class Cluster:
             self._env.timeout(wait_s).callbacks.append(partial(self._come, follower))
 
     def _arrive(self, request: int, arrival_s: float) -> None:
-        journeys, trace = self.journeys, self.journeys.trace
+        journeys = self.journeys
         journeys.arrival_s[request] = arrival_s
         self.watch.arrived(request, arrival_s)
         journeys.outcome[request] = UNFINISHED
-        input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
-        blocks, total = self._full_blocks(request), input_tokens + output_tokens
         if not self._working:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
-            return
+        elif self._desk is None or not self._could_be_held(request) or self._desk.take():
+            self._route(request)
+        elif self._desk.queues:
+            self._desk.wait(request)
+        else:
+            self._resolve(request, REJECTED)
+
+    def _could_be_held(self, request: int) -> bool:
+        """Return whether a request is short enough for the model and for the memory of the nodes that it would pass."""
+        trace = self.journeys.trace
+        prompt, total = int(trace.input_tokens[request]), int(trace.input_tokens[request] + trace.output_tokens[request])
+        short = self._memory is None or prompt <= self._memory.capacity_tokens
+        return short and total <= self._card.max_positions and self._decode[0].fits(total)
+
+    def _route(self, request: int) -> None:
+        """Send a request to its nodes."""
+        journeys, trace = self.journeys, self.journeys.trace
+        input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
+        blocks, total = self._full_blocks(request), input_tokens + output_tokens
         node, new_tokens, local = NOBODY, 0, self._local_node(blocks, input_tokens)
         if local is None:
             node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
@@ -313,7 +339,9 @@ class Cluster:
         self._work.reach(request, held, computed=False)
         starts = range(held, tokens, chunk)
         seconds = sum(self._compute.prefill_iteration_s([min(chunk, tokens - at)], [at]) for at in starts)
-        self._decode[int(journeys.decode_node[request])].compute_prompt(request, seconds)
+        node = self._decode[int(journeys.decode_node[request])]
+        assert isinstance(node, DecodeNode)
+        node.compute_prompt(request, seconds)
 
     def _on_local_prompt(self, request: int, ended: bool) -> None:
         if not ended:
@@ -380,7 +408,18 @@ class Cluster:
         self.journeys.kv_end_s[request] = self._env.now
         self.journeys.kv_bytes[request] = sum(shipment.push_bytes)
         self._free_memory(self._assigned[request])
-        self._begin_answer(request)
+        node = self._decode[int(self.journeys.decode_node[request])]
+        if isinstance(node, TileRtNode):
+            node.take_in(request, int(self.journeys.trace.input_tokens[request]))
+        else:
+            self._begin_answer(request)
+
+    def _on_taken_in(self, request: int, injected: bool) -> None:
+        if injected:
+            self.journeys.injected_s[request] = self._env.now
+            self._begin_answer(request)
+        else:
+            self.journeys.converted_s[request] = self._env.now
 
     def _begin_answer(self, request: int) -> None:
         """Let a request whose KV is at its decode node join the batch there."""
@@ -428,6 +467,9 @@ class Cluster:
         node = int(self.journeys.decode_node[request])
         self._outstanding[node] -= 1
         self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
+        following = None if self._desk is None else self._desk.give_back()
+        if following is not None:
+            self._route(following)
 
     def cut(self) -> None:
         """Keep of what is under way at the end of the run only what has happened."""

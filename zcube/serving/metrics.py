@@ -40,11 +40,13 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "throughput": _throughput(run, tokens),
         "littles_law": _littles_law(run),
         "first_token": run.settings.decode.first_token,
+        "decode_engine": run.settings.decode.engine,
         "ttft_s": latency(journeys.ttft_s()),
         "ttft_parts_s": composition(run, done),
         "tpot_s": latency(journeys.tpot_s()),
         "e2e_s": latency(journeys.e2e_s()),
         "slo": goodput(run, tokens),
+        "tilert": _tilert(journeys, done) if run.settings.decode.engine == "tilert" else None,
         "kv_transfer_s": spread(journeys.kv_transfer_s()[done & np.isfinite(journeys.kv_end_s)]),
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
@@ -101,6 +103,17 @@ def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:
         "requests_per_s": int(window.holds(journeys.finish_s).sum()),
     }
     return {name: amount / window.length_s if window.no_rate is None else None for name, amount in amounts.items()}
+
+
+def _tilert(journeys: Journeys, done: BoolArray) -> dict[str, Any]:
+    """Return what a decode node tells of a request in its log, by its names: from the end of prefill to the last token."""
+    times_s = {
+        "wire_wait_s": journeys.kv_end_s - journeys.prefill_end_s,
+        "convert_s": journeys.converted_s - journeys.kv_end_s,
+        "inject_s": journeys.injected_s - journeys.converted_s,
+        "decode_s": journeys.finish_s - journeys.injected_s,
+    }
+    return {name: spread(values_s[done]) for name, values_s in times_s.items()}
 
 
 def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:

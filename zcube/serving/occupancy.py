@@ -28,10 +28,11 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
     journeys, window, settings = run.journeys, run.window, run.settings
     begun = journeys.prefill_start_s
     granted, left = journeys.granted_s, _or_end(journeys.left_s, run.end_s)
-    queued = (journeys.outcome != REJECTED) & np.isfinite(journeys.arrival_s)
-    came = journeys.arrival_s[queued]
+    there = (journeys.outcome != REJECTED) & np.isfinite(journeys.arrival_s)
+    came, startable = journeys.arrival_s[there], startable_s(run)
+    queued = there & np.isfinite(startable)
     # Decode nodes that compute prompts themselves are asked for room at once.
-    at_once = (journeys.decode_node >= 0) & ((journeys.prefill_node < 0) | settings.decode.asked_first)
+    at_once = there & (settings.decode.asked_first | ((journeys.decode_node >= 0) & (journeys.prefill_node < 0)))
     asked_s = np.where(at_once, journeys.arrival_s, begun)
     started, asked = np.isfinite(begun), np.isfinite(asked_s)
     room = settings.decode.nodes * window.length_s
@@ -43,10 +44,10 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
     return {
         "prefill": {
             **_prefill(run),
-            **_queue(came, np.where(started, begun, left)[queued], window, came),
+            **_queue(startable[queued], np.where(started, begun, left)[queued], window, came),
         },
         "decode": {
-            "batch": float(held_s.sum()) / (room * settings.decode.max_batch) if room else 0.0,
+            "batch": float(held_s.sum()) / (room * settings.decode.places) if room else 0.0,
             "kv_memory": float(held_s @ tokens) / (room * settings.decode.kv_capacity_tokens) if room else 0.0,
             "in_transfer": float(under_way_s.sum() / held_s.sum()) if held_s.any() else 0.0,
             "waited": float((_or_end(granted, run.end_s) > asked_s)[here].mean()) if here.any() else 0.0,

@@ -45,8 +45,8 @@ def _paused_before_s(pauses: Sequence[Pause], times_s: FloatArray) -> FloatArray
 def startable_s(run: ServingRun) -> FloatArray:
     """Return from when on each prompt could start as far as decode is concerned: its arrival, or the grant of room there.
 
-    Room is waited for before all else where it is asked for on arrival.
+    Room is waited for before all else where it is asked for on arrival; nan where it never came.
     """
     life = run.journeys
-    before = (life.prefill_node < 0) | run.settings.decode.asked_first
-    return np.where(before, np.fmax(life.granted_s, life.arrival_s), life.arrival_s)
+    before = ((life.prefill_node < 0) & (life.decode_node >= 0)) | run.settings.decode.asked_first
+    return np.where(before, np.maximum(life.granted_s, life.arrival_s), life.arrival_s)

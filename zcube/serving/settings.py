@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -79,8 +79,40 @@ class PrefillPool(Declared):
         return layout
 
 
+Engine: TypeAlias = Literal["batched", "tilert"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+class TileRt(Declared):
+    """Nodes of ``decode.engine = "tilert"``; docs/tilert.md has their model and what is inferred.
+
+    A node has one receive slot and answers 429 while it has a request; the router keeps one request a node, from before its
+    prefill to its last token (TileRT 0.1.5). What the router does with a request for which no node is free is not published:
+    ``when_busy`` says whether it waits there, first come first served, for any node, or is rejected.
+
+    A step yields ``accepted_tokens`` on average: 3.2 with 3 drafts on TileRT's chart. Once a cache has come, GPU 0 turns it
+    into bf16 and copies latents to its seven peers. Neither rate is published: conversion at the rate of memory that the node's
+    steps reach, copies at 0.8 of NVLink, as DeepEP reaches 726 of 900 GB/s within a B200 node.
+    """
+
+    node: str = Field(default="tilert-b200", min_length=1, max_length=4096, description="bundled node, or a node file")
+    drafts: int = Field(default=3, ge=0, le=31, description="tokens drafted a step")
+    accepted_tokens: float = Field(default=3.2, ge=1, le=32, description="tokens a step yields on average, at most drafts + 1")
+    when_busy: Literal["queue", "reject"] = Field(default="queue", description="a request for which no node is free")
+    convert_gbytes_per_s: float | None = Field(
+        default=None, gt=0, le=1e6, description="read and written in conversion; default: memory_share of the peak rate"
+    )
+    inject_efficiency: float = Field(default=0.8, gt=0, le=1, description="part of NVLink's rate that copies reach")
+
+    @model_validator(mode="after")
+    def _within_drafts(self) -> TileRt:
+        if self.accepted_tokens > self.drafts + 1:
+            raise ValueError(f"accepted_tokens of 1 .. {self.drafts + 1} (drafts + 1), not {self.accepted_tokens:g}")
+        return self
+
+
 class DecodePool(Declared):
-    """Nodes that generate, one instance each, continuous batching.
+    """Nodes that generate, one instance each: ``batched``, continuous batching, or ``tilert``, one request a node at a time.
 
     ``first_token``: ``prefill``, the answer begins with the token that prefill made, given out when the KV cache has arrived in
     full (SGLang); ``decode``, the decode node computes the first token too, a step later (NVIDIA Dynamo's replay).
@@ -93,8 +125,12 @@ class DecodePool(Declared):
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
+    engine: Engine = Field(default="batched", description="what runs on the nodes; a fabric named NAME+tilert has its own")
+    tilert: TileRt = TileRt()
     layout: Literal["tp8", "dp8"] = "dp8"
-    max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
+    max_batch: int = Field(
+        default=128, ge=1, le=65_536, description="requests a node holds, KV under way included; tilert holds 1"
+    )
     kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
     prefix_cache_tokens: int = Field(default=0, ge=0, le=10**10, description="KV of prompts a node keeps for reuse")
     preallocate: Literal["none", "in-order", "overtake"] = Field(
@@ -105,7 +141,12 @@ class DecodePool(Declared):
     @property
     def asked_first(self) -> bool:
         """Whether a request waits for its decode node before it goes to prefill."""
-        return self.preallocate != "none"
+        return self.engine == "tilert" or self.preallocate != "none"
+
+    @property
+    def places(self) -> int:
+        """Requests a node holds at most."""
+        return 1 if self.engine == "tilert" else self.max_batch
 
 
 class KvTransfer(Declared):
@@ -256,9 +297,28 @@ class ServingSettings(Declared):
             wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
         if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
             wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
+        wrong += self.wrong_with(self.decode.engine)
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+    def wrong_with(self, engine: Engine) -> list[str]:
+        """Return what would have to be otherwise for the decode nodes to run an engine."""
+        if engine == "batched":
+            return []
+        wrong, busy = [], self.decode.tilert.when_busy
+        if not rank_map(self.kv.rank_map).single_pair:
+            wrong.append(f"kv.rank_map = tp8-tilert for decode.engine = tilert, not {self.kv.rank_map}")
+        if self.decode.preallocate != "none":
+            wrong.append("no decode.preallocate with decode.engine = tilert, whose router waits for a node before prefill")
+        if self.prefill.max_queue is not None:
+            wrong.append("no prefill.max_queue with decode.engine = tilert, whose router waits or rejects: tilert.when_busy")
+        if busy == "reject" and self.load.mode == "closed" and self.load.concurrency > self.decode.nodes:
+            wrong.append(
+                f"at most {self.decode.nodes} as load.concurrency, or decode.tilert.when_busy = queue: a closed loop that is "
+                "rejected rejects the rest of a trace at one instant"
+            )
+        return wrong
 
     def engine(self, moe_balance: str = "power_law_1.2") -> EngineLayout:
         """Return the engine's layout, with the balance of its experts' load."""
@@ -277,6 +337,7 @@ class ServingSettings(Declared):
     def couplings(self) -> dict[str, Any]:
         """What is coupled to the network beyond queues and batches, by key: all that is not at its default."""
         keys = {
+            "decode.engine": (self.decode.engine, "batched"),
             "kv.blocking": (self.kv.blocking, "none"),
             "kv.efficiency": (self.kv.efficiency, 1.0),
             "prefill.kv_capacity_tokens": (self.prefill.kv_capacity_tokens, None),
