@@ -29,7 +29,7 @@ def fabric(family: str, *, output: float = 1000.0, ttft_s: float = 2.0, transfer
         "kv_transfer_s": {"mean": transfer_s},
         "congestion": {"type1_slowdown": 1.0, "type2_slowdown": 1.0},
         "occupancy": {
-            "prefill": {"busy": 0.3, "blocked": 0.0, "short_of_memory": 0.0, "waiting": 0.0, "growth": 0.0},
+            "prefill": {"busy": 0.3, "blocked": 0.0, "short_of_memory": 0.0, "reading": 0.0, "waiting": 0.0, "growth": 0.0},
             "decode": {"batch": 0.3, "kv_memory": 0.2, "in_transfer": 0.1, "waited": 0.0, "waiting": 0.0, "growth": 0.0},
             "busiest_nic": 0.1, "busiest_nic_port": 0.1, "busiest_switch_link": 0.1,
         },

@@ -115,7 +115,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
             "hot_links": [{"from": "A0", "to": "B0", "utilisation": busiest}],
         },
         "occupancy": {
-            "prefill": {"busy": 0.5, "blocked": 0.0, "short_of_memory": 0.0, "waiting": 2.0, "growth": 0.0},
+            "prefill": {"busy": 0.5, "blocked": 0.0, "short_of_memory": 0.0, "reading": 0.0, "waiting": 2.0, "growth": 0.0},
             "decode": {"batch": 0.25, "kv_memory": 0.125, "in_transfer": 0.0, "waited": 0.0, "waiting": 0.0, "growth": 0.0},
             "busiest_nic": busiest,
             "busiest_nic_port": busiest,

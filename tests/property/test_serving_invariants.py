@@ -22,7 +22,7 @@ from zcube.scenario import Scenario
 from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.kv_memory import Claim, KvMemory
-from zcube.serving.transfers import KV
+from zcube.serving.transfers import CACHE_READ, KV
 
 FABRICS = ("roft-256", "zcube-256")
 #: Rank map: prefill layout, decode layout, full copies of a request's KV on the wire.
@@ -37,6 +37,26 @@ MAPS = {
 }
 SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FEW = settings(SOME, max_examples=6)
+
+
+@st.composite
+def tiers(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw tiers of caches; none as often as not."""
+    sizes = st.sampled_from([0, 0, 50_000, 2_000_000])
+    if draw(st.booleans()):
+        return {}
+    return {
+        "reads": draw(st.sampled_from(["wait", "overlap"])),
+        "least_tokens": draw(st.sampled_from([1, 20_000])),
+        "pool": {"tokens": draw(sizes), "nodes": draw(st.integers(1, 3)), "gbytes_per_s": draw(st.sampled_from([1.0, 50.0]))},
+        "store": {
+            "tokens": draw(sizes),
+            "placement": draw(st.sampled_from(["own", "prefill", "decode"])),
+            "nics": draw(st.sampled_from([1, 8])),
+            "latency_s": draw(st.sampled_from([0.0, 0.01])),
+            "writes": draw(st.sampled_from(["carried", "free"])),
+        },
+    }
 
 
 @st.composite
@@ -89,6 +109,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple
             "blocking": draw(st.sampled_from(["none", "step"])),
             "efficiency": draw(st.sampled_from([1.0, 0.69])),
         },
+        "cache": draw(tiers()) if coupled else {},
         "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
         "network": {
             "fidelity": draw(st.sampled_from(["flow", "flow", "ideal"])),
@@ -137,7 +158,7 @@ def check_requests(result: FabricResult) -> None:
 def check_bytes(result: FabricResult, name: str) -> None:
     run, found = result.run, result.metrics["bytes"]
     assert found["sent"] == pytest.approx(found["received"], rel=1e-9)
-    posted = found["kv"] + found["expert"]
+    posted = found["kv"] + found["expert"] + found["cache_read"] + found["cache_write"]
     assert found["sent"] <= posted * (1 + 1e-9)
     if np.isfinite(run.completions.finish_s).all():
         assert found["sent"] == pytest.approx(posted, rel=1e-9)
@@ -152,6 +173,20 @@ def check_bytes(result: FabricResult, name: str) -> None:
     if not (run.journeys.outcome == UNFINISHED).any():
         assert found["kv"] == expected.sum()
     assert result.metrics["congestion"]["max_link_utilisation"] <= 1 + 1e-9
+    check_tiers(result)
+
+
+def check_tiers(result: FabricResult) -> None:
+    life, run = result.run.journeys, result.run
+    reads = run.flow_kind == CACHE_READ
+    of_request = np.bincount((-2 - run.flow_request[reads]) // 2, run.flows.size_bytes[reads], len(life.outcome))
+    assert np.array_equal(of_request, life.store_bytes)
+    # What tiers gave to a prompt was read for it.
+    used = life.pool_tokens + life.store_tokens
+    assert (used >= 0).all() and (life.pool_tokens >= 0).all() and (used <= life.cached_tokens).all()
+    kept = run.settings.kv.dtype == "fp8"
+    assert kept and (79 * 788 * used <= life.pool_bytes + life.store_bytes).all()
+    assert not used[np.isnan(life.prefill_start_s)].any()
 
 
 def check_times(result: FabricResult) -> None:
@@ -192,7 +227,7 @@ def check_congestion(result: FabricResult, scenario: Scenario) -> None:
         assert found["type2_slowdown_p99"] == pytest.approx(1.0, rel=1e-6)
     kv = result.run.flow_kind == KV
     span = scenario.prefill.nodes_per_instance
-    assert kv.all() == (span == 1) or not len(kv)
+    assert kv.all() == (span == 1) or not len(kv) or result.run.settings.cache.is_on
 
 
 def check_same_requests(comparison: Comparison, scenario: Scenario) -> None:

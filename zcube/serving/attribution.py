@@ -9,17 +9,17 @@ import numpy as np
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
 from zcube.serving.pauses import paused_s, startable_s
-from zcube.serving.prefill import MEMORY, PUSH
+from zcube.serving.prefill import MEMORY, PUSH, READ
 from zcube.serving.run import ServingRun
-from zcube.serving.transfers import NOBODYS
+from zcube.serving.transfers import KV
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: In the order in which they pass, but for ``decode_room``, which comes before prefill where decode is asked first.
 PARTS = (
-    "queue", "decode_room", "kv_memory", "blocked", "prefill", "setup", "transfer", "type1", "type2", "convert", "inject",
-    "admission",
+    "queue", "decode_room", "cache_read", "kv_memory", "blocked", "prefill", "setup", "transfer", "type1", "type2",
+    "convert", "inject", "admission",
 )  # fmt: skip
 
 
@@ -38,13 +38,15 @@ def ttft_parts(run: ServingRun) -> dict[str, FloatArray]:
     served_s = startable_s(run)
     waited_s, short_s = (paused_s(run, served_s, begun, reason) for reason in (PUSH, MEMORY))
     blocked_s = paused_s(run, begun, computed, PUSH)
+    behind_reads_s, in_reads_s = paused_s(run, served_s, begun, READ), paused_s(run, begun, computed, READ)
     sent_s, alone_s, ideal_s = _milestones(run)
     parts = {
-        "queue": begun - served_s - waited_s - short_s,
+        "queue": begun - served_s - waited_s - short_s - behind_reads_s,
         "decode_room": np.where(before, served_s - life.arrival_s, life.kv_post_s - computed),
+        "cache_read": behind_reads_s + in_reads_s,
         "kv_memory": short_s,
         "blocked": waited_s + blocked_s,
-        "prefill": computed - begun - blocked_s,
+        "prefill": computed - begun - blocked_s - in_reads_s,
         "setup": np.where(remote, sent_s - np.where(before, computed, life.kv_post_s), 0.0),
         "transfer": np.where(remote, alone_s - sent_s, 0.0),
         "type1": np.where(remote, ideal_s - alone_s, 0.0),
@@ -80,7 +82,7 @@ def _milestones(run: ServingRun) -> tuple[FloatArray, FloatArray, FloatArray]:
 
     All by the delays of the fabric's paths [requests].
     """
-    kv = run.flow_request != NOBODYS
+    kv = run.flow_kind == KV
     request, start_s = run.flow_request[kv], run.flows.start_s[kv]
     fixed_s = start_s + run.completions.message_start_s[kv] + run.completions.latency_s[kv]
     alone_s = run.flows.size_bytes[kv] * 8.0 / run.kv_alone_bps

@@ -16,6 +16,7 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
+from zcube.serving.cache_tiers import CacheTiers, Read
 from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.kv_memory import Claim, KvMemory
@@ -46,6 +47,7 @@ class _Assigned:
     target_rank: int
     reserved_tokens: int
     shipment: Shipment | None = None
+    read: Read | None = None
     claim: Claim | None = None
 
 
@@ -95,6 +97,12 @@ class Cluster:
         self._caches = PrefixCaches(settings.prefill.nodes, room_blocks, trace.are_chained)
         kept_blocks = settings.decode.prefix_cache_tokens // block_tokens
         self._decode_caches = PrefixCaches(settings.decode.nodes, kept_blocks, trace.are_chained) if kept_blocks else None
+        self._tiers: CacheTiers | None = None
+        if settings.cache.is_on and trace.block_tokens:
+            self._tiers = CacheTiers(
+                env, self.transfers, settings.cache, placed, card, engine.kv, block_tokens, trace.are_chained,
+                self._ranks.prefill_dp > 1,
+            )  # fmt: skip
         self._memory: KvMemory | None = None
         if capacity is not None:
             self._memory = KvMemory(settings.prefill.nodes, capacity, self._caches, block_tokens, cached_blocks)
@@ -152,7 +160,7 @@ class Cluster:
                 hooks,
                 plan,
                 self._recorder,
-                overtakes=self._settings.decode.preallocate == "overtake",
+                overtakes=self._overtakes(),
                 blocks=self._blocks,
             )
             for nodes in groups
@@ -167,6 +175,11 @@ class Cluster:
     def pauses(self) -> list[list[Pause]]:
         """Return when each prefill instance paused for its pushes or for memory."""
         return [instance.pauses for instance in self._instances]
+
+    def _overtakes(self) -> bool:
+        """Return whether prompts that may start pass others: without room at decode, or with a read under way."""
+        order, cache = self._settings.decode.preallocate, self._settings.cache
+        return order == "overtake" or (order == "none" and cache.is_on and cache.reads == "wait")
 
     def _instance(self, node: int) -> PrefillInstance:
         return self._instances[node // self._settings.prefill.nodes_per_instance]
@@ -258,9 +271,34 @@ class Cluster:
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
         job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
+        self._read_tiers(node, job)
         self._instance(node).submit(node, job)
         if self._preallocates:
             self._ask_for_room(node, job)
+
+    def _read_tiers(self, node: int, job: PrefillJob) -> None:
+        """Begin to read what tiers below the node's own cache hold of a prompt."""
+        assigned = self._assigned[job.request]
+        if self._tiers is None:
+            return
+        held = self._caches.hit(node, assigned.blocks)
+        read = assigned.read = self._tiers.read(job.request, node, assigned.source_rank, assigned.blocks, held)
+        if read is not None:
+            self.journeys.pool_bytes[job.request] = read.pool_bytes
+            self.journeys.store_bytes[job.request] = read.store_bytes
+            job.read, job.waits_to_start = read.done, self._settings.cache.reads == "wait"
+            read.done.callbacks.append(lambda _: self._instance(node).wake())
+
+    def _found(self, request: int, hit: int) -> int:
+        """Return how many leading blocks of a prompt are there, read ones and those the node holds; note their tiers."""
+        read, journeys = self._assigned[request].read, self.journeys
+        # What was read goes on from what the node held then.
+        if read is None or hit < read.held:
+            return hit
+        block_tokens, most = journeys.trace.block_tokens, int(journeys.trace.input_tokens[request]) - 1
+        ends = [min(max(hit, end) * block_tokens, most) for end in (hit, read.pool_end, read.end)]
+        journeys.pool_tokens[request], journeys.store_tokens[request] = ends[1] - ends[0], ends[2] - ends[1]
+        return max(hit, read.end)
 
     def _full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
@@ -282,7 +320,7 @@ class Cluster:
                 return None
         journeys.prefill_start_s[request] = self._env.now
         # The last token is always computed: its logits give the first output token.
-        cached = min(hit * journeys.trace.block_tokens, job.input_tokens - 1)
+        cached = min(self._found(request, hit) * journeys.trace.block_tokens, job.input_tokens - 1)
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         if not self._preallocates:
@@ -364,14 +402,16 @@ class Cluster:
         self._tell()
         if job.done_tokens == job.input_tokens:
             self.journeys.prefill_end_s[request] = self._env.now
-            self._keep_prompt(node, self._assigned[request])
+            self._keep_prompt(request, node, self._assigned[request])
         shipment = self._assigned[request].shipment
         assert shipment is not None
         self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(shipment, job.done_tokens)
 
-    def _keep_prompt(self, node: int, assigned: _Assigned) -> None:
+    def _keep_prompt(self, request: int, node: int, assigned: _Assigned) -> None:
         """Keep the blocks of a prompt that has been computed."""
+        if self._tiers is not None:
+            self._tiers.put(request, node, assigned.source_rank, assigned.blocks)
         if self._memory is None or assigned.claim is None:
             self._caches.insert(node, assigned.blocks)
             return
@@ -478,10 +518,12 @@ class Cluster:
         for request, assigned in self._assigned.items():
             if assigned.shipment is not None:
                 self.journeys.kv_bytes[request] = assigned.shipment.bytes_before(now_s)
+            if assigned.read is not None and assigned.read.start_s >= now_s:
+                self.journeys.store_bytes[request] = 0.0
 
     def let_go(self) -> None:
         """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
-        for part in (self.transfers, self._lanes, self._caches, self._decode_caches):
+        for part in (self.transfers, self._lanes, self._caches, self._decode_caches, self._tiers):
             if part is not None:
                 vars(part).clear()
 

@@ -24,4 +24,8 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     per_push = max(len(ranks.sends(source, target)) for source in range(ranks.prefill_dp) for target in range(ranks.decode_dp))
     pushes = pieces if settings.kv.push == "per-chunk" else len(trace)
     others = settings.prefill.nodes_per_instance - 1
-    return pushes * per_push + pieces * settings.prefill.expert_bursts * others * GPUS_PER_NODE
+    store = settings.store_servers * settings.cache.store.nics
+    blocks = np.minimum(store, trace.input_tokens // trace.block_tokens) if trace.block_tokens else np.zeros(1)
+    # A prompt is read once at most, and written once.
+    pushes_of_store = 2 * int(blocks.sum())
+    return pushes_of_store + pushes * per_push + pieces * settings.prefill.expert_bursts * others * GPUS_PER_NODE

@@ -20,7 +20,9 @@ _TIMES = (
     "finish_s",
 )  # fmt: skip
 _PLACES = ("prefill_node", "decode_node")
-_AMOUNTS = ("cached_tokens", "decode_cached_tokens", "kv_bytes")
+_AMOUNTS = (
+    "cached_tokens", "decode_cached_tokens", "pool_tokens", "store_tokens", "pool_bytes", "store_bytes", "kv_bytes",
+)  # fmt: skip
 
 
 class Journeys:
@@ -56,6 +58,10 @@ class Journeys:
         Prompt tokens found in the prefix cache of the node that computes the rest.
     decode_cached_tokens : int array
         Prompt tokens found in the prefix cache of the decode node, which are not shipped.
+    pool_tokens, store_tokens : int array
+        Those of ``cached_tokens`` that came from the pool and from the store of ``[cache]``.
+    pool_bytes, store_bytes : float array
+        Bytes read for it out of host memory and over the fabric, whether it came to use them or not.
     kv_bytes : float array
         KV bytes put on the network before the end of the run, copies included.
     outcome : int array
@@ -72,7 +78,8 @@ class Journeys:
         self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
         self.cached_tokens, self.decode_cached_tokens = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.steps_before, self.steps_at_end = (np.zeros(count, dtype=np.int64) for _ in range(2))
-        self.kv_bytes = np.zeros(count)
+        self.pool_tokens, self.store_tokens = (np.zeros(count, dtype=np.int64) for _ in range(2))
+        self.kv_bytes, self.pool_bytes, self.store_bytes = (np.zeros(count) for _ in range(3))
         self.outcome = np.zeros(count, dtype=np.int8)
 
     def cut(self, end_s: float) -> None:

@@ -19,7 +19,10 @@ from zcube.serving.occupancy import occupancy
 from zcube.serving.output_tokens import tokens_within
 from zcube.serving.run import ServingRun
 from zcube.serving.service_levels import goodput, p99_with_failures
-from zcube.serving.transfers import KV
+from zcube.serving.transfers import CACHE_READ, CACHE_WRITE, EXPERT, KV
+
+#: Kinds of traffic by their name in results.
+TRAFFIC = {"kv": KV, "expert": EXPERT, "cache_read": CACHE_READ, "cache_write": CACHE_WRITE}
 
 
 def run_metrics(run: ServingRun) -> dict[str, Any]:
@@ -117,20 +120,26 @@ def _tilert(journeys: Journeys, done: BoolArray) -> dict[str, Any]:
 
 
 def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:
-    """Parts of the counted requests' prompt tokens that were not computed, and that were not shipped, thanks to caches."""
+    """Parts of the counted requests' prompt tokens that caches saved computing, by tier, and shipping."""
     tokens = int(journeys.trace.input_tokens[done].sum())
-    found = {"hit_fraction": journeys.cached_tokens, "decode_hit_fraction": journeys.decode_cached_tokens}
+    found = {
+        "hit_fraction": journeys.cached_tokens,
+        "node_hit_fraction": journeys.cached_tokens - journeys.pool_tokens - journeys.store_tokens,
+        "pool_hit_fraction": journeys.pool_tokens,
+        "store_hit_fraction": journeys.store_tokens,
+        "decode_hit_fraction": journeys.decode_cached_tokens,
+    }
     return {name: float(cached[done].sum() / tokens) if tokens else 0.0 for name, cached in found.items()}
 
 
 def _bytes(run: ServingRun) -> dict[str, int]:
-    """Bytes that left GPUs and that reached GPUs, over NIC and NVLink, and what was posted of each kind; whole bytes."""
+    """Bytes that left GPUs and that reached GPUs, over NIC and NVLink, what was posted of each kind, what hosts read."""
     carried = run.links.size_bytes
     return {
         "sent": round(carried[run.links.leaves_gpu].sum()),
         "received": round(carried[run.links.enters_gpu].sum()),
-        "kv": round(run.flows.size_bytes[run.flow_kind == KV].sum()),
-        "expert": round(run.flows.size_bytes[run.flow_kind != KV].sum()),
+        **{name: round(run.flows.size_bytes[run.flow_kind == kind].sum()) for name, kind in TRAFFIC.items()},
+        "pool_read": round(run.journeys.pool_bytes.sum()),
     }
 
 

@@ -15,12 +15,12 @@ from zcube.arrays import BoolArray, FloatArray
 from zcube.network.protocol import LinkTable
 from zcube.serving.journey import REJECTED
 from zcube.serving.pauses import paused_within_s, startable_s
-from zcube.serving.prefill import MEMORY, PUSH
+from zcube.serving.prefill import MEMORY, PUSH, READ
 from zcube.serving.run import ServingRun
 from zcube.serving.window import Window
 
 #: Pauses of prefill instances, by their name in results.
-PAUSES = {"blocked": PUSH, "short_of_memory": MEMORY}
+PAUSES = {"blocked": PUSH, "short_of_memory": MEMORY, "reading": READ}
 
 
 def occupancy(run: ServingRun) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
 from zcube.routing.routes import Routing
-from zcube.serving.placement import Placed, place
+from zcube.serving.placement import Placed, place, store_ends
 from zcube.serving.settings import ServingSettings
 
 #: Pairs routed at once, and pairs named in a document.
@@ -70,7 +70,7 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
     """
     sends = settings.engine().kv_pushes(card)
     checked, cut = 0, [np.zeros(0, dtype=np.int64)]
-    for source, target in _pairs(place(fabric, settings), sends, settings.prefill.nodes_per_instance):
+    for source, target in _pairs(place(fabric, settings), sends, settings):
         checked += len(source)
         if fabric.cable_up.all():
             continue
@@ -81,8 +81,9 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
     return Reach(fabric.gpus, checked, np.unique(np.concatenate(cut)))
 
 
-def _pairs(placed: Placed, pushes: KvPushes, span: int) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield sources and targets of KV, one prefill server after the other, and of expert traffic."""
+def _pairs(placed: Placed, pushes: KvPushes, settings: ServingSettings) -> Iterator[tuple[IntArray, IntArray]]:
+    """Yield sources and targets of KV, one prefill server after the other, of expert traffic and of the store's."""
+    span = settings.prefill.nodes_per_instance
     sends = sorted(
         {
             (source, target)
@@ -102,3 +103,11 @@ def _pairs(placed: Placed, pushes: KvPushes, span: int) -> Iterator[tuple[IntArr
         one, other = np.nonzero(~np.eye(len(instance), dtype=bool))
         gpus = instance[:, None] * GPUS_PER_NODE + rail
         yield gpus[one].ravel(), gpus[other].ravel()
+    holders = np.array(placed.store, dtype=np.int64)
+    ranks = range(GPUS_PER_NODE) if pushes.ranks.prefill_dp > 1 else (None,)
+    for server in placed.prefill if placed.store else ():
+        for rank in ranks:
+            held, there = store_ends(settings.cache, holders[holders != server], server, rank)
+            yield held, there
+            if settings.cache.store.writes == "carried":
+                yield there, held

@@ -10,6 +10,7 @@ from zcube.inputs import Declared
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.rankmap import rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
+from zcube.serving.cache_settings import Cache
 
 
 def layout_name(tensor_parallel: int, context_parallel: int) -> str:
@@ -275,6 +276,7 @@ class ServingSettings(Declared):
     decode: DecodePool
     kv: KvTransfer = KvTransfer()
     router: Router = Router()
+    cache: Cache = Cache()
     placement: Placement = Placement()
     measure: Measure = Measure()
     slo: Slo = Slo()
@@ -297,6 +299,11 @@ class ServingSettings(Declared):
             wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
         if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
             wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
+        pool = {"own": None, "prefill": self.prefill.nodes, "decode": self.decode.nodes}[self.cache.store.placement]
+        if pool is not None and self.store_servers > pool:
+            wrong.append(
+                f"at most {pool} as cache.store.servers, the nodes of {self.cache.store.placement}, not {self.store_servers}"
+            )
         wrong += self.wrong_with(self.decode.engine)
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -343,11 +350,21 @@ class ServingSettings(Declared):
             "prefill.kv_capacity_tokens": (self.prefill.kv_capacity_tokens, None),
             "decode.preallocate": (self.decode.preallocate, "none"),
             "decode.prefix_cache_tokens": (self.decode.prefix_cache_tokens, 0),
+            "cache.pool.tokens": (self.cache.pool.tokens, 0),
+            "cache.store.tokens": (self.cache.store.tokens, 0),
             "router.policy": (self.router.policy, "disaggregated"),
         }
         return {key: value for key, (value, default) in keys.items() if value != default}
 
     @property
+    def store_servers(self) -> int:
+        """Servers that hold the store of cached prompts."""
+        store = self.cache.store
+        of_pool = {"own": 1, "prefill": self.prefill.nodes, "decode": self.decode.nodes}[store.placement]
+        return 0 if not store.tokens else store.servers or of_pool
+
+    @property
     def nodes(self) -> int:
-        """8-GPU nodes both pools take."""
-        return self.prefill.nodes + self.decode.nodes
+        """8-GPU nodes that both pools, and a store with servers of its own, take."""
+        own = self.store_servers if self.cache.store.placement == "own" else 0
+        return self.prefill.nodes + self.decode.nodes + own

@@ -53,13 +53,14 @@ WORDS = {
     "prefill": "prefill",
     "pushes": "waiting for KV pushes at prefill",
     "prefill_memory": "KV memory of prefill",
+    "cache_reads": "reading cached prompts",
     "decode": "decode",
     "kv_memory": "KV memory",
     "nic": "the NICs",
     "fabric": "the fabric",
 }
 #: What prefill instances pause for, and the part of the window that it takes.
-PAUSES = {"pushes": "blocked", "prefill_memory": "short_of_memory"}
+PAUSES = {"pushes": "blocked", "prefill_memory": "short_of_memory", "cache_reads": "reading"}
 
 
 def limits(fabric: Document, nodes: tuple[int, int], thresholds: Thresholds = THRESHOLDS) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _figures(fabric: Document, over: str) -> str:
 
 
 def _paused(prefill: Document) -> str:
-    words = {"pushes": "waiting for its pushes", "prefill_memory": "for KV memory"}
+    words = {"pushes": "waiting for its pushes", "prefill_memory": "for KV memory", "cache_reads": "for cached prompts"}
     told = [f" and {words[limit]} {percent(prefill[key])}" for limit, key in PAUSES.items() if prefill[key] >= LEAST_PAUSED]
     return "".join(told)
 
