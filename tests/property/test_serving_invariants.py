@@ -35,15 +35,16 @@ MAPS = {
     "cp8-layersplit-dp8": ("cp8", "dp8", 1),
     "tp8-tilert": ("tp8", "tp8", 1),
 }
+ROUTERS = ({}, {"policy": "conditional"}, {"policy": "conditional", "max_prefill_queue": 1})
 SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FEW = settings(SOME, max_examples=6)
 
 
 @st.composite
-def tiers(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw tiers of caches; none as often as not."""
-    sizes = st.sampled_from([0, 0, 50_000, 2_000_000])
-    if draw(st.booleans()):
+def tiers(draw: st.DrawFn, always: bool = False) -> dict[str, Any]:
+    """Draw tiers of caches, as often as not none unless they are always wanted."""
+    sizes = st.sampled_from([0, 100_000, 2_000_000])
+    if not always and draw(st.booleans()):
         return {}
     return {
         "reads": draw(st.sampled_from(["wait", "overlap"])),
@@ -60,7 +61,9 @@ def tiers(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple(sorted(MAPS)), **fixed: Any) -> Scenario:
+def scenarios(
+    draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple(sorted(MAPS)), tiered: bool = False, **fixed: Any
+) -> Scenario:
     """Draw a scenario, with couplings of network and engine or, as recorded runs are, without."""
     name = draw(st.sampled_from(maps))
     prefill_layout, decode_layout, _ = MAPS[name]
@@ -101,7 +104,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple
             "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])) if engine == "batched" else "none",
             "prefix_cache_tokens": held,
         },
-        "router": {"policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held else "disaggregated"},
+        "router": draw(st.sampled_from(ROUTERS)) if held else {},
         "kv": {
             "rank_map": name,
             "push": draw(st.sampled_from([None, "after-prefill"] + ["per-chunk"] * (name != "tp8-tilert"))),
@@ -109,7 +112,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple
             "blocking": draw(st.sampled_from(["none", "step"])),
             "efficiency": draw(st.sampled_from([1.0, 0.69])),
         },
-        "cache": draw(tiers()) if coupled else {},
+        "cache": draw(tiers(tiered)) if coupled else {},
         "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
         "network": {
             "fidelity": draw(st.sampled_from(["flow", "flow", "ideal"])),
@@ -256,6 +259,12 @@ def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
 @FEW
 @given(scenarios(maps=("tp8-tilert",)))
 def test_nor_where_a_node_takes_one_request(scenario: Scenario):
+    check_run(scenario)
+
+
+@SOME
+@given(scenarios(tiered=True, prefill={"prefix_cache_tokens": 50_000}))
+def test_nor_where_prompts_are_read_from_other_memory(scenario: Scenario):
     check_run(scenario)
 
 

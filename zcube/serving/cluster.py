@@ -128,6 +128,8 @@ class Cluster:
         self._outstanding = [0] * len(self._decode)
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
+        #: Prompts at prefill nodes that have not started.
+        self._queued = 0
         self._next_source_rank = [0] * settings.prefill.nodes
         self._requests, self._resolved, self._untold = len(trace), 0, 0
         self._horizon_s = float("inf") if settings.load.horizon_s is None else settings.load.horizon_s
@@ -272,6 +274,7 @@ class Cluster:
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
         job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
         self._read_tiers(node, job)
+        self._queued += 1
         self._instance(node).submit(node, job)
         if self._preallocates:
             self._ask_for_room(node, job)
@@ -318,6 +321,7 @@ class Cluster:
             assigned.claim = self._memory.claim(node, assigned.blocks, hit, job.input_tokens)
             if assigned.claim is None:
                 return None
+        self._queued -= 1
         journeys.prefill_start_s[request] = self._env.now
         # The last token is always computed: its logits give the first output token.
         cached = min(self._found(request, hit) * journeys.trace.block_tokens, job.input_tokens - 1)
@@ -354,7 +358,8 @@ class Cluster:
         hits = [caches.hit(node, blocks) for node in range(len(self._decode))]
         best = min(range(len(hits)), key=lambda node: (-hits[node], self._outstanding[node]))
         new_tokens = input_tokens - hits[best] * self.journeys.trace.block_tokens
-        return best if new_tokens <= asked.max_local_prefill_tokens else None
+        is_full = asked.max_prefill_queue is not None and self._queued >= asked.max_prefill_queue
+        return best if is_full or new_tokens <= asked.max_local_prefill_tokens else None
 
     def _held_at_decode(self, request: int) -> int:
         """Return how many tokens of a prompt its decode node holds, the last one left out."""

@@ -205,14 +205,20 @@ class Router(Declared):
 
     ``disaggregated``: all. ``conditional``: those of which the decode nodes' prefix caches leave more than
     ``max_local_prefill_tokens``; others go straight to the decode node that holds most of the prompt, the one with fewest
-    requests of equals. This is NVIDIA Dynamo's conditional disaggregation, whose default is 1,000 tokens, without its bound on
-    the prefill queue. A decode node computes such prompts before its next step, which the batch waits for, with the times of a
-    prefill node (inferred).
+    requests of equals. So do all requests while ``max_prefill_queue`` prompts or more wait for prefill. This is NVIDIA Dynamo's
+    conditional disaggregation, whose router's defaults are 1,000 tokens and 2 prompts in one queue of all prefill workers;
+    counted here are prompts at all prefill nodes that have not started. A decode node computes such prompts before its next
+    step, which the batch waits for, with the times of a prefill node (inferred).
     """
 
     policy: Literal["disaggregated", "conditional"] = "disaggregated"
     max_local_prefill_tokens: int = Field(
         default=1000, ge=0, le=1 << 20, description="conditional: tokens a decode node computes of a prompt at most"
+    )
+    max_prefill_queue: int | None = Field(
+        default=None,
+        ge=1,
+        description="conditional: prompts that wait for prefill, from which on decode computes all; default: no bound",
     )
 
 
@@ -305,6 +311,8 @@ class ServingSettings(Declared):
                 f"at most {pool} as cache.store.servers, the nodes of {self.cache.store.placement}, not {self.store_servers}"
             )
         wrong += self.wrong_with(self.decode.engine)
+        if self.router.max_prefill_queue is not None and self.router.policy != "conditional":
+            wrong.append("router.policy = conditional with router.max_prefill_queue")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
