@@ -302,11 +302,10 @@ def compare(
     carriers = prepared.carriers
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    coupled = {} if record is None else scenario.on(record).couplings
-    if coupled:
-        # A trace says neither when a step waits for pushes nor how much memory is left.
+    unrecorded = {} if record is None else scenario.on(record).unrecorded
+    if unrecorded:
         raise InputError(
-            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in coupled.items()
+            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in unrecorded.items()
         )
     tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
 

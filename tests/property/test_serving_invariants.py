@@ -62,14 +62,14 @@ def tiers(draw: st.DrawFn, always: bool = False) -> dict[str, Any]:
 
 @st.composite
 def scenarios(
-    draw: st.DrawFn, coupled: bool = True, maps: Sequence[str] = tuple(sorted(MAPS)), tiered: bool = False, **fixed: Any
+    draw: st.DrawFn, recorded: bool = False, maps: Sequence[str] = tuple(sorted(MAPS)), tiered: bool = False, **fixed: Any
 ) -> Scenario:
-    """Draw a scenario, with couplings of network and engine or, as recorded runs are, without."""
+    """Draw a scenario; for a run that is recorded one without what a trace does not say."""
     name = draw(st.sampled_from(maps))
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
-    engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if coupled and name == "tp8-tilert" else "batched"
+    engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if not recorded and name == "tp8-tilert" else "batched"
     held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
     declared = {
         "fabrics": FABRICS,
@@ -112,7 +112,7 @@ def scenarios(
             "blocking": draw(st.sampled_from(["none", "step"])),
             "efficiency": draw(st.sampled_from([1.0, 0.69])),
         },
-        "cache": draw(tiers(tiered)) if coupled else {},
+        "cache": {} if recorded else draw(tiers(tiered)),
         "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
         "network": {
             "fidelity": draw(st.sampled_from(["flow", "flow", "ideal"])),
@@ -120,11 +120,8 @@ def scenarios(
             "nic_gbps": draw(st.sampled_from([None, 50.0])),
         },
     }
-    if not coupled:
-        declared["prefill"]["kv_capacity_tokens"] = None
-        declared["decode"] |= {"preallocate": "none", "prefix_cache_tokens": 0}
-        declared["kv"] |= {"blocking": "none", "efficiency": 1.0}
-        declared["router"] = {}
+    if recorded:
+        declared["kv"]["efficiency"] = 1.0
     for table, changes in fixed.items():
         declared[table] = {**declared[table], **changes}
     return Scenario.model_validate(declared)

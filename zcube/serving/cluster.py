@@ -17,6 +17,7 @@ from zcube.llm.schedules.normal_plan import NormalPlan
 from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
 from zcube.serving.cache_tiers import CacheTiers, Read
+from zcube.serving.clock import seconds_between
 from zcube.serving.decode import DecodeNode
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.kv_memory import Claim, KvMemory
@@ -320,7 +321,9 @@ class Cluster:
         if self._memory is not None:
             assigned.claim = self._memory.claim(node, assigned.blocks, hit, job.input_tokens)
             if assigned.claim is None:
+                self._recorder.lacks_memory(self._placed.prefill[node])
                 return None
+            self._recorder.has_memory(self._placed.prefill[node], request)
         self._queued -= 1
         journeys.prefill_start_s[request] = self._env.now
         # The last token is always computed: its logits give the first output token.
@@ -390,6 +393,9 @@ class Cluster:
         if not ended:
             self.journeys.prefill_start_s[request] = self._env.now
             return
+        server = self._placed.decode[int(self.journeys.decode_node[request])]
+        seconds = seconds_between(float(self.journeys.prefill_start_s[request]), self._env.now)
+        self._recorder.prompt_at_decode(server, request, seconds)
         self.journeys.prefill_end_s[request] = self._env.now
         self._work.reach(request, int(self.journeys.trace.input_tokens[request]))
         self._begin_answer(request)
@@ -422,12 +428,13 @@ class Cluster:
             return
         self._memory.computed(assigned.claim)
         if assigned.shipment is not None and assigned.shipment.failed:
-            self._free_memory(assigned)
+            self._free_memory(request, assigned)
 
-    def _free_memory(self, assigned: _Assigned) -> None:
+    def _free_memory(self, request: int, assigned: _Assigned) -> None:
         """Give back the memory of a prompt that is shipped, or never will be, and see who waits for it."""
         if self._memory is not None and assigned.claim is not None:
             self._memory.free(assigned.claim)
+            self._recorder.frees_memory(self._placed.prefill[assigned.claim.node], request)
             self._instance(assigned.claim.node).wake()
             assigned.claim = None
 
@@ -452,7 +459,7 @@ class Cluster:
         request = shipment.request
         self.journeys.kv_end_s[request] = self._env.now
         self.journeys.kv_bytes[request] = sum(shipment.push_bytes)
-        self._free_memory(self._assigned[request])
+        self._free_memory(request, self._assigned[request])
         node = self._decode[int(self.journeys.decode_node[request])]
         if isinstance(node, TileRtNode):
             node.take_in(request, int(self.journeys.trace.input_tokens[request]))
@@ -503,7 +510,7 @@ class Cluster:
         request = shipment.request
         self._recorder.ended(request)
         if np.isfinite(self.journeys.prefill_end_s[request]):
-            self._free_memory(self._assigned[request])
+            self._free_memory(request, self._assigned[request])
         self._release(request, self._assigned[request])
         self._resolve(request, FAILED)
 

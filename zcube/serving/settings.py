@@ -349,18 +349,13 @@ class ServingSettings(Declared):
         )
 
     @property
-    def couplings(self) -> dict[str, Any]:
-        """What is coupled to the network beyond queues and batches, by key: all that is not at its default."""
+    def unrecorded(self) -> dict[str, Any]:
+        """What a trace of the run does not say, by key: rates no transfer exceeds, reads of caches, TileRT's nodes."""
         keys = {
             "decode.engine": (self.decode.engine, "batched"),
-            "kv.blocking": (self.kv.blocking, "none"),
             "kv.efficiency": (self.kv.efficiency, 1.0),
-            "prefill.kv_capacity_tokens": (self.prefill.kv_capacity_tokens, None),
-            "decode.preallocate": (self.decode.preallocate, "none"),
-            "decode.prefix_cache_tokens": (self.decode.prefix_cache_tokens, 0),
             "cache.pool.tokens": (self.cache.pool.tokens, 0),
             "cache.store.tokens": (self.cache.store.tokens, 0),
-            "router.policy": (self.router.policy, "disaggregated"),
         }
         return {key: value for key, (value, default) in keys.items() if value != default}
 
