@@ -20,6 +20,7 @@ NODES = (4, 2)
 def fabric(family: str, *, output: float = 1000.0, ttft_s: float = 2.0, transfer_s: float = 0.1, usd: float = 300.0) -> Any:
     return {
         "family": family,
+        "decode_engine": "batched",
         "routing": "ecmp",
         "requests": {"offered": 500, "completed": 500, "rejected": 0, "unfinished": 0},
         "throughput": {"output_tokens_per_s": output},
@@ -143,6 +144,10 @@ def beside(cube: Any, tree: Any = None, fidelity: str = "flow") -> tuple[dict[st
 
 def test_published_figures_are_those_of_the_source():
     assert {figure.name: figure.change for figure in PUBLISHED} == {"throughput": 0.15, "ttft_p99": -0.406, "cost": -0.33}
+
+
+def test_another_engine_is_not_set_beside_what_was_published():
+    assert beside(fabric("zcube", output=1150.0) | {"decode_engine": "tilert"}) == ({}, [])
 
 
 def test_what_a_run_shows_of_the_published_figures():

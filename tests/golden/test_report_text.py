@@ -99,6 +99,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
             "steady": True,
         },
         "first_token": "prefill",
+        "decode_engine": "batched",
         "slo": None,
         "ttft_s": spread(ttft_s) | {"p99_all": "infinity" if family == "spine-leaf" else ttft_s},
         "tpot_s": spread(0.02),

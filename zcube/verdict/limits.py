@@ -175,8 +175,8 @@ def _figures(fabric: Document, over: str) -> str:
 
 
 def _paused(prefill: Document) -> str:
-    words = {"pushes": "waiting for its pushes", "prefill_memory": "for KV memory", "cache_reads": "for cached prompts"}
-    told = [f" and {words[limit]} {percent(prefill[key])}" for limit, key in PAUSES.items() if prefill[key] >= LEAST_PAUSED]
+    words = {"pushes": "its pushes", "prefill_memory": "KV memory", "cache_reads": "cached prompts"}
+    told = [f", waiting for {words[limit]} {percent(prefill[key])}" for limit, key in PAUSES.items() if prefill[key] >= LEAST_PAUSED]
     return "".join(told)
 
 
