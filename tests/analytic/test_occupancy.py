@@ -183,7 +183,7 @@ def test_steps_that_wait_for_their_pushes_are_not_busy_meanwhile(token_s, limit)
     assert full(metrics) == limit
     if limit == ["pushes"]:
         told = limit_sentence("it", metrics, limits(metrics, (1, 1)))
-        assert told.startswith("Waiting for KV pushes at prefill limits it: prefill busy 44.7 % of the window, waiting for its ")
+        assert told.startswith("Waiting for KV pushes at prefill limits it: prefill busy 44.7 % of the window, waiting ")
 
 
 def test_a_push_that_nobody_waits_for_blocks_nothing():

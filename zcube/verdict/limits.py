@@ -176,8 +176,8 @@ def _figures(fabric: Document, over: str) -> str:
 
 def _paused(prefill: Document) -> str:
     words = {"pushes": "its pushes", "prefill_memory": "KV memory", "cache_reads": "cached prompts"}
-    told = [f", waiting for {words[limit]} {percent(prefill[key])}" for limit, key in PAUSES.items() if prefill[key] >= LEAST_PAUSED]
-    return "".join(told)
+    parts = {words[limit]: prefill[key] for limit, key in PAUSES.items()}
+    return "".join(f", waiting for {what} {percent(part)}" for what, part in parts.items() if part >= LEAST_PAUSED)
 
 
 def _queue(pool: Document, what_for: str) -> str:
