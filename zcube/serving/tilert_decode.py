@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.cards import ModelCard
-from zcube.llm.decode_node.figures import load_node
-from zcube.llm.decode_node.request import RequestTimes
 from zcube.serving.clock import seconds_between
 from zcube.serving.settings import ServingSettings
+
+if TYPE_CHECKING:
+    from zcube.llm.decode_node.request import RequestTimes
 
 
 def request_times(settings: ServingSettings, card: ModelCard) -> RequestTimes:
@@ -24,6 +26,10 @@ def request_times(settings: ServingSettings, card: ModelCard) -> RequestTimes:
     InputError
         If the node cannot be read, or the model has no prediction layer for drafts.
     """
+    # Only runs on such nodes take the time to load their model.
+    from zcube.llm.decode_node.figures import load_node
+    from zcube.llm.decode_node.request import RequestTimes
+
     asked = settings.decode.tilert
     return RequestTimes(
         card, load_node(asked.node), settings.kv.dtype, asked.drafts, asked.accepted_tokens, asked.convert_gbytes_per_s,
