@@ -129,6 +129,20 @@ def test_replay_equals_the_run_whatever_makes_it_wait(engine, case):
     check_equal(comparison, replayed(comparison))
 
 
+TILERT: dict[str, Any] = {
+    "prefill": {"nodes": 6, "layout": "tp8", "chunk_tokens": 4096},
+    "decode": {"nodes": 3, "layout": "tp8", "engine": "tilert"},
+    "kv": {"rank_map": "tp8-tilert"},
+}
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("blocking", ["none", "step"])
+def test_replay_equals_the_run_on_nodes_that_take_one_request(load, blocking):
+    comparison = recorded(TILERT, load, "roft-256", 40, kv={"blocking": blocking}, network={"nic_gbps": 50.0})
+    check_equal(comparison, replayed(comparison))
+
+
 @pytest.mark.parametrize("fabric", ["roft-256", "zcube-256"])
 @pytest.mark.parametrize("load", LOADS)
 def test_packets_of_a_recorded_run_come_again_to_the_picosecond(load, fabric):
@@ -140,7 +154,9 @@ def test_packets_of_a_recorded_run_come_again_to_the_picosecond(load, fabric):
 BLOCKED = {**DENSE, "kv": {**DENSE["kv"], "blocking": "step"}}
 
 
-@pytest.mark.parametrize("engine", [DENSE, EXPERTS, BLOCKED], ids=["dense", "experts", "steps that wait for pushes"])
+@pytest.mark.parametrize(
+    "engine", [DENSE, EXPERTS, BLOCKED, TILERT], ids=["dense", "experts", "steps that wait for pushes", "one request a node"]
+)
 def test_a_slower_network_shows_how_the_engine_reacts(engine):
     # One request at a time leaves nothing to decide, so a run recorded on a fast network and replayed on a slow one is the
     # run on the slow one.

@@ -69,7 +69,7 @@ def scenarios(
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
-    engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if not recorded and name == "tp8-tilert" else "batched"
+    engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if name == "tp8-tilert" else "batched"
     held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
     declared = {
         "fabrics": FABRICS,

@@ -123,7 +123,8 @@ class Cluster:
             times, tokens = request_times(settings, card), settings.decode.kv_capacity_tokens
             self._desk = Desk(settings.decode.nodes, settings.decode.tilert.when_busy == "queue")
             self._decode = [
-                TileRtNode(env, times, tokens, self._on_taken_in, self._on_finish, self._on_step) for _ in placed.decode
+                TileRtNode(env, times, tokens, self._on_taken_in, self._on_finish, self._on_step, server, recorder)
+                for server in placed.decode
             ]
         #: Requests of each decode node that have neither ended nor failed.
         self._outstanding = [0] * len(self._decode)
@@ -521,6 +522,7 @@ class Cluster:
         self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
         following = None if self._desk is None else self._desk.give_back()
         if following is not None:
+            self._recorder.takes_over(following, request)
             self._route(following)
 
     def cut(self) -> None:

@@ -51,6 +51,12 @@ class Recorder:
     def prompt_at_decode(self, server: int, request: int, seconds: float) -> None:
         """Note that a decode node has computed a prompt."""
 
+    def takes_over(self, request: int, ended: int) -> None:
+        """Note that a request gets the decode node of one that has ended, and may go to prefill."""
+
+    def taken_in(self, server: int, request: int, convert_s: float, inject_s: float) -> None:
+        """Note that a decode node's GPU 0 has converted a request's cache and copied it to the others."""
+
     def reserves(self, server: int, is_first: bool) -> None:
         """Note that a request asks a decode node for room, and whether no other one waits there."""
 

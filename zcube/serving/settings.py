@@ -350,9 +350,8 @@ class ServingSettings(Declared):
 
     @property
     def unrecorded(self) -> dict[str, Any]:
-        """What a trace of the run does not say, by key: rates no transfer exceeds, reads of caches, TileRT's nodes."""
+        """What a trace of the run does not say, by key: rates that no transfer exceeds, reads of caches."""
         keys = {
-            "decode.engine": (self.decode.engine, "batched"),
             "kv.efficiency": (self.kv.efficiency, 1.0),
             "cache.pool.tokens": (self.cache.pool.tokens, 0),
             "cache.store.tokens": (self.cache.store.tokens, 0),

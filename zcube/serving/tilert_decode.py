@@ -12,6 +12,7 @@ import simpy
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.cards import ModelCard
 from zcube.serving.clock import seconds_between
+from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -90,12 +91,18 @@ class TileRtNode:
     on_step : callable
         Called with the number of a request whose first step begins, the time at which it will have ended, and the tokens that
         the node made before it.
+    server : int
+        Where it is placed.
+    recorder : Recorder
+        Told of what it does.
     """
 
     def __init__(
         self, env: simpy.Environment, times: RequestTimes, most_tokens: int, on_taken_in: Callable[[int, bool], None],
         on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
+        server: int, recorder: Recorder,
     ):  # fmt: skip
+        self._server, self._recorder = server, recorder
         self._env, self._times, self._most_tokens = env, times, most_tokens
         self._on_taken_in, self._on_finish, self._on_step = on_taken_in, on_finish, on_step
         #: Tokens made for requests before the last one; of that, when steps end, and its tokens that are out then.
@@ -125,6 +132,8 @@ class TileRtNode:
             self._env.timeout(seconds).callbacks.append(lambda _: then(injected))
 
         def then(injected: bool) -> None:
+            if injected:
+                self._recorder.taken_in(self._server, request, self._times.convert_s(tokens), self._times.inject_s(tokens))
             self._on_taken_in(request, injected)
             if not injected:
                 after(self._times.inject_s(tokens), True)
@@ -139,9 +148,12 @@ class TileRtNode:
         self._ends_s, self._out = now + seconds.cumsum(), np.concatenate([[0], out])
         self._on_step([request], float(self._ends_s[0]), self._made)
         end_s = float(self._ends_s[-1])
-        self._env.timeout(seconds_between(now, end_s)).callbacks.append(
-            lambda _: self._on_finish(request, self._made + tokens_left)
-        )
+
+        def finish(_: simpy.Event) -> None:
+            self._recorder.decodes(self._server, now, end_s, [request], [request])
+            self._on_finish(request, self._made + tokens_left)
+
+        self._env.timeout(seconds_between(now, end_s)).callbacks.append(finish)
 
     def steps_before(self, time_s: float) -> int:
         """Return how many tokens came out before a time, the present or barely later."""

@@ -183,6 +183,21 @@ class TraceRecorder(Recorder):
         )
         state.sent = [int(self._last[gpus[0]])]
 
+    def takes_over(self, request: int, ended: int) -> None:
+        """Let a prompt wait for the end of the request whose node it gets."""
+        state = self._requests[request]
+        state.arrival = [*state.arrival, *self._requests[ended].ended]
+
+    def taken_in(self, server: int, request: int, convert_s: float, inject_s: float) -> None:
+        """Write a computation of GPU 0, which waits for the cache, and one of all GPUs after it."""
+        state, gpus = self._requests[request], _gpus([server])
+        after: list[ArrayLike] = [self._last[gpus[:1]], *state.sent]
+        converted = self._builder.compute("kv-convert", gpus[:1], convert_s, phase="decode", after=after)
+        self._last[gpus] = self._builder.compute(
+            "kv-inject", gpus, inject_s, phase="decode", after=[self._last[gpus], *converted]
+        )
+        state.sent = [int(self._last[gpus[0]])]
+
     def reserves(self, server: int, is_first: bool) -> None:
         """Forget what was freed before anything waited for it."""
         if is_first:
