@@ -31,6 +31,7 @@ from zcube.serving.counted import Counted, on_one_side
 from zcube.serving.reach import Reach
 from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.serving.run import ServingRun
+from zcube.serving.tilert_decode import step_error
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.recorded import recorded_metadata
@@ -187,7 +188,7 @@ class Comparison:
             "requests": self.offered.document(),
             "compute": {
                 **described(self.compute),
-                "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
+                "stated_error": self._stated_error(),
             },
             "calibration": self._calibration(base),
             "counting_rule": counting_rule(scenario.cost.optics),
@@ -210,6 +211,12 @@ class Comparison:
         if calibrated and device.lower() not in said["name"].lower():
             warnings.append(f"compute times are of {device}, the calibration is of {said['name']}")
         return {**said, "notes": [*said["notes"], *notes], "warnings": [*said["warnings"], *warnings]}
+
+    def _stated_error(self) -> dict[str, Any]:
+        """Return the relative errors of compute times by operation, of TileRT's steps where a fabric has such nodes."""
+        stated = {name: asdict(error) for name, error in self.compute.stated_error.items()}
+        of_node = step_error(self.scenario) if "tilert" in self.scenario.engines.values() else None
+        return stated if of_node is None else {**stated, "tilert_step": of_node}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""

@@ -232,6 +232,8 @@ def test_a_comparison_sets_both_engines_beside_each_other_on_the_same_requests()
     assert batched.trace is fast.trace
     assert np.nanmean(fast.tpot_s()) < np.nanmean(batched.tpot_s()) / 3
     assert all(result.carrier.fabric.nic_gbps == 200.0 for result in comparison.results.values())
+    error = comparison.document()["compute"]["stated_error"]["tilert_step"]
+    assert error["median"] == 0.025 and error["points"] == 8
     assert document["roft-256"]["tilert"] is None and document["roft-256+tilert"]["slo"] is not None
     assert fast.kv_bytes.tolist() == batched.kv_bytes.tolist()
     alone_s = fast.kv_bytes / (NIC_BYTES_PER_S / 2)

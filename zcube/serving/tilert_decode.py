@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -36,6 +36,15 @@ def request_times(settings: ServingSettings, card: ModelCard) -> RequestTimes:
         card, load_node(asked.node), settings.kv.dtype, asked.drafts, asked.accepted_tokens, asked.convert_gbytes_per_s,
         asked.inject_efficiency,
     )  # fmt: skip
+
+
+def step_error(settings: ServingSettings) -> dict[str, Any] | None:
+    """Return how far the node's steps are from what they were fitted to, left out of the fit if that is stated; JSON-ready."""
+    from zcube.llm.decode_node.figures import load_node
+
+    stated = load_node(settings.decode.tilert.node).stated_error
+    error = stated.get("leave-one-out") or next(iter(stated.values()), None)
+    return None if error is None else error.model_dump(mode="json")
 
 
 class Desk:
