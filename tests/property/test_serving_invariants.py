@@ -346,6 +346,38 @@ def test_littles_law_holds_for_every_combination_of_couplings(values: tuple[Any,
     assert 0 < law["mean_in_system"] <= 12 * (1 + 1e-9)
 
 
+READ_FROM = {
+    "nothing": {},
+    "a pool": {"pool": {"tokens": 2_000_000, "gbytes_per_s": 5.0}},
+    "a store": {"store": {"tokens": 2_000_000, "placement": "prefill"}, "reads": "overlap"},
+}
+
+
+@pytest.mark.parametrize("read_from", READ_FROM)
+@pytest.mark.parametrize("blocking", ["none", "step"])
+@pytest.mark.parametrize("capacity", [None, 300_000])
+def test_littles_law_holds_where_a_node_takes_one_request(read_from: str, blocking: str, capacity: int | None):
+    declared = {
+        "fabrics": FABRICS[:1],
+        "requests": {"count": 40},
+        "prefill": {"nodes": 2, "layout": "tp8", "prefix_cache_tokens": 100_000, "kv_capacity_tokens": capacity},
+        "decode": {"nodes": 3, "layout": "tp8", "engine": "tilert"},
+        "kv": {"rank_map": "tp8-tilert", "blocking": blocking},
+        "cache": READ_FROM[read_from],
+        "load": {"mode": "closed", "concurrency": 8},
+        "network": {"nic_gbps": 50.0},
+    }
+    (result,) = compare(Scenario.model_validate(declared)).results.values()
+    assert result.metrics["requests"]["completed"] == 40
+    law = result.metrics["littles_law"]
+    assert law["relative_difference"] == pytest.approx(0.0, abs=1e-9)
+    assert 0 < law["mean_in_system"] <= 8 * (1 + 1e-9)
+    check_parts(result)
+    used = result.metrics["occupancy"]["prefill"]
+    assert 0 < used["busy"] + used["blocked"] + used["short_of_memory"] + used["reading"] <= 1 + 1e-9
+    assert (result.run.journeys.store_bytes.sum() > 0) == (read_from == "a store")
+
+
 @FEW
 @given(scenarios())
 def test_a_run_repeats_byte_for_byte(scenario: Scenario):
