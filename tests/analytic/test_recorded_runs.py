@@ -136,8 +136,7 @@ TILERT: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("load", LOADS)
-@pytest.mark.parametrize("blocking", ["none", "step"])
+@pytest.mark.parametrize(("load", "blocking"), [("open", "none"), ("closed", "step")])
 def test_replay_equals_the_run_on_nodes_that_take_one_request(load, blocking):
     comparison = recorded(TILERT, load, "roft-256", 40, kv={"blocking": blocking}, network={"nic_gbps": 50.0})
     check_equal(comparison, replayed(comparison))

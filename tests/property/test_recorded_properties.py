@@ -12,7 +12,7 @@ from zcube.scenario import Scenario
 from zcube.trace.comm_trace import Kind
 
 
-@hypothesis_settings(SOME, max_examples=25)
+@hypothesis_settings(SOME, max_examples=12)
 @given(scenarios(recorded=True))
 def test_a_recorded_run_comes_again(scenario: Scenario):
     comparison = compare(scenario.model_copy(update={"fabrics": FABRICS[1:]}), record=FABRICS[1])

@@ -259,7 +259,7 @@ def test_nor_where_a_node_takes_one_request(scenario: Scenario):
     check_run(scenario)
 
 
-@SOME
+@settings(SOME, max_examples=15)
 @given(scenarios(tiered=True, prefill={"prefix_cache_tokens": 50_000}))
 def test_nor_where_prompts_are_read_from_other_memory(scenario: Scenario):
     check_run(scenario)
@@ -354,8 +354,7 @@ READ_FROM = {
 
 
 @pytest.mark.parametrize("read_from", READ_FROM)
-@pytest.mark.parametrize("blocking", ["none", "step"])
-@pytest.mark.parametrize("capacity", [None, 300_000])
+@pytest.mark.parametrize(("blocking", "capacity"), [("none", None), ("step", 300_000)])
 def test_littles_law_holds_where_a_node_takes_one_request(read_from: str, blocking: str, capacity: int | None):
     declared = {
         "fabrics": FABRICS[:1],
