@@ -31,6 +31,7 @@ from zcube.serving.counted import Counted, on_one_side
 from zcube.serving.reach import Reach
 from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.serving.run import ServingRun
+from zcube.serving.tilert_decode import step_error
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.recorded import recorded_metadata
@@ -187,7 +188,7 @@ class Comparison:
             "requests": self.offered.document(),
             "compute": {
                 **described(self.compute),
-                "stated_error": {name: asdict(error) for name, error in self.compute.stated_error.items()},
+                "stated_error": self._stated_error(),
             },
             "calibration": self._calibration(base),
             "counting_rule": counting_rule(scenario.cost.optics),
@@ -210,6 +211,12 @@ class Comparison:
         if calibrated and device.lower() not in said["name"].lower():
             warnings.append(f"compute times are of {device}, the calibration is of {said['name']}")
         return {**said, "notes": [*said["notes"], *notes], "warnings": [*said["warnings"], *warnings]}
+
+    def _stated_error(self) -> dict[str, Any]:
+        """Return the relative errors of compute times by operation, of TileRT's steps where a fabric has such nodes."""
+        stated = {name: asdict(error) for name, error in self.compute.stated_error.items()}
+        of_node = step_error(self.scenario) if "tilert" in self.scenario.engines.values() else None
+        return stated if of_node is None else {**stated, "tilert_step": of_node}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the document but lists, a row per fabric; a column has its keys: ``ttft_s.p99``."""
@@ -302,10 +309,10 @@ def compare(
     carriers = prepared.carriers
     if record is not None and record not in carriers:
         raise InputError(Fault("fabric to record", repr(record), "one of " + ", ".join(carriers)))
-    if record is not None and scenario.couplings:
-        # A trace says neither when a step waits for pushes nor how much memory is left.
+    unrecorded = {} if record is None else scenario.on(record).unrecorded
+    if unrecorded:
         raise InputError(
-            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in scenario.couplings.items()
+            Fault(key, str(value), "its default in a run that is to be recorded") for key, value in unrecorded.items()
         )
     tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
 
@@ -343,7 +350,7 @@ def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterat
             yield FabricTask(
                 f"{name}, fabric {number + 1} of {len(carriers)}"
                 + (f", seed {further or scenario.seeds} of {scenario.seeds}" if scenario.seeds > 1 else ""),
-                other,
+                other.on(name),
                 carrier,
                 offered.trace,
                 prepared.card,

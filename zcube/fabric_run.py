@@ -79,7 +79,7 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
     carrier, scenario = task.carrier, task.scenario
     told(0.0)
     reach = reach_of(carrier.fabric, carrier.routing, scenario, task.card) if task.reach is None else task.reach
-    recorder = None if task.recorded is None else TraceRecorder(carrier.fabric.gpus)
+    recorder = None if task.recorded is None else TraceRecorder.of(carrier.fabric.gpus, scenario)
     model = carrier.model()
     settings = settings_on(carrier, scenario)
     run = serve(carrier.fabric, model, task.trace, settings, task.card, task.compute, told, recorder, reach)

@@ -19,7 +19,7 @@ from zcube.inputs import Declared
 from zcube.load_search import MAX_RUNS, TOLERANCE, LoadSearch, search_load
 from zcube.prepared import load_of
 from zcube.progress import Progress, silent
-from zcube.scenario import Scenario, changed
+from zcube.scenario import Scenario, changed, parted
 from zcube.serving.counted import Counted, on_one_side
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 from zcube.workload.source import GENERATOR
@@ -172,10 +172,10 @@ class OtherLoads:
         """What tells the ideal core of each fabric from others'."""
         scenario, cores = self.comparison.scenario, {}
         for fabric in scenario.fabrics:
-            network = scenario.network_of(fabric)
-            links = carrier_on(load_fabric(fabric), network.model_copy(update={"fidelity": "ideal"}), scenario.seed).link_set
+            network, (wired, engine) = scenario.network_of(fabric), parted(fabric)
+            links = carrier_on(load_fabric(wired), network.model_copy(update={"fidelity": "ideal"}), scenario.seed).link_set
             of_links = (links.capacity_bps.tobytes(), links.latency_s.tobytes(), links.nic_start, links.nvlink_start)
-            cores[fabric] = (*of_links, network.path_split, network.quantum_s)
+            cores[fabric] = (*of_links, network.path_split, network.quantum_s, engine)
         return cores
 
     def scenario(self, fabric: str, load: float, network: Mapping[str, Any] = MappingProxyType({})) -> Scenario:

@@ -25,11 +25,12 @@ from zcube.pricing.amortised import HourlyCost, hourly_cost
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
 from zcube.progress import Progress
-from zcube.scenario import Cost, Scenario
+from zcube.scenario import Cost, Scenario, parted
 from zcube.serving.footprint import expected_transfers
 from zcube.serving.placement import place
 from zcube.serving.reach import Reach, reach_of
 from zcube.serving.settings import Load
+from zcube.serving.tilert_decode import request_times
 from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
 
@@ -93,6 +94,9 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
         _check_expert_span(scenario, card)
         compute = _compute_model(scenario, card)
     with faults:
+        if "tilert" in scenario.engines.values():
+            request_times(scenario, load_card(scenario.compute.model))
+    with faults:
         prices = _prices(scenario.cost)
     with faults:
         carriers = carriers_of(scenario)
@@ -153,7 +157,7 @@ def carriers_of(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyTy
     for name in scenario.fabrics:
         with faults:
             label = scenario.labels[name]
-            fabric = built[label] if label in built else load_fabric(name)
+            fabric = built[label] if label in built else load_fabric(parted(name)[0])
             place(fabric, scenario)
             carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
             if carrier.network.bin_s:

@@ -31,6 +31,7 @@ from zcube.inputs import (
     assign,
     assigned,
     bundled_folder,
+    is_file,
     json_document,
     read_bounded,
     read_toml,
@@ -44,8 +45,11 @@ from zcube.network.settings import Network, told_with_routings
 from zcube.out_folder import new_folder
 from zcube.pricing.amortised import CostTerms
 from zcube.routing.relay import FallBack
-from zcube.serving.settings import ServingSettings
+from zcube.serving.settings import ENGINES, Engine, ServingSettings
 from zcube.workload.source import GENERATOR, Requests
+
+#: Parts a fabric from the engine that its decode nodes run: ``roft-256+tilert``.
+ENGINE_AFTER = "+"
 
 
 class Compute(Declared):
@@ -150,7 +154,11 @@ class Scenario(ServingSettings):
     """A declared experiment. Its tables are those of a serving run plus what is compared and under which requests."""
 
     description: str = Field(default="", max_length=1000)
-    fabrics: tuple[str, ...] = Field(min_length=1, max_length=32, description="bundled topologies or files")
+    fabrics: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=32,
+        description="bundled topologies or files; with +tilert or +batched behind it, one whose decode nodes run that engine",
+    )
     baseline: str | None = Field(default=None, description="what the others are compared with; default: the first")
     gpus: int | None = Field(default=None, ge=8, description="size every fabric must have")
     seed: int = Field(default=0, ge=0, lt=1 << 63)
@@ -182,7 +190,8 @@ class Scenario(ServingSettings):
         labels = _labels(info.data.get("fabrics", ()))
         if not isinstance(network, Mapping) or not labels:
             return network
-        known = {*Network.model_fields, *labels, *labels.values()}
+        wired = _labels([parted(fabric)[0] for fabric in labels])
+        known = {*Network.model_fields, *labels, *labels.values(), *wired, *wired.values()}
         expected = "a key of the documented table, or a table named by one of fabrics: " + ", ".join(labels)
         wrong = {name: expected for name in network if name not in known}
         for fabric, label in labels.items():
@@ -196,9 +205,27 @@ class Scenario(ServingSettings):
         """How results name each fabric: by the stem of its file, or in full where stems repeat."""
         return _labels(self.fabrics)
 
+    @model_validator(mode="after")
+    def _engines_fit(self) -> Scenario:
+        wrong = {fault: None for engine in self.engines.values() for fault in self.wrong_with(engine)}
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """What runs on the decode nodes of each fabric, by label."""
+        return {label: parted(fabric)[1] or self.decode.engine for fabric, label in self.labels.items()}
+
+    def on(self, label: str) -> Scenario:
+        """Return the scenario of one fabric, with the engine that its decode nodes run."""
+        decode = self.decode.model_copy(update={"engine": self.engines[label]})
+        return self if decode == self.decode else self.model_copy(update={"decode": decode})
+
     def network_of(self, fabric: str) -> Network:
         """Return how bytes move on one of the fabrics."""
-        return self.network.of(fabric, self.labels[fabric])
+        wired = parted(fabric)[0]
+        return self.network.of(fabric, self.labels[fabric], wired, *_labels([wired]).values())
 
     @property
     def baseline_label(self) -> str:
@@ -206,8 +233,20 @@ class Scenario(ServingSettings):
         return self.labels[self.baseline or self.fabrics[0]]
 
 
+def parted(reference: str) -> tuple[str, Engine | None]:
+    """Return a fabric as :func:`zcube.fabric.catalog.load_fabric` takes it, and the engine named behind it, if one is."""
+    for engine in ENGINES:
+        if reference.endswith(ENGINE_AFTER + engine) and not is_file(reference):
+            return reference.removesuffix(ENGINE_AFTER + engine), engine
+    return reference, None
+
+
 def _labels(fabrics: Sequence[str]) -> dict[str, str]:
-    stems = [fabric if FAILURES_AFTER in fabric else Path(fabric).stem for fabric in fabrics]
+    stems = []
+    for fabric in fabrics:
+        wired, engine = parted(fabric)
+        stem = wired if FAILURES_AFTER in wired else Path(wired).stem
+        stems.append(stem if engine is None else f"{stem}{ENGINE_AFTER}{engine}")
     return {fabric: stem if stems.count(stem) == 1 else fabric for fabric, stem in zip(fabrics, stems, strict=True)}
 
 
@@ -316,7 +355,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return scenario data in which names of files that lie beside the scenario file are paths to them."""
 
     def path_to(name: Any) -> Any:
-        beside = isinstance(name, str) and name.endswith(".toml") and (folder / name).is_file()
+        beside = isinstance(name, str) and parted(name)[0].endswith(".toml") and (folder / parted(name)[0]).is_file()
         return str(folder / name) if beside else name
 
     if isinstance(data.get("fabrics"), list):
@@ -325,6 +364,9 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     for table, key in (("cost", "price_book"), ("cost", "power_book"), ("compute", "model"), ("compute", "device")):
         if isinstance(data.get(table), dict) and key in data[table]:
             data[table][key] = path_to(data[table][key])
+    nodes = data["decode"].get("tilert") if isinstance(data.get("decode"), dict) else None
+    if isinstance(nodes, dict) and "node" in nodes:
+        nodes["node"] = path_to(nodes["node"])
     requests = data.get("requests")
     if isinstance(requests, dict) and isinstance(requests.get("source"), str) and requests["source"] != GENERATOR:
         requests["source"] = str(folder / requests["source"])

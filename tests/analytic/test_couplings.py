@@ -254,6 +254,24 @@ def test_a_prompt_that_decode_mostly_holds_goes_straight_there(most, local):
         assert run_metrics(run)["bytes"]["kv"] == kv_by_hand(1000)
 
 
+@pytest.mark.parametrize(("bound", "nodes"), [(None, [0, 0, 0, 0]), (1, [0, 0, -1, -1]), (2, [0, 0, 0, -1])])
+def test_decode_computes_prompts_itself_while_too_many_wait_for_prefill(bound, nodes):
+    # The first prompt starts at once; the others come while it is computed, and none of their tokens is at decode.
+    settings = settings_of(
+        prefill={"chunk_tokens": 1000}, decode={"prefix_cache_tokens": 5000},
+        router={"policy": "conditional", "max_local_prefill_tokens": 100, "max_prefill_queue": bound},
+    )  # fmt: skip
+    trace = trace_of([0.0, 0.01, 0.02, 0.03], [1000] * 4, [2] * 4, blocks_of(10, 10, 10, 10), 100)
+    run = run_by_hand(trace, settings)
+    assert run.journeys.prefill_node.tolist() == nodes
+    assert (run.journeys.kv_bytes > 0).tolist() == [node == 0 for node in nodes]
+
+
+def test_a_bound_on_the_prefill_queue_goes_with_the_policy_that_asks_for_it():
+    with pytest.raises(ValueError, match=r"router\.policy = conditional with router\.max_prefill_queue"):
+        settings_of(router={"max_prefill_queue": 2})
+
+
 def test_the_batch_waits_while_a_prompt_is_computed_between_its_steps():
     # The third prompt comes within a step of the first one's answer.
     rows = [list(range(10)), list(range(50, 52)), list(range(12))]

@@ -164,3 +164,44 @@ def test_a_nic_is_all_ports_of_a_gpu_one_direction_and_nvlink_is_none():
         "busiest_switch_link": pytest.approx(300 / 400),
     }
     assert link_occupancy(links, 0.0)["busiest_nic"] == 0.0
+
+
+BLOCKING = {"kv": {"push": "after-prefill", "blocking": "step", "setup_s": 0.0}, "prefill": {"chunk_tokens": 1024}}
+
+
+@pytest.mark.parametrize(("token_s", "limit"), [(1e-6, ["pushes"]), (3e-6, ["prefill", "pushes"]), (3e-5, ["prefill"])])
+def test_steps_that_wait_for_their_pushes_are_not_busy_meanwhile(token_s, limit):
+    # Prompts come twice as fast as one can be computed and pushed, one after the other.
+    computing_s, pushing_s = 1024 * token_s, alone_s(kv_by_hand(1024))
+    metrics = metrics_of(
+        (computing_s + pushing_s) / 2, input_tokens=1024, output_tokens=1, compute=ConstantTimes(token_s), **BLOCKING
+    )
+    used = metrics["occupancy"]["prefill"]
+    assert used["busy"] == pytest.approx(computing_s / (computing_s + pushing_s), rel=0.02)
+    assert used["blocked"] == pytest.approx(pushing_s / (computing_s + pushing_s), rel=0.02)
+    assert used["short_of_memory"] == 0.0
+    assert full(metrics) == limit
+    if limit == ["pushes"]:
+        told = limit_sentence("it", metrics, limits(metrics, (1, 1)))
+        assert told.startswith("Waiting for KV pushes at prefill limits it: prefill busy 44.7 % of the window, waiting ")
+
+
+def test_a_push_that_nobody_waits_for_blocks_nothing():
+    metrics = metrics_of(0.05, input_tokens=1024, output_tokens=1, compute=ConstantTimes(1e-6), **BLOCKING)
+    used = metrics["occupancy"]["prefill"]
+    assert used["busy"] == pytest.approx(1024e-6 / 0.05, rel=0.02)
+    assert used["blocked"] == pytest.approx(0.0, abs=1e-12) and full(metrics) == []
+
+
+def test_prefill_that_pauses_for_memory_is_limited_by_it():
+    # Room for one prompt, which the next waits for until it is shipped; a fiftieth of the time is computation.
+    computing_s, shipping_s = 1024e-8, alone_s(kv_by_hand(1024))
+    pool = {"kv_capacity_tokens": 1500, "chunk_tokens": 1024}
+    metrics = metrics_of(
+        (computing_s + shipping_s) / 2, input_tokens=1024, output_tokens=1, compute=ConstantTimes(1e-8),
+        kv={"push": "after-prefill", "setup_s": 0.0}, prefill=pool,
+    )  # fmt: skip
+    used = metrics["occupancy"]["prefill"]
+    assert used["short_of_memory"] == pytest.approx(shipping_s / (computing_s + shipping_s), rel=0.02)
+    assert used["busy"] + used["short_of_memory"] == pytest.approx(1.0, rel=0.01)
+    assert full(metrics) == ["prefill_memory", "nic"]

@@ -108,6 +108,18 @@ CASES = {
     "fixed parts": ("closed", {"network": {"path_split": "fixed", "queue_pairs": 4}}),
     "slow NICs": ("closed", {"network": {"nic_gbps": 25.0}}),
     "ideal": ("open", {"network": {"fidelity": "ideal"}}),
+    "steps that wait for pushes": ("closed", {"kv": {"blocking": "step"}, "network": {"nic_gbps": 50.0}}),
+    "little memory": ("closed", {"prefill": {"kv_capacity_tokens": 250_000}, "network": {"nic_gbps": 50.0}}),
+    "room first": ("closed", {"decode": {"max_batch": 2, "preallocate": "in-order"}}),
+    "who has room first": ("open", {"decode": {"max_batch": 2, "preallocate": "overtake"}}),
+    "prefixes at decode": ("closed", {"decode": {"prefix_cache_tokens": 2_000_000}}),
+    "prompts computed at decode": (
+        "closed",
+        {
+            "decode": {"prefix_cache_tokens": 2_000_000, "max_batch": 2},
+            "router": {"policy": "conditional", "max_local_prefill_tokens": 30_000, "max_prefill_queue": 6},
+        },
+    ),
     "rejections": ("closed", {"decode": {"kv_capacity_tokens": 60_000}}),
 }
 
@@ -138,6 +150,19 @@ def test_replay_equals_a_run_whose_decode_nodes_exchange(case):
     check_equal(comparison, replayed(comparison))
 
 
+TILERT: dict[str, Any] = {
+    "prefill": {"nodes": 6, "layout": "tp8", "chunk_tokens": 4096},
+    "decode": {"nodes": 3, "layout": "tp8", "engine": "tilert"},
+    "kv": {"rank_map": "tp8-tilert"},
+}
+
+
+@pytest.mark.parametrize(("load", "blocking"), [("open", "none"), ("closed", "step")])
+def test_replay_equals_the_run_on_nodes_that_take_one_request(load, blocking):
+    comparison = recorded(TILERT, load, "roft-256", 40, kv={"blocking": blocking}, network={"nic_gbps": 50.0})
+    check_equal(comparison, replayed(comparison))
+
+
 @pytest.mark.parametrize("fabric", ["roft-256", "zcube-256"])
 @pytest.mark.parametrize("load", LOADS)
 def test_packets_of_a_recorded_run_come_again_to_the_picosecond(load, fabric):
@@ -146,7 +171,12 @@ def test_packets_of_a_recorded_run_come_again_to_the_picosecond(load, fabric):
     check_equal(comparison, replayed(comparison), tolerance=0.0)
 
 
-@pytest.mark.parametrize("engine", [DENSE, EXPERTS], ids=["dense", "experts"])
+BLOCKED = {**DENSE, "kv": {**DENSE["kv"], "blocking": "step"}}
+
+
+@pytest.mark.parametrize(
+    "engine", [DENSE, EXPERTS, BLOCKED, TILERT], ids=["dense", "experts", "steps that wait for pushes", "one request a node"]
+)
 def test_a_slower_network_shows_how_the_engine_reacts(engine):
     # One request at a time leaves nothing to decide, so a run recorded on a fast network and replayed on a slow one is the
     # run on the slow one. Of exchanges over nodes, what DeepEP takes of its own is recorded at the first network's rate; here
@@ -311,3 +341,23 @@ def test_turns_that_wait_for_others_come_again(mode):
     np.testing.assert_allclose(done.times.start_s[rows], run.flows.start_s, rtol=1e-9)
     np.testing.assert_allclose(done.times.finish_s[rows], run.completions.finish_s, rtol=1e-9)
     assert sorted(recorded.duration_s[rows_of(recorded, "next-turn")].tolist()) == [0.1, 0.5, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("answer", [1, 5])
+def test_a_prompt_computed_at_decode_waits_for_its_arrival_and_the_next_turn_for_it(answer):
+    # The third prompt follows the second one, which ends on the other decode node; the fourth follows the third.
+    trace = trace_of(
+        [0.0] * 4, [1000, 5000, 1250, 640], [2, 100, answer, 2], [list(range(10)), [], list(range(12)), []], 100,
+        after=[-1, -1, 1, 2], delay_s=[0.0] * 4,
+    )  # fmt: skip
+    settings = settings_of(
+        decode={"nodes": 2, "prefix_cache_tokens": 5000}, router={"policy": "conditional", "max_local_prefill_tokens": 250}
+    )
+    run, recorded_trace = record_by_hand(trace, settings)
+    assert run.journeys.prefill_node.tolist() == [0, 0, -1, 0] and run.journeys.decode_node.tolist()[:3] == [0, 1, 0]
+    done = replay_trace(Network(fidelity="ideal").on(fabric_of("roft-256")), recorded_trace)
+    rows = recorded_trace.rows(Kind.TRANSFER)
+    np.testing.assert_allclose(done.times.finish_s[rows], run.completions.finish_s, rtol=1e-9)
+    prompts = [row for row in rows_of(recorded_trace, "prefill-chunk") if recorded_trace.source[row] == 8]
+    assert done.times.start_s[prompts] == pytest.approx([run.journeys.prefill_start_s[2]])
+    assert recorded_trace.duration_s[prompts] == pytest.approx([250 * TOKEN_S])

@@ -20,6 +20,7 @@ NODES = (4, 2)
 def fabric(family: str, *, output: float = 1000.0, ttft_s: float = 2.0, transfer_s: float = 0.1, usd: float = 300.0) -> Any:
     return {
         "family": family,
+        "decode_engine": "batched",
         "routing": "ecmp",
         "requests": {"offered": 500, "completed": 500, "rejected": 0, "unfinished": 0},
         "throughput": {"output_tokens_per_s": output},
@@ -29,7 +30,7 @@ def fabric(family: str, *, output: float = 1000.0, ttft_s: float = 2.0, transfer
         "kv_transfer_s": {"mean": transfer_s},
         "congestion": {"type1_slowdown": 1.0, "type2_slowdown": 1.0},
         "occupancy": {
-            "prefill": {"busy": 0.3, "waiting": 0.0, "growth": 0.0},
+            "prefill": {"busy": 0.3, "blocked": 0.0, "short_of_memory": 0.0, "reading": 0.0, "waiting": 0.0, "growth": 0.0},
             "decode": {"batch": 0.3, "kv_memory": 0.2, "in_transfer": 0.1, "waited": 0.0, "waiting": 0.0, "growth": 0.0},
             "busiest_nic": 0.1, "busiest_nic_port": 0.1, "busiest_switch_link": 0.1,
         },
@@ -143,6 +144,10 @@ def beside(cube: Any, tree: Any = None, fidelity: str = "flow") -> tuple[dict[st
 
 def test_published_figures_are_those_of_the_source():
     assert {figure.name: figure.change for figure in PUBLISHED} == {"throughput": 0.15, "ttft_p99": -0.406, "cost": -0.33}
+
+
+def test_another_engine_is_not_set_beside_what_was_published():
+    assert beside(fabric("zcube", output=1150.0) | {"decode_engine": "tilert"}) == ({}, [])
 
 
 def test_what_a_run_shows_of_the_published_figures():

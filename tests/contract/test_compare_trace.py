@@ -106,8 +106,8 @@ def test_another_fabric_or_network_is_named(run, recorded):
         (["--trace-out", "none/run.jsonl"], "no folder none", "a folder that exists"),
         (["--out", "here", "--trace-out", "here/run.jsonl"], "a file in here", "outside the output folder"),
         (
-            ["--trace-out", "run.jsonl", "--set", "kv.blocking=step"],
-            "kv.blocking",
+            ["--trace-out", "run.jsonl", "--set", "kv.efficiency=0.69"],
+            "kv.efficiency",
             "its default in a run that is to be recorded",
         ),
     ],

@@ -99,6 +99,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
             "steady": True,
         },
         "first_token": "prefill",
+        "decode_engine": "batched",
         "slo": None,
         "ttft_s": spread(ttft_s) | {"p99_all": "infinity" if family == "spine-leaf" else ttft_s},
         "tpot_s": spread(0.02),
@@ -115,7 +116,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
             "hot_links": [{"from": "A0", "to": "B0", "utilisation": busiest}],
         },
         "occupancy": {
-            "prefill": {"busy": 0.5, "waiting": 2.0, "growth": 0.0},
+            "prefill": {"busy": 0.5, "blocked": 0.0, "short_of_memory": 0.0, "reading": 0.0, "waiting": 2.0, "growth": 0.0},
             "decode": {"batch": 0.25, "kv_memory": 0.125, "in_transfer": 0.0, "waited": 0.0, "waiting": 0.0, "growth": 0.0},
             "busiest_nic": busiest,
             "busiest_nic_port": busiest,
@@ -201,8 +202,9 @@ ratio, context lengths, NIC speed and PFC and ECN settings are not published.
 Limits: what is 90 % full over the window; what a queue waits for that holds a
 request a node or more and grows by 5 % of the arrivals; room on decode nodes
 where 50 % of the requests wait for it, or in its place the network where 50 %
-of the time there is spent on KV transfers. Contention delays first tokens where
-it costs 5 % of their mean time.
+of the time there is spent on KV transfers; what prefill, if full, pauses for 10
+% of the window. Contention delays first tokens where it costs 5 % of their mean
+time.
 
 Metric                         Unit              tree       cube     change
 ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whatever a scenario without couplings declares, its recorded run and the replay of it end every transfer alike."""
+"""Whatever a scenario declares that a trace can say, its recorded run and the replay of it end every transfer alike."""
 
 import numpy as np
 from hypothesis import given
@@ -12,8 +12,8 @@ from zcube.scenario import Scenario
 from zcube.trace.comm_trace import Kind
 
 
-@hypothesis_settings(SOME, max_examples=10)
-@given(scenarios(coupled=False))
+@hypothesis_settings(SOME, max_examples=12)
+@given(scenarios(recorded=True))
 def test_a_recorded_run_comes_again(scenario: Scenario):
     comparison = compare(scenario.model_copy(update={"fabrics": FABRICS[1:]}), record=FABRICS[1])
     run, trace, network = comparison.results[FABRICS[1]].run, comparison.recorded, scenario.network

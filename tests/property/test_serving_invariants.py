@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from zcube.serving.expert_exchange import DecodeExchange, ExpertGroup, dealt_to_
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.kv_memory import Claim, KvMemory
 from zcube.serving.placement import seats
-from zcube.serving.transfers import EXPERT, KV
+from zcube.serving.transfers import CACHE_READ, EXPERT, KV
 
 FABRICS = ("roft-256", "zcube-256")
 #: Rank map: prefill layout, decode layout, full copies of a request's KV on the wire.
@@ -36,17 +37,46 @@ MAPS = {
     "cp8-layersplit-dp8": ("cp8", "dp8", 1),
     "tp8-tilert": ("tp8", "tp8", 1),
 }
+ROUTERS = ({}, {"policy": "conditional"}, {"policy": "conditional", "max_prefill_queue": 1})
 SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FEW = settings(SOME, max_examples=6)
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, coupled: bool = True, groups: bool = False, **fixed: Any) -> Scenario:
-    """Draw a scenario, with couplings of network and engine or, as recorded runs are, without; or with decode over nodes."""
-    name = "dp8-dp8" if groups else draw(st.sampled_from(sorted(MAPS)))
+def tiers(draw: st.DrawFn, always: bool = False) -> dict[str, Any]:
+    """Draw tiers of caches, as often as not none unless they are always wanted."""
+    sizes = st.sampled_from([0, 100_000, 2_000_000])
+    if not always and draw(st.booleans()):
+        return {}
+    return {
+        "reads": draw(st.sampled_from(["wait", "overlap"])),
+        "least_tokens": draw(st.sampled_from([1, 20_000])),
+        "pool": {"tokens": draw(sizes), "nodes": draw(st.integers(1, 3)), "gbytes_per_s": draw(st.sampled_from([1.0, 50.0]))},
+        "store": {
+            "tokens": draw(sizes),
+            "placement": draw(st.sampled_from(["own", "prefill", "decode"])),
+            "nics": draw(st.sampled_from([1, 8])),
+            "latency_s": draw(st.sampled_from([0.0, 0.01])),
+            "writes": draw(st.sampled_from(["carried", "free"])),
+        },
+    }
+
+
+@st.composite
+def scenarios(
+    draw: st.DrawFn,
+    recorded: bool = False,
+    groups: bool = False,
+    maps: Sequence[str] = tuple(sorted(MAPS)),
+    tiered: bool = False,
+    **fixed: Any,
+) -> Scenario:
+    """Draw a scenario; for a run that is recorded one without what a trace does not say; or with decode over nodes."""
+    name = "dp8-dp8" if groups else draw(st.sampled_from(maps))
     prefill_layout, decode_layout, _ = MAPS[name]
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
+    engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if name == "tp8-tilert" else "batched"
     held = draw(st.sampled_from([0, 0, 100_000, 2_000_000])) if name != "tp8-tilert" else 0
     decode_span = draw(st.sampled_from([2, 3] if groups else [1, 2])) if decode_layout == "dp8" else 1
     declared = {
@@ -65,7 +95,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, groups: bool = False, **fix
             "layout": prefill_layout,
             "chunk_tokens": draw(st.sampled_from([1000, 8192, 50_000])),
             "prefix_cache_tokens": draw(st.sampled_from([0, 100_000, 2_000_000])),
-            "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" else None,
+            "max_queue": draw(st.sampled_from([None, None, 2])) if mode == "open" and engine == "batched" else None,
             "expert_overlap": draw(st.booleans()),
             "expert_bursts": draw(st.integers(1, 3)),
             "kv_capacity_tokens": draw(st.sampled_from([None, 150_000, 400_000])),
@@ -80,12 +110,14 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, groups: bool = False, **fix
             "expert_pairs": draw(st.sampled_from(["turned", "turned", "turned", "all"])),
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
-            "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])),
+            "engine": engine,
+            "tilert": {"when_busy": draw(st.sampled_from(["queue", "reject"]))}
+            if engine == "tilert" and mode == "open"
+            else {},
+            "preallocate": draw(st.sampled_from(["none", "in-order", "overtake"])) if engine == "batched" else "none",
             "prefix_cache_tokens": held,
         },
-        "router": {
-            "policy": draw(st.sampled_from(["disaggregated", "conditional"])) if held and decode_span == 1 else "disaggregated"
-        },
+        "router": draw(st.sampled_from(ROUTERS)) if held and decode_span == 1 else {},
         "kv": {
             "rank_map": name,
             "push": draw(st.sampled_from([None, "after-prefill"] + ["per-chunk"] * (name != "tp8-tilert"))),
@@ -93,6 +125,7 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, groups: bool = False, **fix
             "blocking": draw(st.sampled_from(["none", "step"])),
             "efficiency": draw(st.sampled_from([1.0, 0.69])),
         },
+        "cache": {} if recorded else draw(tiers(tiered)),
         "placement": {"kind": draw(st.sampled_from(["blocked", "striped"]))},
         "network": {
             "fidelity": draw(st.sampled_from(["flow", "flow", "ideal"])),
@@ -100,11 +133,8 @@ def scenarios(draw: st.DrawFn, coupled: bool = True, groups: bool = False, **fix
             "nic_gbps": draw(st.sampled_from([None, 50.0])),
         },
     }
-    if not coupled:
-        declared["prefill"]["kv_capacity_tokens"] = None
-        declared["decode"] |= {"preallocate": "none", "prefix_cache_tokens": 0}
-        declared["kv"] |= {"blocking": "none", "efficiency": 1.0}
-        declared["router"] = {}
+    if recorded:
+        declared["kv"]["efficiency"] = 1.0
     for table, changes in fixed.items():
         declared[table] = {**declared[table], **changes}
     return Scenario.model_validate(declared)
@@ -141,7 +171,7 @@ def check_requests(result: FabricResult) -> None:
 def check_bytes(result: FabricResult, name: str) -> None:
     run, found = result.run, result.metrics["bytes"]
     assert found["sent"] == pytest.approx(found["received"], rel=1e-9)
-    posted = found["kv"] + found["expert"]
+    posted = found["kv"] + found["expert"] + found["cache_read"] + found["cache_write"]
     assert found["sent"] <= posted * (1 + 1e-9)
     if np.isfinite(run.completions.finish_s).all():
         assert found["sent"] == pytest.approx(posted, rel=1e-9)
@@ -156,18 +186,32 @@ def check_bytes(result: FabricResult, name: str) -> None:
     if not (run.journeys.outcome == UNFINISHED).any():
         assert found["kv"] == expected.sum()
     assert result.metrics["congestion"]["max_link_utilisation"] <= 1 + 1e-9
+    check_tiers(result)
+
+
+def check_tiers(result: FabricResult) -> None:
+    life, run = result.run.journeys, result.run
+    reads = run.flow_kind == CACHE_READ
+    of_request = np.bincount((-2 - run.flow_request[reads]) // 2, run.flows.size_bytes[reads], len(life.outcome))
+    assert np.array_equal(of_request, life.store_bytes)
+    # What tiers gave to a prompt was read for it.
+    used = life.pool_tokens + life.store_tokens
+    assert (used >= 0).all() and (life.pool_tokens >= 0).all() and (used <= life.cached_tokens).all()
+    kept = run.settings.kv.dtype == "fp8"
+    assert kept and (79 * 788 * used <= life.pool_bytes + life.store_bytes).all()
+    assert not used[np.isnan(life.prefill_start_s)].any()
 
 
 def check_times(result: FabricResult) -> None:
     life = result.run.journeys
-    order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "first_token_s", "finish_s")
+    order = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "kv_end_s", "first_token_s", "finish_s")
     begun = np.isfinite(life.prefill_start_s)
-    if result.run.settings.decode.preallocate != "none":
+    if result.run.settings.decode.asked_first:
         assert (life.granted_s[begun] <= life.prefill_start_s[begun]).all()
     done = life.outcome == COMPLETED
     for shipped in (True, False):
         some = done & ((life.prefill_node >= 0) == shipped)
-        times = np.stack([getattr(life, name)[some] for name in order if shipped or name != "kv_post_s"])
+        times = np.stack([getattr(life, name)[some] for name in order if shipped or not name.startswith("kv_")])
         assert (np.diff(times, axis=0) >= 0).all()
         assert times.max(initial=0.0) <= result.run.end_s
     longer = done & (life.trace.output_tokens > 1)
@@ -181,7 +225,8 @@ def check_limits(result: FabricResult, scenario: Scenario) -> None:
     ends = np.where(np.isfinite(life.finish_s), life.finish_s, np.inf)
     for node in range(scenario.decode.nodes):
         here = posted & (life.decode_node == node)
-        assert most_at_once(life.kv_post_s[here], ends[here]) <= scenario.decode.max_batch
+        held_from_s = life.granted_s if scenario.decode.engine == "tilert" else life.kv_post_s
+        assert most_at_once(held_from_s[here], ends[here]) <= scenario.decode.places
     if scenario.load.mode == "closed":
         accepted = (life.outcome == COMPLETED) | (life.outcome == UNFINISHED)
         assert most_at_once(life.arrival_s[accepted], ends[accepted]) <= scenario.load.concurrency
@@ -195,7 +240,7 @@ def check_congestion(result: FabricResult, scenario: Scenario) -> None:
         assert found["type2_slowdown_p99"] == pytest.approx(1.0, rel=1e-6)
     kv = result.run.flow_kind == KV
     spans = scenario.prefill.nodes_per_instance, scenario.decode.nodes_per_instance
-    assert kv.all() or max(spans) > 1
+    assert kv.all() or max(spans) > 1 or result.run.settings.cache.is_on
     assert not kv.all() or spans[0] == 1 or not len(kv)
 
 
@@ -219,6 +264,22 @@ def check_parts(result: FabricResult) -> None:
 @SOME
 @given(st.booleans().flatmap(lambda groups: scenarios(groups=groups)))
 def test_nothing_is_lost_and_nothing_comes_before_its_cause(scenario: Scenario):
+    check_run(scenario)
+
+
+@FEW
+@given(scenarios(maps=("tp8-tilert",)))
+def test_nor_where_a_node_takes_one_request(scenario: Scenario):
+    check_run(scenario)
+
+
+@settings(SOME, max_examples=15)
+@given(scenarios(tiered=True, prefill={"prefix_cache_tokens": 50_000}))
+def test_nor_where_prompts_are_read_from_other_memory(scenario: Scenario):
+    check_run(scenario)
+
+
+def check_run(scenario: Scenario) -> None:
     comparison = compare(scenario)
     check_same_requests(comparison, scenario)
     for result in comparison.results.values():
@@ -352,6 +413,37 @@ def test_littles_law_holds_for_every_combination_of_couplings(keys: dict[str, An
     law = result.metrics["littles_law"]
     assert law["relative_difference"] == pytest.approx(0.0, abs=1e-9)
     assert 0 < law["mean_in_system"] <= 12 * (1 + 1e-9)
+
+
+READ_FROM = {
+    "nothing": {},
+    "a pool": {"pool": {"tokens": 2_000_000, "gbytes_per_s": 5.0}},
+    "a store": {"store": {"tokens": 2_000_000, "placement": "prefill"}, "reads": "overlap"},
+}
+
+
+@pytest.mark.parametrize("read_from", READ_FROM)
+@pytest.mark.parametrize(("blocking", "capacity"), [("none", None), ("step", 300_000)])
+def test_littles_law_holds_where_a_node_takes_one_request(read_from: str, blocking: str, capacity: int | None):
+    declared = {
+        "fabrics": FABRICS[:1],
+        "requests": {"count": 40},
+        "prefill": {"nodes": 2, "layout": "tp8", "prefix_cache_tokens": 100_000, "kv_capacity_tokens": capacity},
+        "decode": {"nodes": 3, "layout": "tp8", "engine": "tilert"},
+        "kv": {"rank_map": "tp8-tilert", "blocking": blocking},
+        "cache": READ_FROM[read_from],
+        "load": {"mode": "closed", "concurrency": 8},
+        "network": {"nic_gbps": 50.0},
+    }
+    (result,) = compare(Scenario.model_validate(declared)).results.values()
+    assert result.metrics["requests"]["completed"] == 40
+    law = result.metrics["littles_law"]
+    assert law["relative_difference"] == pytest.approx(0.0, abs=1e-9)
+    assert 0 < law["mean_in_system"] <= 8 * (1 + 1e-9)
+    check_parts(result)
+    used = result.metrics["occupancy"]["prefill"]
+    assert 0 < used["busy"] + used["blocked"] + used["short_of_memory"] + used["reading"] <= 1 + 1e-9
+    assert (result.run.journeys.store_bytes.sum() > 0) == (read_from == "a store")
 
 
 @FEW

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
-from zcube.serving.prefill import MEMORY, PUSH, Pause
+from zcube.serving.pauses import paused_s, startable_s
+from zcube.serving.prefill import MEMORY, PUSH, READ
 from zcube.serving.run import ServingRun
-from zcube.serving.transfers import NOBODYS
+from zcube.serving.transfers import KV
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: In the order in which they pass, but for ``decode_room``, which comes before prefill where decode is asked first.
 PARTS = (
-    "queue", "decode_room", "kv_memory", "blocked", "prefill", "setup", "transfer", "type1", "type2", "admission",
+    "queue", "decode_room", "cache_read", "kv_memory", "blocked", "prefill", "setup", "transfer", "type1", "type2",
+    "convert", "inject", "admission",
 )  # fmt: skip
 
 
@@ -31,25 +32,28 @@ def ttft_parts(run: ServingRun) -> dict[str, FloatArray]:
         By :data:`PARTS`. All are 0 or more but ``type2``: a fabric that holds a transfer's rivals up speeds it up.
     """
     life = run.journeys
-    remote = life.prefill_node >= 0
+    remote, taken_in = life.prefill_node >= 0, np.isfinite(life.injected_s)
     begun, computed = life.prefill_start_s, life.prefill_end_s
-    # Room that is asked for on arrival is waited for before all else.
-    before = ~remote | (run.settings.decode.preallocate != "none")
-    served_s = np.where(before, np.fmax(life.granted_s, life.arrival_s), life.arrival_s)
-    waited_s, short_s = (_paused(run, served_s, begun, reason) for reason in (PUSH, MEMORY))
-    blocked_s = _paused(run, begun, computed, PUSH)
+    before = ~remote | run.settings.decode.asked_first
+    served_s = startable_s(run)
+    waited_s, short_s = (paused_s(run, served_s, begun, reason) for reason in (PUSH, MEMORY))
+    blocked_s = paused_s(run, begun, computed, PUSH)
+    behind_reads_s, in_reads_s = paused_s(run, served_s, begun, READ), paused_s(run, begun, computed, READ)
     sent_s, alone_s, ideal_s = _milestones(run)
     parts = {
-        "queue": begun - served_s - waited_s - short_s,
+        "queue": begun - served_s - waited_s - short_s - behind_reads_s,
         "decode_room": np.where(before, served_s - life.arrival_s, life.kv_post_s - computed),
+        "cache_read": behind_reads_s + in_reads_s,
         "kv_memory": short_s,
         "blocked": waited_s + blocked_s,
-        "prefill": computed - begun - blocked_s,
+        "prefill": computed - begun - blocked_s - in_reads_s,
         "setup": np.where(remote, sent_s - np.where(before, computed, life.kv_post_s), 0.0),
         "transfer": np.where(remote, alone_s - sent_s, 0.0),
         "type1": np.where(remote, ideal_s - alone_s, 0.0),
         "type2": np.where(remote, life.kv_end_s - ideal_s, 0.0),
-        "admission": life.first_token_s - np.where(remote, life.kv_end_s, computed),
+        "convert": np.where(taken_in, life.converted_s - life.kv_end_s, 0.0),
+        "inject": np.where(taken_in, life.injected_s - life.converted_s, 0.0),
+        "admission": life.first_token_s - np.where(taken_in, life.injected_s, np.where(remote, life.kv_end_s, computed)),
     }
     answered = np.isfinite(life.first_token_s)
     return {part: np.where(answered, parts[part], np.nan) for part in PARTS}
@@ -78,7 +82,7 @@ def _milestones(run: ServingRun) -> tuple[FloatArray, FloatArray, FloatArray]:
 
     All by the delays of the fabric's paths [requests].
     """
-    kv = run.flow_request != NOBODYS
+    kv = run.flow_kind == KV
     request, start_s = run.flow_request[kv], run.flows.start_s[kv]
     fixed_s = start_s + run.completions.message_start_s[kv] + run.completions.latency_s[kv]
     alone_s = run.flows.size_bytes[kv] * 8.0 / run.kv_alone_bps
@@ -92,24 +96,3 @@ def _latest(request: IntArray, times_s: FloatArray, count: int) -> FloatArray:
     latest_s = np.full(count, -np.inf)
     np.maximum.at(latest_s, request, times_s)
     return np.where(np.isfinite(latest_s), latest_s, np.nan)
-
-
-def _paused(run: ServingRun, from_s: FloatArray, to_s: FloatArray, reason: int) -> FloatArray:
-    """Return for how long the instance of each request's prefill node paused for a reason between two times [requests]."""
-    seconds = np.zeros(len(from_s))
-    instance = run.journeys.prefill_node // run.settings.prefill.nodes_per_instance
-    for number, pauses in enumerate(run.pauses):
-        rows = np.flatnonzero((instance == number) & np.isfinite(to_s))
-        some = [pause for pause in pauses if pause.reason == reason]
-        if len(rows) and some:
-            seconds[rows] = _paused_before(some, to_s[rows]) - _paused_before(some, from_s[rows])
-    return seconds
-
-
-def _paused_before(pauses: Sequence[Pause], times_s: FloatArray) -> FloatArray:
-    """Return how long pauses, which follow each other, have lasted at some times."""
-    edges = np.array([(pause.start_s, pause.end_s) for pause in pauses])
-    lengths = np.concatenate([[0.0], np.cumsum(edges[:, 1] - edges[:, 0])])
-    at = np.searchsorted(edges[:, 0], times_s, side="right")
-    ahead = np.maximum(edges[np.maximum(at - 1, 0), 1] - times_s, 0.0) * (at > 0)
-    return lengths[at] - ahead

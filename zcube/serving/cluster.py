@@ -16,6 +16,8 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
+from zcube.serving.cache_tiers import CacheTiers, Read
+from zcube.serving.clock import seconds_between
 from zcube.serving.decode import DecodeInstance, DecodeNode
 from zcube.serving.expert_exchange import DecodeExchange, ExpertGroup, PrefillExchange
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
@@ -28,6 +30,7 @@ from zcube.serving.recording import Recorder
 from zcube.serving.router import NOBODY, PrefillLoads, choose
 from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import KvShipper, Lanes, Shipment
+from zcube.serving.tilert_decode import Desk, TileRtNode, request_times
 from zcube.serving.transfers import Transfers
 from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
@@ -49,6 +52,7 @@ class _Assigned:
     target_rank: int
     reserved_tokens: int
     shipment: Shipment | None = None
+    read: Read | None = None
     claim: Claim | None = None
 
 
@@ -57,9 +61,9 @@ class Cluster:
 
     The router sends a request to the prefill node that could finish it soonest, counting tokens: what is queued there plus
     what the prompt needs beyond that node's prefix cache. Among decode nodes it takes the one with the fewest outstanding
-    requests. Ties go to the lower number. An instance whose nodes do not reach each other takes no request; where that leaves
-    no prefill or no decode node, a request fails when it comes. A request whose KV cannot be carried fails when its first push
-    is due.
+    requests; TileRT's take one at a time. Ties go to the lower number. An instance whose nodes do not reach each other takes no
+    request; where that leaves no prefill or no decode node, a request fails when it comes. A request whose KV cannot be carried
+    fails when its first push is due.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class Cluster:
         self._ranks = pushes.ranks
         self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
         self._blocks = settings.kv.blocking == "step"
-        self._preallocates = settings.decode.preallocate != "none"
+        self._preallocates = settings.decode.asked_first
         self._shipper = KvShipper(
             env, self.transfers, pushes, settings.kv.setup_s, self._on_post, self._on_arrival, self._on_failure, recorder,
             self._on_push if self._blocks else None,
@@ -100,6 +104,12 @@ class Cluster:
         self._caches = PrefixCaches(settings.prefill.nodes, room_blocks, trace.are_chained)
         kept_blocks = settings.decode.prefix_cache_tokens // block_tokens
         self._decode_caches = PrefixCaches(settings.decode.nodes, kept_blocks, trace.are_chained) if kept_blocks else None
+        self._tiers: CacheTiers | None = None
+        if settings.cache.is_on and trace.block_tokens:
+            self._tiers = CacheTiers(
+                env, self.transfers, settings.cache, placed, card, engine.kv, block_tokens, trace.are_chained,
+                self._ranks.prefill_dp > 1,
+            )  # fmt: skip
         self._memory: KvMemory | None = None
         if capacity is not None:
             self._memory = KvMemory(settings.prefill.nodes, capacity, self._caches, block_tokens, cached_blocks)
@@ -108,12 +118,23 @@ class Cluster:
         for instance in self._instances:
             if not instance.carries:
                 self._loads.room[instance.nodes] = 0
-        self._decode = self._decode_nodes()
+        self._decode: list[DecodeNode | TileRtNode] = list(self._decode_nodes())
+        #: Where requests wait for a node that takes one at a time.
+        self._desk: Desk | None = None
+        if settings.decode.engine == "tilert":
+            times, tokens = request_times(settings, card), settings.decode.kv_capacity_tokens
+            self._desk = Desk(settings.decode.nodes, settings.decode.tilert.when_busy == "queue")
+            self._decode = [
+                TileRtNode(env, times, tokens, self._on_taken_in, self._on_finish, self._on_step, server, recorder)
+                for server in placed.decode
+            ]
         #: Requests of each decode node that have neither ended nor failed.
         self._outstanding = [0 if node.instance.carries else TAKES_NONE for node in self._decode]
         self._working = any(one.carries for one in self._instances) and min(self._outstanding) < TAKES_NONE
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, _Assigned] = {}
+        #: Prompts at prefill nodes that have not started.
+        self._queued = 0
         self._next_source_rank = [0] * settings.prefill.nodes
         self._requests, self._resolved, self._untold = len(trace), 0, 0
         self._horizon_s = float("inf") if settings.load.horizon_s is None else settings.load.horizon_s
@@ -151,7 +172,7 @@ class Cluster:
                     hooks,
                     exchange,
                     self._recorder,
-                    overtakes=self._settings.decode.preallocate == "overtake",
+                    overtakes=self._overtakes(),
                     blocks=self._blocks,
                 )
             )
@@ -178,6 +199,11 @@ class Cluster:
     def pauses(self) -> list[list[Pause]]:
         """Return when each prefill instance paused for its pushes or for memory."""
         return [instance.pauses for instance in self._instances]
+
+    def _overtakes(self) -> bool:
+        """Return whether prompts that may start pass others: without room at decode, or with a read under way."""
+        order, cache = self._settings.decode.preallocate, self._settings.cache
+        return order == "overtake" or (order == "none" and cache.is_on and cache.reads == "wait")
 
     def _instance(self, node: int) -> PrefillInstance:
         return self._instances[node // self._settings.prefill.nodes_per_instance]
@@ -222,16 +248,32 @@ class Cluster:
             self._env.timeout(wait_s).callbacks.append(partial(self._come, follower))
 
     def _arrive(self, request: int, arrival_s: float) -> None:
-        journeys, trace = self.journeys, self.journeys.trace
+        journeys = self.journeys
         journeys.arrival_s[request] = arrival_s
         self.watch.arrived(request, arrival_s)
         journeys.outcome[request] = UNFINISHED
-        input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
-        blocks, total = self._full_blocks(request), input_tokens + output_tokens
         if not self._working:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
-            return
+        elif self._desk is None or not self._could_be_held(request) or self._desk.take():
+            self._route(request)
+        elif self._desk.queues:
+            self._desk.wait(request)
+        else:
+            self._resolve(request, REJECTED)
+
+    def _could_be_held(self, request: int) -> bool:
+        """Return whether a request is short enough for the model and for the memory of the nodes that it would pass."""
+        trace = self.journeys.trace
+        prompt, total = int(trace.input_tokens[request]), int(trace.input_tokens[request] + trace.output_tokens[request])
+        short = self._memory is None or prompt <= self._memory.capacity_tokens
+        return short and total <= self._card.max_positions and self._decode[0].fits(total)
+
+    def _route(self, request: int) -> None:
+        """Send a request to its nodes."""
+        journeys, trace = self.journeys, self.journeys.trace
+        input_tokens, output_tokens = int(trace.input_tokens[request]), int(trace.output_tokens[request])
+        blocks, total = self._full_blocks(request), input_tokens + output_tokens
         node, new_tokens, local = NOBODY, 0, self._local_node(blocks, input_tokens)
         if local is None:
             node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
@@ -253,9 +295,35 @@ class Cluster:
         self._next_source_rank[node] = (source_rank + 1) % self._ranks.prefill_dp
         self._assigned[request] = _Assigned(blocks, source_rank, self._decode[decode_node].take_rank(), total)
         job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
+        self._read_tiers(node, job)
+        self._queued += 1
         self._instance(node).submit(node, job)
         if self._preallocates:
             self._ask_for_room(node, job)
+
+    def _read_tiers(self, node: int, job: PrefillJob) -> None:
+        """Begin to read what tiers below the node's own cache hold of a prompt."""
+        assigned = self._assigned[job.request]
+        if self._tiers is None:
+            return
+        held = self._caches.hit(node, assigned.blocks)
+        read = assigned.read = self._tiers.read(job.request, node, assigned.source_rank, assigned.blocks, held)
+        if read is not None:
+            self.journeys.pool_bytes[job.request] = read.pool_bytes
+            self.journeys.store_bytes[job.request] = read.store_bytes
+            job.read, job.waits_to_start = read.done, self._settings.cache.reads == "wait"
+            read.done.callbacks.append(lambda _: self._instance(node).wake())
+
+    def _found(self, request: int, hit: int) -> int:
+        """Return how many leading blocks of a prompt are there, read ones and those the node holds; note their tiers."""
+        read, journeys = self._assigned[request].read, self.journeys
+        # What was read goes on from what the node held then.
+        if read is None or hit < read.held:
+            return hit
+        block_tokens, most = journeys.trace.block_tokens, int(journeys.trace.input_tokens[request]) - 1
+        ends = [min(max(hit, end) * block_tokens, most) for end in (hit, read.pool_end, read.end)]
+        journeys.pool_tokens[request], journeys.store_tokens[request] = ends[1] - ends[0], ends[2] - ends[1]
+        return max(hit, read.end)
 
     def _full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
@@ -274,10 +342,13 @@ class Cluster:
         if self._memory is not None:
             assigned.claim = self._memory.claim(node, assigned.blocks, hit, job.input_tokens)
             if assigned.claim is None:
+                self._recorder.lacks_memory(self._placed.prefill[node])
                 return None
+            self._recorder.has_memory(self._placed.prefill[node], request)
+        self._queued -= 1
         journeys.prefill_start_s[request] = self._env.now
         # The last token is always computed: its logits give the first output token.
-        cached = min(hit * journeys.trace.block_tokens, job.input_tokens - 1)
+        cached = min(self._found(request, hit) * journeys.trace.block_tokens, job.input_tokens - 1)
         journeys.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         if not self._preallocates:
@@ -311,7 +382,8 @@ class Cluster:
         hits = [caches.hit(node, blocks) for node in range(len(self._decode))]
         best = min(range(len(hits)), key=lambda node: (-hits[node], self._outstanding[node]))
         new_tokens = input_tokens - hits[best] * self.journeys.trace.block_tokens
-        return best if new_tokens <= asked.max_local_prefill_tokens else None
+        is_full = asked.max_prefill_queue is not None and self._queued >= asked.max_prefill_queue
+        return best if is_full or new_tokens <= asked.max_local_prefill_tokens else None
 
     def _held_at_decode(self, request: int) -> int:
         """Return how many tokens of a prompt its decode node holds, the last one left out."""
@@ -334,12 +406,17 @@ class Cluster:
         self._work.reach(request, held, computed=False)
         starts = range(held, tokens, chunk)
         seconds = sum(self._compute.prefill_iteration_s([min(chunk, tokens - at)], [at]) for at in starts)
-        self._decode[int(journeys.decode_node[request])].instance.compute_prompt(request, seconds)
+        node = self._decode[int(journeys.decode_node[request])]
+        assert isinstance(node, DecodeNode)
+        node.instance.compute_prompt(request, seconds)
 
     def _on_local_prompt(self, request: int, ended: bool) -> None:
         if not ended:
             self.journeys.prefill_start_s[request] = self._env.now
             return
+        server = self._placed.decode[int(self.journeys.decode_node[request])]
+        seconds = seconds_between(float(self.journeys.prefill_start_s[request]), self._env.now)
+        self._recorder.prompt_at_decode(server, request, seconds)
         self.journeys.prefill_end_s[request] = self._env.now
         self._work.reach(request, int(self.journeys.trace.input_tokens[request]))
         self._begin_answer(request)
@@ -357,25 +434,28 @@ class Cluster:
         self._tell()
         if job.done_tokens == job.input_tokens:
             self.journeys.prefill_end_s[request] = self._env.now
-            self._keep_prompt(node, self._assigned[request])
+            self._keep_prompt(request, node, self._assigned[request])
         shipment = self._assigned[request].shipment
         assert shipment is not None
         self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(shipment, job.done_tokens)
 
-    def _keep_prompt(self, node: int, assigned: _Assigned) -> None:
+    def _keep_prompt(self, request: int, node: int, assigned: _Assigned) -> None:
         """Keep the blocks of a prompt that has been computed."""
+        if self._tiers is not None:
+            self._tiers.put(request, node, assigned.source_rank, assigned.blocks)
         if self._memory is None or assigned.claim is None:
             self._caches.insert(node, assigned.blocks)
             return
         self._memory.computed(assigned.claim)
         if assigned.shipment is not None and assigned.shipment.failed:
-            self._free_memory(assigned)
+            self._free_memory(request, assigned)
 
-    def _free_memory(self, assigned: _Assigned) -> None:
+    def _free_memory(self, request: int, assigned: _Assigned) -> None:
         """Give back the memory of a prompt that is shipped, or never will be, and see who waits for it."""
         if self._memory is not None and assigned.claim is not None:
             self._memory.free(assigned.claim)
+            self._recorder.frees_memory(self._placed.prefill[assigned.claim.node], request)
             self._instance(assigned.claim.node).wake()
             assigned.claim = None
 
@@ -400,8 +480,19 @@ class Cluster:
         request = shipment.request
         self.journeys.kv_end_s[request] = self._env.now
         self.journeys.kv_bytes[request] = sum(shipment.push_bytes)
-        self._free_memory(self._assigned[request])
-        self._begin_answer(request)
+        self._free_memory(request, self._assigned[request])
+        node = self._decode[int(self.journeys.decode_node[request])]
+        if isinstance(node, TileRtNode):
+            node.take_in(request, int(self.journeys.trace.input_tokens[request]))
+        else:
+            self._begin_answer(request)
+
+    def _on_taken_in(self, request: int, injected: bool) -> None:
+        if injected:
+            self.journeys.injected_s[request] = self._env.now
+            self._begin_answer(request)
+        else:
+            self.journeys.converted_s[request] = self._env.now
 
     def _begin_answer(self, request: int) -> None:
         """Let a request whose KV is at its decode node join the batch there."""
@@ -440,7 +531,7 @@ class Cluster:
         request = shipment.request
         self._recorder.ended(request)
         if np.isfinite(self.journeys.prefill_end_s[request]):
-            self._free_memory(self._assigned[request])
+            self._free_memory(request, self._assigned[request])
         self._release(request, self._assigned[request])
         self._resolve(request, FAILED)
 
@@ -449,6 +540,10 @@ class Cluster:
         node = int(self.journeys.decode_node[request])
         self._outstanding[node] -= 1
         self._decode[node].release(request, assigned.target_rank, assigned.reserved_tokens)
+        following = None if self._desk is None else self._desk.give_back()
+        if following is not None:
+            self._recorder.takes_over(following, request)
+            self._route(following)
 
     def cut(self) -> None:
         """Keep of what is under way at the end of the run only what has happened."""
@@ -457,10 +552,12 @@ class Cluster:
         for request, assigned in self._assigned.items():
             if assigned.shipment is not None:
                 self.journeys.kv_bytes[request] = assigned.shipment.bytes_before(now_s)
+            if assigned.read is not None and assigned.read.start_s >= now_s:
+                self.journeys.store_bytes[request] = 0.0
 
     def let_go(self) -> None:
         """Empty what only a run under way needs: processes refer to each other, and would keep it until the collector comes."""
-        for part in (self.transfers, self._lanes, self._caches, self._decode_caches):
+        for part in (self.transfers, self._lanes, self._caches, self._decode_caches, self._tiers):
             if part is not None:
                 vars(part).clear()
 

@@ -28,4 +28,8 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     exchanged = pieces * prefill.expert_bursts * (prefill.nodes_per_instance - 1) * GPUS_PER_NODE
     peers = (decode.nodes_per_instance - 1) * (GPUS_PER_NODE if decode.expert_pairs == "all" else 1)
     bursts = int((-(-trace.output_tokens // decode.expert_burst_steps)).sum())
-    return pushes * per_push + exchanged + bursts * peers
+    store = settings.store_servers * settings.cache.store.nics
+    blocks = np.minimum(store, trace.input_tokens // trace.block_tokens) if trace.block_tokens else np.zeros(1)
+    # A prompt is read once at most, and written once.
+    pushes_of_store = 2 * int(blocks.sum())
+    return pushes_of_store + pushes * per_push + exchanged + bursts * peers

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 ABSENT, UNFINISHED, COMPLETED, REJECTED, FAILED = 0, 1, 2, 3, 4
 OUTCOMES = ("absent", "unfinished", "completed", "rejected", "failed")
 
-_TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "kv_end_s", "first_token_s", "finish_s")
+_TIMES = (
+    "arrival_s", "prefill_start_s", "prefill_end_s", "kv_post_s", "kv_end_s", "converted_s", "injected_s", "first_token_s",
+    "finish_s",
+)  # fmt: skip
 _PLACES = ("prefill_node", "decode_node")
-_AMOUNTS = ("cached_tokens", "decode_cached_tokens", "kv_bytes")
+_AMOUNTS = (
+    "cached_tokens", "decode_cached_tokens", "pool_tokens", "store_tokens", "pool_bytes", "store_bytes", "kv_bytes",
+)  # fmt: skip
 
 
 class Journeys:
@@ -33,12 +38,16 @@ class Journeys:
         When its last KV push was posted, after the decode node had made room.
     kv_end_s : float array
         When its KV had arrived in full.
+    converted_s, injected_s : float array
+        When a TileRT node had turned its KV into bf16, and when all its GPUs held it; nan on other nodes.
     first_token_s : float array
-        When its first token was given out: at ``kv_end_s`` where prefill made it, else at the end of its first decode step.
+        When its first token was given out: where prefill made it at ``kv_end_s``, or ``injected_s``, else at the end of its
+        first decode step.
     first_step_s : float array
         When its first decode step ended.
     steps_before, steps_at_end : int array
-        Steps of its decode node that had ended when its first one began, and when its last one had ended.
+        Steps of its decode node that had ended when its first one began, and when its last one had ended; of a TileRT node,
+        whose steps yield several tokens, the tokens it had made.
     finish_s : float array
         When its last token was generated.
     left_s : float array
@@ -49,6 +58,10 @@ class Journeys:
         Prompt tokens found in the prefix cache of the node that computes the rest.
     decode_cached_tokens : int array
         Prompt tokens found in the prefix cache of the decode node, which are not shipped.
+    pool_tokens, store_tokens : int array
+        Those of ``cached_tokens`` that came from the pool and from the store of ``[cache]``.
+    pool_bytes, store_bytes : float array
+        Bytes read for it out of host memory and over the fabric, whether it came to use them or not.
     kv_bytes : float array
         KV bytes put on the network before the end of the run, copies included.
     outcome : int array
@@ -60,11 +73,13 @@ class Journeys:
         self.trace = trace
         self.arrival_s, self.prefill_start_s, self.prefill_end_s = (np.full(count, np.nan) for _ in range(3))
         self.kv_post_s, self.kv_end_s, self.first_token_s = (np.full(count, np.nan) for _ in range(3))
+        self.converted_s, self.injected_s = (np.full(count, np.nan) for _ in range(2))
         self.first_step_s, self.finish_s, self.left_s, self.granted_s = (np.full(count, np.nan) for _ in range(4))
         self.prefill_node, self.decode_node = (np.full(count, -1, dtype=np.int64) for _ in range(2))
         self.cached_tokens, self.decode_cached_tokens = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.steps_before, self.steps_at_end = (np.zeros(count, dtype=np.int64) for _ in range(2))
-        self.kv_bytes = np.zeros(count)
+        self.pool_tokens, self.store_tokens = (np.zeros(count, dtype=np.int64) for _ in range(2))
+        self.kv_bytes, self.pool_bytes, self.store_bytes = (np.zeros(count) for _ in range(3))
         self.outcome = np.zeros(count, dtype=np.int8)
 
     def cut(self, end_s: float) -> None:

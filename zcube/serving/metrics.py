@@ -19,7 +19,10 @@ from zcube.serving.occupancy import occupancy
 from zcube.serving.output_tokens import tokens_within
 from zcube.serving.run import ServingRun
 from zcube.serving.service_levels import goodput, p99_with_failures
-from zcube.serving.transfers import KV
+from zcube.serving.transfers import CACHE_READ, CACHE_WRITE, EXPERT, KV
+
+#: Kinds of traffic by their name in results.
+TRAFFIC = {"kv": KV, "expert": EXPERT, "cache_read": CACHE_READ, "cache_write": CACHE_WRITE}
 
 
 def run_metrics(run: ServingRun) -> dict[str, Any]:
@@ -40,11 +43,13 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "throughput": _throughput(run, tokens),
         "littles_law": _littles_law(run),
         "first_token": run.settings.decode.first_token,
+        "decode_engine": run.settings.decode.engine,
         "ttft_s": latency(journeys.ttft_s()),
         "ttft_parts_s": composition(run, done),
         "tpot_s": latency(journeys.tpot_s()),
         "e2e_s": latency(journeys.e2e_s()),
         "slo": goodput(run, tokens),
+        "tilert": _tilert(journeys, done) if run.settings.decode.engine == "tilert" else None,
         "kv_transfer_s": spread(journeys.kv_transfer_s()[done & np.isfinite(journeys.kv_end_s)]),
         "prefix_cache": _prefix_cache(journeys, done),
         "bytes": _bytes(run),
@@ -103,21 +108,38 @@ def _throughput(run: ServingRun, tokens: IntArray) -> dict[str, float | None]:
     return {name: amount / window.length_s if window.no_rate is None else None for name, amount in amounts.items()}
 
 
+def _tilert(journeys: Journeys, done: BoolArray) -> dict[str, Any]:
+    """Return what a decode node tells of a request in its log, by its names: from the end of prefill to the last token."""
+    times_s = {
+        "wire_wait_s": journeys.kv_end_s - journeys.prefill_end_s,
+        "convert_s": journeys.converted_s - journeys.kv_end_s,
+        "inject_s": journeys.injected_s - journeys.converted_s,
+        "decode_s": journeys.finish_s - journeys.injected_s,
+    }
+    return {name: spread(values_s[done]) for name, values_s in times_s.items()}
+
+
 def _prefix_cache(journeys: Journeys, done: np.ndarray) -> dict[str, float]:
-    """Parts of the counted requests' prompt tokens that were not computed, and that were not shipped, thanks to caches."""
+    """Parts of the counted requests' prompt tokens that caches saved computing, by tier, and shipping."""
     tokens = int(journeys.trace.input_tokens[done].sum())
-    found = {"hit_fraction": journeys.cached_tokens, "decode_hit_fraction": journeys.decode_cached_tokens}
+    found = {
+        "hit_fraction": journeys.cached_tokens,
+        "node_hit_fraction": journeys.cached_tokens - journeys.pool_tokens - journeys.store_tokens,
+        "pool_hit_fraction": journeys.pool_tokens,
+        "store_hit_fraction": journeys.store_tokens,
+        "decode_hit_fraction": journeys.decode_cached_tokens,
+    }
     return {name: float(cached[done].sum() / tokens) if tokens else 0.0 for name, cached in found.items()}
 
 
 def _bytes(run: ServingRun) -> dict[str, int]:
-    """Bytes that left GPUs and that reached GPUs, over NIC and NVLink, and what was posted of each kind; whole bytes."""
+    """Bytes that left GPUs and that reached GPUs, over NIC and NVLink, what was posted of each kind, what hosts read."""
     carried = run.links.size_bytes
     return {
         "sent": round(carried[run.links.leaves_gpu].sum()),
         "received": round(carried[run.links.enters_gpu].sum()),
-        "kv": round(run.flows.size_bytes[run.flow_kind == KV].sum()),
-        "expert": round(run.flows.size_bytes[run.flow_kind != KV].sum()),
+        **{name: round(run.flows.size_bytes[run.flow_kind == kind].sum()) for name, kind in TRAFFIC.items()},
+        "pool_read": round(run.journeys.pool_bytes.sum()),
     }
 
 

@@ -1,7 +1,8 @@
 """How full a run's resources were in its window: prefill nodes, decode batches, KV memory, NICs, links between switches.
 
-Everything follows from the times of the requests and from what links carried. A prefill instance works from the start of a
-prompt to its end; a decode node holds a request, with all of its tokens' KV, from the grant of room to its end.
+Everything follows from the times of the requests, the pauses of prefill instances and what links carried. An instance works
+from the start of a prompt to its end, its pauses left out; a decode node holds a request, with all of its tokens' KV, from the
+grant of room to its end.
 """
 
 from __future__ import annotations
@@ -10,25 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray
 from zcube.network.protocol import LinkTable
-from zcube.serving.journey import REJECTED, Journeys
+from zcube.serving.journey import REJECTED
+from zcube.serving.pauses import paused_within_s, startable_s
+from zcube.serving.prefill import MEMORY, PUSH, READ
 from zcube.serving.run import ServingRun
 from zcube.serving.window import Window
+
+#: Pauses of prefill instances, by their name in results.
+PAUSES = {"blocked": PUSH, "short_of_memory": MEMORY, "reading": READ}
 
 
 def occupancy(run: ServingRun) -> dict[str, Any]:
     """Return shares between 0 and 1 over the window, and queues, JSON-ready; docs/metrics.md has the formulas."""
     journeys, window, settings = run.journeys, run.window, run.settings
-    begun, computed = journeys.prefill_start_s, _or_end(journeys.prefill_end_s, run.end_s)
+    begun = journeys.prefill_start_s
     granted, left = journeys.granted_s, _or_end(journeys.left_s, run.end_s)
-    queued = (journeys.outcome != REJECTED) & np.isfinite(journeys.arrival_s)
-    came = journeys.arrival_s[queued]
+    there = (journeys.outcome != REJECTED) & np.isfinite(journeys.arrival_s)
+    came, startable = journeys.arrival_s[there], startable_s(run)
+    queued = there & np.isfinite(startable)
     # Decode nodes that compute prompts themselves are asked for room at once.
-    at_once = (journeys.decode_node >= 0) & ((journeys.prefill_node < 0) | (settings.decode.preallocate != "none"))
+    at_once = there & (settings.decode.asked_first | ((journeys.decode_node >= 0) & (journeys.prefill_node < 0)))
     asked_s = np.where(at_once, journeys.arrival_s, begun)
     started, asked = np.isfinite(begun), np.isfinite(asked_s)
-    instances = settings.prefill.nodes // settings.prefill.nodes_per_instance
     room = settings.decode.nodes * window.length_s
     held_s = _overlap_s(granted, left, window.start_s, window.end_s)
     posted, arrived = journeys.kv_post_s, np.fmin(_or_end(journeys.kv_end_s, run.end_s), left)
@@ -37,11 +43,11 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
     here = asked & window.holds(asked_s)
     return {
         "prefill": {
-            "busy": _prefill_busy(journeys, computed, settings.prefill.nodes_per_instance, window) / instances,
-            **_queue(came, np.where(started, begun, left)[queued], window, came),
+            **_prefill(run),
+            **_queue(startable[queued], np.where(started, begun, left)[queued], window, came),
         },
         "decode": {
-            "batch": float(held_s.sum()) / (room * settings.decode.max_batch) if room else 0.0,
+            "batch": float(held_s.sum()) / (room * settings.decode.places) if room else 0.0,
             "kv_memory": float(held_s @ tokens) / (room * settings.decode.kv_capacity_tokens) if room else 0.0,
             "in_transfer": float(under_way_s.sum() / held_s.sum()) if held_s.any() else 0.0,
             "waited": float((_or_end(granted, run.end_s) > asked_s)[here].mean()) if here.any() else 0.0,
@@ -87,18 +93,36 @@ def _overlap_s(from_s: FloatArray, to_s: FloatArray, start_s: float, end_s: floa
     return np.nan_to_num(np.maximum(np.minimum(to_s, end_s) - np.maximum(from_s, start_s), 0.0))
 
 
-def _prefill_busy(journeys: Journeys, computed_s: FloatArray, span: int, window: Window) -> float:
-    """Return the part of the window in which an instance had a prompt under way, summed over instances."""
-    begun_s, busy_s = journeys.prefill_start_s, 0.0
-    asked = np.flatnonzero(np.isfinite(begun_s) & (journeys.prefill_node >= 0))
-    instance: IntArray = journeys.prefill_node[asked] // span
-    for number in np.unique(instance):
-        rows = asked[instance == number]
-        rows = rows[np.argsort(begun_s[rows], kind="stable")]
-        # What a prompt adds to the union of those that began before it.
-        before_s = np.concatenate([[-np.inf], np.maximum.accumulate(computed_s[rows])[:-1]])
-        busy_s += _overlap_s(np.maximum(begun_s[rows], before_s), computed_s[rows], window.start_s, window.end_s).sum()
-    return float(busy_s) / window.length_s if window.length_s else 0.0
+def _prefill(run: ServingRun) -> dict[str, float]:
+    """Return parts of the window, means over instances: computing, and pausing with prompts there, by reason."""
+    life, window, span = run.journeys, run.window, run.settings.prefill.nodes_per_instance
+    ends_s = np.fmin(_or_end(life.prefill_end_s, run.end_s), _or_end(life.left_s, run.end_s))
+    computed_s = _or_end(life.prefill_end_s, run.end_s)
+    instance, startable = np.where(life.prefill_node >= 0, life.prefill_node // span, -1), startable_s(run)
+    totals = dict.fromkeys(("busy", *PAUSES), 0.0)
+    for number, pauses in enumerate(run.pauses):
+        here = instance == number
+        begun = here & np.isfinite(life.prefill_start_s)
+        start_s, end_s = _union(life.prefill_start_s[begun], computed_s[begun], window)
+        paused = sum(paused_within_s(pauses, start_s, end_s, reason).sum() for reason in PAUSES.values())
+        totals["busy"] += float((end_s - start_s).sum() - paused)
+        there = here & np.isfinite(startable)
+        start_s, end_s = _union(startable[there], np.where(begun, computed_s, ends_s)[there], window)
+        for name, reason in PAUSES.items():
+            totals[name] += float(paused_within_s(pauses, start_s, end_s, reason).sum())
+    whole_s = len(run.pauses) * window.length_s
+    return {name: seconds / whole_s if whole_s else 0.0 for name, seconds in totals.items()}
+
+
+def _union(from_s: FloatArray, to_s: FloatArray, window: Window) -> tuple[FloatArray, FloatArray]:
+    """Return the union of spans of time within the window, as spans that do not overlap."""
+    order = np.argsort(from_s, kind="stable")
+    from_s, to_s = from_s[order], to_s[order]
+    # What a span adds to the union of those that began before it.
+    before_s = np.concatenate([[-np.inf], np.maximum.accumulate(to_s)[:-1]])[: len(to_s)]
+    start_s, end_s = np.maximum(np.maximum(from_s, before_s), window.start_s), np.minimum(to_s, window.end_s)
+    some = end_s > start_s
+    return start_s[some], end_s[some]
 
 
 def _queue(from_s: FloatArray, to_s: FloatArray, window: Window, arrival_s: FloatArray) -> dict[str, float]:

@@ -17,8 +17,8 @@ from zcube.serving.recording import Recorder
 from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
 
-#: Why an instance pauses though it has prompts: a push of its own is under way, or KV memory is short.
-PUSH, MEMORY = 0, 1
+#: Why an instance pauses though it has prompts: a push of its own is under way, KV memory is short, or cached KV is being read.
+PUSH, MEMORY, READ = 0, 1, 2
 
 
 class Pause(NamedTuple):
@@ -34,6 +34,8 @@ class PrefillJob:
     """A prompt at a prefill node.
 
     ``done_tokens`` counts cached and computed tokens; ``has_room`` says whether it may start as far as decode is concerned.
+    ``read`` is the end of the read of what is cached elsewhere, which it waits for where ``waits_to_start``, and else its first
+    iteration.
     """
 
     request: int
@@ -41,6 +43,18 @@ class PrefillJob:
     estimated_new_tokens: int
     done_tokens: int = 0
     has_room: bool = True
+    read: simpy.Event | None = None
+    waits_to_start: bool = False
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether its read is under way."""
+        return self.read is not None and not self.read.processed
+
+    @property
+    def may_start(self) -> bool:
+        """Whether neither decode nor its read holds it back."""
+        return self.has_room and not (self.waits_to_start and self.is_reading)
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,7 @@ class PrefillInstance:
         #: Pushes under way that the next iteration waits for.
         self._pushes = 0
         self.pauses: list[Pause] = []
-        self._short = False
+        self._short = self._awaits_read = False
         self.nodes = list(nodes)
         self._servers = list(servers)
         self._wake = env.event()
@@ -154,10 +168,10 @@ class PrefillInstance:
                 yield from self._whole_chunks()
                 continue
             started: list[int] = []
-            self._short = False
+            self._short = self._awaits_read = False
             pieces = {node: self._take(node, started) for node in self._queues}
             if not any(pieces.values()):
-                yield from self._pause(MEMORY if self._short else None)
+                yield from self._pause(MEMORY if self._short else READ if self._awaits_read else None)
                 continue
             self._recorder.iteration(self._servers, started)
             compute_s = max(
@@ -173,6 +187,7 @@ class PrefillInstance:
             else:
                 tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
                 yield from self._exchange.iteration(tokens, compute_s)
+            yield from self._end_reads([job for taken in pieces.values() for job, _ in taken])
             for node, taken in pieces.items():
                 for job, count in taken:
                     self._advance(node, job, count)
@@ -185,11 +200,19 @@ class PrefillInstance:
         if reason is not None:
             self.pauses.append(Pause(reason, start_s, float(self._env.now)))
 
+    def _end_reads(self, jobs: Sequence[PrefillJob]) -> simpy.events.ProcessGenerator:
+        """Wait for the reads that an iteration's prompts computed behind."""
+        reads = [job.read for job in jobs if job.read is not None and not job.read.processed]
+        if reads:
+            start_s = float(self._env.now)
+            yield self._env.all_of(reads)
+            self.pauses.append(Pause(READ, start_s, float(self._env.now)))
+
     def _chunks_ahead(self) -> int:
         """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
         node = self.nodes[0]
         job = self._running[node][0] if self._running[node] else self._admit(node)
-        if job is None:
+        if job is None or job.is_reading:
             return 0
         return min((job.input_tokens - job.done_tokens) // self._pool.chunk_tokens, CHUNKS_AHEAD)
 
@@ -214,8 +237,9 @@ class PrefillInstance:
     def _admit(self, node: int) -> PrefillJob | None:
         """Start the prompt of a node's queue whose turn it is, and return it; None if none may start."""
         queue = self._queues[node]
-        at = next((at for at, job in enumerate(queue) if job.has_room), len(queue)) if self._overtakes else 0
-        if at == len(queue) or not queue[at].has_room:
+        at = next((at for at, job in enumerate(queue) if job.may_start), len(queue)) if self._overtakes else 0
+        if at == len(queue) or not queue[at].may_start:
+            self._awaits_read = self._awaits_read or any(job.has_room and job.is_reading for job in queue)
             return None
         job = queue[at]
         cached = self._hooks.start(node, job)

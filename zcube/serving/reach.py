@@ -14,7 +14,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.node import GPUS_PER_NODE
 from zcube.routing.routes import Routing
-from zcube.serving.placement import Placed, place
+from zcube.serving.placement import Placed, place, store_ends
 from zcube.serving.settings import ServingSettings
 
 #: Pairs routed at once, and pairs named in a document.
@@ -82,7 +82,7 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
 
 
 def _pairs(placed: Placed, pushes: KvPushes, settings: ServingSettings) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield sources and targets of KV, one prefill server after the other, and of expert traffic."""
+    """Yield sources and targets of KV, one prefill server after the other, of expert traffic and of the store's."""
     sends = sorted(
         {
             (source, target)
@@ -103,6 +103,14 @@ def _pairs(placed: Placed, pushes: KvPushes, settings: ServingSettings) -> Itera
     for gpus in _instances(placed.decode, settings.decode.nodes_per_instance):
         one, other = np.nonzero(np.repeat(np.repeat(~np.eye(len(gpus), dtype=bool), GPUS_PER_NODE, 0), GPUS_PER_NODE, 1))
         yield gpus.ravel()[one], gpus.ravel()[other]
+    holders = np.array(placed.store, dtype=np.int64)
+    ranks = range(GPUS_PER_NODE) if pushes.ranks.prefill_dp > 1 else (None,)
+    for server in placed.prefill if placed.store else ():
+        for rank in ranks:
+            held, there = store_ends(settings.cache, holders[holders != server], server, rank)
+            yield held, there
+            if settings.cache.store.writes == "carried":
+                yield there, held
 
 
 def _instances(servers: Sequence[int], span: int) -> Iterator[IntArray]:

@@ -48,6 +48,24 @@ class Recorder:
     def computed(self, request: int, server: int) -> None:
         """Note that the iteration that has ended on a server advanced a prompt."""
 
+    def lacks_memory(self, server: int) -> None:
+        """Note that a prompt found too little KV memory on a prefill server."""
+
+    def frees_memory(self, server: int, request: int) -> None:
+        """Note that a request's KV memory on a prefill server is free again."""
+
+    def has_memory(self, server: int, request: int) -> None:
+        """Note that a prompt has KV memory on a prefill server, and starts."""
+
+    def prompt_at_decode(self, server: int, request: int, seconds: float) -> None:
+        """Note that a decode node has computed a prompt."""
+
+    def takes_over(self, request: int, ended: int) -> None:
+        """Note that a request gets the decode node of one that has ended, and may go to prefill."""
+
+    def taken_in(self, server: int, request: int, convert_s: float, inject_s: float) -> None:
+        """Note that a decode node's GPU 0 has converted a request's cache and copied it to the others."""
+
     def reserves(self, server: int, is_first: bool) -> None:
         """Note that a request asks a decode node for room, and whether no other one waits there."""
 

@@ -23,7 +23,7 @@ from zcube.serving.prefill import Pause
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
-from zcube.serving.transfers import KV, Posted, kinds_of
+from zcube.serving.transfers import EXPERT, Posted, kinds_of
 from zcube.serving.window import Window
 from zcube.workload.requests import RequestTrace
 
@@ -41,7 +41,7 @@ class ServingRun:
     flows : FlowTable
         Every transfer posted on the network, in order.
     flow_request : int array [flows]
-        Whose KV a transfer carries, :data:`~zcube.serving.transfers.NOBODYS` of expert traffic.
+        Whose KV a transfer carries, :data:`~zcube.serving.transfers.NOBODYS` of expert traffic, lower numbers of the store's.
     completions : CompletionTable
         When each transfer ended.
     ideal_sending_s : float array [flows]
@@ -78,7 +78,7 @@ class ServingRun:
 
     @property
     def flow_kind(self) -> IntArray:
-        """KV or expert traffic [flows]."""
+        """KV, expert or store traffic [flows]."""
         return kinds_of(self.flow_request)
 
     @property
@@ -170,6 +170,6 @@ def _on_ideal_core(fabric: Fabric, posted: Posted, kv_capped: bool, kv_alone_bps
     used = np.zeros(len(source), dtype=bool)
     used[posted.path] = True
     pair = model.paths(source[used], target[used])[np.cumsum(used)[posted.path] - 1]
-    cap_bps = np.where(kinds_of(posted.request) == KV, kv_alone_bps, np.inf) if kv_capped else NO_COLUMN
+    cap_bps = np.where(kinds_of(posted.request) != EXPERT, kv_alone_bps, np.inf) if kv_capped else NO_COLUMN
     model.run_in_turn(pair, posted.flows.size_bytes, posted.flows.start_s, cap_bps)
     return model.completions().sending_s(posted.flows.start_s)

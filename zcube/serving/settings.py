@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from zcube.inputs import Declared
 from zcube.llm.engine_layout import EngineLayout, ExchangeLimit
 from zcube.llm.rankmap import rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
+from zcube.serving.cache_settings import Cache
 
 
 def layout_name(tensor_parallel: int, context_parallel: int) -> str:
@@ -81,9 +82,42 @@ class PrefillPool(Declared):
     _layout_spans = field_validator("layout")(_layout_spans)
 
 
-class DecodePool(Declared):
-    """Nodes that generate, continuous batching, in instances of one node or, with expert parallelism across nodes, several.
+Engine: TypeAlias = Literal["batched", "tilert"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
+
+class TileRt(Declared):
+    """Nodes of ``decode.engine = "tilert"``; docs/tilert.md has their model and what is inferred.
+
+    A node has one receive slot and answers 429 while it has a request; the router keeps one request a node, from before its
+    prefill to its last token (TileRT 0.1.5). What the router does with a request for which no node is free is not published:
+    ``when_busy`` says whether it waits there, first come first served, for any node, or is rejected.
+
+    A step yields ``accepted_tokens`` on average: 3.2 with 3 drafts on TileRT's chart. Once a cache has come, GPU 0 turns it
+    into bf16 and copies latents to its seven peers. Neither rate is published: conversion at the rate of memory that the node's
+    steps reach, copies at 0.8 of NVLink, as DeepEP reaches 726 of 900 GB/s within a B200 node.
+    """
+
+    node: str = Field(default="tilert-b200", min_length=1, max_length=4096, description="bundled node, or a node file")
+    drafts: int = Field(default=3, ge=0, le=31, description="tokens drafted a step")
+    accepted_tokens: float = Field(default=3.2, ge=1, le=32, description="tokens a step yields on average, at most drafts + 1")
+    when_busy: Literal["queue", "reject"] = Field(default="queue", description="a request for which no node is free")
+    convert_gbytes_per_s: float | None = Field(
+        default=None, gt=0, le=1e6, description="read and written in conversion; default: memory_share of the peak rate"
+    )
+    inject_efficiency: float = Field(default=0.8, gt=0, le=1, description="part of NVLink's rate that copies reach")
+
+    @model_validator(mode="after")
+    def _within_drafts(self) -> TileRt:
+        if self.accepted_tokens > self.drafts + 1:
+            raise ValueError(f"accepted_tokens of 1 .. {self.drafts + 1} (drafts + 1), not {self.accepted_tokens:g}")
+        return self
+
+
+class DecodePool(Declared):
+    """Nodes that generate: ``batched``, continuous batching, or ``tilert``, one request a node at a time.
+
+    ``batched`` runs in instances of one node or, with expert parallelism across nodes, several.
     An instance of several nodes shares its experts (DeepEP's low-latency mode); its requests keep in step, each node has room
     for its own. ``expert_overlap``: the batch is cut in two, and the exchanges of one half run beside the computation of the
     other; a step takes the longer of all exchanges and of what both halves compute one after the other. DeepSeek's engine
@@ -103,9 +137,13 @@ class DecodePool(Declared):
     """
 
     nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
+    engine: Engine = Field(default="batched", description="what runs on the nodes; a fabric named NAME+tilert has its own")
+    tilert: TileRt = TileRt()
     nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
     layout: Literal["tp8", "dp8"] = "dp8"
-    max_batch: int = Field(default=128, ge=1, le=65_536, description="requests a node holds, KV under way included")
+    max_batch: int = Field(
+        default=128, ge=1, le=65_536, description="requests a node holds, KV under way included; tilert holds 1"
+    )
     kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
     prefix_cache_tokens: int = Field(default=0, ge=0, le=10**10, description="KV of prompts a node keeps for reuse")
     preallocate: Literal["none", "in-order", "overtake"] = Field(
@@ -118,6 +156,16 @@ class DecodePool(Declared):
 
     _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
     _layout_spans = field_validator("layout")(_layout_spans)
+
+    @property
+    def asked_first(self) -> bool:
+        """Whether a request waits for its decode node before it goes to prefill."""
+        return self.engine == "tilert" or self.preallocate != "none"
+
+    @property
+    def places(self) -> int:
+        """Requests a node holds at most."""
+        return 1 if self.engine == "tilert" else self.max_batch
 
 
 class KvTransfer(Declared):
@@ -175,14 +223,20 @@ class Router(Declared):
 
     ``disaggregated``: all. ``conditional``: those of which the decode nodes' prefix caches leave more than
     ``max_local_prefill_tokens``; others go straight to the decode node that holds most of the prompt, the one with fewest
-    requests of equals. This is NVIDIA Dynamo's conditional disaggregation, whose default is 1,000 tokens, without its bound on
-    the prefill queue. A decode node computes such prompts before its next step, which the batch waits for, with the times of a
-    prefill node (inferred).
+    requests of equals. So do all requests while ``max_prefill_queue`` prompts or more wait for prefill. This is NVIDIA Dynamo's
+    conditional disaggregation, whose router's defaults are 1,000 tokens and 2 prompts in one queue of all prefill workers;
+    counted here are prompts at all prefill nodes that have not started. A decode node computes such prompts before its next
+    step, which the batch waits for, with the times of a prefill node (inferred).
     """
 
     policy: Literal["disaggregated", "conditional"] = "disaggregated"
     max_local_prefill_tokens: int = Field(
         default=1000, ge=0, le=1 << 20, description="conditional: tokens a decode node computes of a prompt at most"
+    )
+    max_prefill_queue: int | None = Field(
+        default=None,
+        ge=1,
+        description="conditional: prompts that wait for prefill, from which on decode computes all; default: no bound",
     )
 
 
@@ -246,6 +300,7 @@ class ServingSettings(Declared):
     decode: DecodePool
     kv: KvTransfer = KvTransfer()
     router: Router = Router()
+    cache: Cache = Cache()
     placement: Placement = Placement()
     measure: Measure = Measure()
     slo: Slo = Slo()
@@ -268,11 +323,39 @@ class ServingSettings(Declared):
             wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
         if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
             wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
+        pool = {"own": None, "prefill": self.prefill.nodes, "decode": self.decode.nodes}[self.cache.store.placement]
+        if pool is not None and self.store_servers > pool:
+            wrong.append(
+                f"at most {pool} as cache.store.servers, the nodes of {self.cache.store.placement}, not {self.store_servers}"
+            )
+        wrong += self.wrong_with(self.decode.engine)
+        if self.router.max_prefill_queue is not None and self.router.policy != "conditional":
+            wrong.append("router.policy = conditional with router.max_prefill_queue")
         if self.router.policy == "conditional" and self.decode.nodes_per_instance > 1:
             wrong.append("decode.nodes_per_instance = 1 with router.policy = conditional: a prompt stops its whole instance")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+    def wrong_with(self, engine: Engine) -> list[str]:
+        """Return what would have to be otherwise for the decode nodes to run an engine."""
+        if engine == "batched":
+            return []
+        wrong, busy = [], self.decode.tilert.when_busy
+        if not rank_map(self.kv.rank_map).single_pair:
+            wrong.append(f"kv.rank_map = tp8-tilert for decode.engine = tilert, not {self.kv.rank_map}")
+        if self.decode.nodes_per_instance > 1:
+            wrong.append("decode.nodes_per_instance = 1 with decode.engine = tilert, whose nodes run alone")
+        if self.decode.preallocate != "none":
+            wrong.append("no decode.preallocate with decode.engine = tilert, whose router waits for a node before prefill")
+        if self.prefill.max_queue is not None:
+            wrong.append("no prefill.max_queue with decode.engine = tilert, whose router waits or rejects: tilert.when_busy")
+        if busy == "reject" and self.load.mode == "closed" and self.load.concurrency > self.decode.nodes:
+            wrong.append(
+                f"at most {self.decode.nodes} as load.concurrency, or decode.tilert.when_busy = queue: a closed loop that is "
+                "rejected rejects the rest of a trace at one instant"
+            )
+        return wrong
 
     def engine(self, moe_balance: str = "power_law_1.2", exchanges: ExchangeLimit = "deepep") -> EngineLayout:
         """Return the engine's layout, with the balance of its experts' load and what limits their exchanges over nodes."""
@@ -290,19 +373,24 @@ class ServingSettings(Declared):
         )
 
     @property
-    def couplings(self) -> dict[str, Any]:
-        """What is coupled to the network beyond queues and batches, by key: all that is not at its default."""
+    def unrecorded(self) -> dict[str, Any]:
+        """What a trace of the run does not say, by key: rates that no transfer exceeds, reads of caches."""
         keys = {
-            "kv.blocking": (self.kv.blocking, "none"),
             "kv.efficiency": (self.kv.efficiency, 1.0),
-            "prefill.kv_capacity_tokens": (self.prefill.kv_capacity_tokens, None),
-            "decode.preallocate": (self.decode.preallocate, "none"),
-            "decode.prefix_cache_tokens": (self.decode.prefix_cache_tokens, 0),
-            "router.policy": (self.router.policy, "disaggregated"),
+            "cache.pool.tokens": (self.cache.pool.tokens, 0),
+            "cache.store.tokens": (self.cache.store.tokens, 0),
         }
         return {key: value for key, (value, default) in keys.items() if value != default}
 
     @property
+    def store_servers(self) -> int:
+        """Servers that hold the store of cached prompts."""
+        store = self.cache.store
+        of_pool = {"own": 1, "prefill": self.prefill.nodes, "decode": self.decode.nodes}[store.placement]
+        return 0 if not store.tokens else store.servers or of_pool
+
+    @property
     def nodes(self) -> int:
-        """8-GPU nodes both pools take."""
-        return self.prefill.nodes + self.decode.nodes
+        """8-GPU nodes that both pools, and a store with servers of its own, take."""
+        own = self.store_servers if self.cache.store.placement == "own" else 0
+        return self.prefill.nodes + self.decode.nodes + own

@@ -21,6 +21,7 @@ from zcube.memory import check_memory
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
+from zcube.serving.settings import ServingSettings
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import NONE, CommTrace
 
@@ -36,6 +37,7 @@ class _Request:
     arrival_s: float
     arrival: list[int]
     computed: IntArray | None = None
+    memory: list[int] = field(default_factory=list)
     room: int = NONE
     sent: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
@@ -65,11 +67,16 @@ class TraceRecorder(Recorder):
     ----------
     gpus : int
         GPUs of the fabric.
+    blocks : bool
+        Whether an instance's iterations wait for its pushes.
+    asks_first : bool
+        Whether prompts wait for room at decode before they start.
     """
 
     keeps_order = True
 
-    def __init__(self, gpus: int):
+    def __init__(self, gpus: int, blocks: bool = False, asks_first: bool = False):
+        self._blocks, self._asks_first = blocks, asks_first
         self._builder = TraceBuilder(gpus, GPUS_PER_NODE)
         self._checked = 0
         #: The operation after which each GPU goes on.
@@ -82,6 +89,14 @@ class TraceRecorder(Recorder):
         self._exchanged: dict[int, list[int]] = {}
         self._stretches: dict[int, _Stretch] = {}
         self._rooms: dict[int, _Room] = {}
+        #: Of a prefill server: transfers of what has freed memory since some was short, and pushes no iteration has waited for.
+        self._freeing: dict[int, list[int]] = {}
+        self._pushed: dict[int, list[int]] = {}
+
+    @classmethod
+    def of(cls, gpus: int, settings: ServingSettings) -> TraceRecorder:
+        """Return the recorder of a run with some settings."""
+        return cls(gpus, settings.kv.blocking == "step", settings.decode.asked_first)
 
     def trace(self, metadata: Mapping[str, Any]) -> CommTrace:
         """Return what has been recorded."""
@@ -112,7 +127,12 @@ class TraceRecorder(Recorder):
         """Keep what an iteration waits for beside the one before it: its new prompts."""
         states = [self._requests[request] for request in requests]
         earliest_s = max((state.arrival_s for state in states), default=0.0)
-        self._begun[servers[0]] = earliest_s, [wait for state in states for wait in state.arrival]
+        waits = [wait for state in states for wait in (*state.arrival, *state.memory)]
+        if self._asks_first:
+            waits += [state.room for state in states if state.room != NONE]
+        for server in servers:
+            waits += self._pushed.pop(server, [])
+        self._begun[servers[0]] = earliest_s, waits
 
     def joins(self, servers: Sequence[int], requests: Sequence[int]) -> None:
         """Keep what the next steps wait for beside those before them: what has come for the requests that join."""
@@ -166,6 +186,46 @@ class TraceRecorder(Recorder):
         """Keep what the next push of a prompt waits for."""
         self._requests[request].computed = self._last[_gpus([server])]
 
+    def lacks_memory(self, server: int) -> None:
+        """Keep from now on whose transfers free memory."""
+        self._freeing.setdefault(server, [])
+
+    def frees_memory(self, server: int, request: int) -> None:
+        """Keep the transfers that freed memory which a prompt waits for."""
+        if server in self._freeing:
+            self._freeing[server] += self._requests[request].sent
+
+    def has_memory(self, server: int, request: int) -> None:
+        """Let a prompt wait for what made room for it."""
+        self._requests[request].memory = self._freeing.pop(server, [])
+
+    def prompt_at_decode(self, server: int, request: int, seconds: float) -> None:
+        """Write a computation per GPU, which waits for the steps before it, for the prompt and for its room."""
+        self._check_room()
+        if server in self._stretches:
+            self._write_stretch(server)
+        state, gpus = self._requests[request], _gpus([server])
+        waits = [*state.arrival, *([state.room] if state.room != NONE else [])]
+        self._last[gpus] = self._builder.compute(
+            "prefill-chunk", gpus, seconds, phase="prefill", start_s=state.arrival_s, after=[self._last[gpus], *waits]
+        )
+        state.sent = [int(self._last[gpus[0]])]
+
+    def takes_over(self, request: int, ended: int) -> None:
+        """Let a prompt wait for the end of the request whose node it gets."""
+        state = self._requests[request]
+        state.arrival = [*state.arrival, *self._requests[ended].ended]
+
+    def taken_in(self, server: int, request: int, convert_s: float, inject_s: float) -> None:
+        """Write a computation of GPU 0, which waits for the cache, and one of all GPUs after it."""
+        state, gpus = self._requests[request], _gpus([server])
+        after: list[ArrayLike] = [self._last[gpus[:1]], *state.sent]
+        converted = self._builder.compute("kv-convert", gpus[:1], convert_s, phase="decode", after=after)
+        self._last[gpus] = self._builder.compute(
+            "kv-inject", gpus, inject_s, phase="decode", after=[self._last[gpus], *converted]
+        )
+        state.sent = [int(self._last[gpus[0]])]
+
     def reserves(self, server: int, is_first: bool) -> None:
         """Forget what was freed before anything waited for it."""
         if is_first:
@@ -197,6 +257,8 @@ class TraceRecorder(Recorder):
         assert prepared is not None
         rows = self._builder.transfer("kv-write", source, target, size_bytes, phase="kv", after=[prepared])
         self._requests[request].sent += rows.tolist()
+        if self._blocks:
+            self._pushed.setdefault(int(source[0]) // GPUS_PER_NODE, []).extend(rows.tolist())
 
     def decodes(self, server: int, start_s: float, end_s: float, joined: Sequence[int], finished: Sequence[int]) -> None:
         """Write, once a batch changes, its steps as a computation per GPU, which waits for the last one and for what joined."""

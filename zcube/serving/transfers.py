@@ -19,8 +19,8 @@ from zcube.network.protocol import FlowTable, NetworkModel
 from zcube.serving.clock import seconds_between
 from zcube.serving.reach import Reach
 
-#: Kinds of traffic.
-KV, EXPERT = 0, 1
+#: Kinds of traffic: KV to decode, expert exchanges, blocks of prompts out of the store and into it.
+KV, EXPERT, CACHE_READ, CACHE_WRITE = 0, 1, 2, 3
 
 #: In place of a request, of transfers that are nobody's: expert traffic.
 NOBODYS = -1
@@ -35,7 +35,7 @@ class Posted:
     flows : FlowTable
         What was sent when.
     request : int array [flows]
-        Whose KV it is, :data:`NOBODYS` of expert traffic.
+        Whose KV it is, :data:`NOBODYS` of expert traffic, :func:`read_of` and :func:`write_of` requests of the store's.
     number : int array [flows]
         Number in the network.
     path : int array [flows]
@@ -51,9 +51,20 @@ class Posted:
     ends: tuple[IntArray, IntArray]
 
 
+def read_of(request: int) -> int:
+    """Return the number that stands in place of a request for a read of its prompt out of the store."""
+    return -2 - 2 * request
+
+
+def write_of(request: int) -> int:
+    """Return the number that stands in place of a request for a write of its prompt into the store."""
+    return -3 - 2 * request
+
+
 def kinds_of(request: IntArray) -> IntArray:
-    """Return the kind of transfers by whose KV they are."""
-    return np.where(request == NOBODYS, EXPERT, KV)
+    """Return the kind of transfers by whose KV they are, or by the number in its place."""
+    of_store = np.where(request % 2 == 0, CACHE_READ, CACHE_WRITE)
+    return np.where(request >= 0, KV, np.where(request == NOBODYS, EXPERT, of_store))
 
 
 class Transfers:
@@ -68,7 +79,7 @@ class Transfers:
     reach : Reach, optional
         Which pairs have no path; default: all have one.
     kv_cap_bps : float, optional
-        Rate that no transfer of KV exceeds; default: none.
+        Rate that no transfer of KV, the store's included, exceeds; default: none.
     """
 
     def __init__(
@@ -82,7 +93,7 @@ class Transfers:
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
         #: Of every transfer posted: path, payload, start and whose KV it is.
-        self._posted = array("q"), array("q"), array("d"), array("i")
+        self._posted = array("q"), array("q"), array("d"), array("q")
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""

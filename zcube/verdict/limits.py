@@ -28,6 +28,8 @@ class Thresholds:
     in_transfer : float
         Part of the time on decode nodes that requests spend waiting for their last KV push: from there on it is the network
         that keeps decode nodes full.
+    paused : float
+        Part of the window that prefill instances pause for one reason, where they have no more to give.
     added : float
         Part of the mean time to first token that contention costs.
     """
@@ -36,15 +38,29 @@ class Thresholds:
     growing: float = 0.05
     waited: float = 0.50
     in_transfer: float = 0.50
+    paused: float = 0.10
     added: float = 0.05
 
 
 THRESHOLDS = Thresholds()
 
+#: Part of the window from which on a pause of prefill is told.
+LEAST_PAUSED = 0.001
 #: Where contention delays first tokens, as sentences name it.
 _WHERE = {"nic": "at the NICs", "fabric": "in the fabric"}
 #: What limits, as sentences name it.
-WORDS = {"prefill": "prefill", "decode": "decode", "kv_memory": "KV memory", "nic": "the NICs", "fabric": "the fabric"}
+WORDS = {
+    "prefill": "prefill",
+    "pushes": "waiting for KV pushes at prefill",
+    "prefill_memory": "KV memory of prefill",
+    "cache_reads": "reading cached prompts",
+    "decode": "decode",
+    "kv_memory": "KV memory",
+    "nic": "the NICs",
+    "fabric": "the fabric",
+}
+#: What prefill instances pause for, and the part of the window that it takes.
+PAUSES = {"pushes": "blocked", "prefill_memory": "short_of_memory", "cache_reads": "reading"}
 
 
 def limits(fabric: Document, nodes: tuple[int, int], thresholds: Thresholds = THRESHOLDS) -> dict[str, Any]:
@@ -86,7 +102,7 @@ def limits(fabric: Document, nodes: tuple[int, int], thresholds: Thresholds = TH
     by_network = any(by_decode.values()) and decode["in_transfer"] >= thresholds.in_transfer
     slower = "fabric" if (fabric_part or 0.0) > (nic_part or 0.0) else "nic"
     full = {
-        "prefill": prefill["busy"] >= thresholds.full or grows[0],
+        **_limits_of_prefill(prefill, grows[0], thresholds),
         **{name: is_full and not by_network for name, is_full in by_decode.items()},
         "nic": used["busiest_nic"] >= thresholds.full or (by_network and slower == "nic"),
         "fabric": used["busiest_switch_link"] >= thresholds.full or (by_network and slower == "fabric"),
@@ -94,6 +110,18 @@ def limits(fabric: Document, nodes: tuple[int, int], thresholds: Thresholds = TH
     document["full"] = [name for name, is_full in full.items() if is_full]
     document["slowing"] = [name for name, part in parts.items() if part is not None and part >= thresholds.added]
     return document
+
+
+def _limits_of_prefill(prefill: Document, grows: bool, thresholds: Thresholds) -> dict[str, bool]:
+    """Return which of what takes the time of prefill instances limits, where computing and pausing leave them none.
+
+    Computing does if it takes half of that time or more, or no pause takes a part that matters.
+    """
+    paused = {limit: prefill[key] for limit, key in PAUSES.items()}
+    is_full = prefill["busy"] + sum(paused.values()) >= thresholds.full or grows
+    by_pause = {limit: is_full and part >= thresholds.paused for limit, part in paused.items()}
+    computing = prefill["busy"] >= sum(paused.values()) or not any(by_pause.values())
+    return {"prefill": is_full and computing, **by_pause}
 
 
 def _parts(fabric: Document) -> tuple[float | None, float | None]:
@@ -132,7 +160,7 @@ def _figures(fabric: Document, over: str) -> str:
     used, congestion = fabric["occupancy"], fabric["congestion"]
     prefill, decode = used["prefill"], used["decode"]
     parts = [
-        f"prefill busy {percent(prefill['busy'])} of the {over}, {_queue(prefill, '')}",
+        f"prefill busy {percent(prefill['busy'])} of the {over}{_paused(prefill)}, {_queue(prefill, '')}",
         f"decode batches {percent(decode['batch'])} and KV memory {percent(decode['kv_memory'])} full, "
         f"{_queue(decode, ' for room')}",
         f"busiest NIC {percent(used['busiest_nic'])} and busiest link between switches "
@@ -146,6 +174,12 @@ def _figures(fabric: Document, over: str) -> str:
     return "; ".join(parts)
 
 
+def _paused(prefill: Document) -> str:
+    words = {"pushes": "its pushes", "prefill_memory": "KV memory", "cache_reads": "cached prompts"}
+    parts = {words[limit]: prefill[key] for limit, key in PAUSES.items()}
+    return "".join(f", waiting for {what} {percent(part)}" for what, part in parts.items() if part >= LEAST_PAUSED)
+
+
 def _queue(pool: Document, what_for: str) -> str:
     growth = f", growing by {percent(pool['growth'])} of the arrivals" if pool["growth"] >= 0.001 else ""
     return f"{significant(pool['waiting'], 3)} prompts waiting{what_for}{growth}"
@@ -153,12 +187,12 @@ def _queue(pool: Document, what_for: str) -> str:
 
 def rule_sentence(thresholds: Thresholds = THRESHOLDS) -> str:
     """Return the rule in a sentence."""
-    full, growing, waited, in_transfer, added = map(plain_percent, asdict(thresholds).values())
+    full, growing, waited, in_transfer, paused, added = map(plain_percent, asdict(thresholds).values())
     return (
         f"Limits: what is {full} full over the window; what a queue waits for that holds a request a node or more and grows by "
         f"{growing} of the arrivals; room on decode nodes where {waited} of the requests wait for it, or in its place the "
-        f"network where {in_transfer} of the time there is spent on KV transfers. Contention delays first tokens where it "
-        f"costs {added} of their mean time."
+        f"network where {in_transfer} of the time there is spent on KV transfers; what prefill, if full, "
+        f"pauses for {paused} of the window. Contention delays first tokens where it costs {added} of their mean time."
     )
 
 

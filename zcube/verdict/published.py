@@ -71,11 +71,16 @@ def published(document: Document, limits: Document) -> dict[str, Any]:
     -------
     dict
         By fabric: ``figures``, each with ``published``, ``here`` (fraction, None where it has no value), ``shown`` (None where
-        noise or a missing value leaves that open); ``why``, sentences. Empty unless the baseline is of family :data:`FROM`.
+        noise or a missing value leaves that open); ``why``, sentences. Empty unless the baseline is of family :data:`FROM`;
+        another engine on the decode nodes is another comparison.
     """
     base_name = document["baseline"]
     base = document["fabrics"][base_name]
-    pairs = {name: fabric for name, fabric in document["fabrics"].items() if base["family"] == FROM and fabric["family"] == TO}
+    pairs = {
+        name: fabric
+        for name, fabric in document["fabrics"].items()
+        if base["family"] == FROM and fabric["family"] == TO and fabric["decode_engine"] == base["decode_engine"]
+    }
     found: dict[str, Any] = {}
     for name, fabric in pairs.items():
         figures = {figure.name: _beside(figure, fabric, base) for figure in PUBLISHED}
