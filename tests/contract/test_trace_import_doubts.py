@@ -3,23 +3,10 @@
 import json
 
 import pytest
-from recorded_formats import et_node, framed, kineto_comm, kineto_kernel, proto_field
+from recorded_formats import et_node, framed, kineto_comm, kineto_kernel, nccl_call, nccl_init, proto_field
 
+from zcube.errors import InputError
 from zcube.trace.comm_trace import Kind
-from zcube.trace.importers.catalog import import_trace
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, name="t.{}.json", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / name.format(number)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
 
 
 def graph(*nodes, ranks=4):
@@ -108,3 +95,24 @@ def test_failed_calls_of_a_wrapper_are_left_out(load):
     imported = load("\n".join(map(json.dumps, lines)) + "\n")
     assert imported.trace.size_bytes.tolist() == [1000]
     assert imported.report.skipped == {"a call that failed (ret is not 0)": 1}
+
+
+def test_a_log_that_is_given_twice_is_refused_by_name(load):
+    content = nccl_init(0, 1) + nccl_call("AllReduce", 1000, 7)
+    with pytest.raises(InputError, match=r"t\.1\.json: found what .*t\.0\.json says"):
+        load(content, content)
+
+
+def test_equal_files_of_ranks_that_are_alike_are_no_copies(load):
+    assert load(graph(REAL, ranks=2), graph(REAL, ranks=2)).trace.groups == ((0, 1),)
+
+
+def test_given_groups_that_no_file_names_are_said_to_be_unused(load):
+    imported = load(graph(REAL | {"pg_name": "0"}, ranks=2), groups={"7": [0, 1]})
+    assert any("has a name that was given" in note for note in imported.report.notes)
+
+
+def test_dependencies_on_records_that_are_not_there_are_counted(load):
+    imported = load("rank,op,duration_us,deps\n0,calc,1.0,7;8\n0,calc,1.0,1\n")
+    assert any(note.startswith("2 deps") for note in imported.report.notes)
+    assert imported.trace.waits_for(1).tolist() == [0]

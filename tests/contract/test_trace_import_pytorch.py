@@ -19,19 +19,6 @@ def kineto(events, rank=0, world=4):
     return json.dumps({"schemaVersion": 1, "distributedInfo": info, "traceEvents": events, "traceName": "t"}).encode()
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, name="part.{}.json", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / name.format(number)
-            path.write_bytes(content)
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
-
-
 def test_operator_and_kernel_of_one_id_are_one_call_with_the_kernels_time(load):
     parts = [
         kineto(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from filecmp import cmp
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Format:
     description: str
     recognise: Callable[[bytes, str], bool]
     read: Callable[[list[Source], Options], Gathered]
+    #: Whether two files of equal content are one recording twice: ranks that are alike have equal files in other formats.
+    log: bool = False
 
 
 def _kv(form: str) -> tuple[Callable[[bytes, str], bool], Callable[[list[Source], Options], Gathered]]:
@@ -50,17 +53,17 @@ def _kv(form: str) -> tuple[Callable[[bytes, str], bool], Callable[[list[Source]
 
 #: Formats in the order in which a file is tried.
 FORMATS: tuple[Format, ...] = (
-    Format("nccl-inspector", "NCCL Inspector dumps (JSON)", nccl_inspector.recognise, nccl_inspector.read),
+    Format("nccl-inspector", "NCCL Inspector dumps (JSON)", nccl_inspector.recognise, nccl_inspector.read, True),
     Format("chakra-json", "Chakra traces as the feeder's JSON", chakra_json.recognise, chakra_json.read),
     Format("kineto", "PyTorch profiler traces (Kineto JSON)", kineto.recognise, kineto.read),
     Format("pytorch-et", "PyTorch execution traces (host ET, JSON)", host_trace.recognise, host_trace.read),
-    Format("nccl-chrome", "NCCL example profiler (Chrome trace)", nccl_chrome.recognise, nccl_chrome.read),
-    Format("kv-wrapper", "KV transfers as JSON lines {t0, t1, bytes, gpu, peer}", kv_wrapper.recognise, kv_wrapper.read),
+    Format("nccl-chrome", "NCCL example profiler (Chrome trace)", nccl_chrome.recognise, nccl_chrome.read, True),
+    Format("kv-wrapper", "KV transfers as JSON lines {t0, t1, bytes, gpu, peer}", kv_wrapper.recognise, kv_wrapper.read, True),
     Format("goal-csv", "sends, receives, calcs and collectives as CSV", goal_csv.recognise, goal_csv.read),
-    Format("nccl-log", "NCCL debug log (NCCL_DEBUG=INFO)", nccl_log.recognise, nccl_log.read),
-    Format("vllm-kv", "vLLM log with KV Transfer metrics", *_kv("vllm")),
-    Format("mooncake-kv", "Mooncake log with Transfer Engine Stats", *_kv("mooncake")),
-    Format("tilert-kv", "TileRT log with sent lines", *_kv("tilert")),
+    Format("nccl-log", "NCCL debug log (NCCL_DEBUG=INFO)", nccl_log.recognise, nccl_log.read, True),
+    Format("vllm-kv", "vLLM log with KV Transfer metrics", *_kv("vllm"), True),
+    Format("mooncake-kv", "Mooncake log with Transfer Engine Stats", *_kv("mooncake"), True),
+    Format("tilert-kv", "TileRT log with sent lines", *_kv("tilert"), True),
     Format("chakra-et", "Chakra traces as protobuf (.et)", chakra_protobuf.recognise, chakra_protobuf.read),
 )
 
@@ -131,7 +134,12 @@ def import_trace(
     options = Options(
         ranks_per_node, ranks, chain, source_rank, target_rank, groups or {}, kernels, tilert_layers, megabyte_bytes
     )
+    if faults := _copies(sources, form):
+        raise InputError(faults)
     gathered = form.read(sources, options)
+    used = {call.group for call in gathered.calls}
+    if options.groups and not any(name in used or f"pg {name}" in used for name in options.groups):
+        gathered.note("no process group of these files has a name that was given (--groups): the given ranks are not used")
     reports = [source.report for source in sources]
     metadata = {"source": form.name, "files": [str(path) for path in paths], "chain": chain}
     trace = assemble(gathered, reports, options, metadata)
@@ -181,6 +189,19 @@ def _told(sources: Sequence[Source]) -> Format:
         raise InputError(faults)
     name = next(iter(found))
     return next(form for form in FORMATS if form.name == name)
+
+
+def _copies(sources: Sequence[Source], form: Format) -> list[Fault]:
+    """Return a fault for each file that stands among the files twice, as what it says would count twice."""
+    first: dict[object, list[Source]] = {}
+    faults = []
+    for source in sources:
+        alike = first.setdefault(source.path.stat().st_size if form.log else source.path.resolve(), [])
+        twin = next((other for other in alike if not form.log or cmp(other.path, source.path, shallow=False)), None)
+        if twin is not None:
+            faults.append(Fault(str(source.path), f"what {twin.path} says, byte for byte", "every file once"))
+        alike.append(source)
+    return faults
 
 
 def _totals(trace: CommTrace) -> dict[str, OperationTotal]:
