@@ -125,6 +125,31 @@ def et_metadata():
     return proto_field(1, "0.0.4") + proto_field(2, attribute)
 
 
+def goal_binary(schedules, max_cpu=0, max_nic=0):
+    """LogGOPSim's Graph::serialize_mmap: (operations, requires, irequires) of every rank.
+
+    An operation is (type, peer, size, tag, cpu, nic); a dependency is (later, earlier).
+    """
+    parts = []
+    for operations, requires, irequires in schedules:
+        counts = [sum(later == i for later, _ in (*requires, *irequires)) for i in range(len(operations))]
+        roots = [i for i, count in enumerate(counts) if not count]
+        body, appendix = b"", []
+        for i, (kind, peer, size, tag, cpu, nic) in enumerate(operations):
+            body += struct.pack("<IbIQIBB", counts[i], kind, peer, size, tag, cpu, nic)
+            for pairs in (requires, irequires):
+                after = [later for later, earlier in pairs if earlier == i]
+                body += struct.pack("<II", len(after), len(appendix))
+                appendix += after
+        head = struct.pack(f"<II{len(roots)}I", len(operations), len(roots), *roots)
+        parts.append(head + body + struct.pack(f"<{len(appendix)}I", *appendix))
+    place, table = 6 + 16 * len(parts), b""
+    for part in parts:
+        table += struct.pack("<QQ", place, place + len(part))
+        place += len(part)
+    return struct.pack("<QIBB", 4223, len(parts), max_cpu, max_nic) + table, parts
+
+
 def _lines(*texts):
     return tuple((text if isinstance(text, str) else json.dumps(text) + "\n").encode() for text in texts)
 
@@ -202,6 +227,11 @@ def samples():
     rows = [f"0,send,1,{50 + i},{i},,,t{i}x\n" for i in range(5)]
     head = b"rank,op,peer,bytes,start_us,duration_us,deps,tag\n"
     found.append(Sample("goal-csv", "g.csv", head, _lines(*rows), b"", tuple(50 + i for i in range(5)), before=1, closed=False))
+    sends = [f"l{i}: send {50 + i}b to 1 tag 7 cpu 0\n" for i in range(5)]
+    head = b"num_ranks 2\nrank 1 {\n}\nrank 0 {\n"
+    found.append(Sample("goal", "g.goal", head, _lines(*sends), b"}", tuple(50 + i for i in range(5)), before=4))
+    head, parts = goal_binary([([(1, (i + 1) % 5, 50 + i, 0, 0, 0)], [], []) for i in range(5)])
+    found.append(Sample("goal-bin", "g.bin", head, tuple(parts), b"", tuple(50 + i for i in range(5))))
     return found
 
 

@@ -97,6 +97,8 @@ def import_command(
         Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
     ] = None,
     kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
+    goal_unit_ns: Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")] = 1.0,
+    eager_bytes: Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")] = 65_535,
     json: JsonOption = False,
 ) -> None:
     """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
@@ -122,6 +124,8 @@ def import_command(
             target_rank=target_rank,
             groups=None if groups is None else read_groups(groups),
             kernels=kernels,
+            goal_unit_ns=goal_unit_ns,
+            eager_bytes=eager_bytes,
         )
         progress("writing", 0, 0, "")
         write_targets(written, imported.trace)
@@ -130,6 +134,25 @@ def import_command(
     if imported.broken is not None:
         print(f"error: {imported.broken}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def export_command(
+    trace: Annotated[Path, typer.Argument(help="Trace, .parquet or .jsonl.")],
+    out: Annotated[Path, typer.Option(help="File to write: .goal or .bin (GOAL as text, as LogGOPSim's binary).")],
+) -> None:
+    """Write a trace as the program of another simulator, collectives as the transfers they are."""
+    from zcube.cli.progress import RunProgress
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.trace.exporters.catalog import FORMATS, export_trace
+    from zcube.trace.files import read_trace
+
+    written = [Target("--out", out, tuple(FORMATS), export_trace)]
+    check_targets(written, [trace])
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        loaded = read_trace(trace)
+        progress("writing", 0, 0, "")
+        write_targets(written, loaded)
 
 
 def show_command(

@@ -100,6 +100,8 @@ class Options:
     kernels: bool = False
     tilert_layers: int = 79
     megabyte_bytes: int | None = None
+    goal_unit_ns: float = 1.0
+    eager_bytes: int = 65_535
 
     @property
     def kv_target(self) -> int:

@@ -17,7 +17,9 @@ from zcube.trace.comm_trace import MAX_RANKS, CommTrace
 from zcube.trace.importers import (
     chakra_json,
     chakra_protobuf,
+    goal_binary,
     goal_csv,
+    goal_text,
     host_trace,
     kineto,
     kv_logs,
@@ -33,6 +35,7 @@ from zcube.trace.importers.source import Source
 
 AUTO = "auto"
 MAX_FILES = 1 << 14
+MAX_GOAL_UNIT_NS = 1e9
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ FORMATS: tuple[Format, ...] = (
     Format("nccl-chrome", "NCCL example profiler (Chrome trace)", nccl_chrome.recognise, nccl_chrome.read, True),
     Format("kv-wrapper", "KV transfers as JSON lines {t0, t1, bytes, gpu, peer}", kv_wrapper.recognise, kv_wrapper.read, True),
     Format("goal-csv", "sends, receives, calcs and collectives as CSV", goal_csv.recognise, goal_csv.read),
+    Format("goal", "GOAL programs as text", goal_text.recognise, goal_text.read),
+    Format("goal-bin", "GOAL programs as LogGOPSim's binary", goal_binary.recognise, goal_binary.read),
     Format("nccl-log", "NCCL debug log (NCCL_DEBUG=INFO)", nccl_log.recognise, nccl_log.read, True),
     Format("vllm-kv", "vLLM log with KV Transfer metrics", *_kv("vllm"), True),
     Format("mooncake-kv", "Mooncake log with Transfer Engine Stats", *_kv("mooncake"), True),
@@ -86,6 +91,8 @@ def import_trace(
     kernels: bool = False,
     tilert_layers: int = kv_logs.TILERT_LAYERS,
     megabyte_bytes: int | None = None,
+    goal_unit_ns: float = 1.0,
+    eager_bytes: int = 65_535,
 ) -> Imported:
     """Import the recorded communication of one job.
 
@@ -115,6 +122,10 @@ def import_trace(
         Layers in TileRT's transfers, 79 for GLM-5.1.
     megabyte_bytes : int, optional
         What a log's "MB" is; by default 2^20 for vLLM and Mooncake, 10^6 for TileRT.
+    goal_unit_ns : float
+        Nanoseconds of a unit of GOAL's computations.
+    eager_bytes : int
+        GOAL: sends of so many bytes or fewer end for their sender as they start; LogGOPSim's default.
 
     Returns
     -------
@@ -127,12 +138,26 @@ def import_trace(
         If a file cannot be read, its format cannot be told, or nothing in the files can be used.
     """
     _check(paths, format, ranks_per_node, ranks, (source_rank, target_rank), groups or {})
+    if not 0 < goal_unit_ns <= MAX_GOAL_UNIT_NS or eager_bytes < 0:
+        raise InputError(
+            Fault("goal_unit_ns, eager_bytes", f"{goal_unit_ns}, {eager_bytes}", f"above 0 to {MAX_GOAL_UNIT_NS:g}; from 0")
+        )
     sources = [Source(Path(path), index) for index, path in enumerate(paths)]
     if faults := [fault for source in sources if (fault := source.fault())]:
         raise InputError(faults)
     form = _told(sources) if format == AUTO else next(form for form in FORMATS if form.name == format)
     options = Options(
-        ranks_per_node, ranks, chain, source_rank, target_rank, groups or {}, kernels, tilert_layers, megabyte_bytes
+        ranks_per_node,
+        ranks,
+        chain,
+        source_rank,
+        target_rank,
+        groups or {},
+        kernels,
+        tilert_layers,
+        megabyte_bytes,
+        goal_unit_ns,
+        eager_bytes,
     )
     if faults := _copies(sources, form):
         raise InputError(faults)
