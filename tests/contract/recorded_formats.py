@@ -230,6 +230,12 @@ def samples():
     sends = [f"l{i}: send {50 + i}b to 1 tag 7 cpu 0\n" for i in range(5)]
     head = b"num_ranks 2\nrank 1 {\n}\nrank 0 {\n"
     found.append(Sample("goal", "g.goal", head, _lines(*sends), b"}", tuple(50 + i for i in range(5)), before=4))
+    flows = [f"{i} {i + 5} 3 100 {70 + i} 2\n" for i in range(5)]
+    nothing = b"0 1 3 100 0 2"
+    found.append(Sample("ns3-flows", "flow.txt", b"6\n", _lines(*flows), nothing, tuple(70 + i for i in range(5)), before=1))
+    done = [f"0b000{1 + i}01 0b001001 10000 100 {80 + i} 2000000000 {9 + i} {3 + i}\n" for i in range(5)]
+    sizes = tuple(80 + i for i in range(5))
+    found.append(Sample("ns3-fct", "fct.txt", b"", _lines(*done), b"", sizes, closed=False))
     head, parts = goal_binary([([(1, (i + 1) % 5, 50 + i, 0, 0, 0)], [], []) for i in range(5)])
     found.append(Sample("goal-bin", "g.bin", head, tuple(parts), b"", tuple(50 + i for i in range(5))))
     return found

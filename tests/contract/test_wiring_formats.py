@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from zcube.fabric.wiring.formats import FORMATS, detect_format, export_fabric, r
 from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text
 from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole
 from zcube.fabric.wiring.netbox import netbox_csv
+from zcube.fabric.wiring.ns3 import host_numbers, ns3_text
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.simai import simai_text
 
@@ -365,3 +367,57 @@ def test_terminations_that_a_comma_joins_are_a_link_each(tmp_path):
     assert str(devices.cables[1]).startswith("c:") or str(devices.cables[1]).endswith("swp4")
     with pytest.raises(InputError, match="2 terminations on side a, 1 on side b"):
         read_wiring(written(tmp_path, NETBOX_HEAD + 'a,dcim.interface,"swp1,swp2",b,dcim.interface,swp3\n'))
+
+
+# --- ns-3 of HPCC and ASTRA-sim --------------------------------------------------------------------------------------
+
+
+def test_ns3_file_is_the_formula():
+    """Head of three numbers, GPUs first, NVSwitches as switches; the links are those of the SimAI file."""
+    fabric = load_fabric("zcube-n16")
+    head, switches, *links = ns3_text(fabric).splitlines()
+    assert head == "320 64 1024"
+    assert switches == " ".join(map(str, range(256, 320)))
+    assert links == simai_text(fabric).splitlines()[2:]
+
+
+def test_ns3_round_trip_keeps_every_link_rate_and_delay(fabric, tmp_path):
+    path = tmp_path / "t.txt"
+    export_fabric(fabric, "ns3", path)
+    back = read_links(path)
+    assert (back.gpus, back.gpus_per_server) == (fabric.gpus, 1)
+    number = np.arange(fabric.nodes)
+    number[fabric.gpus : fabric.gpus + fabric.switches] += fabric.servers
+    number[fabric.gpus + fabric.switches :] -= fabric.switches
+    plan = replace(LinkList.of(fabric), a=number[fabric.cables.a], b=number[fabric.cables.b])
+    assert links_as_set(back, ports=False) == links_as_set(plan, ports=False)
+
+
+#: As HPCC ships one: switch 0, hosts behind it, one line more than announced.
+HPCC = "4 1 3\n0\n0 1 100Gbps 0.001ms 0\n0 2 100Gbps 1000ns 0.000000\n0 3 100Gbps 1us 0\n0 9 100Gbps 1us 0\n"
+
+
+def test_ns3_hosts_are_gpus_in_order_wherever_switches_are_numbered(tmp_path):
+    path = written(tmp_path, HPCC)
+    links = read_links(path)
+    assert links.names == ("s0g0", "s1g0", "s2g0", "switch0")
+    assert links.latency_s.tolist() == [1e-6] * 3
+    assert host_numbers(path) == (1, 2, 3)
+
+
+def test_ns3_faults_are_all_named_by_line(tmp_path):
+    text = "4 1 5\n0\n0 9 100Gbps 1us 0\n0 1 fast 1us 0\n0 1 100Gbps 1us 0.1\n0 1\n"
+    with pytest.raises(InputError) as caught:
+        read_links(written(tmp_path, text))
+    message = str(caught.value)
+    assert [f"line {line}:" in message for line in range(3, 7)] == [True] * 4
+    assert "5 links announced, 4 listed" in message
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [("4 4 1", "4 4 1"), ("2000000 1 1", "2000000 1 1"), ("4 2 1", "other switch numbers"), ("4 1 x", "unknown format")],
+)
+def test_ns3_heads_that_cannot_be(head, found, tmp_path):
+    with pytest.raises(InputError, match=found):
+        read_links(written(tmp_path, head + "\n0 0\n0 1 100Gbps 1us 0\n"))

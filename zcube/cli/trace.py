@@ -97,6 +97,7 @@ def import_command(
         Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
     ] = None,
     kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
+    topology: Annotated[Path | None, typer.Option(help="ns-3: the topology whose hosts the flows' nodes are.")] = None,
     goal_unit_ns: Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")] = 1.0,
     eager_bytes: Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")] = 65_535,
     json: JsonOption = False,
@@ -104,6 +105,7 @@ def import_command(
     """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.fabric.wiring.ns3 import host_numbers
     from zcube.outputs import to_json
     from zcube.report.import_table import import_text
     from zcube.trace.files import write_trace
@@ -126,6 +128,7 @@ def import_command(
             kernels=kernels,
             goal_unit_ns=goal_unit_ns,
             eager_bytes=eager_bytes,
+            hosts=None if topology is None else host_numbers(topology),
         )
         progress("writing", 0, 0, "")
         write_targets(written, imported.trace)
@@ -138,7 +141,9 @@ def import_command(
 
 def export_command(
     trace: Annotated[Path, typer.Argument(help="Trace, .parquet or .jsonl.")],
-    out: Annotated[Path, typer.Option(help="File to write: .goal or .bin (GOAL as text, as LogGOPSim's binary).")],
+    out: Annotated[
+        Path, typer.Option(help="File to write: .goal or .bin (GOAL as text, as LogGOPSim's binary), .txt (ns-3 flows).")
+    ],
 ) -> None:
     """Write a trace as the program of another simulator, collectives as the transfers they are."""
     from zcube.cli.progress import RunProgress

@@ -14,6 +14,7 @@ from zcube.fabric.wiring.graphml import graphml_text, read_graphml
 from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text, looks_like_ibdiagnet, read_ibdiagnet
 from zcube.fabric.wiring.link_list import LINK_COLUMNS, LinkList, read_links_csv
 from zcube.fabric.wiring.netbox import SIDE_COLUMNS, netbox_csv, read_netbox
+from zcube.fabric.wiring.ns3 import ns3_text, read_ns3
 from zcube.fabric.wiring.ptm import looks_like_dot, ptm_text, read_ptm
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.reading import csv_header, read_text
@@ -64,6 +65,9 @@ class WiringFormat:
 FORMATS: Mapping[str, WiringFormat] = MappingProxyType(
     {
         "simai": WiringFormat("SimAI topology", ".txt", lambda fabric, *_: simai_text(fabric), read_links=read_simai),
+        "ns3": WiringFormat(
+            "ns-3 topology (HPCC, ASTRA-sim)", ".txt", lambda fabric, *_: ns3_text(fabric), read_links=read_ns3
+        ),
         "graphml": WiringFormat(
             "GraphML", ".graphml", lambda fabric, *_: graphml_text(fabric), read_links=read_graphml, holds_media=True
         ),
@@ -161,7 +165,7 @@ def read_wiring(path: Path) -> Wiring:
 
 
 def read_links(path: Path) -> LinkList:
-    """Read a whole fabric, its format told by content: SimAI, GraphML or link list.
+    """Read a whole fabric, its format told by content: SimAI, ns-3, GraphML, link list.
 
     Raises
     ------
@@ -185,6 +189,8 @@ def detect_format(text: str) -> str | None:
     words = text.partition("\n")[0][:400].split()
     if len(words) >= 6 and all(word.isdigit() for word in words[:5]):
         return "simai"
+    if len(words) == 3 and all(word.isdigit() for word in words):
+        return "ns3"
     return "ibdiagnet" if looks_like_ibdiagnet(text) else None
 
 

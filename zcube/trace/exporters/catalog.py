@@ -8,9 +8,10 @@ from pathlib import Path
 from zcube.errors import Fault, InputError
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.exporters.goal_files import write_goal, write_goal_binary
+from zcube.trace.exporters.ns3_flows import write_flows
 
 #: Ending -> what is written.
-FORMATS: dict[str, Callable[[CommTrace, Path], None]] = {".goal": write_goal, ".bin": write_goal_binary}
+FORMATS: dict[str, Callable[[CommTrace, Path], None]] = {".goal": write_goal, ".bin": write_goal_binary, ".txt": write_flows}
 
 
 def export_trace(trace: CommTrace, path: Path) -> None:

@@ -102,6 +102,8 @@ class Options:
     megabyte_bytes: int | None = None
     goal_unit_ns: float = 1.0
     eager_bytes: int = 65_535
+    #: Numbers that hosts have in a topology, by rank; None: ranks are those numbers.
+    hosts: Sequence[int] | None = None
 
     @property
     def kv_target(self) -> int:

@@ -27,6 +27,7 @@ from zcube.trace.importers import (
     nccl_chrome,
     nccl_inspector,
     nccl_log,
+    ns3_flows,
 )
 from zcube.trace.importers.assembly import assemble
 from zcube.trace.importers.calls import Gathered, Options
@@ -65,6 +66,8 @@ FORMATS: tuple[Format, ...] = (
     Format("goal-csv", "sends, receives, calcs and collectives as CSV", goal_csv.recognise, goal_csv.read),
     Format("goal", "GOAL programs as text", goal_text.recognise, goal_text.read),
     Format("goal-bin", "GOAL programs as LogGOPSim's binary", goal_binary.recognise, goal_binary.read),
+    Format("ns3-flows", "ns-3 flow lists (HPCC's flow.txt)", ns3_flows.recognise_flows, ns3_flows.read_flows),
+    Format("ns3-fct", "ns-3 completed flows (HPCC's fct.txt)", ns3_flows.recognise_fct, ns3_flows.read_fct),
     Format("nccl-log", "NCCL debug log (NCCL_DEBUG=INFO)", nccl_log.recognise, nccl_log.read, True),
     Format("vllm-kv", "vLLM log with KV Transfer metrics", *_kv("vllm"), True),
     Format("mooncake-kv", "Mooncake log with Transfer Engine Stats", *_kv("mooncake"), True),
@@ -93,6 +96,7 @@ def import_trace(
     megabyte_bytes: int | None = None,
     goal_unit_ns: float = 1.0,
     eager_bytes: int = 65_535,
+    hosts: Sequence[int] | None = None,
 ) -> Imported:
     """Import the recorded communication of one job.
 
@@ -126,6 +130,8 @@ def import_trace(
         Nanoseconds of a unit of GOAL's computations.
     eager_bytes : int
         GOAL: sends of so many bytes or fewer end for their sender as they start; LogGOPSim's default.
+    hosts : sequence of int, optional
+        ns-3: numbers of the topology's hosts, by rank.
 
     Returns
     -------
@@ -158,6 +164,7 @@ def import_trace(
         megabyte_bytes,
         goal_unit_ns,
         eager_bytes,
+        hosts,
     )
     if faults := _copies(sources, form):
         raise InputError(faults)
