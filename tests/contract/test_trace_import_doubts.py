@@ -116,3 +116,19 @@ def test_dependencies_on_records_that_are_not_there_are_counted(load):
     imported = load("rank,op,duration_us,deps\n0,calc,1.0,7;8\n0,calc,1.0,1\n")
     assert any(note.startswith("2 deps") for note in imported.report.notes)
     assert imported.trace.waits_for(1).tolist() == [0]
+
+
+def test_dimensions_of_a_topology_are_groups_of_the_ranks_that_differ_in_them(load):
+    """Twelve ranks as 2 x 3 x 2, rank = x + 2 y + 6 z."""
+    node = REAL | {"involved_dim": [False, True, False]}
+    imported = load(*[graph(node, REAL | {"involved_dim": [True, False, True]}, ranks=12)] * 12, dimensions=(2, 3, 2))
+    middle = {tuple(x + 2 * y + 6 * z for y in range(3)) for x in range(2) for z in range(2)}
+    outer = {tuple(sorted(x + 2 * y + 6 * z for x in range(2) for z in range(2))) for y in range(3)}
+    assert set(imported.trace.groups) == middle | outer
+    assert not said(imported, "involved_dim")
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (2, 3, 1)])
+def test_dimensions_that_do_not_fit_are_told_as_none(load, sizes):
+    imported = load(*[graph(REAL | {"involved_dim": [False, True, False]}, ranks=12)] * 12, dimensions=sizes)
+    assert said(imported, "involved_dim")

@@ -12,6 +12,7 @@ import pytest
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
+from zcube.fabric.wiring.astra import dimensions
 from zcube.fabric.wiring.cabling import EXACT, Wiring
 from zcube.fabric.wiring.formats import FORMATS, detect_format, export_fabric, read_links, read_wiring
 from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text
@@ -421,3 +422,69 @@ def test_ns3_faults_are_all_named_by_line(tmp_path):
 def test_ns3_heads_that_cannot_be(head, found, tmp_path):
     with pytest.raises(InputError, match=found):
         read_links(written(tmp_path, head + "\n0 0\n0 1 100Gbps 1us 0\n"))
+
+
+# --- ASTRA-sim's analytical network ----------------------------------------------------------------------------------
+
+ASTRA = (
+    "# Analytical\ntopology: [ Switch, Switch ]\n\nnpus_count: [ 2, 3 ]  # 6\nbandwidth: [ 400.0, 50 ] # GB/s\n"
+    "latency: [ 500, 1000.5 ]\n"
+)
+
+
+def test_astra_dimensions_are_servers_and_rails(tmp_path):
+    """Rank r has place r % 2 in its server; ranks of one place are joined by one switch. A GB is 2^30 bytes."""
+    links = read_links(written(tmp_path, ASTRA))
+    assert links.names[:6] == ("s0g0", "s0g1", "s1g0", "s1g1", "s2g0", "s2g1")
+    joined = {}
+    for a, b, gbps, latency_s in zip(links.a, links.b, links.gbps, links.latency_s, strict=True):
+        joined.setdefault((links.names[b], gbps, latency_s), []).append(links.names[a])
+    nvlink, rail = (400 * 2**33 / 1e9, 500e-9), (50 * 2**33 / 1e9, 1000.5e-9)
+    assert joined == {
+        ("s0nvswitch", *nvlink): ["s0g0", "s0g1"],
+        ("s1nvswitch", *nvlink): ["s1g0", "s1g1"],
+        ("s2nvswitch", *nvlink): ["s2g0", "s2g1"],
+        ("dim1-0", *rail): ["s0g0", "s1g0", "s2g0"],
+        ("dim1-1", *rail): ["s0g1", "s1g1", "s2g1"],
+    }
+    assert detect_format(ASTRA) == "astra"
+
+
+def test_astra_planes_of_three_dimensions_join_what_differs_in_one_alone(tmp_path):
+    text = "topology: [Switch, Switch, Switch]\nnpus_count: [2, 3, 4]\nbandwidth: [1, 1, 1]\nlatency: [0, 0, 0]\n"
+    links = read_links(written(tmp_path, text))
+    groups = {}
+    for a, b in zip(links.a, links.b, strict=True):
+        groups.setdefault(links.names[b], []).append(int(a))
+    by_switch = sorted(tuple(ranks) for name, ranks in groups.items() if name.startswith("dim2"))
+    assert by_switch == [tuple(range(first, 24, 6)) for first in range(6)]
+    assert sorted(tuple(r) for name, r in groups.items() if name.startswith("dim1")) == sorted(
+        tuple(x + 2 * y + 6 * z for y in range(3)) for x in range(2) for z in range(4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("Switch, Switch", "Switch, Ring", "topology: found Ring; expected Switch"),
+        ("Switch, Switch", "Switch, Mesh", "found Mesh"),
+        ("[ 2, 3 ]", "[ 2, 3, 4 ]", r"\[2, 3, 2, 2\] entries"),
+        ("[ 2, 3 ]", "[ 2, 1 ]", "npus_count: found 2, 1"),
+        ("[ 2, 3 ]", "[ 2000, 3000 ]", "npus_count"),
+        ("400.0", "-4", "bandwidth: found -4"),
+        ("500", "nan", "latency: found nan"),
+        ("latency:", "delay:", "line 6"),
+        ("npus_count: [ 2, 3 ]", "npus_count:\n- 2\n- 3", "line 5"),
+    ],
+)
+def test_astra_faults_are_named(tmp_path, old, new, found):
+    with pytest.raises(InputError, match=found):
+        read_links(written(tmp_path, ASTRA.replace(old, new)))
+
+
+def test_dimensions_are_read_from_either_file(tmp_path):
+    assert dimensions(written(tmp_path, ASTRA)) == (2, 3)
+    assert dimensions(written(tmp_path, '{"logical-dims": ["8", "2"]}')) == (8, 2)
+    assert dimensions(written(tmp_path, HPCC)) is None
+    with pytest.raises(InputError, match="logical-dims: found 8, 1"):
+        dimensions(written(tmp_path, '{"logical-dims": ["8", "1"]}'))

@@ -97,7 +97,9 @@ def import_command(
         Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
     ] = None,
     kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
-    topology: Annotated[Path | None, typer.Option(help="ns-3: the topology whose hosts the flows' nodes are.")] = None,
+    topology: Annotated[
+        Path | None, typer.Option(help="What ranks are: ns-3 topology of a flow list, ASTRA-sim network or logical topology.")
+    ] = None,
     goal_unit_ns: Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")] = 1.0,
     eager_bytes: Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")] = 65_535,
     json: JsonOption = False,
@@ -105,6 +107,7 @@ def import_command(
     """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.fabric.wiring.astra import dimensions
     from zcube.fabric.wiring.ns3 import host_numbers
     from zcube.outputs import to_json
     from zcube.report.import_table import import_text
@@ -116,6 +119,7 @@ def import_command(
     check_targets(written, files)
     with RunProgress(compiles=False) as progress:
         progress("reading", 0, 0, "")
+        sizes = None if topology is None else dimensions(topology)
         imported = import_trace(
             files,
             form,
@@ -128,7 +132,8 @@ def import_command(
             kernels=kernels,
             goal_unit_ns=goal_unit_ns,
             eager_bytes=eager_bytes,
-            hosts=None if topology is None else host_numbers(topology),
+            hosts=host_numbers(topology) if topology is not None and sizes is None else None,
+            dimensions=sizes,
         )
         progress("writing", 0, 0, "")
         write_targets(written, imported.trace)

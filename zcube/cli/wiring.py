@@ -40,7 +40,9 @@ def export_command(
 
 
 def import_command(
-    source: Annotated[Path, typer.Argument(help="SimAI or ns-3 topology, GraphML or link list; told by content.")],
+    source: Annotated[
+        Path, typer.Argument(help="SimAI or ns-3 topology, ASTRA-sim network, GraphML or link list; told by content.")
+    ],
     topology: Annotated[Path, typer.Argument(help="Topology file to write; the link list is written beside it.")],
     switch_ports: Annotated[
         int | None, typer.Option(min=2, max=4096, help="Ports of every switch; default: 64, more where a switch needs them.")

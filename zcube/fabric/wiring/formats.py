@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
+from zcube.fabric.wiring.astra import looks_like_astra, read_astra
 from zcube.fabric.wiring.cabling import Wiring
 from zcube.fabric.wiring.graphml import graphml_text, read_graphml
 from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text, looks_like_ibdiagnet, read_ibdiagnet
@@ -68,6 +69,7 @@ FORMATS: Mapping[str, WiringFormat] = MappingProxyType(
         "ns3": WiringFormat(
             "ns-3 topology (HPCC, ASTRA-sim)", ".txt", lambda fabric, *_: ns3_text(fabric), read_links=read_ns3
         ),
+        "astra": WiringFormat("ASTRA-sim network", ".yml", read_links=read_astra),
         "graphml": WiringFormat(
             "GraphML", ".graphml", lambda fabric, *_: graphml_text(fabric), read_links=read_graphml, holds_media=True
         ),
@@ -165,7 +167,7 @@ def read_wiring(path: Path) -> Wiring:
 
 
 def read_links(path: Path) -> LinkList:
-    """Read a whole fabric, its format told by content: SimAI, ns-3, GraphML, link list.
+    """Read a whole fabric, its format told by content: SimAI, ns-3, ASTRA-sim, GraphML, link list.
 
     Raises
     ------
@@ -191,6 +193,8 @@ def detect_format(text: str) -> str | None:
         return "simai"
     if len(words) == 3 and all(word.isdigit() for word in words):
         return "ns3"
+    if looks_like_astra(text):
+        return "astra"
     return "ibdiagnet" if looks_like_ibdiagnet(text) else None
 
 

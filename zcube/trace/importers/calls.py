@@ -104,6 +104,8 @@ class Options:
     eager_bytes: int = 65_535
     #: Numbers that hosts have in a topology, by rank; None: ranks are those numbers.
     hosts: Sequence[int] | None = None
+    #: Ranks of each dimension of ASTRA-sim's topology, those of the first being neighbours.
+    dimensions: Sequence[int] | None = None
 
     @property
     def kv_target(self) -> int:

@@ -97,6 +97,7 @@ def import_trace(
     goal_unit_ns: float = 1.0,
     eager_bytes: int = 65_535,
     hosts: Sequence[int] | None = None,
+    dimensions: Sequence[int] | None = None,
 ) -> Imported:
     """Import the recorded communication of one job.
 
@@ -132,6 +133,8 @@ def import_trace(
         GOAL: sends of so many bytes or fewer end for their sender as they start; LogGOPSim's default.
     hosts : sequence of int, optional
         ns-3: numbers of the topology's hosts, by rank.
+    dimensions : sequence of int, optional
+        Chakra: ranks of each dimension that ``involved_dim`` speaks of.
 
     Returns
     -------
@@ -165,6 +168,7 @@ def import_trace(
         goal_unit_ns,
         eager_bytes,
         hosts,
+        dimensions,
     )
     if faults := _copies(sources, form):
         raise InputError(faults)
