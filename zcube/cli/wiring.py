@@ -14,7 +14,7 @@ from zcube.cli.fabric import FabricArgument, JsonOption, OpticsOption, RacksOpti
 def export_command(
     fabric: FabricArgument,
     form: Annotated[
-        str, typer.Option("--format", help="schedule, links, simai, ns3, graphml, ptm, netbox, ufm or ibdiagnet.")
+        str, typer.Option("--format", help="schedule, links, simai, ns3, infragraph, graphml, ptm, netbox, ufm or ibdiagnet.")
     ] = "schedule",
     out: Annotated[Path | None, typer.Option(help="File to write; default: stdout.")] = None,
     optics: OpticsOption = "by-length",
@@ -41,7 +41,7 @@ def export_command(
 
 def import_command(
     source: Annotated[
-        Path, typer.Argument(help="SimAI or ns-3 topology, ASTRA-sim network, GraphML or link list; told by content.")
+        Path, typer.Argument(help="SimAI or ns-3 topology, ASTRA-sim network, infragraph, GraphML or link list.")
     ],
     topology: Annotated[Path, typer.Argument(help="Topology file to write; the link list is written beside it.")],
     switch_ports: Annotated[
