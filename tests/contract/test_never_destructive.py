@@ -23,8 +23,8 @@ MEASURED = CALIBRATIONS / "2x-h200-nvlink.json"
 READ = {
     ("cost", "racks"), ("fabric show", "racks"), ("fabric export", "racks"), ("fabric import", "source"),
     ("fabric verify", "found"), ("replay", "trace"), ("replay", "against"), ("trace generate", "options"),
-    ("trace import", "files"), ("trace import", "groups"), ("trace import", "topology"), 
-    ("trace export", "trace"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
+    ("trace import", "files"), ("trace import", "groups"), ("trace import", "topology"), ("trace check", "files"),
+    ("trace check", "groups"), ("trace export", "trace"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
     ("calibrate run", "python"),
     ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"), ("calibrate check", "calibration"),
 }  # fmt: skip
@@ -72,7 +72,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ),
 }
 #: Verbs that write nothing, whatever they are told.
-SILENT = {"cost", "warm", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
+SILENT = {"cost", "warm", "trace check", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
 
 
 def verbs(typer_app: Any = app, before: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -144,6 +144,29 @@ def import_command(
         raise typer.Exit(1)
 
 
+def check_command(
+    files: Annotated[list[Path], typer.Argument(help="Recordings, plain or gzip; those of one format are one job.")],
+    ranks_per_node: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
+    ] = None,
+    groups: Annotated[Path | None, typer.Option(help="Ranks of process groups by name, JSON; as of trace import.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what recordings could be replayed as, what is missing, and how sure the placement is; exit 2 if one is unreadable."""
+    from zcube.cli.progress import RunProgress
+    from zcube.outputs import to_json
+    from zcube.report.check_table import check_text
+    from zcube.trace.importers.calls import Options
+    from zcube.trace.importers.checking import check_recordings
+    from zcube.trace.importers.group_file import read_groups
+
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        named = {} if groups is None else read_groups(groups)
+        documents = [found.document() for found in check_recordings(files, Options(ranks_per_node, groups=named))]
+    sys.stdout.write(to_json({"recordings": documents}) if json else check_text(documents))
+
+
 def export_command(
     trace: Annotated[Path, typer.Argument(help="Trace, .parquet or .jsonl.")],
     out: Annotated[

@@ -129,6 +129,10 @@ class Gathered:
         Whether every call waits for the one before it on its stream.
     ranks_per_node : int, optional
         What the files say, where nobody else does.
+    hosts : int
+        Hosts that the files name.
+    placed : bool
+        Whether the nodes of the trace are the hosts of the files, all ranks among them.
     notes : list of str
         What the format does not record, and what was assumed.
     """
@@ -138,6 +142,8 @@ class Gathered:
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ranks: int = 1
     ranks_per_node: int | None = None
+    hosts: int = 0
+    placed: bool = False
     notes: list[str] = field(default_factory=list)
     _members: int = 0
 

@@ -146,15 +146,6 @@ def import_trace(
     InputError
         If a file cannot be read, its format cannot be told, or nothing in the files can be used.
     """
-    _check(paths, format, ranks_per_node, ranks, (source_rank, target_rank), groups or {})
-    if not 0 < goal_unit_ns <= MAX_GOAL_UNIT_NS or eager_bytes < 0:
-        raise InputError(
-            Fault("goal_unit_ns, eager_bytes", f"{goal_unit_ns}, {eager_bytes}", f"above 0 to {MAX_GOAL_UNIT_NS:g}; from 0")
-        )
-    sources = [Source(Path(path), index) for index, path in enumerate(paths)]
-    if faults := [fault for source in sources if (fault := source.fault())]:
-        raise InputError(faults)
-    form = _told(sources) if format == AUTO else next(form for form in FORMATS if form.name == format)
     options = Options(
         ranks_per_node,
         ranks,
@@ -170,6 +161,22 @@ def import_trace(
         hosts,
         dimensions,
     )
+    return import_with(paths, format, options)[0]
+
+
+def import_with(paths: Sequence[Path], format: str, options: Options) -> tuple[Imported, Gathered]:
+    """Import as :func:`import_trace` does, and return the calls that the trace was made of too.
+
+    Raises
+    ------
+    InputError
+        As :func:`import_trace`.
+    """
+    _check(paths, format, options)
+    sources = [Source(Path(path), index) for index, path in enumerate(paths)]
+    if faults := [fault for source in sources if (fault := source.fault())]:
+        raise InputError(faults)
+    form = _told(sources) if format == AUTO else next(form for form in FORMATS if form.name == format)
     if faults := _copies(sources, form):
         raise InputError(faults)
     gathered = form.read(sources, options)
@@ -177,17 +184,30 @@ def import_trace(
     if options.groups and not any(name in used or f"pg {name}" in used for name in options.groups):
         gathered.note("no process group of these files has a name that was given (--groups): the given ranks are not used")
     reports = [source.report for source in sources]
-    metadata = {"source": form.name, "files": [str(path) for path in paths], "chain": chain}
+    metadata = {"source": form.name, "files": [str(path) for path in paths], "chain": options.chain}
     trace = assemble(gathered, reports, options, metadata)
     report = ImportReport(form.name, tuple(reports), _totals(trace), tuple(gathered.notes))
-    return Imported(trace, report, next((report.broken for report in reports if report.broken), None))
+    return Imported(trace, report, next((report.broken for report in reports if report.broken), None)), gathered
 
 
-def _check(
-    paths: Sequence[Path], format: str, ranks_per_node: int | None, ranks: int | None, ends: Sequence[int | None],
-    groups: Mapping[str, Sequence[int]],
-) -> None:  # fmt: skip
+def formats_of(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the files of each format.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or its format cannot be told.
+    """
+    sources = [Source(Path(path), index) for index, path in enumerate(paths)]
+    if faults := [fault for source in sources if (fault := source.fault())]:
+        raise InputError(faults)
+    return {name: [source.path for source in found] for name, found in _by_format(sources).items()}
+
+
+def _check(paths: Sequence[Path], format: str, options: Options) -> None:
     faults = []
+    ranks_per_node, ranks, groups = options.ranks_per_node, options.ranks, options.groups
+    ends = (options.source_rank, options.target_rank)
     if not 1 <= len(paths) <= MAX_FILES:
         faults.append(Fault("files", str(len(paths)), f"1 to {MAX_FILES}"))
     if format != AUTO and format not in format_names():
@@ -200,6 +220,10 @@ def _check(
             faults.append(Fault(name, str(rank), f"0 to {MAX_RANKS - 1}"))
     if ends[0] == (ends[1] if ends[1] is not None else ranks_per_node or GPUS_PER_NODE):
         faults.append(Fault("target_rank", str(ends[0]), "another rank than source_rank"))
+    if not 0 < options.goal_unit_ns <= MAX_GOAL_UNIT_NS:
+        faults.append(Fault("goal_unit_ns", str(options.goal_unit_ns), f"above 0 to {MAX_GOAL_UNIT_NS:g}"))
+    if options.eager_bytes < 0:
+        faults.append(Fault("eager_bytes", str(options.eager_bytes), "from 0"))
     faults += [
         Fault(f"groups.{name}", "ranks that are no set", f"different ranks of 0 to {MAX_RANKS - 1}")
         for name, members in groups.items()
@@ -209,20 +233,24 @@ def _check(
         raise InputError(faults)
 
 
-def _told(sources: Sequence[Source]) -> Format:
-    """Return the one format of all files."""
+def _by_format(sources: Sequence[Source]) -> dict[str, list[Source]]:
     found: dict[str, list[Source]] = {}
     for source in sources:
         head = source.head()
         form = next((form.name for form in FORMATS if form.recognise(head, source.path.name)), "")
         found.setdefault(form, []).append(source)
     known = "one of " + "; ".join(f"{form.name}: {form.description}" for form in FORMATS)
-    faults = [Fault(str(source.path), "a format that cannot be told", known) for source in found.pop("", [])]
+    if faults := [Fault(str(source.path), "a format that cannot be told", known) for source in found.pop("", [])]:
+        raise InputError(faults)
+    return found
+
+
+def _told(sources: Sequence[Source]) -> Format:
+    """Return the one format of all files."""
+    found = _by_format(sources)
     if len(found) > 1:
         text = ", ".join(f"{name} ({sources[0].path})" for name, sources in found.items())
-        faults.append(Fault("files", f"several formats: {text}", "files of one format"))
-    if faults:
-        raise InputError(faults)
+        raise InputError(Fault("files", f"several formats: {text}", "files of one format"))
     name = next(iter(found))
     return next(form for form in FORMATS if form.name == name)
 

@@ -48,7 +48,7 @@ def read_fct(sources: list[Source], options: Options) -> Gathered:
 
 
 def _read(sources: list[Source], options: Options, of_flows: bool) -> Gathered:
-    gathered = Gathered(options.chain, ranks_per_node=1)
+    gathered = Gathered(options.chain, ranks_per_node=1, placed=options.ranks_per_node in (None, 1))
     if options.ranks_per_node is None:
         gathered.note("every host of the list is a node of its own (--ranks-per-node where several are GPUs of a server)")
     if options.hosts is None:
