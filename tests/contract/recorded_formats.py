@@ -214,6 +214,13 @@ def samples():
         for i in range(1, 6)
     ]
     found.append(Sample("vllm-kv", "v.log", b"", _lines(*metrics), b"", tuple(i << 20 for i in range(1, 6)), closed=False))
+    prefill = [
+        f"[2025-06-01 10:00:0{i} TP0] Req Time Stats(rid=r{i}, bootstrap_room=7{i}, input len=9, output len=1, type=prefill): "
+        f"queue_duration=1.00ms, transfer_speed={i}.50 GB/s, transfer_total={i}.25 MB, #retries=0\n"
+        for i in range(1, 6)
+    ]
+    sizes = tuple((4 * i + 1) << 18 for i in range(1, 6))
+    found.append(Sample("sglang-kv", "s.log", b"", _lines(*prefill), b"", sizes, closed=False))
     stats = [
         f"I0102 03:04:{5 * i:02d}.000123  77 transfer_engine_impl.cpp:600] [Metrics] Transfer Engine Stats (over last 5s): "
         f"Throughput: {i}.00 MB/s | Latency Distribution (count=4): 200-500μs:100.0%\n"

@@ -27,6 +27,7 @@ from zcube.trace.importers import (
     nccl_chrome,
     nccl_inspector,
     nccl_log,
+    no_transfers,
     ns3_flows,
 )
 from zcube.trace.importers.assembly import assemble
@@ -70,6 +71,8 @@ FORMATS: tuple[Format, ...] = (
     Format("ns3-fct", "ns-3 completed flows (HPCC's fct.txt)", ns3_flows.recognise_fct, ns3_flows.read_fct),
     Format("nccl-log", "NCCL debug log (NCCL_DEBUG=INFO)", nccl_log.recognise, nccl_log.read, True),
     Format("vllm-kv", "vLLM log with KV Transfer metrics", *_kv("vllm"), True),
+    Format("sglang-kv", "SGLang log with Req Time Stats", *_kv("sglang"), True),
+    Format("nixl-kv", "events that NIXL's telemetry reader printed", *_kv("nixl"), True),
     Format("mooncake-kv", "Mooncake log with Transfer Engine Stats", *_kv("mooncake"), True),
     Format("tilert-kv", "TileRT log with sent lines", *_kv("tilert"), True),
     Format("chakra-et", "Chakra traces as protobuf (.et)", chakra_protobuf.recognise, chakra_protobuf.read),
@@ -237,6 +240,8 @@ def _by_format(sources: Sequence[Source]) -> dict[str, list[Source]]:
     found: dict[str, list[Source]] = {}
     for source in sources:
         head = source.head()
+        if (fault := no_transfers.told(source.path, head)) is not None:
+            raise InputError(fault)
         form = next((form.name for form in FORMATS if form.recognise(head, source.path.name)), "")
         found.setdefault(form, []).append(source)
     known = "one of " + "; ".join(f"{form.name}: {form.description}" for form in FORMATS)
