@@ -247,3 +247,14 @@ def test_repeated_imports_are_equal(load):
     one, two = (load(*parts, name="job.{}.et").trace for _ in range(2))
     for name in ("kind", "name", "source", "target", "group", "size_bytes", "start_s", "first_dependency", "dependency"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
+
+
+@pytest.mark.parametrize(("name", "operation"), [("broadcast", "broadcast"), ("reduce", "reduce"), ("scatter", "scatter")])
+def test_the_rank_of_a_rooted_collective_in_a_profile_is_its_root(load, name, operation):
+    """PyTorch hands on the root where other collectives have the caller; it tells nothing of whose file it is."""
+    files = {
+        f"w{rank}.json": json.dumps({"traceEvents": [kineto_comm(1, name, 10, ranks="[4, 5]", group_size=2, Rank=1)]})
+        for rank in (0, 1)
+    }
+    trace = load(files).trace
+    assert [(trace.names[trace.name[0]], int(trace.source[0]), len(trace))] == [(operation, 5, 1)]

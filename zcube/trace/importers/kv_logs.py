@@ -12,8 +12,8 @@ the first node to the first of the second). What each line tells:
   megabyte is 2^20 bytes. One transfer per line, of all bytes of the interval.
 * SGLang's prefill side (``--enable-request-time-stats-logging``; observability/req_time_stats.py): ``Req Time Stats(rid=...,
   type=prefill): ..., transfer_speed=12.50 GB/s, transfer_total=250.00 MB, ...``, units of 2^30 and 2^20 bytes. One transfer a
-  line, as long as size and speed say; ``TP3`` in the line's front is the GPU of the sender, from ``source_rank`` up, and
-  its receiver is as far from ``target_rank``. The decode side's lines have no sizes.
+  line, as long as size and speed say; ``TP3`` in its front is the sender's GPU, from ``source_rank`` up, and its
+  receiver is as far from ``target_rank``. The decode side's lines have no sizes.
 * NIXL's ``telemetry_reader`` (examples/python, telemetry version 4): ``Event: agent_xfer_time``, ``Value: 1234`` (microseconds),
   and behind it ``agent_tx_bytes`` or ``agent_rx_bytes`` of the same transfer. The lines' times are those of the reader, so that
   each transfer waits for the one before.
