@@ -14,7 +14,7 @@ the first node to the first of the second). What each line tells:
   type=prefill): ..., transfer_speed=12.50 GB/s, transfer_total=250.00 MB, ...``, units of 2^30 and 2^20 bytes. One transfer a
   line, as long as size and speed say; ``TP3`` in its front is the sender's GPU, from ``source_rank`` up, and its
   receiver is as far from ``target_rank``. The decode side's lines have no sizes.
-* NIXL's ``telemetry_reader`` (examples/python, telemetry version 4): ``Event: agent_xfer_time``, ``Value: 1234`` (microseconds),
+* NIXL's ``telemetry_reader`` (examples/python, telemetry 4): ``Event: agent_xfer_time``, ``Value: 1234`` (microseconds),
   and behind it ``agent_tx_bytes`` or ``agent_rx_bytes`` of the same transfer. The lines' times are those of the reader, so that
   each transfer waits for the one before.
 * TileRT 0.1.5: ``sent <rid>: rank=0 seq=<N> <x.x> MB in <y.y> ms``, sent by prefill rank 0 to decode GPU 0. Where the figure
