@@ -340,7 +340,11 @@ class _Reader:
         found = _SLICE.fullmatch(match["slice"] or "") if match else None
         if count is None or found is None:
             known = ", ".join(list(counts)[:6])
-            self._faults.add(place, text, f"one of {known} with the indices of a slice" if known else "a name that is declared")
+            self._faults.add(
+                place,
+                text or "an end without a name",
+                f"one of {known} with the indices of a slice" if known else "a name that is declared",
+            )
             return name, range(0)
         if found["one"] is not None:
             index = int(found["one"]) + (count if int(found["one"]) < 0 else 0)
