@@ -258,3 +258,10 @@ def test_the_rank_of_a_rooted_collective_in_a_profile_is_its_root(load, name, op
     }
     trace = load(files).trace
     assert [(trace.names[trace.name[0]], int(trace.source[0]), len(trace))] == [(operation, 5, 1)]
+
+
+def test_collectives_of_gloo_are_named_as_what_has_no_bytes(load):
+    """PyTorch 2.11 writes nodes gloo:broadcast in place of record_param_comms."""
+    nodes = [host_node(5, "all_reduce", 3), {"id": 6, "name": "gloo:broadcast", "inputs": {"values": []}, "outputs": {}}]
+    imported = load(json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": nodes}))
+    assert imported.report.skipped["a collective of gloo: no bytes are recorded (NCCL's are)"] == 1
