@@ -210,3 +210,14 @@ def test_text_and_binary_of_one_trace_are_one_program(tmp_path, load):
 def test_other_endings_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"'\.dot'; expected \.goal or"):
         export_trace(TraceBuilder(1, 1).build({}), tmp_path / "p.dot")
+
+
+def test_a_long_line_of_comments_and_brackets_is_read_in_one_pass(load):
+    text = "num_ranks 1 " + "/**/" * 200_000 + "rank 0 {\ncalc 5\n}" + " " * 1000
+    imported = load(text)
+    assert (len(imported.trace), imported.broken) == (1, None)
+
+
+def test_a_log_that_speaks_of_ranks_is_no_program(load):
+    with pytest.raises(InputError, match="a format that cannot be told"):
+        load("starting\nnum_ranks 4\nrank 0 {\n}\n")

@@ -8,6 +8,7 @@ import pytest
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.custom import write_topology
+from zcube.fabric.wiring import infragraph
 from zcube.fabric.wiring.formats import detect_format, export_fabric, read_links
 from zcube.fabric.wiring.link_list import LinkList
 
@@ -34,15 +35,15 @@ def test_a_document_reads_back_as_the_fabric(tmp_path, name):
 
 
 def test_the_released_package_takes_a_document_and_makes_its_graph(tmp_path):
-    infragraph = pytest.importorskip("infragraph", reason="the package infragraph is not installed")
+    package = pytest.importorskip("infragraph", reason="the package infragraph is not installed")
     from infragraph.infragraph_service import InfraGraphService
 
     fabric, path = load_fabric("zcube-n16"), tmp_path / "fabric.json"
     export_fabric(fabric, "infragraph", path)
-    infrastructure = infragraph.Infrastructure()
+    infrastructure = package.Infrastructure()
     infrastructure.deserialize(path.read_text())
     service = InfraGraphService()
-    service.set_graph(infrastructure.serialize(infragraph.Infrastructure.JSON))
+    service.set_graph(infrastructure.serialize(package.Infrastructure.JSON))
     graph = service.get_networkx_graph()
     cables = [data for _, _, data in graph.edges(data=True) if data["link"].startswith("cable")]
     assert len(cables) == len(fabric.cables.a) - fabric.gpus
@@ -52,13 +53,13 @@ def test_the_released_package_takes_a_document_and_makes_its_graph(tmp_path):
 
 def test_documents_of_the_released_package_are_read(tmp_path):
     """Its fat tree of eight-port switches: 32 NICs a tier of leaves, 16 servers of two GPUs."""
-    infragraph = pytest.importorskip("infragraph", reason="the package infragraph is not installed")
+    package = pytest.importorskip("infragraph", reason="the package infragraph is not installed")
     from infragraph.blueprints.devices.generic.generic_switch import Switch
     from infragraph.blueprints.devices.generic.server import Server
     from infragraph.blueprints.fabrics.clos_fat_tree_fabric import ClosFatTreeFabric
 
     tree = ClosFatTreeFabric(Switch(port_count=8), Server(npu_factor=1), 2, [400, 200])
-    for encoding, suffix in ((infragraph.Infrastructure.JSON, "json"), (infragraph.Infrastructure.YAML, "yaml")):
+    for encoding, suffix in ((package.Infrastructure.JSON, "json"), (package.Infrastructure.YAML, "yaml")):
         path = tmp_path / f"tree.{suffix}"
         path.write_text(tree.serialize(encoding=encoding))
         links = read_links(path)
@@ -198,9 +199,17 @@ def test_nics_that_are_not_evenly_many_are_refused(tmp_path):
         read(tmp_path, value)
 
 
-def test_large_counts_end_before_memory_does(tmp_path):
+def test_large_counts_end_before_memory_does(tmp_path, monkeypatch):
     value = document()
     value["instances"][0]["count"] = 999_999
+    with pytest.raises(InputError, match="1999999 GPUs and switches; expected at most 1000000"):
+        read(tmp_path, value)
+    value["instances"][0]["count"] = 1000
     value["edges"][0] |= {"ep2": {"instance": "host", "component": "nic"}, "scheme": "many2many"}
     with pytest.raises(InputError, match="at most 1000000"):
+        read(tmp_path, value)
+    monkeypatch.setattr(infragraph, "MAX_EXPANDED", 100_000)
+    # Ends that come to nothing, over and over.
+    value["edges"] = [value["edges"][0] | {"ep2": {"instance": "none", "component": "nic"}}] * 2000
+    with pytest.raises(InputError, match="more ends of edges"):
         read(tmp_path, value)

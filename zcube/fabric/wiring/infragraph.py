@@ -30,6 +30,8 @@ from zcube.inputs import json_document, validate
 #: Delay of a link that states none: a switch hop of published topologies (SimAI: 0.0005ms).
 LATENCY_S = 5e-7
 MAX_DEVICES = 1 << 14
+#: Ends of edges that slices stand for, in all.
+MAX_EXPANDED = 2 * MAX_ROWS
 
 _SLICED = re.compile(r"(?P<name>[^\[\]]{1,200}?)(?:\[(?P<slice>[\d:+-]{0,40})\])?", re.ASCII)
 _SLICE = re.compile(r"(?P<one>-?\d{1,9})|(?P<start>-?\d{1,9})?:(?P<stop>-?\d{1,9})?(?::(?P<step>-?\d{1,9})?)?|", re.ASCII)
@@ -156,7 +158,7 @@ def _loaded(path: Path) -> dict[str, Any]:
 
 class _Reader:
     def __init__(self, document: _Infrastructure, faults: Faults):
-        self._faults = faults
+        self._faults, self._expanded = faults, 0
         self._edges = document.edges
         self._devices = {device.name: device for device in document.devices}
         self._links = {link.name: link for link in document.links}
@@ -175,8 +177,9 @@ class _Reader:
             if gpus:
                 self._first_server[instance.name] = servers
                 servers += instance.count
-        if max(servers, *(instance.count for instance in document.instances), 0, 0) > MAX_ROWS:
-            faults.add("instances", f"{servers} servers", f"at most {MAX_ROWS}")
+        nodes = sum(instance.count * max(1, self._gpus.get(instance.name, 1)) for instance in document.instances)
+        if nodes > MAX_ROWS:
+            faults.add("instances", f"{nodes} GPUs and switches", f"at most {MAX_ROWS}")
         faults.raise_any()
 
     def names(self) -> Iterator[str]:
@@ -197,6 +200,7 @@ class _Reader:
             pairs = self._pairs(edge, place)
             if len(joined) + len(pairs) > MAX_ROWS:
                 self._faults.add(place, "more cables", f"at most {MAX_ROWS}")
+            if len(joined) + len(pairs) > MAX_ROWS or self._expanded > MAX_EXPANDED:
                 break
             joined += [(f"{place}, cable {turn}", *pair, gbps, latency_s) for turn, pair in enumerate(pairs, 1)]
         components: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -267,9 +271,11 @@ class _Reader:
                 part = f"{end.device}.{end.component}" if end.device else end.component
                 name, indices = self._sliced(part.split(".")[0], counts, f"device {device.name}, edge {number}")
                 sides.append([(name, index) for index in indices])
-            if len(sides[0]) * len(sides[1]) > MAX_ROWS:
-                self._faults.add(f"device {device.name}, edge {number}", "more pairs", f"at most {MAX_ROWS}")
-            elif edge.scheme == "many2many":
+            self._expanded += max(len(side) for side in sides) if edge.scheme != "many2many" else len(sides[0]) * len(sides[1])
+            if self._expanded > MAX_EXPANDED:
+                self._faults.add(f"device {device.name}, edge {number}", "more ends of edges", f"at most {MAX_EXPANDED}")
+                return
+            if edge.scheme == "many2many":
                 yield from ((one, other) for one in sides[0] for other in sides[1] if one != other)
             else:
                 yield from (pair for pair in zip(*sides, strict=False) if pair[0] != pair[1])
@@ -324,8 +330,9 @@ class _Reader:
         for text in end.component.split("."):
             parts = {part.name: part.count for part in device.components} if device is not None else {}
             part, places = self._sliced(text, parts, place)
-            if len(paths) * len(places) * max(1, len(indices)) > MAX_ROWS:
-                self._faults.add(place, "more ends", f"at most {MAX_ROWS}")
+            self._expanded += len(paths) * len(places) * max(1, len(indices))
+            if self._expanded > MAX_EXPANDED:
+                self._faults.add(place, "more ends of edges", f"at most {MAX_EXPANDED}")
                 return []
             paths = [(*path, (part, index)) for path in paths for index in places]
             # A component that is a device has the name of that device.

@@ -37,6 +37,7 @@ HEAD = struct.Struct("<QIBB")
 #: Places are counted from behind the magic number.
 ORIGIN = 8
 ANY_RANK = (1 << 32) - 1
+_ROWS_AT_ONCE = 1 << 14
 
 
 def recognise(head: bytes, name: str) -> bool:
@@ -71,7 +72,8 @@ def read(sources: list[Source], options: Options) -> Gathered:
         places = np.frombuffer(content, "<u8", 2 * ranks, HEAD.size).reshape(ranks, 2)
         for rank in range(ranks):
             _Schedule(source, program, content, rank, *places[rank].tolist()).read()
-    program.finish()
+    with source.guard():
+        program.finish()
     return gathered
 
 
@@ -122,11 +124,11 @@ class _Schedule:
                 self._refuse(f"dependencies of operation {int(np.flatnonzero(outside)[0])}", f"{appendix} in the appendix")
         if appendix and int(waiting.max()) >= count:
             self._refuse(f"operation {int(waiting.max())} of {count} in the appendix", f"one below {count}")
-        if (wrong := next((number for number, row in enumerate(rows.tolist()) if not self._fits(row)), None)) is not None:
+        if (wrong := next((number for number, row in enumerate(_rows(rows)) if not self._fits(row)), None)) is not None:
             self._refuse(
                 f"operation {wrong}: {rows[wrong]}", "a type of 1 to 3, a rank of the program, a size and time that can be"
             )
-        places = [self._operation(row) for row in rows.tolist()]
+        places = [self._operation(row) for row in _rows(rows)]
         for later, earlier, at_start in _pairs(rows, waiting):
             if not self._program.wait(places[later], places[earlier], at_start):
                 self._refuse("more dependencies", f"at most {MAX_DEPENDENCIES}")
@@ -147,6 +149,12 @@ class _Schedule:
         self._source.number += 1
         self._source.broken(f"{found}, in the schedule of rank {self._rank}", expected)
         raise CutShort
+
+
+def _rows(rows: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """Yield operations as Python's numbers, few at a time: those of a large schedule take more memory than the file."""
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        yield from rows[first : first + _ROWS_AT_ONCE].tolist()
 
 
 def _pairs(rows: np.ndarray, waiting: np.ndarray) -> Iterator[tuple[int, int, bool]]:

@@ -47,9 +47,11 @@ _OPERATION = re.compile(
     re.ASCII,
 )
 _DEPENDENCY = re.compile(rf"(?P<later>{_LABEL})[ \t]+(?P<how>i?requires)[ \t]*(?P<earlier>{_LABEL})[ \t]*$", re.ASCII)
+_BLANKS = re.compile(r"[ \t]*")
 _RANK = re.compile(r"rank[ \t]*(\d{1,20})[ \t]*\{[ \t]*", re.ASCII)
 _COUNT = re.compile(r"num_ranks[ \t]*(\d{1,20})[ \t]*", re.ASCII)
-_HEAD = re.compile(rb"(?m)^[ \t]*num_ranks[ \t]*\d")
+#: Nothing but blanks and comments stands before the number of ranks.
+_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|//[^\n]*\n|/\*.*?\*/)*num_ranks[ \t]*\d", re.DOTALL)
 _STATEMENT = (
     "'num_ranks N', 'rank N {', '}', '[label:] send|recv Nb to|from RANK [tag N] [cpu N] [nic N]', '[label:] calc N [cpu N]'"
     " or 'label requires|irequires label'"
@@ -58,7 +60,7 @@ _STATEMENT = (
 
 def recognise(head: bytes, name: str) -> bool:
     """Return whether a file is a GOAL program as text."""
-    return _HEAD.search(head) is not None
+    return _HEAD.match(head) is not None
 
 
 def read(sources: list[Source], options: Options) -> Gathered:
@@ -78,7 +80,8 @@ def read(sources: list[Source], options: Options) -> Gathered:
             if sources[0].report.broken is not None:
                 break
         reader.end()
-    reader.program.finish()
+    with sources[0].guard():
+        reader.program.finish()
     return gathered
 
 
@@ -107,26 +110,28 @@ class _Reader:
 
     def line(self, line: Line) -> None:
         """Take one line: statements may follow a bracket on its line."""
-        used, rest = False, line.text.strip(" \t\r")
-        while rest and self._source.report.broken is None:
-            if self._comment or rest.startswith("/*"):
-                _, closed, rest = rest.partition("*/")
-                self._comment, rest = not closed, rest.lstrip(" \t")
-                continue
-            if rest.startswith("//"):
+        used, at, text = False, 0, line.text.rstrip(" \t\r")
+        while self._source.report.broken is None:
+            at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]
+            if at == len(text):
                 break
-            if match := _COUNT.match(rest):
+            if self._comment or text.startswith("/*", at):
+                end = text.find("*/", at if self._comment else at + 2)
+                self._comment, at = end < 0, len(text) if end < 0 else end + 2
+            elif text.startswith("//", at):
+                break
+            elif match := _COUNT.match(text, at):
                 self._ranks(int(match[1]), line)
-            elif match := _RANK.match(rest):
+                at = match.end()
+            elif match := _RANK.match(text, at):
                 self._open(int(match[1]), line)
-            elif rest.startswith("}"):
+                at = match.end()
+            elif text.startswith("}", at):
                 self._close(line)
-                rest = rest[1:].lstrip(" \t")
-                continue
+                at += 1
             else:
-                used = self._statement(rest, line)
+                used = self._statement(text[at:], line)
                 break
-            rest = rest[match.end() :]
         if used:
             self._source.report.used += 1
         else:
