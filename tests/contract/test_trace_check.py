@@ -118,3 +118,9 @@ def test_a_check_says_what_an_import_makes(tmp_path):
     found, imported = checked(paths), import_trace(paths)
     assert found["doubts"] == list(imported.report.notes)
     assert found["replayable"]["operations"] == len(imported.trace)
+
+
+def test_flows_of_some_hosts_are_whole_and_ordered_by_their_starts(tmp_path):
+    found = checked(written(tmp_path, {"flow.txt": "2\n2 1 3 100 5000 2\n3 1 3 100 7000 2\n"}))
+    assert found["replayable"]["order"] == "recorded starts"
+    assert set(missing(found)) == {"durations"} and found["placement"]["how"] == "recorded"

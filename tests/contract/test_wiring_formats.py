@@ -12,6 +12,7 @@ import pytest
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
+from zcube.fabric.families.custom import write_topology
 from zcube.fabric.wiring.astra import dimensions
 from zcube.fabric.wiring.cabling import EXACT, Wiring
 from zcube.fabric.wiring.formats import FORMATS, detect_format, export_fabric, read_links, read_wiring
@@ -404,6 +405,12 @@ def test_ns3_hosts_are_gpus_in_order_wherever_switches_are_numbered(tmp_path):
     assert links.names == ("s0g0", "s1g0", "s2g0", "switch0")
     assert links.latency_s.tolist() == [1e-6] * 3
     assert host_numbers(path) == (1, 2, 3)
+
+
+def test_ns3_hosts_alone_are_written_without_nvswitches(tmp_path):
+    write_topology(written(tmp_path, HPCC), tmp_path / "mine.toml")
+    text = ns3_text(load_fabric(str(tmp_path / "mine.toml")))
+    assert text == "4 1 3\n3\n" + "".join(f"{host} 3 100Gbps 0.001ms 0\n" for host in range(3))
 
 
 def test_ns3_faults_are_all_named_by_line(tmp_path):

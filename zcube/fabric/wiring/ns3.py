@@ -6,7 +6,7 @@ read, by the simulators neither (HPCC's own example has some). Every other node 
 counts as a server of one GPU, and hosts are GPUs in the order of their numbers, which need not begin at 0. The simulators keep
 one link between two nodes, the last one listed; a file that lists several is read with all of them.
 
-Written are the NVSwitches as switches like others: the format has no name for what is inside a server.
+Written are the NVSwitches of servers with several GPUs as switches like others: the format has no name for what is inside one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _HEADER = "nodes switches links"
 
 def ns3_text(fabric: Fabric) -> str:
     """Return the fabric as an ns-3 topology file, NVLink included, failed cables too."""
-    switches, links = switches_and_links(fabric)
-    return "\n".join([f"{fabric.nodes} {fabric.nodes - fabric.gpus} {len(links)}", switches, *links]) + "\n"
+    switches, links = switches_and_links(fabric, nvlink=fabric.gpus_per_server > 1)
+    head = f"{fabric.gpus + len(switches)} {len(switches)} {len(links)}"
+    return "\n".join([head, " ".join(map(str, switches)), *links]) + "\n"
 
 
 def read_ns3(path: Path) -> LinkList:

@@ -25,18 +25,19 @@ _GBPS = {"": Decimal("1e-9"), "K": Decimal("1e-6"), "M": Decimal("1e-3"), "G": D
 _SECONDS = {"s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9")}
 
 
-def switches_and_links(fabric: Fabric) -> tuple[str, list[str]]:
+def switches_and_links(fabric: Fabric, nvlink: bool = True) -> tuple[list[int], list[str]]:
     """Return the numbers of all switches, NVSwitches first, and the lines of all links, each GPU's together."""
     cables = fabric.cables
     # NVSwitches stand between GPUs and switches; a fabric has them after both.
     number = np.arange(fabric.nodes)
-    number[fabric.gpus : fabric.gpus + fabric.switches] += fabric.servers
+    nvswitches = fabric.servers if nvlink else 0
+    number[fabric.gpus : fabric.gpus + fabric.switches] += nvswitches
     number[fabric.gpus + fabric.switches :] -= fabric.switches
-    per_gpu = np.column_stack([fabric.nvlink_cable, fabric.nic_cable]).ravel()
+    per_gpu = np.column_stack([*([fabric.nvlink_cable] if nvlink else []), fabric.nic_cable]).ravel()
     order = np.concatenate([per_gpu, np.flatnonzero(cables.kind == CableKind.SWITCH)])
     rate, delay = cache(_gbps_text), cache(_ms_text)
     columns = (number[cables.a[order]], number[cables.b[order]], cables.gbps[order], cables.latency_s[order])
-    switches = " ".join(str(node) for node in range(fabric.gpus, fabric.nodes))
+    switches = list(range(fabric.gpus, fabric.gpus + nvswitches + fabric.switches))
     rows = zip(*(column.tolist() for column in columns))
     return switches, [f"{a} {b} {rate(gbps)} {delay(latency_s)} 0" for a, b, gbps, latency_s in rows]
 

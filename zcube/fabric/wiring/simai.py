@@ -30,7 +30,7 @@ def simai_text(fabric: Fabric, *, gpu_type: str = "H100") -> str:
     """
     switches, links = switches_and_links(fabric)
     head = f"{fabric.nodes} {fabric.gpus_per_server} {fabric.servers} {fabric.switches} {len(links)} {gpu_type}"
-    return "\n".join([head, switches, *links]) + "\n"
+    return "\n".join([head, " ".join(map(str, switches)), *links]) + "\n"
 
 
 def read_simai(path: Path) -> LinkList:

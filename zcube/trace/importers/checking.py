@@ -22,6 +22,9 @@ from zcube.trace.importers.report import FileReport, ImportReport
 #: Ranks listed of those that no file is of.
 MOST_LISTED = 16
 
+#: Formats in which every rank records its own calls.
+_BY_RANK = ("nccl-log", "nccl-inspector", "nccl-chrome", "kineto", "pytorch-et", "chakra-json", "chakra-et")
+
 #: What a reason for leaving out a record says is missing.
 _REASONS = (
     ("peers", re.compile(r"peer|comm_dst|comm_src|Src Rank|without its send|no host$|two ranks")),
@@ -168,7 +171,7 @@ def _missing(report: ImportReport, trace: CommTrace, gathered: Gathered, options
         found.append(Missing("hosts", f"no file names hosts; {trace.ranks_per_node} ranks a node are assumed", _CURES["hosts"]))
     named = {call.rank for call in gathered.calls} | {call.peer for call in gathered.calls if call.role == Role.SEND}
     silent = [rank for rank in range(trace.ranks) if rank not in named]
-    if silent:
+    if silent and report.format in _BY_RANK:
         listed = ", ".join(map(str, silent[:MOST_LISTED])) + (", ..." if len(silent) > MOST_LISTED else "")
         found.append(Missing("ranks", f"{len(silent)} of {trace.ranks} ranks have no record: {listed}", _CURES["ranks"]))
     return found
@@ -190,7 +193,7 @@ def _placement(trace: CommTrace, gathered: Gathered, options: Options) -> dict[s
 
 def _order(trace: CommTrace) -> str:
     """Return what says which operation comes after which."""
-    waits, starts = len(trace.dependency) > 0, bool((trace.start_s > 0).any())
+    waits, starts = len(trace.dependency) > 0, trace.metadata["recorded_starts"] > 0
     if waits and starts:
         return "recorded starts and dependencies"
     return "recorded starts" if starts else "dependencies" if waits else "none: all start at once"
