@@ -132,3 +132,8 @@ def test_dimensions_of_a_topology_are_groups_of_the_ranks_that_differ_in_them(lo
 def test_dimensions_that_do_not_fit_are_told_as_none(load, sizes):
     imported = load(*[graph(REAL | {"involved_dim": [False, True, False]}, ranks=12)] * 12, dimensions=sizes)
     assert said(imported, "involved_dim")
+
+
+def test_a_topology_that_a_format_does_not_need_is_said_to_be_unused(load):
+    assert said(load(graph(REAL, ranks=2), hosts=(0, 1)), "says nothing that this format needs")
+    assert not said(load(graph(REAL, ranks=2), dimensions=(2,)), "says nothing that this format needs")

@@ -186,6 +186,9 @@ def import_with(paths: Sequence[Path], format: str, options: Options) -> tuple[I
     used = {call.group for call in gathered.calls}
     if options.groups and not any(name in used or f"pg {name}" in used for name in options.groups):
         gathered.note("no process group of these files has a name that was given (--groups): the given ranks are not used")
+    for value, reads in ((options.hosts, "ns3-"), (options.dimensions, "chakra-")):
+        if value is not None and not form.name.startswith(reads):
+            gathered.note("the topology that was given (--topology) says nothing that this format needs")
     reports = [source.report for source in sources]
     metadata = {"source": form.name, "files": [str(path) for path in paths], "chain": options.chain}
     trace = assemble(gathered, reports, options, metadata)
