@@ -4,6 +4,8 @@ import json
 import struct
 
 import pytest
+from measured_outputs import text
+from recorded_formats import nccl_call, nccl_init
 
 from zcube.errors import InputError
 
@@ -86,6 +88,13 @@ def test_nixl_events_of_one_transfer_are_one_transfer(load):
 def test_cache_events_are_no_transfers_and_say_what_is(load, content):
     with pytest.raises(InputError, match=r"KV cache events.*expected a log of transfers: SGLang"):
         load(content)
+
+
+def test_tables_of_nccl_tests_are_for_calibrations_unless_nccl_logs_beside_them(load):
+    with pytest.raises(InputError, match="zcube calibrate read"):
+        load(text())
+    logged = text() + nccl_init(0, 1) + nccl_init(0, 2) + nccl_call("AllReduce", 5, 7)
+    assert load(logged.replace("rank 0 nranks 1 ", "x ")).report.format == "nccl-log"
 
 
 def test_the_telemetry_buffer_itself_is_named(load):

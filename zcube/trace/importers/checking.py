@@ -31,7 +31,7 @@ _REASONS = (
     ("groups", re.compile(r"ranks are not known|list of ranks|set-up line|its group|no group|that is not a set")),
     (
         "sizes",
-        re.compile(r"no size|comm_size|dtype|data type|no throughput|no bytes are recorded|bytes for them|usable .*tensors"),
+        re.compile(r"no size|comm_size|dtype|data type|no throughput|no bytes are recorded|without metadata|usable .*tensors"),
     ),
     ("times", re.compile(r"no time$|start")),
     ("whole files", re.compile(r"cut short|more than \d+ bytes")),

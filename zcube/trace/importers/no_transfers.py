@@ -2,6 +2,7 @@
 
 * KV cache events of vLLM, SGLang and Dynamo (``BlockStored``, ``BlockRemoved``; Dynamo's recorder writes ``stored`` with
   ``block_hash``): which blocks a worker holds, by hash, neither their bytes nor where they came from.
+* Tables of nccl-tests: measurements, for ``zcube calibrate``; beside NCCL's log in one file the log counts.
 * NIXL's telemetry buffer itself (src/utils/common/cyclic_buffer.h): a ring in shared memory that its own reader empties.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from zcube.errors import Fault
 
 _BLOCKS = (b"BlockStored", b"BlockRemoved", b'"block_hashes"', b'"block_hash"', b'"tokens_hash"')
+_TABLES = (b"# nThread ", b"# Collective test starting:")
 #: Places of writer and reader, version twice, capacity and mask.
 _RING = struct.Struct("<QQIIQQ")
 _EVENT_BYTES = 16
@@ -26,6 +28,12 @@ def told(path: Path, head: bytes) -> Fault | None:
     """Return the fault of a file that holds no transfers, None if it is none of these."""
     if any(mark in head for mark in _BLOCKS):
         return Fault(str(path), "KV cache events: blocks stored and removed, without bytes and ends of transfers", _KV_CURE)
+    if any(mark in head for mark in _TABLES) and b" NCCL INFO " not in head:
+        return Fault(
+            str(path),
+            "a table of nccl-tests: times of one operation, no job's",
+            "a recording of a job; zcube calibrate read takes tables",
+        )
     if len(head) >= _RING.size:
         _, _, version, expected, capacity, mask = _RING.unpack_from(head)
         power = 0 < capacity <= 1 << 32 and capacity & (capacity - 1) == 0
