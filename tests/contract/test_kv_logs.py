@@ -37,6 +37,14 @@ def test_sglang_lines_are_transfers_of_their_tensor_rank(load):
     assert imported.report.skipped["no size: only the prefill side's lines have it"] == 1
 
 
+def test_tensor_ranks_over_several_nodes_need_receivers_behind_them(load):
+    text = "(Worker pid=7, ip=10.0.0.1) " + PREFILL.format(1, 9, "12.50", "250.00") + PREFILL.format(2, 0, "12.50", "1.00")
+    imported = load(text)
+    assert flows(imported.trace) == [(0, 8, 1 << 20)]
+    assert sum(imported.report.skipped.values()) == 1
+    assert flows(load(text, target_rank=16).trace) == [(9, 25, 250 << 20), (0, 16, 1 << 20)]
+
+
 def test_sglang_lines_of_older_versions_have_no_space_before_units(load):
     text = PREFILL.format(1, 0, "12.50", "250.00").replace(" GB/s", "GB/s").replace(" MB", "MB")
     assert flows(load(text).trace) == [(0, 8, 250 << 20)]

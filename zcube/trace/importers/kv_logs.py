@@ -58,7 +58,7 @@ _MOONCAKE = re.compile(
 _TILERT = re.compile(r"\bsent (\S{1,200}): rank=(\d{1,7}) seq=(\d{1,9}) " + _NUMBER + r" MB in " + _NUMBER + r" ms\b")
 _SGLANG = re.compile(r"Req Time Stats\((?P<what>[^)]{0,2000})\): (?P<rest>.*)")
 _SGLANG_PREFILL = re.compile(r"transfer_speed=" + _NUMBER + r" ?GB/s, transfer_total=" + _NUMBER + r" ?MB\b")
-_TENSOR_RANK = re.compile(r"^.{0,60}?\bTP(\d{1,3})\b")
+_TENSOR_RANK = re.compile(r"^.{0,300}\bTP(\d{1,3})(?=[\s\]])")
 _NIXL_EVENT = re.compile(r"\bEvent: (agent_\w{1,60}|unknown_event_\d{1,10})\s*$")
 _NIXL_HEAD = re.compile(r"\bEvent: agent_(?:xfer|tx|rx)_\w+\s*\n[^\n]{0,80}\bValue: \d")
 _NIXL_VALUE = re.compile(r"\bValue: (\d{1,20})\s*$")
@@ -174,14 +174,16 @@ def _line(
         source.skip(taken, line.text)
     elif options.source_rank == options.kv_target or max(options.source_rank, options.kv_target) >= MAX_RANKS:
         source.skip("source_rank and target_rank are not two ranks", line.text)
+    elif taken.lane >= abs(options.kv_target - options.source_rank):
+        source.skip("a tensor rank that would be a receiver too: target_rank has to lie further up", line.text)
     else:
         ended = clock.of(line.text) if taken.timed else None
         count = len(taken.sizes)
         apart_us = clock.since_pooled_us(ended) / count if taken.pooled else 0.0
-        lanes = _lanes(options) if taken.pooled or taken.lane else 1
+        lanes = _lanes(options) if taken.pooled else 1
         source.report.used += 1
         for place, size in enumerate(taken.sizes):
-            lane = (place + taken.lane) % lanes
+            lane = place % lanes + taken.lane
             start = None if ended is None else ended - (taken.back_us or 0) - (count - 1 - place) * apart_us
             gathered.add(
                 Call(
@@ -190,7 +192,7 @@ def _line(
                     None if taken.pooled else (source.index, line.number), start is None,
                 )
             )  # fmt: skip
-        most = min(lanes, count) if taken.pooled else taken.lane % lanes + 1
+        most = min(lanes, count) + taken.lane
         gathered.ranks = max(gathered.ranks, max(options.source_rank, options.kv_target) + most)
 
 
