@@ -25,8 +25,8 @@ READ = {
     ("fabric verify", "found"), ("replay", "trace"), ("replay", "against"), ("trace generate", "options"),
     ("trace import", "files"), ("trace import", "groups"), ("trace import", "topology"), ("trace check", "files"),
     ("trace check", "groups"), ("trace export", "trace"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
-    ("calibrate run", "python"),
-    ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"), ("calibrate check", "calibration"),
+    ("calibrate run", "python"), ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"),
+    ("calibrate check", "calibration"),
 }  # fmt: skip
 
 FLOWS = ("replay", "FILES/flows.csv", "--fabric", "zcube-n16")
