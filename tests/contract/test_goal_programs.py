@@ -192,6 +192,20 @@ def test_a_trace_that_is_written_and_read_back_takes_the_same_time(tmp_path_fact
     assert before - 1e-9 * len(expanded) <= after <= before + 1e-9 * len(expanded) + added * 8 / 400e9
 
 
+def test_computations_of_one_cpu_keep_their_order_when_read_back(tmp_path):
+    """One after a collective, and one with a start of its own before that: on a network without time they change places."""
+    builder = TraceBuilder(4, 2)
+    reduced = builder.collective("all-gather", range(4), MB)
+    builder.compute("late", 0, 1e-5, after=[reduced])
+    builder.compute("early", 0, 1e-5, start_s=3e-5)
+    export_trace(builder.build({}), tmp_path / "p.goal")
+    before, after = (
+        unloaded_times(each, 400.0)[1].max()
+        for each in (expand(builder.build({})), import_trace([tmp_path / "p.goal"], ranks_per_node=2).trace)
+    )
+    assert after == pytest.approx(before, rel=1e-3)
+
+
 def test_text_and_binary_of_one_trace_are_one_program(tmp_path, load):
     builder = TraceBuilder(8, 4)
     first = builder.compute("a", np.arange(8), 1e-3)

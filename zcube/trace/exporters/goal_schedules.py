@@ -3,7 +3,8 @@
 A transfer is a send and a receive of a tag of their own. What waits for something that ended on another rank gets a message of
 one byte from there (GOAL has no other way), and so does what waits on the sender's side for the end of a transfer that GOAL
 ends there early (up to :data:`EAGER_BYTES`). An earliest start is a wait for a computation of a cpu that only counts time.
-Computations that would overlap if every transfer had the network to itself have cpus of their own.
+Computations that would overlap if every transfer had the network to itself have cpus of their own; those of one cpu wait for
+each other in the order in which they would then run.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class _Writer:
     def __init__(self, trace: CommTrace):
         self._trace = trace
         self._schedules = tuple(Schedule() for _ in range(trace.ranks))
-        self._cpu, used = _cpus(trace)
+        self._cpu, self._before, used = _cpus(trace)
         #: What takes no time must not wait for a computation, and nothing for the time that only passes.
         self._idle, self._clock = used, used + 1
         #: Of every rank, its last tick: time in nanoseconds and number.
@@ -96,6 +97,8 @@ class _Writer:
             else:
                 self._at.append(self._message(rank, target, int(trace.size_bytes[number]), number))
             self._schedules[rank].waits += [(self._at[-1][0], wait) for wait in dict.fromkeys(waits)]
+        for later, earlier in self._before:
+            self._schedules[int(trace.source[later])].waits.append((self._at[later][0], self._at[earlier][0]))
         return Schedules(self._schedules, len(self._told))
 
     def _tick_times(self) -> dict[tuple[int, int], int]:
@@ -134,14 +137,16 @@ class _Writer:
         return self._told[number, rank]
 
 
-def _cpus(trace: CommTrace) -> tuple[IntArray, int]:
-    """Return the cpu of every computation, so that none that overlap share one, and how many there are."""
+def _cpus(trace: CommTrace) -> tuple[IntArray, list[tuple[int, int]], int]:
+    """Return the cpu of every computation, so that none that overlap share one, what follows what on each, and their number."""
     start_s, finish_s = unloaded_times(trace, RATE_GBPS)
     cpu = np.zeros(len(trace), dtype=np.int64)
     rows = np.flatnonzero((trace.kind == Kind.COMPUTE) & (trace.duration_s > 0))
     busy: dict[int, list[tuple[float, int]]] = {}
     free: dict[int, list[int]] = {}
     used: dict[int, int] = {}
+    last: dict[tuple[int, int], int] = {}
+    before = []
     for row in rows[np.lexsort((rows, start_s[rows]))].tolist():
         rank = int(trace.source[row])
         running, idle = busy.setdefault(rank, []), free.setdefault(rank, [])
@@ -151,8 +156,12 @@ def _cpus(trace: CommTrace) -> tuple[IntArray, int]:
             idle.append(used.get(rank, 0))
             used[rank] = idle[0] + 1
         cpu[row] = heapq.heappop(idle)
+        if (key := (rank, int(cpu[row]))) in last:
+            # Else whoever reads the program would choose the order.
+            before.append((row, last[key]))
+        last[key] = row
         heapq.heappush(running, (float(finish_s[row]), int(cpu[row])))
     most = max(used.values(), default=0)
     if most > MAX_UNIT - 1:
         raise InputError(Fault(trace.source_name, f"{most} computations of a GPU at once", f"at most {MAX_UNIT - 1} for GOAL"))
-    return cpu, most
+    return cpu, before, most
