@@ -99,6 +99,8 @@ class _Writer:
             self._schedules[rank].waits += [(self._at[-1][0], wait) for wait in dict.fromkeys(waits)]
         for later, earlier in self._before:
             self._schedules[int(trace.source[later])].waits.append((self._at[later][0], self._at[earlier][0]))
+        for schedule in self._schedules:
+            schedule.waits = sorted(set(schedule.waits))
         return Schedules(self._schedules, len(self._told))
 
     def _tick_times(self) -> dict[tuple[int, int], int]:
