@@ -125,6 +125,31 @@ def et_metadata():
     return proto_field(1, "0.0.4") + proto_field(2, attribute)
 
 
+def goal_binary(schedules, max_cpu=0, max_nic=0):
+    """LogGOPSim's Graph::serialize_mmap: (operations, requires, irequires) of every rank.
+
+    An operation is (type, peer, size, tag, cpu, nic); a dependency is (later, earlier).
+    """
+    parts = []
+    for operations, requires, irequires in schedules:
+        counts = [sum(later == i for later, _ in (*requires, *irequires)) for i in range(len(operations))]
+        roots = [i for i, count in enumerate(counts) if not count]
+        body, appendix = b"", []
+        for i, (kind, peer, size, tag, cpu, nic) in enumerate(operations):
+            body += struct.pack("<IbIQIBB", counts[i], kind, peer, size, tag, cpu, nic)
+            for pairs in (requires, irequires):
+                after = [later for later, earlier in pairs if earlier == i]
+                body += struct.pack("<II", len(after), len(appendix))
+                appendix += after
+        head = struct.pack(f"<II{len(roots)}I", len(operations), len(roots), *roots)
+        parts.append(head + body + struct.pack(f"<{len(appendix)}I", *appendix))
+    place, table = 6 + 16 * len(parts), b""
+    for part in parts:
+        table += struct.pack("<QQ", place, place + len(part))
+        place += len(part)
+    return struct.pack("<QIBB", 4223, len(parts), max_cpu, max_nic) + table, parts
+
+
 def _lines(*texts):
     return tuple((text if isinstance(text, str) else json.dumps(text) + "\n").encode() for text in texts)
 
@@ -189,6 +214,13 @@ def samples():
         for i in range(1, 6)
     ]
     found.append(Sample("vllm-kv", "v.log", b"", _lines(*metrics), b"", tuple(i << 20 for i in range(1, 6)), closed=False))
+    prefill = [
+        f"[2025-06-01 10:00:0{i} TP0] Req Time Stats(rid=r{i}, bootstrap_room=7{i}, input len=9, output len=1, type=prefill): "
+        f"queue_duration=1.00ms, transfer_speed={i}.50 GB/s, transfer_total={i}.25 MB, #retries=0\n"
+        for i in range(1, 6)
+    ]
+    sizes = tuple((4 * i + 1) << 18 for i in range(1, 6))
+    found.append(Sample("sglang-kv", "s.log", b"", _lines(*prefill), b"", sizes, closed=False))
     stats = [
         f"I0102 03:04:{5 * i:02d}.000123  77 transfer_engine_impl.cpp:600] [Metrics] Transfer Engine Stats (over last 5s): "
         f"Throughput: {i}.00 MB/s | Latency Distribution (count=4): 200-500μs:100.0%\n"
@@ -202,6 +234,17 @@ def samples():
     rows = [f"0,send,1,{50 + i},{i},,,t{i}x\n" for i in range(5)]
     head = b"rank,op,peer,bytes,start_us,duration_us,deps,tag\n"
     found.append(Sample("goal-csv", "g.csv", head, _lines(*rows), b"", tuple(50 + i for i in range(5)), before=1, closed=False))
+    sends = [f"l{i}: send {50 + i}b to 1 tag 7 cpu 0\n" for i in range(5)]
+    head = b"num_ranks 2\nrank 1 {\n}\nrank 0 {\n"
+    found.append(Sample("goal", "g.goal", head, _lines(*sends), b"}", tuple(50 + i for i in range(5)), before=4))
+    flows = [f"{i} {i + 5} 3 100 {70 + i} 2\n" for i in range(5)]
+    nothing = b"0 1 3 100 0 2"
+    found.append(Sample("ns3-flows", "flow.txt", b"6\n", _lines(*flows), nothing, tuple(70 + i for i in range(5)), before=1))
+    done = [f"0b000{1 + i}01 0b001001 10000 100 {80 + i} 2000000000 {9 + i} {3 + i}\n" for i in range(5)]
+    sizes = tuple(80 + i for i in range(5))
+    found.append(Sample("ns3-fct", "fct.txt", b"", _lines(*done), b"", sizes, closed=False))
+    head, parts = goal_binary([([(1, (i + 1) % 5, 50 + i, 0, 0, 0)], [], []) for i in range(5)])
+    found.append(Sample("goal-bin", "g.bin", head, tuple(parts), b"", tuple(50 + i for i in range(5))))
     return found
 
 

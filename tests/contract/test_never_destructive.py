@@ -23,9 +23,10 @@ MEASURED = CALIBRATIONS / "2x-h200-nvlink.json"
 READ = {
     ("cost", "racks"), ("fabric show", "racks"), ("fabric export", "racks"), ("fabric import", "source"),
     ("fabric verify", "found"), ("replay", "trace"), ("replay", "against"), ("trace generate", "options"),
-    ("trace import", "files"), ("trace import", "groups"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
-    ("calibrate run", "python"),
-    ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"), ("calibrate check", "calibration"),
+    ("trace import", "files"), ("trace import", "groups"), ("trace import", "topology"), ("trace check", "files"),
+    ("trace check", "groups"), ("trace export", "trace"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
+    ("calibrate run", "python"), ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"),
+    ("calibrate check", "calibration"),
 }  # fmt: skip
 
 FLOWS = ("replay", "FILES/flows.csv", "--fabric", "zcube-n16")
@@ -59,6 +60,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("trace generate", "picture"): ((*GENERATE, "--out", "FILES/other.jsonl", "--picture"), ".png"),
     ("trace generate", "chrome"): ((*GENERATE, "--out", "FILES/other.jsonl", "--chrome"), ".json"),
     ("trace import", "out"): (("trace", "import", "FILES/recorded", "--out"), ".jsonl"),
+    ("trace export", "out"): (("trace", "export", "FILES/trace.jsonl", "--out"), ".goal"),
     ("trace show", "picture"): (("trace", "show", "FILES/trace.jsonl", "--picture"), ".svg"),
     ("trace show", "chrome"): (("trace", "show", "FILES/trace.jsonl", "--chrome"), ".json"),
     ("calibrate run", "out"): (("calibrate", "run", "--python", "FILES/none", "--out"), ".json"),
@@ -70,7 +72,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ),
 }
 #: Verbs that write nothing, whatever they are told.
-SILENT = {"cost", "warm", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
+SILENT = {"cost", "warm", "trace check", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
 
 
 def verbs(typer_app: Any = app, before: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured_outputs import text
-from recorded_formats import kineto_comm, nccl_call, nccl_init
+from recorded_formats import goal_binary, kineto_comm, nccl_call, nccl_init, samples
 
 from zcube.calibrate.fitting import fit
 from zcube.calibrate.readers import read_measured
 from zcube.errors import InputError
+from zcube.fabric.wiring.astra import dimensions
 from zcube.fabric.wiring.formats import read_links
 from zcube.trace.collectives import expand
 from zcube.trace.importers.catalog import import_trace
@@ -48,6 +49,36 @@ RING = (
     "rank,op,peer,bytes,duration_us,deps,tag\n0,send,1,5,,,0\n0,recv,1,5,,1,0\n0,calc,,,1.0,2,\n"
     "1,send,0,5,,,0\n1,recv,0,5,,4,0\n"
 )
+GOAL = (
+    "num_ranks 3\nrank 0 {\na: calc 4000 cpu 1\nb: calc 5000\n"
+    "s: send 9b to 1 tag 4 cpu 0 nic 1\ns requires a\ns irequires b\n}\n"
+    "rank 1 {\nr: recv 9b from -1 tag -1\nt: send 0b to 2\nt requires r\n}\n"
+    "rank 2 { // last\nr: recv 0b from 1\nc: calc 7 cpu 2\nc requires r\n}\n"
+)
+FLOWS = "3\n0 1 3 100 5000 2\n1 2 3 100 7 2.5\n2 0 3 100 9 3e0\n"
+
+
+def binary():
+    head, parts = goal_binary(
+        [
+            ([(3, 0, 4000, 0, 1, 0), (1, 1, 9, 4, 0, 0)], [(1, 0)], []),
+            ([(2, 0, 9, 4, 0, 0), (3, 0, 50, 0, 0, 0), (1, 0, 70_000, 0, 0, 0)], [(1, 0)], [(2, 1)]),
+            ([(2, 0xFFFFFFFF, 5, 0xFFFFFFFF, 0, 0)], [], []),
+        ],
+        max_cpu=1,
+    )
+    return head + b"".join(parts)
+
+
+def of_form(form):
+    return next(sample.content for sample in samples() if sample.format == form)
+
+
+def nixl():
+    lines = (f"INFO - Event: agent_{name}\nINFO - Value: {value}\n" for name, value in (("xfer_time", 900), ("tx_bytes", 5000)))
+    return "".join(lines) * 2
+
+
 TRACES = {
     "place.log": rails(),
     "ray.log": rails("(Worker pid=6, ip=10.0.0.6) "),
@@ -56,6 +87,41 @@ TRACES = {
     "rank0.json": idle(),
     "stage.0.json": stage(),
     "vllm.log": pooled(),
+    "program.goal": GOAL,
+    "program.bin": binary(),
+    "flow.txt": FLOWS,
+    "fct.txt": of_form("ns3-fct"),
+    "sglang.log": of_form("sglang-kv"),
+    "nixl.log": nixl(),
+}
+#: Small fabrics in the forms of other simulators.
+FABRICS = {
+    "ns3.txt": "4 1 3\n0\n0 1 100Gbps 0.001ms 0\n0 2 100Gbps 1000ns 0.0\n0 3 100Gbps 1us 0\n",
+    "simai.txt": "5 2 1 2 4 A100\n2\n3 4\n0 2 3.6Tbps 25ns 0\n1 2 3600Gbps 0.025us 0.0\n0 3 200Gbps 0.5us 0\n3 4 2Gb/s 5us 0\n",
+    "astra.yml": "topology: [ Switch, Switch ]\nnpus_count: [ 2, 3 ]\nbandwidth: [ 400, 50 ] # GB/s\nlatency: [ 5, 1.5 ]\n",
+    "logical.json": '{"logical-dims": ["8", "2"]}',
+    "infragraph.json": json.dumps(
+        {
+            "devices": [
+                {
+                    "name": "h",
+                    "components": [{"name": "g", "choice": "xpu", "count": 2}, {"name": "n", "choice": "nic", "count": 2}],
+                    "edges": [{"ep1": {"component": "g"}, "ep2": {"component": "n"}, "link": "p", "scheme": "one2one"}],
+                },
+                {"name": "s", "components": [{"name": "p", "choice": "port", "count": 4}]},
+            ],
+            "links": [{"name": "e", "physical": {"bandwidth": {"choice": "gigabits_per_second", "gigabits_per_second": 100}}}],
+            "instances": [{"name": "h", "device": "h", "count": 2}, {"name": "l", "device": "s", "count": 1}],
+            "edges": [
+                {
+                    "ep1": {"instance": "h[0:2]", "component": "n[:]"},
+                    "ep2": {"instance": "l", "component": "p"},
+                    "link": "e",
+                    "scheme": "one2one",
+                }
+            ],
+        }
+    ),
 }
 
 
@@ -69,7 +135,7 @@ def directed():
 
 @st.composite
 def mutated(draw, content):
-    raw = bytearray(content.encode())
+    raw = bytearray(content if isinstance(content, bytes) else content.encode())
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(0, len(raw) - 1)))
         how = draw(st.sampled_from(["overwrite", "cut", "delete", "double", "shuffle", "number"]))
@@ -121,6 +187,21 @@ def test_a_mutated_graph_is_refused_by_name_or_read(tmp_path_factory, data):
     path.write_bytes(data.draw(mutated(directed())))
     try:
         assert len(read_links(path).a)
+    except InputError as error:
+        assert error.faults and all(fault.where and fault.found and fault.expected for fault in error.faults)
+
+
+@pytest.mark.parametrize("name", FABRICS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_mutated_fabric_of_another_simulator_is_refused_by_name_or_read(tmp_path_factory, name, data):
+    path = tmp_path_factory.mktemp("mutated") / name
+    path.write_bytes(data.draw(mutated(FABRICS[name])))
+    try:
+        sizes = dimensions(path)
+        assert sizes is None or min(sizes) > 1
+        if name != "logical.json":
+            assert len(read_links(path).a)
     except InputError as error:
         assert error.faults and all(fault.where and fault.found and fault.expected for fault in error.faults)
 

@@ -36,7 +36,8 @@ def check_counts(report):
 
 
 def test_there_is_a_sample_of_every_format():
-    assert sorted(SAMPLES) == sorted(format_names())
+    # A transfer of NIXL's telemetry is several lines, of which a cut may leave some: test_kv_logs.py.
+    assert sorted([*SAMPLES, "nixl-kv"]) == sorted(format_names())
 
 
 @pytest.mark.parametrize("name", SAMPLES)

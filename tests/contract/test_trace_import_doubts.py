@@ -3,23 +3,10 @@
 import json
 
 import pytest
-from recorded_formats import et_node, framed, kineto_comm, kineto_kernel, proto_field
+from recorded_formats import et_node, framed, kineto_comm, kineto_kernel, nccl_call, nccl_init, proto_field
 
+from zcube.errors import InputError
 from zcube.trace.comm_trace import Kind
-from zcube.trace.importers.catalog import import_trace
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, name="t.{}.json", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / name.format(number)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
 
 
 def graph(*nodes, ranks=4):
@@ -108,3 +95,45 @@ def test_failed_calls_of_a_wrapper_are_left_out(load):
     imported = load("\n".join(map(json.dumps, lines)) + "\n")
     assert imported.trace.size_bytes.tolist() == [1000]
     assert imported.report.skipped == {"a call that failed (ret is not 0)": 1}
+
+
+def test_a_log_that_is_given_twice_is_refused_by_name(load):
+    content = nccl_init(0, 1) + nccl_call("AllReduce", 1000, 7)
+    with pytest.raises(InputError, match=r"t\.1\.json: found what .*t\.0\.json says"):
+        load(content, content)
+
+
+def test_equal_files_of_ranks_that_are_alike_are_no_copies(load):
+    assert load(graph(REAL, ranks=2), graph(REAL, ranks=2)).trace.groups == ((0, 1),)
+
+
+def test_given_groups_that_no_file_names_are_said_to_be_unused(load):
+    imported = load(graph(REAL | {"pg_name": "0"}, ranks=2), groups={"7": [0, 1]})
+    assert any("has a name that was given" in note for note in imported.report.notes)
+
+
+def test_dependencies_on_records_that_are_not_there_are_counted(load):
+    imported = load("rank,op,duration_us,deps\n0,calc,1.0,7;8\n0,calc,1.0,1\n")
+    assert any(note.startswith("2 deps") for note in imported.report.notes)
+    assert imported.trace.waits_for(1).tolist() == [0]
+
+
+def test_dimensions_of_a_topology_are_groups_of_the_ranks_that_differ_in_them(load):
+    """Twelve ranks as 2 x 3 x 2, rank = x + 2 y + 6 z."""
+    node = REAL | {"involved_dim": [False, True, False]}
+    imported = load(*[graph(node, REAL | {"involved_dim": [True, False, True]}, ranks=12)] * 12, dimensions=(2, 3, 2))
+    middle = {tuple(x + 2 * y + 6 * z for y in range(3)) for x in range(2) for z in range(2)}
+    outer = {tuple(sorted(x + 2 * y + 6 * z for x in range(2) for z in range(2))) for y in range(3)}
+    assert set(imported.trace.groups) == middle | outer
+    assert not said(imported, "involved_dim")
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (2, 3, 1)])
+def test_dimensions_that_do_not_fit_are_told_as_none(load, sizes):
+    imported = load(*[graph(REAL | {"involved_dim": [False, True, False]}, ranks=12)] * 12, dimensions=sizes)
+    assert said(imported, "involved_dim")
+
+
+def test_a_topology_that_a_format_does_not_need_is_said_to_be_unused(load):
+    assert said(load(graph(REAL, ranks=2), hosts=(0, 1)), "says nothing that this format needs")
+    assert not said(load(graph(REAL, ranks=2), dimensions=(2,)), "says nothing that this format needs")

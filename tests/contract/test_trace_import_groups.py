@@ -6,21 +6,7 @@ import pytest
 from recorded_formats import et_node, framed, host_node, kineto_comm
 
 from zcube.errors import InputError
-from zcube.trace.importers.catalog import import_trace
 from zcube.trace.importers.group_file import read_groups
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(files, **options):
-        paths = []
-        for name, content in files.items():
-            path = tmp_path / name
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
 
 
 def stage(group, ranks):

@@ -6,21 +6,7 @@ import pytest
 from recorded_formats import inspector, nccl_call, nccl_init
 
 from zcube.errors import InputError
-from zcube.trace.importers.catalog import import_trace
 from zcube.trace.totals import totals
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, suffix=".log", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / f"part-{number}{suffix}"
-            path.write_text(content, encoding="utf-8")
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
 
 
 def rails(hosts, devices, count=1000):
@@ -89,7 +75,7 @@ def test_inspector_ranks_go_by_host(load, hosts, devices):
             record = inspector(host, hosts, "AllReduce", 4096, 0, ts=1000, comm=f"0x{device:x}")
             record["metadata"] |= {"hostname": f"host{host}", "pid": 100 + device}
             records.append(record | {"header": record["header"] | {"nnodes": hosts}})
-    trace = load("\n".join(map(json.dumps, records)), suffix=".json").trace
+    trace = load("\n".join(map(json.dumps, records))).trace
     assert trace.ranks_per_node == devices
     assert sorted(trace.groups) == [tuple(range(device, hosts * devices, devices)) for device in range(devices)]
 

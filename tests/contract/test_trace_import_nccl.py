@@ -11,19 +11,6 @@ from zcube.trace.comm_trace import Kind
 from zcube.trace.importers.catalog import import_trace
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, suffix=".log", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / f"part-{number}{suffix}"
-            path.write_text(content, encoding="utf-8")
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
-
-
 @pytest.mark.parametrize(
     ("op", "count", "datatype", "ranks", "name", "size"),
     [
@@ -170,7 +157,7 @@ def test_calls_without_their_communicator_are_not_guessed(load):
 def test_inspector_records_of_all_ranks_make_one_collective(load):
     records = [inspector(rank, 4, "ReduceScatter", 65536, 129, ts=1_000_000 + 10 * rank) for rank in range(4)]
     records += [inspector(rank, 4, "AllGather", 8192, 130, ts=2_000_000) for rank in range(4)]
-    imported = load(*(json.dumps(record) for record in records), suffix=".json")
+    imported = load(*(json.dumps(record) for record in records))
     assert rows(imported) == [("reduce-scatter", -1, -1, 4 * 65536), ("all-gather", -1, -1, 8192)]
     trace = imported.trace
     # The last rank comes at 30 us; all are done 100 us after it came.
@@ -196,7 +183,7 @@ def test_inspector_objects_are_read_however_they_are_joined(load, form):
         "array": json.dumps([first, second]),
         "indented": json.dumps(first, indent=2) + "\n" + json.dumps(second, indent=2),
     }[form]
-    imported = load(text, suffix=".json")
+    imported = load(text)
     assert sorted(rows(imported)) == [("all-reduce", -1, -1, 9000), ("send-receive", 0, 1, 70)]
     # The dump's time less the execution time: the send ran 5 us, the all-reduce 100 us before the same dump.
     assert np.diff(np.sort(imported.trace.start_s)) == pytest.approx([95e-6])
@@ -210,7 +197,7 @@ def test_profiler_trace_is_read_with_its_flaws(load):
         text = json.dumps(chrome_coll(1, 262144, 0, phase=phase, ts=ts, name="AllGather"))
         events.append(text.replace('"ncclFloat32"', "ncclFloat32").replace('"cat"', "“cat”"))
     events.append('{"name":"ScheduleSend","cat":"PROXY","ph":"b","args":{"Channel":0,"Peer":1}}')
-    imported = load("[\n" + ",\n".join(events) + ",\n{}]\n", suffix=".json")
+    imported = load("[\n" + ",\n".join(events) + ",\n{}]\n")
     assert imported.broken is None
     assert rows(imported) == [("all-gather", -1, -1, 4 * 262144)]
     assert imported.trace.duration_s == pytest.approx([250.5e-6])
@@ -224,7 +211,7 @@ def test_profiler_sends_name_their_peer(load):
         args = {"CommHash": 7, "Rank": rank, "Peer": peer, "Count": 268435456, "Datatype": "ncclFloat32", "nChannels": 16}
         return {"name": name, "cat": "P2P", "ph": "b", "id": 0, "pid": rank, "tid": 1, "ts": 5.0, "args": args}
 
-    imported = load(json.dumps([event("Send", 0, 3)]), json.dumps([event("Recv", 3, 0)]), suffix=".json")
+    imported = load(json.dumps([event("Send", 0, 3)]), json.dumps([event("Recv", 3, 0)]))
     assert rows(imported) == [("send-receive", 0, 3, 1 << 30)]
     assert imported.trace.ranks == 4
 

@@ -19,19 +19,6 @@ def kineto(events, rank=0, world=4):
     return json.dumps({"schemaVersion": 1, "distributedInfo": info, "traceEvents": events, "traceName": "t"}).encode()
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, name="part.{}.json", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / name.format(number)
-            path.write_bytes(content)
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
-
-
 def test_operator_and_kernel_of_one_id_are_one_call_with_the_kernels_time(load):
     parts = [
         kineto(
@@ -260,3 +247,21 @@ def test_repeated_imports_are_equal(load):
     one, two = (load(*parts, name="job.{}.et").trace for _ in range(2))
     for name in ("kind", "name", "source", "target", "group", "size_bytes", "start_s", "first_dependency", "dependency"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
+
+
+@pytest.mark.parametrize(("name", "operation"), [("broadcast", "broadcast"), ("reduce", "reduce"), ("scatter", "scatter")])
+def test_the_rank_of_a_rooted_collective_in_a_profile_is_its_root(load, name, operation):
+    """PyTorch hands on the root where other collectives have the caller; it tells nothing of whose file it is."""
+    files = {
+        f"w{rank}.json": json.dumps({"traceEvents": [kineto_comm(1, name, 10, ranks="[4, 5]", group_size=2, Rank=1)]})
+        for rank in (0, 1)
+    }
+    trace = load(files).trace
+    assert [(trace.names[trace.name[0]], int(trace.source[0]), len(trace))] == [(operation, 5, 1)]
+
+
+def test_collectives_of_gloo_are_named_as_what_has_no_bytes(load):
+    """PyTorch 2.11 writes nodes gloo:broadcast in place of record_param_comms."""
+    nodes = [host_node(5, "all_reduce", 3), {"id": 6, "name": "gloo:broadcast", "inputs": {"values": []}, "outputs": {}}]
+    imported = load(json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": nodes}))
+    assert imported.report.skipped["a collective of gloo: no bytes are recorded (NCCL's are)"] == 1

@@ -40,19 +40,6 @@ def host(rank, splits, *, received=None, width=1):
     return json.dumps({"schema": "1.1.1-chakra.0.0.4", "pid": 1, "nodes": [named, node]})
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(contents, **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / f"rank{number}.json"
-            path.write_text(content, encoding="utf-8")
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
-
-
 def sent(trace):
     """Return bytes by source and target of the transfers."""
     table = np.zeros((trace.ranks, trace.ranks), dtype=np.int64)

@@ -12,16 +12,6 @@ from zcube.errors import InputError
 from zcube.trace.importers.catalog import import_trace
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(content, **options):
-        path = tmp_path / "any.log"
-        path.write_text(content, encoding="utf-8")
-        return import_trace([path], **options)
-
-    return load
-
-
 @pytest.mark.parametrize(("latent", "unit"), [(528, 1e6), (528, 1 << 20), (1024, 1e6)])
 def test_tilert_lines_give_the_exact_bytes_of_the_plan(load, latent, unit):
     """237 descriptors: per layer 528 N (fp8) or 1024 N (bf16), 128 N, and 8448 for each 64 tokens, of 79 layers."""

@@ -14,19 +14,6 @@ from zcube.trace.unloaded import unloaded_times
 HEAD = "rank,op,peer,bytes,duration_us,deps,tag,group"
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(*contents, name="t.{}.csv", **options):
-        paths = []
-        for number, content in enumerate(contents):
-            path = tmp_path / name.format(number)
-            path.write_text(content, encoding="utf-8")
-            paths.append(path)
-        return import_trace(paths, **options)
-
-    return load
-
-
 def makespan_us(imported, rate_gbps=400.0):
     _, finish_s = unloaded_times(expand(imported.trace), rate_gbps, nvlink_gbps=rate_gbps)
     return float(finish_s.max()) * 1e6

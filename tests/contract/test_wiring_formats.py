@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
+from zcube.fabric.families.custom import write_topology
+from zcube.fabric.wiring.astra import dimensions
 from zcube.fabric.wiring.cabling import EXACT, Wiring
 from zcube.fabric.wiring.formats import FORMATS, detect_format, export_fabric, read_links, read_wiring
 from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text
 from zcube.fabric.wiring.link_list import NO_PORT, LinkList, NodeRole
 from zcube.fabric.wiring.netbox import netbox_csv
+from zcube.fabric.wiring.ns3 import host_numbers, ns3_text
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.simai import simai_text
 
@@ -365,3 +369,129 @@ def test_terminations_that_a_comma_joins_are_a_link_each(tmp_path):
     assert str(devices.cables[1]).startswith("c:") or str(devices.cables[1]).endswith("swp4")
     with pytest.raises(InputError, match="2 terminations on side a, 1 on side b"):
         read_wiring(written(tmp_path, NETBOX_HEAD + 'a,dcim.interface,"swp1,swp2",b,dcim.interface,swp3\n'))
+
+
+# --- ns-3 of HPCC and ASTRA-sim --------------------------------------------------------------------------------------
+
+
+def test_ns3_file_is_the_formula():
+    """Head of three numbers, GPUs first, NVSwitches as switches; the links are those of the SimAI file."""
+    fabric = load_fabric("zcube-n16")
+    head, switches, *links = ns3_text(fabric).splitlines()
+    assert head == "320 64 1024"
+    assert switches == " ".join(map(str, range(256, 320)))
+    assert links == simai_text(fabric).splitlines()[2:]
+
+
+def test_ns3_round_trip_keeps_every_link_rate_and_delay(fabric, tmp_path):
+    path = tmp_path / "t.txt"
+    export_fabric(fabric, "ns3", path)
+    back = read_links(path)
+    assert (back.gpus, back.gpus_per_server) == (fabric.gpus, 1)
+    number = np.arange(fabric.nodes)
+    number[fabric.gpus : fabric.gpus + fabric.switches] += fabric.servers
+    number[fabric.gpus + fabric.switches :] -= fabric.switches
+    plan = replace(LinkList.of(fabric), a=number[fabric.cables.a], b=number[fabric.cables.b])
+    assert links_as_set(back, ports=False) == links_as_set(plan, ports=False)
+
+
+#: As HPCC ships one: switch 0, hosts behind it, one line more than announced.
+HPCC = "4 1 3\n0\n0 1 100Gbps 0.001ms 0\n0 2 100Gbps 1000ns 0.000000\n0 3 100Gbps 1us 0\n0 9 100Gbps 1us 0\n"
+
+
+def test_ns3_hosts_are_gpus_in_order_wherever_switches_are_numbered(tmp_path):
+    path = written(tmp_path, HPCC)
+    links = read_links(path)
+    assert links.names == ("s0g0", "s1g0", "s2g0", "switch0")
+    assert links.latency_s.tolist() == [1e-6] * 3
+    assert host_numbers(path) == (1, 2, 3)
+
+
+def test_ns3_hosts_alone_are_written_without_nvswitches(tmp_path):
+    write_topology(written(tmp_path, HPCC), tmp_path / "mine.toml")
+    text = ns3_text(load_fabric(str(tmp_path / "mine.toml")))
+    assert text == "4 1 3\n3\n" + "".join(f"{host} 3 100Gbps 0.001ms 0\n" for host in range(3))
+
+
+def test_ns3_faults_are_all_named_by_line(tmp_path):
+    text = "4 1 5\n0\n0 9 100Gbps 1us 0\n0 1 fast 1us 0\n0 1 100Gbps 1us 0.1\n0 1\n"
+    with pytest.raises(InputError) as caught:
+        read_links(written(tmp_path, text))
+    message = str(caught.value)
+    assert [f"line {line}:" in message for line in range(3, 7)] == [True] * 4
+    assert "5 links announced, 4 listed" in message
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [("4 4 1", "4 4 1"), ("2000000 1 1", "2000000 1 1"), ("4 2 1", "other switch numbers"), ("4 1 x", "unknown format")],
+)
+def test_ns3_heads_that_cannot_be(head, found, tmp_path):
+    with pytest.raises(InputError, match=found):
+        read_links(written(tmp_path, head + "\n0 0\n0 1 100Gbps 1us 0\n"))
+
+
+# --- ASTRA-sim's analytical network ----------------------------------------------------------------------------------
+
+ASTRA = (
+    "# Analytical\ntopology: [ Switch, Switch ]\n\nnpus_count: [ 2, 3 ]  # 6\nbandwidth: [ 400.0, 50 ] # GB/s\n"
+    "latency: [ 500, 1000.5 ]\n"
+)
+
+
+def test_astra_dimensions_are_servers_and_rails(tmp_path):
+    """Rank r has place r % 2 in its server; ranks of one place are joined by one switch. A GB is 2^30 bytes."""
+    links = read_links(written(tmp_path, ASTRA))
+    assert links.names[:6] == ("s0g0", "s0g1", "s1g0", "s1g1", "s2g0", "s2g1")
+    joined = {}
+    for a, b, gbps, latency_s in zip(links.a, links.b, links.gbps, links.latency_s, strict=True):
+        joined.setdefault((links.names[b], gbps, latency_s), []).append(links.names[a])
+    nvlink, rail = (400 * 2**33 / 1e9, 500e-9), (50 * 2**33 / 1e9, 1000.5e-9)
+    assert joined == {
+        ("s0nvswitch", *nvlink): ["s0g0", "s0g1"],
+        ("s1nvswitch", *nvlink): ["s1g0", "s1g1"],
+        ("s2nvswitch", *nvlink): ["s2g0", "s2g1"],
+        ("dim1-0", *rail): ["s0g0", "s1g0", "s2g0"],
+        ("dim1-1", *rail): ["s0g1", "s1g1", "s2g1"],
+    }
+    assert detect_format(ASTRA) == "astra"
+
+
+def test_astra_planes_of_three_dimensions_join_what_differs_in_one_alone(tmp_path):
+    text = "topology: [Switch, Switch, Switch]\nnpus_count: [2, 3, 4]\nbandwidth: [1, 1, 1]\nlatency: [0, 0, 0]\n"
+    links = read_links(written(tmp_path, text))
+    groups = {}
+    for a, b in zip(links.a, links.b, strict=True):
+        groups.setdefault(links.names[b], []).append(int(a))
+    by_switch = sorted(tuple(ranks) for name, ranks in groups.items() if name.startswith("dim2"))
+    assert by_switch == [tuple(range(first, 24, 6)) for first in range(6)]
+    assert sorted(tuple(r) for name, r in groups.items() if name.startswith("dim1")) == sorted(
+        tuple(x + 2 * y + 6 * z for y in range(3)) for x in range(2) for z in range(4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("Switch, Switch", "Switch, Ring", "topology: found Ring; expected Switch"),
+        ("Switch, Switch", "Switch, Mesh", "found Mesh"),
+        ("[ 2, 3 ]", "[ 2, 3, 4 ]", r"\[2, 3, 2, 2\] entries"),
+        ("[ 2, 3 ]", "[ 2, 1 ]", "npus_count: found 2, 1"),
+        ("[ 2, 3 ]", "[ 2000, 3000 ]", "npus_count"),
+        ("400.0", "-4", "bandwidth: found -4"),
+        ("500", "nan", "latency: found nan"),
+        ("latency:", "delay:", "line 6"),
+        ("npus_count: [ 2, 3 ]", "npus_count:\n- 2\n- 3", "line 5"),
+    ],
+)
+def test_astra_faults_are_named(tmp_path, old, new, found):
+    with pytest.raises(InputError, match=found):
+        read_links(written(tmp_path, ASTRA.replace(old, new)))
+
+
+def test_dimensions_are_read_from_either_file(tmp_path):
+    assert dimensions(written(tmp_path, ASTRA)) == (2, 3)
+    assert dimensions(written(tmp_path, '{"logical-dims": ["8", "2"]}')) == (8, 2)
+    assert dimensions(written(tmp_path, HPCC)) is None
+    with pytest.raises(InputError, match="logical-dims: found 8, 1"):
+        dimensions(written(tmp_path, '{"logical-dims": ["8", "1"]}'))

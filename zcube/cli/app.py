@@ -15,6 +15,8 @@ from zcube.cli.fabric import adversary_command, check_command, degrade_command, 
 from zcube.cli.new import new_command
 from zcube.cli.plan import plan_command
 from zcube.cli.replay import replay_command
+from zcube.cli.trace import check_command as check_trace_command
+from zcube.cli.trace import export_command as export_trace_command
 from zcube.cli.trace import generate_command
 from zcube.cli.trace import import_command as import_trace_command
 from zcube.cli.trace import show_command as show_trace_command
@@ -43,9 +45,13 @@ fabric_app.command("adversary")(adversary_command)
 fabric_app.command("degrade")(degrade_command)
 app.add_typer(fabric_app, name="fabric")
 app.command("replay")(replay_command)
-trace_app = typer.Typer(help="What an engine's GPUs send: generate, import, show.", no_args_is_help=True, rich_markup_mode=None)
+trace_app = typer.Typer(
+    help="What an engine's GPUs send: generate, check, import, export, show.", no_args_is_help=True, rich_markup_mode=None
+)
 trace_app.command("generate")(generate_command)
 trace_app.command("import")(import_trace_command)
+trace_app.command("check")(check_trace_command)
+trace_app.command("export")(export_trace_command)
 trace_app.command("show")(show_trace_command)
 app.add_typer(trace_app, name="trace")
 calibrate_app = typer.Typer(

@@ -97,11 +97,18 @@ def import_command(
         Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
     ] = None,
     kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
+    topology: Annotated[
+        Path | None, typer.Option(help="What ranks are: ns-3 topology of a flow list, ASTRA-sim network or logical topology.")
+    ] = None,
+    goal_unit_ns: Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")] = 1.0,
+    eager_bytes: Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")] = 65_535,
     json: JsonOption = False,
 ) -> None:
     """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.fabric.wiring.astra import dimensions
+    from zcube.fabric.wiring.ns3 import host_numbers
     from zcube.outputs import to_json
     from zcube.report.import_table import import_text
     from zcube.trace.files import write_trace
@@ -112,6 +119,7 @@ def import_command(
     check_targets(written, files)
     with RunProgress(compiles=False) as progress:
         progress("reading", 0, 0, "")
+        sizes = None if topology is None else dimensions(topology)
         imported = import_trace(
             files,
             form,
@@ -122,6 +130,10 @@ def import_command(
             target_rank=target_rank,
             groups=None if groups is None else read_groups(groups),
             kernels=kernels,
+            goal_unit_ns=goal_unit_ns,
+            eager_bytes=eager_bytes,
+            hosts=host_numbers(topology) if topology is not None and sizes is None else None,
+            dimensions=sizes,
         )
         progress("writing", 0, 0, "")
         write_targets(written, imported.trace)
@@ -130,6 +142,50 @@ def import_command(
     if imported.broken is not None:
         print(f"error: {imported.broken}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def check_command(
+    files: Annotated[list[Path], typer.Argument(help="Recordings, plain or gzip; those of one format are one job.")],
+    ranks_per_node: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
+    ] = None,
+    groups: Annotated[Path | None, typer.Option(help="Ranks of process groups by name, JSON; as of trace import.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what recordings could be replayed as, what is missing, and how sure the placement is; exit 2 if one is unreadable."""
+    from zcube.cli.progress import RunProgress
+    from zcube.outputs import to_json
+    from zcube.report.check_table import check_text
+    from zcube.trace.importers.calls import Options
+    from zcube.trace.importers.checking import check_recordings
+    from zcube.trace.importers.group_file import read_groups
+
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        named = {} if groups is None else read_groups(groups)
+        documents = [found.document() for found in check_recordings(files, Options(ranks_per_node, groups=named))]
+    sys.stdout.write(to_json({"recordings": documents}) if json else check_text(documents))
+
+
+def export_command(
+    trace: Annotated[Path, typer.Argument(help="Trace, .parquet or .jsonl.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write: .goal or .bin (GOAL as text, as LogGOPSim's binary), .txt (ns-3 flows).")
+    ],
+) -> None:
+    """Write a trace as the program of another simulator, collectives as the transfers they are."""
+    from zcube.cli.progress import RunProgress
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.trace.exporters.catalog import FORMATS, export_trace
+    from zcube.trace.files import read_trace
+
+    written = [Target("--out", out, tuple(FORMATS), export_trace)]
+    check_targets(written, [trace])
+    with RunProgress(compiles=False) as progress:
+        progress("reading", 0, 0, "")
+        loaded = read_trace(trace)
+        progress("writing", 0, 0, "")
+        write_targets(written, loaded)
 
 
 def show_command(

@@ -14,7 +14,7 @@ from zcube.cli.fabric import FabricArgument, JsonOption, OpticsOption, RacksOpti
 def export_command(
     fabric: FabricArgument,
     form: Annotated[
-        str, typer.Option("--format", help="schedule, links, simai, graphml, ptm, netbox, ufm or ibdiagnet.")
+        str, typer.Option("--format", help="schedule, links, simai, ns3, infragraph, graphml, ptm, netbox, ufm or ibdiagnet.")
     ] = "schedule",
     out: Annotated[Path | None, typer.Option(help="File to write; default: stdout.")] = None,
     optics: OpticsOption = "by-length",
@@ -40,7 +40,9 @@ def export_command(
 
 
 def import_command(
-    source: Annotated[Path, typer.Argument(help="SimAI topology, GraphML or link list; told by content.")],
+    source: Annotated[
+        Path, typer.Argument(help="SimAI or ns-3 topology, ASTRA-sim network, infragraph, GraphML or link list.")
+    ],
     topology: Annotated[Path, typer.Argument(help="Topology file to write; the link list is written beside it.")],
     switch_ports: Annotated[
         int | None, typer.Option(min=2, max=4096, help="Ports of every switch; default: 64, more where a switch needs them.")

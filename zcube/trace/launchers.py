@@ -2,8 +2,9 @@
 
 Told by their documentation and output: srun ``--label`` (``3: ``), mpirun ``--tag-output`` of Open MPI 4 and 5
 (``[1,3]<stdout>:``, ``[prterun-host-17@1,3]<stdout>:``), torchrun (``[default3]:``), Ray (``(RayTrainWorker pid=615,
-ip=10.0.0.6) ``), kubectl ``--prefix`` and ``--timestamps`` (``[pod/job-0/main] ``, ``2025-06-01T10:00:00.123456789Z ``) and
-Docker Compose (``worker-1  | ``).
+ip=10.0.0.6) ``, in colours), kubectl ``--prefix`` and ``--timestamps`` (``[pod/job-0/main] ``,
+``2025-06-01T10:00:00.123456789Z ``), stern (``job-0 main ``), Docker Compose (``worker-1  | ``), pdsh, clush and DeepSpeed
+(``node1: ``) and journald (``Jun 01 10:00:00 node1 job[123]: ``).
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ _LAUNCHER = re.compile(
       | \[pod/[^\]\s]{1,300}\]\s
       | \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)\s
       | [\w.-]{1,200}\s+\|\s
+      | [A-Z][a-z]{2}\s[ \d]\d\s\d\d:\d\d:\d\d\s[\w.-]{1,200}\s[\w.-]{1,200}(?:\[\d{1,9}\])?:\s
+      | [A-Za-z][\w.\[\]-]{0,200}:\s
+      | [a-z][\w.-]{0,200}\s[a-z][\w.-]{0,200}\s(?=\#|\s{2,}\d)
     )""",
     re.VERBOSE | re.ASCII,
 )
 _MOST_LAUNCHERS = 4
+#: Colours of a terminal (ECMA-48, select graphic rendition), as Ray puts them around its prefix.
+_COLOUR = re.compile(r"\x1b\[[\d;]{0,20}m")
 _NCCL = re.compile(
     r"(?:\[(?P<stamp>\d{2,4}[-/:.][^\]]{1,60})\] )?"
     r"(?P<host>[^:\s\[\]()<>|]{1,255}):(?P<pid>\d{1,10}):\d{1,10} \[(?P<device>\d{1,4})\] NCCL INFO ",
@@ -61,6 +67,7 @@ class NcclMessage:
 
 def without_launcher(line: str) -> str:
     """Return a line without what launchers put before it."""
+    line = _COLOUR.sub("", line)
     for _ in range(_MOST_LAUNCHERS):
         shorter = _LAUNCHER.sub("", line, count=1)
         if shorter == line:
@@ -71,6 +78,7 @@ def without_launcher(line: str) -> str:
 
 def nccl_messages(line: str) -> Iterator[NcclMessage]:
     """Yield the messages of NCCL in a line: one, or several where writers ran into each other."""
+    line = _COLOUR.sub("", line)
     found = list(_NCCL.finditer(line))
     for place, match in enumerate(found):
         end = found[place + 1].start() if place + 1 < len(found) else len(line)

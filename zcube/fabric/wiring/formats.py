@@ -9,11 +9,15 @@ from types import MappingProxyType
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
+from zcube.fabric.wiring.astra import looks_like_astra, read_astra
 from zcube.fabric.wiring.cabling import Wiring
 from zcube.fabric.wiring.graphml import graphml_text, read_graphml
 from zcube.fabric.wiring.ibdiagnet import ibdiagnet_text, looks_like_ibdiagnet, read_ibdiagnet
+from zcube.fabric.wiring.infragraph import looks_like_infragraph, read_infragraph
+from zcube.fabric.wiring.infragraph_text import infragraph_text
 from zcube.fabric.wiring.link_list import LINK_COLUMNS, LinkList, read_links_csv
 from zcube.fabric.wiring.netbox import SIDE_COLUMNS, netbox_csv, read_netbox
+from zcube.fabric.wiring.ns3 import ns3_text, read_ns3
 from zcube.fabric.wiring.ptm import looks_like_dot, ptm_text, read_ptm
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.fabric.wiring.reading import csv_header, read_text
@@ -64,6 +68,13 @@ class WiringFormat:
 FORMATS: Mapping[str, WiringFormat] = MappingProxyType(
     {
         "simai": WiringFormat("SimAI topology", ".txt", lambda fabric, *_: simai_text(fabric), read_links=read_simai),
+        "ns3": WiringFormat(
+            "ns-3 topology (HPCC, ASTRA-sim)", ".txt", lambda fabric, *_: ns3_text(fabric), read_links=read_ns3
+        ),
+        "infragraph": WiringFormat(
+            "infragraph document", ".json", lambda fabric, *_: infragraph_text(fabric), read_links=read_infragraph
+        ),
+        "astra": WiringFormat("ASTRA-sim network", ".yml", read_links=read_astra),
         "graphml": WiringFormat(
             "GraphML", ".graphml", lambda fabric, *_: graphml_text(fabric), read_links=read_graphml, holds_media=True
         ),
@@ -161,7 +172,7 @@ def read_wiring(path: Path) -> Wiring:
 
 
 def read_links(path: Path) -> LinkList:
-    """Read a whole fabric, its format told by content: SimAI, GraphML or link list.
+    """Read a whole fabric, its format told by content: SimAI, ns-3, ASTRA-sim, infragraph, GraphML, link list.
 
     Raises
     ------
@@ -185,6 +196,12 @@ def detect_format(text: str) -> str | None:
     words = text.partition("\n")[0][:400].split()
     if len(words) >= 6 and all(word.isdigit() for word in words[:5]):
         return "simai"
+    if len(words) == 3 and all(word.isdigit() for word in words):
+        return "ns3"
+    if looks_like_infragraph(text):
+        return "infragraph"
+    if looks_like_astra(text):
+        return "astra"
     return "ibdiagnet" if looks_like_ibdiagnet(text) else None
 
 

@@ -100,6 +100,12 @@ class Options:
     kernels: bool = False
     tilert_layers: int = 79
     megabyte_bytes: int | None = None
+    goal_unit_ns: float = 1.0
+    eager_bytes: int = 65_535
+    #: Numbers that hosts have in a topology, by rank; None: ranks are those numbers.
+    hosts: Sequence[int] | None = None
+    #: Ranks of each dimension of ASTRA-sim's topology, those of the first being neighbours.
+    dimensions: Sequence[int] | None = None
 
     @property
     def kv_target(self) -> int:
@@ -123,6 +129,10 @@ class Gathered:
         Whether every call waits for the one before it on its stream.
     ranks_per_node : int, optional
         What the files say, where nobody else does.
+    hosts : int
+        Hosts that the files name.
+    placed : bool
+        Whether the nodes of the trace are the hosts of the files, all ranks among them.
     notes : list of str
         What the format does not record, and what was assumed.
     """
@@ -132,6 +142,8 @@ class Gathered:
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ranks: int = 1
     ranks_per_node: int | None = None
+    hosts: int = 0
+    placed: bool = False
     notes: list[str] = field(default_factory=list)
     _members: int = 0
 

@@ -29,7 +29,7 @@ def read(sources: list[Source], options: Options) -> Gathered:
     gathered = Gathered(False)
     files = []
     for source in sources:
-        file = ChakraFile(source, gathered)
+        file = ChakraFile(source, gathered, options.dimensions)
         files.append(file)
         with source.guard():
             for member in JsonStream(source).members(("workload_graph",)):

@@ -13,9 +13,10 @@ start, its dependencies rule; else the starts do, and the dependencies too only 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ _NO_TRAFFIC = "computations have the names of NCCL's kernels: the file has no by
 _NO_PEER = "sends or receives name no peer (comm_dst, comm_src), as converters leave them: their bytes are missing"
 _SOME_DIMENSIONS = (
     "collectives name only some dimensions of a topology (involved_dim) that the file does not hold; they count as of all"
-    " ranks (pg_name and --groups name others)"
+    " ranks (--topology names its dimensions, pg_name and --groups other ranks)"
 )
 
 
@@ -65,9 +66,9 @@ class Node:
 class ChakraFile:
     """The nodes of one rank's file."""
 
-    def __init__(self, source: Source, gathered: Gathered):
+    def __init__(self, source: Source, gathered: Gathered, dimensions: Sequence[int] | None = None):
         self.source = self._source = source
-        self._gathered = gathered
+        self._gathered, self._dimensions = gathered, dimensions
         self._nodes: list[Node] = []
         named = rank_in_name(source, chakra=True)
         self.rank = source.index if named is None else named
@@ -166,14 +167,31 @@ class ChakraFile:
             return "a collective without comm_type"
         dimensions = node.attributes.get("involved_dim")
         group = node.attributes.get("pg_name")
+        within = "all"
         if group in (None, "") and isinstance(dimensions, list | tuple) and not all(dimensions):
-            self.doubts[_SOME_DIMENSIONS] += 1
-        group = "pg " + str(group)[:200] if group not in (None, "") else "all"
+            found = self._of_dimensions(dimensions)
+            within, self.doubts[_SOME_DIMENSIONS] = found or "all", self.doubts[_SOME_DIMENSIONS] + (found is None)
+        group = "pg " + str(group)[:200] if group not in (None, "") else within
         root = whole(node.attributes.get("root"), MAX_RANKS - 1) if "root" in node.attributes else None
         return Call(
             self._source.index, node.number, Role.COLLECTIVE, operation, self.rank, size or 0, group,
             NONE if root is None else root, None, None, node.duration_us,
         )  # fmt: skip
+
+    def _of_dimensions(self, involved: Sequence[Any]) -> str | None:
+        """Return the group of the ranks that differ from this file's in the dimensions involved alone, None if unknown."""
+        sizes = self._dimensions
+        if sizes is None or len(sizes) != len(involved) or self.rank >= math.prod(sizes):
+            return None
+        ranks, below = [self.rank], 1
+        for size, takes_part in zip(sizes, involved, strict=True):
+            if takes_part:
+                first = [rank - rank // below % size * below for rank in ranks]
+                ranks = [rank + place * below for place in range(size) for rank in first]
+            below *= size
+        ranks.sort()
+        key = f"dimensions {[bool(part) for part in involved]} from {ranks[0]}"
+        return key if self._gathered.add_group(key, ranks) else None
 
     def _compute(self, node: Node, name: str) -> Call:
         return Call(self._source.index, node.number, Role.COMPUTE, name, self.rank, 0, duration_us=node.duration_us or 0.0)

@@ -63,7 +63,7 @@ def read(sources: list[Source], options: Options) -> Gathered:
     files = []
     for source in sources:
         source.report.unit = "message"
-        file = ChakraFile(source, gathered)
+        file = ChakraFile(source, gathered, options.dimensions)
         files.append(file)
         with source.guard():
             for raw in _messages(source):

@@ -131,6 +131,7 @@ class Communicators:
         for members in hosts.values():
             members.sort(key=lambda identity: processes[identity].device)
         per_node, pad = _nodes(gathered, options, {len(members) for members in hosts.values()}, len(hosts))
+        gathered.hosts, gathered.placed = len(hosts), len(hosts) == 1 or pad
         rank_of: dict[Hashable, int] = {}
         for place, members in enumerate(hosts.values()):
             first = place * per_node if pad else len(rank_of)
@@ -172,6 +173,7 @@ class Communicators:
             if len(numbers) == communicator.size:
                 gathered.add_group(name, [numbers[rank] for rank in range(communicator.size)])
         gathered.ranks = max(gathered.ranks, free)
+        gathered.hosts = len({process.host for process in processes.values() if process.host})
         if guessed:
             gathered.note(f"{guessed} communicators: not all members were seen; their ranks are completed evenly")
         per_node = options.ranks_per_node or GPUS_PER_NODE

@@ -129,8 +129,14 @@ class _Reader:
 
     def finish(self) -> None:
         """Turn numbers of records into places, now that all rows were read."""
+        unknown = 0
         for call, deps in self._waits:
             call.waits = tuple(self._places[dep] for dep in deps if dep in self._places)
+            unknown += len(deps) - len(call.waits)
+        if unknown:
+            self._gathered.note(
+                f"{unknown} deps of {self._source.path.name} name no record that could be used; nothing waits for them"
+            )
 
 
 def _time(text: str | None) -> float | str | None:

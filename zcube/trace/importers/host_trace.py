@@ -132,7 +132,8 @@ class _Reader:
                     self._gathered.add_group(name, ranks)
             self._source.skip("process groups (read for their ranks)")
         elif not isinstance(node, dict) or node.get("name") != "record_param_comms":
-            self._source.skip("not a collective")
+            gloo = isinstance(node, dict) and str(node.get("name")).startswith("gloo:")
+            self._source.skip("a collective of gloo: no bytes are recorded (NCCL's are)" if gloo else "not a collective")
         elif not isinstance(values, list):
             self._source.skip("a collective without input values", node)
         else:

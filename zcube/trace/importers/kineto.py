@@ -7,9 +7,10 @@ operator's start without a duration.
 
 Bytes are "In msg nelems" times the size of "dtype": the elements of the input tensors, so of an all-gather the rank's own
 part, of a reduce-scatter the whole input, of an all-to-all the whole send buffer, as the trace wants them. "Src Rank" and "Dst
-Rank" are ranks of the trace. Lists of ranks and of split sizes are cut after 30 entries ("..."); a group is then rebuilt from
-"Global rank start", "Global rank stride" and "Group size", split sizes from what the receivers' lists say
-(:mod:`~zcube.trace.importers.splits`). ``wait`` and ``barrier`` move no bytes and are left out.
+Rank" are ranks of the trace; "Rank" is the caller's in its group, of a broadcast, reduce, gather and scatter the root's. Lists
+of ranks and of split sizes are cut after 30 entries ("..."); a group is then rebuilt from "Global rank start", "Global rank
+stride" and "Group size", split sizes from what the receivers' lists say (:mod:`~zcube.trace.importers.splits`).
+``wait`` and ``barrier`` move no bytes and are left out.
 
 Kernels of libraries that PyTorch does not know (DeepEP, NVSHMEM) carry no bytes: they are counted, and kept as computations
 only if all kernels are (``kernels``).
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
+from zcube.trace.collective_steps import ROOTED
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
 from zcube.trace.importers.file_ranks import FileRanks, rank_in_name
@@ -233,9 +235,13 @@ class _Reader:
             if not self._gathered.add_group(group, found):
                 return "a list of ranks that is no group"
         ranks = self._gathered.groups[group]
-        self._hint = self._own_rank(arguments, ranks)
+        named, root = self._own_rank(arguments, ranks), NONE
+        if operation in ROOTED:
+            root = NONE if named is None or "Rank" not in arguments else named
+        else:
+            self._hint = named
         call = Call(
-            self._source.index, number, role, operation, 0, size, group, NONE, sequence, start, span, stream,
+            self._source.index, number, role, operation, 0, size, group, root, sequence, start, span, stream,
             None, start is None,
         )  # fmt: skip
         if operation == ALL_TO_ALL:

@@ -1,4 +1,4 @@
-"""Logs of engines that send KV caches: vLLM's, Mooncake's and TileRT's lines.
+"""Logs of engines that send KV caches: lines of vLLM, SGLang, NIXL, Mooncake and TileRT.
 
 None of them names both ends of a transfer, so that all go from ``source_rank`` to ``target_rank`` (by default the first GPU of
 the first node to the first of the second). What each line tells:
@@ -10,6 +10,13 @@ the first node to the first of the second). What each line tells:
   Older lines have no size and are left out.
 * Mooncake (``MC_TE_METRIC=1``): ``[Metrics] Transfer Engine Stats (over last 5s): Throughput: 1234.56 MB/s | ...``; its
   megabyte is 2^20 bytes. One transfer per line, of all bytes of the interval.
+* SGLang's prefill side (``--enable-request-time-stats-logging``; observability/req_time_stats.py): ``Req Time Stats(rid=...,
+  type=prefill): ..., transfer_speed=12.50 GB/s, transfer_total=250.00 MB, ...``, units of 2^30 and 2^20 bytes. One transfer a
+  line, as long as size and speed say; ``TP3`` in its front is the sender's GPU, from ``source_rank`` up, and its
+  receiver is as far from ``target_rank``. The decode side's lines have no sizes.
+* NIXL's ``telemetry_reader`` (examples/python, telemetry 4): ``Event: agent_xfer_time``, ``Value: 1234`` (microseconds),
+  and behind it ``agent_tx_bytes`` or ``agent_rx_bytes`` of the same transfer. The lines' times are those of the reader, so that
+  each transfer waits for the one before.
 * TileRT 0.1.5: ``sent <rid>: rank=0 seq=<N> <x.x> MB in <y.y> ms``, sent by prefill rank 0 to decode GPU 0. Where the figure
   agrees with the plan of its cache layout, bytes are the plan's, exactly: per layer 528 N (fp8) or 1024 N (bf16) of latent, 128
   N of rope keys and 8448 for each 64 tokens of index keys (TileRT 0.1.5, pd_vllm); else a megabyte is 10^6 bytes.
@@ -49,6 +56,12 @@ _MOONCAKE = re.compile(
     r"\[Metrics\] Transfer Engine Stats \(over last ([0-9]{1,7})s\): (?:Throughput: " + _NUMBER + r" MB/s)?(.*)"
 )
 _TILERT = re.compile(r"\bsent (\S{1,200}): rank=(\d{1,7}) seq=(\d{1,9}) " + _NUMBER + r" MB in " + _NUMBER + r" ms\b")
+_SGLANG = re.compile(r"Req Time Stats\((?P<what>[^)]{0,2000})\): (?P<rest>.*)")
+_SGLANG_PREFILL = re.compile(r"transfer_speed=" + _NUMBER + r" ?GB/s, transfer_total=" + _NUMBER + r" ?MB\b")
+_TENSOR_RANK = re.compile(r"^.{0,300}\bTP(\d{1,3})(?=[\s\]])")
+_NIXL_EVENT = re.compile(r"\bEvent: (agent_\w{1,60}|unknown_event_\d{1,10})\s*$")
+_NIXL_HEAD = re.compile(r"\bEvent: agent_(?:xfer|tx|rx)_\w+\s*\n[^\n]{0,80}\bValue: \d")
+_NIXL_VALUE = re.compile(r"\bValue: (\d{1,20})\s*$")
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
 _GLOG = re.compile(r"\b[IWE](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})")
 _SHORT = re.compile(r"\b()(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
@@ -69,6 +82,8 @@ class _Taken:
     duration_us: float | None
     back_us: float | None
     pooled: bool = False
+    lane: int = 0
+    timed: bool = True
 
 
 class _Clock:
@@ -96,8 +111,9 @@ class _Clock:
 
 
 def recognise(head: bytes, name: str, form: str) -> bool:
-    """Return whether a file has lines of a form: ``vllm``, ``mooncake`` or ``tilert``."""
-    return {"vllm": _VLLM, "mooncake": _MOONCAKE, "tilert": _TILERT}[form].search(head.decode("utf-8", "replace")) is not None
+    """Return whether a file has lines of a form: ``vllm``, ``sglang``, ``nixl``, ``mooncake`` or ``tilert``."""
+    marks = {"vllm": _VLLM, "sglang": _SGLANG, "nixl": _NIXL_HEAD, "mooncake": _MOONCAKE, "tilert": _TILERT}
+    return marks[form].search(head.decode("utf-8", "replace")) is not None
 
 
 def read(sources: list[Source], options: Options, form: str) -> Gathered:
@@ -106,14 +122,16 @@ def read(sources: list[Source], options: Options, form: str) -> Gathered:
     gathered.ranks = max(options.source_rank, options.kv_target) + 1
     take: dict[str, Callable[[str], _Taken | str | None]] = {
         "vllm": partial(_vllm, megabyte=options.megabyte_bytes or MEBIBYTE),
+        "sglang": partial(_sglang, megabyte=options.megabyte_bytes or MEBIBYTE),
         "mooncake": partial(_mooncake, megabyte=options.megabyte_bytes or MEBIBYTE),
         "tilert": partial(_tilert, megabyte=options.megabyte_bytes or 1_000_000, layers=options.tilert_layers),
     }
     for source in sources:
         clock = _Clock()
+        taken = _NixlEvents().take if form == "nixl" else take[form]
         with source.guard():
             for line in source.lines():
-                _line(source, line, take[form], gathered, options, clock)
+                _line(source, line, taken, gathered, options, clock)
     ends = f"from rank {options.source_rank} to rank {options.kv_target}"
     up = " and up" if form == "vllm" and _lanes(options) > 1 else ""
     gathered.note(f"the log does not say which GPUs or NICs: all transfers go {ends}{up} (source_rank, target_rank)")
@@ -122,6 +140,8 @@ def read(sources: list[Source], options: Options, form: str) -> Gathered:
             "vLLM pools its figures over ranks and an interval: sizes and times are averages, and transfers are spread evenly"
             f" over the interval and over {_lanes(options)} ranks from each end up"
         )
+    if form == "nixl":
+        gathered.note("NIXL's telemetry has no starts: each transfer waits for the one before it in its file")
     if form == "mooncake":
         gathered.note("Mooncake logs totals of an interval: neither single transfers nor their peers are known")
     return gathered
@@ -154,14 +174,16 @@ def _line(
         source.skip(taken, line.text)
     elif options.source_rank == options.kv_target or max(options.source_rank, options.kv_target) >= MAX_RANKS:
         source.skip("source_rank and target_rank are not two ranks", line.text)
+    elif taken.lane >= abs(options.kv_target - options.source_rank):
+        source.skip("a tensor rank that would be a receiver too: target_rank has to lie further up", line.text)
     else:
-        ended = clock.of(line.text)
+        ended = clock.of(line.text) if taken.timed else None
         count = len(taken.sizes)
         apart_us = clock.since_pooled_us(ended) / count if taken.pooled else 0.0
         lanes = _lanes(options) if taken.pooled else 1
         source.report.used += 1
         for place, size in enumerate(taken.sizes):
-            lane = place % lanes
+            lane = place % lanes + taken.lane
             start = None if ended is None else ended - (taken.back_us or 0) - (count - 1 - place) * apart_us
             gathered.add(
                 Call(
@@ -170,7 +192,8 @@ def _line(
                     None if taken.pooled else (source.index, line.number), start is None,
                 )
             )  # fmt: skip
-        gathered.ranks = max(gathered.ranks, max(options.source_rank, options.kv_target) + min(lanes, count))
+        most = min(lanes, count) + taken.lane
+        gathered.ranks = max(gathered.ranks, max(options.source_rank, options.kv_target) + most)
 
 
 def _vllm(text: str, megabyte: int) -> _Taken | str | None:
@@ -189,6 +212,51 @@ def _vllm(text: str, megabyte: int) -> _Taken | str | None:
     sizes = [total // made + (place < total % made) for place in range(made)]
     duration = None if time is None else span_us(time * 1000 * count / made)
     return _Taken([size for size in sizes if size], duration, duration, pooled=True)
+
+
+def _sglang(text: str, megabyte: int) -> _Taken | str | None:
+    match = _SGLANG.search(text)
+    if not match:
+        return None
+    if "type=prefill" not in match["what"]:
+        return "no size: only the prefill side's lines have it"
+    found = _SGLANG_PREFILL.search(match["rest"])
+    if not found:
+        return "no transfer_total: an older SGLang"
+    speed, total = float(found[1]), whole(float(round(float(found[2]) * megabyte)))
+    if not total:
+        return "no bytes"
+    # The speed is in units of 1024 of the size's, and rounded to two digits.
+    duration = span_us(total / (speed * 1024 * megabyte) * 1e6) if speed else None
+    rank = _TENSOR_RANK.search(text[: match.start()])
+    return _Taken([total], duration, duration, lane=int(rank[1]) if rank else 0)
+
+
+class _NixlEvents:
+    """The events of a telemetry log: the time of a transfer stands before its bytes."""
+
+    def __init__(self) -> None:
+        self._event, self._duration_us = "", float("nan")
+
+    def take(self, text: str) -> _Taken | str | None:
+        """Take one line; bytes make a transfer."""
+        if event := _NIXL_EVENT.search(text):
+            self._event = event[1]
+            return None
+        match = _NIXL_VALUE.search(text)
+        if not match:
+            return None
+        event_name, self._event = self._event, ""
+        value = whole(match[1])
+        if event_name == "agent_xfer_time":
+            self._duration_us = float("nan") if value is None else float(value)
+            return None
+        if event_name == "agent_telemetry_events_dropped":
+            return "events that NIXL dropped"
+        if event_name not in ("agent_tx_bytes", "agent_rx_bytes"):
+            return None
+        duration, self._duration_us = span_us(self._duration_us), float("nan")
+        return _Taken([value], duration, None, timed=False) if value else "no bytes"
 
 
 def _mooncake(text: str, megabyte: int) -> _Taken | str | None:

@@ -10,7 +10,7 @@ from zcube.trace.comm_trace import MAX_OPERATIONS, NONE, Kind
 from zcube.trace.importers.calls import Call, Gathered, Role
 from zcube.trace.importers.report import FileReport
 from zcube.trace.importers.splits import parts_of
-from zcube.trace.operation_names import BARRIER, SEND_RECEIVE
+from zcube.trace.operation_names import BARRIER, SEND, SEND_RECEIVE
 
 #: Why a call that moves nothing is left out.
 NO_BYTES = "no bytes"
@@ -152,7 +152,8 @@ class Merge:
             for place in waiting:
                 calls = [place, answers.popleft()] if answers else [place]
                 send = self.gathered.calls[place]
-                self._counts["unanswered"] += len(calls) == 1
+                # Logs of KV transfers have writes, which nobody receives.
+                self._counts["unanswered"] += len(calls) == 1 and send.name == SEND
                 self._counts["sizes"] += len(calls) == 2 and self.gathered.calls[calls[1]].size_bytes != send.size_bytes
                 self._transfer(send.rank, send.peer, send.size_bytes, calls)
         for waiting in receives.values():

@@ -1,0 +1,1 @@
+"""Writing traces as files of other simulators, one module a format."""
