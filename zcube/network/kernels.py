@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from numba import types
+from numba import njit, types
 
 from zcube.compile_cache import compiled
+from zcube.network.linking import LinkedCompiler, widen_arguments
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,12 +35,19 @@ def kernel(function: Function) -> Function:
 
 def inner(function: Function) -> Function:
     """Compile a kernel that only other kernels call."""
-    return compiled(**UNCOUNTED, **UNWRAPPED)(function)
+    return _linked(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a kernel that only other kernels call into each of them, which must not be many."""
-    return compiled(**UNCOUNTED, **UNWRAPPED, **INLINED)(function)
+    return _linked(function, **INLINED)
+
+
+def _linked(function: Function, **options: bool) -> Function:
+    # Kept are the kernels that it becomes part of.
+    dispatcher: Function = njit(pipeline_class=LinkedCompiler, **UNCOUNTED, **UNWRAPPED, **options)(function)
+    widen_arguments(dispatcher)
+    return dispatcher
 
 
 def address(function: Callable[..., None], arguments: tuple[Any, ...]) -> int:
