@@ -18,6 +18,14 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.core.typing import make_concrete_template
 
+#: Names of passes for what no kernel uses: closures, contexts, literals, expressions of whole arrays, overloads to be inlined, listings.
+UNUSED = {
+    "annotate_types", "dead_branch_prune", "dump_parfor_diagnostics", "find_literally", "inline_closure_likes",
+    "inline_inlinables", "inline_overloads", "LiteralPropagation", "literal_unroll", "make_function_op_code_to_jit_function",
+    "nopython_rewrites", "nopython_supported_feature_validation", "Rewrite dynamic raises", "rewrite_semantic_constants",
+    "with_lifting",
+}  # fmt: skip
+
 
 class LinkedLibrary(JITCodeLibrary):
     """Code of one kernel for others to link, together with what it calls; never machine code."""
@@ -60,12 +68,14 @@ class LinkedLowering(NativeLowering):  # type: ignore[misc]
 
 
 class LinkedCompiler(CompilerBase):  # type: ignore[misc]
-    """Numba's compiler, with :class:`LinkedLowering`."""
+    """Numba's compiler, with :class:`LinkedLowering` and without what kernels do not use."""
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [(LinkedLowering if step is NativeLowering else step, name) for step, name in passes.passes]
+        passes.passes = [
+            (LinkedLowering if step is NativeLowering else step, name) for step, name in passes.passes if step._name not in UNUSED
+        ]
         return [passes]
 
 
