@@ -30,7 +30,8 @@ def prefix_hits(first_block: IntArray, block_id: IntArray) -> tuple[IntArray, bo
     """
     ids, most = block_id, int(block_id.max(initial=0))
     if block_id.min(initial=0) < 0 or most > _SPARSE * len(block_id):
-        ids, most = numbered(block_id)
+        ids, most = numbered(block_id.astype(np.int64))
+        ids = ids.astype(np.int32)
     # The ids of a trace may not be written, and a copy of them takes as much memory as all the rest of it.
     ids = ids.view()
     ids.setflags(write=False)
