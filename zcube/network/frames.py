@@ -23,7 +23,7 @@ from zcube.arrays import IntArray
 _WORD = ir.IntType(64)
 
 
-class Frame(types.Type):  # type: ignore[misc]
+class Frame(types.Type):
     """What a kernel holds in place of a named tuple of arrays of one dimension.
 
     Parameters
@@ -42,20 +42,20 @@ class Frame(types.Type):  # type: ignore[misc]
 
 
 @register_model(Frame)
-class _FrameModel(models.PrimitiveModel):  # type: ignore[misc]
+class _FrameModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Frame):
         super().__init__(manager, kind, _WORD.as_pointer())
 
 
 @infer_getattr
-class _Members(AttributeTemplate):  # type: ignore[misc]
+class _Members(AttributeTemplate):
     key = Frame
 
-    def generic_resolve(self, kind: Frame, member: str) -> Any:
-        return kind.members.get(member)
+    def generic_resolve(self, value: Any, attr: str) -> Any:  # type: ignore[override]
+        return value.members.get(attr)
 
 
-@lower_getattr_generic(Frame)  # type: ignore[untyped-decorator]
+@lower_getattr_generic(Frame)
 def _member(context: Any, builder: Any, kind: Frame, words: Any, member: str) -> Any:
     def word(at: int) -> Any:
         loaded = builder.load(builder.gep(words, [ir.Constant(_WORD, at)]))

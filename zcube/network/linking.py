@@ -1,8 +1,8 @@
 """Kernels that only other kernels call, compiled into those and not for themselves.
 
-Numba optimises every function with all that it calls linked in, makes machine code of it, and does so again for its callers. Of
-a kernel that Python never calls nothing of this is used: what its callers take is its code as first written. Numba also compiles
-a function anew for every width of a whole number and every constant that it is called with.
+Numba optimises every function with all that it calls linked in, makes machine code of it, and does so again for its callers.
+Of a kernel that Python never calls nothing of this is used: what its callers take is its code as first written. Numba also
+compiles a function anew for every width of a whole number and every constant that it is called with.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.core.typing import make_concrete_template
 
-#: Names of passes for what no kernel uses: closures, contexts, literals, expressions of whole arrays, overloads to be inlined, listings.
+#: Names of passes for what no kernel uses: closures, contexts, literals, expressions of whole arrays, overloads that are
+#: inlined, listings.
 UNUSED = {
     "annotate_types", "dead_branch_prune", "dump_parfor_diagnostics", "find_literally", "inline_closure_likes",
     "inline_inlinables", "inline_overloads", "LiteralPropagation", "literal_unroll", "make_function_op_code_to_jit_function",
@@ -49,7 +50,7 @@ class LinkedLibrary(JITCodeLibrary):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class LinkedLowering(NativeLowering):  # type: ignore[misc]
+class LinkedLowering(NativeLowering):
     """Lowering that stops before machine code."""
 
     _name = "zcube_linked_lowering"
@@ -60,22 +61,22 @@ class LinkedLowering(NativeLowering):  # type: ignore[misc]
         state.flags.no_compile = True
         super().run_pass(state)
         # What Numba tells compiled functions apart by is a built-in function for each.
-        never_called = [].append
+        never_called = list[Any]().append
         state.library.finalize()
         state.targetctx.insert_user_function(never_called, state["cr"].fndesc, [state.library])
-        state["cr"] = state["cr"]._replace(cfunc=never_called)
+        function, helper, _, environment = state["cr"]
+        state["cr"] = type(state["cr"])(function, helper, never_called, environment)
         return True
 
 
-class LinkedCompiler(CompilerBase):  # type: ignore[misc]
+class LinkedCompiler(CompilerBase):
     """Numba's compiler, with :class:`LinkedLowering` and without what kernels do not use."""
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [
-            (LinkedLowering if step is NativeLowering else step, name) for step, name in passes.passes if step._name not in UNUSED
-        ]
+        used = [(step, name) for step, name in passes.passes if step._name not in UNUSED]
+        passes.passes = [(LinkedLowering if step is NativeLowering else step, name) for step, name in used]
         return [passes]
 
 
@@ -94,5 +95,5 @@ def widen_arguments(dispatcher: Any) -> None:
 
 
 def _widened(argument: Any) -> Any:
-    narrow = isinstance(argument, types.Integer) and argument.bitwidth < types.int64.bitwidth
+    narrow = isinstance(argument, types.Integer) and argument.bitwidth < 64  # type: ignore[attr-defined]
     return types.int64 if narrow else argument

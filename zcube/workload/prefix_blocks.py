@@ -43,7 +43,9 @@ class Lineage:
     trunk_tokens: IntArray
 
 
-def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int) -> tuple[IntArray, npt.NDArray[np.int32]]:
+def prefix_blocks(
+    prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int
+) -> tuple[IntArray, npt.NDArray[np.int32]]:
     """Give the prefix blocks of prompts their numbers.
 
     A block whose text has several sources belongs to the last of them. The partial block at a prompt's end is this
