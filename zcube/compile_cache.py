@@ -73,6 +73,16 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     return compile_function
 
 
+def unkept(**options: Any) -> Callable[[Function], Function]:
+    """Return a decorator that compiles a function as a part of others, which are kept; options are those of ``numba.njit``."""
+
+    def compile_function(function: Function) -> Function:
+        compiled_function: Function = njit(**options)(function)
+        return compiled_function
+
+    return compile_function
+
+
 @cache
 def folder() -> Path | None:
     """Return this installation's folder of compiled kernels, made and writable; None where no place for it can be written.

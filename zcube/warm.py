@@ -64,6 +64,7 @@ def flow_kernels() -> None:
     model.send(_flows())
     model.advance(float("inf"))
     model.link_table()
+    model.completions()
 
 
 def packet_kernels() -> None:

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from zcube.network.kernels import INLINED, UNCOUNTED, UNWRAPPED, address, kernel
+from zcube.network.kernels import INLINED, UNCOUNTED, UNWRAPPED, address, inlined, inner, kernel
 
 # What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple, or puts there.
 ABSENT = {"_nrt": "NRT_decref", "no_cpython_wrapper": "cpython", "no_cfunc_wrapper": "@cfunc."}
@@ -45,6 +45,52 @@ def test_a_private_option_is_known_and_heeded(option):
     seen, is_absent = {**ABSENT, **PRESENT}[option], option in ABSENT
     assert (seen in code()) == is_absent, f"{version} writes {seen} elsewhere, by which this test sees {option}"
     assert (seen in found) != is_absent, f"{version} no longer heeds the option {option}, see zcube/network/kernels.py"
+
+
+@pytest.mark.parametrize("decorator", [inner, inlined])
+def test_a_kernel_for_kernels_is_compiled_once_for_all_widths_and_constants(decorator):
+    @decorator
+    def twice(number):
+        return 2 * number
+
+    @decorator
+    def sum_of_twice(first, second):
+        return twice(first) + twice(second) + twice(3)
+
+    @kernel
+    def outer(narrow, wide):
+        return sum_of_twice(narrow[0], wide[0]) + sum_of_twice(1, 2)
+
+    assert outer(np.array([5], dtype=np.int32), np.array([1 << 40])) == 10 + (2 << 40) + 6 + 2 + 4 + 6
+    version = f"Numba {numba.__version__}, see zcube/network/linking.py"
+    assert [len(function.signatures) for function in (twice, sum_of_twice)] == [1, 1], version
+
+
+def test_no_machine_code_is_made_of_a_kernel_for_kernels():
+    @inner
+    def one():
+        return 1
+
+    @kernel
+    def outer():
+        return one()
+
+    assert outer() == 1
+    (made,) = one.overloads.values()
+    assert made.library._final_module.name and not hasattr(made.library, "_compiled_object"), "no code is cached of it"
+    assert made.library.get_pointer_to_function(made.fndesc.llvm_func_name) == 0
+
+
+def test_a_kernel_for_kernels_keeps_numbers_without_sign_and_real_ones_as_they_are():
+    @inner
+    def same(number):
+        return number
+
+    @kernel
+    def outer(unsigned, real):
+        return same(unsigned[0]), same(real[0])
+
+    assert outer(np.array([2**63 + 2], dtype=np.uint64), np.array([1.5])) == (2**63 + 2, 1.5)
 
 
 def test_a_kernel_is_called_by_its_address():

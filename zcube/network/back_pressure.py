@@ -12,7 +12,7 @@ import numpy as np
 
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import MAX_MIN, FluidState
-from zcube.network.kernels import inlined, inner
+from zcube.network.kernels import inner
 from zcube.network.max_min import set_free
 
 #: Levels are good when none is asked to change by more than this part; otherwise the last ones of so many turns are taken.
@@ -28,13 +28,13 @@ LEAST_ISOLATION = 1e-4
 SHARE_ROUNDING = 1e-12
 
 
-@inlined
+@inner
 def is_pressed(state: FluidState) -> bool:
     """Return whether links press back at all."""
     return state.settings[2] < MAX_MIN
 
 
-@inlined
+@inner
 def free_on(state: FluidState, link: int, frees: int) -> int:
     """Make every subflow on a link free; return how many are."""
     hop = state.links[link].first
@@ -44,7 +44,7 @@ def free_on(state: FluidState, link: int, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def free_reached(state: FluidState, frees: int) -> int:
     """Make free who shares links with a free subflow, and who shares links with these, and so on; return how many are."""
     at = 0
@@ -58,7 +58,7 @@ def free_reached(state: FluidState, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def links_upstream(state: FluidState, frees: int) -> int:
     """List the links of the free subflows, those nearest to receivers first, of equals the lower number; return how many."""
     for at in range(frees):
@@ -85,13 +85,13 @@ def links_upstream(state: FluidState, frees: int) -> int:
     return count
 
 
-@inlined
+@inner
 def port_weight(state: FluidState, port: int) -> float:
     """Return what a port claims: a link 1, a subflow (below 0) its weight."""
     return 1.0 if port >= 0 else state.subflows[-1 - port].weight
 
 
-@inlined
+@inner
 def find_ports(state: FluidState, link: int) -> tuple[int, bool]:
     """List a link's ports and what they ask for; return how many, and whether a subflow is among them.
 
@@ -120,7 +120,7 @@ def find_ports(state: FluidState, link: int) -> tuple[int, bool]:
     return ports, starts
 
 
-@inlined
+@inner
 def share_of_ports(state: FluidState, ports: int, allowed_bps: float) -> float:
     """Return the rate per weight up to which a link serves the ports listed.
 
@@ -148,7 +148,7 @@ def share_of_ports(state: FluidState, ports: int, allowed_bps: float) -> float:
         share = left / weight
 
 
-@inlined
+@inner
 def send(state: FluidState, frees: int, links: int) -> None:
     """Let subflows send at the levels of the links that they start on, and add up what comes over links."""
     for at in range(links):
@@ -164,7 +164,7 @@ def send(state: FluidState, frees: int, links: int) -> None:
             state.pressed[state.hops[hop].link].sent_bps += rate
 
 
-@inlined
+@inner
 def press(state: FluidState, links: int, first_turn: bool) -> float:
     """Hand limits on from receivers to senders and move levels towards them; return the largest relative change asked for.
 
@@ -199,7 +199,7 @@ def press(state: FluidState, links: int, first_turn: bool) -> float:
     return worst
 
 
-@inlined
+@inner
 def keep_within(state: FluidState, frees: int, links: int) -> None:
     """Slow down all that starts on a link alike until no link on their paths carries more than it can."""
     for at in range(links):

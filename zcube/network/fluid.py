@@ -15,7 +15,7 @@ import numpy as np
 from zcube.network.back_pressure import free_on, free_reached, is_pressed, press_back
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState, fluid_at
-from zcube.network.kernels import inlined, kernel
+from zcube.network.kernels import inner, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
 #: Events this close together are one event: a picosecond, plus four units in the last place of the time.
@@ -25,7 +25,7 @@ TIE_RELATIVE = 1e-15
 RATE_ROUNDING = 1e-12
 
 
-@inlined
+@inner
 def next_change_s(state: FluidState) -> float:
     """Return when a pool next starts or runs dry; infinity when none will."""
     start_s = state.event_s[state.start_heap[0]] if state.start_size[0] > 0 else np.inf
@@ -33,13 +33,13 @@ def next_change_s(state: FluidState) -> float:
     return min(start_s, finish_s)
 
 
-@inlined
+@inner
 def next_arrival_s(state: FluidState) -> float:
     """Return when a transfer's last byte arrives next, of those whose last byte has left; infinity when there are none."""
     return state.event_s[state.arrival_heap[0]] if state.arrival_size[0] > 0 else np.inf
 
 
-@inlined
+@inner
 def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float) -> None:
     """Credit a link with bits carried evenly between two times, to its total and to its bins of time."""
     state.links[link].bits += bits
@@ -56,7 +56,7 @@ def carry(state: FluidState, link: int, bits: float, from_s: float, to_s: float)
                 state.bin_bits[at * links + link] += bits * (end - begin) / (to_s - from_s)
 
 
-@inlined
+@inner
 def settle(state: FluidState, pool: int, now_s: float) -> None:
     """Move the bits a pool has sent since it was last settled from its remainder to its links."""
     from_s = state.pools[pool].settled_s
@@ -80,7 +80,7 @@ def settle_pools(fluid: np.ndarray, pools: np.ndarray, now_s: float) -> None:
         settle(state, pool, now_s)
 
 
-@inlined
+@inner
 def note_bound(state: FluidState, pool: int) -> None:
     """Note the link that bounded a pool longest with its flow; of equal ones the last, whichever pool ends first."""
     flow, turn = state.pools[pool].flow, state.pools[pool].turn
@@ -102,7 +102,7 @@ def note_bounds(fluid: np.ndarray) -> None:
             note_bound(state, pool)
 
 
-@inlined
+@inner
 def finish(state: FluidState, pool: int, now_s: float) -> None:
     """End a pool: its links get exactly what remained, its hops leave their links' lists, and its flow is told."""
     note_bound(state, pool)
@@ -138,7 +138,7 @@ def finish(state: FluidState, pool: int, now_s: float) -> None:
         heap_set(state.arrival_heap, state.event_s, state.event_place, state.arrival_size, pool, arrival_s)
 
 
-@inlined
+@inner
 def set_bound(state: FluidState, subflow: int, bound: int) -> None:
     """Note which hop bounds a subflow, and count per link whom it bounds."""
     old = state.subflows[subflow].bound
@@ -149,7 +149,7 @@ def set_bound(state: FluidState, subflow: int, bound: int) -> None:
     state.subflows[subflow].bound = bound
 
 
-@inlined
+@inner
 def activate(state: FluidState, pool: int, now_s: float) -> None:
     """Put a pool's hops on their links' lists; its rate is set by the solve that follows."""
     state.pools[pool].phase = ACTIVE
@@ -168,7 +168,7 @@ def activate(state: FluidState, pool: int, now_s: float) -> None:
                 state.links[link].peak = state.links[link].subflows
 
 
-@inlined
+@inner
 def free_around(state: FluidState, pool: int, frees: int) -> int:
     """Make free what a pool's coming or going changes first: itself if active, else whom its links bound.
 
@@ -184,7 +184,7 @@ def free_around(state: FluidState, pool: int, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def new_rates(state: FluidState, frees: int) -> int:
     """Write new rates and bounds of the free subflows and of all that depend on them; return how many are free."""
     frees = solve(state, free_reached(state, frees) if is_pressed(state) else frees)
@@ -193,7 +193,7 @@ def new_rates(state: FluidState, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
     """Settle every pool whose rate or bound changes, take the new ones, and predict its finish again."""
     for at in range(frees):
@@ -223,7 +223,7 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
         heap_set(state.finish_heap, state.event_s, state.event_place, state.finish_size, pool, until_s)
 
 
-@inlined
+@inner
 def note_arrival(state: FluidState, flow: int, arrival_s: float, soonest_s: float) -> None:
     """Note with a transfer's group before when it does not arrive while nothing is posted, and whatever is posted."""
     group = state.flows[flow].group
@@ -232,7 +232,7 @@ def note_arrival(state: FluidState, flow: int, arrival_s: float, soonest_s: floa
         state.groups[group].soonest_s = max(state.groups[group].soonest_s, soonest_s)
 
 
-@inlined
+@inner
 def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> None:
     """Note with its group what is known of an active pool's arrival.
 
@@ -250,7 +250,7 @@ def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> 
         note_arrival(state, flow, min(arrival_s, max(soonest_s, change_s + latency_s)), soonest_s)
 
 
-@inlined
+@inner
 def take_bounds(state: FluidState, heap: np.ndarray, size: int, arrival_s: float, soonest_s: float) -> tuple[float, float]:
     """Return the least bounds of the groups of some pools, and forget these bounds."""
     for at in range(size):
@@ -262,7 +262,7 @@ def take_bounds(state: FluidState, heap: np.ndarray, size: int, arrival_s: float
     return arrival_s, soonest_s
 
 
-@inlined
+@inner
 def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
     """Return a time before which no complete group arrives as long as nothing is posted, and one that holds in any case."""
     arrival_s, soonest_s = np.inf, np.inf
@@ -285,7 +285,7 @@ def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
     return take_bounds(state, state.arrival_heap, state.arrival_size[0], arrival_s, soonest_s)
 
 
-@inlined
+@inner
 def arrive(state: FluidState, flow: int, groups: int) -> int:
     """Count a transfer's arrival with its group; return how many groups have arrived."""
     group = state.flows[flow].group

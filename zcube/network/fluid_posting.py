@@ -13,7 +13,7 @@ import numpy as np
 from zcube.network.event_heap import heap_set
 from zcube.network.fluid_state import ACTIVE, DONE, NONE, PENDING, UNBOUND, FluidState, fluid_at
 from zcube.network.frames import arrays_at
-from zcube.network.kernels import inlined, kernel
+from zcube.network.kernels import inner, kernel
 
 
 class PathArrays(NamedTuple):
@@ -138,7 +138,7 @@ def post(
     return earliest_s, arrival_s if group != NONE and is_last else np.inf
 
 
-@inlined
+@inner
 def renamed(state: FluidState, hop: int) -> int:
     """Return the place a hop moves to, its subflow's first one being ``new_bound``; -1 for none."""
     if hop < 0:
@@ -147,7 +147,7 @@ def renamed(state: FluidState, hop: int) -> int:
     return state.subflows[subflow].new_bound + hop - state.subflows[subflow].first_hop
 
 
-@inlined
+@inner
 def rename_hops(state: FluidState, subflow: int) -> None:
     """Let all that points at other hops from an active subflow, and at its own, point at where they move to."""
     for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
@@ -158,7 +158,7 @@ def rename_hops(state: FluidState, subflow: int) -> None:
     state.subflows[subflow].bound = renamed(state, state.subflows[subflow].bound)
 
 
-@inlined
+@inner
 def rename_pools(heap: np.ndarray, size: int, place: np.ndarray) -> None:
     """Let a heap hold its pools by the places they move to."""
     for at in range(size):

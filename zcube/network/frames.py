@@ -1,24 +1,73 @@
 """Named tuples of arrays as kernels take them: by one array of where they lie and how long they are.
 
 Handing a tuple of thirty arrays to a compiled function takes as long as the transfers that it is to post. So whoever keeps such
-a tuple makes a *frame* of it once, again whenever an array of it is another one, and keeps the arrays alive.
+a tuple makes a *frame* of it once, again whenever an array of it is another one, and keeps the arrays alive. Kernels pass on
+where the frame lies, and take out of it the array that they name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.core.typing import signature as signature_of
-from numba.extending import intrinsic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
 from numba.np.arrayobj import make_array, populate_array
 
 from zcube.arrays import IntArray
 
 _WORD = ir.IntType(64)
+
+
+class Frame(types.Type):
+    """What a kernel holds in place of a named tuple of arrays of one dimension.
+
+    Parameters
+    ----------
+    name : str
+        Of the named tuple.
+    dtypes : mapping
+        Of its members, in their order.
+    """
+
+    def __init__(self, name: str, dtypes: Mapping[str, np.dtype[Any]]):
+        self.members = {member: types.Array(from_dtype(dtype), 1, "C") for member, dtype in dtypes.items()}
+        self.places = {member: place for place, member in enumerate(dtypes)}
+        self.widths = {member: dtype.itemsize for member, dtype in dtypes.items()}
+        super().__init__(f"Frame({name}, {dict(dtypes)})")
+
+
+@register_model(Frame)
+class _FrameModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Frame):
+        super().__init__(manager, kind, _WORD.as_pointer())
+
+
+@infer_getattr
+class _Members(AttributeTemplate):
+    key = Frame
+
+    def generic_resolve(self, value: Any, attr: str) -> Any:  # type: ignore[override]
+        return value.members.get(attr)
+
+
+@lower_getattr_generic(Frame)
+def _member(context: Any, builder: Any, kind: Frame, words: Any, member: str) -> Any:
+    def word(at: int) -> Any:
+        loaded = builder.load(builder.gep(words, [ir.Constant(_WORD, at)]))
+        # A frame is never written while kernels run, so that this is loaded once and not again after every write.
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return loaded
+
+    array = make_array(kind.members[member])(context, builder)
+    width, place = ir.Constant(_WORD, kind.widths[member]), 2 * kind.places[member]
+    data, size = builder.inttoptr(word(place), array.data.type), word(place + 1)
+    populate_array(array, data=data, shape=[size], strides=[width], itemsize=width, meminfo=None)
+    return array._getvalue()
 
 
 def frame_of(arrays: Iterable[np.ndarray]) -> IntArray:
@@ -37,26 +86,13 @@ def arrays_at(kind: type[Any], dtypes: Sequence[np.dtype[Any]]) -> Callable[[Int
     dtypes : sequence of dtype
         Of its members.
     """
-    members = [types.Array(from_dtype(dtype), 1, "C") for dtype in dtypes]
-    whole = types.NamedTuple(members, kind)
+    frame_type = Frame(kind.__qualname__, dict(zip(kind._fields, dtypes, strict=True)))
 
     @intrinsic
     def named_tuple(typing: Any, frame: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            words = make_array(signature.args[0])(context, builder, arguments[0]).data
+            return make_array(signature.args[0])(context, builder, arguments[0]).data
 
-            def word(at: int) -> Any:
-                return builder.load(builder.gep(words, [ir.Constant(_WORD, at)]))
-
-            values = []
-            for number, member in enumerate(members):
-                array = make_array(member)(context, builder)
-                width = ir.Constant(_WORD, dtypes[number].itemsize)
-                place, size = builder.inttoptr(word(2 * number), array.data.type), word(2 * number + 1)
-                populate_array(array, data=place, shape=[size], strides=[width], itemsize=width, meminfo=None)
-                values.append(array._getvalue())
-            return context.make_tuple(builder, whole, values)
-
-        return signature_of(whole, frame), generate
+        return signature_of(frame_type, frame), generate
 
     return cast(Callable[[IntArray], Any], named_tuple)  # Numba's stubs do not know how intrinsics are called.

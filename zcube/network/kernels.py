@@ -1,7 +1,8 @@
 """How kernels that take no memory are compiled, and the private options of Numba that this rests on.
 
-Four options and a method that Numba does not document stand here and nowhere else; ``tests/contract/test_numba_options.py``
-names the one that a version of Numba no longer knows or heeds. Lowering to LLVM's own instructions, in ``records.py`` and
+Four options and a method that Numba does not document stand here, a library and a pass of its compiler in ``linking.py``, and
+nothing of the kind elsewhere; ``tests/contract/test_numba_options.py`` names the one that a version of Numba no longer knows
+or heeds. Lowering to LLVM's own instructions, in ``records.py`` and
 ``control.py`` of ``network/packet``, is by Numba's documented ``intrinsic``, with ``llvmlite``.
 """
 
@@ -12,7 +13,8 @@ from typing import Any, TypeVar
 
 from numba import types
 
-from zcube.compile_cache import compiled
+from zcube.compile_cache import compiled, unkept
+from zcube.network.linking import LinkedCompiler, widen_arguments
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,12 +36,19 @@ def kernel(function: Function) -> Function:
 
 def inner(function: Function) -> Function:
     """Compile a kernel that only other kernels call."""
-    return compiled(**UNCOUNTED, **UNWRAPPED)(function)
+    return _linked(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a kernel that only other kernels call into each of them, which must not be many."""
-    return compiled(**UNCOUNTED, **UNWRAPPED, **INLINED)(function)
+    return _linked(function, **INLINED)
+
+
+def _linked(function: Function, **options: bool) -> Function:
+    # Kept are the kernels that it becomes part of.
+    linked = unkept(pipeline_class=LinkedCompiler, **UNCOUNTED, **UNWRAPPED, **options)(function)
+    widen_arguments(linked)
+    return linked
 
 
 def address(function: Callable[..., None], arguments: tuple[Any, ...]) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 
 from zcube.network.event_heap import heap_pop, heap_set
 from zcube.network.fluid_state import UNBOUND, FluidState
-from zcube.network.kernels import inlined
+from zcube.network.kernels import inner
 
 #: Relative differences of rates below this are rounding. The sum of a few thousand rates errs by 1e-13.
 RATE_TOLERANCE = 1e-11
@@ -28,7 +28,7 @@ RATE_TOLERANCE = 1e-11
 MOST_UPDATES = 256
 
 
-@inlined
+@inner
 def add_up_load(state: FluidState, link: int) -> None:
     """Add the rates on a link up afresh, so that rounding of many small changes does not build up."""
     load = 0.0
@@ -40,7 +40,7 @@ def add_up_load(state: FluidState, link: int) -> None:
     state.links[link].updates = 0
 
 
-@inlined
+@inner
 def touch(state: FluidState, link: int) -> None:
     """Note what a link leaves its free subflows, of which it has none yet in the solve under way."""
     if state.links[link].stamp != state.stamp[0]:
@@ -53,7 +53,7 @@ def touch(state: FluidState, link: int) -> None:
         state.links[link].holds = state.links[link].bound
 
 
-@inlined
+@inner
 def set_free(state: FluidState, subflow: int, frees: int) -> int:
     """Make a subflow free, unless it is, and give its rate back to its links; return how many are free."""
     if state.subflows[subflow].stamp != state.stamp[0]:
@@ -74,7 +74,7 @@ def set_free(state: FluidState, subflow: int, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def free_bound_by(state: FluidState, link: int, frees: int) -> int:
     """Make every subflow free that a link bounds."""
     touch(state, link)
@@ -88,7 +88,7 @@ def free_bound_by(state: FluidState, link: int, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def free_largest(state: FluidState, link: int, frees: int) -> int:
     """Make the fixed subflows of a link free that hold the most per weight, if that is more than the link's share."""
     most = share_of(state, link) * (1.0 + RATE_TOLERANCE)
@@ -111,20 +111,20 @@ def free_largest(state: FluidState, link: int, frees: int) -> int:
     return frees
 
 
-@inlined
+@inner
 def share_of(state: FluidState, link: int) -> float:
     """Return the rate per weight at which a link's free subflows would fill it."""
     return max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed
 
 
-@inlined
+@inner
 def level_of(state: FluidState, link: int) -> float:
     """Return the level at which a link has to be looked at: its share, or that of whom it bounds if lower."""
     share = share_of(state, link)
     return min(share, state.links[link].bound_level_bps) if state.links[link].holds > 0 else share
 
 
-@inlined
+@inner
 def queue(state: FluidState, first: int, frees: int) -> None:
     """Put the links of subflows just freed into the order of levels, and their caps into that of caps."""
     for at in range(first, frees):
@@ -140,7 +140,7 @@ def queue(state: FluidState, first: int, frees: int) -> None:
             heap_set(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size, subflow, cap)
 
 
-@inlined
+@inner
 def fix(state: FluidState, subflow: int, rate_bps: float, bound: int, frees: int) -> int:
     """Give a free subflow its rate, and free whom its other links bounded where room is left for good."""
     state.subflows[subflow].new_rate_bps = rate_bps
@@ -160,7 +160,7 @@ def fix(state: FluidState, subflow: int, rate_bps: float, bound: int, frees: int
     return frees
 
 
-@inlined
+@inner
 def fix_capped(state: FluidState, level: float, frees: int) -> tuple[int, int]:
     """Fix the free subflow of smallest cap if that is not above a level; return how many were fixed and are free."""
     while state.cap_size[0] > 0:
@@ -174,7 +174,7 @@ def fix_capped(state: FluidState, level: float, frees: int) -> tuple[int, int]:
     return 0, frees
 
 
-@inlined
+@inner
 def fill_link(state: FluidState, link: int, share: float, frees: int) -> tuple[int, int]:
     """Fix the free subflows of a link at its share; return how many were fixed and are free."""
     fixed = 0
@@ -188,7 +188,7 @@ def fill_link(state: FluidState, link: int, share: float, frees: int) -> tuple[i
     return fixed, frees
 
 
-@inlined
+@inner
 def solve(state: FluidState, frees: int) -> int:
     """Write max-min rates and bounds of the free subflows and of all that depend on them; return how many are free."""
     queue(state, 0, frees)

@@ -21,18 +21,39 @@ def numbered(keys: npt.NDArray[np.integer]) -> tuple[IntArray, int]:
         Of 64 bits.
     """
     numbers: IntArray = np.array(keys).view(np.int64)
-    return numbers, number_in_place(numbers)
+    numbering = Numbering()
+    numbering.number(numbers)
+    return numbers, numbering.distinct
 
 
-def number_in_place(keys: IntArray) -> int:
-    """Put numbers in the place of some whole numbers, as :func:`numbered`, and return how many differ."""
-    known, done, distinct = np.zeros(LEAST_PLACES // 2, dtype=np.int64), 0, 0
-    while True:
-        table = np.full(2 * len(known), -1, dtype=np.int64 if len(keys) >> 31 else np.int32)
-        done, distinct = number(keys, known, table, done, distinct)
-        if done == len(keys):
-            return distinct
-        known = np.concatenate([known, np.zeros_like(known)])
+class Numbering:
+    """Numbers given so far, to things that come some at a time."""
+
+    def __init__(self) -> None:
+        self.distinct = 0
+        self._known: IntArray = np.zeros(LEAST_PLACES // 2, dtype=np.int64)
+        self._table = self._empty_table()
+
+    def number(self, keys: IntArray) -> None:
+        """Put numbers in the place of some whole numbers."""
+        done = 0
+        while True:
+            done, self.distinct = number(keys, self._known, self._table, done, self.distinct)
+            if done == len(keys):
+                return
+            self._known = np.concatenate([self._known, np.zeros_like(self._known)])
+            self._table = self._empty_table()
+            fill(self._known, self._table, self.distinct)
+
+    def _empty_table(self) -> npt.NDArray[np.int32]:
+        return np.full(2 * len(self._known), -1, dtype=np.int32)
+
+
+@compiled()
+def fill(known: np.ndarray, table: np.ndarray, distinct: int) -> None:
+    """Enter the numbers given into an empty table."""
+    for found in range(distinct):
+        table[place_of(known, table, known[found])] = found
 
 
 @compiled()
@@ -46,7 +67,7 @@ def number(keys: np.ndarray, known: np.ndarray, table: np.ndarray, done: int, di
     known : int array
         The key of each number given.
     table : int array
-        Twice as long, a power of two, and all -1: scratch.
+        Twice as long, a power of two: the number of each key, -1 where there is none.
     done, distinct : int
         Keys numbered and numbers given before.
 
@@ -55,8 +76,6 @@ def number(keys: np.ndarray, known: np.ndarray, table: np.ndarray, done: int, di
     tuple of int
         The same afterwards.
     """
-    for found in range(distinct):
-        table[place_of(known, table, known[found])] = found
     for at in range(done, len(keys)):
         key = keys[at]
         place = place_of(known, table, key)

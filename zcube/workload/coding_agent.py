@@ -73,10 +73,7 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
     most = min(MAX_REQUESTS, MAX_BLOCKS // max(1, fixed_tokens // agent.block_tokens))
     if not 1 <= requests <= most:
         raise InputError(Fault("requests", str(requests), f"1 to {most} requests"))
-    copies = _copies(agent, requests)
-    slower = agent.model_copy(update={"session_starts_per_s": agent.session_starts_per_s / copies})
-    lives, turns = _enough(slower, requests, Draws(seed))
-    turns, copy = _folded(turns.take(np.argsort(turns.arrival_s, kind="stable")[:requests]), copies)
+    lives, turns, copy, copies = _stream(agent, requests, seed)
     blocks = int((-(-turns.prompt_tokens // agent.block_tokens)).sum())
     if blocks > MAX_BLOCKS:
         raise InputError(Fault("requests", f"{requests} with {blocks} prefix blocks", f"at most {MAX_BLOCKS} blocks"))
@@ -96,6 +93,21 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
         block_id=block_id,
         session=session,
     )
+
+
+def span_s(agent: CodingAgent, requests: int, seed: int) -> float:
+    """Return the time from the first to the last arrival of what :func:`generate_requests` returns."""
+    _, turns, _, _ = _stream(agent, requests, seed)
+    return float(turns.arrival_s[-1] - turns.arrival_s[0])
+
+
+def _stream(agent: CodingAgent, requests: int, seed: int) -> tuple[Lives, Turns, IntArray, int]:
+    """Return sessions, the requests in order of arrival, the window each was in, and how many windows there are."""
+    copies = _copies(agent, requests)
+    slower = agent.model_copy(update={"session_starts_per_s": agent.session_starts_per_s / copies})
+    lives, turns = _enough(slower, requests, Draws(seed))
+    turns, copy = _folded(turns.take(np.argsort(turns.arrival_s, kind="stable")[:requests]), copies)
+    return lives, turns, copy, copies
 
 
 def _copies(agent: CodingAgent, requests: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zcube.workload.coding_agent import generate_requests
+from zcube.workload.coding_agent import generate_requests, span_s
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
 from zcube.workload.source import GENERATOR, Requests
@@ -96,9 +96,9 @@ def _generated(requests: Requests, rate_per_s: float | None, seed: int) -> Reque
     """Return generated requests; a rate is met by more sessions, not by users who think faster."""
     agent, count = requests.coding_agent, requests.count
     assert count is not None
-    trace = generate_requests(agent, count, seed)
-    if rate_per_s is None or not trace.duration_s:
-        return trace
-    starts = agent.session_starts_per_s * rate_per_s * trace.duration_s / count
+    own_span_s = 0.0 if rate_per_s is None else span_s(agent, count, seed)
+    if rate_per_s is None or not own_span_s:
+        return generate_requests(agent, count, seed)
+    starts = agent.session_starts_per_s * rate_per_s * own_span_s / count
     trace = generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, seed)
     return trace.at_rate(rate_per_s) if trace.duration_s else trace

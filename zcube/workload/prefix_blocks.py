@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
-from zcube.workload.appearance import number_in_place
+from zcube.workload.appearance import Numbering
+
+#: Prompts whose blocks are numbered together: keys take twice the memory of what is kept.
+PROMPTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,9 @@ class Lineage:
     trunk_tokens: IntArray
 
 
-def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int) -> tuple[IntArray, IntArray]:
+def prefix_blocks(
+    prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int
+) -> tuple[IntArray, npt.NDArray[np.int32]]:
     """Give the prefix blocks of prompts their numbers.
 
     A block whose text has several sources belongs to the last of them. The partial block at a prompt's end is this
@@ -84,9 +90,13 @@ def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, 
         (1 + groups + lineage.branch) * stretch,
         -1 - np.arange(whole.size) - whole,
     ]
-    block_id: IntArray = np.empty(int(first_block[-1]), dtype=np.int64)
-    write_keys(np.column_stack(sources), lengths, block_id)
-    number_in_place(block_id)
+    starts, block_id, numbering = np.column_stack(sources), np.empty(int(first_block[-1]), dtype=np.int32), Numbering()
+    for first in range(0, whole.size, PROMPTS_AT_ONCE):
+        some, last = slice(first, first + PROMPTS_AT_ONCE), min(first + PROMPTS_AT_ONCE, whole.size)
+        keys = np.empty(int(first_block[last] - first_block[first]), dtype=np.int64)
+        write_keys(starts[some], lengths[some], keys)
+        numbering.number(keys)
+        block_id[first_block[first] : first_block[last]] = keys
     return first_block, block_id
 
 

@@ -30,10 +30,14 @@ def prefix_hits(first_block: IntArray, block_id: IntArray) -> tuple[IntArray, bo
     """
     ids, most = block_id, int(block_id.max(initial=0))
     if block_id.min(initial=0) < 0 or most > _SPARSE * len(block_id):
-        ids, most = numbered(block_id)
+        ids, most = numbered(block_id.astype(np.int64))
+        ids = ids.astype(np.int32)
+    # The ids of a trace may not be written, and a copy of them takes as much memory as all the rest of it.
+    ids = ids.view()
+    ids.setflags(write=False)
     hits: IntArray = np.zeros(len(first_block) - 1, dtype=np.int64)
     owner = np.full(most + 1, -1, dtype=np.int64)
-    return hits, bool(count_hits(np.array(first_block), np.require(ids, requirements="W"), owner, np.zeros_like(owner), hits))
+    return hits, bool(count_hits(np.array(first_block), ids, owner, np.zeros_like(owner), hits))
 
 
 @compiled()

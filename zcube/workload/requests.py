@@ -84,7 +84,8 @@ class RequestTrace:
     first_block : array of int [N + 1]
         Blocks of request ``i`` are ``block_id[first_block[i]:first_block[i + 1]]``.
     block_id : array of int [B]
-        Prefix blocks in prompt order, >= 0; equal id means that the whole prompt up to and including it is equal.
+        Prefix blocks in prompt order, >= 0; equal id means that the whole prompt up to and including it is equal. Of 32 bits
+        where these do, else of 64.
     session : array of int [N]
         Session number, -1 where unknown.
     after : array of int [N]
@@ -119,8 +120,9 @@ class RequestTrace:
                 object.__setattr__(self, key, np.full(np.size(self.arrival_s), nothing))
         for key in ("arrival_s", "delay_s"):
             _freeze_array(self, key, np.float64)
-        for key in ("input_tokens", "output_tokens", "first_block", "block_id", "session", "after"):
+        for key in ("input_tokens", "output_tokens", "first_block", "session", "after"):
             _freeze_array(self, key, np.int64)
+        _freeze_array(self, "block_id", _least_width(self.block_id))
         # The rules on values presuppose the shapes.
         faults = list(_shape_faults(self)) or list(_value_faults(self))
         if faults:
@@ -271,10 +273,17 @@ def reorder_blocks(first_block: IntArray, block_id: IntArray, order: IntArray) -
     return moved, block_id[place]
 
 
+def _least_width(ids: npt.ArrayLike) -> type:
+    """Return the type that ids of blocks are kept in: they are most of a trace, and seldom need 64 bits."""
+    given, widest = np.asarray(ids), np.iinfo(np.int32)
+    fits = given.dtype.kind in "iu" and given.min(initial=0) >= widest.min and given.max(initial=0) <= widest.max
+    return np.int32 if fits else np.int64
+
+
 def _freeze_array(trace: RequestTrace, key: str, dtype: type) -> None:
     given = np.asarray(getattr(trace, key))
-    if given.size and given.dtype.kind not in ("iu" if dtype is np.int64 else "iuf"):
-        kind = "integers" if dtype is np.int64 else "numbers"
+    if given.size and given.dtype.kind not in ("iuf" if dtype is np.float64 else "iu"):
+        kind = "numbers" if dtype is np.float64 else "integers"
         raise InputError(Fault(f"{trace.name}: {key}", f"an array of {given.dtype}", f"an array of {kind}"))
     # A view carries the read-only flag, so that the caller's own array stays writable.
     array: npt.NDArray[Any] = np.ascontiguousarray(given, dtype=dtype).view()
