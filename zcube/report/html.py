@@ -10,6 +10,7 @@ from zcube.report.band_lines import band_lines
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.cost_lines import cost_lines
+from zcube.report.microscope_lines import NOTE, remarks, window_cells
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.page import embedded, render_page
@@ -68,6 +69,8 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         fabrics=fabrics,
         verdict=[[printable(sentence) for sentence in part] for part in parts(document)],
         sections=_sections(document),
+        microscope=document.get("microscope"),
+        microscope_note=NOTE,
         pictures=[(caption, embedded(pictures[name], "png")) for name, caption in captions.items() if name in pictures],
         definitions=_definitions(document),
         errors=_stated_errors(document),
@@ -105,6 +108,7 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
             (link["from"], link["to"], significant(100 * link["utilisation"], 3)) for link in fabric["congestion"]["hot_links"]
         ],
         "paused_ports": _paused_ports(fabric),
+        **_worst_windows(document, name),
         "bill": [
             (line["item"], f"{line['quantity']:,}", _usd(line["unit_usd"]), _usd(line["usd"]))
             for line in fabric["bill"]["lines"]
@@ -120,6 +124,14 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
 def _paused_ports(fabric: Document) -> list[list[str]] | None:
     """Return heads and rows of the ports paused longest, heads alone if there are none; None without packets."""
     return port_cells("Port", paused_longest(fabric["packet"]["ports"])) if "packet" in fabric else None
+
+
+def _worst_windows(document: Document, name: str) -> dict[str, Any]:
+    """Return heads and rows of a fabric's worst windows, and what is said of them; nothing where none were asked for."""
+    if not document.get("microscope"):
+        return {}
+    found = document["microscope"]["fabrics"][name]
+    return {"windows": window_cells(found), "window_remarks": [printable(line) for line in remarks(found)]}
 
 
 def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
