@@ -21,14 +21,12 @@ from zcube.quantiles import spread
 from zcube.scenario import Scenario
 from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import COMPLETED
+from zcube.serving.limiting_links import SENDING
 from zcube.serving.run import ServingRun
 from zcube.serving.transfers import KV
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Parts of the time to first token in which its transfers send.
-SENDING = ("transfer", "type1", "type2")
 
 
 class Microscope(Declared):
