@@ -9,15 +9,15 @@ from zcube.report.packet_picture import port_text
 from zcube.report.quantities import bytes_text, time_text
 
 HEADS = (
-    "At", "Excess", "Under way", "Left", "Start in it", "Packets of", "Pauses", "Paused longest", "Deepest queue", "Victims",
-    "Packet / flow: P50", "P99",
+    "At", "Excess", "Under way", "Left", "Starting", "Unit", "Pauses", "Paused longest", "Queue", "Victims", "Ratio P50", "P99",
 )  # fmt: skip
 
 NOTE = (
     "Windows in which transfers lost most time to others under the run's model, of those with a transfer in common the worst; "
     "what was under way then and what starts in them is carried to its end by packets, from empty queues. Excess: seconds of "
-    "transfers beyond what each takes alone. Bands: another model's P99 is the run's with its sending longer by the ratio of "
-    "the two models' P99 over these windows, as if the whole run were like them."
+    "transfers beyond what each takes alone. Unit: bytes of a packet or cell. Queue: the deepest. Ratio: time by packets over "
+    "time in the max-min fluid. Bands: another model's P99 is the run's with its sending longer by the ratio of the two "
+    "models' P99 over these windows, as if the whole run were like them."
 )
 
 

@@ -39,12 +39,21 @@ def plot_waterfall(comparison: Comparison) -> Figure:
     shown = parts_shown([one[panel] for one in parts_s.values() for panel in PANELS])
     looks = looks_of(list(next(iter(parts_s.values()))["mean"]))
     figure = Figure(figsize=(7, 2.6 + 1.1 * len(names)), layout="constrained")
-    for axes, (panel, of) in zip(figure.subplots(2, 1), PANELS.items(), strict=True):
+    above, below = figure.subplots(2, 1)
+    for axes, (panel, of) in zip((above, below), PANELS.items(), strict=True):
         _bars(axes, {names[name]: one[panel] for name, one in parts_s.items()}, shown, looks)
         axes.set_xlabel(f"s, {of}", fontsize=10)
     handles = [Patch(facecolor=looks[part][0], hatch=looks[part][1], edgecolor="white", label=looks[part][2]) for part in shown]
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=9.5, frameon=False)
+        above.legend(
+            handles=handles,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=4,
+            columnspacing=1.2,
+            fontsize=9,
+            frameon=False,
+        )
     title(figure, "What the time to first token consists of", conditions(comparison))
     return figure
 
