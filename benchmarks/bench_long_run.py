@@ -5,8 +5,9 @@
 Every fidelity runs in a process of its own, from the scenario to the written folder. Rooms: *workload* builds fabrics and makes
 requests; *network* moves bytes, on the fabric and on the ideal core beside it; *serving* is the rest of the runs; *report*
 makes the document, tables, pictures and page; *imports* is what came before. CPU seconds of one process by room, so that a busy
-machine does not blur them, wall clock and CPU of all, one run after the other; peak memory is the process's. The kernels are compiled before, unless --cold. The bounds that this project
-gives itself, 60 s with ``flow`` and 300 s with ``lossless`` on two cores, are printed beside; no time is asserted.
+machine does not blur them, wall clock and CPU of all, one run after the other; peak memory is the process's. Kernels are
+compiled before, unless --cold. The bounds that this project gives itself, 60 s with ``flow`` and 300 s with ``lossless`` on two
+cores, are printed beside; no time is asserted.
 """
 
 from __future__ import annotations

@@ -99,8 +99,9 @@ def rebuild(
     none = np.zeros(0)
     cells = _cells(carrier.network.packet, routes, size_bytes, most_hops)
     if cells is None:
-        least = packet_hops(routes, size_bytes, max(LARGEST_CELL_BYTES, carrier.network.packet.unit_payload_bytes))
-        why = f"{least:,} packet-hops even in cells of {LARGEST_CELL_BYTES:,} bytes, more than {most_hops:,.0f}"
+        largest = max(LARGEST_CELL_BYTES, carrier.network.packet.unit_payload_bytes)
+        least = packet_hops(routes, size_bytes, largest)
+        why = f"{least:,} packet-hops even in cells of {largest:,} bytes, more than {most_hops:,.0f}"
         return Rebuilt({**document, "why_not": why}, number, size_bytes, {}, none, none)
     packet, hops = cells
     try:
