@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -160,6 +160,10 @@ class Comparison:
         were searched.
     capacity : dict or None
         The loads up to which fabrics meet the service levels, likewise of :func:`zcube.capacity.find_capacity`.
+    microscope : dict or None
+        The worst windows of each run packet by packet, likewise of :func:`zcube.microscope.look.look`.
+    rebuilt : dict of DataFrame
+        By fabric, the transfers of these windows.
     """
 
     scenario: Scenario
@@ -169,6 +173,8 @@ class Comparison:
     recorded: CommTrace | None = None
     knee: dict[str, Any] | None = None
     capacity: dict[str, Any] | None = None
+    microscope: dict[str, Any] | None = None
+    rebuilt: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def trace(self) -> RequestTrace:
@@ -196,6 +202,7 @@ class Comparison:
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
             "knee": self.knee,
             "capacity": self.capacity,
+            "microscope": self.microscope,
         }
         return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
 

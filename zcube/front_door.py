@@ -18,6 +18,7 @@ from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.fabric.wiring.rack_layout import load_layout
 from zcube.inputs import faults_of, validate
+from zcube.microscope.look import look, microscope_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
 from zcube.plan.candidates import generators
@@ -104,6 +105,7 @@ def compare(
     *,
     find_knee: bool | Mapping[str, Any] = False,
     find_capacity: bool | Mapping[str, Any] = False,
+    microscope: bool | Mapping[str, Any] = False,
     jobs: int = 1,
     progress: Progress = silent,
 ) -> Comparison:
@@ -121,6 +123,9 @@ def compare(
     find_capacity : bool or mapping
         Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
         ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
+    microscope : bool or mapping
+        Whether to rebuild the worst windows of each fabric's run packet by packet; keys ``windows``, ``window_s`` and
+        ``packet_hops`` of :class:`~zcube.microscope.look.Microscope` say how many, how long and how much of each.
     jobs : int
         Runs at a time, in processes of their own where there are several, which changes nothing in the result. They import the
         script that calls this, whose own work is then to stand below ``if __name__ == "__main__":``.
@@ -137,10 +142,12 @@ def compare(
     _check_type("changes", changes, Mapping | None, "a mapping of dotted keys to values")
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
     searches = Searches.of(declared, find_knee, find_capacity)
+    magnified = microscope_of(declared, microscope)
     with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
         if beside.jobs > 1:
             _compile_ahead(declared.network.fidelity, progress, *OF_SERVING)
-        return searches.compared(declared, progress, beside=beside)
+        comparison = searches.compared(declared, progress, beside=beside)
+    return comparison if magnified is None else look(comparison, magnified, progress)
 
 
 def replay(

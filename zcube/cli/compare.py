@@ -16,6 +16,7 @@ from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
     from zcube.errors import Fault
+    from zcube.microscope.look import Microscope
     from zcube.scenario import Scenario
     from zcube.searches import Searches
 
@@ -69,6 +70,13 @@ def compare_command(
     slo_share: Annotated[
         float | None, typer.Option(help="Of --find-capacity: part of the requests that meets every bound; default 0.99.")
     ] = None,
+    microscope: Annotated[
+        int | None, typer.Option(metavar="K", help="Rebuild the K worst windows of each fabric's run packet by packet.")
+    ] = None,
+    microscope_window_s: Annotated[float | None, typer.Option(help="Of --microscope: length of a window; default 0.1.")] = None,
+    microscope_hops: Annotated[
+        float | None, typer.Option(help="Of --microscope: most packet-hops simulated of a window; default 1e7.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
@@ -102,6 +110,7 @@ def compare_command(
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
     check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
+    magnified = _microscope(given, declared)
     # What is loaded now stays, and a run makes few cycles: the collector need not look through it all again and again.
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
@@ -110,9 +119,14 @@ def compare_command(
         from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 
         searches = _searches(given, declared)
-        with KernelsAhead(needed_groups(declared.network.fidelity, *OF_SERVING)) as ahead, RunProgress() as progress:
+        closest = declared.network.fidelity if magnified is None else "packet"
+        with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
             ahead.wait(progress)
             comparison = searches.compared(declared, progress, recorded, beside)
+            if magnified is not None:
+                from zcube.microscope.look import look
+
+                comparison = look(comparison, magnified, progress)
     write_targets(targets, comparison.recorded)
     document = comparison.document()
     if json:
@@ -175,6 +189,25 @@ def _searches(given: dict[str, Any], declared: Scenario) -> Searches:
         wanted["find_capacity"],
         lambda search, key: options.get((search, key), _option(search)),
     )
+
+
+#: Key of every option of the microscope.
+MICROSCOPE_KEYS = {"microscope": "windows", "microscope_window_s": "window_s", "microscope_hops": "packet_hops"}
+
+
+def _microscope(given: dict[str, Any], declared: Scenario) -> Microscope | None:
+    """Return what is to be rebuilt packet by packet, if anything is."""
+    from zcube.errors import Fault, InputError
+    from zcube.microscope.look import microscope_of
+
+    asked = {key: given[name] for name, key in MICROSCOPE_KEYS.items() if given[name] is not None}
+    if not asked:
+        return None
+    if given["microscope"] is None:
+        options = [_option(name) for name in MICROSCOPE_KEYS if given[name] is not None]
+        raise InputError([Fault(option, "no --microscope", "a number of windows") for option in options])
+    places = {key: _option(name) for name, key in MICROSCOPE_KEYS.items()}
+    return microscope_of(declared, asked, places.__getitem__)
 
 
 def _option(name: str) -> str:

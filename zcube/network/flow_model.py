@@ -335,6 +335,13 @@ class FlowModel:
         rates: FloatArray = np.bincount(pools["flow"], pools["rate_bps"], self._flows).astype(np.float64)
         return rates
 
+    def left_bytes(self) -> FloatArray:
+        """Return what of every transfer has not left its sender at the time last advanced to [flows]."""
+        self._settle()
+        pools = self._state.pools[: self._state.used[1]]
+        left: FloatArray = np.bincount(pools["flow"], pools["remaining_bits"], self._flows).astype(np.float64)
+        return left / 8.0
+
     def link_table(self) -> LinkTable:
         """Return what every link has carried up to the time last advanced to."""
         self._settle()

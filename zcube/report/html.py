@@ -10,13 +10,17 @@ from zcube.report.band_lines import band_lines
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.cost_lines import cost_lines
+from zcube.report.microscope_lines import NOTE, remarks, window_cells
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
 from zcube.report.page import embedded, render_page
 from zcube.report.palette import fabric_colours
+from zcube.report.part_colours import looks_of, parts_shown
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
+from zcube.report.waterfall import PANELS
 from zcube.report.window_lines import section_title, window_lines
+from zcube.serving.limiting_links import SENDING
 from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import ABSENT, Document, Row, significant
 from zcube.verdict.table import STATISTICS, shown_rows
@@ -26,9 +30,17 @@ from zcube.verdict.verdict import parts
 CAPTIONS = {
     "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time. With a "
     "calibration, its band is shaded between P50 and P99.",
-    "ttft_parts.png": "What the mean time to first token consists of; last, set-up and transfer of the last KV push.",
+    "ttft_parts.png": "What the time to first token consists of, part after part: of all requests, and of the slowest.",
     "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the window.",
     "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
+}
+
+_LINK_CLASSES = {
+    "nic_out": "out of the sender's NIC",
+    "nic_in": "into the receiver's NIC",
+    "switch": "between switches",
+    "nvlink": "NVLink",
+    "none": "no link: the connector's own rate",
 }
 
 _TREES = (
@@ -68,6 +80,9 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         fabrics=fabrics,
         verdict=[[printable(sentence) for sentence in part] for part in parts(document)],
         sections=_sections(document),
+        parts=_parts(document),
+        microscope=document.get("microscope"),
+        microscope_note=NOTE,
         pictures=[(caption, embedded(pictures[name], "png")) for name, caption in captions.items() if name in pictures],
         definitions=_definitions(document),
         errors=_stated_errors(document),
@@ -105,6 +120,8 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
             (link["from"], link["to"], significant(100 * link["utilisation"], 3)) for link in fabric["congestion"]["hot_links"]
         ],
         "paused_ports": _paused_ports(fabric),
+        "limiting": _limiting(fabric),
+        **_worst_windows(document, name),
         "bill": [
             (line["item"], f"{line['quantity']:,}", _usd(line["unit_usd"]), _usd(line["usd"]))
             for line in fabric["bill"]["lines"]
@@ -120,6 +137,46 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
 def _paused_ports(fabric: Document) -> list[list[str]] | None:
     """Return heads and rows of the ports paused longest, heads alone if there are none; None without packets."""
     return port_cells("Port", paused_longest(fabric["packet"]["ports"])) if "packet" in fabric else None
+
+
+def _parts(document: Document) -> list[dict[str, Any]]:
+    """Return the parts of times to first token that take any time: name, colour, and a fabric's means in milliseconds."""
+    compositions = [fabric["ttft_parts_s"] for fabric in document["fabrics"].values()]
+    looks = looks_of(list(compositions[0]["mean"]))
+    return [
+        {
+            "name": looks[part][2],
+            "colour": looks[part][0],
+            "cells": [_milliseconds(one[of][part]) for one in compositions for of in PANELS],
+        }
+        for part in parts_shown([one[of] for one in compositions for of in PANELS])
+    ]
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return ABSENT if seconds is None else significant(1e3 * seconds)
+
+
+def _limiting(fabric: Document) -> list[list[list[str]]] | None:
+    """Return classes of links and single links that bounded first tokens' transfers, as rows; None where none are known."""
+    found = fabric["ttft_links"]
+    if found is None:
+        return None
+
+    def cells(name: str, of: Document) -> list[str]:
+        return [name, f"{of['requests']:,}", *(significant(of[f"{part}_s"]) for part in SENDING)]
+
+    classes = [cells(_LINK_CLASSES[name], of) for name, of in found["by_class"].items() if of["requests"]]
+    links = [cells(f"{link['from']} > {link['to']}", link) for link in found["links"] if link["type1_s"] or link["type2_s"]]
+    return [classes, links]
+
+
+def _worst_windows(document: Document, name: str) -> dict[str, Any]:
+    """Return heads and rows of a fabric's worst windows, and what is said of them; nothing where none were asked for."""
+    if not document.get("microscope"):
+        return {}
+    found = document["microscope"]["fabrics"][name]
+    return {"windows": window_cells(found), "window_remarks": [printable(line) for line in remarks(found)]}
 
 
 def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:

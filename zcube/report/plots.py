@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from zcube.report.heatmap import plot_link_heatmap
 from zcube.report.names import display_names
 from zcube.report.palette import COLOURS, fabric_colours, tint
 from zcube.report.picture import conditions, picture_text, title
+from zcube.report.waterfall import plot_waterfall
 from zcube.serving.journey import COMPLETED
 from zcube.verdict.rows import significant
 
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
 
     from zcube.comparison import Comparison, FabricResult
 
-__all__ = ["FIGURES", "plot_cost_bars", "plot_latency_breakdown", "plot_link_heatmap", "plot_ttft_cdf"]
+__all__ = ["FIGURES", "plot_cost_bars", "plot_link_heatmap", "plot_ttft_cdf", "plot_waterfall"]
 
 #: Points of a curve beyond which more would not change the picture.
 MOST_POINTS = 4000
 
 #: Strength of a fabric's colour in the parts of its bar, from the first part to the last.
-_STRENGTHS = (1.0, 0.65, 0.35, 0.15, 0.08)
-_HATCHES = ("", "", "", "///", "...")
-_PARTS = ("waiting for prefill", "prefill", "waiting for decode room", "last KV push", "first decode step")
+_STRENGTHS = (1.0, 0.65, 0.35)
 _DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
@@ -119,37 +117,6 @@ def plot_cost_bars(comparison: Comparison) -> Figure:
     )
 
 
-def plot_latency_breakdown(comparison: Comparison) -> Figure:
-    """Draw what the mean time to first token consists of: waiting, prefill, waiting for decode room, last KV push.
-
-    Where the decode node makes the first token, its first step is the fifth. The parts add up to the mean over the completed
-    requests of the window.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What came of the fabrics.
-    """
-    means = {name: _ttft_parts(result) for name, result in comparison.results.items()}
-
-    def remark(name: str) -> str:
-        parts = [part or 0.0 for part in means[name]]
-        if means[name][0] is None:
-            return "no request completed"
-        return f"{significant(sum(parts))} s, of which\nlast KV push {significant(1000 * parts[3], 3)} ms"
-
-    return _stacked_bars(
-        comparison,
-        headline="What the mean time to first token consists of",
-        under=conditions(comparison),
-        labels=_PARTS if any(bar[-1] for bar in means.values()) else _PARTS[:-1],
-        parts=lambda name: means[name],
-        remark=remark,
-        axis="mean over the completed requests of the window (s)",
-        value=significant,
-    )
-
-
 def _stacked_bars(
     comparison: Comparison,
     headline: str,
@@ -171,8 +138,8 @@ def _stacked_bars(
     axes = figure.subplots()
     for row, name in enumerate(names):
         left = 0.0
-        for length, strength, hatch in zip(lengths[name], _STRENGTHS, _HATCHES, strict=False):
-            axes.barh(row, length, 0.6, left, color=tint(colours[name], strength), edgecolor="white", hatch=hatch)
+        for length, strength in zip(lengths[name], _STRENGTHS, strict=True):
+            axes.barh(row, length, 0.6, left, color=tint(colours[name], strength), edgecolor="white")
             if length > 0.07 * longest:
                 ink = "white" if strength > 0.9 else "black"
                 axes.text(left + length / 2, row, value(length), ha="center", va="center", color=ink, fontsize=9)
@@ -183,29 +150,13 @@ def _stacked_bars(
     axes.set_xlim(0, 1.3 * longest)
     axes.set_xlabel(axis)
     shades = [
-        Patch(facecolor=tint("#333333", strength), edgecolor="white", hatch=hatch, label=label)
-        for label, strength, hatch in zip(labels, _STRENGTHS, _HATCHES, strict=False)
+        Patch(facecolor=tint("#333333", strength), edgecolor="white", label=label)
+        for label, strength in zip(labels, _STRENGTHS, strict=True)
     ]
     axes.legend(handles=shades, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(labels), fontsize=8.5, frameon=False)
     _plain(axes)
     title(figure, headline, under)
     return figure
-
-
-def _ttft_parts(result: FabricResult) -> list[float | None]:
-    journeys = result.run.journeys
-    moments = (
-        journeys.arrival_s,
-        journeys.prefill_start_s,
-        journeys.prefill_end_s,
-        journeys.kv_post_s,
-        journeys.kv_end_s,
-        journeys.first_token_s,
-    )
-    done = _counted(result)
-    if not done.any():
-        return [None] * (len(moments) - 1)
-    return [float(np.mean(later[done] - sooner[done])) for sooner, later in pairwise(moments)]
 
 
 def _distribution(result: FabricResult) -> tuple[np.ndarray, np.ndarray]:
@@ -259,7 +210,7 @@ def _plain(axes: Axes) -> None:
 FIGURES: Mapping[str, Callable[[Comparison], Figure]] = MappingProxyType(
     {
         "ttft_cdf": plot_ttft_cdf,
-        "ttft_parts": plot_latency_breakdown,
+        "ttft_parts": plot_waterfall,
         "link_load": plot_link_heatmap,
         "cost": plot_cost_bars,
     }

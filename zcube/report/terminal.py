@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from zcube.report.band_lines import band_lines
 from zcube.report.calibration_lines import calibration_lines
+from zcube.report.columns import aligned
 from zcube.report.cost_lines import cost_lines
+from zcube.report.microscope_lines import NOTE, remarks, window_cells
 from zcube.report.names import display_names, printable
 from zcube.report.packet_table import paused_longest, port_lines
+from zcube.report.quantities import time_text
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
 from zcube.report.window_lines import section_title, window_lines
@@ -72,6 +75,9 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     for name, fabric in document["fabrics"].items():
         if paused := paused_longest(fabric["packet"]["ports"] if "packet" in fabric else []):
             text += paper.lines(port_lines(f"Paused longest on {names[name]}", paused))
+    if document.get("microscope"):
+        for name, found in document["microscope"]["fabrics"].items():
+            text += paper.lines(_worst_windows(f"Worst windows of {names[name]}", document["microscope"], found))
     return text + paper.footer(_footer(document, names))
 
 
@@ -211,6 +217,12 @@ class _Paper:
         )
 
 
+def _worst_windows(head: str, asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    rows = window_cells(found)
+    lines = [f"{head}, {time_text(asked['window_s'])} each, packet by packet"]
+    return [*lines, *(aligned(rows) if len(rows) > 1 else []), *remarks(found)]
+
+
 def _cells(row: Row, fabrics: list[Document], indent: bool) -> list[Any]:
     from rich.text import Text
 
@@ -228,6 +240,7 @@ def _footer(document: Document, names: Mapping[str, str]) -> list[tuple[str, str
     books = sorted({fabric["bill"]["price_book"] for fabric in fabrics.values()})
     return [
         ("Change", f"against {names[document['baseline']]}; pp = percentage points; '-' = no value."),
+        *((("Worst windows", NOTE),) if document.get("microscope") else ()),
         *set_lines(document, names),
         *window_lines(document, names),
         *seed_lines(document, names),

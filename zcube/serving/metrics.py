@@ -12,8 +12,9 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
-from zcube.serving.attribution import composition
+from zcube.serving.attribution import composition, ttft_parts
 from zcube.serving.journey import ABSENT, COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
+from zcube.serving.limiting_links import link_totals
 from zcube.serving.littles_law import littles_law
 from zcube.serving.occupancy import occupancy
 from zcube.serving.output_tokens import tokens_within
@@ -46,6 +47,7 @@ def run_metrics(run: ServingRun) -> dict[str, Any]:
         "decode_engine": run.settings.decode.engine,
         "ttft_s": latency(journeys.ttft_s()),
         "ttft_parts_s": composition(run, done),
+        "ttft_links": link_totals(run, ttft_parts(run), done),
         "tpot_s": latency(journeys.tpot_s()),
         "e2e_s": latency(journeys.e2e_s()),
         "slo": goodput(run, tokens),

@@ -60,6 +60,8 @@ class ServingRun:
         When each prefill instance waited for its own pushes, or for KV memory.
     stopped_by : str or None
         Why the network could not go on, if it could not; what was under way then has failed.
+    names_links : bool
+        Whether the network model says which links bounded transfers, as packets do not.
     """
 
     journeys: Journeys
@@ -75,6 +77,7 @@ class ServingRun:
     steps_at_end: IntArray
     pauses: list[list[Pause]]
     stopped_by: str | None = None
+    names_links: bool = True
 
     @property
     def flow_kind(self) -> IntArray:
@@ -150,6 +153,7 @@ def serve(
         end_s=float(env.now),
         kv_alone_bps=kv_alone_bps,
         stopped_by=stopped_by,
+        names_links=model.fidelity != "packet",
         settings=settings,
         window=cluster.watch.window(cluster.journeys, links.size_bytes),
         pauses=cluster.pauses(),
