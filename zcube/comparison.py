@@ -159,6 +159,9 @@ class Comparison:
         were searched.
     capacity : dict or None
         The loads up to which fabrics meet the service levels, likewise of :func:`zcube.capacity.find_capacity`.
+    sweep, sensitivity : dict or None
+        Figures with one key at several values, or at the settings of ``[sensitivity]``, likewise of
+        :class:`zcube.variations.Varied`.
     """
 
     scenario: Scenario
@@ -168,6 +171,8 @@ class Comparison:
     recorded: CommTrace | None = None
     knee: dict[str, Any] | None = None
     capacity: dict[str, Any] | None = None
+    sweep: dict[str, Any] | None = None
+    sensitivity: dict[str, Any] | None = None
 
     @property
     def trace(self) -> RequestTrace:
@@ -195,6 +200,8 @@ class Comparison:
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
             "knee": self.knee,
             "capacity": self.capacity,
+            "sweep": self.sweep,
+            "sensitivity": self.sensitivity,
         }
         return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
 

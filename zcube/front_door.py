@@ -104,6 +104,8 @@ def compare(
     *,
     find_knee: bool | Mapping[str, Any] = False,
     find_capacity: bool | Mapping[str, Any] = False,
+    sweep: str | None = None,
+    sensitivity: bool = False,
     jobs: int = 1,
     progress: Progress = silent,
 ) -> Comparison:
@@ -121,6 +123,10 @@ def compare(
     find_capacity : bool or mapping
         Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
         ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
+    sweep : str, optional
+        ``KEY=VALUE,VALUE,...``: further comparisons with a key of the scenario at each of these values.
+    sensitivity : bool
+        Whether to make further comparisons, one for every setting in the scenario's ``[sensitivity]``.
     jobs : int
         Runs at a time, in processes of their own where there are several, which changes nothing in the result. They import the
         script that calls this, whose own work is then to stand below ``if __name__ == "__main__":``.
@@ -136,7 +142,7 @@ def compare(
     """
     _check_type("changes", changes, Mapping | None, "a mapping of dotted keys to values")
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    searches = Searches.of(declared, find_knee, find_capacity)
+    searches = Searches.of(declared, find_knee, find_capacity, sweep, sensitivity)
     with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
         if beside.jobs > 1:
             _compile_ahead(declared.network.fidelity, progress, *OF_SERVING)

@@ -69,6 +69,14 @@ def compare_command(
     slo_share: Annotated[
         float | None, typer.Option(help="Of --find-capacity: part of the requests that meets every bound; default 0.99.")
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=VALUE,VALUE,...", help="Compare again with a scenario key at each of these values."),
+    ] = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Compare again at every setting of the scenario's [sensitivity]; further runs."),
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any scenario key, e.g. load.rate_per_s=60.")
     ] = None,
@@ -106,7 +114,7 @@ def compare_command(
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     # Processes get ready while this one imports.
-    with runs_side_by_side(declared, jobs, find_knee or find_capacity) as beside:
+    with runs_side_by_side(declared, jobs, find_knee or find_capacity or sensitivity or sweep is not None) as beside:
         from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 
         searches = _searches(given, declared)
@@ -173,6 +181,8 @@ def _searches(given: dict[str, Any], declared: Scenario) -> Searches:
         declared,
         wanted["find_knee"],
         wanted["find_capacity"],
+        given["sweep"],
+        given["sensitivity"],
         lambda search, key: options.get((search, key), _option(search)),
     )
 

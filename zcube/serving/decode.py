@@ -147,6 +147,7 @@ class DecodeNode:
             start_s = env.now
             steps = min(ahead, self._least_left)
             ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
+            ends_s /= self._pool.tokens_per_step
             ends_s += start_s
             self._ends_s = ends_s
             if joined:

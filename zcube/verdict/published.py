@@ -57,6 +57,16 @@ PUBLISHED = (
 )
 
 
+def is_published_pair(family: str, baseline_family: str) -> bool:
+    """Return whether the published figures are of a fabric of one family against a baseline of another."""
+    return (baseline_family, family) == (FROM, TO)
+
+
+def published_changes() -> dict[str, float]:
+    """Return the published changes as fractions, by name."""
+    return {figure.name: figure.change for figure in PUBLISHED}
+
+
 def published(document: Document, limits: Document) -> dict[str, Any]:
     """Return the published figures beside the run's, by fabric that they are of, JSON-ready.
 
@@ -75,7 +85,9 @@ def published(document: Document, limits: Document) -> dict[str, Any]:
     """
     base_name = document["baseline"]
     base = document["fabrics"][base_name]
-    pairs = {name: fabric for name, fabric in document["fabrics"].items() if base["family"] == FROM and fabric["family"] == TO}
+    pairs = {
+        name: fabric for name, fabric in document["fabrics"].items() if is_published_pair(fabric["family"], base["family"])
+    }
     found: dict[str, Any] = {}
     for name, fabric in pairs.items():
         figures = {figure.name: _beside(figure, fabric, base) for figure in PUBLISHED}
