@@ -33,9 +33,9 @@ EP32 = "glm51-ep32-1024"
 def jobs() -> dict[str, list[str]]:
     """Return the arguments of every job that can be run here."""
     found = {
-        "default": [],
+        "pd-1024": ["glm51-pd-1024"],
         "ep32": [EP32, "--set", "requests.count=1000"],
-        "closed-1500": ["--set", "load.mode=closed", "--set", "load.concurrency=1500"],
+        "closed-1500": ["glm51-pd-1024", "--set", "load.mode=closed", "--set", "load.concurrency=1500"],
     }
     trace = Path(os.environ.get("ZCUBE_DATA", "")) / CONVERSATION
     if "ZCUBE_DATA" in os.environ and trace.exists():

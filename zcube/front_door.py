@@ -99,7 +99,7 @@ class Network(settings.Network):
 
 
 def compare(
-    scenario: str | Path | Scenario = "glm51-pd-1024",
+    scenario: str | Path | Scenario = "zai-2026",
     changes: Mapping[str, Any] | None = None,
     *,
     find_knee: bool | Mapping[str, Any] = False,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zcube.scenario import Scenario
     from zcube.searches import Searches
 
-DEFAULT_SCENARIO = "glm51-pd-1024"
+DEFAULT_SCENARIO = "zai-2026"
 DEFAULT_OUT = Path("zcube-out")
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
