@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import zcube as zc
 from zcube import fabric_run
 from zcube.cli import main
+from zcube.cli.compare import DEFAULT_SCENARIO
 from zcube.inputs import bundled_folder
 from zcube.outputs import to_json
 from zcube.report.html import render_html
 from zcube.report.terminal import document_table
 from zcube.scenario import load_scenario
+from zcube.variations import alternatives
 from zcube.verdict.headline import OUTPUT, TTFT_P99
 
 SMALL: dict[str, Any] = {
@@ -208,3 +211,20 @@ def test_names_from_files_are_escaped_on_the_page(own_scenario: Path):
     page = render_html(comparison.document(), {}, {})
     assert "<script>" not in page.split("<style>")[-1] and "&lt;b&gt;" in page
     assert set(zc.figures(comparison)) >= {"sensitivity"}
+
+
+def test_the_default_scenario_is_the_same_everywhere_and_every_setting_of_it_can_be_run():
+    default = inspect.signature(zc.compare).parameters["scenario"].default
+    assert default == DEFAULT_SCENARIO == "zai-2026"
+    scenario = load_scenario(default)
+    assert scenario.seeds >= 5 and scenario.gpus == 1024 and scenario.load.mode == "closed"
+    tried = alternatives(scenario)
+    wanted = {"rank map", "KV type", "prefill : decode", "placement", "wiring", "queue pairs", "congestion control", "NIC rate"}
+    assert wanted <= {variation.parameter for variation in tried}
+    assert all(variation.scenario != scenario.model_copy(update={"sensitivity": {}}) for variation in tried)
+
+
+def test_a_thousand_gpus_cost_a_third_less_by_their_own_counts():
+    roft, zcube = (zc.cost(name).document() for name in load_scenario("zai-2026").fabrics)
+    for count in ("switches", "transceivers", "total_usd"):
+        assert zcube[count] == pytest.approx(roft[count] * 2 / 3)
