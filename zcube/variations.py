@@ -149,18 +149,14 @@ class Varied:
         InputError
             With what a variation names that cannot be read or built.
         """
-        own = _figures(self.comparison)
-        runs = self.beside.each(self._run, list(self.variations), 1 + self.beside.jobs)
-        pair = [
-            is_published_pair(fabric["family"], own[self.comparison.scenario.baseline_label]["family"])
-            for fabric in own.values()
-        ]
+        own, baseline = _figures(self.comparison), self.comparison.scenario.baseline_label
+        are_published = [is_published_pair(fabric["family"], own[baseline]["family"]) for fabric in own.values()]
         return {
             "seeds": self.comparison.scenario.seeds,
-            "baseline": self.comparison.scenario.baseline_label,
+            "baseline": baseline,
             "scenario": own,
-            "published": published_changes() if any(pair) else None,
-            "runs": runs,
+            "published": published_changes() if any(are_published) else None,
+            "runs": self.beside.each(self._run, list(self.variations), 1 + self.beside.jobs),
         }
 
     def _run(self, variation: Variation) -> dict[str, Any]:

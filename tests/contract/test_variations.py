@@ -17,6 +17,7 @@ from zcube.inputs import bundled_folder
 from zcube.outputs import to_json
 from zcube.report.html import render_html
 from zcube.report.terminal import document_table
+from zcube.report.variations_table import sweep_cells
 from zcube.scenario import load_scenario
 from zcube.variations import alternatives
 from zcube.verdict.headline import OUTPUT, TTFT_P99
@@ -117,6 +118,15 @@ def test_settings_of_a_users_own_scenario_are_run_one_at_a_time(own_scenario: Pa
 def test_processes_change_nothing():
     one, two = (zc.compare("nic-cap-32", SMALL, sweep="load.concurrency=6,9", jobs=jobs).document() for jobs in (1, 2))
     assert to_json(one) == to_json(two)
+
+
+def test_values_may_be_tables_of_fabrics_of_their_own():
+    comparison = zc.compare("nic-cap-32", SMALL | {"seeds": 1, "baseline": None}, sweep='fabrics=["zcube-32"],["roft-32"]')
+    document = comparison.document()
+    assert [list(run["fabrics"]) for run in document["sweep"]["runs"]] == [["zcube-32"], ["roft-32"]]
+    cells = sweep_cells(document["sweep"])
+    assert [row[1] for row in cells[1:]] == ["zcube-32", "roft-32"] and {row[3] for row in cells[1:]} == {"100.0"}
+    assert "sweep" in zc.figures(comparison)
 
 
 def test_words_that_are_no_toml_are_text():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zcube.report.names import display_names
 from zcube.report.palette import GREEN, ORANGE, SKY, fabric_colours
 from zcube.report.picture import conditions, picture_text, title
+from zcube.report.variations_table import swept_fabrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +122,7 @@ def plot_sweep(comparison: Comparison) -> Figure:
     sweep = comparison.sweep
     assert sweep is not None
     runs = sweep["runs"]
-    fabrics = runs[0]["fabrics"]
+    fabrics = swept_fabrics(sweep)
     names, colours = display_names(list(fabrics)), fabric_colours(fabrics)
     at = [_number(run["setting"]) for run in runs]
     numbers = [value for value in at if value is not None]

@@ -24,11 +24,11 @@ UNSTEADY_NOTE = f"{UNSTEADY} no steady window, so that rates would not last."
 
 def sweep_cells(sweep: Mapping[str, Any]) -> list[list[str]]:
     """Return a sweep's figures, heads first: a row per value and fabric."""
-    first = sweep["runs"][0]
-    names = display_names(list(first["fabrics"]))
+    fabrics = swept_fabrics(sweep)
+    names = display_names(list(fabrics))
     cells = [
         [
-            printable(first["parameter"]),
+            printable(sweep["runs"][0]["parameter"]),
             "Fabric",
             "Output",
             "%",
@@ -40,7 +40,7 @@ def sweep_cells(sweep: Mapping[str, Any]) -> list[list[str]]:
         ]
     ]
     highest = {
-        (name, figure): max((run["fabrics"][name][figure] or 0.0 for run in sweep["runs"]), default=0.0)
+        (name, figure): max(run["fabrics"].get(name, {}).get(figure) or 0.0 for run in sweep["runs"])
         for name in names
         for figure in ("output", "ttft_mean")
     }
@@ -49,20 +49,29 @@ def sweep_cells(sweep: Mapping[str, Any]) -> list[list[str]]:
             parts = [
                 text
                 for figure in ("output", "ttft_mean")
-                for text in (_value(fabric[figure]), _percent(fabric[figure], highest.get((name, figure))))
+                for text in (_value(fabric[figure]), _percent(fabric[figure], highest[name, figure]))
             ]
             mark = UNSTEADY if fabric["caution"] else ""
             changes = [change_text(_against(fabric, figure)) for figure in ("output", "ttft_p99")]
             cells.append(
                 [
                     printable(run["setting"]) + mark,
-                    names.get(name, printable(name)),
+                    names[name],
                     *parts,
                     _value(fabric["ttft_p99"]),
                     *changes,
                 ]
             )
     return cells
+
+
+def swept_fabrics(sweep: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every fabric of a sweep by name, as the first value has it that compares it."""
+    found: dict[str, Any] = {}
+    for run in sweep["runs"]:
+        for name, fabric in run["fabrics"].items():
+            found.setdefault(name, fabric)
+    return found
 
 
 def sensitivity_cells(sensitivity: Mapping[str, Any]) -> list[list[str]]:
