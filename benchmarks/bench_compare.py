@@ -10,7 +10,7 @@ which they are (its length, restarted sessions, window of measurement). Only the
 requests, from Mooncake's trace under the folder named by ``ZCUBE_DATA``; it is left out without it.
 
 Printed are medians, the ratio old to new of each pair's CPU time per request, its median, and peak memory; of the new build
-also what the closed loop costs beside the default run, and, with ``--tenfold``, memory at ten times the requests.
+also what the closed loop costs beside the open one, and, with ``--tenfold``, memory at ten times the requests.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ from pathlib import Path
 from statistics import median
 
 CONVERSATION = "mooncake/conversation_trace.jsonl"
+OPEN = "glm51-pd-1024"
 EP32 = "glm51-ep32-1024"
 
 
 def jobs() -> dict[str, list[str]]:
     """Return the arguments of every job that can be run here."""
     found = {
-        "default": [],
+        OPEN: [OPEN],
         "ep32": [EP32, "--set", "requests.count=1000"],
-        "closed-1500": ["--set", "load.mode=closed", "--set", "load.concurrency=1500"],
+        "closed-1500": [OPEN, "--set", "load.mode=closed", "--set", "load.concurrency=1500"],
     }
     trace = Path(os.environ.get("ZCUBE_DATA", "")) / CONVERSATION
     if "ZCUBE_DATA" in os.environ and trace.exists():
-        found["conversation"] = ["glm51-pd-1024", "--requests", str(trace)]
+        found["conversation"] = [OPEN, "--requests", str(trace)]
     return found
 
 
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--new", default=sys.executable)
     parser.add_argument("--only", action="append", choices=jobs(), help="a job; repeat for several")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--tenfold", action="store_true", help="memory of the new build at ten times the default's requests")
+    parser.add_argument("--tenfold", action="store_true", help="memory of the new build at ten times the requests")
     asked = parser.parse_args()
     print(f"{'job':14}{'old, ms':>10}{'new, ms':>10}{'ratio':>8}{'old, MB':>10}{'new, MB':>10}   ratios")
     new_s: dict[str, float] = {}
@@ -98,12 +99,12 @@ def main() -> None:
         new_s[name] = median(new.cpu_s for _, new in pairs)
         listed = " ".join(f"{ratio:.2f}" for ratio in ratios)
         print(f"{name:14}{old_ms:10.2f}{new_ms:10.2f}{median(ratios):8.2f}{old_mb:10.0f}{new_mb:10.0f}   {listed}", flush=True)
-    if {"default", "closed-1500"} <= new_s.keys():
-        print(f"closed-1500 takes {new_s['closed-1500'] / new_s['default']:.2f} times the default's CPU time")
+    if {OPEN, "closed-1500"} <= new_s.keys():
+        print(f"closed-1500 takes {new_s['closed-1500'] / new_s[OPEN]:.2f} times the CPU time of {OPEN}")
     if asked.tenfold:
-        once = run(asked.new, [])
+        once = run(asked.new, [OPEN])
         count = once.requests // 2
-        tenfold = run(asked.new, ["--set", f"requests.count={10 * count}"])
+        tenfold = run(asked.new, [OPEN, "--set", f"requests.count={10 * count}"])
         print(f"memory at ten times the requests: {tenfold.peak_bytes / once.peak_bytes:.2f} times")
 
 

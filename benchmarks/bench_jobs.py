@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import median
 
 CASES = {
-    "compare": ["compare", "--json"],
-    "compare-seeds": ["compare", "--json", "--seeds", "4", "--set", "requests.count=3000"],
+    "compare": ["compare", "glm51-pd-1024", "--json"],
+    "compare-seeds": ["compare", "glm51-pd-1024", "--json", "--seeds", "4", "--set", "requests.count=3000"],
     "capacity": ["compare", "glm51-pd-256", "--json", "--set", "slo.ttft_s=2", "--find-capacity"],
     "knee": ["compare", "glm51-pd-256", "--json", "--find-knee"],
     "degrade": ["fabric", "degrade", "roft-4096@switch:leaf0", "zcube-4096@switch:A0", "--json"],

@@ -25,7 +25,7 @@ FLOWS = "src,dst,bytes,start_s\n0,100,1000000,0\n1,101,1000000,0\n2,102,2000000,
 #: Arguments of ``zcube``, and whether a run without compiled kernels is of interest beside one with them.
 CASES = {
     "help": (["--help"], False),
-    "compare": (["compare", "--out", "out"], True),
+    "compare": (["compare", "glm51-pd-1024", "--out", "out"], True),
     "replay-packet": (["replay", "flows.csv", "--fabric", "roft-256", "--fidelity", "packet"], True),
     "show-n64": (["fabric", "show", "zcube-n64"], True),
 }

@@ -25,7 +25,7 @@ def shown(name: str, fabric: dict[str, Any]) -> str:
     )
 
 
-def test_the_default_scenario_is_steady_and_its_fabrics_serve_alike() -> None:
+def test_an_open_thousand_gpus_is_steady_and_its_fabrics_serve_alike() -> None:
     document = run("glm51-pd-1024", "seeds=5").document()
     for name, fabric in document["fabrics"].items():
         print(f"\n{shown(name, fabric)}")

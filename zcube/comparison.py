@@ -160,6 +160,9 @@ class Comparison:
         were searched.
     capacity : dict or None
         The loads up to which fabrics meet the service levels, likewise of :func:`zcube.capacity.find_capacity`.
+    sweep, sensitivity : dict or None
+        Figures with one key at several values, or at the settings of ``[sensitivity]``, likewise of
+        :class:`zcube.variations.Varied`.
     microscope : dict or None
         The worst windows of each run packet by packet, likewise of :func:`zcube.microscope.look.look`.
     rebuilt : dict of DataFrame
@@ -173,6 +176,8 @@ class Comparison:
     recorded: CommTrace | None = None
     knee: dict[str, Any] | None = None
     capacity: dict[str, Any] | None = None
+    sweep: dict[str, Any] | None = None
+    sensitivity: dict[str, Any] | None = None
     microscope: dict[str, Any] | None = None
     rebuilt: dict[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -202,6 +207,8 @@ class Comparison:
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
             "knee": self.knee,
             "capacity": self.capacity,
+            "sweep": self.sweep,
+            "sensitivity": self.sensitivity,
             "microscope": self.microscope,
         }
         return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}

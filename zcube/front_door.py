@@ -100,11 +100,13 @@ class Network(settings.Network):
 
 
 def compare(
-    scenario: str | Path | Scenario = "glm51-pd-1024",
+    scenario: str | Path | Scenario = "zai-2026",
     changes: Mapping[str, Any] | None = None,
     *,
     find_knee: bool | Mapping[str, Any] = False,
     find_capacity: bool | Mapping[str, Any] = False,
+    sweep: str | None = None,
+    sensitivity: bool = False,
     microscope: bool | Mapping[str, Any] = False,
     jobs: int = 1,
     progress: Progress = silent,
@@ -123,6 +125,10 @@ def compare(
     find_capacity : bool or mapping
         Whether to search the load up to which each fabric meets ``[slo]``, which takes further runs; keys ``share``,
         ``tolerance``, ``max_loads``, ``lowest`` and ``highest`` of :class:`~zcube.capacity.CapacitySearch` say how.
+    sweep : str, optional
+        ``KEY=VALUE,VALUE,...``: further comparisons with a key of the scenario at each of these values.
+    sensitivity : bool
+        Whether to make further comparisons, one for every setting in the scenario's ``[sensitivity]``.
     microscope : bool or mapping
         Whether to rebuild the worst windows of each fabric's run packet by packet; keys ``windows``, ``window_s`` and
         ``packet_hops`` of :class:`~zcube.microscope.look.Microscope` say how many, how long and how much of each.
@@ -141,7 +147,7 @@ def compare(
     """
     _check_type("changes", changes, Mapping | None, "a mapping of dotted keys to values")
     declared = changed(scenario, changes or {}) if isinstance(scenario, Scenario) else load_scenario(str(scenario), changes)
-    searches = Searches.of(declared, find_knee, find_capacity)
+    searches = Searches.of(declared, find_knee, find_capacity, sweep, sensitivity)
     magnified = microscope_of(declared, microscope)
     with runs_side_by_side(declared, _checked_jobs(jobs), searches != Searches()) as beside:
         if beside.jobs > 1:

@@ -150,8 +150,19 @@ class Cost(CostTerms):
     )
 
 
+#: Parameters of ``[sensitivity]``, and settings of each.
+MOST_PARAMETERS, MOST_SETTINGS = 100, 100
+Alternatives = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=80)], dict[str, Any]], Field(max_length=MOST_SETTINGS)
+]
+
+
 class Scenario(ServingSettings):
-    """A declared experiment. Its tables are those of a serving run plus what is compared and under which requests."""
+    """A declared experiment. Its tables are those of a serving run plus what is compared and under which requests.
+
+    ``[sensitivity.PARAMETER]`` names other settings of a parameter, each with what of the scenario it changes, which only
+    ``--sensitivity`` looks at: ``bf16 = { kv.dtype = "bf16" }``.
+    """
 
     description: str = Field(default="", max_length=1000)
     fabrics: tuple[str, ...] = Field(
@@ -167,6 +178,9 @@ class Scenario(ServingSettings):
     requests: Requests
     network: NetworkTable = NetworkTable()
     cost: Cost = Cost()
+    sensitivity: dict[Annotated[str, Field(min_length=1, max_length=80)], Alternatives] = Field(
+        default={}, max_length=MOST_PARAMETERS, description="other settings by parameter, each a table of keys"
+    )
 
     @field_validator("fabrics")
     @classmethod
@@ -199,6 +213,21 @@ class Scenario(ServingSettings):
                 wrong[fabric] = f"one table of this fabric, which is {label} too"
         refused = {name: PydanticCustomError("extra_forbidden", "refused", {"expected": text}) for name, text in wrong.items()}
         return {**network, **refused}
+
+    @field_validator("sensitivity")
+    @classmethod
+    def _known_tables(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        known = cls.model_fields.keys() - {"sensitivity", "description"}
+        wrong = [
+            f"{parameter}.{setting}: {table}"
+            for parameter, settings in parameters.items()
+            for setting, changes in settings.items()
+            for table in changes
+            if table not in known
+        ]
+        if wrong:
+            raise ValueError(f"keys of a scenario, not {', '.join(wrong)}")
+        return parameters
 
     @property
     def labels(self) -> dict[str, str]:
@@ -288,13 +317,27 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     return scenario
 
 
-def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
-    """Return a scenario with other values; parameters and faults as :func:`load_scenario`."""
+def changed(scenario: Scenario, changes: Mapping[str, Any], source: str = "scenario") -> Scenario:
+    """Return a scenario with other values; parameters and faults as :func:`load_scenario`, named by the source."""
     data = scenario.model_dump()
     for key, value in changes.items():
         set_key(data, key, value)
     _drop_tables(data, list(scenario.fabrics))
-    return _validated(data, "scenario")
+    return _validated(data, source)
+
+
+def with_tables(scenario: Scenario, tables: Mapping[str, Any], source: str) -> Scenario:
+    """Return a scenario with tables laid over its own, key by key, and without ``[sensitivity]``.
+
+    Raises
+    ------
+    InputError
+        With every fault, named by the source.
+    """
+    data = _over(scenario.model_dump(), tables)
+    data["sensitivity"] = {}
+    _drop_tables(data, list(scenario.fabrics))
+    return _validated(data, source)
 
 
 def _validated(data: dict[str, Any], source: str) -> Scenario:
@@ -329,6 +372,11 @@ def copy_scenario(stem: str, folder: Path, others: Mapping[str, Path] = NO_FILES
             shutil.copy(path, temporary / name)
 
     new_folder(folder, fill)
+
+
+def _tables(table: Any) -> list[dict[str, Any]]:
+    """Return the tables that stand in a table; none where it is no table."""
+    return [inner for inner in table.values() if isinstance(inner, dict)] if isinstance(table, dict) else []
 
 
 def _are_names(names: Any) -> TypeGuard[Sequence[str]]:
@@ -372,6 +420,9 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         requests["source"] = str(folder / requests["source"])
     if isinstance(data.get("network"), dict):
         data["network"] = {path_to(name): value for name, value in data["network"].items()}
+    for settings in _tables(data.get("sensitivity")):
+        for changes in _tables(settings):
+            _beside(changes, folder)
     network = data.get("network")
     networks = [network, *network.values()] if isinstance(network, dict) else []
     for table, key in (

@@ -1,4 +1,4 @@
-"""What a comparison's other loads are searched for: checked before anything runs, its runs shared by all searches."""
+"""What else is asked of a comparison: searches over other loads, and variations; checked before anything runs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from zcube.other_loads import OtherLoads
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
+from zcube.variations import Variation, Varied, alternatives, swept
 
 #: Whether something is searched for, or by which keys.
 Wanted: TypeAlias = "bool | Mapping[str, Any]"
@@ -23,15 +24,18 @@ Wanted: TypeAlias = "bool | Mapping[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """The searches that were asked for."""
+    """The searches that were asked for, the values of a sweep and the settings of ``[sensitivity]``."""
 
     knee: KneeSearch | None = None
     capacity: CapacitySearch | None = None
+    sweep: tuple[Variation, ...] = ()
+    sensitivity: tuple[Variation, ...] = ()
 
     @classmethod
     def of(
-        cls, scenario: Scenario, knee: Wanted, capacity: Wanted, place: Callable[[str, str], str] = "{}: {}".format
-    ) -> Searches:
+        cls, scenario: Scenario, knee: Wanted, capacity: Wanted, sweep: str | None = None, sensitivity: bool = False,
+        place: Callable[[str, str], str] = "{}: {}".format,
+    ) -> Searches:  # fmt: skip
         """Return what is asked for of a scenario.
 
         Parameters
@@ -40,6 +44,10 @@ class Searches:
             What is compared.
         knee, capacity : bool or mapping
             Whether to search, or keys of :class:`~zcube.knee.KneeSearch` and :class:`~zcube.capacity.CapacitySearch`.
+        sweep : str, optional
+            ``KEY=VALUE,VALUE,...``, see :func:`zcube.variations.swept`.
+        sensitivity : bool
+            Whether to run the scenario at every setting of its ``[sensitivity]``.
         place : callable
             Where a key was written, of ``find_knee`` or ``find_capacity`` and the key.
 
@@ -49,7 +57,7 @@ class Searches:
             With every fault of the keys, and of the scenario where it does not fit the searches.
         """
         faults = FaultList()
-        asked: list[Any] = [None, None]
+        asked: list[Any] = [None, None, (), ()]
         for number, (wanted, model, name, check) in enumerate(
             ((knee, KneeSearch, "find_knee", check_knee), (capacity, CapacitySearch, "find_capacity", check_capacity))
         ):
@@ -59,6 +67,12 @@ class Searches:
                 asked[number] = validate(model, {} if wanted is True else wanted, partial(place, name))
             with faults:
                 check(scenario)
+        if sweep is not None:
+            with faults:
+                asked[2] = swept(scenario, sweep)
+        if sensitivity:
+            with faults:
+                asked[3] = alternatives(scenario)
         faults.check()
         return cls(*asked)
 
@@ -78,10 +92,12 @@ class Searches:
             With every fault of what the scenario names, before anything runs; one of them are requests that come all at once,
             and so have no rate that a search could vary.
         """
-        comparison = compare(scenario, progress, record, self != Searches(), beside, band=True)
+        comparison = compare(scenario, progress, record, bool(self.knee or self.capacity), beside, band=True)
         loads = OtherLoads(comparison, progress, beside)
         return replace(
             comparison,
             knee=None if self.knee is None else find_knees(loads, self.knee).document(),
             capacity=None if self.capacity is None else find_capacity(loads, self.capacity).document(),
+            sweep=Varied(comparison, self.sweep, progress, beside).document() if self.sweep else None,
+            sensitivity=Varied(comparison, self.sensitivity, progress, beside).document() if self.sensitivity else None,
         )

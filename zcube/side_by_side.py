@@ -162,11 +162,14 @@ class SideBySide:
         while under_way:
             yield self._result(under_way.popleft())
 
-    def each(self, function: Callable[[Task], Result], items: Sequence[Task]) -> list[Result]:
-        """Return ``function`` of every item; where there are processes, of all at once in threads, which wait for these."""
+    def each(self, function: Callable[[Task], Result], items: Sequence[Task], at_once: int | None = None) -> list[Result]:
+        """Return ``function`` of every item; where there are processes, of several at once in threads, which wait for these.
+
+        Threads are as many as ``at_once``, or else as there are items.
+        """
         if self._pool is None or len(items) < 2:
             return [function(item) for item in items]
-        with ThreadPoolExecutor(len(items)) as threads:
+        with ThreadPoolExecutor(min(len(items), at_once or len(items))) as threads:
             futures = [threads.submit(function, item) for item in items]
             try:
                 return [future.result() for future in futures]

@@ -118,7 +118,7 @@ BROKEN = "roft-256@switch:leaf0"
 
 
 def compared(run, *arguments: str) -> dict:
-    status, out, err = run("compare", *SMALL, *arguments, "--json")
+    status, out, err = run("compare", "glm51-pd-1024", *SMALL, *arguments, "--json")
     assert status == 0, err
     return json.loads(out)["fabrics"]
 
@@ -146,7 +146,7 @@ def test_a_table_of_one_fabric_keeps_the_fall_back_unless_it_says_otherwise(run)
 
 def test_table_and_page_show_what_failed(run, tmp_path) -> None:
     arguments = ("--fabric", BROKEN, "--set", "network.fall_back=none", "--out", tmp_path / "out")
-    status, out, err = run("compare", *SMALL, *arguments)
+    status, out, err = run("compare", "glm51-pd-1024", *SMALL, *arguments)
     assert status == 0, err
     assert ["Failed", "12"] in [line.split() for line in out.splitlines()]
     page = (tmp_path / "out" / "report.html").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_json_is_one_document_with_the_promised_keys(run):
 
 
 def test_relative_is_the_change_against_the_baseline(run):
-    _, out, _ = run("compare", *SMALL, "--baseline", "zcube-1024", "--json")
+    _, out, _ = run("compare", "glm51-pd-1024", *SMALL, "--baseline", "zcube-1024", "--json")
     fabrics = json.loads(out)["fabrics"]
     roft, zcube = fabrics["roft-1024"], fabrics["zcube-1024"]
     assert roft["relative"]["ttft_p99"] == pytest.approx(roft["ttft_s"]["p99"] / zcube["ttft_s"]["p99"] - 1)
@@ -62,13 +63,13 @@ def test_relative_is_the_change_against_the_baseline(run):
 
 
 def test_same_seed_repeats_byte_for_byte_and_another_does_not(run):
-    first = run("compare", *SMALL, "--seed", "7", "--json")[1]
-    assert run("compare", *SMALL, "--seed", "7", "--json")[1] == first
-    assert run("compare", *SMALL, "--seed", "8", "--json")[1] != first
+    first = run("compare", "glm51-pd-1024", *SMALL, "--seed", "7", "--json")[1]
+    assert run("compare", "glm51-pd-1024", *SMALL, "--seed", "7", "--json")[1] == first
+    assert run("compare", "glm51-pd-1024", *SMALL, "--seed", "8", "--json")[1] != first
 
 
 def test_a_recorded_run_is_repeated_from_its_record(run, tmp_path):
-    status, _, err = run("compare", *SMALL, "--seed", "3", "--out", tmp_path / "one")
+    status, _, err = run("compare", "glm51-pd-1024", *SMALL, "--seed", "3", "--out", tmp_path / "one")
     assert status == 0, err
     status, _, err = run("compare", tmp_path / "one" / "run.json", "--out", tmp_path / "two")
     assert status == 0, err
@@ -87,7 +88,7 @@ def test_real_mooncake_trace_is_served_whole(run, shared_data):
 
 
 def test_infinitely_fast_network_makes_fabrics_equal(run):
-    arguments = ["compare", *SMALL, "--fidelity", "ideal", "--set", "network.nic_gbps=100000", "--json"]
+    arguments = ["compare", "glm51-pd-1024", *SMALL, "--fidelity", "ideal", "--set", "network.nic_gbps=100000", "--json"]
     fabrics = json.loads(run(*arguments)[1])["fabrics"]
     for key in ("ttft_s", "tpot_s", "e2e_s", "kv_transfer_s", "throughput"):
         assert fabrics["roft-1024"][key] == fabrics["zcube-1024"][key]
@@ -135,7 +136,7 @@ def test_broken_trace_line_is_named(run, tmp_path):
     good = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}\n'
     trace = tmp_path / "trace.jsonl"
     trace.write_text(good * 16 + '{"timestamp": 0, "input_length": -4}\n' + good)
-    status, _, err = run("compare", "--requests", trace)
+    status, _, err = run("compare", "glm51-pd-1024", "--requests", trace)
     assert status == 2
     assert "line 17" in err
     assert "-4" in err
@@ -144,7 +145,7 @@ def test_broken_trace_line_is_named(run, tmp_path):
 def test_output_folder_of_somebody_else_is_refused(run, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    status, _, err = run("compare", *SMALL, "--out", tmp_path / "mine")
+    status, _, err = run("compare", "glm51-pd-1024", *SMALL, "--out", tmp_path / "mine")
     assert status == 2
     assert "run.json" in err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
@@ -179,11 +180,27 @@ def test_interrupt_while_modules_are_loaded_is_an_interrupt_too(run, monkeypatch
 
 
 def test_human_output_in_a_pipe_has_no_colour_and_talk_goes_to_stderr(run, tmp_path):
-    status, out, err = run("compare", *SMALL, "--out", tmp_path / "run")
+    status, out, err = run("compare", "glm51-pd-1024", *SMALL, "--out", tmp_path / "run")
     assert status == 0
     assert "\x1b" not in out + err
     assert "roft-1024" in out and "zcube-1024" in out
     assert "written" in err and "written" not in out
+
+
+def test_an_interrupt_inside_code_made_from_text_ends_with_the_same_status(tmp_path):
+    """As inside a dataclass that is being made: CPython then ends by the signal, unless it has run other such code since."""
+    (tmp_path / "interrupted.py").write_text(
+        "import sys, types\n"
+        "from zcube.cli import main\n"
+        "module = types.ModuleType('zcube.cli.app')\n"
+        "module.__getattr__ = lambda name: exec('raise KeyboardInterrupt')\n"
+        "sys.modules['zcube.cli.app'] = module\n"
+        "main(['compare'])\n"
+    )
+    found_in = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    call = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(call, env={**os.environ, "PYTHONPATH": found_in}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_help_is_quick():
@@ -196,15 +213,16 @@ def test_help_is_quick():
 
 def test_a_failed_fabric_is_compared_and_one_that_cuts_gpus_off_is_a_result_with_a_reason(run, tmp_path):
     fabrics = ["--fabric", "roft-1024", "--fabric", "zcube-1024@switch:A3,link:A0-B5#0"]
-    status, out, err = run("compare", *SMALL, *fabrics, "--json")
+    status, out, err = run("compare", "glm51-pd-1024", *SMALL, *fabrics, "--json")
     assert status == 0, err
     failed = json.loads(out)["fabrics"]["zcube-1024@switch:A3,link:A0-B5#0"]
     assert failed["requests"]["completed"] == 40
     assert all("A3" not in (link["from"], link["to"]) for link in failed["congestion"]["hot_links"])
-    assert run("compare", *SMALL, *fabrics, "--out", tmp_path / "run")[0] == 0
+    assert run("compare", "glm51-pd-1024", *SMALL, *fabrics, "--out", tmp_path / "run")[0] == 0
     cut = "zcube-1024@" + ",".join(f"nic:s{server}g0" for server in range(96))
     for rule, kind in (("nvlink-relay", "completed"), ("none", "failed")):
-        status, out, err = run("compare", *SMALL, "--fabric", cut, "--set", f"network.fall_back={rule}", "--json")
+        words = ("--fabric", cut, "--set", f"network.fall_back={rule}", "--json")
+        status, out, err = run("compare", "glm51-pd-1024", *SMALL, *words)
         assert status == 0 and "Traceback" not in err
         (found,) = json.loads(out)["fabrics"].values()
         assert found["requests"][kind] == found["requests"]["offered"] == 40

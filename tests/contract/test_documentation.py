@@ -77,13 +77,25 @@ def compare_calls():
 
 
 def test_scenarios_in_the_documentation_are_accepted():
+    from zcube.cli.compare import DEFAULT_SCENARIO
     from zcube.scenario import load_scenario
 
     calls = list(compare_calls())
     assert len(calls) >= 5
     for words in calls:
+        scenario = words[0] if words and not words[0].startswith("-") and not words[0].endswith(".json") else DEFAULT_SCENARIO
         assignments = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
         fabrics = [words[at + 1] for at, word in enumerate(words) if word == "--fabric"]
         changes = {"fabrics": fabrics, "baseline": None} if fabrics else {}
-        scenario = load_scenario("glm51-pd-1024", changes, assignments)
-        assert scenario.gpus == 1024
+        assert load_scenario(scenario, changes, assignments).gpus == (32 if scenario == "nic-cap-32" else 1024)
+
+
+def test_the_readme_says_what_the_default_comparison_gives_first_where_zcube_does_not_win():
+    """That the figures are right is shown by verification/test_readme.py."""
+    heads = ("Loses", "No difference", "Gains")
+    lines = re.findall(
+        r"^\* \*\*(\w[\w ]*)\*\*: (.*)$", (PROJECT / "README.md").read_text().split("\n## ")[0], flags=re.MULTILINE
+    )
+    assert len(lines) == 4
+    assert [heads.index(head) for head, _ in lines] == sorted(heads.index(head) for head, _ in lines)
+    assert all(re.search(r"\((?:[+-][\d.]+ to [+-][\d.]+ %|no seed moves it)\)", text) for _, text in lines)

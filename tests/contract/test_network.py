@@ -113,14 +113,14 @@ def test_every_option_of_the_network_is_named(run, tmp_path):
 
 
 def test_a_comparison_that_would_not_fit_is_refused_before_it_runs(run, tmp_path):
-    status, out, err = run("compare", "--memory-gb", "0.1", "--out", tmp_path / "out")
+    status, out, err = run("compare", "glm51-pd-1024", "--memory-gb", "0.1", "--out", tmp_path / "out")
     assert (status, out) == (2, "")
     count = load_scenario("glm51-pd-1024").requests.count
     assert err.count(f"memory: found {count} requests") == 2
     for named in ("on roft-1024", "on zcube-1024", "GB", "--memory-gb"):
         assert named in err
     assert not (tmp_path / "out").exists()
-    status, _, err = run("compare", "--memory-gb", "0.4", "--fidelity", "packet", "--json")
+    status, _, err = run("compare", "glm51-pd-1024", "--memory-gb", "0.4", "--fidelity", "packet", "--json")
     assert status == 2
     assert "packet by packet" in err
 
@@ -148,7 +148,7 @@ def test_a_table_of_a_fabric_takes_the_place_of_its_keys(run, tmp_path):
     changed = ["--set", 'network."zcube-1024".routing=zcube-detours', "--set", "network.zcube-1024.packet.pfc_alpha=0.5",
                "--set", "network.packet.pfc_alpha=0.25", "--set", "network.packet.cell_bytes=262144"]  # fmt: skip
     few = [part for text in FEW for part in ("--set", text)]
-    status, _, err = run("compare", *few, *changed, "--fidelity", "packet", "--out", tmp_path / "one")
+    status, _, err = run("compare", "glm51-pd-1024", *few, *changed, "--fidelity", "packet", "--out", tmp_path / "one")
     assert status == 0, err
     document = json.loads((tmp_path / "one" / "summary.json").read_text())
     roft, zcube = (document["fabrics"][name]["network"] for name in ("roft-1024", "zcube-1024"))

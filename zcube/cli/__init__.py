@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         # While modules were loaded, or a fault was being told.
         status = _say("interrupted", ExitStatus.INTERRUPTED)
+    # Python remembers an interrupt that left code compiled from text, as a dataclass or a kernel makes it, though it was caught
+    # since, and ends under `-m` by SIGINT whatever the status; until it runs other such code.
+    exec("")
     sys.exit(status)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zcube.scenario import Scenario
     from zcube.searches import Searches
 
-DEFAULT_SCENARIO = "glm51-pd-1024"
+DEFAULT_SCENARIO = "zai-2026"
 DEFAULT_OUT = Path("zcube-out")
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
@@ -70,6 +70,14 @@ def compare_command(
     slo_share: Annotated[
         float | None, typer.Option(help="Of --find-capacity: part of the requests that meets every bound; default 0.99.")
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=VALUE,VALUE,...", help="Compare again with a scenario key at each of these values."),
+    ] = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Compare again at every setting of the scenario's [sensitivity]; further runs."),
+    ] = False,
     microscope: Annotated[
         int | None, typer.Option(metavar="K", help="Rebuild the K worst windows of each fabric's run packet by packet.")
     ] = None,
@@ -115,7 +123,7 @@ def compare_command(
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     # Processes get ready while this one imports.
-    with runs_side_by_side(declared, jobs, find_knee or find_capacity) as beside:
+    with runs_side_by_side(declared, jobs, find_knee or find_capacity or sensitivity or sweep is not None) as beside:
         from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 
         searches = _searches(given, declared)
@@ -187,6 +195,8 @@ def _searches(given: dict[str, Any], declared: Scenario) -> Searches:
         declared,
         wanted["find_knee"],
         wanted["find_capacity"],
+        given["sweep"],
+        given["sensitivity"],
         lambda search, key: options.get((search, key), _option(search)),
     )
 

@@ -1,4 +1,4 @@
-"""Every picture of a comparison: those that each has, and congestion trees of each fabric whose switches paused ports."""
+"""Every picture of a comparison: those that each has, its variations', and congestion trees where switches paused ports."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zcube.report.names import display_names, file_slugs
 from zcube.report.packet_tree_picture import plot_congestion_trees
 from zcube.report.picture import conditions
 from zcube.report.tree_files import trees_of
+from zcube.report.variations_plot import variation_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ def comparison_figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """Draw a comparison's pictures one after the other, each with the name of its file, ending left out."""
     for name, draw in plots.FIGURES.items():
         yield name, draw(comparison)
+    yield from variation_figures(comparison)
     names, slugs = display_names(comparison.results), file_slugs(comparison.results)
     for fabric, result in comparison.results.items():
         trees = () if result.packets is None else trees_of(result)

@@ -25,7 +25,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
     ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``;
     ``congestion_trees-<fabric>.png`` where the packet fidelity saw pauses; ``microscope-<fabric>.parquet`` where windows were
-    rebuilt.
+    rebuilt; ``sweep`` and ``sensitivity`` as ``.png`` and ``.svg`` where they were asked for.
 
     Parameters
     ----------
@@ -67,12 +67,15 @@ def _draw(comparison: Comparison, folder: Path, progress: Progress) -> dict[str,
     """Draw every picture into a folder and return them by file name."""
     from zcube.report.comparison_figures import comparison_figures
     from zcube.report.picture import save
+    from zcube.report.variations_plot import PICTURES
 
     drawn = {}
     progress("drawing", 0, 0, "")
     for name, figure in comparison_figures(comparison):
         path = folder / f"{name}.png"
         save(figure, path)
+        if name in PICTURES:
+            save(figure, path.with_suffix(".svg"))
         drawn[path.name] = path.read_bytes()
     return drawn
 

@@ -18,6 +18,7 @@ from zcube.report.palette import fabric_colours
 from zcube.report.part_colours import looks_of, parts_shown
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
+from zcube.report.variations_table import SENSITIVITY_NOTE, SWEEP_NOTE, notes, sensitivity_cells, sweep_cells
 from zcube.report.waterfall import PANELS
 from zcube.report.window_lines import section_title, window_lines
 from zcube.serving.limiting_links import SENDING
@@ -28,6 +29,8 @@ from zcube.verdict.verdict import parts
 
 #: What the pictures show, by file name, in the page's order.
 CAPTIONS = {
+    "sensitivity.png": "One parameter changed at a time: what then changes against the baseline. The figures stand below.",
+    "sweep.png": "One key at several values: output throughput and times to first token. The figures stand below.",
     "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time. With a "
     "calibration, its band is shaded between P50 and P99.",
     "ttft_parts.png": "What the time to first token consists of, part after part: of all requests, and of the slowest.",
@@ -84,6 +87,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         microscope=document.get("microscope"),
         microscope_note=NOTE,
         pictures=[(caption, embedded(pictures[name], "png")) for name, caption in captions.items() if name in pictures],
+        variations=_variations(document),
         definitions=_definitions(document),
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
@@ -101,6 +105,19 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         seed=document["seed"],
         version=__version__,
     )
+
+
+def _variations(document: Document) -> list[dict[str, Any]]:
+    """Return title, cells and notes of every table of variations."""
+    found = []
+    for title, key, cells_of, note in (
+        ("Sensitivity", "sensitivity", sensitivity_cells, SENSITIVITY_NOTE),
+        ("Sweep", "sweep", sweep_cells, SWEEP_NOTE),
+    ):
+        if document.get(key):
+            cells = cells_of(document[key])
+            found.append({"title": title, "heads": cells[0], "rows": cells[1:], "notes": notes(cells, note)})
+    return found
 
 
 def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from zcube.report.packet_table import paused_longest, port_lines
 from zcube.report.quantities import time_text
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
+from zcube.report.variations_table import SENSITIVITY_NOTE, SWEEP_NOTE, notes, sensitivity_cells, sweep_cells
 from zcube.report.window_lines import section_title, window_lines
 from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import Document, Row
@@ -75,6 +76,13 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     for name, fabric in document["fabrics"].items():
         if paused := paused_longest(fabric["packet"]["ports"] if "packet" in fabric else []):
             text += paper.lines(port_lines(f"Paused longest on {names[name]}", paused))
+    for key, cells_of, note in (
+        ("sensitivity", sensitivity_cells, SENSITIVITY_NOTE),
+        ("sweep", sweep_cells, SWEEP_NOTE),
+    ):
+        if document.get(key):
+            cells = cells_of(document[key])
+            text += paper.lines(aligned(cells, 3 if key == "sensitivity" else 2)) + paper.paragraphs(notes(cells, note))
     if document.get("microscope"):
         for name, found in document["microscope"]["fabrics"].items():
             text += paper.lines(_worst_windows(f"Worst windows of {names[name]}", document["microscope"], found))

@@ -188,8 +188,9 @@ class Cluster:
                 group = self._group(servers, plan.source, plan.target, pool.expert_overlap)
                 exchange = DecodeExchange(group, plan, compute.exchanges, self._nic_gbps, pool)
             instance = DecodeInstance(
-                env, compute, self._on_finish, self._on_step, servers, self._recorder, self._on_local_prompt, exchange
-            )
+                env, compute, self._on_finish, self._on_step, servers, self._recorder, self._on_local_prompt, exchange,
+                pool.tokens_per_step,
+            )  # fmt: skip
             nodes += [DecodeNode(env, pool, self._ranks.decode_dp, server, instance, self._recorder) for server in servers]
         return nodes
 

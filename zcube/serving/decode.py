@@ -122,14 +122,16 @@ class DecodeInstance:
         ``on_prompt(request, ended)``: called when a prompt begins to be computed here, and when it has been.
     exchange : DecodeExchange or None
         What its nodes send each other; None where they send nothing.
+    tokens_per_step : float
+        Output tokens that speculative decoding makes in the computing time of one step without it.
     """
 
     def __init__(
         self, env: simpy.Environment, compute: ComputeModel, on_finish: Callable[[int, int], None],
         on_step: Callable[[list[int], float, int], None], servers: Sequence[int], recorder: Recorder,
-        on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | None = None,
+        on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | None = None, tokens_per_step: float = 1.0,
     ):  # fmt: skip
-        self._env, self._compute, self._exchange = env, compute, exchange
+        self._env, self._compute, self._exchange, self._tokens_per_step = env, compute, exchange, tokens_per_step
         self._on_finish, self._on_step, self._servers, self._recorder = on_finish, on_step, list(servers), recorder
         self._on_prompt = on_prompt
         #: Prompts to be computed here, and how long each takes.
@@ -181,6 +183,7 @@ class DecodeInstance:
             start_s = env.now
             steps = min(ahead, self._least_left)
             ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
+            ends_s /= self._tokens_per_step
             ends_s += start_s
             self._ends_s = ends_s
             if joined:
@@ -206,6 +209,7 @@ class DecodeInstance:
         requests, steps = self._size, min(exchange.burst_steps, self._least_left)
         batch = self._batch[CONTEXT, :requests]
         each_s = np.sum([self._compute.decode_steps_s(batch[rows], steps) for rows in exchange.microbatches(requests)], axis=0)
+        each_s /= self._tokens_per_step
         start_s, before, compute_s = self._env.now, self._steps, float(each_s.sum())
         self._recorder.joins(self._servers, joined)
         yield from exchange.steps(requests, steps, compute_s)

@@ -57,6 +57,16 @@ PUBLISHED = (
 )
 
 
+def is_published_pair(family: str, baseline_family: str) -> bool:
+    """Return whether the published figures are of a fabric of one family against a baseline of another."""
+    return (baseline_family, family) == (FROM, TO)
+
+
+def published_changes() -> dict[str, float]:
+    """Return the published changes as fractions, by name."""
+    return {figure.name: figure.change for figure in PUBLISHED}
+
+
 def published(document: Document, limits: Document) -> dict[str, Any]:
     """Return the published figures beside the run's, by fabric that they are of, JSON-ready.
 
@@ -79,7 +89,7 @@ def published(document: Document, limits: Document) -> dict[str, Any]:
     pairs = {
         name: fabric
         for name, fabric in document["fabrics"].items()
-        if base["family"] == FROM and fabric["family"] == TO and fabric["decode_engine"] == base["decode_engine"]
+        if is_published_pair(fabric["family"], base["family"]) and fabric["decode_engine"] == base["decode_engine"]
     }
     found: dict[str, Any] = {}
     for name, fabric in pairs.items():

@@ -1,0 +1,190 @@
+"""Pictures of a comparison's variations: a tornado over parameters, and curves over the values of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from zcube.report.names import display_names
+from zcube.report.palette import GREEN, ORANGE, SKY, fabric_colours
+from zcube.report.picture import conditions, picture_text, title
+from zcube.report.variations_table import swept_fabrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from zcube.comparison import Comparison
+
+#: Names of the pictures' files, ending left out.
+PICTURES = ("sensitivity", "sweep")
+
+#: Figures of a tornado: key, words, key of the published change.
+_JUDGED = (("output", "output throughput", "throughput"), ("ttft_p99", "P99 time to first token", "ttft_p99"))
+
+_DARK, _SOFT, _PUBLISHED = "#333333", "#777777", GREEN
+#: Bars to the left of the scenario's own figure, and to the right.
+_SIDES = (SKY, ORANGE)
+#: Height of a setting and of what is around a panel's settings, in inches.
+_LINE, _AROUND = 0.24, 1.1
+
+
+def variation_figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """Draw the variations that a comparison has, each picture with the name of its file, ending left out."""
+    if comparison.sensitivity is not None:
+        yield "sensitivity", plot_tornado(comparison)
+    if comparison.sweep is not None:
+        yield "sweep", plot_sweep(comparison)
+
+
+def plot_tornado(comparison: Comparison) -> Figure:
+    """Draw how each parameter moves what a fabric changes against the baseline, published changes marked.
+
+    A bar spans the settings of a parameter and the scenario's own; parameters with long bars stand above. Whiskers are
+    intervals over the seeds.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        With ``sensitivity``.
+    """
+    from matplotlib.figure import Figure
+
+    sensitivity = comparison.sensitivity
+    assert sensitivity is not None
+    settings = max(1, *(sum(1 for _ in _changes(sensitivity, key)) for key, _, _ in _JUDGED))
+    figure = Figure(figsize=(8, len(_JUDGED) * (_LINE * settings + _AROUND) + 0.9), layout="constrained")
+    for axes, (key, words, published) in zip(figure.subplots(len(_JUDGED)), _JUDGED, strict=True):
+        mark = None if sensitivity["published"] is None else sensitivity["published"][published]
+        _tornado(axes, sensitivity, key, f"change of {words} (%)", mark)
+    others = [name for name in sensitivity["scenario"] if name != sensitivity["baseline"]]
+    names = display_names(list(sensitivity["scenario"]))
+    against = (
+        f"{picture_text(', '.join(names[name] for name in others))} against {picture_text(names[sensitivity['baseline']])}"
+    )
+    seeds = sensitivity["seeds"]
+    whiskers = f"; whiskers: 95 % intervals over {seeds} seeds" if seeds > 1 else ""
+    title(figure, f"One parameter at a time: {against}", conditions(comparison) + whiskers)
+    return figure
+
+
+def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, published: float | None) -> None:
+    own = next(iter(_of(sensitivity["scenario"], key)), None)
+    by_parameter: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for parameter, setting, change in _changes(sensitivity, key):
+        by_parameter.setdefault(parameter, []).append((setting, change))
+    centre = None if own is None else 100 * own["change"]
+
+    def reach(parameter: str) -> float:
+        ends = [100 * change["change"] for _, change in by_parameter[parameter]] + ([] if centre is None else [centre])
+        return max(ends) - min(ends)
+
+    place, ticks, labels = 0.0, [], []
+    for parameter in sorted(by_parameter, key=lambda name: (-reach(name), name)):
+        for setting, change in by_parameter[parameter]:
+            value = 100 * change["change"]
+            if centre is not None:
+                axes.barh(place, value - centre, left=centre, height=0.62, color=_SIDES[value >= centre], alpha=0.85, zorder=2)
+            if change["interval"] is not None:
+                axes.plot([100 * end for end in change["interval"]], [place, place], color=_DARK, linewidth=1.0, zorder=3)
+            axes.plot([value], [place], marker="o", markersize=3.5, color=_DARK, zorder=4)
+            ticks.append(place)
+            labels.append(f"{picture_text(parameter)}: {picture_text(setting)}")
+            place += 1.0
+        place += 0.4
+    axes.set_yticks(ticks, labels, fontsize=8.5)
+    axes.set_ylim(place - 0.2, -0.9)
+    axes.axvline(0, color=_SOFT, linewidth=0.8, zorder=1)
+    handles = []
+    if centre is not None:
+        handles.append(axes.axvline(centre, color=_DARK, linewidth=1.2, zorder=1, label=f"the scenario {centre:+.1f} %"))
+    if published is not None:
+        mark = f"published {100 * published:+.1f} %"
+        handles.append(axes.axvline(100 * published, color=_PUBLISHED, linewidth=1.4, linestyle=(0, (4, 2)), label=mark))
+    if handles:
+        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, frameon=False)
+    axes.set_xlabel(label)
+    _plain(axes)
+
+
+def plot_sweep(comparison: Comparison) -> Figure:
+    """Draw output throughput and times to first token over the values of a key, a line per fabric.
+
+    Values that are no numbers stand evenly spaced.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        With ``sweep``.
+    """
+    from matplotlib.figure import Figure
+
+    sweep = comparison.sweep
+    assert sweep is not None
+    runs = sweep["runs"]
+    fabrics = swept_fabrics(sweep)
+    names, colours = display_names(list(fabrics)), fabric_colours(fabrics)
+    at = [_number(run["setting"]) for run in runs]
+    numbers = [value for value in at if value is not None]
+    even = len(numbers) < len(at)
+    figure = Figure(figsize=(8, 6.4), layout="constrained")
+    above, below = figure.subplots(2, sharex=True)
+    for number, name in enumerate(fabrics):
+        style: dict[str, Any] = {
+            "color": colours[name],
+            "marker": "o",
+            "markersize": 4,
+            "linewidth": max(1.2, 2.8 - 0.9 * number),
+        }
+        for axes, key, dash, what in (
+            (above, "output", "solid", ""), (below, "ttft_p99", "solid", " P99"), (below, "ttft_mean", (0, (4, 2)), " mean")
+        ):  # fmt: skip
+            points = [
+                (place if even else value, run["fabrics"].get(name, {}).get(key))
+                for place, (value, run) in enumerate(zip(at, runs, strict=True))
+            ]
+            known = sorted((x, y) for x, y in points if x is not None and y is not None)
+            axes.plot(
+                [x for x, _ in known],
+                [y for _, y in known],
+                linestyle=dash,
+                label=f"{picture_text(names[name])}{what}",
+                **style,
+            )
+    if even:
+        below.set_xticks(range(len(runs)), [picture_text(run["setting"]) for run in runs], fontsize=8.5)
+    above.set_ylabel("output tokens/s")
+    below.set_ylabel("time to first token (s)")
+    below.set_xlabel(picture_text(runs[0]["parameter"]))
+    for axes in (above, below):
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8.5)
+        _plain(axes)
+    title(figure, f"Over {picture_text(runs[0]['parameter'])}", conditions(comparison))
+    return figure
+
+
+def _number(setting: str) -> float | None:
+    try:
+        return float(setting)
+    except ValueError:
+        return None
+
+
+def _changes(sensitivity: Mapping[str, Any], key: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Give parameter, setting and change of every variation of the first fabric that is not the baseline."""
+    for run in sensitivity["runs"]:
+        for change in _of(run["fabrics"], key):
+            yield run["parameter"], run["setting"], change
+
+
+def _of(fabrics: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the change of the first fabric that is not the baseline; nothing where it has none."""
+    others = [fabric["against"] for fabric in fabrics.values() if fabric["against"] is not None]
+    return [against[key] for against in others[:1] if against[key] is not None]
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
