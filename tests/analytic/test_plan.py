@@ -259,7 +259,7 @@ def test_rates_of_failures_follow_their_sources_and_the_time_of_repair():
     repaired = site(gpus=64, repair_hours=24, nic_failures_per_year=0.5).failure_rates
     assert repaired["switch"].down == pytest.approx(0.00612 * 24 / (8760 + 0.00612 * 24))
     assert repaired["nic"].down == pytest.approx(12 / (8760 + 12))
-    assert repaired["switch_link"].down is None
+    assert repaired["switch_link"].down == repaired["nic_link"].down
     document = planned(gpus=64, switch="12.8T", families="zcube", repair_hours=24).document()
     found = next(iter(document["fabrics"].values()))["availability"]
     assert found["left_out"] == ["switch_link"]
