@@ -69,3 +69,22 @@ def test_the_published_order_of_designs_on_small_fabrics(run) -> None:
     assert status == 0
     assert "hpn-1024@switch:tor0" in out
     assert "nvlink-relay" in out
+
+
+def test_what_is_left_after_a_failure_is_told_by_what_nics_alone_let_through(tmp_path) -> None:
+    """A rail's leaf lost: half of the rate on a spine-leaf without oversubscription, whatever the partners' number.
+
+    Behind a fourfold oversubscription most was gone before: it loses less of its own, and is left with less.
+    """
+    for partners in (1, 4):
+        full = degraded("roft-256@switch:leaf0", partners=partners)
+        assert full.share_after == pytest.approx(0.5, rel=0.03)
+    path = tmp_path / "narrow.toml"
+    path.write_text(
+        'family = "spine-leaf"\ngpus = 256\noversubscription = 4.0\n'
+        'switch = { model = "25.6T", ports = 64, port_gbps = 400.0 }\n'
+    )
+    narrow = degraded(f"{path}@switch:leaf0", partners=4)
+    assert narrow.share_after <= full.share_after
+    none = degraded("roft-256@switch:leaf0", "none")
+    assert (none.share_after, none.rate_lost) == (0.0, 1.0)

@@ -47,6 +47,29 @@ def test_costs_of_the_deepseek_table(name):
     assert counted_bill({"switches": switches, "switch_links": links}, book).capital_usd(book.covers) == usd
 
 
+def test_the_slim_fly_row_of_the_deepseek_table_from_counts():
+    book = load_price_book("deepseek-isca25-fit")
+    usd = counted_bill({"switches": 1568, "switch_links": 32_928}, book).capital_usd(book.covers)
+    assert usd == 146_404_160
+    assert (round(usd / 1e6), round(usd / 32_928 / 1e3, 1)) == (146, 4.4)
+
+
+def test_no_two_prices_give_the_dragonfly_row_beside_the_others():
+    """16,352 switches, 384,272 links, 1,522 M USD as printed: fewer dollars a switch than FT2's, which has fewer links.
+
+    Cost a switch = price of a switch + links a switch x price of a link, which rises with the links.
+    """
+    book = load_price_book("deepseek-isca25-fit")
+    usd = counted_bill({"switches": 16_352, "switch_links": 384_272}, book).capital_usd(book.covers)
+    assert usd == 1_550_087_840 and usd / 1522e6 == pytest.approx(1.0185, abs=1e-4)
+    most, least_of_ft2 = 1522.5e6 / 16_352, 4.385e3 * 2048 / 96
+    assert 384_272 / 16_352 > 2048 / 96 and most < least_of_ft2
+    # Its 253,456 links inside groups at 459 USD would give it: Slim Fly's cost model has cheaper electrical links there.
+    groups, inside = 511, 511 * 32 * 31 // 2
+    assert groups * 32 == 16_352 and inside == 253_456
+    assert round((usd - inside * (570 - 459)) / 1e6) == 1522
+
+
 def test_totals_of_rail_only_to_the_dollar():
     # arXiv 2307.12169, 32,768 GPUs, 64-port switches: 2,560 switches and 196,608 transceivers; rail-only with 256 GPUs a domain
     # 1,536 and 131,072.
@@ -204,6 +227,16 @@ def test_availability_with_links_and_nics_holds_its_closed_forms(name):
     assert found.all_joined_interval[0] <= found.all_joined <= found.all_joined_interval[1]
 
 
+def test_links_between_switches_fail_at_a_default_that_says_so():
+    asked = site(gpus=64, switch="25.6T", repair_hours=24)
+    rates = asked.failure_rates
+    assert rates["switch_link"].per_year == rates["nic_link"].per_year == 0.00684
+    assert rates["switch_link"].source.startswith("default [inferred]") and "inferred" not in rates["nic_link"].source
+    assert rates["switch_link"].down == pytest.approx(0.00684 * 24 / (8760 + 0.00684 * 24))
+    own = site(gpus=64, switch="25.6T", repair_hours=24, switch_link_failures_per_year=0.5).failure_rates["switch_link"]
+    assert own.per_year == 0.5 and own.source.startswith("the demand")
+
+
 def test_a_kind_without_a_rate_is_left_out_and_named():
     fabric = load_fabric("zcube-256")
     bare, more = availability(fabric, 0.001, seed=5), availability(fabric, 0.001, seed=5, nic_down=0.01)
@@ -220,15 +253,16 @@ def test_rates_of_failures_follow_their_sources_and_the_time_of_repair():
     assert published["switch"].per_year == pytest.approx(12 * 0.051e-2)
     assert published["nic_link"].per_year == pytest.approx(12 * 0.057e-2)
     assert published["nic"].per_year == pytest.approx(7 / 16_384 * 365 / 54, rel=1e-3)
-    assert published["switch_link"].per_year is None
+    # No source has one: a default that says so, see below.
+    assert published["switch_link"].per_year == published["nic_link"].per_year
     assert published["switch"].down == 0.0003 and published["nic"].down is None
     repaired = site(gpus=64, repair_hours=24, nic_failures_per_year=0.5).failure_rates
     assert repaired["switch"].down == pytest.approx(0.00612 * 24 / (8760 + 0.00612 * 24))
     assert repaired["nic"].down == pytest.approx(12 / (8760 + 12))
-    assert repaired["switch_link"].down is None
+    assert repaired["switch_link"].down == repaired["nic_link"].down
     document = planned(gpus=64, switch="12.8T", families="zcube", repair_hours=24).document()
     found = next(iter(document["fabrics"].values()))["availability"]
-    assert found["left_out"] == ["switch_link"]
+    assert found["left_out"] == []
     switches = found["parts"]["switch"]
     assert switches["failures_per_year"] == pytest.approx(switches["count"] * 0.00612)
     assert found["no_switch_down"] == pytest.approx((1 - switches["down_probability"]) ** switches["count"])

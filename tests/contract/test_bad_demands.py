@@ -123,5 +123,18 @@ def test_a_bad_demand_file_is_refused_with_every_fault(case, tmp_path, capsys):
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--gpus 64 --to-gpus 128 --failures", ["--to-gpus: found 128; expected --from", "--failures: found True"]),
+        ("--gpus 64 --wire funnel --nodes 4+4", ["--wire: found funnel", "--nodes: found 4+4"]),
+        ("--from zcube-n16 --gpus 64 --search", ["--gpus: found 64; expected no --from", "--search: found True"]),
+    ],
+)
+def test_options_of_the_other_kind_of_plan_are_refused(options, told, capsys):
+    err = faults(["plan", *options.split()], capsys)
+    assert all(text in err for text in told)
+
+
 def test_there_are_fifty_of_them():
     assert len(BAD) + len(FILES) >= 50

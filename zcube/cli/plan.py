@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zcube.cli.jobs_option import JOBS
+
+#: Options, and the argument, that only a plan of one fabric takes, and only one from a demand.
+ONE_FABRIC = ("to_gpus", "to", "to_set", "nodes", "wire", "wire_set", "failures")
+FROM_DEMAND: tuple[str, ...] = (
+    "demand",
+    "gpus",
+    "gpus_per_server",
+    "nic",
+    "switch",
+    "max_oversubscription",
+    "budget_usd",
+    "max_power_w",
+)
+FROM_DEMAND += ("growth", "catalogue", "power_book", "optics", "families", "objectives", "search", "population", "generations")
+
+
+def _check_kind(given: Mapping[str, Any]) -> None:
+    """Refuse options that the kind of plan asked for would leave unread."""
+    from zcube.errors import Fault, InputError
+
+    unread, expected = (ONE_FABRIC, "--from FABRIC") if given["from_"] is None else (FROM_DEMAND, "no --from")
+    names = {key: "DEMAND" if key == "demand" else f"--{key.replace('_', '-')}" for key in unread if given[key]}
+    if names:
+        raise InputError([Fault(name, str(given[key])[:80], expected) for key, name in names.items()])
 
 
 def plan_command(
@@ -57,6 +82,7 @@ def plan_command(
 ) -> None:
     """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
     given = dict(locals())
+    _check_kind(given)
     if from_ is not None:
         from zcube.cli.standing import plan_standing
 

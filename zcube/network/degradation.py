@@ -16,7 +16,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.fabric.model import Fabric
+from zcube.fabric.model import BITS_PER_GBIT, Fabric
 from zcube.network.flow_model import flow_model
 from zcube.network.protocol import FlowTable
 from zcube.progress import Progress, ShareDone, TogetherDone, silent
@@ -57,6 +57,9 @@ class Degradation:
     rate_lost : float
         Part of the transfers without a path, and of the others the mean part of the rate that is lost; 0 where they gain, as
         they do where much traffic is gone.
+    share_after : float
+        Mean rate after the failure over what NICs alone would let through with nothing failed: 0 of transfers without a path,
+        1 at most, as of those that gain. A fabric that was slow before has a small one, however little it loses.
     """
 
     fabric: str
@@ -68,6 +71,7 @@ class Degradation:
     worst: float
     slower_transfers: int
     rate_lost: float
+    share_after: float
 
     @property
     def slower(self) -> float:
@@ -88,6 +92,7 @@ class Degradation:
             "slower_mean": self.slower if carried else None,
             "slower_worst": self.worst - 1.0 if carried else None,
             "rate_lost_mean": self.rate_lost,
+            "share_after_mean": self.share_after,
         }
 
 
@@ -147,6 +152,7 @@ def degradation(
         float(ratio.max(initial=0.0)),
         int((ratio > 1.01).sum()),
         (int((~carried).sum()) + max(0.0, float((1.0 - 1.0 / ratio).sum()))) / len(before_s),
+        float(np.minimum(1.0, _nics_alone_s(fabric, partners) / after[carried]).sum()) / len(before_s),
     )
 
 
@@ -214,6 +220,11 @@ def intact_times_s(
     routing = route(whole)
     routes = routing.routes(source, target)
     return _times_s(whole, routing, routes, source, target, np.ones(len(source), dtype=bool), progress)
+
+
+def _nics_alone_s(fabric: Fabric, partners: int) -> float:
+    """Return how long a transfer takes where only NICs limit: each sends and takes a part of every partner's at once."""
+    return partners * PART_BYTES * 8.0 / (fabric.nic_gbps * BITS_PER_GBIT)
 
 
 def _traffic(fabric: Fabric, partners: int, seed: int) -> tuple[IntArray, IntArray]:

@@ -68,6 +68,7 @@ class FailureEntry(Declared):
 
     per_year: float = Field(ge=0, le=MAX_FAILURES_A_YEAR, description="failures of one a year")
     source: str = Field(min_length=1, max_length=400, description="where the figure stands")
+    inferred: bool = Field(default=False, description="true: a default of this planner, no source's figure; results say so")
 
 
 class Catalogue(Declared):

@@ -79,7 +79,7 @@ class Demand(Declared):
         Of one part; default: the catalogue's. Links are those between a NIC port and a switch, and between switches. What has
         no rate is left out of availability.
     failure_partners : int
-        Servers that each server sends to, where the loss after a failure is measured.
+        Servers that each server sends to, where the loss after a failure is measured. Default: 2, or 1 where there are but two.
     seed : int
         Of random permutations, hashes and failures.
     """
@@ -270,6 +270,8 @@ class _Checked:
         faults.faults.extend(fault for fault in found if fault not in faults.faults)
         if len(faults.faults) > before or book is None:
             return None
+        partners = min(demand.failure_partners, demand.gpus // demand.gpus_per_server - 1)
+        demand = demand.model_copy(update={"failure_partners": partners})
         specs = {name: entry.spec(name) for name, entry in switches.items()}
         covers = demand.covers or book.covers
         return Site(demand, nic_gbps, specs, catalogue, book, power, covers, rates, layout, scenario)
@@ -308,8 +310,9 @@ class _Checked:
             found.append(Fault(self.place("gpus"), str(demand.gpus), f"whole servers of {demand.gpus_per_server} GPUs"))
         if given and demand.gpus < 2 * demand.gpus_per_server:
             found.append(Fault(self.place("gpus"), str(demand.gpus), f"at least two servers of {demand.gpus_per_server} GPUs"))
-        if given and demand.failure_partners >= max(2, demand.gpus // demand.gpus_per_server):
-            expected = f"fewer than the {demand.gpus // demand.gpus_per_server} servers"
+        servers = demand.gpus // demand.gpus_per_server
+        if given and "failure_partners" in demand.model_fields_set and demand.failure_partners >= max(2, servers):
+            expected = f"fewer than the {max(2, servers)} servers"
             found.append(Fault(self.place("failure_partners"), str(demand.failure_partners), expected))
         for stage in demand.growth:
             if not 0 < stage <= MAX_GPUS or stage % demand.gpus_per_server:
@@ -346,7 +349,10 @@ class _Checked:
         if given and asked["switch"] is not None:
             expected = "this probability, or switch_failures_per_year and repair_hours"
             found.append(Fault(self.place("switch_down"), f"{demand.switch_down:g} beside a rate of failures", expected))
-        published = {part: (entry.per_year, entry.source) for part, entry in catalogue.failures.items()}
+        published = {
+            part: (entry.per_year, f"{'default [inferred]: ' if entry.inferred else ''}{entry.source}")
+            for part, entry in catalogue.failures.items()
+        }
         known = asked["switch"] is not None or "switch" in published
         down = None if demand.repair_hours is not None and known and not given else demand.switch_down
         source = "the demand" if given else "ATOP/ZCube (SIGCOMM 2025), at which it compares availability"

@@ -42,6 +42,8 @@ GRAPH_BY_KEYS = {"dragonfly", "slim-fly", "bcube", "zcube", "zcube-pods"}
 #: Queue pairs a transfer, where paths are hashed; how lost paths are made up for.
 QUEUE_PAIRS = 2
 FALL_BACK: FallBack = "nvlink-relay"
+#: Whence the power of a device is.
+POWER_RULE = "of a model as the catalogue has it, else by its rate as the power book has it, else not known"
 #: What is measured of a graph, whatever its switches.
 BEHAVIOUR = ("paths", "traffic", "failure", "availability")
 
@@ -87,6 +89,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "random_share": ("traffic", "random_permutation_mean"),
     "worst_share": ("traffic", "worst_permutation_mean"),
     "kv_funnel": ("traffic", "kv_funnel_over_nic"),
+    "share_after_failure": ("failure", "share_after_mean"),
     "loss_after_failure": ("failure", "rate_lost_mean"),
     "no_switch_down": ("availability", "no_switch_down"),
 }
@@ -174,20 +177,23 @@ class Measuring:
             "missing": missing,
         }
 
-    def _power(self, fabric: Fabric, optics: Optics, missing: list[str]) -> dict[str, float | None]:
-        """Return power and energy: of a device as the catalogue gives it, else by rate; None where neither is known."""
+    def _power(self, fabric: Fabric, optics: Optics, missing: list[str]) -> dict[str, Any]:
+        """Return power and energy, and whence that of each device is: as :data:`POWER_RULE` says."""
         catalogue, book, known = self.site.catalogue, self.site.power, True
         least = most = 0.0
-        parts: list[tuple[int, tuple[float, float] | None, str]] = []
+        parts: list[tuple[int, tuple[float, float] | None, float | None, str]] = []
+        sources: dict[str, str | None] = {}
         for name, count in _by_model(fabric).items():
             entry = catalogue.switch[name]
             by_port = box_line(name, entry.ports, entry.port_gbps, 1, self.site.book, book).unit_watts
-            parts.append((count, entry.power_w or _alike(by_port), f"switch {name}"))
+            parts.append((count, entry.power_w, by_port, f"switch {name}"))
         kinds = Counter((kind.gbps, kind.name) for kind, held in zip(optics.kinds(), optics.module.tolist()) if held)
         for (gbps, kind), count in sorted(kinds.items()):
             by_rate = module_line(kind, "", gbps, 1, self.site.book, book).unit_watts
-            parts.append((count, catalogue.module_power_w(gbps, kind) or _alike(by_rate), f"module {gbps}G {kind}"))
-        for count, power_w, what in parts:
+            parts.append((count, catalogue.module_power_w(gbps, kind), by_rate, f"module {gbps}G {kind}"))
+        for count, of_model, by_rate, what in parts:
+            power_w = of_model or _alike(by_rate)
+            sources[what] = "catalogue" if of_model else None if power_w is None else f"by rate, {book.name}"
             if power_w is None:
                 known = False
                 missing.append(f"power: the catalogue has none of {what}{_nor(self.site)}")
@@ -200,6 +206,7 @@ class Measuring:
             "energy_kwh_per_year_least": least * year if known else None,
             "energy_kwh_per_year_most": most * year if known else None,
             "energy_usd_per_year_most": most * year * price if known and price is not None else None,
+            "sources": sources,
         }
 
     def _cable_km(self, fabric: Fabric, missing: list[str]) -> dict[str, float | None]:
@@ -268,7 +275,7 @@ class Measuring:
         broken = with_failures(fabric, [f"switch:{switch}"], fabric.name)
         lost = degradation(broken, self._route, self.site.demand.failure_partners, self.site.demand.seed)
         document = lost.document()
-        keys = ("slower_mean", "slower_worst", "rate_lost_mean", "transfers", "transfers_without_path")
+        keys = ("slower_mean", "slower_worst", "rate_lost_mean", "share_after_mean", "transfers", "transfers_without_path")
         return {"switch": switch, "partners": self.site.demand.failure_partners, **{key: document[key] for key in keys}}
 
 

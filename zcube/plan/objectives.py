@@ -63,18 +63,25 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
             "KV sent from one NIC of every prefill server to one of every decode server: load of the fullest link between "
             "switches over that of the fullest NIC; up to 1 only the NICs limit",
         ),
+        "share_after_failure": Objective(
+            "rate after a failure",
+            "of NIC rate",
+            "higher",
+            0.01,
+            "mean rate of transfers between servers after one switch with GPUs has failed, over what NICs alone let through",
+        ),
         "loss_after_failure": Objective(
             "loss after a failure",
             "",
             "lower",
             0.01,
-            "mean part of the rate of transfers between servers that is lost after one switch with GPUs has failed",
+            "mean part of the fabric's own rate of transfers between servers that is lost after a switch with GPUs has failed",
         ),
         "no_switch_down": Objective("no switch down", "", "higher", 0.001, "probability that every switch is up"),
     }
 )
 
-DEFAULT_OBJECTIVES = ("capital_usd", "random_share", "kv_funnel", "loss_after_failure")
+DEFAULT_OBJECTIVES = ("capital_usd", "random_share", "kv_funnel", "share_after_failure")
 
 
 def shown(value: float) -> str:

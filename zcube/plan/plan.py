@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from zcube.errors import InputError
 from zcube.plan.candidate import Unbuildable
 from zcube.plan.candidates import candidates_of
 from zcube.plan.demand import Site
 from zcube.plan.front import Front, front_of
 from zcube.plan.growing import Growth, grown
-from zcube.plan.measures import Measured
+from zcube.plan.measures import POWER_RULE, Measured, Measuring
 from zcube.plan.measuring import fabrics_at_once, measure_all
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.recommendation import Recommendation, recommend
@@ -84,20 +85,19 @@ class Plan:
         found: list[tuple[float, dict[str, Any]]] = []
         for one in self.unbuildable:
             for change in one.nearest:
-                found.append((_distance(self.site, change), {**change, "family": one.family, "arrangement": one.arrangement}))
-        demand = self.site.demand
-        for key, value_of, bound in (
-            ("budget_usd", "capital_usd", demand.budget_usd),
-            ("max_power_w", "power_w", demand.max_power_w),
-        ):
-            values = {one.candidate.name: value for one in self.measured if (value := one.value(value_of)) is not None}
-            if bound is not None and values:
-                name = min(values, key=values.__getitem__)
-                if values[name] > bound:
-                    found.append((math.log(values[name] / bound), {key: math.ceil(values[name]), "fabric": name}))
+                if _within_bounds(self.site, one.family, change):
+                    named = {**change, "family": one.family, "arrangement": one.arrangement}
+                    found.append((_distance(self.site, change), named))
+        for built in self.measured:
+            raised = _raised(self.site, built)
+            if raised is not None:
+                found.append((_distance(self.site, raised), {**raised, "fabric": built.candidate.name}))
         unique: dict[str, dict[str, Any]] = {}
         for _, change in sorted(found, key=lambda pair: pair[0]):
-            unique.setdefault(str({key: change[key] for key in change if key in demand.model_fields_set | _CHANGED}), change)
+            changed = change.keys() & _CHANGED
+            # Of bounds the smallest change; other keys have one entry for each value.
+            key = str(sorted(changed if changed <= _BOUNDS else {(key, change[key]) for key in changed}))
+            unique.setdefault(key, change)
         return list(unique.values())
 
     def document(self) -> dict[str, Any]:
@@ -109,6 +109,7 @@ class Plan:
             "met": self.met,
             "price_book": {"name": site.book.name, "source": site.book.source, "covers": site.covers},
             "power_book": None if site.power == NO_POWER else {"name": site.power.name, "source": site.power.source},
+            "power_rule": POWER_RULE,
             "counting_rule": counting_rule(site.demand.optics),
             "objectives": {name: _objective(name) for name in self.front.objectives},
             "recommendation": self.recommendation.document() if self.recommendation else None,
@@ -172,7 +173,8 @@ class Plan:
 
 
 #: Keys of a demand that the nearest demand may change.
-_CHANGED = {"gpus", "switch", "gpus_per_server", "budget_usd", "max_power_w"}
+_BOUNDS = {"budget_usd", "max_power_w", "hosts_forward"}
+_CHANGED = {"gpus", "switch", "gpus_per_server"} | _BOUNDS
 
 
 def _objective(name: str) -> dict[str, Any]:
@@ -194,7 +196,52 @@ def _distance(site: Site, change: Mapping[str, Any]) -> float:
         entry = site.catalogue.switch[change["switch"]]
         most = max(spec.ports * spec.port_gbps for spec in site.switches.values())
         return abs(math.log(entry.ports * entry.port_gbps / most))
-    return 1.0
+    bounds = {key: getattr(site.demand, key) for key in ("budget_usd", "max_power_w")}
+    far = sum(math.log(change[key] / bound) for key, bound in bounds.items() if key in change)
+    return far + change.get("hosts_forward", False)
+
+
+def _raised(site: Site, one: Measured) -> dict[str, Any] | None:
+    """Return the bounds with which a fabric would meet the demand, None where it is not known what it comes to."""
+    changes: dict[str, Any] = {}
+    if _needs_hosts(site, one.candidate.family):
+        changes["hosts_forward"] = True
+    for key, objective, _ in _BOUNDED:
+        bound, value = getattr(site.demand, key), one.value(objective)
+        if bound is None:
+            continue
+        if value is None:
+            return None
+        if value > bound:
+            changes[key] = math.ceil(value)
+    return changes or None
+
+
+def _within_bounds(site: Site, family: str, change: Mapping[str, Any]) -> bool:
+    """Return whether a family has a fabric within the bounds of a changed demand, by its bill."""
+    demand = site.demand.model_copy(update={"growth": (), "families": (family,), **change})
+    if demand.budget_usd is None and demand.max_power_w is None:
+        return not _needs_hosts(site, family)
+    switches = (
+        {name: site.catalogue.switch[name].spec(name) for name in [change["switch"]]} if "switch" in change else site.switches
+    )
+    changed = replace(site, demand=demand, switches=switches)
+    measuring, (candidates, _) = Measuring(changed), candidates_of(changed)
+    for candidate in screened(candidates)[0]:
+        try:
+            if _outside(changed, Measured(candidate, measuring.bill(candidate))) is None:
+                return True
+        except InputError:
+            continue
+    return False
+
+
+def _needs_hosts(site: Site, family: str) -> bool:
+    return family == "bcube" and not site.demand.hosts_forward
+
+
+#: Bounds of a demand: the key, the objective, its unit.
+_BOUNDED = (("budget_usd", "capital_usd", "USD"), ("max_power_w", "power_w", "W"))
 
 
 def plan(site: Site, progress: Progress = silent, searched: Searched | None = None, jobs: int | None = 1) -> Plan:
@@ -252,9 +299,9 @@ def plan(site: Site, progress: Progress = silent, searched: Searched | None = No
 def _outside(site: Site, one: Measured) -> str | None:
     """Return which bound of the demand a fabric breaks, None where it keeps all."""
     demand = site.demand
-    if one.candidate.family == "bcube" and not demand.hosts_forward:
+    if _needs_hosts(site, one.candidate.family):
         return "its servers pass on what is meant for others, which hosts_forward = false rules out"
-    for key, objective, unit in (("budget_usd", "capital_usd", "USD"), ("max_power_w", "power_w", "W")):
+    for key, objective, unit in _BOUNDED:
         bound, value = getattr(demand, key), one.value(objective)
         if bound is None:
             continue

@@ -84,6 +84,7 @@ SECTIONS: Mapping[str, tuple[PlanMeasure, ...]] = {
         _of("kv_funnel"),
     ),
     "Failures": (
+        _of("share_after_failure"),
         _of("loss_after_failure"),
         PlanMeasure(
             "Slower after a failure", "", ("failure", "slower_mean"), "{:+.1%}", "by what part the mean transfer takes longer"

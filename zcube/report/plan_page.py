@@ -59,6 +59,8 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         bill=_bill(fabrics, document["front"]),
         totals=_totals(fabrics, document["front"]),
         price_book=document["price_book"],
+        power_book=document["power_book"],
+        power_rule=document["power_rule"],
         counting_rule=document["counting_rule"],
         others=[
             {"slug": slugs[name], **_other(names, name, fabric)}
@@ -68,6 +70,7 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         unbuildable=[_unbuildable(one) for one in document["cannot_be_built"][:MOST_LISTED]],
         set_aside=[(printable(name), one["reason"]) for name, one in document["set_aside"].items()][:MOST_LISTED],
         missing=[(names[name], reason) for name in document["front"] for reason in fabrics[name]["missing"]],
+        search=document["search"],
         baseline=document["baseline"] and names[document["baseline"]],
         absent=ABSENT,
         version=__version__,
@@ -190,7 +193,7 @@ def _other(names: Mapping[str, str], name: str, fabric: Mapping[str, Any]) -> di
 
 
 #: Objectives that are told of fabrics that are not on the front.
-_TOLD = ("capital_usd", "switches", "bisection", "random_share", "worst_share", "kv_funnel", "loss_after_failure")
+_TOLD = ("capital_usd", "switches", "bisection", "random_share", "worst_share", "kv_funnel", "share_after_failure")
 
 
 def _unbuildable(one: Mapping[str, Any]) -> dict[str, str]:

@@ -32,6 +32,7 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("random", ("traffic", "random_permutation_mean"), "{:.2f}"),
     ("worst", ("traffic", "worst_permutation_mean"), "{:.2f}"),
     ("funnel", ("traffic", "kv_funnel_over_nic"), "{:.2f}"),
+    ("after", ("failure", "share_after_mean"), "{:.2f}"),
     ("lost", ("failure", "rate_lost_mean"), "{:.1%}"),
     ("slower", ("failure", "slower_mean"), "{:+.1%}"),
     ("all up", ("availability", "no_switch_down"), "{:.1%}"),
@@ -59,15 +60,18 @@ def plan_table(document: Mapping[str, Any]) -> str:
             lines += ["", heading, *_rows(fabrics, names, columns, why=True)]
     lines += _searched(document)
     lines += _not_built(document)
-    demand, book = document["demand"], document["price_book"]
+    demand, book, power = document["demand"], document["price_book"], document["power_book"]
     lines += [
         "",
         f"vs base: change of switch ports against {document['baseline'] or 'nothing'}. modules: those in switches.",
         "random, worst: mean share of the NIC rate under random permutations and under the worst one tried.",
         "funnel: load of the fullest link between switches over that of the fullest NIC, KV sent from one NIC a server.",
+        "after: rate of transfers between servers after a switch with GPUs has failed, over what NICs alone let through.",
         "lost, slower: part of the rate lost, and how much longer transfers take, after one switch with GPUs has failed",
         f"({demand['failure_partners']} partners a server). all up: probability of that. -: not known, plan.json says why.",
         f"Price book: {book['name']} ({book['source']}), {book['covers']}; optics {demand['optics']}.",
+        f"Power book: {power['name'] if power else 'none'}; power of a device {document['power_rule']}.",
+        *_link_failures(document),
     ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -129,6 +133,16 @@ def _text(fabric: Mapping[str, Any], path: tuple[str, ...], form: str) -> str:
     return f"{value / 1000:,.0f}" if form == "k" else form.format(value)
 
 
+def _link_failures(document: Mapping[str, Any]) -> list[str]:
+    part: Mapping[str, Any] | None = next(
+        (fabric["availability"]["parts"]["switch_link"] for fabric in document["fabrics"].values() if fabric["availability"]),
+        None,
+    )
+    if part is None or part["failures_per_year_of_one"] is None:
+        return []
+    return [f"Links between switches fail {part['failures_per_year_of_one']:g} times a year each: {part['source']}."]
+
+
 def _searched(document: Mapping[str, Any]) -> list[str]:
     search = document["search"]
     if search is None:
@@ -137,7 +151,7 @@ def _searched(document: Mapping[str, Any]) -> list[str]:
         "",
         f"Search: {search['generations']} generations of {search['population']}, {search['fabrics_drawn']:,} fabrics drawn, "
         f"{search['graphs_measured']:,} graphs measured, {search['graphs_that_meet_the_demand']:,} meet the demand, "
-        f"{search['on_the_search_front']} on the search's own front.",
+        f"{search['on_the_search_front']} on the search's own front. {search['settling']['words']}",
     ]
     for name, same in search["same_graph"].items():
         twin = f"; the graph of {printable(same)}" if same else ""

@@ -122,6 +122,7 @@ def search(
     with SideBySide(at_once, "zcube.plan.search.evaluating") as beside:
         archive = Archive(Judges(judge, beside), judge, [] if state is None else list(state.found))
         breeding = Breeding(space, len(site.demand.objectives))
+        counts = [] if state is None else list(state.reached)
 
         def scores(genomes: IntArray, living: Sequence[int | None] = ()) -> tuple[Scores, list[int | None]]:
             rows = archive.look_up([tuple(genome) for genome in genomes.tolist()])
@@ -131,6 +132,7 @@ def search(
             return scores(bred, living)[0]
 
         def done(generation: int, genomes: IntArray) -> SearchState:
+            counts.append(len(archive.found))
             reached = SearchState(
                 demand=site.demand.model_dump(mode="json"),
                 population=settings.population,
@@ -138,6 +140,7 @@ def search(
                 generation=generation,
                 genomes=tuple(map(tuple, genomes.tolist())),
                 found=tuple(archive.found),
+                reached=tuple(counts),
             )
             keep(reached)
             progress("searching", settings.population * (generation + 1), total, unit)

@@ -16,6 +16,7 @@ from zcube.plan.front import beats
 from zcube.plan.objectives import OBJECTIVES
 from zcube.plan.search.evaluating import candidate_of
 from zcube.plan.search.isomorphism import FabricGraph
+from zcube.plan.search.settling import settling
 from zcube.plan.search.space import Space
 from zcube.plan.search.state import Found, SearchState
 
@@ -79,6 +80,7 @@ class Searched:
             "graphs_measured": len(state.found),
             "graphs_that_meet_the_demand": sum(one.lacking == 0 for one in state.found),
             "on_the_search_front": len(self.front),
+            "settling": settling(state.found, state.reached, [OBJECTIVES[name] for name in self.site.demand.objectives]),
             "same_graph": same,
             "pymoo": state.pymoo,
         }

@@ -15,7 +15,7 @@ from zcube.plan.search.settings import MOST_FABRICS, SearchSettings
 from zcube.plan.search.space import Space
 
 STATE_FILE = "search.json"
-STATE_VERSION = 1
+STATE_VERSION = 2
 MOST_STATE_BYTES = 1 << 30
 
 
@@ -47,6 +47,8 @@ class SearchState(Declared):
         Those that live, in their order.
     found : tuple of Found
         Every graph that was measured, in the order in which they were found.
+    reached : tuple of int
+        How many of them there were after each generation.
     """
 
     version: int = STATE_VERSION
@@ -56,6 +58,7 @@ class SearchState(Declared):
     generation: int = Field(ge=0)
     genomes: tuple[tuple[int, ...], ...]
     found: tuple[Found, ...] = Field(default=(), max_length=MOST_FABRICS)
+    reached: tuple[int, ...] = Field(max_length=MOST_FABRICS)
 
     def to_json(self) -> str:
         """Return the state's file."""
@@ -87,6 +90,11 @@ def read_state(path: Path, demand: Demand, settings: SearchSettings, space: Spac
             break
     if any(one.values and len(one.values) != objectives for one in state.found):
         faults.append(Fault(f"{path}: found", "values of other objectives", f"{objectives} values of each"))
+    grown = [0, *state.reached, len(state.found)]
+    if len(state.reached) != state.generation + 1 or grown != sorted(grown):
+        faults.append(
+            Fault(f"{path}: reached", f"{str(state.reached)[:60]}...", "rising counts of what was found, one a generation")
+        )
     if faults:
         raise InputError(faults)
     return state
