@@ -70,6 +70,8 @@ def test_growth_decides_between_equals_and_is_in_the_words(answer):
 def test_a_fabric_that_stops_is_told_with_what_binds():
     """BCube(n,2) has n^2 GPUs: 64 GPUs become 256, but not 512."""
     options = {"gpus": 64, "switch": "12.8T", "families": "bcube,zcube", "growth": "256,512", "hosts_forward": True}
+    # Objectives under which BCube is on the front.
+    options["objectives"] = "capital_usd,random_share,kv_funnel,loss_after_failure"
     found = plan(load_demand(None, options, tuple(generators())))
     growth = found.growth["bcube-n8-12.8T"]
     assert [stage.fabric.gpus for stage in growth.stages] == [256]

@@ -10,15 +10,18 @@ LOOKS = {
     "decode_room": (SKY, "", "decode room"),
     "kv_memory": (BLUE, "", "KV memory"),
     "blocked": (PURPLE, "", "blocked by pushes"),
+    "cache_read": (SKY, "....", "cache read"),
     "prefill": ("#5F5F5F", "", "prefill"),
     "setup": ("#F0E442", "", "transfer set-up"),
     "transfer": (GREEN, "", "transfer alone"),
     "type1": (ORANGE, "", "type 1: own NICs"),
     "type2": (VERMILLION, "", "type 2: fabric"),
+    "convert": (PURPLE, "xxxx", "conversion at decode"),
+    "inject": (GREEN, "\\\\\\\\", "copies at decode"),
     "admission": ("#E8E8E8", "////", "decode admission"),
 }
 #: Of parts that have no look of their own, in their order.
-_FURTHER = ((SKY, "...."), (PURPLE, "xxxx"), (GREEN, "\\\\\\\\"), (ORANGE, "----"), (BLUE, "++++"))
+_FURTHER = ((ORANGE, "----"), (BLUE, "++++"), (VERMILLION, "oooo"))
 
 
 def looks_of(parts: list[str]) -> dict[str, tuple[str, str, str]]:
