@@ -143,11 +143,16 @@ def test_words_that_are_no_toml_are_text():
         ("=1,2", "KEY=VALUE,VALUE"),
         ("sensitivity.x=1", "KEY=VALUE,VALUE"),
         ("load.concurrency=1,1", "each once"),
+        ("network.nic_gbps=50,50.0", "--sweep network.nic_gbps=50.0: found a value that stands there before; expected each once"),
         ("load.concurrency=" + ",".join(map(str, range(1, 102))), "at most 100"),
         ("no.such=1", "no"),
         ("placement.kind=blocked,sideways", "sideways"),
         ("prefill.nodes=1,2", "at least 40 for 2 + 3 nodes"),
         ('fabrics=["roft-32", "no-such"]', "no-such: found no such file"),
+        ("cost.price_book=mixnet-2025,no-such", "--sweep cost.price_book=no-such: price book no-such: found no such file"),
+        ("compute.model=no-such", "--sweep compute.model=no-such: no-such: found no such model card"),
+        ("requests.source=no-such", "--sweep requests.source=no-such: no-such: found no such file"),
+        ("network.calibration=no-such", "--sweep network.calibration=no-such: no-such"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_before_anything_runs(sweep: str, told: str, monkeypatch: pytest.MonkeyPatch):
