@@ -231,9 +231,7 @@ def _prices(cost: Cost) -> Prices:
     return book, power, room
 
 
-def _bills(
-    scenario: Scenario, fabrics: Mapping[str, Fabric], prices: Prices
-) -> dict[str, BillOfMaterials]:
+def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric], prices: Prices) -> dict[str, BillOfMaterials]:
     """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
     (book, power, room), faults = prices, FaultList()
     bills: dict[str, BillOfMaterials] = {}

@@ -65,7 +65,8 @@ def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple
         )
     if len(values) > MOST_VALUES:
         raise InputError(Fault(f"{option} {key}", f"{len(values)} values", f"at most {MOST_VALUES}"))
-    faults, found = FaultList(), []
+    faults = FaultList()
+    found: list[Variation] = []
     for value in values:
         place = f"{option} {key}={value}"
         with faults:
