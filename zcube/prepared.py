@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 from zcube.calibrate.apply import AppliedCalibration
 from zcube.calibrate.links import carrier_on, load_calibration
@@ -33,6 +34,9 @@ from zcube.serving.settings import Load
 from zcube.serving.tilert_decode import request_times
 from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
+
+#: The price book, the power book, and the machine room if one is described.
+Prices: TypeAlias = "tuple[PriceBook, PowerBook, RackLayout | None]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +94,7 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
     asked, load = scenario.requests, scenario.load
     faults = FaultList()
     with faults:
-        card = load_card(scenario.compute.model)
-        _check_expert_span(scenario, card)
-        compute = _compute_model(scenario, card)
-    with faults:
-        if "tilert" in scenario.engines.values():
-            request_times(scenario, load_card(scenario.compute.model))
-    with faults:
-        prices = _prices(scenario.cost)
-    with faults:
-        carriers = carriers_of(scenario)
+        card, compute, prices, carriers = named_by(scenario)
     progress("reading requests", 0, 0, "")
     with faults:
         offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
@@ -111,6 +106,30 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
     needed_bytes = check_room(carriers, offered.trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
     return Prepared(card, compute, offered, carriers, reaches, bills, costs, needed_bytes)
+
+
+def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[str, Carrier]]:
+    """Read and build what a scenario names, but for its requests.
+
+    Raises
+    ------
+    InputError
+        With every file that cannot be read and every fabric that does not fit.
+    """
+    faults = FaultList()
+    with faults:
+        card = load_card(scenario.compute.model)
+        _check_expert_span(scenario, card)
+        compute = _compute_model(scenario, card)
+    with faults:
+        if "tilert" in scenario.engines.values():
+            request_times(scenario, load_card(scenario.compute.model))
+    with faults:
+        prices = _prices(scenario.cost)
+    with faults:
+        carriers = carriers_of(scenario)
+    faults.check()
+    return card, compute, prices, carriers
 
 
 def load_of(load: Load, offered: OfferedRequests) -> float:
@@ -199,7 +218,7 @@ def compute_calibrated(model: ComputeModel, measured: AppliedCalibration, scenar
     return calibrated_compute(model, measured, card, engine, scenario.prefill.chunk_tokens)
 
 
-def _prices(cost: Cost) -> tuple[PriceBook, PowerBook, RackLayout | None]:
+def _prices(cost: Cost) -> Prices:
     """Read the price book, the power book and the description of the machine room, if there is one."""
     faults = FaultList()
     with faults:
@@ -212,9 +231,7 @@ def _prices(cost: Cost) -> tuple[PriceBook, PowerBook, RackLayout | None]:
     return book, power, room
 
 
-def _bills(
-    scenario: Scenario, fabrics: Mapping[str, Fabric], prices: tuple[PriceBook, PowerBook, RackLayout | None]
-) -> dict[str, BillOfMaterials]:
+def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric], prices: Prices) -> dict[str, BillOfMaterials]:
     """Price every fabric and collect what cannot be wired under the scenario's optics rule."""
     (book, power, room), faults = prices, FaultList()
     bills: dict[str, BillOfMaterials] = {}

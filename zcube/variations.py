@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
 from zcube.comparison import Comparison, compare
 from zcube.errors import Fault, FaultList, InputError
-from zcube.prepared import carriers_of
+from zcube.prepared import named_by
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed, with_tables
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
@@ -18,6 +18,7 @@ from zcube.verdict.headline import OUTPUT, TTFT_P99
 from zcube.verdict.published import is_published_pair, published_changes
 from zcube.verdict.rows import Row
 from zcube.verdict.table import row
+from zcube.workload.offered import offered_requests
 
 #: Values that a key is swept over at most.
 MOST_VALUES = 100
@@ -30,11 +31,12 @@ FIGURES: Mapping[str, Row] = {"output": OUTPUT, "ttft_mean": TTFT_MEAN, "ttft_p9
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """A parameter at a setting: the scenario that says so."""
+    """A parameter at a setting: the scenario that says so, and where it was asked for."""
 
     parameter: str
     setting: str
     scenario: Scenario
+    place: str
 
 
 def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple[Variation, ...]:
@@ -61,13 +63,17 @@ def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple
         raise InputError(
             Fault(option, repr(assignment), "KEY=VALUE,VALUE,... with a scenario key, e.g. load.concurrency=600,750")
         )
-    if len(values) > MOST_VALUES or len({repr(value) for value in values}) < len(values):
-        raise InputError(Fault(f"{option} {key}", f"{len(values)} values", f"at most {MOST_VALUES}, each once"))
-    faults, found = FaultList(), []
+    if len(values) > MOST_VALUES:
+        raise InputError(Fault(f"{option} {key}", f"{len(values)} values", f"at most {MOST_VALUES}"))
+    faults = FaultList()
+    found: list[Variation] = []
     for value in values:
+        place = f"{option} {key}={value}"
         with faults:
-            of_value = changed(scenario, {key: value}, f"{option} {key}={value}")
-            found.append(Variation(key, str(value), of_value.model_copy(update={"sensitivity": {}})))
+            of_value = changed(scenario, {key: value}, place).model_copy(update={"sensitivity": {}})
+            if any(one.scenario == of_value for one in found):
+                raise InputError(Fault(place, "a value that stands there before", "each once"))
+            found.append(Variation(key, str(value), of_value, place))
     faults.check()
     return _built(found, scenario)
 
@@ -92,29 +98,35 @@ def alternatives(scenario: Scenario) -> tuple[Variation, ...]:
     faults, found = FaultList(), []
     for parameter, settings in scenario.sensitivity.items():
         for setting, tables in settings.items():
+            place = f"sensitivity.{parameter}.{setting}"
             with faults:
-                of_setting = with_tables(scenario, tables, f"sensitivity.{parameter}.{setting}")
-                found.append(Variation(parameter, setting, of_setting))
+                found.append(Variation(parameter, setting, with_tables(scenario, tables, place), place))
     faults.check()
     return _built(found, scenario)
 
 
 def _built(found: Sequence[Variation], scenario: Scenario) -> tuple[Variation, ...]:
-    """Return variations, their fabrics tried; what the scenario lacks itself is told when it is compared.
+    """Return variations, what they name tried; what the scenario lacks itself is told when it is compared.
 
     Raises
     ------
     InputError
-        With every fabric that cannot be read or does not fit.
+        With every file that cannot be read and every fabric that does not fit.
     """
     try:
-        carriers_of(scenario)
+        named_by(scenario)
     except InputError:
         return tuple(found)
     faults = FaultList()
     for variation in found:
-        with faults:
-            carriers_of(variation.scenario)
+        other = variation.scenario
+        lacking = FaultList()
+        with lacking:
+            named_by(other)
+        with lacking:
+            if other.requests != scenario.requests:
+                offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", other.seed)
+        faults.faults.extend(replace(fault, where=f"{variation.place}: {fault.where}") for fault in lacking.faults)
     faults.check()
     return tuple(found)
 

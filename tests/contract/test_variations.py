@@ -17,7 +17,8 @@ from zcube.inputs import bundled_folder
 from zcube.outputs import to_json
 from zcube.report.html import render_html
 from zcube.report.terminal import document_table
-from zcube.report.variations_table import sweep_cells
+from zcube.report.variations_plot import NO_RATES, plot_sweep
+from zcube.report.variations_table import change_text, sweep_cells
 from zcube.scenario import load_scenario
 from zcube.variations import alternatives
 from zcube.verdict.headline import OUTPUT, TTFT_P99
@@ -143,11 +144,19 @@ def test_words_that_are_no_toml_are_text():
         ("=1,2", "KEY=VALUE,VALUE"),
         ("sensitivity.x=1", "KEY=VALUE,VALUE"),
         ("load.concurrency=1,1", "each once"),
+        (
+            "network.nic_gbps=50,50.0",
+            "--sweep network.nic_gbps=50.0: found a value that stands there before; expected each once",
+        ),
         ("load.concurrency=" + ",".join(map(str, range(1, 102))), "at most 100"),
         ("no.such=1", "no"),
         ("placement.kind=blocked,sideways", "sideways"),
         ("prefill.nodes=1,2", "at least 40 for 2 + 3 nodes"),
         ('fabrics=["roft-32", "no-such"]', "no-such: found no such file"),
+        ("cost.price_book=mixnet-2025,no-such", "--sweep cost.price_book=no-such: price book no-such: found no such file"),
+        ("compute.model=no-such", "--sweep compute.model=no-such: no-such: found no such model card"),
+        ("requests.source=no-such", "--sweep requests.source=no-such: no-such: found no such file"),
+        ("network.calibration=no-such", "--sweep network.calibration=no-such: no-such"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_before_anything_runs(sweep: str, told: str, monkeypatch: pytest.MonkeyPatch):
@@ -213,6 +222,20 @@ def test_terminal_page_folder_and_json_show_both(own_scenario: Path, tmp_path: P
     # The run can be repeated, settings included, and replaces its own folder.
     run_to_the_end("compare", str(out / "run.json"), "--sensitivity", "--out", str(out), "--json")
     assert json.loads(capsys.readouterr().out)["sensitivity"] == document["sensitivity"]
+
+
+def test_a_change_that_is_written_as_nothing_has_no_sign():
+    assert change_text({"change": -1e-9, "interval": None, "differs": None}) == "0.0 %"
+    assert change_text({"change": 0.021, "interval": [-1e-9, 0.042], "differs": True}) == "+2.1 % (0.0 to +4.2)"
+
+
+def test_a_sweep_of_runs_without_rates_says_so_in_place_of_an_empty_panel():
+    changes = SMALL | {"seeds": 1, "requests.count": 3, "load.concurrency": 3}
+    comparison = zc.compare("nic-cap-32", changes, sweep="network.nic_gbps=50,400")
+    assert {fabric["output"] for run in comparison.sweep["runs"] for fabric in run["fabrics"].values()} == {None}
+    above, below = plot_sweep(comparison).axes
+    assert [text.get_text() for text in above.texts] == [NO_RATES] and not above.get_yticks().size
+    assert not below.texts
 
 
 def test_names_from_files_are_escaped_on_the_page(own_scenario: Path):

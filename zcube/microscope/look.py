@@ -102,12 +102,12 @@ def look(comparison: Comparison, asked: Microscope, progress: Progress = silent)
     progress : Progress
         Told what is under way.
     """
-    seen = {name: _look(result, asked, progress) for name, result in comparison.results.items()}
+    seen = {name: _look(name, result, asked, progress) for name, result in comparison.results.items()}
     document = {**asked.model_dump(mode="json"), "fabrics": {name: one.document for name, one in seen.items()}}
     return replace(comparison, microscope=document, rebuilt={name: one.transfers for name, one in seen.items()})
 
 
-def _look(result: FabricResult, asked: Microscope, progress: Progress) -> _Seen:
+def _look(name: str, result: FabricResult, asked: Microscope, progress: Progress) -> _Seen:
     carrier, run = result.carrier, result.run
     sent, span = Sent.of(carrier, run), run.window
     number, excess_s = worst_windows(
@@ -121,7 +121,7 @@ def _look(result: FabricResult, asked: Microscope, progress: Progress) -> _Seen:
         ends = start_s, min(start_s + asked.window_s, span.end_s)
 
         def told(phase: str, done: float, total: float, unit: str, at: int = at) -> None:
-            progress(f"window {at + 1} of {len(starts_s)} on {carrier.declared.name}: {phase}", done, total, unit)
+            progress(f"window {at + 1} of {len(starts_s)} on {name}: {phase}", done, total, unit)
 
         windows.append(rebuild(carrier, sent, ends, left[at], asked.packet_hops, told))
     document = {

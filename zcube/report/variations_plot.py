@@ -29,6 +29,9 @@ _SIDES = (SKY, ORANGE)
 _LINE, _AROUND = 0.24, 1.1
 
 
+NO_RATES = "no rates: every run was too brief for a window"
+
+
 def variation_figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """Draw the variations that a comparison has, each picture with the name of its file, ending left out."""
     if comparison.sensitivity is not None:
@@ -153,6 +156,10 @@ def plot_sweep(comparison: Comparison) -> Figure:
             )
     if even:
         below.set_xticks(range(len(runs)), [picture_text(run["setting"]) for run in runs], fontsize=8.5)
+    if not any(fabric["output"] is not None for run in runs for fabric in run["fabrics"].values()):
+        # Axes without a point would carry made-up numbers.
+        above.set_yticks([])
+        above.text(0.5, 0.5, NO_RATES, transform=above.transAxes, ha="center", va="center", color=_SOFT)
     above.set_ylabel("output tokens/s")
     below.set_ylabel("time to first token (s)")
     below.set_xlabel(picture_text(runs[0]["parameter"]))

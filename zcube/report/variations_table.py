@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zcube.report.names import display_names, printable
-from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, significant
+from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, signed, significant
 
 #: Marks a setting whose runs have no steady window.
 UNSTEADY = "*"
@@ -104,10 +104,10 @@ def change_text(against: Mapping[str, Any] | None) -> str:
     """Return a change with its interval; that there is none, where the seeds do not tell it from 0."""
     if against is None:
         return ABSENT
-    change, ends = f"{100 * against['change']:+.1f} %", against["interval"]
+    change, ends = f"{signed(100 * against['change'], 1)} %", against["interval"]
     if ends is None:
         return change
-    between = f"({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})"
+    between = f"({signed(100 * ends[0], 1)} to {signed(100 * ends[1], 1)})"
     return f"{NO_DIFFERENCE if against['differs'] is False else change} {between}"
 
 

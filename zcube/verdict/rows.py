@@ -82,10 +82,10 @@ class Row:
         if value is None or reference is None or not (isfinite(value) and isfinite(reference)):
             return ABSENT
         if self.style == "percent":
-            return f"{_signed(value - reference, 2)} pp"
+            return f"{signed(value - reference, 2)} pp"
         if value == reference:
             return "0.0 %"
-        return f"{_signed(100 * (value / reference - 1), 1)} %" if reference else ABSENT
+        return f"{signed(100 * (value / reference - 1), 1)} %" if reference else ABSENT
 
     def improves(self, value: float | None, reference: float | None) -> bool | None:
         """Return whether a value is better than the baseline's; None where the two print as equal or cannot be compared."""
@@ -135,6 +135,7 @@ def _at(fabric: Document, path: tuple[str, ...]) -> float | None:
     return value if value is None else float(value)
 
 
-def _signed(value: float, decimals: int) -> str:
+def signed(value: float, decimals: int) -> str:
+    """Return a number with its sign, which one that is written as 0 has not."""
     text = f"{value:+,.{decimals}f}"
     return text if text.strip("+-0.,") else text[1:]
