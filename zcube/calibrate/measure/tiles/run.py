@@ -22,7 +22,6 @@ from zcube.calibrate.tile_times import LONGEST_US, MAX_GPUS, MAX_ROWS, TileTimes
 from zcube.errors import Fault, InputError, RunError
 from zcube.inputs import Declared, validate
 
-
 #: In the place of the times of a row that timed out.
 _NO_TIMES = dict.fromkeys(("median_us", "p10_us", "p90_us", "min_us"), LONGEST_US)
 
