@@ -272,7 +272,7 @@ def _fault(detail: Any, source: str | Callable[[str], str], model: type[BaseMode
     if kind == "literal_error":
         known = detail["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
         return Fault(where, _short(detail["input"]), f"one of {known}")
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("expected ").removeprefix("Input should be ")
     found = "keys that disagree" if isinstance(detail["input"], dict) else _short(detail["input"])
     return Fault(where, found, message)
 

@@ -1,5 +1,6 @@
 """The parts of a decode node: found again in times made of them, and what kept measurements predict of published speeds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,51 @@ def test_all_that_is_missing_is_named():
     with pytest.raises(InputError) as error:
         fit_parts([lacking])
     assert len(error.value.faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("item", "size_bytes", "time_us", "fault"),
+    [
+        ("stream", lambda number: 1 << 50, lambda number: 1e-6, "stream of stores"),
+        ("stage", lambda number: (number + 1) << 20, lambda number: 1e5 / (number + 1), "stage, persistent"),
+    ],
+)
+def test_times_that_no_machine_has_are_refused(item, size_bytes, time_us, fault):
+    rows = [
+        row(item, one.variant, time_us(number), size_bytes(number), one.blocks, one.gpus, spread=0.0)
+        if one.item == item
+        else one
+        for number, one in enumerate(made().rows)
+    ]
+    with pytest.raises(InputError, match=fault):
+        fit_parts([TileTimes(hardware="2x NVIDIA H200", rows=rows)], draws=10)
+
+
+@pytest.mark.parametrize(
+    ("item", "changed"),
+    [
+        ("selection", {"variant": "abc"}),
+        ("selection", {"variant": "0 queries"}),
+        ("selection", {"variant": "9" * 150 + " queries"}),
+        ("all-reduce", {"gpus": 1}),
+        ("all-reduce", {"size_bytes": 0}),
+        ("signal", {"min_us": 1e-300}),
+    ],
+)
+def test_rows_that_their_item_cannot_have_are_refused_by_row(item, changed, tmp_path):
+    document = made().model_dump(mode="json")
+    place = next(number for number, one in enumerate(document["rows"]) if one["item"] == item)
+    document["rows"][place] |= changed
+    (tmp_path / "times.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=rf"times.json: rows.{place}\b.*; expected (?!expected)"):
+        read_tile_times(tmp_path / "times.json")
+
+
+def test_more_all_reduces_than_a_file_of_parts_holds_are_refused():
+    one = row("all-reduce", "persistent, sentinel", 1.3, 12288, 8)
+    more = [one.model_copy(update={"size_bytes": size}) for size in range(1, 1100)]
+    with pytest.raises(InputError, match="all_reduces"):
+        fit_parts([made().model_copy(update={"rows": (*made().rows, *more)})], draws=10)
 
 
 def test_other_gpus_or_wrong_data_are_refused():

@@ -113,7 +113,16 @@ def test_gpus_that_do_not_reach_each_other(line, fault, compiler, tmp_path):
     assert not (tmp_path / "times.json").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"correct": False}, {"timed_out": True}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"correct": False},
+        {"timed_out": True},
+        # What a kernel that gave up before its first sample leaves, and before its sample's end.
+        {"timed_out": True, "median_us": 0, "p10_us": 0, "p90_us": 0, "min_us": 0},
+        {"timed_out": True, "median_us": 1.8e16, "p90_us": 1.8e16},
+    ],
+)
 def test_wrong_data_is_written_marked_and_fails(wrong, compiler, tmp_path):
     status = 1 if "timed_out" in wrong else 0
     compiler(printing(row(), row(variant="push release", **wrong)) + f"\nexit {status}")

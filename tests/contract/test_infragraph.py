@@ -128,6 +128,13 @@ def test_slices_and_units_are_those_of_the_schema(tmp_path):
     assert detect_format(json.dumps(document())) == "infragraph"
 
 
+def test_a_device_whose_gpus_are_counted_as_none_is_refused(tmp_path):
+    value = document()
+    value["devices"][0]["components"][0]["count"] = 0
+    with pytest.raises(InputError, match="edge 1"):
+        read(tmp_path, value)
+
+
 def test_nics_are_of_the_gpu_that_an_edge_of_the_device_joins_them_to(tmp_path):
     value = document()
     crossed = [

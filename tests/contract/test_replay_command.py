@@ -94,6 +94,8 @@ def test_seed_and_routing_are_heeded_and_runs_repeat(run, trace, tmp_path):
         (["--fabric", "roft-256", "--fidelity", "x", "--path-split", "y"], ["--fidelity", "--path-split"]),
         (["--fabric", "roft-256", "--isolation", "0.5"], ["--isolation", "--fidelity flow", "--fidelity lossless"]),
         (["--fabric", "roft-256", "--fidelity", "lossless", "--isolation", "2"], ["--isolation", "less than or equal to 1"]),
+        (["--fabric", "roft-256", "--calibration-draws", "5"], ["--calibration-draws", "no --calibration"]),
+        (["--fabric", "roft-256", "--jobs", "2"], ["--jobs", "no --calibration"]),
         (["--fabric", "roft-256", "--out", "out.txt"], ["--out out.txt", ".parquet"]),
         (["--fabric", "roft-256", "--out", "no/such/folder.csv"], ["no/such", "exists"]),
         (["--fabric", "roft-256", "--out", "a.csv", "--links-out", "a.csv"], ["--links-out", "file of its own"]),
@@ -148,3 +150,22 @@ def test_quantum_saves_events_and_is_recorded(run, tmp_path):
     assert (exact["quantum_s"], coarse["quantum_s"]) == (0.0, 1e-6)
     assert coarse["events"] < exact["events"]
     assert coarse["makespan_s"] == pytest.approx(exact["makespan_s"], rel=0.1)
+
+
+@pytest.mark.parametrize("other", [None, {"size_bytes": 7, "duration_s": 1e-3}, {"size_bytes": 4096, "duration_s": 0.0}])
+def test_a_recording_of_another_job_is_not_held_against(run, tmp_path, other):
+    from zcube.trace.builder import TraceBuilder
+    from zcube.trace.files import write_trace
+
+    def written(name, **values):
+        builder = TraceBuilder(ranks=2, ranks_per_node=1)
+        if values:
+            builder.transfer("kv", 0, 1, **values)
+        write_trace(builder.build({}), tmp_path / name)
+        return tmp_path / name
+
+    job = written("job.jsonl", size_bytes=4096)
+    against = written("other.jsonl", **(other or {}))
+    status, _, err = run("replay", job, "--fabric", "roft-256", "--against", against)
+    assert status == 2
+    assert "no operation to compare" in err

@@ -153,7 +153,7 @@ def fit_parts(machines: Sequence[TileTimes], *, draws: int = DRAWS, seed: int = 
     if len(machines) > 1:
         hardware += f", {len(machines)} runs"
     parts = {name: _joined([found[name] for found in each]) for name in each[0]}
-    return TileParts.model_validate({"hardware": hardware, **parts, "all_reduces": _all_reduces(machines)})
+    return validate(TileParts, {"hardware": hardware, **parts, "all_reduces": _all_reduces(machines)}, "parts")
 
 
 def _parts_of(times: TileTimes, draws: int, generator: np.random.Generator) -> dict[str, Part]:
@@ -218,22 +218,23 @@ class _Rows:
         self, item: str, variant: str, draws: int, generator: np.random.Generator, blocks: int | None = None
     ) -> tuple[Part | None, Part | None]:
         found = [row for row in self._times.of(item, variant) if blocks is None or row.blocks == blocks]
-        if len({row.size_bytes for row in found}) < 3:
+        sizes = len({row.size_bytes for row in found})
+        if sizes < 3:
             self._miss(f"{item} {variant}", "at least three sizes")
             return None, None
-        how = f"{item}, {variant}: line over {len(found)} sizes" + (f", {blocks} blocks" if blocks else "")
+        how = f"{item}, {variant}: line over {sizes} sizes" + (f", {blocks} blocks" if blocks else "")
         return _line(found, draws, generator, how)
 
     def selection(
         self, stage: Part | None, memory: Part | None, draws: int, generator: np.random.Generator
     ) -> tuple[Part | None, Part | None]:
         found = self._times.of("selection")
-        if len({(row.variant, row.size_bytes) for row in found}) < 4 or len({row.variant for row in found}) < 2:
+        if len({(row.queries, row.size_bytes) for row in found}) < 4 or len({row.queries for row in found}) < 2:
             self._miss("selection", "at least four rows, of one query and of more")
             return None, None
         if stage is None or memory is None:
             return None, None
-        queries = np.array([int(row.variant.partition(" ")[0]) for row in found], dtype=np.float64)
+        queries = np.array([row.queries for row in found], dtype=np.float64)
         size = np.array([row.size_bytes for row in found], dtype=np.float64)
         time = np.array([row.median_us for row in found])
         # A key of the index is 128 bf16 values, and each is multiplied with 32 heads of a query as GLM-5.1 has them.
@@ -251,7 +252,7 @@ class _Rows:
         best = max(found, key=lambda row: row.size_bytes / row.median_us)
         rates = (best.size_bytes / time / 1e3 for time in (best.median_us, best.p90_us, best.p10_us))
         value, low, high = rates
-        return Part(value=value, low=low, high=high, source=f"stream of stores, {best.blocks} blocks")
+        return _part(value, low, high, f"stream of stores, {best.blocks} blocks")
 
     def exposed(self, variant: str) -> Part | None:
         pairs = [
@@ -267,11 +268,15 @@ class _Rows:
         more = sorted(max(row.median_us - alone.median_us, 0.0) for row, alone in pairs)
         low = min(max(row.p10_us - alone.p90_us, 0.0) for row, alone in pairs)
         high = max(row.p90_us - alone.p10_us for row, alone in pairs)
-        return Part(value=float(np.median(more)), low=low, high=high, source=f"overlap, {variant}, less computation alone")
+        return _part(float(np.median(more)), low, high, f"overlap, {variant}, less computation alone")
+
+
+def _part(value: float, low: float, high: float, source: str) -> Part:
+    return validate(Part, {"value": value, "low": low, "high": high, "source": source}, source)
 
 
 def _sampled(row: TileRow, source: str) -> Part:
-    return Part(value=row.median_us, low=row.p10_us, high=row.p90_us, source=source)
+    return _part(row.median_us, row.p10_us, row.p90_us, source)
 
 
 def _line(rows: Sequence[TileRow], draws: int, generator: np.random.Generator, how: str) -> tuple[Part, Part]:
@@ -287,6 +292,10 @@ def _line_of(
     """Return start (us) and rate (sizes a ns) of ``time = known + start + size / rate``, least squares of relative errors."""
     start, slope = _solved(size, time, known)
     fitted = known + start + slope * size
+    if slope <= 0.0 or np.min(fitted) <= 0.0:
+        raise InputError(
+            Fault(how, f"times that fall as sizes grow, {slope:.3g} us a unit", "times that grow with their sizes")
+        )
     # A line through n points leaves residuals smaller than the errors, by n - 2 of n in their variance.
     off = (time / fitted - 1.0) * np.sqrt(time.size / (time.size - 2))
     starts, slopes = np.empty(draws + 1), np.empty(draws + 1)
@@ -306,7 +315,7 @@ def _solved(size: FloatArray, time: FloatArray, known: FloatArray) -> tuple[floa
 def _spread(values: FloatArray, source: str) -> Part:
     low, high = np.quantile(values, [_TAIL, 1.0 - _TAIL])
     value = float(values[0])
-    return Part(value=value, low=min(float(low), value), high=max(float(high), value), source=source)
+    return _part(value, min(float(low), value), max(float(high), value), source)
 
 
 def _joined(parts: Sequence[Part]) -> Part:

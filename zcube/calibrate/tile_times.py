@@ -10,6 +10,7 @@ What the items and variants are stands in docs/tilert.md.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,8 +40,11 @@ Item = Literal[
     "index-list",
     "all-reduce",
 ]
-#: No step of these takes a second; a time of zero was not measured.
-Microseconds = Annotated[float, Field(gt=0, le=1e6)]
+#: No step of these takes a second, nor less than a picosecond: a time of zero was not measured.
+LONGEST_US, SHORTEST_US = 1e6, 1e-6
+Microseconds = Annotated[float, Field(ge=SHORTEST_US, le=LONGEST_US)]
+#: ``1 query``, ``4 queries``: query tokens of a selection.
+_QUERIES = re.compile(r"([1-9][0-9]{0,3}) quer(?:y|ies)", re.ASCII)
 
 
 class TileRow(Declared):
@@ -57,7 +61,7 @@ class TileRow(Declared):
     blocks : int
         Thread blocks of each GPU that took part; 0 where a library chose them.
     median_us, p10_us, p90_us, min_us : float
-        Over ``samples``, each the mean of many events in a row.
+        Over ``samples``, each the mean of many events in a row; no times of a row that timed out.
     samples : int
         Number of samples.
     correct : bool
@@ -94,6 +98,20 @@ class TileRow(Declared):
         if not self.min_us <= self.p10_us <= self.median_us <= self.p90_us:
             raise ValueError("expected min_us, p10_us, median_us, p90_us in rising order")
         return self
+
+    @model_validator(mode="after")
+    def _fits_its_item(self) -> TileRow:
+        if self.item == "selection" and _QUERIES.fullmatch(self.variant) is None:
+            raise ValueError("expected a selection's variant to be its query tokens, such as '1 query' or '4 queries'")
+        if self.item == "all-reduce" and (self.gpus < 2 or self.size_bytes < 1):
+            raise ValueError("expected an all-reduce of one byte or more among two GPUs or more")
+        return self
+
+    @property
+    def queries(self) -> int:
+        """Query tokens of a selection; 0 for every other item."""
+        found = _QUERIES.fullmatch(self.variant) if self.item == "selection" else None
+        return int(found[1]) if found else 0
 
     @property
     def name(self) -> str:

@@ -198,6 +198,11 @@ def _faults(given: dict[str, Any], targets: dict[str, list[Target]], traced: boo
         faults += [Fault(option, found, expected) for option, value in options.items() if value is not None and not here]
     if given["isolation"] and given["fidelity"] != "lossless":
         faults.append(Fault("--isolation", f"--fidelity {given['fidelity']}", "--fidelity lossless"))
+    faults += [
+        Fault(_option(name), "no --calibration", "a calibration beside it")
+        for name in ("calibration_draws", "jobs")
+        if given[name] is not None and given["calibration"] is None
+    ]
     binned = given["bins_out"] is not None or given["picture"] is not None
     if given["bin_s"] > 0 and not binned:
         faults.append(Fault("--bin-s", "alone", "--bins-out or --picture beside it"))

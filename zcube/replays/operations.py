@@ -202,10 +202,14 @@ def replay_trace(
     ------
     InputError
         If the trace has no transfer or does not fit on the fabric, a collective or algorithm is not known, a pair has no path,
+        ``against`` shares no operation with the trace,
         or the run would not fit in memory; before it starts.
     """
     gpu = gpus_of_ranks(carrier.fabric, trace, first_server, server_stride)
     given, links = trace, carrier.measured
+    if against is not None and not compared_times(against, given, np.ones(len(given))):
+        expected = "recorded durations of one at least that the trace replayed has too, by name, ranks and bytes"
+        raise InputError(Fault(f"--against {against.source_name}", "no operation to compare", expected))
 
     @cache
     def measured(name: str, ranks: int, nodes: int) -> bool:

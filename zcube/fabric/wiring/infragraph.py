@@ -242,7 +242,8 @@ class _Reader:
         if direct:
             return direct.get(nic)
         counts = {part.name: part.count for part in device.components}
-        each, rest = divmod(counts.get(nic[0], 0), self._gpus[instance])
+        gpus = self._gpus[instance]
+        each, rest = divmod(counts.get(nic[0], 0), gpus) if gpus else (0, 0)
         return None if rest or not each else nic[1] // each
 
     def _direct(self, device: _Device) -> dict[tuple[str, int], int]:

@@ -72,7 +72,8 @@ __device__ __forceinline__ bool all_reduce_once(const AllReduce& job, int gpu, u
             __threadfence_system();
             store_relaxed_sys(block_flag(job.peers.base[other], gpu, blockIdx.x), round);
             const uint32_t* flag = block_flag(job.peers.base[gpu], other, blockIdx.x);
-            if (!wait_until([&] { return load_acquire_sys(flag) == round; }, job.faults)) going = false;
+            // Who has had my part may be a round ahead; what it puts then lies in the other turn's place.
+            if (!wait_until([&] { return int32_t(load_acquire_sys(flag) - round) >= 0; }, job.faults)) going = false;
         }
         __syncthreads();
         if (!going) return false;

@@ -85,7 +85,7 @@ void measure_index_list(const Node& node, int workers) {
                                                                         node.times, node.faults);
     });
     node.wait();
-    report(node, {"index-list", by_tile ? "by tile" : "whole list first", node.gpus, 8 * ENTRIES, workers, ""},
+    report(node, {"index-list", by_tile ? "by tile" : "whole list first", node.gpus, 4 * ENTRIES, workers, ""},
            taken(node, node.samples / 5, node.samples, TRIPS));
 }
 

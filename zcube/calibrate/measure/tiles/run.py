@@ -18,9 +18,12 @@ from zcube.calibrate.measure.drivers import Call
 from zcube.calibrate.measure.hardware import Machine, look
 from zcube.calibrate.measure.settings import MeasureSettings
 from zcube.calibrate.measure.tiles.build import OLDEST_CUDA, build, compiler_version, find_compiler
-from zcube.calibrate.tile_times import MAX_GPUS, MAX_ROWS, TileTimes, write_tile_times
+from zcube.calibrate.tile_times import LONGEST_US, MAX_GPUS, MAX_ROWS, TileTimes, write_tile_times
 from zcube.errors import Fault, InputError, RunError
 from zcube.inputs import Declared, validate
+
+#: In the place of the times of a row that timed out.
+_NO_TIMES = dict.fromkeys(("median_us", "p10_us", "p90_us", "min_us"), LONGEST_US)
 
 
 class TileSettings(Declared):
@@ -126,9 +129,12 @@ def _run(program: Path, gpus: int, settings: TileSettings, progress: Callable[[s
     def take(line: str) -> None:
         if line.startswith("{"):
             try:
-                rows.append(json.loads(line))
+                made = json.loads(line)
             except ValueError:
                 unread.append(line)
+                return
+            # What a kernel that gave up leaves as times is what was there before: the row keeps its mark, and no times.
+            rows.append(made | _NO_TIMES if made.get("timed_out") is True else made)
         elif line.strip():
             unread.append(line)
             progress(line)
