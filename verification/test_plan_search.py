@@ -76,13 +76,15 @@ def test_a_search_killed_at_random_moments_ends_alike(tmp_path, seed):
     pytest.importorskip("pymoo")
     command = [sys.executable, "-m", "zcube", "plan", "--gpus", "64", "--switch", "25.6T", "--families", "zcube", "--search"]
     command += ["--population", "24", "--generations", "12", "--seed", str(seed), "--out"]
+    begun_s = time.monotonic()
     subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    took_s = time.monotonic() - begun_s
     draw, kills = np.random.default_rng(seed), 0
     # What comes after the last generation begins anew each time, so that on a busy machine kills have to end.
     while True:
         with subprocess.Popen([*command, str(tmp_path / "killed")]) as process:
             try:
-                process.wait(timeout=float(draw.uniform(4.0, 20.0)) if kills < MOST_KILLS else None)
+                process.wait(timeout=float(draw.uniform(0.2, 0.9)) * took_s if kills < MOST_KILLS else None)
                 break
             except subprocess.TimeoutExpired:
                 process.kill()
