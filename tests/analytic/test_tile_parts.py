@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zcube.calibrate.marked_files import write_model
 from zcube.calibrate.tile_node import measured_device, measured_node, predictions
-from zcube.calibrate.tile_parts import fit_parts, read_tile_parts, write_tile_parts
+from zcube.calibrate.tile_parts import fit_parts, read_tile_parts
 from zcube.calibrate.tile_times import TileRow, TileTimes, read_tile_times
 from zcube.errors import InputError
 from zcube.llm.cards import load_card
@@ -100,7 +101,7 @@ def test_the_same_seed_gives_the_same_parts(tmp_path):
     runs = [made(noise=0.02)]
     assert fit_parts(runs, seed=3) == fit_parts(runs, seed=3)
     assert fit_parts(runs, seed=3) != fit_parts(runs, seed=4)
-    write_tile_parts(fit_parts(runs), tmp_path / "parts.json")
+    write_model(fit_parts(runs), tmp_path / "parts.json")
     assert read_tile_parts(tmp_path / "parts.json") == fit_parts(runs)
 
 

@@ -14,11 +14,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from zcube.arrays import FloatArray
-from zcube.calibrate.measurements import MAX_FILE_BYTES
+from zcube.calibrate.marked_files import is_marked, read_marked
 from zcube.calibrate.tile_times import TileRow, TileTimes
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, json_document, read_bounded, validate
-from zcube.outputs import to_json, write_file
+from zcube.inputs import Declared, validate
 from zcube.seeds import stream
 
 DRAWS = 1000
@@ -358,29 +357,10 @@ def _best(rows: Sequence[TileRow], is_wanted: Callable[[str], bool]) -> Part | N
 
 
 def is_tile_parts(path: Path) -> bool:
-    """Return whether a file says that it holds parts; unreadable files do not."""
-    try:
-        document = json_document(path, read_bounded(path, MAX_FILE_BYTES))
-    except InputError:
-        return False
-    return isinstance(document, dict) and document.get("zcube_tile_parts") is True
+    """Return whether a file says that it holds tile parts; unreadable files do not."""
+    return is_marked(path, "zcube_tile_parts")
 
 
 def read_tile_parts(path: Path) -> TileParts:
-    """Read a file of parts.
-
-    Raises
-    ------
-    InputError
-        With every fault of the file, or if it is none.
-    """
-    document = json_document(path, read_bounded(path, MAX_FILE_BYTES))
-    if not isinstance(document, dict) or document.get("zcube_tile_parts") is not True:
-        raise InputError(Fault(path.name, "no file of tile parts", 'an object with "zcube_tile_parts": true'))
-    return validate(TileParts, document, path.name)
-
-
-def write_tile_parts(parts: TileParts, path: Path) -> None:
-    """Write the file; whole or not at all."""
-    text = to_json(parts.model_dump(mode="json"))
-    write_file(path, lambda place: place.write_text(text, encoding="utf-8"))
+    """Read a file of tile parts; :class:`InputError` with every fault of it, or if it is none."""
+    return read_marked(path, TileParts, "zcube_tile_parts", "tile parts")

@@ -16,11 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from zcube.calibrate.measurements import MAX_FILE_BYTES
+from zcube.calibrate.marked_files import is_marked, read_marked
 from zcube.calibrate.points import MAX_SIZE_BYTES
-from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, json_document, read_bounded, validate
-from zcube.outputs import to_json, write_file
+from zcube.inputs import Declared
 
 SCHEMA_VERSION = 1
 MAX_ROWS = 20_000
@@ -156,28 +154,9 @@ class TileTimes(Declared):
 
 def is_tile_times(path: Path) -> bool:
     """Return whether a file says that it holds tile times; unreadable files do not."""
-    try:
-        document = json_document(path, read_bounded(path, MAX_FILE_BYTES))
-    except InputError:
-        return False
-    return isinstance(document, dict) and document.get("zcube_tiles") is True
+    return is_marked(path, "zcube_tiles")
 
 
 def read_tile_times(path: Path) -> TileTimes:
-    """Read a file of tile times.
-
-    Raises
-    ------
-    InputError
-        With every fault of the file, or if it is none.
-    """
-    document = json_document(path, read_bounded(path, MAX_FILE_BYTES))
-    if not isinstance(document, dict) or document.get("zcube_tiles") is not True:
-        raise InputError(Fault(path.name, "no file of tile times", 'an object with "zcube_tiles": true'))
-    return validate(TileTimes, document, path.name)
-
-
-def write_tile_times(times: TileTimes, path: Path) -> None:
-    """Write the file; whole or not at all."""
-    text = to_json(times.model_dump(mode="json"))
-    write_file(path, lambda place: place.write_text(text, encoding="utf-8"))
+    """Read a file of tile times; :class:`InputError` with every fault of it, or if it is none."""
+    return read_marked(path, TileTimes, "zcube_tiles", "tile times")

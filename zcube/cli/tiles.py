@@ -34,8 +34,9 @@ def run_tiles(kind: str, out: Path, ranks: Sequence[str] | None, assignments: Se
 
 def fit_tiles(files: Sequence[Path], out: Path | None, *, seed: int, draws: int | None, json: bool) -> None:
     """Fit the parts of a decode node, write them and print them beside what they predict."""
+    from zcube.calibrate.marked_files import write_model
     from zcube.calibrate.tile_node import idea_savings, measured_node, predictions
-    from zcube.calibrate.tile_parts import DRAWS, fit_parts, is_tile_parts, write_tile_parts
+    from zcube.calibrate.tile_parts import DRAWS, fit_parts, is_tile_parts
     from zcube.calibrate.tile_times import read_tile_times
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.llm.cards import load_card
@@ -43,7 +44,7 @@ def fit_tiles(files: Sequence[Path], out: Path | None, *, seed: int, draws: int 
     from zcube.outputs import to_json
     from zcube.report.tile_table import tile_parts_text
 
-    written = [Target("--out", out or DEFAULT_PARTS, WRITTEN, write_tile_parts, is_own=None if out else is_tile_parts)]
+    written = [Target("--out", out or DEFAULT_PARTS, WRITTEN, write_model, is_own=None if out else is_tile_parts)]
     check_targets(written, files)
     times = [read_tile_times(file) for file in files]
     parts = fit_parts(times, draws=DRAWS if draws is None else draws, seed=seed)

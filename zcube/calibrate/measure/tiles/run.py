@@ -13,12 +13,13 @@ from typing import Any
 from pydantic import Field
 
 import zcube
+from zcube.calibrate.marked_files import write_model
 from zcube.calibrate.measure.children import run_call
 from zcube.calibrate.measure.drivers import Call
 from zcube.calibrate.measure.hardware import Machine, look
 from zcube.calibrate.measure.settings import MeasureSettings
 from zcube.calibrate.measure.tiles.build import OLDEST_CUDA, build, compiler_version, find_compiler
-from zcube.calibrate.tile_times import LONGEST_US, MAX_GPUS, MAX_ROWS, TileTimes, write_tile_times
+from zcube.calibrate.tile_times import LONGEST_US, MAX_GPUS, MAX_ROWS, TileTimes
 from zcube.errors import Fault, InputError, RunError
 from zcube.inputs import Declared, validate
 
@@ -95,7 +96,7 @@ def measure_tiles(
         "rows": rows,
     }
     times = validate(TileTimes, document, "measured rows")
-    write_tile_times(times, out)
+    write_model(times, out)
     wrong = times.wrong()
     if wrong:
         raise RunError("\n  ".join([f"wrong data or a wait without end ({out} is written and marks it):", *wrong[:20]]))
