@@ -51,9 +51,7 @@ template <Handover how>
 __device__ __forceinline__ bool all_reduce_once(const AllReduce& job, int gpu, uint32_t round) {
     uint32_t* own = reinterpret_cast<uint32_t*>(job.peers.base[gpu] + OWN);
     uint32_t* sum = reinterpret_cast<uint32_t*>(job.peers.base[gpu] + OWN + SLOT);
-    // Whole groups of four words a block.
-    const size_t fours = job.words / 4, slice = (fours + gridDim.x - 1) / gridDim.x * 4;
-    const size_t first = slice * blockIdx.x, last = first + slice < job.words ? first + slice : job.words;
+    const auto [first, last] = slice_of(job.words, 4, blockIdx.x);
     __shared__ bool going;
     if (threadIdx.x == 0) going = true;
     __syncthreads();
@@ -148,16 +146,14 @@ __device__ __forceinline__ bool all_reduce_once(const AllReduce& job, int gpu, u
 template <bool fresh>
 __device__ __forceinline__ void fill_own(const AllReduce& job, int gpu, uint32_t round) {
     uint32_t* own = reinterpret_cast<uint32_t*>(job.peers.base[gpu] + OWN);
-    const size_t fours = job.words / 4, slice = (fours + gridDim.x - 1) / gridDim.x * 4;
-    const size_t first = slice * blockIdx.x, last = first + slice < job.words ? first + slice : job.words;
+    const auto [first, last] = slice_of(job.words, 4, blockIdx.x);
     for (size_t i = first + threadIdx.x; i < last; i += blockDim.x) own[i] = element_pair(gpu, fresh ? round : 0, i);
     __syncthreads();
 }
 
 __device__ __forceinline__ void check_sum(const AllReduce& job, int gpu, uint32_t round) {
     const uint32_t* sum = reinterpret_cast<const uint32_t*>(job.peers.base[gpu] + OWN + SLOT);
-    const size_t fours = job.words / 4, slice = (fours + gridDim.x - 1) / gridDim.x * 4;
-    const size_t first = slice * blockIdx.x, last = first + slice < job.words ? first + slice : job.words;
+    const auto [first, last] = slice_of(job.words, 4, blockIdx.x);
     for (size_t i = first + threadIdx.x; i < last; i += blockDim.x)
         if (sum[i] != expected_pair(job.gpus, round, i)) *job.faults.wrong = 1;
 }

@@ -77,6 +77,18 @@ __device__ __forceinline__ uint4 load_four(const uint4* at) {
     return v;
 }
 
+// ---- work shared out ------------------------------------------------------------------------------------------------------
+
+// A block's share of some words, in whole groups of `unit`; the last blocks may have less or none.
+struct Slice {
+    size_t first, last;
+};
+
+__device__ __forceinline__ Slice slice_of(size_t words, size_t unit, unsigned block) {
+    const size_t share = (words / unit + gridDim.x - 1) / gridDim.x * unit, first = share * block;
+    return {first, first + share < words ? first + share : words};
+}
+
 // ---- time -----------------------------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ uint64_t now_ns() {

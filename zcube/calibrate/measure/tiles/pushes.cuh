@@ -17,8 +17,7 @@ __global__ void __launch_bounds__(THREADS) push_flagged_blocks(Peers peers, int 
                                                                uint64_t* times, Faults faults) {
     uint4* theirs = reinterpret_cast<uint4*>(peers.base[1 - gpu] + DATA);
     const uint4* own = reinterpret_cast<const uint4*>(peers.base[gpu] + DATA);
-    const size_t slice = (words + gridDim.x - 1) / gridDim.x;
-    const size_t first = slice * blockIdx.x, last = first + slice < words ? first + slice : words;
+    const auto [first, last] = slice_of(words, 1, blockIdx.x);
     __shared__ bool going;
     uint32_t round = 0;
     if (threadIdx.x == 0) going = true;
@@ -60,8 +59,7 @@ __global__ void __launch_bounds__(THREADS) push_flagged_words(Peers peers, int g
                                                               uint64_t* times, Faults faults) {
     uint4* theirs = reinterpret_cast<uint4*>(peers.base[1 - gpu] + DATA);
     const uint4* own = reinterpret_cast<const uint4*>(peers.base[gpu] + DATA);
-    const size_t slice = (words + gridDim.x - 1) / gridDim.x;
-    const size_t first = slice * blockIdx.x, last = first + slice < words ? first + slice : words;
+    const auto [first, last] = slice_of(words, 1, blockIdx.x);
     __shared__ bool going;
     uint32_t round = 0;
     if (threadIdx.x == 0) going = true;
@@ -81,9 +79,8 @@ __global__ void __launch_bounds__(THREADS) push_flagged_words(Peers peers, int g
                     if (!wait_until(arrived, faults)) going = false;
                     else if (seen.x != pattern(expected, i) || seen.z != pattern(expected, i) + 1) *faults.wrong = 1;
                 }
-                if (threadIdx.x < gridDim.x && slice * threadIdx.x < words) {
-                    const size_t end = slice * (threadIdx.x + 1);
-                    const uint4* place = own + (end < words ? end : words) - 1;
+                if (const Slice others = slice_of(words, 1, threadIdx.x); threadIdx.x < gridDim.x && others.first < words) {
+                    const uint4* place = own + others.last - 1;
                     if (!wait_until([&] { return has_flags(load_flagged(place), expected); }, faults)) going = false;
                 }
                 __syncthreads();

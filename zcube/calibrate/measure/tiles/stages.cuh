@@ -29,6 +29,27 @@ __device__ __forceinline__ float multiply(uint4 weight, const uint32_t* vector) 
     return sum;
 }
 
+// Asks for a thread's weights number `first` and up, as many at once as it holds.
+__device__ __forceinline__ void ask_for(uint4 (&held)[WEIGHTS_AT_ONCE], const uint4* from, size_t stride, int first,
+                                        int loads) {
+#pragma unroll
+    for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
+        if (first + j < loads) held[j] = load_weight(from + (first + j) * stride);
+}
+
+// A thread's part of the product; `asked`: the first weights are under way already.
+__device__ __forceinline__ float streamed_product(uint4 (&held)[WEIGHTS_AT_ONCE], const uint4* from, size_t stride, int loads,
+                                                  const uint32_t* vector, bool asked) {
+    float sum = 0.0f;
+    for (int first = 0; first < loads; first += WEIGHTS_AT_ONCE) {
+        if (!asked || first) ask_for(held, from, stride, first, loads);
+#pragma unroll
+        for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
+            if (first + j < loads) sum += multiply(held[j], vector + (4 * threadIdx.x + 4 * j) % (VECTOR_PAIRS - 4));
+    }
+    return sum;
+}
+
 // The block's sum, in every thread's hands through shared memory.
 __device__ __forceinline__ float block_sum(float value) {
     __shared__ float parts[THREADS / 32];
@@ -69,10 +90,7 @@ __global__ void __launch_bounds__(THREADS, 1) persistent_stages(char* base, int 
             const uint4* from = weights + (stage % turns) * stage_words + blockIdx.x * blockDim.x + threadIdx.x;
             const size_t stride = size_t(gridDim.x) * blockDim.x;
             uint4 held[WEIGHTS_AT_ONCE];
-            if (early)
-#pragma unroll
-                for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
-                    if (j < loads) held[j] = load_weight(from + j * stride);
+            if (early) ask_for(held, from, stride, 0, loads);
             for (int pair = threadIdx.x; pair < VECTOR_PAIRS / 2; pair += blockDim.x) {
                 uint4 seen{};
                 const uint4* place = vectors[(stage - 1) & 1] + pair;
@@ -82,17 +100,7 @@ __global__ void __launch_bounds__(THREADS, 1) persistent_stages(char* base, int 
             }
             __syncthreads();
             if (!going) return;
-            float sum = 0.0f;
-            for (int first = 0; first < loads; first += WEIGHTS_AT_ONCE) {
-                if (!early || first)
-#pragma unroll
-                    for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
-                        if (first + j < loads) held[j] = load_weight(from + (first + j) * stride);
-#pragma unroll
-                for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
-                    if (first + j < loads) sum += multiply(held[j], vector + (4 * threadIdx.x + 4 * j) % (VECTOR_PAIRS - 4));
-            }
-            const float total = block_sum(sum);
+            const float total = block_sum(streamed_product(held, from, stride, loads, vector, early));
             publish(vectors[stage & 1], total, stage + 1);
             __syncthreads();
         }
@@ -116,17 +124,8 @@ __global__ void __launch_bounds__(THREADS, 1) stage_kernel(char* base, int loads
     const size_t stride = size_t(gridDim.x) * blockDim.x;
     for (int pair = threadIdx.x; pair < VECTOR_PAIRS; pair += blockDim.x) vector[pair] = __ldcg(read + pair);
     __syncthreads();
-    float sum = 0.0f;
     uint4 held[WEIGHTS_AT_ONCE];
-    for (int first = 0; first < loads; first += WEIGHTS_AT_ONCE) {
-#pragma unroll
-        for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
-            if (first + j < loads) held[j] = load_weight(from + (first + j) * stride);
-#pragma unroll
-        for (int j = 0; j < WEIGHTS_AT_ONCE; ++j)
-            if (first + j < loads) sum += multiply(held[j], vector + (4 * threadIdx.x + 4 * j) % (VECTOR_PAIRS - 4));
-    }
-    const float total = block_sum(sum);
+    const float total = block_sum(streamed_product(held, from, stride, loads, vector, false));
     const __nv_bfloat162 made = __floats2bfloat162_rn(total * 1e-20f + 1.0f, 1.0f);
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < VECTOR_PAIRS; i += gridDim.x * blockDim.x)
         write[i] = *reinterpret_cast<const uint32_t*>(&made);
