@@ -122,6 +122,7 @@ class Postings:
         sender["capped"] = sender["paced"] = cap < line
         sender["line"] = sender["rate"] = np.minimum(cap, line) / 8 / PS
         sender["window_bytes"] = sender["alarm_ps"] = pairs["alarm_due_ps"] = NEVER
+        sender["told_path"] = NONE
         # A receiver that sends no notifications waits for ever with the first.
         pairs["notice_ps"] = NEVER if self._tables.net["notice_ps"][0] == NEVER else 0
         for name in ("short_number", "asked", "next"):

@@ -145,6 +145,9 @@ SENDER = np.dtype(
         ("heed_ps", "i8"),  # decided: or from a time on
         ("window_bytes", "i8"),  # decided: what may be sent and not acknowledged, where receivers acknowledge
         ("alarm_ps", "i8"),  # decided: when it is to be told the time; NEVER: not at all
+        ("rest_ps", "i8"),  # decided: for so long from now the path told of is not used; the engine sets it back to 0
+        ("utilisation", "f8"),  # of the fullest link of the path, as packets report it
+        ("told_path", "i4"),  # which of its paths what it is told of has gone by, NONE: not known
     ],
     align=True,
 )
