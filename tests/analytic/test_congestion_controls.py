@@ -42,7 +42,7 @@ class ReactionPoint:
 @pytest.mark.parametrize(("clamp_target", "target"), [(True, 0.5), (False, 1.0)])
 def test_a_clamped_target_forgets_the_rate_before_a_burst(clamp_target, target):
     """Two notifications 4 us apart, alpha having decayed four times: the rate halves, then falls by alpha / 2."""
-    point, gain = ReactionPoint(DcqcnNvidia(clamp_target=clamp_target)), 1 / 256
+    point, gain = ReactionPoint(DcqcnNvidia(clamp_target=clamp_target)), 5 / 1024
     assert point.notify(0) == 0.5
     fallen = 0.5 * (1 - (1 - gain) ** 4 / 2)
     assert point.notify(4) == pytest.approx(fallen, rel=1e-12)
@@ -64,6 +64,7 @@ def test_the_published_parameters_are_the_defaults():
     paper, nvidia = Dcqcn(), DcqcnNvidia()
     assert (paper.notification_interval_s, paper.rate_timer_s, paper.clamp_target) == (50e-6, 55e-6, True)
     assert (nvidia.notification_interval_s, nvidia.rate_timer_s, nvidia.clamp_target) == (4e-6, 300e-6, False)
+    assert (nvidia.alpha_timer_s, nvidia.fast_recovery_steps, nvidia.gain) == (1e-6, 1, 1 - 1019 / 1024)
 
 
 @pytest.mark.parametrize(("acknowledgements", "back_ps"), [("notified", 0), ("packets", 2 * 86 * 20)])

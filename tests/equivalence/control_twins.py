@@ -6,6 +6,8 @@ A control decides ``pair.rate`` (None: the line's) and ``pair.window`` (None: no
 
 from __future__ import annotations
 
+from math import sqrt
+
 PS = 10**12
 
 
@@ -64,6 +66,54 @@ class Dcqcn:
         pair.cuts += 1
 
 
+class Swift:
+    def __init__(self, pair, settings):
+        self.pair, self.settings = pair, settings
+        self.base = round(settings.base_target_s * PS) + pair.hops * round(settings.hop_target_s * PS)
+        self.window, self.round_trip, self.cut_at, self.timeouts = settings.first_window, self.base, None, 0
+
+    def started(self, now):
+        self.cut_at = now - self.base
+        self.put(self.window or self.pair.line * self.base / self.pair.full)
+
+    def put(self, window):
+        settings, pair = self.settings, self.pair
+        self.window = min(max(window, settings.least_window), settings.most_window)
+        pair.window = int(max(self.window, 1.0)) * pair.full
+        pair.rate = min(self.window * pair.full / self.round_trip, pair.line) if self.window < 1 else None
+
+    def target(self):
+        settings, span = self.settings, round(self.settings.scaling_range_s * PS)
+        most = 1 / sqrt(settings.scaling_most_window)
+        alpha = span / (1 / sqrt(settings.scaling_least_window) - most)
+        return self.base + max(0.0, min(alpha * (1 / sqrt(self.window) - most), span))
+
+    def cut(self, now, left):
+        before = self.window
+        self.put(before * left)
+        if self.window < before:
+            self.cut_at = now
+            self.pair.cuts += 1
+
+    def acknowledged(self, now, size, marked, round_trip):
+        self.timeouts, self.round_trip, target = 0, round_trip, self.target()
+        if round_trip < target:
+            packets = self.settings.additive_increase * (size / self.pair.full)
+            self.put(self.window + (packets / self.window if self.window >= 1 else packets))
+        elif now - self.cut_at >= round_trip:
+            left = 1 - self.settings.decrease * ((round_trip - target) / round_trip)
+            self.cut(now, max(left, 1 - self.settings.most_decrease))
+        else:
+            self.put(self.window)
+
+    def lost(self, now, timed_out):
+        self.timeouts = self.timeouts + 1 if timed_out else 0
+        if self.timeouts >= self.settings.reset_timeouts:
+            self.cut(now, 0.0)
+        elif now - self.cut_at >= self.round_trip:
+            self.cut(now, 1 - self.settings.most_decrease)
+
+
 class Aimd:
     """That of tests/packages/window_control."""
 
@@ -109,4 +159,4 @@ class Ramp:
         self.pair.cuts += 1
 
 
-CONTROLS = {"none": NoControl, "dcqcn": Dcqcn, "dcqcn_nvidia": Dcqcn, "aimd": Aimd, "ramp": Ramp}
+CONTROLS = {"none": NoControl, "dcqcn": Dcqcn, "dcqcn_nvidia": Dcqcn, "swift": Swift, "aimd": Aimd, "ramp": Ramp}

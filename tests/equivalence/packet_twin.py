@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from control_twins import CONTROLS
@@ -61,6 +62,7 @@ class Pair:
         self.unsent, self.turn, self.sent, self.payloads, self.state = unsent, 0, 0, [], "idle"
         self.rate, self.window, self.alarm, self.cuts = None, None, None, 0
         self.known, self.arrived, self.marked = 0, 0, 0
+        self.full = self.hops = self.base_rtt = 0
         self.notice_at, self.wanted, self.asked, self.seen, self.checking, self.highest, self.late = 0, 0, -1, 0, False, 0, 0
 
 
@@ -76,6 +78,7 @@ class Twin:
     def __init__(self, link_set, routes, flows, settings, path_split="pooled"):
         self.settings, self.pooled = settings, path_split == "pooled"
         self.needs, self.control = settings.control, CONTROLS[settings.congestion_control]
+        self.ack_every = 1 if self.needs.every_packet else settings.ack_every_packets
         self.now, self.heap, self.serial = 0, [], 0
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
@@ -122,9 +125,21 @@ class Twin:
             unsent = round((done + share) * flow.size) - round(done * flow.size)
             done += share
             paths = [self.path(links) for links, _ in groups[key]]
-            flow.pairs.append(Pair(number, flow, paths, min(cap, line) / 8 / PS, cap < line, back, unsent))
+            pair = Pair(number, flow, paths, min(cap, line) / 8 / PS, cap < line, back, unsent)
+            pair.full, pair.hops = self.settings.unit_bytes, max(len(path) for path in paths) - 1
+            pair.base_rtt = max(self.alone(path) for path in paths) + back
+            flow.pairs.append(pair)
             number += 1
         return number
+
+    def alone(self, path):
+        """What a full packet takes on an empty path."""
+        full, header = self.settings.unit_bytes, min(self.settings.unit_bytes, self.settings.header_bytes)
+        taken = sum(queue.link.wire(full) + queue.link.latency for queue in path)
+        if self.settings.forwarding == "cut-through":
+            for came, onto in pairwise(path):
+                taken -= min(came.link.wire(full) - came.link.wire(header), onto.link.wire(full))
+        return taken
 
     def path(self, links):
         queues, crossed = [], 0
@@ -381,7 +396,7 @@ class Twin:
         flow = pair.flow
         flow.received += packet.payload
         pair.arrived, pair.marked = pair.arrived + 1, pair.marked + packet.marked
-        if self.needs.acknowledged and (flow.received == flow.size or pair.arrived % settings.ack_every_packets == 0):
+        if self.needs.acknowledged and (flow.received == flow.size or pair.arrived % self.ack_every == 0):
             told, pair.marked = (pair.arrived, pair.marked, packet.sent_at), 0
             self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
@@ -440,11 +455,7 @@ class Twin:
 
     def may_send(self, pair):
         ahead = pair.sent - pair.known
-        return (
-            pair.window is None
-            or ahead < self.settings.ack_every_packets
-            or ((ahead + 1) * self.settings.unit_bytes <= pair.window)
-        )
+        return pair.window is None or ahead < self.ack_every or ((ahead + 1) * self.settings.unit_bytes <= pair.window)
 
     def pace(self, pair, size):
         self.tell(pair, "sent", size)

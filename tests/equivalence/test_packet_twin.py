@@ -39,6 +39,15 @@ def leaf_spine():
 #: As quick, for the controls that are not drawn.
 EAGER_TABLES = {
     "dcqcn_nvidia": {**EAGER["dcqcn"], "clamp_target": False, "notification_interval_s": 2e-6, "rate_timer_s": 9e-6},
+    "swift": {
+        "base_target_s": 3e-6,
+        "hop_target_s": 5e-7,
+        "scaling_range_s": 4e-6,
+        "scaling_least_window": 0.3,
+        "scaling_most_window": 20.0,
+        "least_window": 0.2,
+        "reset_timeouts": 2,
+    },
     "aimd": {"first_window_bytes": 30_000, "least_window_bytes": 5_000, "increase_bytes": 9_000},
     "ramp": {"first_rate": 1 / 20, "period_s": 2e-6},
 }

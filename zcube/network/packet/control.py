@@ -7,6 +7,7 @@ control, also one of another package, compiles its own kernels alone. A control 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from zcube.network.kernels import address, inner
 from zcube.network.packet.calendar import put, take_free
 from zcube.network.packet.controls.declared import ControlSettings, Handlers
 from zcube.network.packet.records import flow_of, pair_of
-from zcube.network.packet.state import ALARM, CACHE_LINE, EVENTS, KEY_BITS, NEVER, SENDER, Net, picoseconds
+from zcube.network.packet.state import ALARM, CACHE_LINE, DESCRIBED, EVENTS, KEY_BITS, NEVER, NONE, SENDER, Net, picoseconds
 from zcube.network.packet.tables import Tables
 
 #: Whole numbers that a handler is given beside the records.
@@ -40,7 +41,12 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
         net[f"on_{event}"] = 0 if handler is None else address(handler, (*records, *(types.int64,) * NUMBERS[event]))
     tables["parameters"] = parameters.view(np.uint8)
     net["state_bytes"] = state_bytes(handlers)
+    fields: Mapping[str, Any] = handlers.state.fields or {}
+    for name in DESCRIBED:
+        net[f"{name}_place"] = fields[name][1] if name in fields else NONE
     net["marking"], net["acknowledging"] = control.marks, control.acknowledged
+    if control.every_packet:
+        net["ack_every"] = 1
     gap_s = control.notification_gap_s
     net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
     tables.cover_echoes()

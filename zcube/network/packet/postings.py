@@ -7,6 +7,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import class_shift, reverse_links
+from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import FLOW, NEVER, NONE, PAIR, PS
 from zcube.network.packet.tables import Tables
@@ -69,6 +70,7 @@ class Postings:
         new["end_pair"] = pair_end
         new["first_pair"][0], new["first_pair"][1:] = self.pairs, pair_end[:-1]
         self._fill_flows(new, routes, flows, flow)
+        describe_pairs(tables, self.pairs, self.pairs + pairs)
         self.flows, self.pairs, self._paths, self._hops = wanted["flows"], wanted["pairs"], wanted["paths"], last + len(back)
 
     def _grouped(self, flow: IntArray, port: IntArray) -> tuple[IntArray, IntArray]:

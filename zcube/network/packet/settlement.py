@@ -9,6 +9,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.network.packet import steady
 from zcube.network.packet.build import FIRST_PACKETS, LEAST_BUCKETS, LONG_BUCKETS, PAUSE_LOG_ROWS, idle_queues
+from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.patterns import Pattern
 from zcube.network.packet.starts import push_starts
 from zcube.network.packet.state import (
@@ -231,4 +232,5 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     net["current"] = net["free"] = NONE
     net["look_ps"] = net["bins_end_ps"] = NEVER
     alone.add_packets(len(links) + FIRST_PACKETS)
+    describe_pairs(alone, 0, len(pairs))
     return alone

@@ -31,6 +31,9 @@ PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE = rang
 #: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
 ACKNOWLEDGE, CONGESTION = -1, -2
 
+#: What a congestion control's record can hold of its queue pair from the start; see
+#: :mod:`zcube.network.packet.controls.declared`.
+DESCRIBED = ("packet_bytes", "hops", "base_rtt_ps")
 #: What a congestion control can be told of; see :mod:`zcube.network.packet.controls`.
 EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
@@ -385,6 +388,7 @@ NET = np.dtype(
         ("acknowledging", "i8"),  # the control has receivers acknowledge
         ("notice_ps", "i8"),  # least time between congestion notifications of a queue pair
         ("state_bytes", "i8"),  # from one queue pair's record of the control to the next
+        *((f"{name}_place", "i8") for name in DESCRIBED),  # where in it what is known of a queue pair goes; NONE: nowhere
         *((f"on_{event}", "i8") for event in EVENTS),  # address of what the control does on an event; 0: nothing
         ("timeout_ps", "i8"),
         ("bin_ps", "i8"),

@@ -45,12 +45,16 @@ class Dcqcn(ControlSettings):
 
 
 class DcqcnNvidia(Dcqcn):
-    """DCQCN with the parameters of NVIDIA's NICs, as the ns-3 model of ConWeave (SIGCOMM 2023) has them.
+    """DCQCN with the parameters of NVIDIA's NICs: "DCQCN CC Parameters" of NVIDIA's DOCA documentation, 3.4.
 
-    SimAI.conf has the same but for T, 900 us. The target rate is not clamped, so that a burst of notifications lowers the rate
-    and leaves the target. The law of increase is that of the paper, with its byte counter, R_AI and R_HAI.
+    clamp_tgt_rate 0, rpg_time_reset 300 us, rpg_threshold 1, rate_reduce_monitor_period and min_time_between_cnps 4 us,
+    dce_tcp_rtt 1 us, dce_tcp_g 1019 of 1024. The target rate is not clamped, so that a burst of notifications lowers the rate
+    and leaves the target. The law of increase is that of the paper, with its byte counter, R_AI and R_HAI, as in the ns-3 model
+    of ConWeave (SIGCOMM 2023), which has the same timers; the documented rpg_byte_reset of 32,767 bytes, rpg_ai_rate of 5 Mb/s
+    and rpg_hai_rate of 50 Mb/s can be given. SimAI.conf has 900 us for T.
     """
 
+    gain: float = Field(default=5 / 1024, gt=0, le=1, description="g, weight of a notification in alpha")
     alpha_timer_s: float = Field(default=1e-6, gt=0, le=1, description="alpha decays once in each such time without one")
     rate_timer_s: float = Field(default=300e-6, gt=0, le=1, description="T")
     fast_recovery_steps: int = Field(default=1, ge=0, le=1000, description="F")

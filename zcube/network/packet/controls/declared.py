@@ -27,7 +27,9 @@ class Handlers:
     Attributes
     ----------
     state : numpy dtype
-        Record that the control keeps of a queue pair, zeros at first.
+        Record that the control keeps of a queue pair, zeros at first. Fields of type "i8" with these names are filled when the
+        transfer is posted: ``packet_bytes``, a full packet's bytes on the wire; ``hops``, switches on the longest path;
+        ``base_rtt_ps``, what a full packet takes there and its acknowledgement back while nothing else is under way.
     started : (...)
         The transfer starts; before its first packet.
     sent : (...)
@@ -60,6 +62,8 @@ class ControlSettings(Declared):
     marks: ClassVar[bool] = False
     #: Receivers acknowledge every ``ack_every_packets``, and ``window_bytes`` holds.
     acknowledged: ClassVar[bool] = False
+    #: They acknowledge every packet, whatever ``ack_every_packets``.
+    every_packet: ClassVar[bool] = False
 
     @property
     def notification_gap_s(self) -> float | None:
