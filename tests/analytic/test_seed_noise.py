@@ -12,7 +12,7 @@ from zcube.comparison import compare
 from zcube.fabric.catalog import load_fabric
 from zcube.outputs import INFINITE
 from zcube.scenario import Scenario
-from zcube.serving.repeats import _interval, mean_metrics, seed_noise
+from zcube.serving.repeats import mean_metrics, seed_noise, student_interval
 from zcube.verdict.rows import NO_DIFFERENCE, UNSURE
 from zcube.verdict.table import ROWS
 
@@ -62,7 +62,7 @@ CHANCE = 3 * np.sqrt(0.05 * 0.95 / ROUNDS)
 @pytest.mark.parametrize("name", DRAWS)
 def test_intervals_hold_the_truth_as_often_as_they_say(name, count):
     drawn, mean = DRAWS[name]
-    intervals = [_interval(values) for values in drawn(np.random.default_rng(0), (ROUNDS, count))]
+    intervals = [student_interval(values) for values in drawn(np.random.default_rng(0), (ROUNDS, count))]
     held = np.mean([low <= mean <= high for low, high in intervals])
     if name == "normal":
         assert abs(held - 0.95) <= CHANCE

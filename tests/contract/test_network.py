@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric_run import settings_on
 from zcube.inputs import assign
 from zcube.network.adversary.report import adversarial_report
+from zcube.network.packet.settings import PacketSettings
 from zcube.network.settings import Network
 from zcube.replays.flows import replay
 from zcube.scenario import load_scenario
@@ -268,3 +270,10 @@ def test_an_unknown_routing_is_told_beside_other_faults(run):
     with pytest.raises(InputError, match="Network: routing: found 'ecpm'") as error:
         zc.Network(routing="ecpm", queue_pairs=0)
     assert len(error.value.faults) == 2
+
+
+@pytest.mark.parametrize("keys", [{}, {"congestion_control": "dcqcn_nvidia"}, {"dcqcn_nvidia": {"gain": 0.5}}])
+def test_packet_settings_are_the_same_in_another_process(keys):
+    settings = PacketSettings(**keys)
+    sent = pickle.loads(pickle.dumps(settings))
+    assert sent == settings and type(sent) is type(settings) and sent.model_dump() == settings.model_dump()

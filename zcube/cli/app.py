@@ -12,6 +12,7 @@ from zcube.cli.calibrate import fit_command, read_command, run_command
 from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
 from zcube.cli.fabric import adversary_command, check_command, degrade_command, draw_command, show_command
+from zcube.cli.matrix import matrix_command
 from zcube.cli.new import new_command
 from zcube.cli.plan import plan_command
 from zcube.cli.replay import replay_command
@@ -20,6 +21,9 @@ from zcube.cli.trace import export_command as export_trace_command
 from zcube.cli.trace import generate_command
 from zcube.cli.trace import import_command as import_trace_command
 from zcube.cli.trace import show_command as show_trace_command
+from zcube.cli.transport import copy_command as copy_transport_command
+from zcube.cli.transport import list_command as list_transports_command
+from zcube.cli.transport import show_command as show_transport_command
 from zcube.cli.warm import warm_command
 from zcube.cli.wiring import export_command, import_command, verify_command
 
@@ -32,6 +36,7 @@ app = typer.Typer(
     help="Simulate, price and compare the networks of GPU clusters: spine-leaf (ROFT) against ZCube.",
 )
 app.command("compare")(compare_command)
+app.command("matrix")(matrix_command)
 app.command("cost")(cost_command)
 app.command("plan")(plan_command)
 fabric_app = typer.Typer(help="Look at a fabric, draw, check, wire and attack it.", no_args_is_help=True, rich_markup_mode=None)
@@ -54,6 +59,13 @@ trace_app.command("check")(check_trace_command)
 trace_app.command("export")(export_trace_command)
 trace_app.command("show")(show_trace_command)
 app.add_typer(trace_app, name="trace")
+transport_app = typer.Typer(
+    help="Transports, the columns of zcube matrix: list, show, copy.", no_args_is_help=True, rich_markup_mode=None
+)
+transport_app.command("list")(list_transports_command)
+transport_app.command("show")(show_transport_command)
+transport_app.command("copy")(copy_transport_command)
+app.add_typer(transport_app, name="transport")
 calibrate_app = typer.Typer(
     help="Measure GPUs, fit the models' parameters, and test them.", no_args_is_help=True, rich_markup_mode=None
 )

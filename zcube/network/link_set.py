@@ -85,7 +85,7 @@ class LinkSet:
         gpu = [fabric.node_name(node) for node in range(fabric.gpus)]
         core, nvswitch = ["core"] * fabric.gpus, ["nvswitch"] * fabric.gpus
         outward = np.arange(4 * fabric.gpus) // fabric.gpus % 2 == 0
-        nic = np.full(2 * fabric.gpus, 1e9) * fabric.nic_gbps
+        nic = np.tile(fabric.cables.gbps[fabric.nic_cable].sum(axis=1) * 1e9, 2)
         nvlink = np.tile(fabric.cables.gbps[fabric.nvlink_cable] * 1e9, 2)
         nic_latency = np.tile(fabric.cables.latency_s[fabric.nic_cable[:, 0]], 2)
         nvlink_latency = np.tile(fabric.cables.latency_s[fabric.nvlink_cable], 2)

@@ -178,6 +178,7 @@ def replay(
     flows: FlowList,
     *,
     progress: Progress = silent,
+    beside_fluid: bool = True,
 ) -> Replay:
     """Carry listed transfers to their end.
 
@@ -189,6 +190,8 @@ def replay(
         At least one.
     progress : Progress
         Told what is under way and how much of it is done.
+    beside_fluid : bool
+        Whether packets are held against the fluid, which is run before them.
 
     Raises
     ------
@@ -203,18 +206,21 @@ def replay(
         check_for_packets(flows, start_s, carrier.packet)
     posted = FlowTable(flows.source, flows.target, flows.size_bytes, start_s, flows.cap_bps, flows.weight)
     routes, alone_s = carrier.route(posted, flows.where, progress)
-    fluid = carrier.fluid()
-    fluid.send(posted, routes)
-    # The callback comes after so many events; where many transfers start together, an event is that much more work.
-    at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
-    progress("simulating", 0, len(flows), "flows")
-    fluid.run(lambda done, total: progress("simulating", done, total, "flows"), at_once)
-    if carrier.packet is None:
-        return outcome(carrier, fluid, flows, start_s, alone_s, origin_s)
+    fluid_s = None
+    if beside_fluid or carrier.packet is None:
+        fluid = carrier.fluid()
+        fluid.send(posted, routes)
+        # The callback comes after so many events; where many transfers start together, an event is that much more work.
+        at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
+        progress("simulating", 0, len(flows), "flows")
+        fluid.run(lambda done, total: progress("simulating", done, total, "flows"), at_once)
+        if carrier.packet is None:
+            return outcome(carrier, fluid, flows, start_s, alone_s, origin_s)
+        fluid_s = fluid.completions().finish_s - start_s
     model = carrier.packets()
-    fluid_s = fluid.completions().finish_s - start_s
     model.send(posted, routes)
-    run_packets(model, float(fluid_s.max()), lambda done, total: progress("simulating packets", done, total, "packets"))
+    longest_s = float((alone_s if fluid_s is None else fluid_s).max())
+    run_packets(model, longest_s, lambda done, total: progress("simulating packets", done, total, "packets"))
     return outcome(carrier, model, flows, start_s, alone_s, origin_s, fluid_s)
 
 

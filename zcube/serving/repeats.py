@@ -63,10 +63,10 @@ def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str,
         mine, theirs = np.array(values, dtype=float), np.array(reference, dtype=float)
         difference = mine - theirs
         difference[np.abs(difference) <= ROUNDING * np.abs(theirs)] = 0.0
-        low, high = _interval(difference)
+        low, high = student_interval(difference)
         noise[".".join(key)] = {
             "values": [float(value) for value in values],
-            "interval": list(_interval(mine)),
+            "interval": list(student_interval(mine)),
             "difference": float(difference.mean()),
             "difference_interval": [low, high],
             "differs": low > 0 or high < 0 if len(values) >= LEAST_SEEDS else None,
@@ -74,7 +74,7 @@ def seed_noise(repeats: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str,
     return noise
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def student_interval(values: np.ndarray) -> tuple[float, float]:
     """Return Student's interval of the mean of some values at :data:`LEVEL`."""
     from scipy import stats
 

@@ -40,6 +40,11 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 GpuNumbers = Callable[[Sequence[str]], IntArray]
 
 
+def numbered(rows: Sequence[int]) -> list[str]:
+    """Return the places of rows that stand in no file."""
+    return [f"flow {row}" for row in rows]
+
+
 @dataclass(frozen=True, eq=False)
 class FlowList:
     """Transfers as listed in a file, in its order.
@@ -73,7 +78,7 @@ class FlowList:
     weight: FloatArray | None = None
     coflow: IntArray | None = None
     coflow_names: tuple[str, ...] = ()
-    where: Callable[[Sequence[int]], list[str]] = lambda rows: [f"flow {row}" for row in rows]
+    where: Callable[[Sequence[int]], list[str]] = numbered
 
     def __len__(self) -> int:
         return len(self.source)

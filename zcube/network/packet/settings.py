@@ -171,6 +171,10 @@ class PacketSettings(Declared):
         """Return an instance of the class that has the tables of all controls named as keys."""
         return super().__new__(cls._with_tables(data))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make it anew in another process: classes with the tables of further controls are made when they are needed."""
+        return PacketSettings.model_validate, (self.model_dump(exclude_unset=True),)
+
     @model_validator(mode="wrap")
     @classmethod
     def _read_by_its_class(cls, data: Any, handler: ModelWrapValidatorHandler[PacketSettings]) -> PacketSettings:

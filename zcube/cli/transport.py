@@ -1,0 +1,76 @@
+"""``zcube transport``: the bundled transports: which there are, what one is, a copy to change."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+
+
+def list_command(json: JsonOption = False) -> None:
+    """List the bundled transports and parts of transports."""
+    from zcube.inputs import bundled_stems
+    from zcube.network.transports import KIND, load_transport
+    from zcube.outputs import to_json
+
+    bundles = {stem: load_transport(stem).bundles[stem] for stem in bundled_stems(KIND)}
+    if json:
+        sys.stdout.write(to_json({name: bundle.model_dump(mode="json") for name, bundle in bundles.items()}))
+        return
+    width = max(map(len, bundles))
+    for name, bundle in bundles.items():
+        print(f"{name:{width}}  {bundle.kind:9}  {bundle.description}")
+
+
+def show_command(
+    transport: Annotated[str, typer.Argument(help="Bundled transport, a file, or parts joined by +: spray+dcqcn.")],
+    json: JsonOption = False,
+) -> None:
+    """Show what a transport sets, and where its values come from."""
+    from zcube.network.transports import load_transport
+    from zcube.outputs import to_json
+
+    found = load_transport(transport)
+    if json:
+        sys.stdout.write(to_json(found.document()))
+        return
+    for name, bundle in found.bundles.items():
+        print(f"{name} ({bundle.kind}): {bundle.description}")
+        for source in bundle.sources:
+            print(f"  source: {source}")
+    families = dict.fromkeys(["", *(family for bundle in found.bundles.values() for family in bundle.families)])
+    for family in families:
+        print(f"sets on {family}:" if family else "sets:")
+        for key, value in found.changes(family).items():
+            print(f"  network.{key} = {value}")
+
+
+def copy_command(
+    transport: Annotated[str, typer.Argument(help="Bundled transport.")],
+    file: Annotated[Path, typer.Argument(help="File to make, .toml; it must not exist.")],
+) -> None:
+    """Copy a bundled transport's file, to be changed and named as a column of zcube matrix."""
+    from zcube.errors import Fault, InputError
+    from zcube.inputs import bundled_folder, bundled_stems
+    from zcube.network.transports import KIND
+
+    faults = []
+    if transport not in bundled_stems(KIND):
+        faults.append(Fault(transport, "no such transport", "one of " + ", ".join(bundled_stems(KIND))))
+    if file.suffix != ".toml":
+        faults.append(Fault(str(file), f"a name that ends in {file.suffix or 'nothing'}", "a name that ends in .toml"))
+    if not file.parent.is_dir():
+        faults.append(Fault(str(file), f"no folder {file.parent}", "a file in a folder that exists"))
+    if faults:
+        raise InputError(faults)
+    text = (bundled_folder(KIND) / f"{transport}.toml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError as error:
+        raise InputError(Fault(str(file), "something there already", "a name that is free")) from error
+    print(f"written: {file}\nuse it: zcube matrix kv-funnel --transports {file}", file=sys.stderr)

@@ -1,0 +1,167 @@
+"""What a matrix's figures say: which differences leave the noise, who is ahead, and whether transport does what cables do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zcube.serving.repeats import LEAST_SEEDS, ROUNDING, seed_noise, student_interval
+
+RULE = (
+    "Differences are paired seed by seed: both cells carry the same transfers, or the same requests, under a seed. A change is "
+    "that of the geometric mean of the ratios over the seeds, its interval Student's at 95 % of their logarithms' mean, of "
+    "figures that can be 0 of their plain differences. It is outside the noise if that leaves out no change; with fewer than "
+    f"{LEAST_SEEDS} seeds nothing is. Each is judged by itself: of twenty between equal cells one is outside by chance."
+)
+
+#: Family of fabrics whose losses are told of.
+WATCHED = "zcube"
+#: A millionfold.
+MOST_LOGARITHM = 14.0
+
+
+def leading_figure(carried: bool) -> dict[str, Any]:
+    """Return what cells are ranked by: key, words, unit; less is better."""
+    if carried:
+        return {"key": "over_ideal.p99", "label": "P99 of transfer times over the ideal core's", "unit": ""}
+    return {"key": "ttft_s.p99", "label": "P99 time to first token", "unit": "s"}
+
+
+def differences(mine: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    """Return how a cell's figures differ from another's, by key; None where the other has none or there is one seed.
+
+    Returns
+    -------
+    dict
+        Of each figure ``relative``, ``relative_interval``, both null where it can be 0, ``difference`` of the means, and
+        ``differs``, null for fewer than :data:`~zcube.serving.repeats.LEAST_SEEDS` seeds.
+    """
+    if other is None or len(mine) < 2:
+        return None
+    found = {}
+    for key, noise in seed_noise(mine, other).items():
+        values = np.array(noise["values"])
+        theirs = np.array([value_of(one, key) for one in other], dtype=float)
+        change = {"relative": None, "relative_interval": None, "difference": noise["difference"], "differs": noise["differs"]}
+        if np.all(values > 0) and np.all(theirs > 0):
+            ratio = np.log(values / theirs)
+            ratio[np.abs(ratio) <= ROUNDING] = 0.0
+            low, high = student_interval(ratio)
+            change |= {"relative": float(np.expm1(ratio.mean())), "relative_interval": [_gain(low), _gain(high)]}
+            change["differs"] = (low > 0 or high < 0) if len(values) >= LEAST_SEEDS else None
+        found[key] = change
+    return found
+
+
+def _gain(logarithm: float) -> float:
+    """Return a change of a logarithm as a fraction, bounded where two seeds leave all open."""
+    return float(np.expm1(min(logarithm, MOST_LOGARITHM)))
+
+
+def words(document: Mapping[str, Any]) -> list[str]:
+    """Return what the figures say, in sentences."""
+    figure, seeds = document["figure"], document["seeds"]
+    said: list[str] = []
+    values = {
+        (row, column): value_of(cell["figures"], figure["key"])
+        for row, cells in document["cells"].items()
+        for column, cell in cells.items()
+        if cell["figures"] is not None
+    }
+    known = {place: value for place, value in values.items() if value is not None}
+    if not known:
+        return ["No cell has figures."]
+    best = min(known, key=known.__getitem__)
+    said.append(f"Lowest {figure['label']}: {best[0]} with {best[1]}, {known[best]:.3g}{_unit(figure)}.")
+    if seeds < LEAST_SEEDS:
+        said.append(f"With {seeds} seed{'s' * (seeds > 1)} no difference is told from noise; {LEAST_SEEDS} are needed.")
+    else:
+        said += [*_cables_or_transport(document, known), *_by_transport(document, known)]
+    return [*said, *_queue_pairs(document)]
+
+
+def value_of(figures: Mapping[str, Any] | None, key: str) -> Any:
+    """Return a figure by its keys joined by points; None where it is not known."""
+    value: Any = figures
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value if isinstance(value, int | float) else None
+
+
+def _unit(figure: Mapping[str, Any]) -> str:
+    return f" {figure['unit']}" if figure["unit"] else ""
+
+
+def _queue_pairs(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say where columns differ in the number of their queue pairs."""
+    numbers = {name: sorted(set(one["queue_pairs"].values())) for name, one in document["transports"].items()}
+    if len({tuple(found) for found in numbers.values()}) > 1:
+        listed = ", ".join(f"{name} {' and '.join(map(str, found))}" for name, found in numbers.items())
+        yield f"Queue pairs where paths are hashed are not the same in every column: {listed}."
+
+
+def _change(document: Mapping[str, Any], row: str, column: str, against: str) -> Mapping[str, Any] | None:
+    found = document["cells"][row][column]["against"]
+    found = None if found is None else found[against]
+    return None if found is None else found.get(document["figure"]["key"])
+
+
+def _by_transport(document: Mapping[str, Any], known: Mapping[tuple[str, str], float]) -> Iterator[str]:
+    """Say under each transport who is ahead, and of each watched fabric where it wins against the baseline's and where not."""
+    base = document["baseline"]["fabric"]
+    for column in document["transports"]:
+        rows = {row: known[row, column] for row in document["fabrics"] if (row, column) in known}
+        if len(rows) > 1:
+            best = min(rows, key=rows.__getitem__)
+            others = [_told(document, row, column) for row in rows if row != base]
+            yield f"With {column}: lowest {best}, {rows[best]:.3g}; against {base} {', '.join(filter(None, others))}."
+    for row, fabric in document["fabrics"].items():
+        if fabric["family"] != WATCHED or row == base:
+            continue
+        wins: list[str] = []
+        losses: list[str] = []
+        alike: list[str] = []
+        for column in document["transports"]:
+            change = _change(document, row, column, "fabric")
+            if change is not None and change["relative"] is not None:
+                (alike if not change["differs"] else wins if change["relative"] < 0 else losses).append(column)
+        parts = [f"{name} with {', '.join(columns)}" for name, columns in
+                 (("ahead", wins), ("behind", losses), ("inside the noise", alike)) if columns]  # fmt: skip
+        if parts:
+            yield f"{row} against {base}: {'; '.join(parts)}."
+
+
+def _told(document: Mapping[str, Any], row: str, column: str) -> str:
+    """Return a fabric's change against the baseline's under a transport, in words; empty where it is not known."""
+    change = _change(document, row, column, "fabric")
+    if change is None or change["relative"] is None:
+        return ""
+    low, high = change["relative_interval"]
+    noise = "" if change["differs"] else ", inside the noise"
+    return f"{row} {change['relative']:+.1%} ({low:+.1%} to {high:+.1%}{noise})"
+
+
+def _cables_or_transport(document: Mapping[str, Any], known: Mapping[tuple[str, str], float]) -> Iterator[str]:
+    """Say what the best transport does on the baseline's cables, the best cables under its transport, and both."""
+    row, column = document["baseline"]["fabric"], document["baseline"]["transport"]
+    if (row, column) not in known:
+        return
+    of_transport = {place: value for place, value in known.items() if place[0] == row and place[1] != column}
+    of_cables = {place: value for place, value in known.items() if place[1] == column and place[0] != row}
+    both = {place: value for place, value in known.items() if place[0] != row and place[1] != column}
+    for what, found in (
+        ("Transport alone", of_transport), ("Cables alone", of_cables), ("Both", both)
+    ):  # fmt: skip
+        if found:
+            best = min(found, key=found.__getitem__)
+            change = _change(document, *best, "baseline")
+            if change is None or change["relative"] is None:
+                continue
+            low, high = change["relative_interval"]
+            outside = "" if change["differs"] else ", inside the noise"
+            yield (
+                f"{what}, at best {best[0]} with {best[1]}: {change['relative']:+.1%} ({low:+.1%} to {high:+.1%}) "
+                f"against {row} with {column}{outside}."
+            )

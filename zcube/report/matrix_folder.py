@@ -1,0 +1,44 @@
+"""The output folder of a matrix: cells, document, table, pictures and page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zcube.matrix.store import STORE_FILE, StoredCell, store_text
+from zcube.outputs import to_json
+from zcube.progress import Progress
+
+if TYPE_CHECKING:
+    from zcube.out_folder import OutFolder
+
+DOCUMENT_FILE, PAGE_FILE, PICTURE = "matrix.json", "matrix.html", "matrix"
+
+
+def write_matrix(
+    document: Mapping[str, Any],
+    cells: Mapping[str, StoredCell],
+    run_record: dict[str, Any],
+    folder: OutFolder,
+    progress: Progress,
+) -> Path:
+    """Write everything a matrix gave, as a whole or not at all, and return where.
+
+    ``run.json`` (provenance), ``cells.jsonl`` (every cell that is known, what a further run goes on from), ``matrix.json``
+    (byte-identical for equal inputs), ``matrix.svg`` and ``matrix.png`` (the heat maps), ``matrix.html`` (all for readers).
+    """
+    from zcube.report.matrix_page import matrix_page
+    from zcube.report.matrix_picture import plot_matrix
+    from zcube.report.picture import save
+
+    def fill(temporary: Path) -> None:
+        (temporary / STORE_FILE).write_text(store_text(cells.values()), encoding="utf-8", newline="\n")
+        (temporary / DOCUMENT_FILE).write_text(to_json(document), encoding="utf-8", newline="\n")
+        progress("drawing", 0, 0, "")
+        figure = plot_matrix(document)
+        for ending in (".svg", ".png"):
+            save(figure, temporary / f"{PICTURE}{ending}")
+        (temporary / PAGE_FILE).write_text(matrix_page(document), encoding="utf-8", newline="\n")
+
+    return folder.write(fill, run_record)
