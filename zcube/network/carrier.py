@@ -81,7 +81,10 @@ class Carrier:
         fabric = fabric if measured is None else fabric.with_measured_links(measured)
         if network.fidelity == "ideal":
             return Carrier(network, declared, fabric, IdealRouting(fabric), LinkSet.of_ideal_core(fabric), seed, measured)
-        routing = routing_for(fabric, network.routing, queue_pairs=network.queue_pairs, seed=seed, fall_back=network.fall_back)
+        routing = routing_for(
+            fabric, network.routing, queue_pairs=network.queue_pairs, seed=seed, fall_back=network.fall_back,
+            most_paths=network.most_paths,
+        )  # fmt: skip
         return Carrier(network, declared, fabric, routing, LinkSet.of_fabric(fabric), seed, measured)
 
     @property

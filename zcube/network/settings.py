@@ -15,6 +15,7 @@ from zcube.inputs import Declared
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import Fidelity, PathSplit
 from zcube.routing.catalog import DEFAULT, DEFAULT_QUEUE_PAIRS, routings
+from zcube.routing.equal_paths import DEFAULT_MOST_PATHS
 from zcube.routing.relay import FallBack
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Network(Declared):
     )
     queue_pairs: int = Field(
         default=DEFAULT_QUEUE_PAIRS, ge=1, le=1024, description="per transfer where paths are hashed; Mooncake opens 2"
+    )
+    most_paths: int = Field(
+        default=DEFAULT_MOST_PATHS, ge=1, le=4096, description="that routing equal-paths lists of a pair at most"
     )
     path_split: PathSplit = Field(
         default="pooled", description="pooled: paths share a transfer's bytes; fixed: each carries its part"

@@ -7,16 +7,20 @@ whose value is a :class:`zcube.routing.policy.RoutingPolicy`. docs/extending.md 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.families.bcube import BCubeStructure
 from zcube.fabric.families.slim_fly import SlimFlyStructure
 from zcube.fabric.model import Fabric
+from zcube.fabric.structure import Structure
 from zcube.registry import registered
 from zcube.routing.bcube_paths import BCubePaths
 from zcube.routing.dragonfly_paths import DragonflyPaths
+from zcube.routing.equal_paths import DEFAULT_MOST_PATHS, EqualPaths
 from zcube.routing.policy import RoutingPolicy, needed_structure
 from zcube.routing.pxn import PxnPaths
 from zcube.routing.relay import FALL_BACKS, FallBack, NvlinkRelay, intact
@@ -63,6 +67,11 @@ def _bcube_paths(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return BCubePaths(fabric)
 
 
+def _equal_paths(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    """Return all shortest paths; of BCube, whose GPUs forward, the two that ``bcube-paths`` names."""
+    return BCubePaths(fabric, "equal-paths") if isinstance(fabric.structure, BCubeStructure) else EqualPaths(fabric, seed=seed)
+
+
 def _dragonfly_minimal(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return DragonflyPaths(fabric, seed)
 
@@ -87,6 +96,7 @@ BUILT_IN: Mapping[str, RoutingPolicy] = MappingProxyType(
         "pxn": RoutingPolicy(PxnPaths),
         "valiant": RoutingPolicy(_valiant),
         "bcube-paths": RoutingPolicy(_bcube_paths),
+        "equal-paths": RoutingPolicy(_equal_paths, structures=(Structure,)),
         "dragonfly-minimal": RoutingPolicy(_dragonfly_minimal),
         "slimfly-minimal": RoutingPolicy(_slimfly_minimal),
         "zcube-paths": RoutingPolicy(_zcube_paths),
@@ -126,6 +136,7 @@ def routing_for(
     queue_pairs: int = DEFAULT_QUEUE_PAIRS,
     seed: int = 0,
     fall_back: FallBack = "none",
+    most_paths: int = DEFAULT_MOST_PATHS,
 ) -> Routing:
     """Bind a policy to a fabric.
 
@@ -141,6 +152,8 @@ def routing_for(
         Seed of the queue pairs' UDP source ports.
     fall_back : {"nvlink-relay", "second-port", "none"}
         What pairs do that have lost paths of the policy to failures, see :mod:`zcube.routing.relay`.
+    most_paths : int
+        Paths that ``equal-paths`` lists of a pair at most.
 
     Raises
     ------
@@ -149,6 +162,8 @@ def routing_for(
     """
     if queue_pairs < 1:
         raise InputError(Fault("queue_pairs", str(queue_pairs), "at least 1 queue pair per transfer"))
+    if most_paths < 1:
+        raise InputError(Fault("most_paths", str(most_paths), "at least 1 path per pair"))
     if fall_back not in FALL_BACKS:
         raise InputError(Fault("fall_back", repr(fall_back), "one of " + ", ".join(FALL_BACKS)))
     known, fitting = routings(), routings_of(fabric)
@@ -156,7 +171,11 @@ def routing_for(
     if name not in known or name not in fitting:
         found = f"{name} on {fabric.name}, a {fabric.family}" if name in known else repr(name)
         raise InputError(Fault("routing", found, f"{DEFAULT} or one of " + ", ".join(one for one in fitting if one in known)))
-    policy = known[name].bind(fabric, queue_pairs, seed)
+
+    def bound(one: Fabric) -> Routing:
+        policy = known[name].bind(one, queue_pairs, seed)
+        return replace(policy, most_paths=most_paths) if isinstance(policy, EqualPaths) else policy
+
     if fall_back == "none" or fabric.cable_up.all():
-        return policy
-    return NvlinkRelay(fabric, policy, known[name].bind(intact(fabric), queue_pairs, seed), fall_back == "nvlink-relay")
+        return bound(fabric)
+    return NvlinkRelay(fabric, bound(fabric), bound(intact(fabric)), fall_back == "nvlink-relay")
