@@ -124,8 +124,9 @@ def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
 
 
 def other_kernels() -> None:
-    """Compile what few verbs use: capacities that change, deadlocks, packets that skip what is steady."""
+    """Compile what few verbs use: lists of equal paths, capacities that change, deadlocks, packets that skip what is steady."""
     fabric = _fabric()
+    routing_for(fabric, "equal-paths").routes(_flows().source, _flows().target)
     model = ideal_model(fabric)
     model.send(_flows())
     model.change_capacity(np.array([0]), np.array([1e11]), 1e-6)

@@ -252,3 +252,13 @@ def test_a_driver_takes_few_steps_to_small_transfers_behind_large_ones(options):
         steps += 1
         assert steps < 5000
     assert sorted(done) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("queue_pairs", [3, 10, 12])
+def test_fixed_parts_of_any_size_add_up_to_it(queue_pairs):
+    fabric, size = load_fabric("roft-256"), np.arange(1.0, 301.0)
+    model = packet_model(fabric, routing_for(fabric, queue_pairs=queue_pairs), path_split="fixed")
+    model.send(FlowTable(np.zeros(300, int), np.full(300, 100), size, np.zeros(300)))
+    model.advance(float("inf"))
+    assert np.isfinite(model.completions().finish_s).all()
+    assert model.link_table().size_bytes[model.link_table().enters_gpu].sum() == size.sum()

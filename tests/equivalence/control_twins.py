@@ -159,4 +159,27 @@ class Ramp:
         self.pair.cuts += 1
 
 
-CONTROLS = {"none": NoControl, "dcqcn": Dcqcn, "dcqcn_nvidia": Dcqcn, "swift": Swift, "aimd": Aimd, "ramp": Ramp}
+class Resting:
+    """That of tests/packages/window_control."""
+
+    def __init__(self, pair, settings):
+        self.pair, self.settings = pair, settings
+
+    def notified(self, now):
+        self.pair.rest = round(self.settings.rest_s * PS)
+        self.pair.cuts += 1
+
+    def acknowledged(self, now, size, marked, round_trip):
+        if marked:
+            self.notified(now)
+
+
+CONTROLS = {
+    "none": NoControl,
+    "dcqcn": Dcqcn,
+    "dcqcn_nvidia": Dcqcn,
+    "swift": Swift,
+    "aimd": Aimd,
+    "ramp": Ramp,
+    "resting": Resting,
+}

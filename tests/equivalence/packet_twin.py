@@ -26,6 +26,10 @@ def hashed(value):
     return value ^ (value >> 31)
 
 
+def place_of(path, paths):
+    return next(at for at, other in enumerate(paths) if other is path)
+
+
 class Link:
     def __init__(self, number, link_set, settings, marks):
         self.number, self.bps = number, round(link_set.capacity_bps[number])
@@ -59,6 +63,8 @@ class Packet:
 class Pair:
     def __init__(self, number, flow, paths, line, capped, back, unsent):
         self.number, self.flow, self.paths, self.line, self.capped, self.back = number, flow, paths, line, capped, back
+        self.path_draws, self.last_sent, self.rests, self.told_path, self.rest = 0, None, [0] * len(paths), None, 0
+        self.ahead = paths[0]
         self.unsent, self.turn, self.sent, self.payloads, self.state = unsent, 0, 0, [], "idle"
         self.rate, self.window, self.alarm, self.cuts = None, None, None, 0
         self.known, self.arrived, self.marked = 0, 0, 0
@@ -113,13 +119,13 @@ class Twin:
         groups = {}
         for subflow in range(routes.first_subflow[flow.number], routes.first_subflow[flow.number + 1]):
             links = [int(link) for link in routes.link[routes.first_hop[subflow] : routes.first_hop[subflow + 1]]]
-            key = subflow if self.settings.path_choice == "static" else links[0]
+            key = links[0] if self.settings.queue_pair_ports == "one" else 0
+            key = subflow if self.settings.path_choice == "static" else key
             groups.setdefault(key, []).append((links, routes.share[subflow]))
-        done = 0.0
-        for key in sorted(groups):
-            share = sum(part for _, part in groups[key])
-            first = groups[key][0][0][0]
-            line = link_set.capacity_bps[first]
+        done, spread = 0.0, self.settings.spread_queue_pairs
+        for key in [key for key in sorted(groups) for _ in range(spread)]:
+            share = sum(part for _, part in groups[key]) / spread
+            line = sum(link_set.capacity_bps[port] for port in {links[0] for links, _ in groups[key]})
             cap = np.inf if caps is None else caps[flow.number] * share
             back = max(sum(self.links[link].latency for link in links) for links, _ in groups[key])
             unsent = round((done + share) * flow.size) - round(done * flow.size)
@@ -170,7 +176,11 @@ class Twin:
             self.tell(pair, "started")
 
     def rouse(self, pair):
-        queue = pair.paths[0][0]
+        if self.settings.queue_pair_ports == "all":
+            pair.ahead = self.choose(pair)
+            if self.settings.path_choice == "adaptive-every-switch":
+                pair.ahead = min(self.goes_on(pair, pair.ahead, 0), key=lambda path: self.free_at(path[0]))
+        queue = pair.ahead[0]
         pair.state = "listed"
         queue.waiting.append(pair)
         self.stir(queue.link)
@@ -238,7 +248,8 @@ class Twin:
                 return False
             pair.payloads.append(payload)
         payload = pair.payloads[number]
-        packet = Packet(pair, number, payload, payload + settings.header_bytes, self.choose(pair))
+        path = pair.ahead if settings.queue_pair_ports == "all" else self.choose(pair)
+        packet = Packet(pair, number, payload, payload + settings.header_bytes, path)
         packet.sent_at = self.now
         pair.sent += 1
         ready = self.pace(pair, packet.size)
@@ -247,20 +258,63 @@ class Twin:
             self.check_later(pair)
         if pair.sent >= len(pair.payloads) and not (pair.flow if self.pooled else pair).unsent:
             pair.state = "empty"
-        elif ready <= queue.link.free_at:
+        elif settings.queue_pair_ports == "one" and ready <= queue.link.free_at:
             pair.state = "listed"
             queue.waiting.append(pair)
         else:
             pair.state = "paced"
-            self.at(ready, READY, pair.number, lambda: self.rouse(pair))
+            self.at(max(ready, self.now), READY, pair.number, lambda: self.rouse(pair))
         return True
 
     def choose(self, pair):
-        count = len(pair.paths)
-        if self.settings.path_choice == "adaptive":
+        count, how = len(pair.paths), self.settings.path_choice
+        if how == "adaptive" or count == 1:
             return pair.paths[0]
-        pair.turn = (pair.turn + 1) % count
-        return pair.paths[pair.turn - 1]
+        if how == "spray-random":
+            return pair.paths[self.drawn(pair)]
+        if how == "flowlet":
+            gap = round(self.settings.flowlet_gap_s * PS)
+            if pair.last_sent is None or self.now - pair.last_sent > gap or pair.rests[pair.turn] > self.now:
+                pair.turn = self.drawn(pair)
+            pair.last_sent = self.now
+            return pair.paths[pair.turn]
+        path = self.awake(pair, pair.turn)
+        pair.turn = (path + 1) % count
+        return pair.paths[path]
+
+    def awake(self, pair, path):
+        count = len(pair.paths)
+        return next((at % count for at in range(path, path + count) if pair.rests[at % count] <= self.now), path)
+
+    def drawn(self, pair):
+        key = hashed(self.settings.path_seed + (pair.number + 1) * 0x9E3779B97F4A7C15 & WORD)
+        for _ in range(32):
+            pair.path_draws += 1
+            draw = hashed(key + pair.path_draws * 0x9E3779B97F4A7C15 & WORD)
+            path = (draw >> 32) * len(pair.paths) >> 32
+            if pair.rests[path] <= self.now:
+                return path
+        return self.awake(pair, path)
+
+    def goes_on(self, pair, path, hop):
+        """Return a path of each way on from a place, those that begin as one has begun; that one first, then in turn."""
+        ways = {}
+        for other in sorted(pair.paths, key=self.numbers):
+            if other[:hop] == path[:hop]:
+                ways.setdefault(other[hop].link.number, []).append(other)
+        own = path[hop].link.number
+        order = sorted(ways)
+        rank, found = place_of(path, ways[own]), [path]
+        for number in order[order.index(own) + 1 :] + order[: order.index(own)]:
+            rank %= len(ways[number])
+            found.append(ways[number][rank])
+        return found
+
+    def numbers(self, path):
+        return [queue.link.number for queue in path]
+
+    def free_at(self, queue):
+        return 1 << 61 if queue.paused else max(queue.link.free_at, self.now)
 
     def shortest(self, pair):
         count = len(pair.paths)
@@ -290,6 +344,8 @@ class Twin:
         if self.settings.path_choice == "adaptive" and packet.hop == 0 and len(packet.pair.paths) > 1:
             packet.path = self.shortest(packet.pair)
         packet.hop += 1
+        if self.settings.path_choice == "adaptive-every-switch" and not packet.path[packet.hop].link.from_host:
+            packet.path = min(self.goes_on(packet.pair, packet.path, packet.hop), key=lambda path: path[packet.hop].depth)
         queue = packet.path[packet.hop]
         link = queue.link
         if link.free_at <= self.now and not link.woken and not queue.waiting and not queue.paused:
@@ -382,7 +438,8 @@ class Twin:
         pair, settings = packet.pair, self.settings
         if packet.marked and self.needs.notification_gap_s is not None and self.now >= pair.notice_at:
             pair.notice_at = self.now + round(self.needs.notification_gap_s * PS)
-            self.at(self.now + pair.back, NOTICE, pair.number, lambda: self.tell(pair, "notified"))
+            path = self.path_taken(packet)
+            self.at(self.now + pair.back, NOTICE, pair.number, lambda: self.tell(pair, "notified", path=path))
         if not settings.pfc:
             if packet.number != pair.wanted:
                 if packet.number > pair.wanted != pair.asked:
@@ -397,10 +454,13 @@ class Twin:
         flow.received += packet.payload
         pair.arrived, pair.marked = pair.arrived + 1, pair.marked + packet.marked
         if self.needs.acknowledged and (flow.received == flow.size or pair.arrived % self.ack_every == 0):
-            told, pair.marked = (pair.arrived, pair.marked, packet.sent_at), 0
+            told, pair.marked = (pair.arrived, pair.marked, packet.sent_at, self.path_taken(packet)), 0
             self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
             self.complete(flow)
+
+    def path_taken(self, packet):
+        return place_of(packet.path, packet.pair.paths) if len(packet.pair.paths) > 1 else None
 
     def complete(self, flow):
         flow.finish = self.now + sum(pair.late for pair in flow.pairs) * round(self.settings.reorder_cost_s * PS)
@@ -431,12 +491,16 @@ class Twin:
 
     # Congestion control
 
-    def tell(self, pair, event, *told):
+    def tell(self, pair, event, *told, path=None):
         handler = getattr(pair.control, event, None)
         if handler is None:
             return
         alarm = pair.alarm
+        pair.told_path = pair.told_path if event in ("started", "sent") else path
         handler(self.now, *told)
+        if pair.told_path is not None and pair.rest:
+            pair.rests[pair.told_path] = self.now + pair.rest
+        pair.rest = 0
         if pair.alarm is not None and pair.alarm != alarm:
             self.at(pair.alarm, ALARM, pair.number, lambda: self.expire(pair))
         if pair.state == "held" and event != "lost" and self.may_send(pair):
@@ -447,11 +511,11 @@ class Twin:
             pair.alarm = None
             self.tell(pair, "expired")
 
-    def acknowledged(self, pair, arrived, marked, sent_at):
+    def acknowledged(self, pair, arrived, marked, sent_at, path):
         news, full = arrived - pair.known, self.settings.unit_bytes
         if news > 0:
             pair.known = arrived
-            self.tell(pair, "acknowledged", news * full, marked * full, self.now - sent_at)
+            self.tell(pair, "acknowledged", news * full, marked * full, self.now - sent_at, path=path)
 
     def may_send(self, pair):
         ahead = pair.sent - pair.known

@@ -8,7 +8,25 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import CLAIM, KEY_BITS, LINK, NEVER, NONE, PACKET, PAUSE_LOG, PS, QUEUE, SWITCH, picoseconds
+from zcube.network.packet.state import (
+    CLAIM,
+    DRAWN,
+    EVERY_SWITCH,
+    FIRST_SWITCH,
+    FLOWLETS,
+    IN_TURN,
+    KEY_BITS,
+    LINK,
+    NEVER,
+    NONE,
+    NOWHERE,
+    PACKET,
+    PAUSE_LOG,
+    PS,
+    QUEUE,
+    SWITCH,
+    picoseconds,
+)
 from zcube.network.packet.tables import Tables
 
 #: Records of packets and events at the start, beside one per link; more are added when they run short.
@@ -115,7 +133,11 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "pause_ps": picoseconds(settings.pause_reaction_s),
         "ack_bytes": settings.ack_bytes,
         "ack_every": settings.ack_every_packets,
-        "adaptive": settings.path_choice == "adaptive",
+        "choice": {"spray-random": DRAWN, "flowlet": FLOWLETS}.get(settings.path_choice, IN_TURN),
+        "adaptive": {"adaptive": FIRST_SWITCH, "adaptive-every-switch": EVERY_SWITCH}.get(settings.path_choice, NOWHERE),
+        "spanning": settings.queue_pair_ports == "all",
+        "flowlet_ps": picoseconds(settings.flowlet_gap_s),
+        "path_seed": settings.path_seed,
         "reorder_ps": picoseconds(settings.reorder_cost_s),
         "seed": settings.seed,
         "timeout_ps": picoseconds(settings.retransmit_timeout_s),

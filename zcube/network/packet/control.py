@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from zcube.network.kernels import address, inner
 from zcube.network.packet.calendar import put, take_free
 from zcube.network.packet.controls.declared import ControlSettings, Handlers
-from zcube.network.packet.records import flow_of, pair_of
+from zcube.network.packet.records import flow_of, pair_of, rest_of
 from zcube.network.packet.state import ALARM, CACHE_LINE, DESCRIBED, EVENTS, KEY_BITS, NEVER, NONE, SENDER, Net, picoseconds
 from zcube.network.packet.tables import Tables
 
@@ -47,6 +47,7 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     net["marking"], net["acknowledging"] = control.marks, control.acknowledged
     if control.every_packet:
         net["ack_every"] = 1
+    net["resting"] = control.rests
     gap_s = control.notification_gap_s
     net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
     tables.cover_echoes()
@@ -77,10 +78,15 @@ _call = cast(Any, intrinsic(_c_call))  # Numba's stubs do not know how intrinsic
 
 @inner
 def _tell(net: Net, pair: int, handler: int, numbers: Any) -> None:
-    """Call a handler, and see to the alarm that it sets."""
+    """Call a handler, and see to the rest of a path and the alarm that it decides."""
     if handler == 0:
         return
     _call(handler, pair_of(net, pair).sender, net.states_at + pair * net.state_bytes, net.parameters_at, numbers)
+    if net.resting == 1 and pair_of(net, pair).sender.rest_ps > 0:
+        path = pair_of(net, pair).sender.told_path
+        if path != NONE:
+            rest_of(net, pair_of(net, pair).first_path + path).item = net.now_ps + pair_of(net, pair).sender.rest_ps
+        pair_of(net, pair).sender.rest_ps = 0
     alarm_ps = pair_of(net, pair).sender.alarm_ps
     if alarm_ps < pair_of(net, pair).alarm_due_ps:
         due_ps = max(alarm_ps, net.now_ps)

@@ -6,6 +6,7 @@ import numpy as np
 
 from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
+from zcube.network.packet.balance import shallowest
 from zcube.network.packet.buffers import admit
 from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
 from zcube.network.packet.control import tell_started
@@ -30,6 +31,7 @@ from zcube.network.packet.senders import check_progress, hear, rouse, serve, sho
 from zcube.network.packet.starts import pop_start
 from zcube.network.packet.state import (
     ARRIVAL,
+    EVERY_SWITCH,
     KEY_BITS,
     NEEDS_BINS,
     NEEDS_MATCH,
@@ -37,6 +39,7 @@ from zcube.network.packet.state import (
     NEEDS_THAW,
     NEVER,
     NONE,
+    NOWHERE,
     PAUSE,
     REACHED,
     READY,
@@ -112,9 +115,13 @@ def arrive(net: Net, slot: int) -> None:
     if wanted == NONE:
         receive(net, slot)
         return
-    if net.adaptive == 1 and packet_of(net, slot).number >= 0:
+    if net.adaptive != NOWHERE and packet_of(net, slot).number >= 0:
         pair = packet_of(net, slot).pair
-        if pair_of(net, pair).paths > 1 and (hop == 0 or hop_of(net, hop - 1).item == NONE):
+        if net.adaptive == EVERY_SWITCH:
+            if link_of(net, wanted >> net.class_shift).from_switch != NONE:
+                hop = shallowest(net, hop + 1) - 1
+                wanted = hop_of(net, hop + 1).item
+        elif pair_of(net, pair).paths > 1 and (hop == 0 or hop_of(net, hop - 1).item == NONE):
             hop = shortest_hop(net, pair)
             wanted = hop_of(net, hop + 1).item
     packet_of(net, slot).hop = hop + 1

@@ -18,6 +18,8 @@ GROWTH = 2
 EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 4, 5
 #: Records of whole numbers per flow (start, done, live) and hop, bytes.
 FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
+#: Until when a path rests.
+REST_BYTES = 8
 
 
 def memory_bound_bytes(
@@ -48,11 +50,17 @@ def memory_bound_bytes(
     network = buffers / settings.unit_bytes + under_way
     control = settings.control
     whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum()
+    spread = 1 if settings.path_choice == "static" else settings.spread_queue_pairs
     answers = 2 if control.acknowledged or settings.acknowledgements == "packets" else 1
-    records = min(network, whole) * answers + subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
+    records = (
+        min(network, whole) * answers + spread * subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
+    )
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
     pair_bytes = PAIR.itemsize + state_bytes(control.handlers())
-    per_path = (pair_bytes + HOP_BYTES) * subflows + HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0))
+    path_bytes = HOP_BYTES + REST_BYTES * control.rests
+    per_path = (pair_bytes + path_bytes) * subflows * spread
+    ways = settings.path_choice == "adaptive-every-switch"
+    per_path += HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0) + ways)
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
         per_path += PROBE.itemsize * subflows

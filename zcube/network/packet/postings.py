@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import class_shift, reverse_links
 from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import FLOW, NEVER, NONE, PAIR, PS
+from zcube.network.packet.state import EVERY_SWITCH, FLOW, NEVER, NONE, PAIR, PS
 from zcube.network.packet.tables import Tables
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes
@@ -50,12 +50,14 @@ class Postings:
         subflows, count = routes.subflows, routes.flows
         flow, port = routes.flow_of_path, routes.first_link
         order, first_path = self._grouped(flow, port)
-        pairs = len(first_path) - 1
+        pairs, paths = len(first_path) - 1, len(order)
         first, last = self._hops, self._hops + len(routes.link) + subflows
         back = self._back_rows(routes, order[first_path[:-1]])
-        wanted = {"flows": self.flows + count, "pairs": self.pairs + pairs, "paths": self._paths + subflows}
+        wanted = {"flows": self.flows + count, "pairs": self.pairs + pairs, "paths": self._paths + paths}
         for name in ("starts", "done", "live"):
             wanted[name] = self.flows + count
+        if tables.net["resting"][0]:
+            wanted["rests"] = self._paths + paths
         if self._settings.skip.mode != "off":
             wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs}
         for name, size in (wanted | {"hops": last + len(back)}).items():
@@ -63,7 +65,10 @@ class Postings:
         tables.grow("states", (self.pairs + pairs) * int(tables.net["state_bytes"][0]))
         tables["hops"][first:last] = self._rows(routes)
         tables["hops"][last : last + len(back)] = back
-        tables["paths"][self._paths : self._paths + subflows] = (first + routes.first_hop[:-1] + np.arange(subflows))[order]
+        if tables.net["adaptive"][0] == EVERY_SWITCH:
+            tables.grow("ways", last)
+            tables["ways"][first:last] = first + ways_on(routes)
+        tables["paths"][self._paths : self._paths + paths] = (first + routes.first_hop[:-1] + np.arange(subflows))[order]
         self._fill_pairs(tables["pairs"][self.pairs : self.pairs + pairs], routes, flows, flow, port, order, first_path, last)
         new = tables["flows"][self.flows : self.flows + count]
         pair_end = self.pairs + np.searchsorted(flow[order][first_path[:-1]], np.arange(count), side="right")
@@ -77,10 +82,15 @@ class Postings:
         """Return subflows in the order of queue pairs, and where in it each pair begins [pairs + 1]."""
         if self._settings.path_choice == "static":
             return np.arange(len(flow)), np.arange(len(flow) + 1)
-        order = np.lexsort((port, flow))
+        apart = port if self._settings.queue_pair_ports == "one" else np.zeros_like(port)
+        order = np.lexsort((apart, flow))
         new = np.ones(len(flow), dtype=bool)
-        new[1:] = (np.diff(flow[order]) != 0) | (np.diff(port[order]) != 0)
-        return order, np.append(np.flatnonzero(new), len(flow))
+        new[1:] = (np.diff(flow[order]) != 0) | (np.diff(apart[order]) != 0)
+        first = np.flatnonzero(new)
+        count = np.diff(np.append(first, len(flow)))
+        first, count = (np.repeat(column, self._settings.spread_queue_pairs) for column in (first, count))
+        end = np.cumsum(count)
+        return order[np.repeat(first - end + count, count) + np.arange(count.sum())], np.append(0, end)
 
     def _queues(self, routes: Routes) -> IntArray:
         """Return the queue of every hop: a packet's priority is the number of links between switches it has crossed."""
@@ -117,8 +127,9 @@ class Postings:
         lead, width = order[first_path[:-1]], np.diff(first_path)
         pairs["flow"], pairs["queue"] = self.flows + flow[lead], port[lead] << self._shift
         pairs["first_path"], pairs["paths"] = self._paths + first_path[:-1], width
-        share = np.add.reduceat(routes.share[order], first_path[:-1])
-        line = self._link_set.capacity_bps[port[lead]]
+        spread = 1 if self._settings.path_choice == "static" else self._settings.spread_queue_pairs
+        share = np.add.reduceat(routes.share[order], first_path[:-1]) / spread
+        line = self._lines_bps(port[order], np.repeat(np.arange(len(pairs)), width))
         cap = np.full(len(pairs), np.inf) if flows.cap_bps is None else flows.cap_bps[flow[lead]] * share
         sender = pairs["sender"]
         sender["capped"] = sender["paced"] = cap < line
@@ -134,12 +145,18 @@ class Postings:
         if self._split == "fixed":
             # Cumulated shares are rounded, so that the parts add up to the whole.
             size = np.ceil(flows.size_bytes)[flow[lead]]
-            total = np.cumsum(share)
-            before = total - share - (flow[lead] - flow[lead[0]])
-            pairs["unsent"] = np.round((before + share) * size) - np.round(before * size)
+            until = _cumulated(share, flow[lead])
+            before = np.where(np.append(True, np.diff(flow[lead]) != 0), 0.0, np.append(0.0, until[:-1]))
+            pairs["unsent"] = np.round(until * size) - np.round(before * size)
         if self._reverse is not None:
             hops = routes.hops_per_path[lead] + 1
             pairs["reverse"] = first_back + np.cumsum(hops) - hops
+
+    def _lines_bps(self, port: IntArray, pair: IntArray) -> FloatArray:
+        """Return the rate of all the NIC ports of each queue pair [pairs], from those of its paths and whose these are."""
+        links = len(self._link_set.capacity_bps)
+        owner, link = np.divmod(np.unique(pair * links + port), links)
+        return np.bincount(owner, self._link_set.capacity_bps[link]).astype(np.float64)
 
     def _fill_flows(self, new: np.ndarray, routes: Routes, flows: FlowTable, flow: IntArray) -> None:
         first_pair, end_pair = new["first_pair"].copy(), new["end_pair"].copy()
@@ -153,3 +170,47 @@ class Postings:
         at, link = np.divmod(ends, len(self._link_set.capacity_bps))
         new["drain"] = np.bincount(at, self._link_set.capacity_bps[link], minlength=len(new)) / 8 / PS
         new["tail_ps"] = routes.per_flow(np.round(self._link_set.latency_s[last] * PS), np.minimum)
+
+
+def _cumulated(share: FloatArray, flow: IntArray) -> FloatArray:
+    """Return the sum of each flow's shares up to each one, added one after the other; the flows ascend."""
+    until = share.copy()
+    first = np.flatnonzero(np.append(True, np.diff(flow) != 0))
+    count = np.diff(np.append(first, len(flow)))
+    for rank in range(1, int(count.max())):
+        at = first[count > rank] + rank
+        until[at] += until[at - 1]
+    return until
+
+
+def ways_on(routes: Routes) -> IntArray:
+    """Return, for each place of paths that end with a place of no link, the next place on which equal paths go on from there.
+
+    Paths of a flow that begin alike part into groups by the link that comes next. From a path of one group it leads to that of
+    the next group with the same rank in it, from the last group to the first; where all have the same next link, to itself.
+
+    Returns
+    -------
+    int array [hops + subflows]
+        Places, counted as the rows of :class:`~zcube.network.packet.state.PAIR`'s paths lie behind each other.
+    """
+    width = int(routes.hops_per_path.max(initial=0)) + 1
+    rows, flow = routes.rows(width), routes.flow_of_path
+    order = np.lexsort((*rows.T[::-1], flow))
+    rows, place = rows[order], (routes.first_hop[:-1] + np.arange(routes.subflows))[order]
+    ways = np.arange(len(routes.link) + routes.subflows)
+    at = np.arange(len(order))
+    new_prefix = np.append(True, np.diff(flow[order]) != 0)[: len(order)]
+    for hop in range(width):
+        new_group = new_prefix | np.append(True, np.diff(rows[:, hop]) != 0)[: len(order)]
+        first = np.flatnonzero(new_group)
+        size, group = np.diff(np.append(first, len(order))), np.cumsum(new_group) - 1
+        head = np.maximum.accumulate(np.where(new_prefix, at, 0))
+        after = group + 1
+        ends = (after == len(first)) | new_prefix[first[np.minimum(after, len(first) - 1)]]
+        after = np.where(ends, group[head], after)
+        other = first[after] + (at - first[group]) % size[after]
+        there = rows[:, hop] >= 0
+        ways[place[there] + hop] = place[other[there]] + hop
+        new_prefix = new_group
+    return ways

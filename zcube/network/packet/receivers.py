@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zcube.network.kernels import inner
+from zcube.network.packet.balance import path_taken
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.ports import append, payload_of
 from zcube.network.packet.records import done_of, echo_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
@@ -21,13 +22,13 @@ def receive(net: Net, slot: int) -> None:
     if packet_of(net, slot).size & 1 and net.now_ps >= pair_of(net, pair).notice_ps:
         pair_of(net, pair).notice_ps = net.now_ps + net.notice_ps
         net.notices += 1
-        _notify(net, pair, NOTICE, CONGESTION)
+        _notify(net, pair, NOTICE, CONGESTION, packet_of(net, slot).hop)
     if net.lossless == 0:
         wanted = pair_of(net, pair).wanted
         if number != wanted:
             if number > wanted and pair_of(net, pair).asked != wanted:
                 pair_of(net, pair).asked = wanted
-                _notify(net, pair, REPEAT, CONGESTION - 1 - wanted)
+                _notify(net, pair, REPEAT, CONGESTION - 1 - wanted, NONE)
             give_back(net, slot)
             return
         pair_of(net, pair).wanted = wanted + 1
@@ -37,7 +38,7 @@ def receive(net: Net, slot: int) -> None:
             net.late += 1
         else:
             pair_of(net, pair).highest = number + 1
-    payload, sent_ps = payload_of(net, slot), 0
+    payload, hop, sent_ps = payload_of(net, slot), packet_of(net, slot).hop, 0
     if net.acknowledging == 1:
         pair_of(net, pair).arrived += 1
         pair_of(net, pair).marked += packet_of(net, slot).size & 1
@@ -48,9 +49,9 @@ def receive(net: Net, slot: int) -> None:
     last = flow_of(net, flow).received == flow_of(net, flow).size
     if net.acknowledging == 1:
         if last or pair_of(net, pair).arrived % net.ack_every == 0:
-            _acknowledge(net, pair, sent_ps)
+            _acknowledge(net, pair, hop, sent_ps)
     elif net.control != NONE and (last or (number + 1) % net.ack_every == 0):
-        _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE)
+        _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE, NONE)
     if last:
         complete(net, flow)
 
@@ -78,18 +79,22 @@ def complete(net: Net, flow: int) -> None:
 
 
 @inner
-def _acknowledge(net: Net, pair: int, sent_ps: int) -> None:
-    """Acknowledge to a queue pair's congestion control what has arrived, the last of it sent at a time."""
+def _acknowledge(net: Net, pair: int, hop: int, sent_ps: int) -> None:
+    """Acknowledge to a queue pair's congestion control what has arrived, the last of it by a path and sent at a time."""
     echo = echo_of(net, net.free)
     echo.sent_ps, echo.arrived, echo.marked = sent_ps, pair_of(net, pair).arrived, pair_of(net, pair).marked
+    echo.path = path_taken(net, pair, hop)
     pair_of(net, pair).marked = 0
     # As events, those of one picosecond are taken in the order of what has arrived.
-    _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE if net.control != NONE else pair_of(net, pair).arrived)
+    _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE if net.control != NONE else pair_of(net, pair).arrived, NONE)
 
 
 @inner
-def _notify(net: Net, pair: int, kind: int, number: int) -> None:
-    """Tell a queue pair's sender something, in the first free record: by a packet or after the delay of the way back."""
+def _notify(net: Net, pair: int, kind: int, number: int, hop: int) -> None:
+    """Tell a queue pair's sender something, in the first free record: by a packet or after the delay of the way back.
+
+    What is not a packet also tells of the path that a data packet came by: where in hops it has arrived.
+    """
     slot = take_free(net)
     if net.control != NONE:
         packet_of(net, slot).pair = pair
@@ -100,7 +105,7 @@ def _notify(net: Net, pair: int, kind: int, number: int) -> None:
         append(net, queue, slot)
         stir(net, queue >> net.class_shift)
         return
-    packet_of(net, slot).number = number
+    packet_of(net, slot).number, packet_of(net, slot).hop = number, hop
     put(net, slot, net.now_ps + pair_of(net, pair).reverse_ps, (kind << KEY_BITS) | pair)
 
 

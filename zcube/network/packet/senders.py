@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zcube.network.kernels import inner
+from zcube.network.packet.balance import choose_path, choose_port, path_taken
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.control import tell_acknowledged, tell_expired, tell_lost, tell_notified, tell_sent
 from zcube.network.packet.pauses import note_blocked
@@ -13,6 +14,7 @@ from zcube.network.packet.state import (
     ALARM,
     CONGESTION,
     EMPTY,
+    FIRST_SWITCH,
     HELD,
     KEY_BITS,
     LISTED,
@@ -79,7 +81,7 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
         packets = (payload + net.packet_payload - 1) // net.packet_payload
     size = payload + packets * net.header
     slot = take_free(net)
-    hop = path_of(net, _path(net, pair) if net.adaptive == 0 else pair_of(net, pair).first_path).item
+    hop = _first_hop(net, pair)
     packet_of(net, slot).pair = pair
     packet_of(net, slot).hop = hop
     packet_of(net, slot).size = 2 * size
@@ -96,11 +98,11 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
         await_progress(net, pair)
     if not _has_more(net, pair):
         pair_of(net, pair).state = EMPTY
-    elif next_ps <= link_of(net, link).busy_ps:
+    elif net.spanning == 0 and next_ps <= link_of(net, link).busy_ps:
         enlist(net, pair, max(next_ps, now_ps))
     else:
         pair_of(net, pair).state = PACED
-        put(net, take_free(net), next_ps, (READY << KEY_BITS) | pair)
+        put(net, take_free(net), max(next_ps, now_ps), (READY << KEY_BITS) | pair)
     return True
 
 
@@ -136,12 +138,12 @@ def _next_payload(net: Net, pair: int) -> int:
 
 
 @inner
-def _path(net: Net, pair: int) -> int:
-    """Return the path of a queue pair's next packet, in turn."""
-    turn, count = pair_of(net, pair).turn, pair_of(net, pair).paths
-    if count > 1:
-        pair_of(net, pair).turn = (turn + 1) % count
-    return pair_of(net, pair).first_path + turn
+def _first_hop(net: Net, pair: int) -> int:
+    """Return where the path of a queue pair's next packet begins; the first of its paths where the first switch picks one."""
+    if net.spanning == 1:
+        return pair_of(net, pair).ahead
+    path = 0 if net.adaptive == FIRST_SWITCH else choose_path(net, pair)
+    return path_of(net, pair_of(net, pair).first_path + path).item
 
 
 @inner
@@ -180,9 +182,12 @@ def hear(net: Net, pair: int, slot: int, kind: int) -> None:
 
     A queue pair whose window this opens goes on; its pace holds as before.
     """
-    number = packet_of(net, slot).number
+    number, hop = packet_of(net, slot).number, packet_of(net, slot).hop
     give_back(net, slot)
+    pair_of(net, pair).sender.told_path = NONE
     if kind == NOTICE:
+        if net.control == NONE:
+            pair_of(net, pair).sender.told_path = path_taken(net, pair, hop)
         tell_notified(net, pair)
     elif kind == REPEAT:
         repeat_from(net, pair, CONGESTION - 1 - number, 0)
@@ -201,6 +206,7 @@ def _take_echo(net: Net, pair: int, slot: int) -> None:
     news = echo.arrived - pair_of(net, pair).acknowledged
     if news > 0:
         pair_of(net, pair).acknowledged += news
+        pair_of(net, pair).sender.told_path = echo.path
         tell_acknowledged(net, pair, news * net.mtu, echo.marked * net.mtu, echo.sent_ps)
 
 
@@ -221,6 +227,8 @@ def enlist(net: Net, pair: int, since_ps: int) -> None:
 @inner
 def rouse(net: Net, pair: int) -> None:
     """Let a queue pair that has something to send take its turns."""
+    if net.spanning == 1:
+        choose_port(net, pair)
     enlist(net, pair, net.now_ps)
     stir(net, pair_of(net, pair).queue >> net.class_shift)
 

@@ -23,10 +23,16 @@ from zcube.inputs import Declared
 from zcube.network.packet.controls import BUILT_IN, controls
 from zcube.network.packet.controls.dcqcn import Dcqcn
 from zcube.network.packet.controls.declared import ControlSettings
+from zcube.seeds import stream
 
-#: ``static``: a queue pair per path, as routing gives them. ``spray``: one queue pair per NIC port, its packets in turn over
-#: the flow's paths by that port. ``adaptive``: likewise, the first switch putting each packet into the shortest queue.
-PathChoice = Literal["static", "spray", "adaptive"]
+#: ``static``: a queue pair per path, as routing gives them. With the others a queue pair has many paths, all that the transfer
+#: has by its NIC port: ``spray`` has its packets take them in turn, ``spray-random`` draws one for each packet, ``flowlet`` one
+#: for all that follow each other without a gap. ``adaptive``: the first switch puts each packet into the shortest queue of all
+#: paths. ``adaptive-every-switch``: packets take paths in turn, and every switch puts them into the shortest of the queues by
+#: which equal paths go on.
+PathChoice = Literal["static", "spray", "spray-random", "flowlet", "adaptive", "adaptive-every-switch"]
+#: What a queue pair of many paths sends by: ``one`` NIC port, so that there is one for each; ``all`` that the paths have.
+QueuePairPorts = Literal["one", "all"]
 
 Forwarding = Literal["store-and-forward", "cut-through"]
 #: ``off``: all packet by packet. ``steady``: parts in which nothing is paused go by rate once they have been as they are for a
@@ -136,6 +142,16 @@ class PacketSettings(Declared):
     marking: tuple[MarkingThreshold, ...] = Field(default=MARKING, min_length=1, max_length=64)
     dcqcn: Dcqcn = Dcqcn()
     path_choice: PathChoice = "static"
+    spread_queue_pairs: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="queue pairs of a transfer with the same paths each, where path_choice is not static",
+    )
+    queue_pair_ports: QueuePairPorts = "one"
+    flowlet_gap_s: float = Field(
+        default=16e-6, ge=0, le=1, description="`flowlet`: a queue pair that has sent nothing for longer draws a path anew"
+    )
     reorder_cost_s: float = Field(default=0.0, ge=0, le=1e-3, description="delay of a transfer per packet behind a later one")
     acknowledgements: Acknowledgements = "notified"
     ack_bytes: int = Field(default=86, ge=1, le=4096, description="RoCEv2 66, preamble and gap 20")
@@ -156,8 +172,27 @@ class PacketSettings(Declared):
     def _skips_with_pfc(self) -> PacketSettings:
         if self.skip.mode != "off" and not self.pfc:
             raise ValueError("skip.mode off where pfc is off: what is lost is never steady")
+        if self.skip.mode != "off" and (
+            self.path_choice not in ("static", "spray", "adaptive")
+            or self.spread_queue_pairs > 1
+            or self.queue_pair_ports == "all"
+            or self.control.rests
+        ):
+            raise ValueError(
+                "skip.mode off where paths are drawn, rest, are shared, chosen at every switch or of several ports"
+            )
         if self.skip.mode == "reuse" and self.acknowledgements == "packets":
             raise ValueError("skip.mode off or steady where acknowledgements are packets: these outlive their transfers")
+        return self
+
+    @model_validator(mode="after")
+    def _many_paths(self) -> PacketSettings:
+        if self.path_choice == "static" and self.spread_queue_pairs > 1:
+            raise ValueError("spread_queue_pairs 1 where path_choice is static: every path has a queue pair of its own")
+        if self.queue_pair_ports == "all" and self.path_choice in ("static", "adaptive"):
+            raise ValueError(
+                "queue_pair_ports one where path_choice is static or adaptive; adaptive-every-switch chooses ports too"
+            )
         return self
 
     @field_validator("congestion_control")
@@ -198,6 +233,11 @@ class PacketSettings(Declared):
         """The parameters of the congestion control chosen."""
         given: ControlSettings | None = getattr(self, self.congestion_control, None)
         return given or controls()[self.congestion_control]()
+
+    @property
+    def path_seed(self) -> int:
+        """Seed of the paths that are drawn."""
+        return int(stream(self.seed, "paths of packets").integers(1 << 63))
 
     @property
     def unit_payload_bytes(self) -> int:

@@ -34,6 +34,11 @@ ACKNOWLEDGE, CONGESTION = -1, -2
 #: What a congestion control's record can hold of its queue pair from the start; see
 #: :mod:`zcube.network.packet.controls.declared`.
 DESCRIBED = ("packet_bytes", "hops", "base_rtt_ps")
+#: How a sender chooses a path for each packet: in turn, by a draw, by a draw for each flowlet.
+IN_TURN, DRAWN, FLOWLETS = range(3)
+#: Which switches choose a path by the depth of queues.
+NOWHERE, FIRST_SWITCH, EVERY_SWITCH = range(3)
+
 #: What a congestion control can be told of; see :mod:`zcube.network.packet.controls`.
 EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
@@ -164,7 +169,7 @@ PAIR = _whole_lines(
         ("most", "i4"),  # packets ever sent; more than sent while it repeats some
         ("first_path", "i4"),  # place in paths
         ("paths", "i4"),
-        ("turn", "i4"),  # path of the next packet
+        ("turn", "i4"),  # path of the next packet; with flowlets, of the present one
         ("short_number", "i4"),  # the packet that is not full
         ("since_ps", "i8"),  # since when it could have sent, or could but for its window
         ("sender", SENDER),
@@ -183,10 +188,13 @@ PAIR = _whole_lines(
         ("seen", "i4"),  # sender: wanted when the timeout was last checked
         ("timeout", "i4"),  # 1 while a TIMEOUT is in the calendar
         ("late", "i4"),  # packets that came behind a later one
+        ("draws", "i4"),  # of paths
+        ("ahead", "i4"),  # where queue pairs send by several ports: place in hops of the next packet's path
+        ("sent_ps", "i8"),  # with flowlets: when the last packet was sent
     ],
 )
 #: What an acknowledgement carries beside a packet's record; of a data packet, when it was sent.
-ECHO = np.dtype([("sent_ps", "i8"), ("arrived", "i4"), ("marked", "i4")], align=True)
+ECHO = np.dtype([("sent_ps", "i8"), ("arrived", "i4"), ("marked", "i4"), ("path", "i4")], align=True)
 FLOW = _whole_lines(
     [
         ("unsent", "i8"),  # of the common pool
@@ -303,7 +311,9 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "parameters": _BYTE,  # of the congestion control, one record
         "flows": FLOW,
         "hops": _WHOLE,  # queues of paths, NONE behind each
+        "ways": _WHOLE,  # place in hops of the next of the links on which equal paths go on, where every switch chooses
         "paths": _WHOLE,  # place in hops of each path
+        "rests": _LONG,  # until when each path is not used, where paths rest
         "starts": _WHOLE,  # heap of the flows not started
         "done": _WHOLE,  # flows completed and not yet handed over
         "live": _WHOLE,  # flows under way
@@ -381,7 +391,12 @@ NET = np.dtype(
         ("ack_bytes", "i8"),
         ("ack_every", "i8"),
         ("pooled", "i8"),
-        ("adaptive", "i8"),  # the first switch picks the path
+        ("choice", "i8"),  # how senders pick paths
+        ("adaptive", "i8"),  # which switches pick them
+        ("spanning", "i8"),  # 1: a queue pair sends by all NIC ports of its paths
+        ("resting", "i8"),  # 1: paths may rest
+        ("flowlet_ps", "i8"),  # after such a gap a queue pair draws a path anew
+        ("path_seed", "u8"),
         ("reorder_ps", "i8"),
         ("seed", "u8"),
         ("marking", "i8"),  # the control has switches mark packets

@@ -1,4 +1,4 @@
-"""Two congestion controls outside zcube: a window steered by marks, and a rate that doubles by the clock."""
+"""Three congestion controls outside zcube: a window steered by marks, a rate that doubles by the clock, and paths that rest."""
 
 from typing import ClassVar
 
@@ -34,3 +34,22 @@ class Ramp(ControlSettings):
         from window_control import kernels
 
         return kernels.RAMP
+
+
+class Resting(ControlSettings):
+    """Sends as fast as the line; a path on which packets were marked is not used for a while."""
+
+    marks: ClassVar[bool] = True
+    acknowledged: ClassVar[bool] = True
+    rests: ClassVar[bool] = True
+
+    rest_s: float = Field(default=10e-6, gt=0, le=1)
+
+    @property
+    def notification_gap_s(self) -> float:
+        return 0.0
+
+    def handlers(self) -> Handlers:
+        from window_control import kernels
+
+        return kernels.RESTING

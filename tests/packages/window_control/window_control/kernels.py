@@ -59,3 +59,18 @@ def fall(sender, nothing, ramp, now_ps, timed_out):
 
 
 RAMP = Handlers(started=begin, expired=double, lost=fall)
+
+
+@kernel
+def rest(sender, nothing, resting, now_ps):
+    sender.rest_ps = resting.rest_ps
+    sender.cuts += 1
+
+
+@kernel
+def rest_where_marked(sender, nothing, resting, now_ps, size_bytes, marked_bytes, round_trip_ps):
+    if marked_bytes > 0:
+        rest(sender, nothing, resting, now_ps)
+
+
+RESTING = Handlers(notified=rest, acknowledged=rest_where_marked)

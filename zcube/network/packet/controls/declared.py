@@ -64,6 +64,8 @@ class ControlSettings(Declared):
     acknowledged: ClassVar[bool] = False
     #: They acknowledge every packet, whatever ``ack_every_packets``.
     every_packet: ClassVar[bool] = False
+    #: It lets paths rest: ``rest_ps`` of the path it was told of last.
+    rests: ClassVar[bool] = False
 
     @property
     def notification_gap_s(self) -> float | None:

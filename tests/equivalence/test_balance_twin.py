@@ -1,0 +1,93 @@
+"""Load balancing of the packet kernels against the plain-Python twin: equal to the picosecond, and told of the same paths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from packet_twin import Twin
+from test_packet_twin import EAGER, draw_flows, leaf_spine
+
+from zcube.fabric.catalog import load_fabric
+from zcube.fabric.families.spine_leaf import SpineLeafSpec
+from zcube.fabric.spec import SwitchSpec
+from zcube.network.link_set import LinkSet
+from zcube.network.packet.footprint import memory_bound_bytes
+from zcube.network.packet.model import PacketModel
+from zcube.network.packet.settings import PacketSettings
+from zcube.routing.catalog import routing_for
+
+CHOICES = ("spray", "spray-random", "flowlet", "adaptive", "adaptive-every-switch")
+
+
+def three_tiers():
+    switch = SwitchSpec(model="test", ports=4, port_gbps=400)
+    return SpineLeafSpec(gpus=16, gpus_per_server=1, nic_gbps=400, tiers=3, switch=switch).build("three-tiers")
+
+
+def two_ports():
+    return load_fabric("hpn-1024")
+
+
+FABRICS = {"leaf-spine": leaf_spine, "three-tiers": three_tiers, "zcube": lambda: load_fabric("zcube-n16"), "hpn": two_ports}
+
+
+def draw_balance(draw, choice, control):
+    ports = "one" if choice == "adaptive" else str(draw.choice(["one", "all"]))
+    return PacketSettings(
+        **EAGER,
+        congestion_control=control,
+        path_choice=choice,
+        queue_pair_ports=ports,
+        spread_queue_pairs=int(draw.integers(1, 4)),
+        flowlet_gap_s=float(draw.choice([0, 2e-7, 2e-6])),
+        forwarding=str(draw.choice(["store-and-forward", "cut-through"])),
+        priorities=int(draw.choice([1, 2])),
+        pfc_threshold=str(draw.choice(["dynamic", "static"])),
+        xoff_bytes=int(draw.integers(5_000, 100_000)),
+        ack_every_packets=int(draw.integers(1, 4)),
+        seed=int(draw.integers(0, 1000)),
+    )
+
+
+def assert_agree(fabric, routing, settings, flows, split):
+    """Run both and compare all that both count; return the model."""
+    link_set = LinkSet.of_fabric(fabric)
+    routes = routing.routes(flows.source, flows.target)
+    twin = Twin(link_set, routes, flows, settings, split)
+    model = PacketModel(link_set, routing, settings, split)
+    model.send(flows)
+    model.advance(float("inf"))
+    found = np.round(model.completions().finish_s * 1e12).astype(np.int64)
+    assert found.tolist() == twin.finish
+    assert model.memory_bytes <= memory_bound_bytes(link_set, settings, flows.size_bytes, len(routes.share), len(routes.link))
+    counts = model.counts
+    cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
+    ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
+    assert ours == (twin.hops, twin.marks, twin.drops, twin.repeats, twin.pauses, cuts)
+    assert model.link_table().size_bytes.tolist() == [link.payload for link in twin.links]
+    assert model.link_table().peak_flows.tolist() == [link.peak for link in twin.links]
+    return model
+
+
+@pytest.mark.parametrize("name", FABRICS)
+@pytest.mark.parametrize("choice", CHOICES)
+def test_twins_agree(name, choice):
+    fabric = FABRICS[name]()
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        settings, flows = draw_balance(draw, choice, str(draw.choice(["none", "dcqcn"]))), draw_flows(draw, 16)
+        routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8, 256])), seed=seed)
+        assert_agree(fabric, routing, settings, flows, str(draw.choice(["pooled", "fixed"])))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_control_is_told_of_paths_and_rests_them(installed, choice):
+    installed("window_control")
+    fabric, rested = leaf_spine(), 0
+    for seed in range(8):
+        draw = np.random.default_rng(seed)
+        settings, flows = draw_balance(draw, choice, "resting"), draw_flows(draw, 16)
+        routing = routing_for(fabric, "ecmp", queue_pairs=7) if seed % 2 else routing_for(fabric, "equal-paths")
+        model = assert_agree(fabric, routing, settings, flows, "pooled")
+        rested += int((model._tables["rests"] > 0).sum())
+    assert rested > 20
