@@ -114,6 +114,42 @@ class Swift:
             self.cut(now, 1 - self.settings.most_decrease)
 
 
+class Hpcc:
+    def __init__(self, pair, settings):
+        self.pair, self.settings, self.span = pair, settings, round(settings.base_rtt_s * PS)
+        self.acked, self.renewed, self.stage, self.sent_bytes = 0, 0, 0, 0
+
+    def started(self, now):
+        self.pair.utilisation = 1.0
+        self.window = self.most = self.pair.line * self.span
+        self.put(self.window)
+
+    def put(self, window):
+        self.pair.window, self.pair.rate = int(window), window / self.span
+
+    def sent(self, now, size):
+        self.sent_bytes += size
+
+    def acknowledged(self, now, size, marked, round_trip):
+        settings, use = self.settings, self.pair.utilisation
+        self.acked += size
+        if self.acked == size:
+            self.renewed = self.sent_bytes
+            return
+        if use >= settings.target_utilisation or self.stage >= settings.increase_stages:
+            window, stage = self.window / (use / settings.target_utilisation), 0
+        else:
+            window, stage = self.window, self.stage + 1
+        window = min(max(window + settings.additive_increase_bytes, self.most * settings.least_rate), self.most)
+        if self.acked > self.renewed:
+            self.pair.cuts += window < self.window
+            self.window, self.stage, self.renewed = window, stage, self.sent_bytes
+        self.put(window)
+
+    def lost(self, now, timed_out):
+        self.acked = self.renewed = self.sent_bytes
+
+
 class Aimd:
     """That of tests/packages/window_control."""
 
@@ -179,6 +215,7 @@ CONTROLS = {
     "dcqcn": Dcqcn,
     "dcqcn_nvidia": Dcqcn,
     "swift": Swift,
+    "hpcc": Hpcc,
     "aimd": Aimd,
     "ramp": Ramp,
     "resting": Resting,

@@ -34,6 +34,7 @@ class Link:
     def __init__(self, number, link_set, settings, marks):
         self.number, self.bps = number, round(link_set.capacity_bps[number])
         self.latency = round(link_set.latency_s[number] * PS)
+        self.sent = 0
         self.free_at, self.woken, self.turn, self.draws, self.active, self.peak = 0, False, 0, 0, 0, 0
         self.from_host, self.to_host = bool(link_set.leaves_gpu[number]), bool(link_set.enters_gpu[number])
         self.source, self.target = link_set.source[number], link_set.target[number]
@@ -57,7 +58,7 @@ class Queue:
 class Packet:
     def __init__(self, pair, number, payload, size, path):
         self.pair, self.number, self.payload, self.size, self.path = pair, number, payload, size, path
-        self.hop, self.marked = 0, False
+        self.hop, self.marked, self.readings = 0, False, []
 
 
 class Pair:
@@ -68,7 +69,8 @@ class Pair:
         self.unsent, self.turn, self.sent, self.payloads, self.state = unsent, 0, 0, [], "idle"
         self.rate, self.window, self.alarm, self.cuts = None, None, None, 0
         self.known, self.arrived, self.marked = 0, 0, 0
-        self.full = self.hops = self.base_rtt = 0
+        self.full = self.hops = self.base_rtt = self.utilisation = 0
+        self.told = {}
         self.notice_at, self.wanted, self.asked, self.seen, self.checking, self.highest, self.late = 0, 0, -1, 0, False, 0, 0
 
 
@@ -84,6 +86,7 @@ class Twin:
     def __init__(self, link_set, routes, flows, settings, path_split="pooled"):
         self.settings, self.pooled = settings, path_split == "pooled"
         self.needs, self.control = settings.control, CONTROLS[settings.congestion_control]
+        self.telemetry = round((self.needs.telemetry_s or 0) * PS)
         self.ack_every = 1 if self.needs.every_packet else settings.ack_every_packets
         self.now, self.heap, self.serial = 0, [], 0
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
@@ -327,6 +330,11 @@ class Twin:
         link.free_at = self.now + taken
         link.payload += packet.payload
         self.hops += 1
+        if self.telemetry and not link.from_host:
+            place = next(at for at, path in enumerate(packet.pair.paths) if path is packet.path), packet.hop
+            queue = packet.path[packet.hop]
+            packet.readings.append((place, link, self.now, link.sent, queue.depth))
+        link.sent += packet.size
         due = self.now + taken + link.latency
         if self.settings.forwarding == "cut-through" and packet.hop + 1 < len(packet.path):
             header = link.wire(min(packet.size, self.settings.header_bytes))
@@ -454,7 +462,7 @@ class Twin:
         flow.received += packet.payload
         pair.arrived, pair.marked = pair.arrived + 1, pair.marked + packet.marked
         if self.needs.acknowledged and (flow.received == flow.size or pair.arrived % self.ack_every == 0):
-            told, pair.marked = (pair.arrived, pair.marked, packet.sent_at, self.path_taken(packet)), 0
+            told, pair.marked = (pair.arrived, pair.marked, packet.sent_at, self.path_taken(packet), packet.readings), 0
             self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
             self.complete(flow)
@@ -511,11 +519,29 @@ class Twin:
             pair.alarm = None
             self.tell(pair, "expired")
 
-    def acknowledged(self, pair, arrived, marked, sent_at, path):
+    def acknowledged(self, pair, arrived, marked, sent_at, path, readings):
         news, full = arrived - pair.known, self.settings.unit_bytes
         if news > 0:
             pair.known = arrived
+            self.measure(pair, readings)
             self.tell(pair, "acknowledged", news * full, marked * full, self.now - sent_at, path=path)
+
+    def measure(self, pair, readings):
+        fullest, span = -1.0, 0
+        for place, link, time, sent, depth in readings:
+            if place in pair.told:
+                before, known_sent, known_depth = pair.told[place]
+                since = time - before
+                if since <= 0:
+                    continue
+                rate = link.bps // 1000 / 8e9
+                full = min(depth, known_depth) / (rate * self.telemetry) + (sent - known_sent) / since / rate
+                if full > fullest:
+                    fullest, span = full, since
+            pair.told[place] = time, sent, depth
+        if fullest >= 0:
+            weight = min(span, self.telemetry) / self.telemetry
+            pair.utilisation = (1 - weight) * pair.utilisation + weight * fullest
 
     def may_send(self, pair):
         ahead = pair.sent - pair.known

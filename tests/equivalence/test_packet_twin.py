@@ -48,6 +48,7 @@ EAGER_TABLES = {
         "least_window": 0.2,
         "reset_timeouts": 2,
     },
+    "hpcc": {"base_rtt_s": 3e-6, "additive_increase_bytes": 500.0, "increase_stages": 2},
     "aimd": {"first_window_bytes": 30_000, "least_window_bytes": 5_000, "increase_bytes": 9_000},
     "ramp": {"first_rate": 1 / 20, "period_s": 2e-6},
 }

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.fabric.catalog import load_fabric
+from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.footprint import memory_bound_bytes
 from zcube.network.packet.model import packet_model
 from zcube.network.packet.settings import PacketSettings
@@ -24,7 +25,7 @@ rows = st.lists(
 ).map(lambda rows: [(a, b if a != b else (b + 1) % GPUS, size, start * 1e-6) for a, b, size, start in rows])
 parameters = st.fixed_dictionaries(
     {
-        "congestion_control": st.sampled_from(["none", "dcqcn", "dcqcn_nvidia"]),
+        "congestion_control": st.sampled_from(sorted(BUILT_IN)),
         "forwarding": st.sampled_from(["store-and-forward", "cut-through"]),
         "path_choice": st.sampled_from(["static", "spray", "adaptive"]),
         "acknowledgements": st.sampled_from(["notified", "packets"]),

@@ -50,7 +50,10 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     net["resting"] = control.rests
     gap_s = control.notification_gap_s
     net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
-    tables.cover_echoes()
+    net["telemetry_ps"] = picoseconds(control.telemetry_s or 0.0)
+    if net["telemetry_ps"][0]:
+        tables["sent"] = np.zeros(len(tables["links"]), dtype=np.int64)
+    tables.cover_packets()
 
 
 def state_bytes(handlers: Handlers) -> int:

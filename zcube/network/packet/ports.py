@@ -10,6 +10,7 @@ from zcube.network.packet.calendar import put
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.records import depth_of, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, WAKE, Net
+from zcube.network.packet.telemetry import take_reading
 from zcube.routing.hashing import ODD, mix
 
 
@@ -27,6 +28,8 @@ def transmit(net: Net, link: int, slot: int, payload: int) -> None:
     """Put a packet on an idle link."""
     now_ps = net.now_ps
     size = packet_of(net, slot).size >> 1
+    if net.telemetry_ps > 0:
+        take_reading(net, link, slot, size)
     taken_ps = wire_ps(net, link, size)
     link_of(net, link).busy_ps = now_ps + taken_ps
     due_ps = now_ps + taken_ps + link_of(net, link).latency_ps

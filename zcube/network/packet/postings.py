@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import class_shift, reverse_links
 from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import EVERY_SWITCH, FLOW, NEVER, NONE, PAIR, PS
+from zcube.network.packet.state import EVERY_SWITCH, FLOW, NEVER, NONE, PAIR, PS, READINGS
 from zcube.network.packet.tables import Tables
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes
@@ -62,6 +63,9 @@ class Postings:
             wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs}
         for name, size in (wanted | {"hops": last + len(back)}).items():
             tables.grow(name, size)
+        if tables.net["telemetry_ps"][0]:
+            _check_readings(routes)
+            tables.grow("known", last + len(back))
         tables.grow("states", (self.pairs + pairs) * int(tables.net["state_bytes"][0]))
         tables["hops"][first:last] = self._rows(routes)
         tables["hops"][last : last + len(back)] = back
@@ -214,3 +218,12 @@ def ways_on(routes: Routes) -> IntArray:
         ways[place[there] + hop] = place[other[there]] + hop
         new_prefix = new_group
     return ways
+
+
+def _check_readings(routes: Routes) -> None:
+    """Refuse paths with more switches than packets have room for what these write."""
+    switches = int(routes.hops_per_path.max(initial=0)) - 1
+    if switches >= READINGS:
+        raise InputError(
+            Fault("congestion_control", f"a path over {switches} switches", f"at most {READINGS - 1} that write telemetry")
+        )

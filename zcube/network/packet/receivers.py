@@ -9,6 +9,7 @@ from zcube.network.packet.ports import append, payload_of
 from zcube.network.packet.records import done_of, echo_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
 from zcube.network.packet.senders import hear, stir
 from zcube.network.packet.state import ACKNOWLEDGE, ACKNOWLEDGED, CONGESTION, KEY_BITS, NONE, NOTICE, REPEAT, Net
+from zcube.network.packet.telemetry import hand_readings
 
 
 @inner
@@ -49,7 +50,7 @@ def receive(net: Net, slot: int) -> None:
     last = flow_of(net, flow).received == flow_of(net, flow).size
     if net.acknowledging == 1:
         if last or pair_of(net, pair).arrived % net.ack_every == 0:
-            _acknowledge(net, pair, hop, sent_ps)
+            _acknowledge(net, pair, slot, hop, sent_ps)
     elif net.control != NONE and (last or (number + 1) % net.ack_every == 0):
         _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE, NONE)
     if last:
@@ -79,12 +80,14 @@ def complete(net: Net, flow: int) -> None:
 
 
 @inner
-def _acknowledge(net: Net, pair: int, hop: int, sent_ps: int) -> None:
-    """Acknowledge to a queue pair's congestion control what has arrived, the last of it by a path and sent at a time."""
+def _acknowledge(net: Net, pair: int, slot: int, hop: int, sent_ps: int) -> None:
+    """Acknowledge to a queue pair's control what has arrived, the last of it in a record, by a path and sent at a time."""
     echo = echo_of(net, net.free)
     echo.sent_ps, echo.arrived, echo.marked = sent_ps, pair_of(net, pair).arrived, pair_of(net, pair).marked
     echo.path = path_taken(net, pair, hop)
     pair_of(net, pair).marked = 0
+    if net.telemetry_ps > 0:
+        hand_readings(net, slot, net.free)
     # As events, those of one picosecond are taken in the order of what has arrived.
     _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE if net.control != NONE else pair_of(net, pair).arrived, NONE)
 

@@ -40,6 +40,9 @@ def _row(table: str) -> Callable[[Net, int], Any]:
 
 packet_of = _row("packets")
 echo_of = _row("echoes")
+reading_of = _row("readings")
+known_of = _row("known")
+sent_of = _row("sent")
 bucket_of = _row("buckets")
 bits_of = _row("bits")
 span_of = _row("spans")

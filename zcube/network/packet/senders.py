@@ -27,6 +27,7 @@ from zcube.network.packet.state import (
     TIMEOUT,
     Net,
 )
+from zcube.network.packet.telemetry import begin_readings, measure
 
 
 @inner
@@ -89,6 +90,8 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     pair_of(net, pair).sent = number + 1
     if net.acknowledging == 1:
         echo_of(net, slot).sent_ps = now_ps
+    if net.telemetry_ps > 0:
+        begin_readings(net, slot)
     if queue_of(net, queue).resumed_ps > pair_of(net, pair).since_ps:
         note_blocked(net, queue, pair, hop, pair_of(net, pair).since_ps)
     next_ps = _next_time(net, pair, size)
@@ -207,6 +210,8 @@ def _take_echo(net: Net, pair: int, slot: int) -> None:
     if news > 0:
         pair_of(net, pair).acknowledged += news
         pair_of(net, pair).sender.told_path = echo.path
+        if net.telemetry_ps > 0:
+            measure(net, pair, slot)
         tell_acknowledged(net, pair, news * net.mtu, echo.marked * net.mtu, echo.sent_ps)
 
 

@@ -183,6 +183,8 @@ class PacketSettings(Declared):
             )
         if self.skip.mode == "reuse" and self.acknowledgements == "packets":
             raise ValueError("skip.mode off or steady where acknowledgements are packets: these outlive their transfers")
+        if self.skip.mode != "off" and self.control.telemetry_s is not None:
+            raise ValueError("skip.mode off where switches write telemetry: what they have written is not advanced by rate")
         return self
 
     @model_validator(mode="after")

@@ -154,7 +154,7 @@ SENDER = np.dtype(
         ("window_bytes", "i8"),  # decided: what may be sent and not acknowledged, where receivers acknowledge
         ("alarm_ps", "i8"),  # decided: when it is to be told the time; NEVER: not at all
         ("rest_ps", "i8"),  # decided: for so long from now the path told of is not used; the engine sets it back to 0
-        ("utilisation", "f8"),  # of the fullest link of the path, as packets report it
+        ("utilisation", "f8"),  # of the fullest link of the path, estimated by what packets report; the control begins it
         ("told_path", "i4"),  # which of its paths what it is told of has gone by, NONE: not known
     ],
     align=True,
@@ -195,6 +195,18 @@ PAIR = _whole_lines(
 )
 #: What an acknowledgement carries beside a packet's record; of a data packet, when it was sent.
 ECHO = np.dtype([("sent_ps", "i8"), ("arrived", "i4"), ("marked", "i4"), ("path", "i4")], align=True)
+#: What a switch writes into a packet as it sends it; the first of a packet's rows counts them (in ``hop``).
+READING = np.dtype(
+    [
+        ("time_ps", "i8"),
+        ("sent", "i8"),  # bytes that the link has sent before
+        ("queue", "i8"),  # bytes behind the packet
+        ("hop", "i4"),  # place in hops; of what a sender knows of a place: 1 once it does
+    ],
+    align=True,
+)
+#: Rows of a packet, one more than switches that can write.
+READINGS = 9
 FLOW = _whole_lines(
     [
         ("unsent", "i8"),  # of the common pool
@@ -298,6 +310,9 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
     {
         "packets": PACKET,  # row l is the WAKE of link l
         "echoes": ECHO,  # the same rows, where receivers acknowledge to the control
+        "readings": READING,  # READINGS rows for each of them, where switches write telemetry
+        "known": READING,  # by place in hops, what its sender was told last, likewise
+        "sent": _LONG,  # bytes that each link has sent, likewise
         "buckets": _WHOLE,  # first event of each, NONE
         "bits": np.dtype([("item", "u8")]),  # a bit per bucket that holds events
         "spans": _WHOLE,  # first event of each of the long buckets beyond, NONE
@@ -401,6 +416,7 @@ NET = np.dtype(
         ("seed", "u8"),
         ("marking", "i8"),  # the control has switches mark packets
         ("acknowledging", "i8"),  # the control has receivers acknowledge
+        ("telemetry_ps", "i8"),  # T of in-band telemetry; 0: switches write none
         ("notice_ps", "i8"),  # least time between congestion notifications of a queue pair
         ("state_bytes", "i8"),  # from one queue pair's record of the control to the next
         *((f"{name}_place", "i8") for name in DESCRIBED),  # where in it what is known of a queue pair goes; NONE: nowhere

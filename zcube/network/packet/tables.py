@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.fluid_state import grown
-from zcube.network.packet.state import CACHE_LINE, NET, PACKET, TABLES
+from zcube.network.packet.state import CACHE_LINE, NET, PACKET, READINGS, TABLES
 
 
 class Tables:
@@ -48,12 +48,14 @@ class Tables:
         net["free_count"] += size - have
         self["packets"] = packets
         self.grow("far", size)
-        self.cover_echoes()
+        self.cover_packets()
 
-    def cover_echoes(self) -> None:
-        """Where receivers acknowledge to the congestion control, make a row of ``echoes`` for every packet."""
+    def cover_packets(self) -> None:
+        """Make rows of ``echoes`` and ``readings`` for every packet, where the congestion control is acknowledged and told."""
         if self.net["acknowledging"][0]:
             self.grow("echoes", len(self["packets"]))
+        if self.net["telemetry_ps"][0]:
+            self.grow("readings", len(self["packets"]) * READINGS)
 
     @property
     def bytes(self) -> int:

@@ -72,6 +72,11 @@ class ControlSettings(Declared):
         """Least time between notifications of a queue pair that a receiver sends on marked packets; None: it sends none."""
         return None
 
+    @property
+    def telemetry_s(self) -> float | None:
+        """Time T of in-band telemetry, above all round trips without queues; None: switches write none into packets."""
+        return None
+
     def handlers(self) -> Handlers:
         """Return what the control does on events; kernels are imported here, so that settings can be read without them."""
         return Handlers()
