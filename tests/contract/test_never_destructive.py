@@ -36,10 +36,15 @@ GENERATE = ("trace", "generate", "--engine", "sglang", "--layers", "1", "--new-t
 COMPARE = (
     "compare", "glm51-pd-256", "--fabric", "zcube-256", "--set", "requests.count=2", "--set", "load.concurrency=1",
 )  # fmt: skip
+MATRIX = (
+    "matrix", "permutation", "--fabrics", "zcube-32", "--transports", "ecmp", "--fidelity", "flow", "--seeds", "1",
+    "--jobs", "1", "--out",
+)  # fmt: skip
 #: What is run for every path that is written, ending of its files ("/" for a folder), and what is put before the path.
 WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("compare", "out"): ((*COMPARE, "--out"), "/"),
     ("compare", "trace_out"): ((*COMPARE, "--json", "--trace-out"), ".jsonl"),
+    ("matrix", "out"): (MATRIX, "/"),
     ("new", "folder"): (("new",), "/"),
     ("plan", "out"): (("plan", "--gpus", "64", "--nic", "400", "--switch", "12.8T", "--families", "zcube", "--out"), "/"),
     ("replay", "out"): ((*FLOWS, "--out"), ".csv"),
@@ -61,6 +66,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("trace generate", "chrome"): ((*GENERATE, "--out", "FILES/other.jsonl", "--chrome"), ".json"),
     ("trace import", "out"): (("trace", "import", "FILES/recorded", "--out"), ".jsonl"),
     ("trace export", "out"): (("trace", "export", "FILES/trace.jsonl", "--out"), ".goal"),
+    ("transport copy", "file"): (("transport", "copy", "roce-2023"), ".toml"),
     ("trace show", "picture"): (("trace", "show", "FILES/trace.jsonl", "--picture"), ".svg"),
     ("trace show", "chrome"): (("trace", "show", "FILES/trace.jsonl", "--chrome"), ".json"),
     ("calibrate run", "out"): (("calibrate", "run", "--python", "FILES/none", "--out"), ".json"),
@@ -72,7 +78,10 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ),
 }
 #: Verbs that write nothing, whatever they are told.
-SILENT = {"cost", "warm", "trace check", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check"}
+SILENT = {
+    "cost", "warm", "trace check", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check",
+    "transport list", "transport show",
+}  # fmt: skip
 
 
 def verbs(typer_app: Any = app, before: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -73,5 +73,7 @@ def test_list_show_and_copy(run, tmp_path):
     target = tmp_path / "mine.toml"
     assert run("transport", "copy", "roce-2023", target)[0] == 0
     assert load_transport(str(target)).changes("zcube") == load_transport("roce-2023").changes("zcube")
+    assert run("transport", "copy", "roce-2023", target)[0] == 0
+    target.write_text(target.read_text() + "# mine\n")
     assert run("transport", "copy", "roce-2023", target)[0] == 2
     assert run("transport", "copy", "nothing", tmp_path / "x.txt")[0] == 2

@@ -157,9 +157,12 @@ def _senders(routes: Routes, network: Network) -> float | None:
         return None
     if network.fidelity != "packet" or network.packet.path_choice == "static":
         return float(routes.paths_per_flow.mean())
+    spread = network.packet.spread_queue_pairs
+    if network.packet.queue_pair_ports == "all":
+        return float(spread)
     first = routes.link[routes.first_hop[:-1]]
     ports = np.unique(np.stack([routes.flow_of_path, first]), axis=1).shape[1]
-    return float(ports / routes.flows)
+    return float(spread * ports / routes.flows)
 
 
 def _share_of_simulation(told: ShareDone) -> Progress:

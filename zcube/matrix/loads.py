@@ -311,7 +311,7 @@ def served_load(
             label = scenario.labels[reference]
             with faults:
                 own = scenario.network_of(reference).model_dump(exclude_unset=True)
-                network = checked_network(own, transport, built[label].family, asked.fidelity)
+                network = checked_network(own, transport, built[label].family, asked.fidelity, built[label].nic_ports)
                 tables[f'network."{reference}"'] = network.model_dump(exclude_unset=True)
         faults.check()
         without = {f'network."{table}"': None for table in scenario.network.tables}
@@ -352,7 +352,7 @@ def _networks(
     for label, fabric in fabrics.items():
         for name, transport in transports.items():
             with faults:
-                networks[label, name] = checked_network(common, transport, fabric.family, asked.fidelity)
+                networks[label, name] = checked_network(common, transport, fabric.family, asked.fidelity, fabric.nic_ports)
     faults.check()
     return networks
 

@@ -110,7 +110,9 @@ def load_transport(reference: str) -> Transport:
     return transport
 
 
-def checked_network(common: Mapping[str, Any], transport: Transport, family: str, fidelity: Fidelity = "packet") -> Network:
+def checked_network(
+    common: Mapping[str, Any], transport: Transport, family: str, fidelity: Fidelity = "packet", nic_ports: int = 1
+) -> Network:
     """Return how bytes move on fabrics of a family under a transport.
 
     Parameters
@@ -124,6 +126,9 @@ def checked_network(common: Mapping[str, Any], transport: Transport, family: str
     fidelity : Fidelity
         Of the run. Where it is a fluid, packets sprayed in turn are equal parts on all paths, packets that go where queues are
         short draw from one pool, and what is paced or paused is nothing.
+    nic_ports : int
+        Of a GPU. Where packets are spread and the transport does not say by how many queue pairs, a transfer has as many as
+        where they are not, shared out to the ports.
 
     Raises
     ------
@@ -135,9 +140,16 @@ def checked_network(common: Mapping[str, Any], transport: Transport, family: str
     where = f"transport {transport.name}: network.{{}}".format
     with told_with_routings(data, where):
         network = validate(Network, data, where)
-    choice = network.packet.path_choice
-    if fidelity == "packet" or choice == "static":
+    packet = network.packet
+    if packet.path_choice == "static":
         return network
+    if fidelity == "packet":
+        if "spread_queue_pairs" in packet.model_fields_set:
+            return network
+        ports = nic_ports if packet.queue_pair_ports == "one" else 1
+        spread = {"spread_queue_pairs": max(1, network.queue_pairs // ports)}
+        return network.model_copy(update={"packet": packet.model_copy(update=spread)})
+    choice = packet.path_choice
     return network.model_copy(update={"path_split": "fixed" if choice.startswith("spray") else "pooled"})
 
 

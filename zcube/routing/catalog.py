@@ -15,6 +15,7 @@ from typing import Any
 from zcube.errors import Fault, InputError
 from zcube.fabric.families.bcube import BCubeStructure
 from zcube.fabric.families.slim_fly import SlimFlyStructure
+from zcube.fabric.families.zcube import ZCubeStructure
 from zcube.fabric.model import Fabric
 from zcube.fabric.structure import Structure
 from zcube.registry import registered
@@ -63,6 +64,10 @@ def _zcube_detours(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return ZCubePaths(fabric, last_resort=_ecmp(fabric, 1, seed), name="zcube-detours", extra_detours=True)
 
 
+def _zcube_all_links(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
+    return ZCubePaths(fabric, last_resort=_ecmp(fabric, 1, seed), name="zcube-all-links", every_member=True)
+
+
 def _bcube_paths(fabric: Fabric, queue_pairs: int, seed: int) -> Routing:
     return BCubePaths(fabric)
 
@@ -101,6 +106,7 @@ BUILT_IN: Mapping[str, RoutingPolicy] = MappingProxyType(
         "slimfly-minimal": RoutingPolicy(_slimfly_minimal),
         "zcube-paths": RoutingPolicy(_zcube_paths),
         "zcube-detours": RoutingPolicy(_zcube_detours),
+        "zcube-all-links": RoutingPolicy(_zcube_all_links, structures=(ZCubeStructure,)),
     }
 )
 

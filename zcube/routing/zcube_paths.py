@@ -11,7 +11,8 @@ are unpublished, the rule above is inferred from the drawing.
 Where a switch pair has T parallel links, the member is that of the GPU whose rail fixes the B switch: ``(GPU // m) mod T``,
 where GPU is the destination on P1 and the source on P2. The T GPUs of a segment on one rail then use one member each. So over a
 uniform all-to-all every member carries the same number of pairs, whether or not pairs inside a server are left out (for that,
-segments must be whole servers). A member that is down is replaced by the next one that is up.
+segments must be whole servers). A member that is down is replaced by the next one that is up. Under ``zcube-all-links`` both
+paths are there over every member that is up, for packets that are sprayed or steered by queue depth.
 
 After failures (inferred, as above): a pair that has lost one path uses the other. One that has lost both takes a detour over
 three switches, B[b] -> A[x] -> B[d] by both ports 1, with x the first from (source + destination) on that works; failing
@@ -47,15 +48,18 @@ class ZCubePaths:
     last_resort : Routing
         Routes pairs that neither P1, P2 nor a detour joins.
     name : str
-        ``"zcube-paths"`` or ``"zcube-detours"``.
+        ``"zcube-paths"``, ``"zcube-detours"`` or ``"zcube-all-links"``.
     extra_detours : bool
         Use a detour of each kind beside P1 and P2, to show what that does.
+    every_member : bool
+        List P1 and P2 over every parallel link.
     """
 
     fabric: Fabric
     last_resort: Routing
     name: str = field(default="zcube-paths")
     extra_detours: bool = False
+    every_member: bool = False
 
     @cached_property
     def _structure(self) -> ZCubeStructure:
@@ -84,10 +88,11 @@ class ZCubePaths:
         fabric = self.fabric
         source, target = check_pairs(fabric, source, target)
         local = fabric.server_of(source) == fabric.server_of(target)
-        candidates = 4 if self.extra_detours else 2
+        members = self._structure.parallel_links if self.every_member else 1
+        candidates = 2 * members + 2 * self.extra_detours
         rows = np.full((len(source), candidates, WIDTH), -1, dtype=np.int64)
-        rows[:, 0, :3] = self._path(source, target, 0)
-        rows[:, 1, :3] = self._path(source, target, 1)
+        for column in range(2 * members):
+            rows[:, column, :3] = self._path(source, target, column // members, column % members)
         rows[local] = -1
         rows[~self._works(rows)] = -1
         lost = ~(rows[:, :, 0] >= 0).any(axis=1) & ~local
@@ -102,10 +107,10 @@ class ZCubePaths:
             return routes
         return merged(routes, np.flatnonzero(lost), self.last_resort.routes(source[lost], target[lost]))
 
-    def _path(self, source: IntArray, target: IntArray, port: int) -> IntArray:
-        """Return P1 (port 0) or P2 (port 1) of each pair, up or not [pairs, 3]."""
+    def _path(self, source: IntArray, target: IntArray, port: int, further: int) -> IntArray:
+        """Return P1 (port 0) or P2 (port 1) of each pair, so many members on, up or not [pairs, 3]."""
         on_a, on_b = (source, target) if port == 0 else (target, source)
-        trunk = self._trunk(self._segment[on_a], self._rail[on_b], on_b // self._rails)
+        trunk = self._trunk(self._segment[on_a], self._rail[on_b], on_b // self._rails + further)
         return np.stack([uplink(self.fabric, source, port), 2 * trunk + port, downlink(self.fabric, target, 1 - port)], axis=1)
 
     def _trunk(self, a: IntArray, b: IntArray, wanted: IntArray) -> IntArray:
@@ -113,7 +118,8 @@ class ZCubePaths:
         parallel, up = self._structure.parallel_links, self.fabric.cable_up
         first = self.fabric.nic_ports * self.fabric.gpus + (a * self._rails + b) * parallel
         trunk = first + wanted % parallel
-        for step in range(1, parallel):
+        # Where every member is listed, none takes another's place.
+        for step in range(1, 1 if self.every_member else parallel):
             down = ~up[trunk]
             if not down.any():
                 break

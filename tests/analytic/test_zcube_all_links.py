@@ -1,0 +1,33 @@
+"""ZCube's two paths over every parallel link: as many as there are links, none twice, none that is down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zcube.fabric.catalog import load_fabric
+from zcube.routing.catalog import routing_for
+
+
+@pytest.mark.parametrize(("name", "parallel"), [("zcube-32", 2), ("zcube-n16", 1), ("zcube-256", 16)])
+def test_both_paths_take_every_parallel_link_once(name, parallel):
+    fabric = load_fabric(name)
+    source, target = np.divmod(np.arange(fabric.gpus**2), fabric.gpus)
+    apart = source // 8 != target // 8
+    source, target = source[apart], target[apart]
+    few, all_links = (routing_for(fabric, policy).routes(source, target) for policy in ("zcube-paths", "zcube-all-links"))
+    assert set(all_links.paths_per_flow) == {2 * parallel}
+    hops = all_links.link.reshape(len(source), 2 * parallel, 3)
+    assert all(len(np.unique(hops[:, :, 1][row])) == 2 * parallel for row in range(0, len(source), 97))
+    # The first member of each is the one that is taken by itself.
+    assert np.array_equal(hops[:, [0, parallel]], few.link.reshape(len(source), 2, 3))
+
+
+def test_a_link_that_is_down_is_left_out():
+    whole, broken = load_fabric("zcube-256"), load_fabric("zcube-256@link:A0-B0#3")
+    source, target = np.zeros(248, dtype=np.int64), np.arange(8, 256)
+    before, after = (routing_for(fabric, "zcube-all-links").routes(source, target) for fabric in (whole, broken))
+    lost = before.paths_per_flow - after.paths_per_flow
+    down = np.flatnonzero(~broken.cable_up)
+    crosses = np.isin(before.link // 2, down).reshape(248, 32, 3).any(axis=2).sum(axis=1)
+    assert np.array_equal(lost, crosses) and lost.any() and not np.isin(after.link // 2, down).any()
