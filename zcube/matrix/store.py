@@ -122,10 +122,10 @@ def network_inputs(network: Network) -> dict[str, Any]:
     unused = {"memory_gb"}
     if network.fidelity != "packet":
         unused |= {"packet"}
-    if network.fidelity == "ideal":
-        unused |= {"routing", "queue_pairs", "path_split", "fall_back", "isolation"}
-    if network.fidelity == "flow":
+    if network.fidelity != "lossless":
         unused |= {"isolation"}
+    if network.fidelity == "ideal":
+        unused |= {"routing", "queue_pairs", "path_split", "fall_back"}
     calibration = {} if network.calibration is None else {"calibration": file_digest(Path(network.calibration))}
     return {key: value for key, value in data.items() if key not in unused} | calibration
 
