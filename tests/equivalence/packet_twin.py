@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from control_twins import CONTROLS
 
-PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, START = range(10)
+PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, START = range(11)
 WORD = (1 << 64) - 1
 PS = 10**12
 
@@ -30,6 +31,10 @@ def place_of(path, paths):
     return next(at for at, other in enumerate(paths) if other is path)
 
 
+class GivenUpError(Exception):
+    """A queue pair has sent again too often."""
+
+
 class Link:
     def __init__(self, number, link_set, settings, marks):
         self.number, self.bps = number, round(link_set.capacity_bps[number])
@@ -40,7 +45,7 @@ class Link:
         self.source, self.target = link_set.source[number], link_set.target[number]
         self.kmin, self.kmax, self.pmax = marks
         self.queues = [Queue(self, priority) for priority in range(settings.priorities)]
-        self.payload = 0
+        self.payload, self.broken, self.avoided = 0, False, False
         self.relayed, self.relay_turn = deque(), False
 
     def wire(self, size):
@@ -65,7 +70,7 @@ class Pair:
     def __init__(self, number, flow, paths, line, capped, back, unsent):
         self.number, self.flow, self.paths, self.line, self.capped, self.back = number, flow, paths, line, capped, back
         self.path_draws, self.last_sent, self.rests, self.told_path, self.rest = 0, None, [0] * len(paths), None, 0
-        self.ahead = paths[0]
+        self.ahead, self.tries = paths[0], 0
         self.unsent, self.turn, self.sent, self.payloads, self.state = unsent, 0, 0, [], "idle"
         self.rate, self.window, self.alarm, self.cuts = None, None, None, 0
         self.known, self.arrived, self.marked = 0, 0, 0
@@ -89,6 +94,7 @@ class Twin:
         self.telemetry = round((self.needs.telemetry_s or 0) * PS)
         self.ack_every = 1 if self.needs.every_packet else settings.ack_every_packets
         self.now, self.heap, self.serial = 0, [], 0
+        self.lost, self.under_way = 0, []
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
         self.links = [Link(number, link_set, settings, marks[number]) for number in range(len(link_set.source))]
@@ -110,6 +116,7 @@ class Twin:
             pairs = self.add_pairs(flow, routes, link_set, flows.cap_bps, pairs)
             self.flows.append(flow)
             self.at(flow.start, START, number, lambda flow=flow: self.start(flow))
+        self.schedule_failures()
         self.run()
         self.finish = [flow.finish for flow in self.flows]
 
@@ -169,6 +176,7 @@ class Twin:
             self.rouse(pair)
 
     def admit_flow(self, flow):
+        self.under_way.append(flow)
         for pair in flow.pairs:
             for path in pair.paths:
                 for queue in path:
@@ -177,6 +185,62 @@ class Twin:
         for pair in flow.pairs:
             pair.control = self.control(pair, self.needs)
             self.tell(pair, "started")
+        if any(link.avoided for link in self.links):
+            self.rest_paths(flow)
+
+    # Failures
+
+    def schedule_failures(self):
+        known = round(self.settings.failure_detection_s * PS)
+        for failure in self.settings.link_failures:
+            for link in self.links:
+                ends = f"{link.source}->{link.target}", f"{link.target}->{link.source}"
+                if not any(fnmatchcase(name, failure.link) for name in ends):
+                    continue
+                self.at(round(failure.down_s * PS), CHANGE, link.number, partial(self.fail, link))
+                self.at(round(failure.down_s * PS) + known, CHANGE, link.number, partial(self.miss, link, True))
+                if failure.up_s is not None:
+                    self.at(round(failure.up_s * PS), CHANGE, link.number, partial(self.restore, link))
+                    self.at(round(failure.up_s * PS) + known, CHANGE, link.number, partial(self.miss, link, False))
+
+    def fail(self, link):
+        link.broken = True
+        for queue in link.queues:
+            queue.applied, queue.paused = queue.frames, False
+            while queue.waiting and not link.from_host:
+                self.free(queue, queue.waiting.popleft())
+                self.lost += 1
+        self.lost += len(link.relayed)
+        link.relayed.clear()
+        self.stir(link)
+
+    def restore(self, link):
+        link.broken = False
+        for queue in link.queues:
+            if queue.stopped:
+                self.frame(queue, True)
+
+    def miss(self, link, down):
+        link.avoided = down
+        for flow in self.under_way:
+            self.rest_paths(flow)
+        if down and link.from_host and self.settings.queue_pair_ports == "all":
+            for queue in link.queues:
+                waiting = list(queue.waiting)
+                queue.waiting.clear()
+                for pair in waiting:
+                    self.rouse(pair)
+
+    def rest_paths(self, flow):
+        for pair in flow.pairs:
+            for at, path in enumerate(pair.paths):
+                if any(queue.link.avoided for queue in path):
+                    pair.rests[at] = np.inf
+                elif pair.rests[at] == np.inf:
+                    pair.rests[at] = 0
+
+    def is_cut(self, pair, path):
+        return len(pair.paths) > 1 and pair.rests[place_of(path, pair.paths)] == np.inf
 
     def rouse(self, pair):
         if self.settings.queue_pair_ports == "all":
@@ -257,7 +321,7 @@ class Twin:
         pair.sent += 1
         ready = self.pace(pair, packet.size)
         self.transmit(queue.link, packet)
-        if not settings.pfc:
+        if settings.ordered:
             self.check_later(pair)
         if pair.sent >= len(pair.payloads) and not (pair.flow if self.pooled else pair).unsent:
             pair.state = "empty"
@@ -311,7 +375,7 @@ class Twin:
         for number in order[order.index(own) + 1 :] + order[: order.index(own)]:
             rank %= len(ways[number])
             found.append(ways[number][rank])
-        return found
+        return [way for way in found if not self.is_cut(pair, way)] or [path]
 
     def numbers(self, path):
         return [queue.link.number for queue in path]
@@ -321,7 +385,9 @@ class Twin:
 
     def shortest(self, pair):
         count = len(pair.paths)
-        best = min(((pair.turn + step) % count for step in range(count)), key=lambda at: pair.paths[at][1].depth)
+        order = [(pair.turn + step) % count for step in range(count)]
+        awake = [at for at in order if pair.rests[at] <= self.now] or [0]
+        best = min(awake, key=lambda at: pair.paths[at][1].depth)
         pair.turn = (best + 1) % count
         return pair.paths[best]
 
@@ -346,6 +412,9 @@ class Twin:
 
     def arrive(self, packet):
         came = packet.path[packet.hop]
+        if came.link.broken:
+            self.lost += 1
+            return
         if packet.hop + 1 == len(packet.path):
             self.receive(packet)
             return
@@ -433,7 +502,7 @@ class Twin:
         self.at(self.now + delay, PAUSE, place, lambda: self.apply_frame(queue, stop, number))
 
     def apply_frame(self, queue, stop, number):
-        if number > queue.applied:
+        if number >= queue.applied and not queue.link.broken:
             queue.applied = number
             resumes = queue.paused and not stop
             queue.paused = stop
@@ -448,7 +517,7 @@ class Twin:
             pair.notice_at = self.now + round(self.needs.notification_gap_s * PS)
             path = self.path_taken(packet)
             self.at(self.now + pair.back, NOTICE, pair.number, lambda: self.tell(pair, "notified", path=path))
-        if not settings.pfc:
+        if settings.ordered:
             if packet.number != pair.wanted:
                 if packet.number > pair.wanted != pair.asked:
                     pair.asked = wanted = pair.wanted
@@ -471,6 +540,7 @@ class Twin:
         return place_of(packet.path, packet.pair.paths) if len(packet.pair.paths) > 1 else None
 
     def complete(self, flow):
+        self.under_way.remove(flow)
         flow.finish = self.now + sum(pair.late for pair in flow.pairs) * round(self.settings.reorder_cost_s * PS)
         for pair in flow.pairs:
             for path in pair.paths:
@@ -486,6 +556,9 @@ class Twin:
         pair.checking = False
         if pair.wanted < len(pair.payloads):
             self.check_later(pair)
+            pair.tries = pair.tries + 1 if pair.wanted == pair.seen else 0
+            if pair.tries > self.settings.retry_limit and self.settings.link_failures:
+                raise GivenUpError(pair.flow.number)
             if pair.wanted == pair.seen:
                 self.go_back(pair, pair.wanted, 1)
             pair.seen = pair.wanted

@@ -49,6 +49,16 @@ def draw_balance(draw, choice, control):
     )
 
 
+def draw_failures(draw, link_set, routes):
+    """Return a few cables on the way of some transfers that go down for a while."""
+    ends = {"->".join(sorted((link_set.source[link], link_set.target[link]))) for link in routes.link}
+    failures = []
+    for name in draw.choice(sorted(ends), min(3, len(ends)), replace=False):
+        down_s = float(draw.integers(0, 20)) * 1e-6
+        failures.append({"link": name, "down_s": down_s, "up_s": down_s + float(draw.choice([1e-6, 2e-5, 1e-4]))})
+    return failures
+
+
 def assert_agree(fabric, routing, settings, flows, split):
     """Run both and compare all that both count; return the model."""
     link_set = LinkSet.of_fabric(fabric)
@@ -62,6 +72,7 @@ def assert_agree(fabric, routing, settings, flows, split):
     assert model.memory_bytes <= memory_bound_bytes(link_set, settings, flows.size_bytes, len(routes.share), len(routes.link))
     counts = model.counts
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
+    assert counts.lost == twin.lost
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     assert ours == (twin.hops, twin.marks, twin.drops, twin.repeats, twin.pauses, cuts)
     assert model.link_table().size_bytes.tolist() == [link.payload for link in twin.links]
@@ -78,6 +89,24 @@ def test_twins_agree(name, choice):
         settings, flows = draw_balance(draw, choice, str(draw.choice(["none", "dcqcn"]))), draw_flows(draw, 16)
         routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8, 256])), seed=seed)
         assert_agree(fabric, routing, settings, flows, str(draw.choice(["pooled", "fixed"])))
+
+
+@pytest.mark.parametrize("name", FABRICS)
+@pytest.mark.parametrize("choice", ["static", *CHOICES])
+def test_twins_agree_where_links_fail(name, choice):
+    fabric, lost = FABRICS[name](), 0
+    link_set = LinkSet.of_fabric(fabric)
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        chosen = draw_balance(draw, "spray" if choice == "static" else choice, str(draw.choice(["none", "dcqcn"])))
+        further = {"path_choice": "static", "spread_queue_pairs": 1, "queue_pair_ports": "one"} if choice == "static" else {}
+        flows = draw_flows(draw, 16)
+        routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8])), seed=seed)
+        failures = draw_failures(draw, link_set, routing.routes(flows.source, flows.target))
+        further |= {"link_failures": failures, "failure_detection_s": float(draw.choice([0, 3e-6]))}
+        settings = PacketSettings(**{**chosen.model_dump(), **further})
+        lost += assert_agree(fabric, routing, settings, flows, "pooled").counts.lost
+    assert lost > 0
 
 
 @pytest.mark.parametrize("choice", CHOICES)

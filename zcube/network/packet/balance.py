@@ -40,6 +40,20 @@ def choose_path(net: Net, pair: int) -> int:
 
 
 @inner
+def rests_for_good(net: Net, path: int) -> bool:
+    """Return whether a path, by its place in paths, crosses a link that is known to be down."""
+    return rest_of(net, path).item == NEVER
+
+
+@inner
+def _is_cut(net: Net, pair: int, hop: int) -> bool:
+    """Return whether the path on which a place lies crosses a link that is known to be down."""
+    if net.avoided == 0 or pair_of(net, pair).paths == 1:
+        return False
+    return rests_for_good(net, pair_of(net, pair).first_path + path_taken(net, pair, hop))
+
+
+@inner
 def _rests(net: Net, pair: int, path: int) -> bool:
     return net.resting == 1 and rest_of(net, pair_of(net, pair).first_path + path).item > net.now_ps
 
@@ -73,14 +87,14 @@ def choose_port(net: Net, pair: int) -> None:
     """Choose the next packet's path of a queue pair that sends by several ports, and so the port in whose round it waits."""
     hop = path_of(net, pair_of(net, pair).first_path + choose_path(net, pair)).item
     if net.adaptive == EVERY_SWITCH:
-        hop = _freest_port(net, hop)
+        hop = _freest_port(net, pair, hop)
     pair_of(net, pair).ahead = hop
     pair_of(net, pair).queue = hop_of(net, hop).item
 
 
 @inner
-def _freest_port(net: Net, hop: int) -> int:
-    """Return the place on the NIC port that is free soonest, one that is paused last."""
+def _freest_port(net: Net, pair: int, hop: int) -> int:
+    """Return the place on the NIC port that is free soonest, one that is paused last; not one whose path is cut."""
     first, best, least = hop_of(net, hop).item, hop, NEVER
     at = hop
     while True:
@@ -88,7 +102,7 @@ def _freest_port(net: Net, hop: int) -> int:
         free_ps = max(link_of(net, queue >> net.class_shift).busy_ps, net.now_ps)
         if queue_of(net, queue).paused == 1:
             free_ps = NEVER - 1
-        if free_ps < least:
+        if free_ps < least and not _is_cut(net, pair, at):
             best, least = at, free_ps
         at = way_of(net, at).item
         if hop_of(net, at).item == first:
@@ -96,17 +110,37 @@ def _freest_port(net: Net, hop: int) -> int:
 
 
 @inner
-def shallowest(net: Net, hop: int) -> int:
-    """Return, of the places on which equal paths go on, the one whose queue is shortest; the given one among equals."""
+def shallowest(net: Net, pair: int, hop: int) -> int:
+    """Return, of the places on which equal paths go on, the one whose queue is shortest; the given one among equals.
+
+    Places on paths that are cut are left out.
+    """
     first, best, least = hop_of(net, hop).item, hop, NEVER
     at = hop
     while True:
         depth = queue_of(net, hop_of(net, at).item).bytes
-        if depth < least:
+        if depth < least and not _is_cut(net, pair, at):
             best, least = at, depth
         at = way_of(net, at).item
         if hop_of(net, at).item == first:
             return best
+
+
+@inner
+def shortest_hop(net: Net, pair: int) -> int:
+    """Return the first hop of the path whose queue at the first switch is shortest, the next in turn among equals.
+
+    Paths that rest are left out, unless all do.
+    """
+    first, count = pair_of(net, pair).first_path, pair_of(net, pair).paths
+    turn, least, best = pair_of(net, pair).turn, NEVER, 0
+    for step in range(count):
+        path = (turn + step) % count
+        depth = queue_of(net, hop_of(net, path_of(net, first + path).item + 1).item).bytes
+        if depth < least and not _rests(net, pair, path):
+            least, best = depth, path
+    pair_of(net, pair).turn = (best + 1) % count
+    return path_of(net, first + best).item
 
 
 @inner

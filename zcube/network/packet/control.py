@@ -47,7 +47,7 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     net["marking"], net["acknowledging"] = control.marks, control.acknowledged
     if control.every_packet:
         net["ack_every"] = 1
-    net["resting"] = control.rests
+    net["resting"] = control.rests or net["failing"][0]
     gap_s = control.notification_gap_s
     net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
     net["telemetry_ps"] = picoseconds(control.telemetry_s or 0.0)

@@ -36,6 +36,8 @@ class PacketCounts:
         Packets dropped, packets sent again, timeouts that led to this.
     late : int
         Packets of a spread queue pair that arrived behind a later one.
+    lost : int
+        Packets on links that went down.
     reused : int
         Transfers that went as others had gone and were not simulated again.
     """
@@ -51,6 +53,7 @@ class PacketCounts:
     repeats: int
     timeouts: int
     late: int
+    lost: int
     reused: int
 
     @staticmethod
@@ -58,7 +61,7 @@ class PacketCounts:
         """Read the counts."""
         net = tables.net[0]
         names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late",
-                 "reused")  # fmt: skip
+                 "lost", "reused")  # fmt: skip
         counted = {name: int(net[name]) for name in names}
         rate_cuts = int(tables["pairs"]["sender"]["cuts"].sum())
         return PacketCounts(notifications=counted.pop("notices"), rate_cuts=rate_cuts, **counted)

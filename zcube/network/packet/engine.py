@@ -6,10 +6,11 @@ import numpy as np
 
 from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
-from zcube.network.packet.balance import shallowest
+from zcube.network.packet.balance import shallowest, shortest_hop
 from zcube.network.packet.buffers import admit
 from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
 from zcube.network.packet.control import tell_started
+from zcube.network.packet.failures import change_link, rest_paths
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import receive
@@ -27,11 +28,14 @@ from zcube.network.packet.records import (
     start_of,
 )
 from zcube.network.packet.relays import hold
-from zcube.network.packet.senders import check_progress, hear, rouse, serve, shortest_hop, stir, wake_at_end
+from zcube.network.packet.senders import check_progress, hear, rouse, serve, stir, wake_at_end
 from zcube.network.packet.starts import pop_start
 from zcube.network.packet.state import (
     ARRIVAL,
+    BROKEN,
+    CHANGE,
     EVERY_SWITCH,
+    GIVES_UP,
     KEY_BITS,
     NEEDS_BINS,
     NEEDS_MATCH,
@@ -101,15 +105,21 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         slot = take_next(net)
         kind = packet_of(net, slot).key >> KEY_BITS
         if kind == ARRIVAL:
-            arrive(net, slot)
+            arrive(net, slot, packet_of(net, slot).key & _NUMBER)
         else:
             other_event(net, slot, kind, packet_of(net, slot).key & _NUMBER)
+            if net.given_up != NONE:
+                return GIVES_UP
     return SPENT
 
 
 @inner
-def arrive(net: Net, slot: int) -> None:
-    """Take a packet at the end of a link: into a host, on to the next link, or into its queue."""
+def arrive(net: Net, slot: int, number: int) -> None:
+    """Take a packet at the end of a link by its number: into a host, on to the next link, or into its queue."""
+    if net.failing == 1 and link_of(net, number).down & BROKEN != 0:
+        net.lost += 1
+        give_back(net, slot)
+        return
     hop = packet_of(net, slot).hop
     came_by, wanted = hop_of(net, hop).item, hop_of(net, hop + 1).item
     if wanted == NONE:
@@ -119,7 +129,7 @@ def arrive(net: Net, slot: int) -> None:
         pair = packet_of(net, slot).pair
         if net.adaptive == EVERY_SWITCH:
             if link_of(net, wanted >> net.class_shift).from_switch != NONE:
-                hop = shallowest(net, hop + 1) - 1
+                hop = shallowest(net, pair, hop + 1) - 1
                 wanted = hop_of(net, hop + 1).item
         elif pair_of(net, pair).paths > 1 and (hop == 0 or hop_of(net, hop - 1).item == NONE):
             hop = shortest_hop(net, pair)
@@ -155,6 +165,8 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
     if kind == PAUSE:
         stop, frame = packet_of(net, slot).hop, packet_of(net, slot).number
         give_back(net, slot)
+        if net.failing == 1 and link_of(net, number >> net.class_shift).down & BROKEN != 0:
+            return
         if apply_frame(net, number, stop, frame):
             stir(net, number >> net.class_shift)
     elif kind == READY:
@@ -163,6 +175,10 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
     elif kind == TIMEOUT:
         give_back(net, slot)
         check_progress(net, number)
+    elif kind == CHANGE:
+        stage = packet_of(net, slot).number
+        give_back(net, slot)
+        change_link(net, number, stage)
     elif kind != WAKE:
         hear(net, number, slot, kind)
     else:
@@ -198,6 +214,8 @@ def admit_flow(net: Net, flow: int) -> None:
                 link_of(net, link).peak = max(link_of(net, link).peak, link_of(net, link).active)
                 hop += 1
         tell_started(net, pair)
+    if net.avoided > 0:
+        rest_paths(net, flow)
 
 
 @inner
@@ -244,7 +262,7 @@ def earliest(table: np.ndarray, now_ps: int) -> int:
             found = min(found, max(part_of(net, flow.part).until_ps, net.look_ps, now_ps))
             continue
         left = flow.size - flow.delivering
-        if net.lossless == 0:
+        if net.repeating == 1:
             # One packet per last link may be about to arrive; if that leaves nothing, no event before the next can complete it.
             full = 0
             for pair in range(flow.first_pair, flow.end_pair):

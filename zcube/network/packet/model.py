@@ -18,11 +18,12 @@ from zcube.network.packet import engine, steady
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
+from zcube.network.packet.failures import schedule_failures
 from zcube.network.packet.postings import Postings
 from zcube.network.packet.reuse import Reuse
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.starts import push_starts
-from zcube.network.packet.state import NEEDS_BINS, NEEDS_MATCH, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
+from zcube.network.packet.state import GIVES_UP, NEEDS_BINS, NEEDS_MATCH, NEEDS_PACKETS, NEVER, PS, REACHED, picoseconds
 from zcube.network.packet.stuck import find_deadlock
 from zcube.network.path_table import PathTable
 from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, PathSplit
@@ -82,6 +83,7 @@ class PacketModel:
         self.settings = settings or PacketSettings()
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
         self._tables = idle_network(link_set, self.settings, bin_s)
+        schedule_failures(self._tables, link_set, self.settings)
         link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._advance = engine.advance if self.settings.skip.mode == "off" else steady.advance
@@ -235,6 +237,8 @@ class PacketModel:
                 self._cover_bins()
             elif why == NEEDS_MATCH:
                 self._reuse.match(to_ps)
+            elif why == GIVES_UP:
+                self._report_given_up()
             else:
                 self._watch()
         # Short steps never use up their events, so these are counted over all of them.
@@ -245,6 +249,15 @@ class PacketModel:
         delivered = self._deliver(to_ps)
         self._advance_clock(to_s)
         return delivered
+
+    def _report_given_up(self) -> NoReturn:
+        net = self._tables.net[0]
+        flow, now_s = int(self._tables["pairs"]["flow"][net["given_up"]]), int(net["now_ps"]) / PS
+        tries = int(net["retry_limit"]) + 1
+        raise NetworkStoppedError(
+            f"transfer {flow} gives up at {now_s:g} s: nothing has arrived in {tries} timeouts in a row; its paths cross links "
+            "that are down, or retransmit_timeout_s or retry_limit is too small"
+        )
 
     def _watch(self) -> None:
         self._watched_events = int(self._tables.net["events"][0])

@@ -24,7 +24,7 @@ def receive(net: Net, slot: int) -> None:
         pair_of(net, pair).notice_ps = net.now_ps + net.notice_ps
         net.notices += 1
         _notify(net, pair, NOTICE, CONGESTION, packet_of(net, slot).hop)
-    if net.lossless == 0:
+    if net.ordered == 1:
         wanted = pair_of(net, pair).wanted
         if number != wanted:
             if number > wanted and pair_of(net, pair).asked != wanted:

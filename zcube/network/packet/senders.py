@@ -8,7 +8,7 @@ from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.control import tell_acknowledged, tell_expired, tell_lost, tell_notified, tell_sent
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
-from zcube.network.packet.records import echo_of, flow_of, hop_of, link_of, packet_of, pair_of, path_of, queue_of
+from zcube.network.packet.records import echo_of, flow_of, link_of, packet_of, pair_of, path_of, queue_of
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
 from zcube.network.packet.state import (
     ALARM,
@@ -18,7 +18,6 @@ from zcube.network.packet.state import (
     HELD,
     KEY_BITS,
     LISTED,
-    NEVER,
     NONE,
     NOTICE,
     PACED,
@@ -97,7 +96,7 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     next_ps = _next_time(net, pair, size)
     net.packet_hops += 1
     transmit(net, link, slot, payload)
-    if net.lossless == 0:
+    if net.repeating == 1:
         await_progress(net, pair)
     if not _has_more(net, pair):
         pair_of(net, pair).state = EMPTY
@@ -147,20 +146,6 @@ def _first_hop(net: Net, pair: int) -> int:
         return pair_of(net, pair).ahead
     path = 0 if net.adaptive == FIRST_SWITCH else choose_path(net, pair)
     return path_of(net, pair_of(net, pair).first_path + path).item
-
-
-@inner
-def shortest_hop(net: Net, pair: int) -> int:
-    """Return the first hop of the path whose queue at the first switch is shortest, the next in turn among equals."""
-    first, count = pair_of(net, pair).first_path, pair_of(net, pair).paths
-    turn, least, best = pair_of(net, pair).turn, NEVER, 0
-    for step in range(count):
-        path = (turn + step) % count
-        depth = queue_of(net, hop_of(net, path_of(net, first + path).item + 1).item).bytes
-        if depth < least:
-            least, best = depth, path
-    pair_of(net, pair).turn = (best + 1) % count
-    return path_of(net, first + best).item
 
 
 @inner
@@ -261,11 +246,23 @@ def repeat_from(net: Net, pair: int, number: int, timed_out: int) -> None:
 def check_progress(net: Net, pair: int) -> None:
     """Take a timeout: go back if nothing new has arrived since the last check."""
     pair_of(net, pair).timeout = 0
+    pair_of(net, pair).sender.told_path = NONE
     wanted = pair_of(net, pair).wanted
     if wanted >= pair_of(net, pair).most:
         return
     await_progress(net, pair)
     if wanted == pair_of(net, pair).seen:
         net.timeouts += 1
+        note_try(net, pair)
         repeat_from(net, pair, wanted, 1)
+    else:
+        pair_of(net, pair).tries = 0
     pair_of(net, pair).seen = wanted
+
+
+@inner
+def note_try(net: Net, pair: int) -> None:
+    """Count a timeout behind which nothing has arrived; where links may be down, too many end the run."""
+    pair_of(net, pair).tries += 1
+    if net.failing == 1 and pair_of(net, pair).tries > net.retry_limit:
+        net.given_up = pair

@@ -44,6 +44,10 @@ Threshold = Literal["dynamic", "static"]
 #: acknowledgements and notifications are packets of a priority of their own.
 Acknowledgements = Literal["notified", "packets"]
 
+#: What packets of one queue pair cost that come behind a later one: ``cost`` delays the transfer by ``reorder_cost_s`` for
+#: each. ``go-back-n``: the NIC cannot reorder, and everything from the missing one on is sent again.
+Reorder = Literal["cost", "go-back-n"]
+
 MIB = 1 << 20
 
 
@@ -68,6 +72,22 @@ MARKING = tuple(
     for gbps, kmin, kmax, pmax in ((25, 100, 400, 0.2), (50, 200, 800, 0.2), (100, 400, 1600, 0.2), (200, 300, 1200, 0.8),
                                    (400, 800, 3200, 0.2))
 )  # fmt: skip
+
+
+class LinkFailure(Declared):
+    """Links that go down for a time."""
+
+    link: str = Field(
+        min_length=1, max_length=200, description="ends, `leaf0->spine3`; `*` stands for any text, `spine3->*` for a switch"
+    )
+    down_s: float = Field(ge=0, le=1e5)
+    up_s: float | None = Field(default=None, ge=0, le=1e5, description="None: never")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LinkFailure:
+        if self.up_s is not None and self.up_s <= self.down_s:
+            raise ValueError("up_s above down_s")
+        return self
 
 
 class Skip(Declared):
@@ -157,6 +177,18 @@ class PacketSettings(Declared):
     ack_bytes: int = Field(default=86, ge=1, le=4096, description="RoCEv2 66, preamble and gap 20")
     ack_every_packets: int = Field(default=4, ge=1, le=1 << 20)
     retransmit_timeout_s: float = Field(default=500e-6, gt=0, le=10)
+    retry_limit: int = Field(
+        default=7,
+        ge=0,
+        le=1 << 20,
+        description="where links go down: timeouts in a row, with nothing arrived, after which a queue pair ends the run; "
+        "InfiniBand's retry count has 7",
+    )
+    link_failures: tuple[LinkFailure, ...] = Field(default=(), max_length=64)
+    failure_detection_s: float = Field(
+        default=1e-3, ge=0, le=10, description="after which all know of a link that has gone down or come up"
+    )
+    reorder: Reorder = "cost"
     skip: Skip = Skip()
     seed: int = Field(default=0, ge=0, lt=1 << 63)
 
@@ -177,14 +209,23 @@ class PacketSettings(Declared):
             or self.spread_queue_pairs > 1
             or self.queue_pair_ports == "all"
             or self.control.rests
+            or self.link_failures
+            or self.reorder == "go-back-n"
         ):
             raise ValueError(
-                "skip.mode off where paths are drawn, rest, are shared, chosen at every switch or of several ports"
+                "skip.mode off where paths are drawn, rest, are shared, chosen at every switch or of several ports, "
+                "where links go down or receivers cannot reorder"
             )
         if self.skip.mode == "reuse" and self.acknowledgements == "packets":
             raise ValueError("skip.mode off or steady where acknowledgements are packets: these outlive their transfers")
         if self.skip.mode != "off" and self.control.telemetry_s is not None:
             raise ValueError("skip.mode off where switches write telemetry: what they have written is not advanced by rate")
+        return self
+
+    @model_validator(mode="after")
+    def _failures(self) -> PacketSettings:
+        if self.link_failures and self.acknowledgements == "packets":
+            raise ValueError("acknowledgements notified where link_failures are given: a lost one is not sent again")
         return self
 
     @model_validator(mode="after")
@@ -235,6 +276,11 @@ class PacketSettings(Declared):
         """The parameters of the congestion control chosen."""
         given: ControlSettings | None = getattr(self, self.congestion_control, None)
         return given or controls()[self.congestion_control]()
+
+    @property
+    def ordered(self) -> bool:
+        """Whether receivers take packets in order only, and ask again from what is missing."""
+        return not self.pfc or self.reorder == "go-back-n" or len(self.link_failures) > 0
 
     @property
     def path_seed(self) -> int:

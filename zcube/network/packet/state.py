@@ -27,13 +27,16 @@ Net = Any
 NEVER = 1 << 62
 
 #: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
-PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE = range(9)
+PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE = range(10)
 #: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
 ACKNOWLEDGE, CONGESTION = -1, -2
 
 #: What a congestion control's record can hold of its queue pair from the start; see
 #: :mod:`zcube.network.packet.controls.declared`.
 DESCRIBED = ("packet_bytes", "hops", "base_rtt_ps")
+#: What is the matter with a link: it is down; this is known.
+BROKEN, AVOIDED = 1, 2
+
 #: How a sender chooses a path for each packet: in turn, by a draw, by a draw for each flowlet.
 IN_TURN, DRAWN, FLOWLETS = range(3)
 #: Which switches choose a path by the depth of queues.
@@ -45,8 +48,9 @@ EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
 KEY_BITS = 28
 
 #: Why a kernel returned: the time was reached, packets or bins ran short, a flow starts in a part that
-#: stands still, flows start that may be as others were, or it has processed as many events as it was given.
-REACHED, NEEDS_PACKETS, NEEDS_BINS, NEEDS_THAW, NEEDS_MATCH, SPENT = range(6)
+#: stands still, flows start that may be as others were, it has processed as many events as it was given, or a queue pair has
+#: sent again too often.
+REACHED, NEEDS_PACKETS, NEEDS_BINS, NEEDS_THAW, NEEDS_MATCH, SPENT, GIVES_UP = range(7)
 
 #: Where a queue pair stands: not started, able to send, waiting for its pace, for its window, out of bytes.
 IDLE, LISTED, PACED, HELD, EMPTY = range(5)
@@ -96,6 +100,7 @@ LINK = _whole_lines(
         ("relay_head", "i4"),  # at a host: packets of others on their way through it
         ("relay_tail", "i4"),
         ("relay_turn", "i4"),  # 1: these go before the host's own
+        ("down", "i4"),  # whether it is, and is known to be
         ("kmin", "i8"),
         ("kmax", "i8"),
         ("pmax", "f8"),
@@ -188,6 +193,7 @@ PAIR = _whole_lines(
         ("seen", "i4"),  # sender: wanted when the timeout was last checked
         ("timeout", "i4"),  # 1 while a TIMEOUT is in the calendar
         ("late", "i4"),  # packets that came behind a later one
+        ("tries", "i4"),  # timeouts in a row behind which nothing had arrived
         ("draws", "i4"),  # of paths
         ("ahead", "i4"),  # where queue pairs send by several ports: place in hops of the next packet's path
         ("sent_ps", "i8"),  # with flowlets: when the last packet was sent
@@ -369,6 +375,7 @@ NET = np.dtype(
         ("repeats", "i8"),
         ("timeouts", "i8"),
         ("late", "i8"),
+        ("lost", "i8"),  # packets on links that went down
         ("pauses", "i8"),
         ("active", "i8"),  # flows under way
         ("looks", "i8"),  # at parts
@@ -396,6 +403,12 @@ NET = np.dtype(
         ("class_shift", "i8"),  # link = queue >> class_shift
         ("control", "i8"),  # priority of acknowledgements, NONE where they are no packets
         ("lossless", "i8"),
+        ("ordered", "i8"),  # 1: receivers take packets in order only
+        ("repeating", "i8"),  # 1: senders see to what has not arrived
+        ("failing", "i8"),  # 1: links go down
+        ("avoided", "i8"),  # links that are known to be down
+        ("retry_limit", "i8"),
+        ("given_up", "i8"),  # queue pair that has sent again too often
         ("cut_through", "i8"),
         ("dynamic_off", "i8"),  # 1: XOFF by alpha, 0: static
         ("off_bytes", "i8"),

@@ -1,0 +1,152 @@
+"""Links that go down and come up while packets move.
+
+What would arrive while its link is down is lost, what waits for it in a switch is lost as it goes down, and both directions of
+a cable go down together. Nobody knows for a while: a switch that chooses by depth then even prefers the empty queue. Once it is
+known, senders leave out the paths over the link, and switches the ways on which no path of the same rank is left; queue pairs
+whose paths all cross it send on and time out. Pauses of a link end as it goes down; as it comes up, an ingress queue that is
+still full stops it anew.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from zcube.arrays import IntArray
+from zcube.compile_cache import compiled
+from zcube.errors import Fault, InputError
+from zcube.network.kernels import inner
+from zcube.network.link_set import LinkSet
+from zcube.network.packet.balance import rests_for_good
+from zcube.network.packet.buffers import release
+from zcube.network.packet.calendar import give_back, put, take_free
+from zcube.network.packet.pauses import apply_frame, send_frame
+from zcube.network.packet.ports import note_depth
+from zcube.network.packet.records import flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of, queue_of, rest_of
+from zcube.network.packet.senders import rouse, stir
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.state import AVOIDED, BROKEN, CHANGE, KEY_BITS, NEVER, NONE, Net, picoseconds
+from zcube.network.packet.tables import Tables
+
+#: What a CHANGE does to a link; those of one time are taken in this order.
+FAILS, MISSED, RETURNS, KNOWN_UP = range(4)
+
+
+def schedule_failures(tables: Tables, link_set: LinkSet, settings: PacketSettings) -> None:
+    """File what happens to links as events of an idle network.
+
+    Raises
+    ------
+    InputError
+        With every entry of ``link_failures`` that names no link.
+    """
+    names = [f"{source}->{target}" for source, target in zip(link_set.source, link_set.target)]
+    back = [f"{target}->{source}" for source, target in zip(link_set.source, link_set.target)]
+    faults: list[Fault] = []
+    rows: list[tuple[int, int, int]] = []
+    detection_ps = picoseconds(settings.failure_detection_s)
+    taken: dict[int, list[tuple[float, float]]] = {}
+    for at, failure in enumerate(settings.link_failures):
+        links = [link for link, ends in enumerate(zip(names, back)) if any(fnmatchcase(name, failure.link) for name in ends)]
+        if not links:
+            some = ", ".join(dict.fromkeys(name for name in names if "nvlink" not in name))[:200]
+            faults.append(Fault(f"packet.link_failures[{at}].link", repr(failure.link), f"ends of links, as of {some} ..."))
+        span = (failure.down_s, np.inf if failure.up_s is None else failure.up_s + settings.failure_detection_s)
+        if any(max(span[0], other[0]) < min(span[1], other[1]) for link in links for other in taken.get(link, ())):
+            expected = "failures of a link that follow each other, the former known to be over"
+            faults.append(Fault(f"packet.link_failures[{at}]", f"{failure.link} down from {failure.down_s:g} s on", expected))
+        for link in links:
+            taken.setdefault(link, []).append(span)
+        stages = [(picoseconds(failure.down_s), FAILS), (picoseconds(failure.down_s) + detection_ps, MISSED)]
+        if failure.up_s is not None:
+            up_ps = picoseconds(failure.up_s)
+            stages += [(up_ps, RETURNS), (up_ps + detection_ps, KNOWN_UP)]
+        rows += [(link, time_ps, stage) for link in links for time_ps, stage in stages]
+    if faults:
+        raise InputError(faults)
+    if rows:
+        tables.add_packets(len(tables["packets"]) + len(rows))
+        _file(tables.net, *(np.array(column, dtype=np.int64) for column in zip(*rows)))
+
+
+@compiled()
+def _file(table: np.ndarray, links: IntArray, times_ps: IntArray, stages: IntArray) -> None:
+    net = table[0]
+    for at in range(len(links)):
+        slot = take_free(net)
+        packet_of(net, slot).number = stages[at]
+        put(net, slot, times_ps[at], (CHANGE << KEY_BITS) | links[at])
+
+
+@inner
+def change_link(net: Net, link: int, stage: int) -> None:
+    """Take a link down or up, or take note of it."""
+    first, end = link << net.class_shift, (link + 1) << net.class_shift
+    if stage == FAILS:
+        link_of(net, link).down |= BROKEN
+        for queue in range(first, end):
+            _lose_queue(net, link, queue)
+        stir(net, link)
+    elif stage == RETURNS:
+        link_of(net, link).down &= AVOIDED
+        for queue in range(first, end):
+            if queue_of(net, queue).off == 1:
+                send_frame(net, queue, 1)
+    else:
+        link_of(net, link).down = link_of(net, link).down & BROKEN | (AVOIDED if stage == MISSED else 0)
+        net.avoided += 1 if stage == MISSED else -1
+        for at in range(net.active):
+            rest_paths(net, live_of(net, at).item)
+        if stage == MISSED and net.spanning == 1 and link_of(net, link).from_switch == NONE:
+            for queue in range(first, end):
+                _leave_port(net, queue)
+
+
+@inner
+def _lose_queue(net: Net, link: int, queue: int) -> None:
+    """Lose what waits for a link that goes down, queue pairs of a NIC aside, and end its pause."""
+    if net.bin_ps > 0:
+        note_depth(net, queue, 0)
+    apply_frame(net, queue, 0, queue_of(net, queue).frames)
+    slot = link_of(net, link).relay_head
+    link_of(net, link).relay_head = NONE
+    if link_of(net, link).from_switch != NONE:
+        slot = queue_of(net, queue).head
+        queue_of(net, queue).head = NONE
+    while slot != NONE:
+        after = packet_of(net, slot).next
+        if link_of(net, link).from_switch != NONE:
+            size = packet_of(net, slot).size >> 1
+            queue_of(net, queue).bytes -= size
+            release(net, hop_of(net, packet_of(net, slot).hop - 1).item, link_of(net, link).from_switch, size)
+        net.lost += 1
+        give_back(net, slot)
+        slot = after
+
+
+@inner
+def _leave_port(net: Net, queue: int) -> None:
+    """Let the queue pairs that wait for a NIC port which is down choose anew."""
+    pair = queue_of(net, queue).head
+    queue_of(net, queue).head = NONE
+    while pair != NONE:
+        after = pair_of(net, pair).next
+        rouse(net, pair)
+        pair = after
+
+
+@inner
+def rest_paths(net: Net, flow: int) -> None:
+    """Let those paths of a flow rest that cross a link known to be down, and end the rest of those that no longer do."""
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        first = pair_of(net, pair).first_path
+        for path in range(first, first + pair_of(net, pair).paths):
+            hop, avoided = path_of(net, path).item, False
+            while hop_of(net, hop).item != NONE:
+                avoided |= link_of(net, hop_of(net, hop).item >> net.class_shift).down & AVOIDED != 0
+                hop += 1
+            if avoided:
+                rest_of(net, path).item = NEVER
+            elif rests_for_good(net, path):
+                rest_of(net, path).item = 0
