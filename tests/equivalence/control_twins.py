@@ -150,6 +150,100 @@ class Hpcc:
         self.acked = self.renewed = self.sent_bytes
 
 
+class Nscc:
+    def __init__(self, pair, settings):
+        self.pair, self.settings, self.base = pair, settings, pair.base_rtt
+        self.network = round(settings.network_rtt_s * PS) or self.base
+        self.scale, self.target = pair.line * self.network / 150_000.0, settings.target_delay * self.network
+        self.average, self.increase = 0.0, 0.0
+        self.received = self.achieved = self.adapt_at = self.ignored = self.to_ignore = self.settled = self.idle = 0
+        self.trimmed_since = self.fast = False
+        self.cut_at = self.adjusted_at = self.sent_bytes = 0
+
+    def started(self, now):
+        self.put(self.settings.first_window * (self.pair.line * self.base))
+
+    @property
+    def most(self):
+        return self.settings.most_window * (self.pair.line * self.base)
+
+    def put(self, window):
+        self.window = max(min(window, self.most), float(self.pair.full))
+        self.pair.window = int(self.window)
+
+    def sent(self, now, size):
+        self.sent_bytes += size
+
+    def note(self, delay):
+        gain = self.settings.delay_gain
+        self.average = gain * delay + (1 - gain) * self.average
+
+    def acknowledged(self, now, size, marked, round_trip):
+        settings, target = self.settings, self.target
+        for name in ("settled", "achieved", "received", "ignored"):
+            setattr(self, name, getattr(self, name) + size)
+        self.base = min(self.base, round_trip)
+        delay = round_trip - self.base
+        self.note(0.25 * self.base if not marked and delay > target else delay)
+        if self.adapts(now, False, marked, delay):
+            return
+        window = self.window
+        if not marked and delay >= target:
+            self.increase += settings.fair_increase * self.pair.full * self.scale * size
+        elif not marked:
+            self.idle = self.idle + size if delay < round(settings.fast_delay_s * PS) else 0
+            self.fast = self.idle > 0 and (self.fast or self.idle > window)
+            if self.fast:
+                window += size * (settings.fast_increase * self.scale)
+            else:
+                step = settings.proportional_increase * self.pair.full * self.scale / 12e6
+                self.increase += step * size * (target - delay)
+        elif delay >= target:
+            self.fast, self.idle = False, 0
+            if self.average > target and now - self.cut_at > self.base:
+                left = 1 - settings.decrease * (self.average - target) / self.average
+                window *= max(left, 1 - settings.most_decrease)
+                self.cut_at = now
+                self.pair.cuts += 1
+        self.put(window)
+        waited = now - self.adjusted_at
+        if self.received > settings.adjust_packets * self.pair.full or waited > self.network:
+            window = self.window + self.increase / self.window
+            if waited >= self.network:
+                window += settings.steady_increase * self.pair.full * self.scale
+                self.adjusted_at = now
+            self.increase, self.received = 0.0, 0
+            self.put(window)
+
+    def adapts(self, now, lost, marked, delay):
+        settings, held = self.settings, False
+        if not settings.quick_adapt:
+            return False
+        if self.ignored < self.to_ignore and marked:
+            held = True
+        elif now > self.adapt_at:
+            asked = self.trimmed_since or lost or delay > settings.quick_adapt_delay * self.target
+            if self.adapt_at and asked and self.achieved < settings.quick_adapt_window * self.most:
+                self.pair.cuts += self.achieved < self.window
+                self.put(float(self.achieved))
+                self.to_ignore, self.ignored, self.trimmed_since = self.sent_bytes - self.settled, 0, False
+                held = True
+            self.achieved, self.adapt_at = 0, now + self.base + int(self.target)
+        if held:
+            self.increase, self.received = 0.0, 0
+        return held
+
+    def trimmed(self, now, size):
+        self.settled, self.ignored, self.trimmed_since = self.settled + size, self.ignored + size, True
+        self.note(self.network)
+        if not self.adapts(now, True, True, 0):
+            self.put(self.window - size)
+
+    def lost(self, now, timed_out):
+        self.settled = self.sent_bytes
+        self.put(self.window - self.pair.full)
+
+
 class Aimd:
     """That of tests/packages/window_control."""
 
@@ -216,6 +310,7 @@ CONTROLS = {
     "dcqcn_nvidia": Dcqcn,
     "swift": Swift,
     "hpcc": Hpcc,
+    "nscc": Nscc,
     "aimd": Aimd,
     "ramp": Ramp,
     "resting": Resting,
