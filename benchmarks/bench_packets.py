@@ -3,10 +3,11 @@
     python benchmarks/bench_packets.py [--only permutation-128]... [--repeats 3] [--htsim .../sim/datacenter/htsim_roce]
 
 Every host sends to one other on a two-tier 400G leaf-spine without oversubscription, one ECMP queue pair a transfer, 4 KiB
-packets, PFC, ECN and DCQCN on; the all-to-all is that of 256 GPUs of ZCube(16,2), 1 MiB a pair. A packet-hop is a data packet
+packets, PFC, ECN and DCQCN on; three cases spread the packets of a queue pair over all equal paths, in turn, at random and by
+queue depth. The all-to-all is that of 256 GPUs of ZCube(16,2), 1 MiB a pair. A packet-hop is a data packet
 transmitted over one link. The rate is per second of the process's own CPU time, best of the repeats; kernels are compiled
 before. Each repeat must process the stated number of events and end at the same picosecond. Bounds: 6 and 4 million packet-hops
-a second for the permutations, 90 s for the all-to-all.
+a second for the permutations, 5 where packets are spread without a look at queues, 4 where with one, 90 s for the all-to-all.
 
 With ``--htsim`` the RoCE simulator of htsim (github.com/Broadcom/csg-htsim, built with its make) carries the same permutations
 over as many leaves and uplinks, without congestion control: its whole CPU time, best of the repeats; its packet-hops are taken
@@ -57,6 +58,8 @@ class Case:
         Events the run has; a change that alters it alters what is simulated.
     leaf_ports : int
         Of its leaves, where htsim can carry it too.
+    path_choice : str
+        How packets take paths: ``static`` on one by ECMP, else one of all equal paths.
     """
 
     fabric: Callable[[], Fabric]
@@ -65,6 +68,7 @@ class Case:
     most_s: float
     events: int
     leaf_ports: int = 0
+    path_choice: str = "static"
 
 
 def leaf_spine(hosts: int, ports: int) -> Fabric:
@@ -95,13 +99,24 @@ CASES = {
     "permutation-1024": Case(
         lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), 4e6, np.inf, 3_172_029, 64
     ),
+    **{
+        f"{choice}-1024": Case(
+            lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), rate, np.inf, events, path_choice=choice
+        )
+        for choice, events, rate in (
+            ("spray", 3_695_989, 5e6),
+            ("spray-random", 3_971_056, 5e6),
+            ("adaptive-every-switch", 3_651_075, 4e6),
+        )
+    },
     "all-to-all-n16": Case(lambda: load_fabric("zcube-n16"), all_to_all, 0.0, 90.0, 117_003_435),
 }
 
 
-def measured(fabric: Fabric, flows: FlowTable) -> tuple[PacketModel, float]:
+def measured(fabric: Fabric, flows: FlowTable, path_choice: str = "static") -> tuple[PacketModel, float]:
     """Run once and return the model and the CPU time of moving the packets."""
-    model = packet_model(fabric, routing_for(fabric, queue_pairs=1), PacketSettings(congestion_control="dcqcn"))
+    routing = routing_for(fabric, "default" if path_choice == "static" else "equal-paths", queue_pairs=1)
+    model = packet_model(fabric, routing, PacketSettings(congestion_control="dcqcn", path_choice=path_choice))
     model.send(flows)
     started = time.process_time()
     model.advance(float("inf"))
@@ -149,7 +164,7 @@ def main() -> None:
         flows = case.flows(fabric)
         seen, best_s = set(), float("inf")
         for _ in range(arguments.repeats if case.least_rate else 1):
-            model, taken_s = measured(fabric, flows)
+            model, taken_s = measured(fabric, flows, case.path_choice)
             last_s = float(model.completions().finish_s.max())
             seen.add((model.counts, last_s))
             best_s = min(best_s, taken_s)
