@@ -29,6 +29,9 @@ from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import AVOIDED, BROKEN, CHANGE, KEY_BITS, NEVER, NONE, Net, picoseconds
 from zcube.network.packet.tables import Tables
 
+#: Links named beside one that is not known.
+NAMED = 2
+
 #: What a CHANGE does to a link; those of one time are taken in this order.
 FAILS, MISSED, RETURNS, KNOWN_UP = range(4)
 
@@ -50,8 +53,8 @@ def schedule_failures(tables: Tables, link_set: LinkSet, settings: PacketSetting
     for at, failure in enumerate(settings.link_failures):
         links = [link for link, ends in enumerate(zip(names, back)) if any(fnmatchcase(name, failure.link) for name in ends)]
         if not links:
-            some = ", ".join(dict.fromkeys(name for name in names if "nvlink" not in name))[:200]
-            faults.append(Fault(f"packet.link_failures[{at}].link", repr(failure.link), f"ends of links, as of {some} ..."))
+            some = " or ".join(names[: 2 * NAMED : 2])
+            faults.append(Fault(f"packet.link_failures[{at}].link", repr(failure.link), f"ends of links, like {some}"))
         span = (failure.down_s, np.inf if failure.up_s is None else failure.up_s + settings.failure_detection_s)
         if any(max(span[0], other[0]) < min(span[1], other[1]) for link in links for other in taken.get(link, ())):
             expected = "failures of a link that follow each other, the former known to be over"

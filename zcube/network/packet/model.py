@@ -392,6 +392,8 @@ def ideal_packet_model(fabric: Fabric, settings: PacketSettings | None = None) -
     has for another.
     """
     link_set, settings = LinkSet.of_ideal_core(fabric), settings or PacketSettings()
+    # It has none of the fabric's links that fail.
+    settings = settings.model_copy(update={"link_failures": ()})
     model = PacketModel(link_set, IdealRouting(fabric), settings, fidelity="ideal-packet")
     model.set_shared_buffer(UNLIMITED_BYTES)
     return model
