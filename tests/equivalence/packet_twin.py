@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from control_twins import CONTROLS
 
-PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, START = range(11)
+PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, START = range(12)
 WORD = (1 << 64) - 1
 PS = 10**12
 
@@ -47,6 +47,7 @@ class Link:
         self.queues = [Queue(self, priority) for priority in range(settings.priorities)]
         self.payload, self.broken, self.avoided = 0, False, False
         self.relayed, self.relay_turn = deque(), False
+        self.headers, self.header_bytes, self.run = deque(), 0, 0
 
     def wire(self, size):
         bits = size * 8 * PS
@@ -76,6 +77,8 @@ class Pair:
         self.known, self.arrived, self.marked = 0, 0, 0
         self.full = self.hops = self.base_rtt = self.utilisation = 0
         self.told = {}
+        self.arrivals, self.wishes, self.owed, self.again = (set() for _ in range(4))
+        self.told_wanted = self.told_last = self.checked = 0
         self.notice_at, self.wanted, self.asked, self.seen, self.checking, self.highest, self.late = 0, 0, -1, 0, False, 0, 0
 
 
@@ -96,6 +99,8 @@ class Twin:
         self.now, self.heap, self.serial = 0, [], 0
         self.lost, self.under_way = 0, []
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
+        self.trims = self.headers_lost = self.duplicates = self.timeouts = self.header_hops = 0
+        self.selective = settings.recovery == "selective"
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
         self.links = [Link(number, link_set, settings, marks[number]) for number in range(len(link_set.source))]
         self.headroom = settings.headroom_of(link_set.capacity_bps, link_set.latency_s)
@@ -164,9 +169,9 @@ class Twin:
             crossed += not self.links[link].from_host and not self.links[link].to_host
         return queues
 
-    def at(self, time, kind, number, action):
+    def at(self, time, kind, number, action, order=0):
         self.serial += 1
-        heapq.heappush(self.heap, (time, kind, number, self.serial, action))
+        heapq.heappush(self.heap, (time, kind, number, order, self.serial, action))
 
     # Sending
 
@@ -212,6 +217,9 @@ class Twin:
                 self.lost += 1
         self.lost += len(link.relayed)
         link.relayed.clear()
+        self.headers_lost += len(link.headers)
+        link.headers.clear()
+        link.header_bytes = 0
         self.stir(link)
 
     def restore(self, link):
@@ -270,14 +278,23 @@ class Twin:
         else:
             self.serve(link)
 
+    def classes(self, link):
+        """Queues that the turn goes over: a power of two, one for headers among them."""
+        return 1 << (len(link.queues) + self.settings.trimming - 1).bit_length()
+
     def next_queue(self, link):
-        count = 1 << (len(link.queues) - 1).bit_length()
+        count = self.classes(link)
         order = [(link.turn + step) % count for step in range(count)]
         ready = [queue for queue in order if queue < len(link.queues) and link.queues[queue].waiting]
         return next((link.queues[queue] for queue in ready if not link.queues[queue].paused), None)
 
     def serve(self, link):
         while True:
+            headers = link.headers and (link.run < self.settings.trim_run or self.next_queue(link) is None)
+            if headers and not (self.can_relay(link) and link.relay_turn):
+                link.relay_turn = True
+                self.transmit_header(link)
+                break
             queue = self.next_queue(link)
             if self.can_relay(link) and (queue is None or link.relay_turn):
                 link.relay_turn = False
@@ -286,13 +303,13 @@ class Twin:
             if queue is None:
                 return
             link.relay_turn = True
-            link.turn = (queue.priority + 1) % (1 << (len(link.queues) - 1).bit_length())
+            link.turn = (queue.priority + 1) % self.classes(link)
             if not link.from_host:
                 self.leave_switch(queue)
                 break
             if self.send_from(queue):
                 break
-        if self.next_queue(link) is not None or self.can_relay(link):
+        if link.headers or self.next_queue(link) is not None or self.can_relay(link):
             self.wake_later(link)
 
     def can_relay(self, link):
@@ -304,6 +321,10 @@ class Twin:
             pair.state = "held"
             return False
         number = pair.sent
+        if pair.owed:
+            number = min(pair.owed)
+            pair.owed.remove(number)
+            pair.again.add(number)
         if number < len(pair.payloads):
             self.repeats += 1
         else:
@@ -318,12 +339,12 @@ class Twin:
         path = pair.ahead if settings.queue_pair_ports == "all" else self.choose(pair)
         packet = Packet(pair, number, payload, payload + settings.header_bytes, path)
         packet.sent_at = self.now
-        pair.sent += 1
+        pair.sent += number == pair.sent
         ready = self.pace(pair, packet.size)
         self.transmit(queue.link, packet)
-        if settings.ordered:
+        if settings.ordered or self.selective:
             self.check_later(pair)
-        if pair.sent >= len(pair.payloads) and not (pair.flow if self.pooled else pair).unsent:
+        if not pair.owed and pair.sent >= len(pair.payloads) and not (pair.flow if self.pooled else pair).unsent:
             pair.state = "empty"
         elif settings.queue_pair_ports == "one" and ready <= queue.link.free_at:
             pair.state = "listed"
@@ -434,8 +455,40 @@ class Twin:
             queue.waiting.append(packet)
             queue.depth += packet.size
             self.stir(link)
+        elif self.settings.trimming:
+            self.trims += 1
+            packet.size = min(self.settings.trim_bytes, packet.size)
+            self.forward_header(packet, link)
         else:
             self.drops += 1
+
+    def forward_header(self, packet, link):
+        if link.header_bytes + packet.size > self.settings.trim_queue_bytes:
+            self.headers_lost += 1
+        else:
+            link.headers.append(packet)
+            link.header_bytes += packet.size
+            self.stir(link)
+
+    def transmit_header(self, link):
+        packet = link.headers.popleft()
+        link.header_bytes -= packet.size
+        link.run += 1
+        link.free_at = self.now + link.wire(packet.size)
+        link.sent += packet.size
+        self.header_hops += 1
+        self.at(link.free_at + link.latency, TRIMMED, link.number, partial(self.arrive_header, packet))
+
+    def arrive_header(self, packet):
+        if packet.path[packet.hop].link.broken:
+            self.headers_lost += 1
+            return
+        packet.hop += 1
+        pair = packet.pair
+        if packet.hop < len(packet.path):
+            self.forward_header(packet, packet.path[packet.hop].link)
+        elif packet.number not in pair.arrivals | pair.wishes | pair.owed:
+            self.ask(pair, [packet.number], packet.number, packet.number + 1, self.path_taken(packet))
 
     def threshold(self, switch):
         if self.settings.pfc_threshold == "static":
@@ -467,6 +520,7 @@ class Twin:
         if self.needs.marks and depth > link.kmin:
             packet.marked = packet.marked or self.marked(queue, depth)
         self.free(queue, packet)
+        link.run = 0
         self.transmit(link, packet)
 
     def free(self, queue, packet):
@@ -517,7 +571,10 @@ class Twin:
             pair.notice_at = self.now + round(self.needs.notification_gap_s * PS)
             path = self.path_taken(packet)
             self.at(self.now + pair.back, NOTICE, pair.number, lambda: self.tell(pair, "notified", path=path))
-        if settings.ordered:
+        if self.selective:
+            if not self.take_once(packet):
+                return
+        elif settings.ordered:
             if packet.number != pair.wanted:
                 if packet.number > pair.wanted != pair.asked:
                     pair.asked = wanted = pair.wanted
@@ -530,14 +587,56 @@ class Twin:
         flow = pair.flow
         flow.received += packet.payload
         pair.arrived, pair.marked = pair.arrived + 1, pair.marked + packet.marked
-        if self.needs.acknowledged and (flow.received == flow.size or pair.arrived % self.ack_every == 0):
-            told, pair.marked = (pair.arrived, pair.marked, packet.sent_at, self.path_taken(packet), packet.readings), 0
+        often = pair.arrived % self.ack_every == 0
+        far = self.selective and pair.wanted - pair.told_last >= settings.selective_window_packets / 2
+        if (self.needs.acknowledged or self.selective) and (flow.received == flow.size or often or far):
+            told = (pair.arrived, pair.marked, packet.sent_at, pair.wanted, self.path_taken(packet), packet.readings)
+            pair.marked, pair.told_last = 0, pair.wanted
             self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
             self.complete(flow)
 
     def path_taken(self, packet):
         return place_of(packet.path, packet.pair.paths) if len(packet.pair.paths) > 1 else None
+
+    def take_once(self, packet):
+        """Take a packet that has not arrived yet, asking for those that it shows to be lost."""
+        pair, number = packet.pair, packet.number
+        if number in pair.arrivals:
+            self.duplicates += 1
+            return False
+        pair.arrivals.add(number)
+        pair.wishes.discard(number)
+        pair.owed.discard(number)
+        end = pair.highest
+        if number >= end:
+            pair.highest = number + 1
+        elif len(pair.paths) > 1:
+            pair.late += 1
+        while pair.wanted in pair.arrivals:
+            pair.wanted += 1
+        gap = self.settings.reorder_gap_packets if len(pair.paths) > 1 else 0
+        if gap is not None and number >= end:
+            known = pair.arrivals | pair.wishes | pair.owed | pair.again
+            first, end = max(end - gap, 0), number - gap
+            self.ask(pair, [at for at in range(first, end) if at not in known], first, end, None)
+        return True
+
+    def ask(self, pair, numbers, first, end, path):
+        if numbers:
+            pair.wishes |= set(numbers)
+            self.at(self.now + pair.back, REPEAT, pair.number, lambda: self.asked(pair, first, end, path), -first)
+
+    def asked(self, pair, first, end, path):
+        wishes = {number for number in pair.wishes if first <= number < end}
+        pair.wishes -= wishes
+        pair.owed |= wishes
+        if wishes:
+            told = hasattr(pair.control, "trimmed")
+            told = ("trimmed", len(wishes) * self.settings.unit_bytes) if told else ("lost", 0)
+            self.tell(pair, *told, path=path)
+            if pair.state == "empty" or (pair.state == "held" and self.may_send(pair)):
+                self.rouse(pair)
 
     def complete(self, flow):
         self.under_way.remove(flow)
@@ -556,12 +655,26 @@ class Twin:
         pair.checking = False
         if pair.wanted < len(pair.payloads):
             self.check_later(pair)
-            pair.tries = pair.tries + 1 if pair.wanted == pair.seen else 0
+            seen = pair.arrived if self.selective else pair.wanted
+            pair.tries = pair.tries + 1 if seen == pair.seen else 0
             if pair.tries > self.settings.retry_limit and self.settings.link_failures:
                 raise GivenUpError(pair.flow.number)
-            if pair.wanted == pair.seen:
+            if self.selective:
+                self.check_each(pair)
+            elif seen == pair.seen:
                 self.go_back(pair, pair.wanted, 1)
-            pair.seen = pair.wanted
+            pair.seen = seen
+
+    def check_each(self, pair):
+        """Send again what was sent before the last check and has been neither repeated nor asked for since."""
+        late = set(range(pair.checked)) - pair.arrivals - pair.wishes - pair.owed - pair.again
+        pair.owed |= late
+        pair.again, pair.checked = set(), pair.sent
+        if late:
+            self.timeouts += 1
+            self.tell(pair, "lost", 1)
+            if pair.state in ("empty", "held"):
+                self.rouse(pair)
 
     def go_back(self, pair, number, timed_out):
         if number < pair.sent:
@@ -592,12 +705,15 @@ class Twin:
             pair.alarm = None
             self.tell(pair, "expired")
 
-    def acknowledged(self, pair, arrived, marked, sent_at, path, readings):
+    def acknowledged(self, pair, arrived, marked, sent_at, wanted, path, readings):
+        pair.told_wanted = max(pair.told_wanted, wanted)
         news, full = arrived - pair.known, self.settings.unit_bytes
         if news > 0:
             pair.known = arrived
             self.measure(pair, readings)
             self.tell(pair, "acknowledged", news * full, marked * full, self.now - sent_at, path=path)
+        if pair.state == "held" and self.may_send(pair):
+            self.rouse(pair)
 
     def measure(self, pair, readings):
         fullest, span = -1.0, 0
@@ -617,7 +733,9 @@ class Twin:
             pair.utilisation = (1 - weight) * pair.utilisation + weight * fullest
 
     def may_send(self, pair):
-        ahead = pair.sent - pair.known
+        ahead = pair.sent - pair.known - len(pair.owed)
+        if self.selective and not pair.owed and pair.sent >= pair.told_wanted + self.settings.selective_window_packets:
+            return False
         return pair.window is None or ahead < self.ack_every or ((ahead + 1) * self.settings.unit_bytes <= pair.window)
 
     def pace(self, pair, size):

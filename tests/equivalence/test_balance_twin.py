@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from packet_twin import Twin
-from test_packet_twin import EAGER, draw_flows, leaf_spine
+from test_packet_twin import EAGER, draw_flows, draw_recovery, leaf_spine
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
@@ -72,7 +72,8 @@ def assert_agree(fabric, routing, settings, flows, split):
     assert model.memory_bytes <= memory_bound_bytes(link_set, settings, flows.size_bytes, len(routes.share), len(routes.link))
     counts = model.counts
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
-    assert counts.lost == twin.lost
+    again = (counts.lost, counts.trims, counts.headers_lost, counts.duplicates)
+    assert again == (twin.lost, twin.trims, twin.headers_lost, twin.duplicates)
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     assert ours == (twin.hops, twin.marks, twin.drops, twin.repeats, twin.pauses, cuts)
     assert model.link_table().size_bytes.tolist() == [link.payload for link in twin.links]
@@ -107,6 +108,25 @@ def test_twins_agree_where_links_fail(name, choice):
         settings = PacketSettings(**{**chosen.model_dump(), **further})
         lost += assert_agree(fabric, routing, settings, flows, "pooled").counts.lost
     assert lost > 0
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_twins_agree_where_links_fail_and_packets_are_sent_again_one_by_one(name):
+    fabric, seen = FABRICS[name](), np.zeros(2)
+    link_set = LinkSet.of_fabric(fabric)
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        chosen, more = draw_balance(draw, str(draw.choice(CHOICES)), str(draw.choice(["none", "dcqcn"]))), draw_recovery(draw)
+        flows = draw_flows(draw, 16)
+        routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8])), seed=seed)
+        failures = draw_failures(draw, link_set, routing.routes(flows.source, flows.target))
+        more |= {"link_failures": failures, "failure_detection_s": float(draw.choice([0, 3e-6])), "retry_limit": 1000}
+        more |= {"pfc": not more["trimming"] and seed % 2 == 0}
+        settings = PacketSettings(**chosen.model_dump() | more)
+        counts = assert_agree(fabric, routing, settings, flows, "pooled").counts
+        assert counts.repeats == counts.drops + counts.trims + counts.duplicates + counts.lost
+        seen += np.array([counts.lost, counts.trims]) > 0
+    assert np.all(seen >= 2), seen
 
 
 @pytest.mark.parametrize("choice", CHOICES)

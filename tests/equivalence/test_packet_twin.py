@@ -55,10 +55,10 @@ EAGER_TABLES = {
 }
 
 
-def draw_settings(draw, control=None):
+def draw_settings(draw, control=None, **more):
     pfc = bool(draw.random() < 0.65)
     drawn = str(draw.choice(["none", "dcqcn"]))
-    return PacketSettings(
+    chosen = dict(
         **EAGER,
         **({} if control is None else {control: EAGER_TABLES[control], "ack_every_packets": int(draw.integers(1, 6))}),
         pfc=pfc,
@@ -72,6 +72,31 @@ def draw_settings(draw, control=None):
         reorder_cost_s=float(draw.choice([0, 1e-7])),
         seed=int(draw.integers(0, 1000)),
     )
+    return PacketSettings(**chosen | more)
+
+
+def draw_recovery(draw):
+    """Return settings under which packets are repeated one by one, half of them with trimming, all of them with losses."""
+    trimming, gap = bool(draw.random() < 0.5), int(draw.integers(0, 20))
+    choices = ["static", "spray", "spray-random", "flowlet", "adaptive", "adaptive-every-switch"]
+    choice, spread = str(draw.choice(choices)), int(draw.integers(1, 3))
+    return {
+        "pfc": False,
+        "recovery": "selective",
+        "trimming": trimming,
+        "trim_bytes": int(draw.choice([20, 84, 700])),
+        "trim_run": int(draw.choice([1, 3, 10])),
+        "trim_queue_bytes": int(draw.choice([100, 500, 1 << 20])),
+        "selective_window_packets": int(draw.choice([64, 256])),
+        "reorder_gap_packets": None if draw.random() < 0.5 else gap,
+        "ack_every_packets": int(draw.choice([1, 4, 100])),
+        "path_choice": choice,
+        "spread_queue_pairs": 1 if choice == "static" else spread,
+        "queue_pair_ports": "one" if choice in ("static", "adaptive") else str(draw.choice(["one", "all"])),
+        "buffer_bytes": int(draw.choice([1 << 16, 300_000])),
+        "drop_alpha": float(draw.choice([0.2, 1.0])),
+        "retransmit_timeout_s": float(draw.choice([3e-6, 2e-5, 1e-4])),
+    }
 
 
 def draw_flows(draw, gpus):
@@ -103,9 +128,23 @@ def test_twins_of_other_controls_agree(installed, control):
     assert np.all(seen[1:] >= 3) and (seen[0] >= 3) == marks, seen
 
 
-def assert_twins_agree(draw, control=None):
+@pytest.mark.parametrize("control", [None, *EAGER_TABLES])
+def test_twins_of_selective_recovery_and_trimming_agree(installed, control):
+    installed("window_control")
+    seen = np.zeros(7)
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        more = draw_recovery(draw)
+        more |= {"spread_queue_pairs": 1} if control == "hpcc" else {}
+        counts = assert_twins_agree(draw, control, **more)
+        seen += np.array([counts.drops, counts.repeats, counts.timeouts, counts.late, counts.duplicates, counts.trims,
+                          counts.headers_lost]) > 0  # fmt: skip
+    assert np.all(seen >= 2), seen
+
+
+def assert_twins_agree(draw, control=None, **more):
     fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
-    settings, flows = draw_settings(draw, control), draw_flows(draw, 16)
+    settings, flows = draw_settings(draw, control, **more), draw_flows(draw, 16)
     names = [name for name in fabric.routings if name != "zcube-detours"]
     routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
     split = str(draw.choice(["pooled", "fixed"]))
@@ -122,6 +161,9 @@ def assert_twins_agree(draw, control=None):
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
     assert ours == (twin.hops, twin.marks, twin.drops, twin.repeats, twin.pauses, cuts)
+    again = (counts.trims, counts.headers_lost, counts.duplicates, counts.control_hops)
+    assert again == (twin.trims, twin.headers_lost, twin.duplicates, twin.header_hops)
+    assert model.received_bytes == model.posted_bytes
     links = model.link_table()
     assert links.size_bytes.tolist() == [link.payload for link in twin.links]
     assert links.peak_flows.tolist() == [link.peak for link in twin.links]

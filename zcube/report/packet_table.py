@@ -38,6 +38,8 @@ def packet_text(section: Mapping[str, Any]) -> str:
     lines += _row(
         "Dropped", f"{counted(counts['drops'], 'packet')}, {again}" if counts["drops"] or counts["repeats"] else "none"
     )
+    if counts.get("trims"):
+        lines += _row("Trimmed", f"{counted(counts['trims'], 'packet')}, {counted(counts['headers_lost'], 'header')} dropped")
     if counts["late"]:
         lines += _row("Out of order", counted(counts["late"], "packet"))
     lines += _row("Victims", _victims(victims))
@@ -68,6 +70,8 @@ def _settings(settings: Mapping[str, Any]) -> str:
     parts.append(f"buffer {bytes_text(settings['buffer_bytes'])}")
     if settings["path_choice"] != "static":
         parts.append(f"paths by {settings['path_choice']}")
+    if settings.get("recovery") == "selective":
+        parts.append("selective recovery" + (", trimming" if settings["trimming"] else ""))
     if settings["priorities"] > 1:
         parts.append(f"{settings['priorities']} priorities")
     return "; ".join(parts)
@@ -103,12 +107,14 @@ def _most(ports: Sequence[Mapping[str, Any]], key: str) -> list[Mapping[str, Any
 def port_cells(head: str, ports: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return ports as a table of text, its heads first; priorities only where there are several."""
     with_priority = any(port["priority"] for port in ports)
-    cells = [[head, *(["Priority"] if with_priority else []), "Pauses", "Paused", "Queue", "Ingress", "Marks", "Drops"]]
+    counted_names = ["marks", "drops", *(["trims"] if any(port.get("trims") for port in ports) else [])]
+    heads = ["Pauses", "Paused", "Queue", "Ingress", *(name.capitalize() for name in counted_names)]
+    cells = [[head, *(["Priority"] if with_priority else []), *heads]]
     for port in ports:
         priority = [str(port["priority"])] if with_priority else []
         depths = [bytes_text(port[name]) if port[name] else "-" for name in ("peak_bytes", "ingress_peak_bytes")]
         paused = time_text(port["paused_s"]) if port["paused_s"] else "-"
-        counts = [f"{port[name]:,}" if port[name] else "-" for name in ("pauses", "marks", "drops")]
+        counts = [f"{port[name]:,}" if port[name] else "-" for name in ("pauses", *counted_names)]
         cells.append([port_text(port["from"], port["to"]), *priority, counts[0], paused, *depths, *counts[1:]])
     return cells
 

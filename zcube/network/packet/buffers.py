@@ -24,13 +24,11 @@ def off_threshold(net: Net, switch: int) -> int:
 
 @inner
 def admit(net: Net, came_by: int, wanted: int, switch: int, size: int) -> bool:
-    """Count a packet into the buffer, stopping its sender where it exceeds a threshold; False if it has to be dropped."""
+    """Count a packet into the buffer, stopping its sender where it exceeds a threshold; False if there is no room for it."""
     used = switch_of(net, switch).used
     free = switch_of(net, switch).shared - used
     if net.lossless == 0:
         if size > free or queue_of(net, wanted).bytes + size > net.alpha * free:
-            queue_of(net, wanted).drops += 1
-            net.drops += 1
             return False
         queue_of(net, came_by).in_bytes += size
         _use(net, switch, used + size)
@@ -48,8 +46,6 @@ def admit(net: Net, came_by: int, wanted: int, switch: int, size: int) -> bool:
             net.pauses += 1
             send_frame(net, came_by, 1)
     else:
-        queue_of(net, wanted).drops += 1
-        net.drops += 1
         return False
     queue_of(net, came_by).in_bytes = held
     if held > queue_of(net, came_by).in_peak:

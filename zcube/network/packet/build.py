@@ -65,8 +65,8 @@ def reverse_links(link_set: LinkSet) -> IntArray:
 
 
 def class_shift(settings: PacketSettings) -> int:
-    """Return log2 of the queues per link: the priorities and, where acknowledgements are packets, one for those."""
-    classes = settings.priorities + (settings.acknowledgements == "packets")
+    """Return log2 of the queues per link: the priorities, one for acknowledgements as packets, one for trimmed packets."""
+    classes = settings.priorities + (settings.acknowledgements == "packets") + settings.trimming
     return (classes - 1).bit_length()
 
 
@@ -122,10 +122,18 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "packet_payload": settings.packet_payload_bytes,
         "header": settings.header_bytes,
         "class_shift": shift,
+        "classes": settings.priorities,
         "control": (1 << shift) - 1 if settings.acknowledgements == "packets" else NONE,
+        "headers": (1 << shift) - 1 - (settings.acknowledgements == "packets") if settings.trimming else NONE,
+        "trim_bytes": settings.trim_bytes,
+        "trim_room": settings.trim_queue_bytes,
+        "trim_run": settings.trim_run,
         "lossless": settings.pfc,
         "ordered": settings.ordered,
-        "repeating": settings.ordered,
+        "selective": settings.recovery == "selective",
+        "repeating": settings.ordered or settings.recovery == "selective",
+        "window": settings.selective_window_packets,
+        "gap": NEVER if settings.reorder_gap_packets is None else settings.reorder_gap_packets,
         "failing": len(settings.link_failures) > 0,
         "retry_limit": settings.retry_limit,
         "given_up": NONE,

@@ -30,7 +30,7 @@ _POSITION = _positions()
 
 
 @inner
-def _lowest_bit(word: np.uint64) -> int:
+def lowest_bit(word: np.uint64) -> int:
     """Return the number of the lowest bit set."""
     return _POSITION[((word & (~word + _ONE)) * _SEQUENCE) >> np.uint64(58)]
 
@@ -202,7 +202,7 @@ def _next_filed(net: Net) -> int:
         if at == words:
             at = 0
         word = bits_of(net, at).item
-    found = (at << 6) + _lowest_bit(word)
+    found = (at << 6) + lowest_bit(word)
     return net.bucket + 1 + ((found - first) & (size - 1))
 
 

@@ -23,7 +23,7 @@ from zcube.network.packet.state import ALARM, CACHE_LINE, DESCRIBED, EVENTS, KEY
 from zcube.network.packet.tables import Tables
 
 #: Whole numbers that a handler is given beside the records.
-NUMBERS = {"started": 1, "sent": 1, "acknowledged": 4, "notified": 1, "lost": 2, "expired": 1}
+NUMBERS = {"started": 1, "sent": 1, "acknowledged": 4, "notified": 1, "lost": 2, "trimmed": 2, "expired": 1}
 
 
 def link_control(tables: Tables, control: ControlSettings) -> None:
@@ -44,7 +44,8 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     fields: Mapping[str, Any] = handlers.state.fields or {}
     for name in DESCRIBED:
         net[f"{name}_place"] = fields[name][1] if name in fields else NONE
-    net["marking"], net["acknowledging"] = control.marks, control.acknowledged
+    net["marking"] = control.marks
+    net["acknowledging"] = control.acknowledged or net["selective"][0]
     if control.every_packet:
         net["ack_every"] = 1
     net["resting"] = control.rests or net["failing"][0]
@@ -129,6 +130,15 @@ def tell_notified(net: Net, pair: int) -> None:
 def tell_lost(net: Net, pair: int, timed_out: int) -> None:
     """Tell of packets that are sent again."""
     _tell(net, pair, net.on_lost, (net.now_ps, timed_out))
+
+
+@inner
+def tell_trimmed(net: Net, pair: int, size: int) -> None:
+    """Tell of packets that the receiver has asked for one by one: as lost where the control knows no difference."""
+    if net.on_trimmed == 0:
+        tell_lost(net, pair, 0)
+    else:
+        _tell(net, pair, net.on_trimmed, (net.now_ps, size))
 
 
 @inner

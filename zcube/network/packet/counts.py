@@ -27,7 +27,7 @@ class PacketCounts:
     packet_hops : int
         Data packets (cells) transmitted over one link each.
     control_hops : int
-        The same of acknowledgements and notifications, where they are packets.
+        The same of acknowledgements and notifications, where they are packets, and of trimmed packets.
     pauses : int
         XOFF frames; a pause that lasts is refreshed by further frames, which are not counted.
     marks, notifications, rate_cuts : int
@@ -38,6 +38,10 @@ class PacketCounts:
         Packets of a spread queue pair that arrived behind a later one.
     lost : int
         Packets on links that went down.
+    duplicates : int
+        Packets that arrived once more, where they are repeated one by one.
+    trims, headers_lost : int
+        Packets of which switches cut the payload, and headers of such that were dropped.
     reused : int
         Transfers that went as others had gone and were not simulated again.
     """
@@ -54,6 +58,9 @@ class PacketCounts:
     timeouts: int
     late: int
     lost: int
+    duplicates: int
+    trims: int
+    headers_lost: int
     reused: int
 
     @staticmethod
@@ -61,7 +68,7 @@ class PacketCounts:
         """Read the counts."""
         net = tables.net[0]
         names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late",
-                 "lost", "reused")  # fmt: skip
+                 "lost", "duplicates", "trims", "headers_lost", "reused")  # fmt: skip
         counted = {name: int(net[name]) for name in names}
         rate_cuts = int(tables["pairs"]["sender"]["cuts"].sum())
         return PacketCounts(notifications=counted.pop("notices"), rate_cuts=rate_cuts, **counted)
@@ -76,7 +83,7 @@ class QueueTable:
     source, target : sequence of str
         Ends of the link.
     priority : int array [queues]
-        Priority; acknowledgements, where they are packets, have the highest number.
+        Priority; acknowledgements, where they are packets, have the highest number, and before them trimmed packets.
     pauses : int array [queues]
         Times the link's target stopped its source.
     paused_s : float array [queues]
@@ -87,8 +94,8 @@ class QueueTable:
         Most of the target's buffer that packets from this link took, headroom included.
     headroom_bytes : int array [queues]
         Headroom kept for them.
-    marks, drops : int array [queues]
-        Packets marked in the egress queue, or dropped in front of it.
+    marks, drops, trims : int array [queues]
+        Packets marked in the egress queue, dropped in front of it, or trimmed there.
     """
 
     source: Sequence[str]
@@ -101,6 +108,7 @@ class QueueTable:
     headroom_bytes: IntArray
     marks: IntArray
     drops: IntArray
+    trims: IntArray
 
     @staticmethod
     def of(tables: Tables, source: Sequence[str], target: Sequence[str]) -> QueueTable:
@@ -119,13 +127,24 @@ class QueueTable:
             queues["headroom"].copy(),
             queues["marks"].copy(),
             queues["drops"].copy(),
+            queues["trims"].copy(),
         )
 
     def frame(self) -> pd.DataFrame:
         """Return the table."""
         import pandas as pd
 
-        names = ("priority", "pauses", "paused_s", "peak_bytes", "ingress_peak_bytes", "headroom_bytes", "marks", "drops")
+        names = (
+            "priority",
+            "pauses",
+            "paused_s",
+            "peak_bytes",
+            "ingress_peak_bytes",
+            "headroom_bytes",
+            "marks",
+            "drops",
+            "trims",
+        )
         columns = {name: getattr(self, name) for name in names}
         return pd.DataFrame({"from": list(self.source), "to": list(self.target), **columns})
 

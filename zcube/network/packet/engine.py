@@ -49,9 +49,11 @@ from zcube.network.packet.state import (
     READY,
     SPENT,
     TIMEOUT,
+    TRIMMED,
     WAKE,
     Net,
 )
+from zcube.network.packet.trimming import arrive_trimmed, trim
 
 _NUMBER = (1 << KEY_BITS) - 1
 
@@ -155,7 +157,11 @@ def arrive(net: Net, slot: int, number: int) -> None:
     if admit(net, came_by, wanted, link_of(net, link).from_switch, size):
         append(net, wanted, slot)
         stir(net, link)
+    elif net.headers != NONE:
+        trim(net, slot, wanted)
     else:
+        queue_of(net, wanted).drops += 1
+        net.drops += 1
         give_back(net, slot)
 
 
@@ -169,6 +175,8 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
             return
         if apply_frame(net, number, stop, frame):
             stir(net, number >> net.class_shift)
+    elif kind == TRIMMED:
+        arrive_trimmed(net, slot, number)
     elif kind == READY:
         give_back(net, slot)
         rouse(net, number)

@@ -112,18 +112,22 @@ def _lose_queue(net: Net, link: int, queue: int) -> None:
     if net.bin_ps > 0:
         note_depth(net, queue, 0)
     apply_frame(net, queue, 0, queue_of(net, queue).frames)
+    is_switch, is_data = link_of(net, link).from_switch != NONE, queue - (link << net.class_shift) < net.classes
     slot = link_of(net, link).relay_head
     link_of(net, link).relay_head = NONE
-    if link_of(net, link).from_switch != NONE:
+    if is_switch or not is_data:
         slot = queue_of(net, queue).head
         queue_of(net, queue).head = NONE
+        queue_of(net, queue).bytes = 0
     while slot != NONE:
         after = packet_of(net, slot).next
-        if link_of(net, link).from_switch != NONE:
+        if is_switch and is_data:
             size = packet_of(net, slot).size >> 1
-            queue_of(net, queue).bytes -= size
             release(net, hop_of(net, packet_of(net, slot).hop - 1).item, link_of(net, link).from_switch, size)
-        net.lost += 1
+        if is_data:
+            net.lost += 1
+        else:
+            net.headers_lost += 1
         give_back(net, slot)
         slot = after
 

@@ -8,8 +8,8 @@ from zcube.arrays import FloatArray
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.control import state_bytes
-from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR, PART, PROBE, READING, READINGS
+from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
+from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR, PART, PROBE, READING, READINGS, RECOVERY, WINDOW
 
 #: Tables at most double when they run short.
 GROWTH = 2
@@ -48,10 +48,13 @@ def memory_bound_bytes(
     buffers = idle["switches"]["shared"].astype(float).sum() + idle["switches"]["headroom"].astype(float).sum()
     under_way = (links["latency_ps"] / np.maximum(links["full_ps"], 1) + 2)[link_set.capacity_bps > 0].sum()
     network = buffers / settings.unit_bytes + under_way
+    if settings.trimming:
+        network += len(links) * settings.trim_queue_bytes / settings.trim_bytes
     control = settings.control
     whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum()
+    selective = settings.recovery == "selective"
+    answers = 3 if selective else 2 if control.acknowledged or settings.acknowledgements == "packets" else 1
     spread = 1 if settings.path_choice == "static" else settings.spread_queue_pairs
-    answers = 2 if control.acknowledged or settings.acknowledgements == "packets" else 1
     records = (
         min(network, whole) * answers + spread * subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
     )
@@ -64,7 +67,9 @@ def memory_bound_bytes(
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
         per_path += PROBE.itemsize * subflows
-    echo_bytes = ECHO.itemsize if control.acknowledged else 0
+    if selective:
+        per_path += (RECOVERY.itemsize + WINDOW.itemsize * settings.selective_window_packets // WINDOW_BITS) * subflows * spread
+    echo_bytes = ECHO.itemsize if control.acknowledged or selective else 0
     if control.telemetry_s is not None:
         echo_bytes += READING.itemsize * READINGS
         per_path += READING.itemsize * (hops + subflows) * (1 + (class_shift(settings) > 0)) + HOP_BYTES * 2 * len(links)

@@ -112,6 +112,7 @@ class PacketOutcome:
                 "ingress_peak_bytes": int(table.ingress_peak_bytes[row]),
                 "marks": int(table.marks[row]),
                 "drops": int(table.drops[row]),
+                "trims": int(table.trims[row]),
             }
             for row in order.tolist()
             if table.pauses[row] or table.peak_bytes[row]

@@ -9,7 +9,7 @@ from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import put
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.records import depth_of, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
-from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, WAKE, Net
+from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, TRIMMED, WAKE, Net
 from zcube.network.packet.telemetry import take_reading
 from zcube.routing.hashing import ODD, mix
 
@@ -95,18 +95,26 @@ def wake_at_end(net: Net, link: int) -> None:
 
 @inner
 def next_queue(net: Net, link: int) -> int:
-    """Return the queue a link serves next, NONE if all are empty or paused: control first, then priorities in turn."""
+    """Return the queue a link serves next, NONE if all are empty or paused.
+
+    Control goes first, then what has been trimmed, so many in a row at most, then priorities in turn.
+    """
     shift = net.class_shift
     if shift == 0:
         return link if queue_of(net, link).head != NONE and queue_of(net, link).paused == 0 else NONE
     first, classes, control = link << shift, 1 << shift, net.control
     if control != NONE and queue_of(net, first + control).head != NONE:
         return first + control
+    headers = NONE
+    if net.headers != NONE and queue_of(net, first + net.headers).head != NONE:
+        headers = first + net.headers
+        if link_of(net, link).header_run < net.trim_run:
+            return headers
     for step in range(classes):
         queue = first + ((link_of(net, link).turn + step) & (classes - 1))
-        if queue_of(net, queue).head != NONE and queue_of(net, queue).paused == 0:
+        if queue_of(net, queue).head != NONE and queue_of(net, queue).paused == 0 and queue - first < net.classes:
             return queue
-    return NONE
+    return headers
 
 
 @inner
@@ -118,7 +126,8 @@ def send_packet(net: Net, link: int, queue: int) -> None:
     if net.bin_ps > 0:
         note_depth(net, queue, depth - size)
     queue_of(net, queue).bytes = depth - size
-    if link_of(net, link).from_switch != NONE and queue - (link << net.class_shift) != net.control:
+    place = queue - (link << net.class_shift)
+    if link_of(net, link).from_switch != NONE and place < net.classes:
         if net.marking == 1 and depth > link_of(net, link).kmin and packet_of(net, slot).size & 1 == 0:
             _mark(net, link, queue, slot, depth)
         hop = packet_of(net, slot).hop
@@ -126,10 +135,26 @@ def send_packet(net: Net, link: int, queue: int) -> None:
             note_blocked(net, queue, packet_of(net, slot).pair, hop, packet_of(net, slot).time_ps)
         release(net, hop_of(net, hop - 1).item, link_of(net, link).from_switch, size)
         net.packet_hops += 1
+        link_of(net, link).header_run = 0
         transmit(net, link, slot, payload_of(net, slot))
     else:
         net.control_hops += 1
-        transmit(net, link, slot, 0)
+        if place == net.headers:
+            _transmit_header(net, link, slot)
+        else:
+            transmit(net, link, slot, 0)
+
+
+@inner
+def _transmit_header(net: Net, link: int, slot: int) -> None:
+    """Put what is left of a trimmed packet on an idle link."""
+    size = packet_of(net, slot).size >> 1
+    if net.telemetry_ps > 0:
+        take_reading(net, link, slot, size)
+    link_of(net, link).busy_ps = net.now_ps + wire_ps(net, link, size)
+    link_of(net, link).packets += 1
+    link_of(net, link).header_run += 1
+    put(net, slot, link_of(net, link).busy_ps + link_of(net, link).latency_ps, (TRIMMED << KEY_BITS) | link)
 
 
 @inner

@@ -9,7 +9,7 @@ from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import class_shift, reverse_links
 from zcube.network.packet.described import describe_pairs
-from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
 from zcube.network.packet.state import EVERY_SWITCH, FLOW, NEVER, NONE, PAIR, PS, READINGS
 from zcube.network.packet.tables import Tables
 from zcube.network.protocol import FlowTable, PathSplit
@@ -61,6 +61,9 @@ class Postings:
             wanted["rests"] = self._paths + paths
         if self._settings.skip.mode != "off":
             wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs}
+        if self._settings.recovery == "selective":
+            rows = self._settings.selective_window_packets // WINDOW_BITS
+            wanted |= {"recoveries": self.pairs + pairs, "windows": (self.pairs + pairs) * rows}
         for name, size in (wanted | {"hops": last + len(back)}).items():
             tables.grow(name, size)
         if tables.net["telemetry_ps"][0]:

@@ -6,7 +6,19 @@ from zcube.network.kernels import inner
 from zcube.network.packet.balance import path_taken
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.ports import append, payload_of
-from zcube.network.packet.records import done_of, echo_of, flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of
+from zcube.network.packet.records import (
+    done_of,
+    echo_of,
+    flow_of,
+    hop_of,
+    link_of,
+    live_of,
+    packet_of,
+    pair_of,
+    path_of,
+    recovery_of,
+)
+from zcube.network.packet.recovery import ask_between, ask_for, is_far_ahead, note_arrival
 from zcube.network.packet.senders import hear, stir
 from zcube.network.packet.state import ACKNOWLEDGE, ACKNOWLEDGED, CONGESTION, KEY_BITS, NONE, NOTICE, REPEAT, Net
 from zcube.network.packet.telemetry import hand_readings
@@ -24,7 +36,11 @@ def receive(net: Net, slot: int) -> None:
         pair_of(net, pair).notice_ps = net.now_ps + net.notice_ps
         net.notices += 1
         _notify(net, pair, NOTICE, CONGESTION, packet_of(net, slot).hop)
-    if net.ordered == 1:
+    if net.selective == 1:
+        if not _take_once(net, pair, number):
+            give_back(net, slot)
+            return
+    elif net.ordered == 1:
         wanted = pair_of(net, pair).wanted
         if number != wanted:
             if number > wanted and pair_of(net, pair).asked != wanted:
@@ -49,12 +65,42 @@ def receive(net: Net, slot: int) -> None:
     flow_of(net, flow).received += payload
     last = flow_of(net, flow).received == flow_of(net, flow).size
     if net.acknowledging == 1:
-        if last or pair_of(net, pair).arrived % net.ack_every == 0:
+        if last or pair_of(net, pair).arrived % net.ack_every == 0 or (net.selective == 1 and is_far_ahead(net, pair)):
             _acknowledge(net, pair, slot, hop, sent_ps)
     elif net.control != NONE and (last or (number + 1) % net.ack_every == 0):
         _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE, NONE)
     if last:
         complete(net, flow)
+
+
+@inner
+def _take_once(net: Net, pair: int, number: int) -> bool:
+    """Take a packet, asking for those that it shows to be lost; False if it had arrived before."""
+    end = pair_of(net, pair).highest
+    if not note_arrival(net, pair, number):
+        net.duplicates += 1
+        return False
+    gap = net.gap if pair_of(net, pair).paths > 1 else 0
+    if number >= end and ask_between(net, pair, end - gap, number - gap):
+        _ask(net, pair, max(end - gap, 0), number - gap, NONE)
+    return True
+
+
+@inner
+def receive_trimmed(net: Net, slot: int) -> None:
+    """Ask for a packet of which only the header has reached a host."""
+    pair, number, hop = packet_of(net, slot).pair, packet_of(net, slot).number, packet_of(net, slot).hop
+    give_back(net, slot)
+    if ask_for(net, pair, number):
+        _ask(net, pair, number, number + 1, path_taken(net, pair, hop))
+
+
+@inner
+def _ask(net: Net, pair: int, first: int, end: int, path: int) -> None:
+    """Ask a sender for what is marked so of some numbers, of which it is known, or not, what path they took."""
+    echo = echo_of(net, net.free)
+    echo.arrived, echo.path = end, path
+    _notify(net, pair, REPEAT, CONGESTION - 1 - first, NONE)
 
 
 @inner
@@ -88,6 +134,8 @@ def _acknowledge(net: Net, pair: int, slot: int, hop: int, sent_ps: int) -> None
     pair_of(net, pair).marked = 0
     if net.telemetry_ps > 0:
         hand_readings(net, slot, net.free)
+    if net.selective == 1:
+        echo.wanted = recovery_of(net, pair).told = pair_of(net, pair).wanted
     # As events, those of one picosecond are taken in the order of what has arrived.
     _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE if net.control != NONE else pair_of(net, pair).arrived, NONE)
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.balance import choose_path, choose_port, path_taken
 from zcube.network.packet.calendar import give_back, put, take_free
-from zcube.network.packet.control import tell_acknowledged, tell_expired, tell_lost, tell_notified, tell_sent
+from zcube.network.packet.control import (
+    tell_acknowledged,
+    tell_expired,
+    tell_lost,
+    tell_notified,
+    tell_sent,
+    tell_trimmed,
+)
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
-from zcube.network.packet.records import echo_of, flow_of, link_of, packet_of, pair_of, path_of, queue_of
+from zcube.network.packet.records import echo_of, flow_of, link_of, packet_of, pair_of, path_of, queue_of, recovery_of
+from zcube.network.packet.recovery import next_owed, open_place, take_asked, take_overdue
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
 from zcube.network.packet.state import (
     ALARM,
@@ -51,9 +59,10 @@ def serve(net: Net, link: int) -> None:
         if queue == NONE:
             return
         link_of(net, link).relay_turn = 1
-        if shift > 0 and queue - (link << shift) != net.control:
+        is_data = queue - (link << shift) < net.classes
+        if shift > 0 and is_data:
             link_of(net, link).turn = (queue + 1) & ((1 << shift) - 1)
-        if link_of(net, link).from_switch != NONE or (shift > 0 and queue - (link << shift) == net.control):
+        if link_of(net, link).from_switch != NONE or not is_data:
             send_packet(net, link, queue)
             break
         if _send_from_pair(net, link, queue):
@@ -68,11 +77,13 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     now_ps = net.now_ps
     pair = queue_of(net, queue).head
     queue_of(net, queue).head = pair_of(net, pair).next
-    if net.acknowledging == 1 and not _window_open(net, pair):
+    if net.acknowledging == 1 and not _may_send(net, pair):
         pair_of(net, pair).state = HELD
         return False
     number = pair_of(net, pair).sent
-    payload = _next_payload(net, pair)
+    if net.selective == 1 and recovery_of(net, pair).owed > 0:
+        number = next_owed(net, pair)
+    payload = _next_payload(net, pair, number)
     if payload == 0:
         pair_of(net, pair).state = EMPTY
         return False
@@ -86,7 +97,8 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     packet_of(net, slot).hop = hop
     packet_of(net, slot).size = 2 * size
     packet_of(net, slot).number = number
-    pair_of(net, pair).sent = number + 1
+    if number == pair_of(net, pair).sent:
+        pair_of(net, pair).sent = number + 1
     if net.acknowledging == 1:
         echo_of(net, slot).sent_ps = now_ps
     if net.telemetry_ps > 0:
@@ -110,7 +122,7 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
 
 @inner
 def _has_more(net: Net, pair: int) -> bool:
-    if pair_of(net, pair).sent < pair_of(net, pair).most:
+    if pair_of(net, pair).sent < pair_of(net, pair).most or (net.selective == 1 and recovery_of(net, pair).owed > 0):
         return True
     if net.pooled == 1:
         return flow_of(net, pair_of(net, pair).flow).unsent > 0
@@ -118,9 +130,9 @@ def _has_more(net: Net, pair: int) -> bool:
 
 
 @inner
-def _next_payload(net: Net, pair: int) -> int:
+def _next_payload(net: Net, pair: int, number: int) -> int:
     """Return the payload of a queue pair's next packet, taken from its bytes unless it is a repetition; 0 if none is left."""
-    full, number = net.mtu_payload, pair_of(net, pair).sent
+    full = net.mtu_payload
     if number < pair_of(net, pair).most:
         net.repeats += 1
         return pair_of(net, pair).short_payload if number == pair_of(net, pair).short_number else full
@@ -133,6 +145,8 @@ def _next_payload(net: Net, pair: int) -> int:
         pair_of(net, pair).unsent -= payload
     if payload > 0:
         pair_of(net, pair).most = number + 1
+        if net.selective == 1:
+            open_place(net, pair, number)
         if payload < full:
             pair_of(net, pair).short_number = number
             pair_of(net, pair).short_payload = payload
@@ -158,9 +172,13 @@ def _next_time(net: Net, pair: int, size: int) -> int:
 
 
 @inner
-def _window_open(net: Net, pair: int) -> bool:
-    """Return whether a queue pair may send a packet more; as many as make a receiver acknowledge it always may."""
+def _may_send(net: Net, pair: int) -> bool:
+    """Return whether a queue pair's window lets it send a packet more; as many as make a receiver acknowledge it always may."""
     under_way = pair_of(net, pair).sent - pair_of(net, pair).acknowledged
+    if net.selective == 1:
+        under_way -= recovery_of(net, pair).owed
+        if recovery_of(net, pair).owed == 0 and pair_of(net, pair).sent >= recovery_of(net, pair).known + net.window:
+            return False
     return under_way < net.ack_every or (under_way + 1) * net.mtu <= pair_of(net, pair).sender.window_bytes
 
 
@@ -177,13 +195,16 @@ def hear(net: Net, pair: int, slot: int, kind: int) -> None:
         if net.control == NONE:
             pair_of(net, pair).sender.told_path = path_taken(net, pair, hop)
         tell_notified(net, pair)
+    elif kind == REPEAT and net.selective == 1:
+        pair_of(net, pair).sender.told_path = echo_of(net, slot).path
+        _repeat_asked(net, pair, CONGESTION - 1 - number, echo_of(net, slot).arrived)
     elif kind == REPEAT:
         repeat_from(net, pair, CONGESTION - 1 - number, 0)
     elif kind == ALARM:
         tell_expired(net, pair)
     else:
         _take_echo(net, pair, slot)
-    if pair_of(net, pair).state == HELD and _window_open(net, pair):
+    if pair_of(net, pair).state == HELD and _may_send(net, pair):
         rouse(net, pair)
 
 
@@ -192,6 +213,8 @@ def _take_echo(net: Net, pair: int, slot: int) -> None:
     """Take what an acknowledgement carries."""
     echo = echo_of(net, slot)
     news = echo.arrived - pair_of(net, pair).acknowledged
+    if net.selective == 1:
+        recovery_of(net, pair).known = max(recovery_of(net, pair).known, echo.wanted)
     if news > 0:
         pair_of(net, pair).acknowledged += news
         pair_of(net, pair).sender.told_path = echo.path
@@ -243,25 +266,49 @@ def repeat_from(net: Net, pair: int, number: int, timed_out: int) -> None:
 
 
 @inner
+def _repeat_asked(net: Net, pair: int, first: int, end: int) -> None:
+    """Send again what the receiver has asked for of some numbers."""
+    count = take_asked(net, pair, first, end)
+    if count > 0:
+        tell_trimmed(net, pair, count * net.mtu)
+        if pair_of(net, pair).state == EMPTY:
+            rouse(net, pair)
+
+
+@inner
 def check_progress(net: Net, pair: int) -> None:
-    """Take a timeout: go back if nothing new has arrived since the last check."""
+    """Take a timeout: go back if nothing new has arrived since the last check, or send again what has been away for as long."""
     pair_of(net, pair).timeout = 0
     pair_of(net, pair).sender.told_path = NONE
     wanted = pair_of(net, pair).wanted
     if wanted >= pair_of(net, pair).most:
         return
     await_progress(net, pair)
-    if wanted == pair_of(net, pair).seen:
-        net.timeouts += 1
-        note_try(net, pair)
-        repeat_from(net, pair, wanted, 1)
+    seen = pair_of(net, pair).arrived if net.selective == 1 else wanted
+    if seen == pair_of(net, pair).seen:
+        _note_try(net, pair)
     else:
         pair_of(net, pair).tries = 0
-    pair_of(net, pair).seen = wanted
+    if net.selective == 1:
+        _repeat_overdue(net, pair)
+    elif seen == pair_of(net, pair).seen:
+        net.timeouts += 1
+        repeat_from(net, pair, wanted, 1)
+    pair_of(net, pair).seen = seen
 
 
 @inner
-def note_try(net: Net, pair: int) -> None:
+def _repeat_overdue(net: Net, pair: int) -> None:
+    """Send again what was sent before the last timeout and has not arrived."""
+    if take_overdue(net, pair) > 0:
+        net.timeouts += 1
+        tell_lost(net, pair, 1)
+        if pair_of(net, pair).state == EMPTY or pair_of(net, pair).state == HELD:
+            rouse(net, pair)
+
+
+@inner
+def _note_try(net: Net, pair: int) -> None:
     """Count a timeout behind which nothing has arrived; where links may be down, too many end the run."""
     pair_of(net, pair).tries += 1
     if net.failing == 1 and pair_of(net, pair).tries > net.retry_limit:

@@ -40,6 +40,10 @@ Forwarding = Literal["store-and-forward", "cut-through"]
 #: moreover settled once, :mod:`zcube.network.packet.reuse`.
 SkipMode = Literal["off", "steady", "reuse"]
 Threshold = Literal["dynamic", "static"]
+#: ``go-back-n``: a receiver takes packets in order only, and everything from the first lost one on is sent again.
+#: ``selective``: it takes them in any order within a window, and what is asked for or was away too long is sent again, before
+#: new packets.
+Recovery = Literal["go-back-n", "selective"]
 #: ``notified``: what a receiver tells a sender arrives after the delay of the way back and takes no bandwidth. ``packets``:
 #: acknowledgements and notifications are packets of a priority of their own.
 Acknowledgements = Literal["notified", "packets"]
@@ -49,6 +53,9 @@ Acknowledgements = Literal["notified", "packets"]
 Reorder = Literal["cost", "go-back-n"]
 
 MIB = 1 << 20
+
+#: Packets of a window whose state lies in one row.
+WINDOW_BITS = 64
 
 
 class MarkingThreshold(Declared):
@@ -189,6 +196,36 @@ class PacketSettings(Declared):
         default=1e-3, ge=0, le=10, description="after which all know of a link that has gone down or come up"
     )
     reorder: Reorder = "cost"
+    recovery: Recovery = Field(
+        default="go-back-n",
+        description="`go-back-n`: everything from a lost packet on is sent again; `selective`: only what is asked for or has "
+        "been away for one to two timeouts, before new packets",
+    )
+    selective_window_packets: int = Field(
+        default=1024,
+        ge=WINDOW_BITS,
+        le=1 << 16,
+        description="`selective`: a sender is so many packets ahead of the first that has not arrived, at most; a power of two",
+    )
+    reorder_gap_packets: int | None = Field(
+        default=None,
+        ge=0,
+        le=1 << 16,
+        description="`selective`, several paths: a packet is asked for once one so many later has arrived; None: only if "
+        "trimmed",
+    )
+    trimming: bool = Field(
+        default=False,
+        description="without PFC: a packet that a switch has no room for loses its payload, and its header goes on before all "
+        "data",
+    )
+    trim_bytes: int = Field(default=84, ge=1, le=4096, description="left of a trimmed packet: 64, preamble and gap 20")
+    trim_queue_bytes: int = Field(
+        default=MIB, ge=1, le=1 << 40, description="headers that a port holds beside the buffer; more are dropped"
+    )
+    trim_run: int = Field(
+        default=10, ge=1, le=1 << 20, description="headers that go in a row before a data packet that waits goes in between"
+    )
     skip: Skip = Skip()
     seed: int = Field(default=0, ge=0, lt=1 << 63)
 
@@ -199,6 +236,25 @@ class PacketSettings(Declared):
         if rates != sorted(set(rates)):
             raise ValueError("rates in ascending order, each once")
         return marking
+
+    @field_validator("selective_window_packets")
+    @classmethod
+    def _power_of_two(cls, packets: int) -> int:
+        if packets & (packets - 1):
+            raise ValueError("a power of two")
+        return packets
+
+    @model_validator(mode="after")
+    def _trims_what_is_repeated(self) -> PacketSettings:
+        if self.trimming and self.pfc:
+            raise ValueError("pfc false where trimming is on: with PFC a packet always has room")
+        if self.trimming and self.recovery != "selective":
+            raise ValueError("recovery selective where trimming is on: a trimmed packet is asked for by its number")
+        if self.recovery == "selective" and self.reorder == "go-back-n":
+            raise ValueError("reorder cost where recovery is selective: packets are taken in any order")
+        if self.skip.mode != "off" and self.recovery == "selective":
+            raise ValueError("skip.mode off where recovery is selective: what is repeated is never steady")
+        return self
 
     @model_validator(mode="after")
     def _skips_with_pfc(self) -> PacketSettings:
@@ -232,6 +288,8 @@ class PacketSettings(Declared):
     def _many_paths(self) -> PacketSettings:
         if self.path_choice == "static" and self.spread_queue_pairs > 1:
             raise ValueError("spread_queue_pairs 1 where path_choice is static: every path has a queue pair of its own")
+        if self.spread_queue_pairs > 1 and self.control.telemetry_s is not None:
+            raise ValueError("spread_queue_pairs 1 where switches write telemetry: what is known of a path is one queue pair's")
         if self.queue_pair_ports == "all" and self.path_choice in ("static", "adaptive"):
             raise ValueError(
                 "queue_pair_ports one where path_choice is static or adaptive; adaptive-every-switch chooses ports too"
@@ -280,7 +338,8 @@ class PacketSettings(Declared):
     @property
     def ordered(self) -> bool:
         """Whether receivers take packets in order only, and ask again from what is missing."""
-        return not self.pfc or self.reorder == "go-back-n" or len(self.link_failures) > 0
+        lossy = not self.pfc or self.reorder == "go-back-n" or len(self.link_failures) > 0
+        return lossy and self.recovery == "go-back-n"
 
     @property
     def path_seed(self) -> int:

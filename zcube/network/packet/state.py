@@ -27,7 +27,7 @@ Net = Any
 NEVER = 1 << 62
 
 #: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
-PAUSE, ARRIVAL, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE = range(10)
+PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE = range(11)
 #: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
 ACKNOWLEDGE, CONGESTION = -1, -2
 
@@ -43,7 +43,7 @@ IN_TURN, DRAWN, FLOWLETS = range(3)
 NOWHERE, FIRST_SWITCH, EVERY_SWITCH = range(3)
 
 #: What a congestion control can be told of; see :mod:`zcube.network.packet.controls`.
-EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "expired")
+EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "trimmed", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
 KEY_BITS = 28
 
@@ -107,6 +107,7 @@ LINK = _whole_lines(
         ("mark_draws", "i8"),
         ("to_switch", "i4"),
         ("peak", "i4"),
+        ("header_run", "i4"),  # trimmed packets sent in a row
     ],
 )
 QUEUE = _whole_lines(
@@ -126,7 +127,8 @@ QUEUE = _whole_lines(
         ("marks", "i8"),
         ("paused_ps", "i8"),  # last time it was stopped
         ("pause_total_ps", "i8"),
-        ("drops", "i8"),
+        ("drops", "i4"),
+        ("trims", "i4"),
         ("pauses", "i4"),
         ("noted_bin", "i4"),  # bin of time in which its depth was last noted
         ("cause", "i4"),  # egress queue wanted by the packet that caused XOFF
@@ -199,8 +201,29 @@ PAIR = _whole_lines(
         ("sent_ps", "i8"),  # with flowlets: when the last packet was sent
     ],
 )
-#: What an acknowledgement carries beside a packet's record; of a data packet, when it was sent.
-ECHO = np.dtype([("sent_ps", "i8"), ("arrived", "i4"), ("marked", "i4"), ("path", "i4")], align=True)
+#: What an acknowledgement carries beside a packet's record; of a data packet, when it was sent; of a request to repeat, in
+#: place of ``arrived``, one more than the last number asked for.
+ECHO = np.dtype([("sent_ps", "i8"), ("arrived", "i4"), ("marked", "i4"), ("path", "i4"), ("wanted", "i4")], align=True)
+#: Beside a queue pair's record, where packets are repeated one by one.
+RECOVERY = np.dtype(
+    [
+        ("owed", "i4"),  # sender: packets to be sent again
+        ("known", "i4"),  # sender: all before this number have arrived, as it has been told
+        ("checked", "i4"),  # sender: number of the next packet when the timeout was last checked
+        ("told", "i4"),  # receiver: wanted when it last acknowledged
+    ],
+    align=True,
+)
+#: Bits of 64 packets of a queue pair's window, which lie at their number modulo the window.
+WINDOW = np.dtype(
+    [
+        ("arrived", "u8"),
+        ("asked", "u8"),  # the receiver has asked for it, and the sender has not heard
+        ("owed", "u8"),  # to be sent again
+        ("again", "u8"),  # sent again since the timeout was last checked
+    ],
+    align=True,
+)
 #: What a switch writes into a packet as it sends it; the first of a packet's rows counts them (in ``hop``).
 READING = np.dtype(
     [
@@ -328,6 +351,8 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "queues": QUEUE,
         "switches": SWITCH,
         "pairs": PAIR,
+        "recoveries": RECOVERY,  # by the number of a queue pair, where packets are repeated one by one
+        "windows": WINDOW,  # so many rows a queue pair, likewise
         "states": _BYTE,  # record of the congestion control, per queue pair
         "parameters": _BYTE,  # of the congestion control, one record
         "flows": FLOW,
@@ -376,6 +401,9 @@ NET = np.dtype(
         ("timeouts", "i8"),
         ("late", "i8"),
         ("lost", "i8"),  # packets on links that went down
+        ("duplicates", "i8"),
+        ("trims", "i8"),
+        ("headers_lost", "i8"),
         ("pauses", "i8"),
         ("active", "i8"),  # flows under way
         ("looks", "i8"),  # at parts
@@ -401,7 +429,12 @@ NET = np.dtype(
         ("bucket_shift", "i8"),
         ("span_shift", "i8"),  # from buckets to long buckets, of half the calendar each
         ("class_shift", "i8"),  # link = queue >> class_shift
+        ("classes", "i8"),  # priorities of data
         ("control", "i8"),  # priority of acknowledgements, NONE where they are no packets
+        ("headers", "i8"),  # priority of trimmed packets, NONE where none are trimmed
+        ("trim_bytes", "i8"),  # what is left of a packet
+        ("trim_room", "i8"),  # that a port's queue of trimmed packets holds
+        ("trim_run", "i8"),  # of them sent in a row while data waits
         ("lossless", "i8"),
         ("ordered", "i8"),  # 1: receivers take packets in order only
         ("repeating", "i8"),  # 1: senders see to what has not arrived
@@ -409,6 +442,9 @@ NET = np.dtype(
         ("avoided", "i8"),  # links that are known to be down
         ("retry_limit", "i8"),
         ("given_up", "i8"),  # queue pair that has sent again too often
+        ("selective", "i8"),  # packets are repeated one by one
+        ("window", "i8"),  # packets that a sender is ahead of the first that has not arrived, at most; a power of two
+        ("gap", "i8"),  # of several paths: a packet is asked for once one so much later has arrived
         ("cut_through", "i8"),
         ("dynamic_off", "i8"),  # 1: XOFF by alpha, 0: static
         ("off_bytes", "i8"),

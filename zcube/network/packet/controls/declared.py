@@ -42,6 +42,9 @@ class Handlers:
         A congestion notification has arrived.
     lost : (..., timed_out)
         Packets are sent again: the receiver has asked for them (0), or nothing has arrived for a while (1).
+    trimmed : (..., size_bytes)
+        The receiver has asked for packets by number, of so many bytes on the wire, since they were trimmed or left a gap. Every
+        packet counts as full. A control without this is told that they are lost.
     expired : (...)
         The time ``alarm_ps`` has come; it is NEVER again until set.
     """
@@ -52,6 +55,7 @@ class Handlers:
     acknowledged: Handler | None = None
     notified: Handler | None = None
     lost: Handler | None = None
+    trimmed: Handler | None = None
     expired: Handler | None = None
 
 

@@ -70,6 +70,12 @@ def lose(sender: Any, state: Any, nscc: Any, now_ps: int, timed_out: int) -> Non
     take_loss(sender, state, nscc)
 
 
+@kernel
+def cut(sender: Any, state: Any, nscc: Any, now_ps: int, size_bytes: int) -> None:
+    """Take a trim."""
+    take_trim(sender, state, nscc, now_ps, size_bytes)
+
+
 @inner
 def begin(sender: Any, state: Any, nscc: Any) -> None:
     """Set what steps and target are measured by, and the first window."""
@@ -191,4 +197,4 @@ def _set(sender: Any, state: Any, nscc: Any, window: float) -> None:
     sender.window_bytes = int(state.window)
 
 
-HANDLERS = Handlers(STATE, started=start, acknowledged=steer, lost=lose)
+HANDLERS = Handlers(STATE, started=start, acknowledged=steer, lost=lose, trimmed=cut)
