@@ -23,7 +23,7 @@ class Sender:
         self.sender, self.state = np.zeros(1, SENDER)[0], np.zeros(1, nscc_kernels.STATE)[0]
         self.parameters = Nscc(first_window=window / 150_000, **settings).record()[0]
         self.state["packet_bytes"], self.state["base_rtt_ps"] = PACKET, RTT_US * US
-        self.sender["line"], self.sender["sent_bytes"] = LINE, 10_000_000
+        self.sender["line"], self.sender["sent_bytes"] = LINE, 100_000
         nscc_kernels.start(self.sender, self.state, self.parameters, 0)
         # Nothing is added at once but what an acknowledgement itself adds.
         self.now_ps = 0
@@ -90,7 +90,7 @@ def test_after_a_long_delay_it_falls_to_what_has_arrived():
     sender.acknowledge(5.0, after_us=5.0)
     settled = int(sender.state["settled"])
     assert sender.acknowledge(36.1, marked=True, after_us=7.0) == 3 * PACKET
-    assert sender.state["to_ignore"] == 10_000_000 - settled - PACKET
+    assert sender.state["to_ignore"] == 100_000 - settled - PACKET
     assert sender.acknowledge(90.0, marked=True, after_us=13.0) == 3 * PACKET
     assert sender.acknowledge(36.1, after_us=10.0) == 2 * PACKET
 

@@ -225,8 +225,9 @@ class Nscc:
             asked = self.trimmed_since or lost or delay > settings.quick_adapt_delay * self.target
             if self.adapt_at and asked and self.achieved < settings.quick_adapt_window * self.most:
                 self.pair.cuts += self.achieved < self.window
+                under_way = min(self.sent_bytes - self.settled, int(self.window))
                 self.put(float(self.achieved))
-                self.to_ignore, self.ignored, self.trimmed_since = self.sent_bytes - self.settled, 0, False
+                self.to_ignore, self.ignored, self.trimmed_since = under_way, 0, False
                 held = True
             self.achieved, self.adapt_at = 0, now + self.base + int(self.target)
         if held:
@@ -240,8 +241,23 @@ class Nscc:
             self.put(self.window - size)
 
     def lost(self, now, timed_out):
-        self.settled = self.sent_bytes
+        self.settled += self.pair.full
         self.put(self.window - self.pair.full)
+
+
+class Mrc(Nscc):
+    def acknowledged(self, now, size, marked, round_trip):
+        super().acknowledged(now, size, marked, round_trip)
+        if marked:
+            self.pair.rest = int(self.settings.mark_rest * self.base)
+
+    def trimmed(self, now, size):
+        super().trimmed(now, size)
+        self.pair.rest = int(self.settings.trim_rest * self.base)
+
+    def lost(self, now, timed_out):
+        super().lost(now, timed_out)
+        self.pair.rest = round(self.settings.loss_rest_s * PS)
 
 
 class Aimd:
@@ -311,6 +327,7 @@ CONTROLS = {
     "swift": Swift,
     "hpcc": Hpcc,
     "nscc": Nscc,
+    "mrc": Mrc,
     "aimd": Aimd,
     "ramp": Ramp,
     "resting": Resting,

@@ -76,7 +76,7 @@ class Pair:
         self.rate, self.window, self.alarm, self.cuts = None, None, None, 0
         self.known, self.arrived, self.marked = 0, 0, 0
         self.full = self.hops = self.base_rtt = self.utilisation = 0
-        self.told = {}
+        self.told, self.gone_by = {}, {}
         self.arrivals, self.wishes, self.owed, self.again = (set() for _ in range(4))
         self.told_wanted = self.told_last = self.checked = 0
         self.notice_at, self.wanted, self.asked, self.seen, self.checking, self.highest, self.late = 0, 0, -1, 0, False, 0, 0
@@ -101,8 +101,12 @@ class Twin:
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
         self.trims = self.headers_lost = self.duplicates = self.timeouts = self.header_hops = 0
         self.selective = settings.recovery == "selective"
+        self.recalls = self.needs.rests and self.selective
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
         self.links = [Link(number, link_set, settings, marks[number]) for number in range(len(link_set.source))]
+        for link in self.links:
+            if link.to_host and not self.needs.marks_last_hop:
+                link.kmin = float("inf")
         self.headroom = settings.headroom_of(link_set.capacity_bps, link_set.latency_s)
         self.used, self.shared = {}, {}
         for link in self.links:
@@ -338,7 +342,7 @@ class Twin:
         payload = pair.payloads[number]
         path = pair.ahead if settings.queue_pair_ports == "all" else self.choose(pair)
         packet = Packet(pair, number, payload, payload + settings.header_bytes, path)
-        packet.sent_at = self.now
+        packet.sent_at, pair.gone_by[number] = self.now, self.path_taken(packet)
         pair.sent += number == pair.sent
         ready = self.pace(pair, packet.size)
         self.transmit(queue.link, packet)
@@ -618,7 +622,7 @@ class Twin:
         gap = self.settings.reorder_gap_packets if len(pair.paths) > 1 else 0
         if gap is not None and number >= end:
             known = pair.arrivals | pair.wishes | pair.owed | pair.again
-            first, end = max(end - gap, 0), number - gap
+            first, end = max(end - gap, 0), number + 1 - gap
             self.ask(pair, [at for at in range(first, end) if at not in known], first, end, None)
         return True
 
@@ -634,7 +638,10 @@ class Twin:
         if wishes:
             told = hasattr(pair.control, "trimmed")
             told = ("trimmed", len(wishes) * self.settings.unit_bytes) if told else ("lost", 0)
-            self.tell(pair, *told, path=path)
+            if self.recalls and path is None and len(pair.paths) > 1:
+                self.tell_gone(pair, wishes, 0)
+            else:
+                self.tell(pair, *told, path=path)
             if pair.state == "empty" or (pair.state == "held" and self.may_send(pair)):
                 self.rouse(pair)
 
@@ -672,9 +679,16 @@ class Twin:
         pair.again, pair.checked = set(), pair.sent
         if late:
             self.timeouts += 1
-            self.tell(pair, "lost", 1)
+            if self.recalls:
+                self.tell_gone(pair, late, 1)
+            else:
+                self.tell(pair, "lost", 1)
             if pair.state in ("empty", "held"):
                 self.rouse(pair)
+
+    def tell_gone(self, pair, numbers, timed_out):
+        for number in sorted(numbers):
+            self.tell(pair, "lost", timed_out, path=pair.gone_by[number])
 
     def go_back(self, pair, number, timed_out):
         if number < pair.sent:

@@ -116,7 +116,8 @@ def test_twins_agree_where_links_fail_and_packets_are_sent_again_one_by_one(name
     link_set = LinkSet.of_fabric(fabric)
     for seed in range(20):
         draw = np.random.default_rng(seed)
-        chosen, more = draw_balance(draw, str(draw.choice(CHOICES)), str(draw.choice(["none", "dcqcn"]))), draw_recovery(draw)
+        control = str(draw.choice(["none", "dcqcn", "mrc"]))
+        chosen, more = draw_balance(draw, str(draw.choice(CHOICES)), control), draw_recovery(draw)
         flows = draw_flows(draw, 16)
         routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8])), seed=seed)
         failures = draw_failures(draw, link_set, routing.routes(flows.source, flows.target))

@@ -50,6 +50,7 @@ EAGER_TABLES = {
     },
     "hpcc": {"base_rtt_s": 3e-6, "additive_increase_bytes": 500.0, "increase_stages": 2},
     "nscc": {"target_delay": 0.2, "fast_delay_s": 2e-7, "quick_adapt_delay": 2.0, "quick_adapt_window": 0.5},
+    "mrc": {"target_delay": 0.2, "quick_adapt_window": 0.5, "mark_rest": 0.5, "trim_rest": 0.2, "loss_rest_s": 8e-6},
     "aimd": {"first_window_bytes": 30_000, "least_window_bytes": 5_000, "increase_bytes": 9_000},
     "ramp": {"first_rate": 1 / 20, "period_s": 2e-6},
 }

@@ -49,6 +49,9 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     if control.every_packet:
         net["ack_every"] = 1
     net["resting"] = control.rests or net["failing"][0]
+    net["recalling"] = control.rests and net["selective"][0]
+    if not control.marks_last_hop:
+        tables["links"]["kmin"][tables["links"]["to_switch"] == NONE] = NEVER
     gap_s = control.notification_gap_s
     net["notice_ps"] = NEVER if gap_s is None else picoseconds(gap_s)
     net["telemetry_ps"] = picoseconds(control.telemetry_s or 0.0)

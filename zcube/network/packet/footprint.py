@@ -67,6 +67,8 @@ def memory_bound_bytes(
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
         per_path += PROBE.itemsize * subflows
+    if selective and control.rests:
+        per_path += HOP_BYTES * settings.selective_window_packets * subflows * spread
     if selective:
         per_path += (RECOVERY.itemsize + WINDOW.itemsize * settings.selective_window_packets // WINDOW_BITS) * subflows * spread
     echo_bytes = ECHO.itemsize if control.acknowledged or selective else 0

@@ -64,6 +64,8 @@ class Postings:
         if self._settings.recovery == "selective":
             rows = self._settings.selective_window_packets // WINDOW_BITS
             wanted |= {"recoveries": self.pairs + pairs, "windows": (self.pairs + pairs) * rows}
+            if tables.net["recalling"][0]:
+                wanted["gone_by"] = (self.pairs + pairs) * self._settings.selective_window_packets
         for name, size in (wanted | {"hops": last + len(back)}).items():
             tables.grow(name, size)
         if tables.net["telemetry_ps"][0]:

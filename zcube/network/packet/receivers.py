@@ -81,8 +81,8 @@ def _take_once(net: Net, pair: int, number: int) -> bool:
         net.duplicates += 1
         return False
     gap = net.gap if pair_of(net, pair).paths > 1 else 0
-    if number >= end and ask_between(net, pair, end - gap, number - gap):
-        _ask(net, pair, max(end - gap, 0), number - gap, NONE)
+    if number >= end and ask_between(net, pair, end - gap, number + 1 - gap):
+        _ask(net, pair, max(end - gap, 0), number + 1 - gap, NONE)
     return True
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from zcube.network.kernels import inlined, inner
 from zcube.network.packet.calendar import lowest_bit
-from zcube.network.packet.records import pair_of, recovery_of, window_of
+from zcube.network.packet.records import gone_by_of, pair_of, recovery_of, window_of
 from zcube.network.packet.state import Net
 
 _ONE = np.uint64(1)
@@ -105,18 +105,27 @@ def take_asked(net: Net, pair: int, first: int, end: int) -> int:
 
 
 @inner
-def take_overdue(net: Net, pair: int) -> int:
-    """Owe what was last sent before the timeout was last checked and has not arrived; return how many packets that is."""
-    count, end = 0, recovery_of(net, pair).checked
-    for number in range(pair_of(net, pair).wanted, pair_of(net, pair).sent):
-        row, bit = window_of(net, _place(net, pair, number)), _bit(number)
-        if number < end and (row.arrived | row.asked | row.owed | row.again) & bit == 0:
-            row.owed |= bit
-            count += 1
-        row.again &= ~bit
-    recovery_of(net, pair).owed += count
-    recovery_of(net, pair).checked = pair_of(net, pair).sent
-    return count
+def take_overdue(net: Net, pair: int, number: int) -> bool:
+    """Owe a packet if it was last sent before the timeout was last checked and has not arrived; return whether it was."""
+    row, bit = window_of(net, _place(net, pair, number)), _bit(number)
+    is_late = number < recovery_of(net, pair).checked and (row.arrived | row.asked | row.owed | row.again) & bit == 0
+    if is_late:
+        row.owed |= bit
+        recovery_of(net, pair).owed += 1
+    row.again &= ~bit
+    return is_late
+
+
+@inner
+def note_path(net: Net, pair: int, number: int, path: int) -> None:
+    """Remember by which path a packet goes."""
+    gone_by_of(net, pair * net.window + (number & (net.window - 1))).item = path
+
+
+@inner
+def path_gone_by(net: Net, pair: int, number: int) -> int:
+    """Return by which path a packet under way went last."""
+    return gone_by_of(net, pair * net.window + (number & (net.window - 1))).item
 
 
 @inner

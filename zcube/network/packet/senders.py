@@ -16,7 +16,7 @@ from zcube.network.packet.control import (
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
 from zcube.network.packet.records import echo_of, flow_of, link_of, packet_of, pair_of, path_of, queue_of, recovery_of
-from zcube.network.packet.recovery import next_owed, open_place, take_asked, take_overdue
+from zcube.network.packet.recovery import next_owed, note_path, open_place, path_gone_by, take_asked, take_overdue
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
 from zcube.network.packet.state import (
     ALARM,
@@ -99,6 +99,8 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     packet_of(net, slot).number = number
     if number == pair_of(net, pair).sent:
         pair_of(net, pair).sent = number + 1
+    if net.recalling == 1:
+        note_path(net, pair, number, path_taken(net, pair, hop))
     if net.acknowledging == 1:
         echo_of(net, slot).sent_ps = now_ps
     if net.telemetry_ps > 0:
@@ -268,11 +270,26 @@ def repeat_from(net: Net, pair: int, number: int, timed_out: int) -> None:
 @inner
 def _repeat_asked(net: Net, pair: int, first: int, end: int) -> None:
     """Send again what the receiver has asked for of some numbers."""
-    count = take_asked(net, pair, first, end)
-    if count > 0:
-        tell_trimmed(net, pair, count * net.mtu)
-        if pair_of(net, pair).state == EMPTY:
-            rouse(net, pair)
+    count = 0
+    if net.recalling == 1 and pair_of(net, pair).paths > 1 and pair_of(net, pair).sender.told_path == NONE:
+        # What left a gap was lost, and its path is known here.
+        for number in range(max(first, pair_of(net, pair).wanted), end):
+            if take_asked(net, pair, number, number + 1) > 0:
+                count += 1
+                _tell_gone(net, pair, number, 0)
+    else:
+        count = take_asked(net, pair, first, end)
+        if count > 0:
+            tell_trimmed(net, pair, count * net.mtu)
+    if count > 0 and pair_of(net, pair).state == EMPTY:
+        rouse(net, pair)
+
+
+@inner
+def _tell_gone(net: Net, pair: int, number: int, timed_out: int) -> None:
+    """Tell of a lost packet and its path."""
+    pair_of(net, pair).sender.told_path = path_gone_by(net, pair, number)
+    tell_lost(net, pair, timed_out)
 
 
 @inner
@@ -300,9 +317,17 @@ def check_progress(net: Net, pair: int) -> None:
 @inner
 def _repeat_overdue(net: Net, pair: int) -> None:
     """Send again what was sent before the last timeout and has not arrived."""
-    if take_overdue(net, pair) > 0:
+    count = 0
+    for number in range(pair_of(net, pair).wanted, pair_of(net, pair).sent):
+        if take_overdue(net, pair, number):
+            count += 1
+            if net.recalling == 1:
+                _tell_gone(net, pair, number, 1)
+    recovery_of(net, pair).checked = pair_of(net, pair).sent
+    if count > 0:
         net.timeouts += 1
-        tell_lost(net, pair, 1)
+        if net.recalling == 0:
+            tell_lost(net, pair, 1)
         if pair_of(net, pair).state == EMPTY or pair_of(net, pair).state == HELD:
             rouse(net, pair)
 

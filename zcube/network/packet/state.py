@@ -359,6 +359,7 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "hops": _WHOLE,  # queues of paths, NONE behind each
         "ways": _WHOLE,  # place in hops of the next of the links on which equal paths go on, where every switch chooses
         "paths": _WHOLE,  # place in hops of each path
+        "gone_by": _WHOLE,  # of each packet of a window which path it took, where lost packets make paths rest
         "rests": _LONG,  # until when each path is not used, where paths rest
         "starts": _WHOLE,  # heap of the flows not started
         "done": _WHOLE,  # flows completed and not yet handed over
@@ -465,6 +466,7 @@ NET = np.dtype(
         ("seed", "u8"),
         ("marking", "i8"),  # the control has switches mark packets
         ("acknowledging", "i8"),  # the control has receivers acknowledge
+        ("recalling", "i8"),  # 1: senders know of every packet by which path it went
         ("telemetry_ps", "i8"),  # T of in-band telemetry; 0: switches write none
         ("notice_ps", "i8"),  # least time between congestion notifications of a queue pair
         ("state_bytes", "i8"),  # from one queue pair's record of the control to the next

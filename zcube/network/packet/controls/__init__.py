@@ -15,7 +15,7 @@ from typing import Any
 from zcube.network.packet.controls.dcqcn import Dcqcn, DcqcnNvidia
 from zcube.network.packet.controls.declared import ControlSettings
 from zcube.network.packet.controls.hpcc import Hpcc
-from zcube.network.packet.controls.nscc import Nscc
+from zcube.network.packet.controls.nscc import Mrc, Nscc
 from zcube.network.packet.controls.swift import Swift
 from zcube.registry import registered
 
@@ -27,7 +27,7 @@ class NoControl(ControlSettings):
 
 
 BUILT_IN: Mapping[str, type[ControlSettings]] = MappingProxyType(
-    {"none": NoControl, "dcqcn": Dcqcn, "dcqcn_nvidia": DcqcnNvidia, "swift": Swift, "hpcc": Hpcc, "nscc": Nscc}
+    {"none": NoControl, "dcqcn": Dcqcn, "dcqcn_nvidia": DcqcnNvidia, "swift": Swift, "hpcc": Hpcc, "nscc": Nscc, "mrc": Mrc}
 )
 
 

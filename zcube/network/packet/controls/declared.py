@@ -64,6 +64,8 @@ class ControlSettings(Declared):
 
     #: Switches mark packets by the depth of their queues.
     marks: ClassVar[bool] = False
+    #: They do so also on links into hosts.
+    marks_last_hop: ClassVar[bool] = True
     #: Receivers acknowledge every ``ack_every_packets``, and ``window_bytes`` holds.
     acknowledged: ClassVar[bool] = False
     #: They acknowledge every packet, whatever ``ack_every_packets``.
@@ -88,7 +90,8 @@ class ControlSettings(Declared):
     def record(self) -> np.ndarray:
         """Return the numbers among the parameters as one record [1]: times ``x_s`` as whole picoseconds ``x_ps``."""
         fields: list[tuple[str, str, float]] = []
-        for name in type(self).model_fields:
+        # In the order of names, so that no record begins as another does, which Numba would take for one of its kind.
+        for name in sorted(type(self).model_fields):
             value = getattr(self, name)
             if not isinstance(value, (bool, int, float)):
                 continue

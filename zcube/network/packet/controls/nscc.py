@@ -53,3 +53,31 @@ class Nscc(ControlSettings):
         from zcube.network.packet.controls import nscc_kernels
 
         return nscc_kernels.HANDLERS
+
+
+class Mrc(Nscc):
+    """MRC, Multipath Reliable Connection: NSCC's window, and paths that rest; arXiv 2605.04333 and 2606.18170.
+
+    A path on which a packet was marked is left out for a while; one on which a packet was lost, not trimmed, is taken as failed
+    and left out for longer, after which packets find out whether it still is. Switches mark on all but the last link. Meant for
+    packets sprayed over all paths and NIC ports, trimming, selective recovery and no PFC. The papers give no times: values
+    marked as assumed are open there.
+    """
+
+    rests: ClassVar[bool] = True
+    marks_last_hop: ClassVar[bool] = False
+
+    mark_rest: float = Field(default=1.0, ge=0, le=1e6, description="round trips that a marked path rests; assumed")
+    trim_rest: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="round trips that the path of a trimmed packet rests; assumed: marks alone count",
+    )
+    loss_rest_s: float = Field(default=1e-3, ge=0, le=10, description="time that a path rests that lost a packet; assumed")
+
+    def handlers(self) -> Handlers:
+        """Return the sender's kernels."""
+        from zcube.network.packet.controls import mrc_kernels
+
+        return mrc_kernels.HANDLERS

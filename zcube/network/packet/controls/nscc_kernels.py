@@ -140,7 +140,7 @@ def take_trim(sender: Any, state: Any, nscc: Any, now_ps: int, size_bytes: int) 
 @inner
 def take_loss(sender: Any, state: Any, nscc: Any) -> None:
     """Take that a packet was lost: it leaves the window."""
-    state.settled = sender.sent_bytes
+    state.settled += state.packet_bytes
     _set(sender, state, nscc, state.window - state.packet_bytes)
 
 
@@ -174,8 +174,9 @@ def _adapts(sender: Any, state: Any, nscc: Any, now_ps: int, lost: bool, marked:
         if state.adapt_ps != 0 and asked and state.achieved < nscc.quick_adapt_window * _most(sender, state, nscc):
             if state.achieved < state.window:
                 sender.cuts += 1
+            # What was lost at once, and told of once, is still counted as sent.
+            state.to_ignore = min(sender.sent_bytes - state.settled, int(state.window))
             _set(sender, state, nscc, 1.0 * state.achieved)
-            state.to_ignore = sender.sent_bytes - state.settled
             state.ignored = state.adapts = 0
             held = True
         state.achieved = 0
