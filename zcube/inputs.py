@@ -34,6 +34,10 @@ _KEY_PART = re.compile(r"""(?:^|\.)\s*("[^"]*"(?=\s*(?:\.|$))|'[^']*'(?=\s*(?:\.
 _ASSIGNMENT = re.compile(r"""(?P<key>(?:"[^"\r\n]*"|'[^'\r\n]*'|[^"'=\r\n])*)=(?P<value>[^\r\n]*)""")
 
 
+#: An escape that stands for a character only together with another.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def bundled_folder(kind: str) -> Path:
     """Return the folder of the bundled files of a kind (``"topologies"`` or ``"scenarios"``).
 
@@ -102,7 +106,7 @@ def read_bounded(path: Path, most_bytes: int = MAX_DECLARED_BYTES) -> str:
 
 
 def json_document(path: Path, text: str) -> Any:
-    """Return the JSON of a file's text; NaN and infinities are refused.
+    """Return the JSON of a file's text; NaN, infinities and halves of surrogate pairs are refused.
 
     Raises
     ------
@@ -110,7 +114,12 @@ def json_document(path: Path, text: str) -> Any:
         If it is no JSON; one that ends early is named as such.
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        document = json.loads(text, parse_constant=_refuse)
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
+    except UnicodeEncodeError as error:
+        raise InputError(Fault(str(path), "half a surrogate pair in a text", "text that UTF-8 can hold")) from error
     except RecursionError as error:
         raise InputError(Fault(str(path), "JSON that is nested too deeply", "a plain document")) from error
     except ValueError as error:
@@ -129,10 +138,29 @@ def read_toml(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, too large, not UTF-8 or not TOML; a syntax error names the line.
     """
+    return toml_document(str(path), read_bounded(path))
+
+
+def toml_document(where: str, text: str) -> dict[str, Any]:
+    """Return the keys of a TOML text.
+
+    Raises
+    ------
+    InputError
+        At ``where``, if it is no TOML, nested too deeply, or has a number of more digits than Python reads.
+    """
     try:
-        return tomllib.loads(read_bounded(path))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(Fault(str(path), str(error), "TOML 1.0")) from error
+        raise InputError(Fault(where, str(error), "TOML 1.0")) from error
+    except RecursionError as error:
+        raise InputError(Fault(where, "TOML that is nested too deeply", "a plain document")) from error
+    except ValueError as error:
+        # Python reads no whole number of more than 4,300 digits; underscores may stand among them.
+        digits = re.search(r"[0-9_]{4300,}", text)
+        line = 1 + text.count("\n", 0, digits.start()) if digits else 1
+        found = f"a number of thousands of digits (at line {line})"
+        raise InputError(Fault(where, found, "numbers of at most 18 digits")) from error
 
 
 def validate(model: type[Model], data: Mapping[str, Any], source: str | Callable[[str], str]) -> Model:
@@ -226,6 +254,8 @@ def _parse(assignment: str, option: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return key, text
+    except (RecursionError, ValueError):
+        return key, toml_document(option, f"value = {text}")
 
 
 def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -> None:

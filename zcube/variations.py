@@ -10,6 +10,7 @@ from typing import Any
 
 from zcube.comparison import Comparison, compare
 from zcube.errors import Fault, FaultList, InputError
+from zcube.inputs import toml_document
 from zcube.prepared import named_by
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed, with_tables
@@ -58,7 +59,7 @@ def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple
     """
     key, equals, text = assignment.partition("=")
     key = key.strip()
-    values = _values(text)
+    values = _values(text, option)
     if not key or not equals or not values or key.split(".")[0] == "sensitivity":
         raise InputError(
             Fault(option, repr(assignment), "KEY=VALUE,VALUE,... with a scenario key, e.g. load.concurrency=600,750")
@@ -78,11 +79,13 @@ def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple
     return _built(found, scenario)
 
 
-def _values(text: str) -> list[Any]:
+def _values(text: str, option: str) -> list[Any]:
     try:
         return list(tomllib.loads(f"values = [{text}]")["values"])
     except tomllib.TOMLDecodeError:
         return [word.strip() for word in text.split(",") if word.strip()]
+    except (RecursionError, ValueError):
+        return list(toml_document(option, f"values = [{text}]")["values"])
 
 
 def alternatives(scenario: Scenario) -> tuple[Variation, ...]:

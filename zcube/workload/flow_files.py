@@ -90,12 +90,7 @@ class CsvRows:
     def __init__(self, path: Path, wanted: Sequence[str], numbers: Sequence[str], max_rows: int):
         self.path = path
         self._header_line, self._columns = _header(path)
-        self.names = [name for name in wanted if name in self._columns]
-        repeated = sorted({name for name in self.names if self._columns.count(name) > 1})
-        if repeated:
-            raise InputError(
-                Fault(f"{path}: {self.header_place}", f"{self._columns.count(name)} columns {name}", "one") for name in repeated
-            )
+        self.names = _once(f"{path}: {self.header_place}", self._columns, wanted)
         self._numbers = [name for name in self.names if name in numbers]
         #: Lines with the wrong number of cells: how many lines that are not empty stand before it, below the header.
         self._malformed: list[int] = []
@@ -275,7 +270,7 @@ class ArrowRows:
 
         _check_bounds("frame", len(frame), 0, max_rows)
         try:
-            table = pa.Table.from_pandas(frame[[name for name in wanted if name in frame.columns]], preserve_index=False)
+            table = pa.Table.from_pandas(frame[_once("frame", list(frame.columns), wanted)], preserve_index=False)
         except pa.ArrowException as error:
             raise InputError(Fault("frame", str(error).splitlines()[0][:160], "columns of text or numbers")) from error
         return cls("frame", _cell_columns("frame", table.schema, wanted), table)
@@ -291,7 +286,8 @@ class ArrowRows:
         cells = self._table.column(column)
         if not pa.types.is_dictionary(cells.type):
             if pa.types.is_floating(cells.type):
-                # pandas turns whole numbers into floats where a cell is empty.
+                # pandas turns whole numbers into floats where a cell is empty; Arrow cannot round halves.
+                cells = pc.cast(cells, pa.float64()) if pa.types.is_float16(cells.type) else cells
                 rounded = pc.equal(cells, pc.floor(cells))
                 whole = pc.cast(pc.if_else(rounded, cells, None), pa.int64(), safe=False)
                 cells = pc.if_else(rounded, pc.cast(whole, pa.string()), pc.cast(cells, pa.string()))
@@ -331,11 +327,20 @@ def _check_bounds(path: Path | str, rows: int, size_bytes: int, max_rows: int) -
 
 def _cell_columns(path: Path | str, schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
     """Return the wanted columns that a schema has, all of them of text or numbers."""
-    names = [name for name in wanted if name in schema.names]
+    names = _once(f"{path}: schema", schema.names, wanted)
     nested = [name for name in names if not _holds_cells(schema.field(name).type)]
     if nested:
         raise InputError(Fault(f"{path}: column {name}", str(schema.field(name).type), "text or numbers") for name in nested)
     return names
+
+
+def _once(where: str, names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Return the wanted names among all, none of which may stand there twice."""
+    found = [name for name in wanted if name in names]
+    twice = [name for name in found if names.count(name) > 1]
+    if twice:
+        raise InputError(Fault(where, f"{names.count(name)} columns {name}", "one") for name in twice)
+    return found
 
 
 def _holds_cells(kind: pa.DataType) -> bool:

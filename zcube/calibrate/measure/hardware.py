@@ -289,7 +289,7 @@ def output_of(command: Sequence[str]) -> str | None:
 def _last_json(text: str | None) -> Mapping[str, Any] | None:
     try:
         value = json.loads((text or "").strip().splitlines()[-1])
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -232,7 +232,7 @@ def _result(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_RESULT_BYTES:
             raise RunError("the worker's result is larger than any run's")
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError("the ranks ended without a result") from error
     return document
 

@@ -95,7 +95,7 @@ def _salvaged(text: str) -> dict[str, Any]:
     head, found, rest = text.partition(_RESULTS)
     try:
         document = json.loads(head.rstrip().rstrip(",") + "}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     decoder, place = json.JSONDecoder(), rest.find("[") + 1
     records: list[Any] = []

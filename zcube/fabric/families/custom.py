@@ -18,7 +18,7 @@ from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup
 from zcube.fabric.port_numbers import links_per_port
-from zcube.fabric.spec import FabricSpec
+from zcube.fabric.spec import FabricSpec, SwitchSpec
 from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
 from zcube.inputs import read_toml
@@ -53,7 +53,11 @@ class CustomSpec(FabricSpec):
         InputError
             If the file cannot be read, or its graph is none of GPUs with equal NIC ports and switches.
         """
-        table = _numbered_ports(read_links(Path(self.links)), self.switch.port_gbps)
+        return self.of_links(read_links(Path(self.links)), name)
+
+    def of_links(self, links: LinkList, name: str) -> Fabric:
+        """Return the fabric of links that have been read; faults as of :meth:`build`."""
+        table = _numbered_ports(links, self.switch.port_gbps)
         self._check(table)
         sized = self.model_copy(update={"gpus": table.gpus, "gpus_per_server": table.gpus_per_server})
         groups, node = _switch_groups(table, self)
@@ -111,6 +115,8 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
     if switch_ports is None:
         switch_ports = max(SWITCH_PORTS, 1 << (_ports_needed(table, wired, switch_port_gbps) - 1).bit_length())
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
+    switch = SwitchSpec(model=f"{switch_ports}x{switch_port_gbps:g}G", ports=switch_ports, port_gbps=switch_port_gbps)
+    CustomSpec(links=str(source), switch=switch).of_links(table, topology.stem)
     write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
     write_file(topology, lambda temporary: temporary.write_text(content))

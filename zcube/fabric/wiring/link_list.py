@@ -32,6 +32,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _GPU = re.compile(r"s(\d{1,7})g(\d{1,3})", re.ASCII)
 _NVSWITCH = re.compile(r"s(\d{1,7})nvswitch(\d{0,3})", re.ASCII)
 _PORT = re.compile(r"\d{0,7}", re.ASCII)
+# Python reads underscores and the digits of every script as well, which no other program does.
+_DECIMAL = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)
 
 
 class NodeRole(IntEnum):
@@ -236,10 +238,7 @@ def _port(text: str, place: int | str, faults: Faults) -> int:
 
 
 def _number(text: str, key: str, place: int | str, faults: Faults, *, above: float | None, at_most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    value = float(text) if _DECIMAL.fullmatch(text) else float("nan")
     low = value > above if above is not None else value >= 0
     if low and value <= at_most:
         return value

@@ -48,7 +48,8 @@ def read(sources: list[Source], options: Options) -> Gathered:
             for line in source.lines():
                 reader.line(line)
         reader.finish()
-    everyone = range(max([options.ranks or 1, *(1 + max(call.rank, call.peer) for call in gathered.calls)]))
+    named = [1 + max(call.rank, call.peer) for call in gathered.calls] + [1 + max(ranks) for ranks in gathered.groups.values()]
+    everyone = range(max([options.ranks or 1, *named]))
     if any(call.group == "" and call.role == Role.COLLECTIVE for call in gathered.calls):
         gathered.add_group("", everyone)
     return gathered
