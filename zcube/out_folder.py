@@ -11,13 +11,10 @@ follow each other with signals held back, and a failure of the second undoes the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from typing import Any
 from zcube.atomic_names import exchange_names
 from zcube.errors import Fault, InputError
 from zcube.outputs import to_json
+from zcube.workplace import digest, digests, workplace
 
 RUN_FILE = "run.json"
 #: Key of the record that lists the folder's other files.
@@ -69,7 +67,8 @@ class OutFolder:
             If the record is no JSON.
         """
         to_json(record)
-        with _temporary_beside(self.path) as temporary:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with workplace(self.path, self.held) as temporary:
             fill(temporary)
             listed = {FILES_KEY: digests(temporary)}
             (temporary / RUN_FILE).write_text(to_json({**record, **listed}), encoding="utf-8")
@@ -127,7 +126,8 @@ def new_folder(path: Path, fill: Callable[[Path], Any]) -> None:
         faults = [Fault(str(path), "something there already", "a name that is free")]
     if faults:
         raise InputError(faults)
-    with _temporary_beside(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with workplace(path) as temporary:
         fill(temporary)
         temporary.chmod(0o755)
         temporary.rename(path)
@@ -136,11 +136,6 @@ def new_folder(path: Path, fill: Callable[[Path], Any]) -> None:
 def is_recorded(path: Path) -> bool:
     """Return whether a file is, or by its name would be, a run record or one of the files that the record beside it lists."""
     return path.name == RUN_FILE or path.name in (_listed(path.parent / RUN_FILE) or {})
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 digest of every file of a folder by name, in order of names."""
-    return {path.name: _digest(path) for path in sorted(folder.iterdir())}
 
 
 def _place_faults(path: Path) -> list[Fault]:
@@ -175,7 +170,7 @@ def _content_faults(folder: Path) -> list[Fault]:
             continue
         if path.name not in listed or path.is_symlink() or not path.is_file():
             foreign.append(path.name)
-        elif _digest(path) != listed[path.name]:
+        elif digest(path) != listed[path.name]:
             changed.append(path.name)
     expected = "only what its run record lists; move it away, or choose another folder"
     ways = ((foreign, "not of the run that wrote the folder"), (changed, "changed since the run that wrote it"))
@@ -199,28 +194,7 @@ def _listed(record: Path) -> dict[str, str] | None:
 
 def _held_now(folder: Path) -> dict[str, str] | None:
     """Return what a folder of files holds, None where there is no folder; a link or a subfolder stands under its name alone."""
-    if folder.is_symlink() or not folder.is_dir():
-        return None
-    plain = {path: path.is_file() and not path.is_symlink() for path in sorted(folder.iterdir())}
-    return {path.name: _digest(path) if file else "" for path, file in plain.items()}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside a path, and remove it at the end if it still has its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    made = temporary.stat().st_ino
-    try:
-        yield temporary
-    finally:
-        if temporary.is_dir() and temporary.stat().st_ino == made:
-            shutil.rmtree(temporary, ignore_errors=True)
+    return None if folder.is_symlink() or not folder.is_dir() else digests(folder)
 
 
 def _beside(temporary: Path, path: Path) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from zcube.workplace import workplace
 
 #: Stands in JSON for an infinite number: a quantile that falls on a request which failed, a price per token where none came.
 INFINITE = "infinity"
@@ -36,7 +37,7 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         Called with the temporary path.
     """
     path = path.resolve()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
+    with workplace(path) as folder:
+        temporary = folder / path.name
         write(temporary)
         temporary.replace(path)
