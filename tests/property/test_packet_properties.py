@@ -27,7 +27,7 @@ parameters = st.fixed_dictionaries(
     {
         "congestion_control": st.sampled_from(sorted(BUILT_IN)),
         "forwarding": st.sampled_from(["store-and-forward", "cut-through"]),
-        "path_choice": st.sampled_from(["static", "spray", "adaptive"]),
+        "path_choice": st.sampled_from(["static", "spray", "spray-random", "flowlet", "adaptive", "adaptive-every-switch"]),
         "acknowledgements": st.sampled_from(["notified", "packets"]),
         "cell_bytes": st.sampled_from([None, 16384]),
         "pfc_threshold": st.sampled_from(["dynamic", "static"]),
