@@ -133,6 +133,38 @@ def test_zcube_paths_fill_both_ports_pooled_or_split(split):
     assert line_s < model.completions().finish_s[0] < line_s + 4e-6
 
 
+# Reordering
+
+
+def two_lengths(latency_s):
+    """Two spines between two leaves, the way over one of them longer by a delay."""
+    network = wide(2)
+    network.link_set.latency_s[network.number["leaf0", "spine1"]] += latency_s
+    return network
+
+
+@pytest.mark.parametrize(
+    ("further_s", "settings", "repeats"),
+    [
+        (2e-6, {}, False),
+        (2e-6, {"reorder": "buffer", "reorder_buffer_packets": 64}, False),
+        (2e-6, {"reorder": "go-back-n"}, True),
+        (20e-6, {"reorder": "buffer", "reorder_buffer_packets": 64}, True),
+        (20e-6, {"reorder": "buffer", "reorder_buffer_packets": 256}, False),
+    ],
+)
+def test_a_receiver_holds_what_its_buffer_has_room_for(further_s, settings, repeats):
+    """A path 2 us longer puts some 24 packets behind later ones, one 20 us longer 240."""
+    network = two_lengths(further_s)
+    model = network.model(path_choice="spray", **settings)
+    alone_ps = (1000 + 3) * FULL_PS + 4 * LATENCY_PS + round(further_s * 1e12)
+    finish_ps = run(model, flows((0, 1, 1000 * CELL)))
+    assert (model.counts.repeats > 0) == repeats
+    assert model.received_bytes == 1000 * CELL
+    assert finish_ps > 1.2 * alone_ps if repeats else finish_ps == alone_ps
+    assert repeats or model.counts.late > 400
+
+
 # Failures
 
 
@@ -187,6 +219,27 @@ def test_a_plane_that_is_down_costs_its_share_of_bandwidth(choice):
     finish_ps = round(model.completions().finish_s[0] * 1e12) - 1_000_000
     assert finish_ps == (100 + 1) * 2 * FULL_PS + 2 * LATENCY_PS
     assert model.counts.lost == 0
+
+
+@pytest.mark.parametrize("choice", ["spray", "spray-random", "adaptive-every-switch"])
+def test_a_plane_that_fails_on_the_way_stalls_nothing(choice):
+    """What was under way in the plane is asked for; from the detection on the other plane carries all."""
+    network, count, down_s, known_s = two_planes(), 2000, 30e-6, 5e-6
+    failure = [{"link": "h*->plane1", "down_s": down_s}]
+    model = network.model(
+        path_choice=choice,
+        queue_pair_ports="all",
+        link_failures=failure,
+        failure_detection_s=known_s,
+        recovery="selective",
+        reorder_gap_packets=32,
+        retransmit_timeout_s=20e-6,
+    )
+    finish_ps = run(model, flows((0, 1, count * CELL)))
+    sent = down_s * 1e12 / FULL_PS
+    floor_ps = down_s * 1e12 + (count - sent) * 2 * FULL_PS
+    assert floor_ps < finish_ps < floor_ps + known_s * 1e12 + 60e6
+    assert 0 < model.counts.lost <= model.counts.repeats < 200
 
 
 def test_failures_that_name_no_link_or_overlap_are_refused():

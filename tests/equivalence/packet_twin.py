@@ -579,12 +579,8 @@ class Twin:
             if not self.take_once(packet):
                 return
         elif settings.ordered:
-            if packet.number != pair.wanted:
-                if packet.number > pair.wanted != pair.asked:
-                    pair.asked = wanted = pair.wanted
-                    self.at(self.now + pair.back, REPEAT, pair.number, lambda: self.go_back(pair, wanted, 0))
+            if not self.take_in_order(packet):
                 return
-            pair.wanted += 1
         elif len(pair.paths) > 1:
             pair.late += packet.number < pair.highest
             pair.highest = max(pair.highest, packet.number + 1)
@@ -599,6 +595,26 @@ class Twin:
             self.at(self.now + pair.back, ACKNOWLEDGED, pair.number, lambda: self.acknowledged(pair, *told))
         if flow.received == flow.size:
             self.complete(flow)
+
+    def take_in_order(self, packet):
+        """Take the next packet, or one that the receiver can hold until it is next."""
+        pair, number, settings = packet.pair, packet.number, self.settings
+        holds = settings.reorder_buffer_packets if settings.reorder == "buffer" else 1
+        if number >= pair.wanted + holds:
+            if pair.asked != pair.wanted:
+                pair.asked = wanted = pair.wanted
+                self.at(self.now + pair.back, REPEAT, pair.number, lambda: self.go_back(pair, wanted, 0))
+            return False
+        if number in pair.arrivals:
+            self.duplicates += holds > 1
+            return False
+        pair.arrivals.add(number)
+        if holds > 1 and len(pair.paths) > 1:
+            pair.late += number < pair.highest
+        pair.highest = max(pair.highest, number + 1)
+        while pair.wanted in pair.arrivals:
+            pair.wanted += 1
+        return True
 
     def path_taken(self, packet):
         return place_of(packet.path, packet.pair.paths) if len(packet.pair.paths) > 1 else None

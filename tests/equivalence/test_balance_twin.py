@@ -46,6 +46,8 @@ def draw_balance(draw, choice, control):
         xoff_bytes=int(draw.integers(5_000, 100_000)),
         ack_every_packets=int(draw.integers(1, 4)),
         seed=int(draw.integers(0, 1000)),
+        reorder=str(draw.choice(["cost", "cost", "buffer", "go-back-n"])),
+        reorder_buffer_packets=64,
     )
 
 
@@ -57,6 +59,10 @@ def draw_failures(draw, link_set, routes):
         down_s = float(draw.integers(0, 20)) * 1e-6
         failures.append({"link": name, "down_s": down_s, "up_s": down_s + float(draw.choice([1e-6, 2e-5, 1e-4]))})
     return failures
+
+
+def late_of(twin):
+    return sum(pair.late for flow in twin.flows for pair in flow.pairs)
 
 
 def assert_agree(fabric, routing, settings, flows, split):
@@ -122,7 +128,7 @@ def test_twins_agree_where_links_fail_and_packets_are_sent_again_one_by_one(name
         routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8])), seed=seed)
         failures = draw_failures(draw, link_set, routing.routes(flows.source, flows.target))
         more |= {"link_failures": failures, "failure_detection_s": float(draw.choice([0, 3e-6])), "retry_limit": 1000}
-        more |= {"pfc": not more["trimming"] and seed % 2 == 0}
+        more |= {"pfc": not more["trimming"] and seed % 2 == 0, "reorder": "cost"}
         settings = PacketSettings(**chosen.model_dump() | more)
         counts = assert_agree(fabric, routing, settings, flows, "pooled").counts
         assert counts.repeats == counts.drops + counts.trims + counts.duplicates + counts.lost

@@ -25,7 +25,8 @@ balances = st.fixed_dictionaries(
         "congestion_control": st.sampled_from(["none", "dcqcn", "dcqcn_nvidia"]),
         "pfc_threshold": st.sampled_from(["dynamic", "static"]),
         "xoff_bytes": st.sampled_from([6_000, 40_000]),
-        "reorder": st.sampled_from(["cost", "go-back-n"]),
+        "reorder": st.sampled_from(["cost", "buffer", "go-back-n"]),
+        "reorder_buffer_packets": st.just(64),
     }
 ).map(lambda chosen: chosen | ({"queue_pair_ports": "one"} if chosen["path_choice"] == "adaptive" else {}))
 #: When links of the lists above go down, and for how long.

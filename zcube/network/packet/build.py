@@ -7,7 +7,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
-from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
 from zcube.network.packet.state import (
     CLAIM,
     DRAWN,
@@ -132,7 +132,8 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "ordered": settings.ordered,
         "selective": settings.recovery == "selective",
         "repeating": settings.ordered or settings.recovery == "selective",
-        "window": settings.selective_window_packets,
+        "window": max(settings.window_packets, WINDOW_BITS),
+        "holds": settings.reorder_buffer_packets if settings.reorder == "buffer" else 1,
         "gap": NEVER if settings.reorder_gap_packets is None else settings.reorder_gap_packets,
         "failing": len(settings.link_failures) > 0,
         "retry_limit": settings.retry_limit,

@@ -67,10 +67,10 @@ def memory_bound_bytes(
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
         per_path += PROBE.itemsize * subflows
+    window_bytes = WINDOW.itemsize * settings.window_packets // WINDOW_BITS
     if selective and control.rests:
-        per_path += HOP_BYTES * settings.selective_window_packets * subflows * spread
-    if selective:
-        per_path += (RECOVERY.itemsize + WINDOW.itemsize * settings.selective_window_packets // WINDOW_BITS) * subflows * spread
+        window_bytes += HOP_BYTES * settings.selective_window_packets
+    per_path += (RECOVERY.itemsize * selective + window_bytes) * subflows * spread
     echo_bytes = ECHO.itemsize if control.acknowledged or selective else 0
     if control.telemetry_s is not None:
         echo_bytes += READING.itemsize * READINGS

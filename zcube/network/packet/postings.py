@@ -61,8 +61,10 @@ class Postings:
             wanted["rests"] = self._paths + paths
         if self._settings.skip.mode != "off":
             wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs}
+        rows = self._settings.window_packets // WINDOW_BITS
+        if rows:
+            wanted["windows"] = (self.pairs + pairs) * rows
         if self._settings.recovery == "selective":
-            rows = self._settings.selective_window_packets // WINDOW_BITS
             wanted |= {"recoveries": self.pairs + pairs, "windows": (self.pairs + pairs) * rows}
             if tables.net["recalling"][0]:
                 wanted["gone_by"] = (self.pairs + pairs) * self._settings.selective_window_packets

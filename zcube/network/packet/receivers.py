@@ -18,7 +18,7 @@ from zcube.network.packet.records import (
     path_of,
     recovery_of,
 )
-from zcube.network.packet.recovery import ask_between, ask_for, is_far_ahead, note_arrival
+from zcube.network.packet.recovery import ask_between, ask_for, hold, is_far_ahead, note_arrival
 from zcube.network.packet.senders import hear, stir
 from zcube.network.packet.state import ACKNOWLEDGE, ACKNOWLEDGED, CONGESTION, KEY_BITS, NONE, NOTICE, REPEAT, Net
 from zcube.network.packet.telemetry import hand_readings
@@ -41,14 +41,9 @@ def receive(net: Net, slot: int) -> None:
             give_back(net, slot)
             return
     elif net.ordered == 1:
-        wanted = pair_of(net, pair).wanted
-        if number != wanted:
-            if number > wanted and pair_of(net, pair).asked != wanted:
-                pair_of(net, pair).asked = wanted
-                _notify(net, pair, REPEAT, CONGESTION - 1 - wanted, NONE)
+        if not _take_in_order(net, pair, number):
             give_back(net, slot)
             return
-        pair_of(net, pair).wanted = wanted + 1
     elif pair_of(net, pair).paths > 1:
         if number < pair_of(net, pair).highest:
             pair_of(net, pair).late += 1
@@ -71,6 +66,22 @@ def receive(net: Net, slot: int) -> None:
         _notify(net, pair, ACKNOWLEDGED, ACKNOWLEDGE, NONE)
     if last:
         complete(net, flow)
+
+
+@inner
+def _take_in_order(net: Net, pair: int, number: int) -> bool:
+    """Take the packet that is next, or one that can be held until it is; False, asking for all from the next on, if not."""
+    wanted = pair_of(net, pair).wanted
+    if number >= wanted + net.holds:
+        if pair_of(net, pair).asked != wanted:
+            pair_of(net, pair).asked = wanted
+            _notify(net, pair, REPEAT, CONGESTION - 1 - wanted, NONE)
+        return False
+    if net.holds > 1:
+        return hold(net, pair, number)
+    if number == wanted:
+        pair_of(net, pair).wanted = wanted + 1
+    return number == wanted
 
 
 @inner

@@ -63,6 +63,25 @@ def note_arrival(net: Net, pair: int, number: int) -> bool:
 
 
 @inner
+def hold(net: Net, pair: int, number: int) -> bool:
+    """Hold a packet less than a reorder buffer behind the first missing one; False if it has arrived before."""
+    state, row, bit = pair_of(net, pair), window_of(net, _place(net, pair, number)), _bit(number)
+    if number < state.wanted or row.arrived & bit != 0:
+        net.duplicates += 1
+        return False
+    row.arrived |= bit
+    if number >= state.highest:
+        state.highest = number + 1
+    elif state.paths > 1:
+        state.late += 1
+        net.late += 1
+    while window_of(net, _place(net, pair, state.wanted)).arrived & _bit(state.wanted) != 0:
+        window_of(net, _place(net, pair, state.wanted)).arrived &= ~_bit(state.wanted)
+        state.wanted += 1
+    return True
+
+
+@inner
 def is_far_ahead(net: Net, pair: int) -> bool:
     """Return whether half a window has arrived in order that the sender has not been told of, which may hold it up."""
     return pair_of(net, pair).wanted - recovery_of(net, pair).told >= net.window >> 1

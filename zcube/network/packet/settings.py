@@ -49,8 +49,9 @@ Recovery = Literal["go-back-n", "selective"]
 Acknowledgements = Literal["notified", "packets"]
 
 #: What packets of one queue pair cost that come behind a later one: ``cost`` delays the transfer by ``reorder_cost_s`` for
-#: each. ``go-back-n``: the NIC cannot reorder, and everything from the missing one on is sent again.
-Reorder = Literal["cost", "go-back-n"]
+#: each. ``buffer``: the NIC holds what lies so close behind the missing one, and what lies further is as if the NIC could not
+#: reorder. ``go-back-n``: it cannot, and everything from the missing one on is sent again.
+Reorder = Literal["cost", "buffer", "go-back-n"]
 
 MIB = 1 << 20
 
@@ -196,6 +197,13 @@ class PacketSettings(Declared):
         default=1e-3, ge=0, le=10, description="after which all know of a link that has gone down or come up"
     )
     reorder: Reorder = "cost"
+    reorder_buffer_packets: int = Field(
+        default=256,
+        ge=64,
+        le=1 << 16,
+        description="`reorder=buffer`: a queue pair's packets fewer than so many behind the first missing one are held; "
+        "a power of two",
+    )
     recovery: Recovery = Field(
         default="go-back-n",
         description="`go-back-n`: everything from a lost packet on is sent again; `selective`: only what is asked for or has "
@@ -237,7 +245,7 @@ class PacketSettings(Declared):
             raise ValueError("rates in ascending order, each once")
         return marking
 
-    @field_validator("selective_window_packets")
+    @field_validator("selective_window_packets", "reorder_buffer_packets")
     @classmethod
     def _power_of_two(cls, packets: int) -> int:
         if packets & (packets - 1):
@@ -250,7 +258,7 @@ class PacketSettings(Declared):
             raise ValueError("pfc false where trimming is on: with PFC a packet always has room")
         if self.trimming and self.recovery != "selective":
             raise ValueError("recovery selective where trimming is on: a trimmed packet is asked for by its number")
-        if self.recovery == "selective" and self.reorder == "go-back-n":
+        if self.recovery == "selective" and self.reorder != "cost":
             raise ValueError("reorder cost where recovery is selective: packets are taken in any order")
         if self.skip.mode != "off" and self.recovery == "selective":
             raise ValueError("skip.mode off where recovery is selective: what is repeated is never steady")
@@ -266,11 +274,11 @@ class PacketSettings(Declared):
             or self.queue_pair_ports == "all"
             or self.control.rests
             or self.link_failures
-            or self.reorder == "go-back-n"
+            or self.reorder != "cost"
         ):
             raise ValueError(
                 "skip.mode off where paths are drawn, rest, are shared, chosen at every switch or of several ports, "
-                "where links go down or receivers cannot reorder"
+                "where links go down or receivers cannot reorder all"
             )
         if self.skip.mode == "reuse" and self.acknowledgements == "packets":
             raise ValueError("skip.mode off or steady where acknowledgements are packets: these outlive their transfers")
@@ -340,8 +348,15 @@ class PacketSettings(Declared):
     @property
     def ordered(self) -> bool:
         """Whether receivers take packets in order only, and ask again from what is missing."""
-        lossy = not self.pfc or self.reorder == "go-back-n" or len(self.link_failures) > 0
+        lossy = not self.pfc or self.reorder != "cost" or len(self.link_failures) > 0
         return lossy and self.recovery == "go-back-n"
+
+    @property
+    def window_packets(self) -> int:
+        """Packets of a queue pair of which each one's arrival is noted: a window's, or a reorder buffer's; 0 if none are."""
+        if self.recovery == "selective":
+            return self.selective_window_packets
+        return self.reorder_buffer_packets if self.reorder == "buffer" else 0
 
     @property
     def path_seed(self) -> int:

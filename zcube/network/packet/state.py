@@ -438,6 +438,7 @@ NET = np.dtype(
         ("trim_run", "i8"),  # of them sent in a row while data waits
         ("lossless", "i8"),
         ("ordered", "i8"),  # 1: receivers take packets in order only
+        ("holds", "i8"),  # packets from the first missing one on that a receiver which takes them in order can hold
         ("repeating", "i8"),  # 1: senders see to what has not arrived
         ("failing", "i8"),  # 1: links go down
         ("avoided", "i8"),  # links that are known to be down
