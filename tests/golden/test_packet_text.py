@@ -104,3 +104,13 @@ def test_names_from_outside_stay_on_their_line() -> None:
     assert "a?b?[31m>xxx" in text
     assert text.replace("\n", "").isprintable()
     assert max(map(len, text.splitlines())) < 130
+
+
+def test_how_packets_are_spread_and_what_failed_is_said():
+    spread = {"path_choice": "spray-random", "spread_queue_pairs": 2, "queue_pair_ports": "all", "reorder": "buffer"}
+    failing = {"link_failures": [{"link": "leaf0->spine0", "down_s": 0.0}]}
+    settings = PacketSettings(**spread, **failing).model_dump(mode="json")
+    text = packet_text(section(settings=settings, counts={**COUNTS, "late": 3, "lost": 1}))
+    said = "paths by spray-random; 2 queue pairs with the same paths; queue pairs over all ports; 256 packets held for order; "
+    assert said + "1 failure of links" in text
+    assert "Lost             1 packet on links that went down\n" in text

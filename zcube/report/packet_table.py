@@ -40,6 +40,8 @@ def packet_text(section: Mapping[str, Any]) -> str:
     )
     if counts.get("trims"):
         lines += _row("Trimmed", f"{counted(counts['trims'], 'packet')}, {counted(counts['headers_lost'], 'header')} dropped")
+    if counts.get("lost"):
+        lines += _row("Lost", f"{counted(counts['lost'], 'packet')} on links that went down")
     if counts["late"]:
         lines += _row("Out of order", counted(counts["late"], "packet"))
     lines += _row("Victims", _victims(victims))
@@ -70,6 +72,16 @@ def _settings(settings: Mapping[str, Any]) -> str:
     parts.append(f"buffer {bytes_text(settings['buffer_bytes'])}")
     if settings["path_choice"] != "static":
         parts.append(f"paths by {settings['path_choice']}")
+    if settings["spread_queue_pairs"] > 1:
+        parts.append(f"{settings['spread_queue_pairs']} queue pairs with the same paths")
+    if settings["queue_pair_ports"] == "all":
+        parts.append("queue pairs over all ports")
+    if settings["reorder"] == "buffer":
+        parts.append(f"{settings['reorder_buffer_packets']:,} packets held for order")
+    elif settings["reorder"] != "cost":
+        parts.append("receivers that cannot reorder")
+    if settings["link_failures"]:
+        parts.append(f"{counted(len(settings['link_failures']), 'failure')} of links")
     if settings.get("recovery") == "selective":
         parts.append("selective recovery" + (", trimming" if settings["trimming"] else ""))
     if settings["priorities"] > 1:
