@@ -113,12 +113,12 @@ class Twin:
             if not link.to_host:
                 self.used[link.target] = 0
                 taken = self.headroom[link.number] * settings.priorities if settings.pfc else 0
-                self.shared[link.target] = self.shared.get(link.target, settings.buffer_bytes) - taken
+                self.shared[link.target] = self.shared.get(link.target, settings.memory_bytes) - taken
         for link in self.links:
             if not link.from_host:
                 self.used.setdefault(link.source, 0)
-                self.shared.setdefault(link.source, settings.buffer_bytes)
-        self.shared = {name: int(max(left, settings.buffer_bytes / 2)) for name, left in self.shared.items()}
+                self.shared.setdefault(link.source, settings.memory_bytes)
+        self.shared = {name: int(max(left, settings.memory_bytes / 2)) for name, left in self.shared.items()}
         self.flows, pairs = [], 0
         for number in range(len(flows)):
             flow = Flow(number, int(np.ceil(flows.size_bytes[number])), round(flows.start_s[number] * PS))

@@ -69,7 +69,10 @@ def _settings(settings: Mapping[str, Any]) -> str:
         parts.append(f"PFC, XOFF at {bytes_text(settings['xoff_bytes'])}")
     else:
         parts.append(f"PFC, XOFF at {settings['pfc_alpha']:.4g} of the free buffer")
-    parts.append(f"buffer {bytes_text(settings['buffer_bytes'])}")
+    chip = settings.get("switch_class")
+    parts.append(f"buffer of a {chip}" if chip else f"buffer {bytes_text(settings['buffer_bytes'])}")
+    if settings.get("marking_law") == "time":
+        parts.append(f"marks from {settings['marking_kmin_s'] * 1e6:.4g} to {settings['marking_kmax_s'] * 1e6:.4g} us of queue")
     if settings["path_choice"] != "static":
         parts.append(f"paths by {settings['path_choice']}")
     if settings["spread_queue_pairs"] > 1:

@@ -223,9 +223,9 @@ def _switches(settings: PacketSettings, names: list[str], enters: IntArray, queu
     headroom = queues["headroom"][:: 1 << shift] - (0 if settings.headroom_bytes is not None else 3 * settings.unit_bytes)
     packet = 0 if settings.headroom_bytes is not None else 3 * settings.wire_bytes(settings.packet_payload_bytes)
     taken = np.bincount(enters[into], (headroom[into] + packet) * settings.priorities, minlength=len(names))
-    least = settings.buffer_bytes / 2
+    least = settings.memory_bytes / 2
     if settings.cell_bytes:
         least = max(least, settings.least_threshold_bytes / min(settings.pfc_alpha, 1.0))
     switches["headroom"] = np.bincount(enters[into], queues["headroom"][:: 1 << shift][into] * settings.priorities, len(names))
-    switches["shared"] = np.maximum(settings.buffer_bytes - (taken if settings.pfc else 0), least)
+    switches["shared"] = np.maximum(settings.memory_bytes - (taken if settings.pfc else 0), least)
     return switches

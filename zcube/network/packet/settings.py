@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +99,18 @@ class LinkFailure(Declared):
         return self
 
 
+#: ``table``: KMIN, KMAX and PMAX by link rate, a vendor's. ``time``: as what stands in the queue takes to leave it, the same on
+#: every link, as HPCC's authors set up DCQCN (SIGCOMM 2019, section 5.1: in proportion to the rate).
+MarkingLaw = Literal["table", "time"]
+
+#: Packet buffers of switches, all of it, by the chip; megabytes of Juniper's table of common packet buffer memory (QFX5200-32C,
+#: 5210, 5220, 5230, 5240; "Understanding CoS Buffer Configuration"), taken as millions.
+SWITCH_BUFFERS: Mapping[str, int] = MappingProxyType(
+    {f"tomahawk-{number}": megabytes * 1_000_000 for number, megabytes in ((1, 16), (2, 42), (3, 64), (4, 112), (5, 165))}
+)
+SwitchClass = Literal["tomahawk-1", "tomahawk-2", "tomahawk-3", "tomahawk-4", "tomahawk-5"]
+
+
 class Skip(Declared):
     """What is advanced by rate and not packet by packet, :mod:`zcube.network.packet.steady`."""
 
@@ -152,6 +165,9 @@ class PacketSettings(Declared):
     )
     forwarding: Forwarding = "store-and-forward"
     buffer_bytes: int = Field(default=32 * MIB, ge=1 << 16, le=1 << 40, description="of a switch, shared by its ports")
+    switch_class: SwitchClass | None = Field(
+        default=None, description="its buffer in place of `buffer_bytes`, as a vendor's sheet has it; None: none"
+    )
     pfc: bool = True
     pfc_threshold: Threshold = "dynamic"
     pfc_alpha: float = Field(default=1 / 8, gt=0, le=64, description="XOFF at this part of the free buffer, per ingress queue")
@@ -167,7 +183,11 @@ class PacketSettings(Declared):
     congestion_control: str = Field(
         default="dcqcn", description=", ".join(f"`{name}`" for name in BUILT_IN) + ", or one that a package brings"
     )
+    marking_law: MarkingLaw = Field(default="table", description="`table`: thresholds of `marking`; `time`: the three below")
     marking: tuple[MarkingThreshold, ...] = Field(default=MARKING, min_length=1, max_length=64)
+    marking_kmin_s: float = Field(default=16e-6, ge=0, le=1, description="`time`: KMIN over the link's rate")
+    marking_kmax_s: float = Field(default=64e-6, gt=0, le=1, description="`time`: KMAX over the link's rate")
+    marking_pmax: float = Field(default=0.2, ge=0, le=1, description="`time`: PMAX")
     dcqcn: Dcqcn = Dcqcn()
     path_choice: PathChoice = "static"
     spread_queue_pairs: int = Field(
@@ -251,6 +271,14 @@ class PacketSettings(Declared):
         if packets & (packets - 1):
             raise ValueError("a power of two")
         return packets
+
+    @model_validator(mode="after")
+    def _one_law_one_buffer(self) -> PacketSettings:
+        if self.marking_kmax_s <= self.marking_kmin_s:
+            raise ValueError("marking_kmax_s above marking_kmin_s")
+        if self.switch_class is not None and self.buffer_bytes != PacketSettings.model_fields["buffer_bytes"].default:
+            raise ValueError("buffer_bytes or switch_class, not both")
+        return self
 
     @model_validator(mode="after")
     def _trims_what_is_repeated(self) -> PacketSettings:
@@ -382,17 +410,26 @@ class PacketSettings(Declared):
         """Least value of any threshold."""
         return self.least_threshold_cells * self.unit_bytes
 
+    @property
+    def memory_bytes(self) -> int:
+        """Buffer of a switch, headroom included."""
+        return self.buffer_bytes if self.switch_class is None else SWITCH_BUFFERS[self.switch_class]
+
     def marking_of(self, capacity_bps: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return KMIN and KMAX in bytes and PMAX of links; beyond the last rate as for it.
 
         Where units are large, KMIN and the distance to KMAX are at least ``least_threshold_cells`` of them.
         """
-        rates = np.array([entry.up_to_gbps for entry in self.marking]) * 1e9
-        row = np.minimum(np.searchsorted(rates, capacity_bps), len(rates) - 1)
-        kmin, kmax, pmax = (
-            np.array([getattr(entry, name) for entry in self.marking], dtype=float)[row]
-            for name in ("kmin_bytes", "kmax_bytes", "pmax")
-        )
+        if self.marking_law == "time":
+            kmin, kmax = (np.round(time_s * capacity_bps / 8) for time_s in (self.marking_kmin_s, self.marking_kmax_s))
+            kmax, pmax = np.maximum(kmax, kmin + 1), np.full(len(capacity_bps), self.marking_pmax)
+        else:
+            rates = np.array([entry.up_to_gbps for entry in self.marking]) * 1e9
+            row = np.minimum(np.searchsorted(rates, capacity_bps), len(rates) - 1)
+            kmin, kmax, pmax = (
+                np.array([getattr(entry, name) for entry in self.marking], dtype=float)[row]
+                for name in ("kmin_bytes", "kmax_bytes", "pmax")
+            )
         least = self.least_threshold_bytes if self.cell_bytes else 0
         low = np.maximum(kmin, least)
         return low, low + np.maximum(kmax - kmin, least), pmax

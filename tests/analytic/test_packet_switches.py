@@ -1,0 +1,78 @@
+"""Switches as vendors sell them: marking by one law, buffers by chip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from packet_networks import flows, run, star
+
+from zcube.network.packet.build import idle_network
+from zcube.network.packet.settings import SWITCH_BUFFERS, PacketSettings
+
+RATES = np.array([25e9, 100e9, 200e9, 400e9, 800e9])
+
+
+def test_one_law_marks_every_link_at_the_same_time_in_queue():
+    kmin, kmax, pmax = PacketSettings(marking_law="time").marking_of(RATES)
+    assert np.allclose(kmin * 8 / RATES, 16e-6) and np.allclose(kmax * 8 / RATES, 64e-6)
+    assert pmax.tolist() == [0.2] * len(RATES)
+
+
+def test_the_law_meets_the_vendor_table_at_400g_and_not_at_200g():
+    law, table = (PacketSettings(marking_law=name).marking_of(RATES) for name in ("time", "table"))
+    assert [column[3] for column in law] == [column[3] for column in table] == [800_000, 3_200_000, 0.2]
+    assert [column[2] for column in table] == [300_000, 1_200_000, 0.8]
+    assert [column[2] for column in law] == [400_000, 1_600_000, 0.2]
+
+
+def test_hpcc_s_thresholds_are_those_of_the_law_with_its_times():
+    """100 KB and 400 KB at 25 Gb/s, in proportion to the rate."""
+    settings = PacketSettings(marking_law="time", marking_kmin_s=32e-6, marking_kmax_s=128e-6)
+    kmin, kmax, _ = settings.marking_of(RATES)
+    assert np.allclose(kmin, 100e3 * RATES / 25e9) and np.allclose(kmax, 400e3 * RATES / 25e9)
+
+
+@pytest.mark.parametrize("gbps", [200.0, 400.0])
+def test_an_incast_is_marked_from_the_same_delay_on(gbps):
+    """Two senders at line rate: the queue grows by a packet a packet time, so the first marks need KMIN's time."""
+    network = star(3, gbps=gbps)
+    time_s = 20e-6
+    model = network.model(congestion_control="dcqcn", marking_law="time", marking_kmin_s=time_s, marking_kmax_s=2 * time_s)
+    model.send(flows((0, 2, 8 << 20), (1, 2, 8 << 20)))
+    model.advance(0.98 * time_s)
+    assert model.counts.marks == 0
+    model.advance(3 * time_s)
+    assert model.counts.marks > 0
+
+
+def test_buffers_are_those_of_the_vendor_s_table():
+    assert {name: size // 10**6 for name, size in SWITCH_BUFFERS.items()} == {
+        "tomahawk-1": 16,
+        "tomahawk-2": 42,
+        "tomahawk-3": 64,
+        "tomahawk-4": 112,
+        "tomahawk-5": 165,
+    }
+
+
+def test_a_switch_has_the_buffer_of_its_class():
+    network = star(3)
+    for settings, size in (({}, 32 << 20), ({"switch_class": "tomahawk-5"}, 165_000_000)):
+        tables = idle_network(network.link_set, PacketSettings(**settings), 0.0)
+        row = tables["switches"][0]
+        # Headroom is counted as for packets.
+        assert abs(int(row["shared"] + row["headroom"]) - size) <= 1
+    run(network.model(switch_class="tomahawk-1"), flows((0, 1, 1 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"switch_class": "tomahawk-5", "buffer_bytes": 1 << 20}, "buffer_bytes or switch_class, not both"),
+        ({"switch_class": "spectrum-4"}, "tomahawk"),
+        ({"marking_kmin_s": 1e-4, "marking_kmax_s": 1e-4}, "marking_kmax_s above marking_kmin_s"),
+    ],
+)
+def test_contradictions_are_named(settings, told):
+    with pytest.raises(ValueError, match=told):
+        PacketSettings(**settings)
