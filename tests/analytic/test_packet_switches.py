@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from packet_networks import flows, run, star
+from packet_networks import FULL_PS, Network, flows, run, star
 
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.settings import SWITCH_BUFFERS, PacketSettings
@@ -76,3 +76,58 @@ def test_a_switch_has_the_buffer_of_its_class():
 def test_contradictions_are_named(settings, told):
     with pytest.raises(ValueError, match=told):
         PacketSettings(**settings)
+
+
+TWO = {"traffic_classes": 2}
+
+
+def classes(*numbers):
+    return {"traffic_class": np.array(numbers)}
+
+
+@pytest.mark.parametrize(("weights", "shares"), [((1, 1), (0.5, 0.5)), ((1, 3), (0.25, 0.75)), ((2, 1), (2 / 3, 1 / 3))])
+def test_classes_share_a_port_by_their_weights(weights, shares):
+    """Two senders a class, so that both wait at the port throughout."""
+    network, size = star(5), 8 << 20
+    model = network.model(class_service="weighted", class_weights=weights, **TWO)
+    model.send(flows(*((sender, 4, size) for sender in range(4)), **classes(0, 0, 1, 1)))
+    model.advance(300e-6)
+    received = model._tables["flows"]["received"][:4].astype(float)
+    found = received.reshape(2, 2).sum(axis=1) / received.sum()
+    assert np.allclose(found, shares, atol=0.01)
+
+
+def test_experts_pass_all_other_traffic_where_service_is_strict():
+    network, size = star(4), 1 << 20
+    rows = [(0, 3, 8 << 20), (1, 3, 8 << 20), (2, 3, size, 100e-6)]
+    alone = run(network.model(**TWO), flows(rows[2], **classes(1)))[0] - 100_000_000
+    one, two = (run(network.model(**more), flows(*rows, **classes(0, 0, 1)))[2] - 100_000_000 for more in ({}, TWO))
+    # Each packet may find one of the others on the port, and they hold it up no further.
+    assert alone <= two <= alone + 2 * FULL_PS
+    assert one > 2 * alone
+
+
+def test_a_pause_of_one_class_leaves_the_other_going():
+    """h0 sends KV into a hot port of s1, and experts' tokens past it over the same links."""
+    cables = [("h0", "s0"), ("s0", "s1"), *((f"h{host}", "s1") for host in (1, 2, 3, 4))]
+    network = Network(*cables)
+    for host in (1, 2):
+        network.path(f"h{host}", "s1", "h3")
+    network.path("h0", "s0", "s1", "h3").path("h0", "s0", "s1", "h4")
+    rows = [(0, 3, 4 << 20), (1, 3, 4 << 20), (2, 3, 4 << 20), (0, 4, 1 << 20, 100e-6)]
+    found = {}
+    for count in (1, 2):
+        model = network.model(traffic_classes=count, pfc_threshold="static", xoff_bytes=50_000)
+        finish = run(model, flows(*rows, **classes(0, 0, 0, 1)))
+        assert model.counts.pauses > 0 and model.counts.drops == 0
+        found[count] = finish[3] - 100_000_000, model.delays().blocked_s[3]
+    alone = run(network.model(), flows(rows[3]))[0] - 100_000_000
+    assert found[1][0] > 1.3 * alone and found[1][1] > 0
+    assert found[2][0] <= alone + 3 * FULL_PS and found[2][1] == 0
+
+
+def test_classes_are_0_and_1():
+    with pytest.raises(ValueError, match="traffic classes are 0 and 1"):
+        star(2).model(**TWO).send(flows((0, 1, 100), **classes(2)))
+    with pytest.raises(ValueError, match=r"skip\.mode off where there are two traffic classes"):
+        PacketSettings(**TWO, skip={"mode": "steady"})

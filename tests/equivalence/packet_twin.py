@@ -44,10 +44,10 @@ class Link:
         self.from_host, self.to_host = bool(link_set.leaves_gpu[number]), bool(link_set.enters_gpu[number])
         self.source, self.target = link_set.source[number], link_set.target[number]
         self.kmin, self.kmax, self.pmax = marks
-        self.queues = [Queue(self, priority) for priority in range(settings.priorities)]
+        self.queues = [Queue(self, priority) for priority in range(settings.priorities * settings.traffic_classes)]
         self.payload, self.broken, self.avoided = 0, False, False
         self.relayed, self.relay_turn = deque(), False
-        self.headers, self.header_bytes, self.run = deque(), 0, 0
+        self.headers, self.header_bytes, self.run, self.class_run = deque(), 0, 0, 0
 
     def wire(self, size):
         bits = size * 8 * PS
@@ -112,7 +112,7 @@ class Twin:
         for link in self.links:
             if not link.to_host:
                 self.used[link.target] = 0
-                taken = self.headroom[link.number] * settings.priorities if settings.pfc else 0
+                taken = self.headroom[link.number] * settings.priorities * settings.traffic_classes if settings.pfc else 0
                 self.shared[link.target] = self.shared.get(link.target, settings.memory_bytes) - taken
         for link in self.links:
             if not link.from_host:
@@ -122,6 +122,8 @@ class Twin:
         self.flows, pairs = [], 0
         for number in range(len(flows)):
             flow = Flow(number, int(np.ceil(flows.size_bytes[number])), round(flows.start_s[number] * PS))
+            classes = flows.traffic_class if settings.traffic_classes == 2 else None
+            flow.place = 0 if classes is None else int(classes[number]) * settings.priorities
             pairs = self.add_pairs(flow, routes, link_set, flows.cap_bps, pairs)
             self.flows.append(flow)
             self.at(flow.start, START, number, lambda flow=flow: self.start(flow))
@@ -149,7 +151,7 @@ class Twin:
             back = max(sum(self.links[link].latency for link in links) for links, _ in groups[key])
             unsent = round((done + share) * flow.size) - round(done * flow.size)
             done += share
-            paths = [self.path(links) for links, _ in groups[key]]
+            paths = [self.path(links, flow.place) for links, _ in groups[key]]
             pair = Pair(number, flow, paths, min(cap, line) / 8 / PS, cap < line, back, unsent)
             pair.full, pair.hops = self.settings.unit_bytes, max(len(path) for path in paths) - 1
             pair.base_rtt = max(self.alone(path) for path in paths) + back
@@ -166,10 +168,10 @@ class Twin:
                 taken -= min(came.link.wire(full) - came.link.wire(header), onto.link.wire(full))
         return taken
 
-    def path(self, links):
+    def path(self, links, first):
         queues, crossed = [], 0
         for link in links:
-            queues.append(self.links[link].queues[min(crossed, self.settings.priorities - 1)])
+            queues.append(self.links[link].queues[first + min(crossed, self.settings.priorities - 1)])
             crossed += not self.links[link].from_host and not self.links[link].to_host
         return queues
 
@@ -289,8 +291,22 @@ class Twin:
     def next_queue(self, link):
         count = self.classes(link)
         order = [(link.turn + step) % count for step in range(count)]
-        ready = [queue for queue in order if queue < len(link.queues) and link.queues[queue].waiting]
-        return next((link.queues[queue] for queue in ready if not link.queues[queue].paused), None)
+        known = [link.queues[queue] for queue in order if queue < len(link.queues)]
+        ready = [queue for queue in known if queue.waiting and not queue.paused]
+        if self.settings.traffic_classes == 2:
+            one, two = ([queue for queue in ready if self.class_of(queue) == number] for number in (0, 1))
+            weights, run = self.settings.class_weights, link.class_run
+            kept = 0 < run < weights[1] or run <= -weights[0]
+            second = self.settings.class_service == "strict" or kept
+            ready = (two or one) if second else (one or two)
+        return ready[0] if ready else None
+
+    def class_of(self, queue):
+        return queue.priority // self.settings.priorities
+
+    def note_class(self, queue):
+        run, sign = queue.link.class_run, 1 if self.class_of(queue) else -1
+        queue.link.class_run = run + sign if run * sign > 0 else sign
 
     def serve(self, link):
         while True:
@@ -310,8 +326,10 @@ class Twin:
             link.turn = (queue.priority + 1) % self.classes(link)
             if not link.from_host:
                 self.leave_switch(queue)
+                self.note_class(queue)
                 break
             if self.send_from(queue):
+                self.note_class(queue)
                 break
         if link.headers or self.next_queue(link) is not None or self.can_relay(link):
             self.wake_later(link)
@@ -556,7 +574,7 @@ class Twin:
         delay = (
             queue.link.latency + queue.link.wire(self.settings.pause_frame_bytes) + round(self.settings.pause_reaction_s * PS)
         )
-        place = queue.link.number << 2 | queue.priority
+        place = queue.link.number << 4 | queue.priority
         self.at(self.now + delay, PAUSE, place, lambda: self.apply_frame(queue, stop, number))
 
     def apply_frame(self, queue, stop, number):

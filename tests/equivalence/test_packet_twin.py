@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from packet_twin import Twin
@@ -143,9 +145,20 @@ def test_twins_of_selective_recovery_and_trimming_agree(installed, control):
     assert np.all(seen >= 2), seen
 
 
+@pytest.mark.parametrize("service", ["strict", "weighted"])
+def test_twins_of_two_traffic_classes_agree(installed, service):
+    for seed in range(30):
+        draw = np.random.default_rng(seed)
+        more = draw_recovery(draw) if seed % 3 == 0 else {}
+        more |= {"traffic_classes": 2, "class_service": service, "class_weights": tuple(draw.integers(1, 5, 2).tolist())}
+        assert_twins_agree(draw, None, **more)
+
+
 def assert_twins_agree(draw, control=None, **more):
     fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
     settings, flows = draw_settings(draw, control, **more), draw_flows(draw, 16)
+    if settings.traffic_classes == 2:
+        flows = replace(flows, traffic_class=draw.integers(0, 2, len(flows)))
     names = [name for name in fabric.routings if name != "zcube-detours"]
     routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
     split = str(draw.choice(["pooled", "fixed"]))

@@ -158,9 +158,9 @@ class FlowModel:
 
     def post(
         self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
-        cap_bps: FloatArray = NO_COLUMN,
+        cap_bps: FloatArray = NO_COLUMN, traffic_class: int = 0,
     ) -> None:  # fmt: skip
-        """Post transfers of a group over paths found before.
+        """Post transfers of a group over paths found before; a fluid knows no classes of traffic.
 
         Parameters
         ----------

@@ -51,6 +51,8 @@ class FlowTable:
         Weight of each of its paths in the sharing of a link; 1 unless given.
     message_start_s : float array [flows], optional
         What it takes before its first byte leaves, where that is known of the transfer itself; NaN: what its links say.
+    traffic_class : int array [flows], optional
+        1 for expert traffic, 0 for all other, which packets can keep apart; fluids do not.
     """
 
     source: IntArray
@@ -60,6 +62,7 @@ class FlowTable:
     cap_bps: FloatArray | None = None
     weight: FloatArray | None = None
     message_start_s: FloatArray | None = None
+    traffic_class: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -72,7 +75,7 @@ class FlowTable:
         ValueError
             If columns differ in length, a size or cap is not positive, a start is too early or a weight out of range.
         """
-        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight", "message_start_s"):
+        for name in ("target", "size_bytes", "start_s", "cap_bps", "weight", "message_start_s", "traffic_class"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self):
                 raise ValueError(f"{len(self)} transfers, but {len(column)} entries of {name}")
@@ -82,6 +85,8 @@ class FlowTable:
             raise ValueError(f"transfers must start at or after {now_s} s")
         if self.cap_bps is not None and not np.all(self.cap_bps > 0):
             raise ValueError("caps must be positive")
+        if self.traffic_class is not None and not np.all((self.traffic_class == 0) | (self.traffic_class == 1)):
+            raise ValueError("traffic classes are 0 and 1")
         if self.weight is not None and not np.all((self.weight >= LEAST_WEIGHT) & (self.weight <= MOST_WEIGHT)):
             raise ValueError(f"weights must lie in {LEAST_WEIGHT:g}..{MOST_WEIGHT:g}")
 
@@ -235,7 +240,7 @@ class NetworkModel(Protocol):
 
     def post(
         self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
-        cap_bps: FloatArray = NO_COLUMN,
+        cap_bps: FloatArray = NO_COLUMN, traffic_class: int = 0,
     ) -> None:  # fmt: skip
         """Post transfers of a group over paths found before, each below a cap if any; ``is_last`` where it is complete then."""
         ...

@@ -145,7 +145,9 @@ class Transfers:
         self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, request: int, is_last: bool,
         _: simpy.Event | None = None,
     ) -> None:  # fmt: skip
-        if self._kv_cap_bps is None or request == NOBODYS:
+        if request == NOBODYS:
+            self._model.post(group, paths, size_bytes, start_s, is_last, traffic_class=1)
+        elif self._kv_cap_bps is None:
             self._model.post(group, paths, size_bytes, start_s, is_last)
         else:
             self._model.post(group, paths, size_bytes, start_s, is_last, np.full(len(paths), self._kv_cap_bps))

@@ -66,7 +66,7 @@ def reverse_links(link_set: LinkSet) -> IntArray:
 
 def class_shift(settings: PacketSettings) -> int:
     """Return log2 of the queues per link: the priorities, one for acknowledgements as packets, one for trimmed packets."""
-    classes = settings.priorities + (settings.acknowledgements == "packets") + settings.trimming
+    classes = settings.data_queues + (settings.acknowledgements == "packets") + settings.trimming
     return (classes - 1).bit_length()
 
 
@@ -122,7 +122,11 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "packet_payload": settings.packet_payload_bytes,
         "header": settings.header_bytes,
         "class_shift": shift,
-        "classes": settings.priorities,
+        "classes": settings.data_queues,
+        "second_class": settings.priorities if settings.traffic_classes == 2 else 0,
+        "strict": settings.class_service == "strict",
+        "first_weight": settings.class_weights[0],
+        "second_weight": settings.class_weights[1],
         "control": (1 << shift) - 1 if settings.acknowledgements == "packets" else NONE,
         "headers": (1 << shift) - 1 - (settings.acknowledgements == "packets") if settings.trimming else NONE,
         "trim_bytes": settings.trim_bytes,
@@ -222,10 +226,10 @@ def _switches(settings: PacketSettings, names: list[str], enters: IntArray, queu
     into = enters >= 0
     headroom = queues["headroom"][:: 1 << shift] - (0 if settings.headroom_bytes is not None else 3 * settings.unit_bytes)
     packet = 0 if settings.headroom_bytes is not None else 3 * settings.wire_bytes(settings.packet_payload_bytes)
-    taken = np.bincount(enters[into], (headroom[into] + packet) * settings.priorities, minlength=len(names))
+    taken = np.bincount(enters[into], (headroom[into] + packet) * settings.data_queues, minlength=len(names))
     least = settings.memory_bytes / 2
     if settings.cell_bytes:
         least = max(least, settings.least_threshold_bytes / min(settings.pfc_alpha, 1.0))
-    switches["headroom"] = np.bincount(enters[into], queues["headroom"][:: 1 << shift][into] * settings.priorities, len(names))
+    switches["headroom"] = np.bincount(enters[into], queues["headroom"][:: 1 << shift][into] * settings.data_queues, len(names))
     switches["shared"] = np.maximum(settings.memory_bytes - (taken if settings.pfc else 0), least)
     return switches

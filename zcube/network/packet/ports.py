@@ -13,6 +13,9 @@ from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, TRIMMED, WAKE, N
 from zcube.network.packet.telemetry import take_reading
 from zcube.routing.hashing import ODD, mix
 
+#: Packets of a class in a row are counted so far; weights are less.
+LONGEST_RUN = 1 << 30
+
 
 @inner
 def wire_ps(net: Net, link: int, size: int) -> int:
@@ -102,7 +105,7 @@ def next_queue(net: Net, link: int) -> int:
     shift = net.class_shift
     if shift == 0:
         return link if queue_of(net, link).head != NONE and queue_of(net, link).paused == 0 else NONE
-    first, classes, control = link << shift, 1 << shift, net.control
+    first, control = link << shift, net.control
     if control != NONE and queue_of(net, first + control).head != NONE:
         return first + control
     headers = NONE
@@ -110,11 +113,42 @@ def next_queue(net: Net, link: int) -> int:
         headers = first + net.headers
         if link_of(net, link).header_run < net.trim_run:
             return headers
+    queue = _next_of_two(net, link, first) if net.second_class > 0 else _next_between(net, link, first, 0, net.classes)
+    return headers if queue == NONE else queue
+
+
+@inner
+def _next_between(net: Net, link: int, first: int, low: int, high: int) -> int:
+    """Return the queue whose turn it is among some of a link's, NONE if none of them may send."""
+    classes = 1 << net.class_shift
     for step in range(classes):
-        queue = first + ((link_of(net, link).turn + step) & (classes - 1))
-        if queue_of(net, queue).head != NONE and queue_of(net, queue).paused == 0 and queue - first < net.classes:
-            return queue
-    return headers
+        place = (link_of(net, link).turn + step) & (classes - 1)
+        if low <= place < high and queue_of(net, first + place).head != NONE and queue_of(net, first + place).paused == 0:
+            return first + place
+    return NONE
+
+
+@inner
+def _next_of_two(net: Net, link: int, first: int) -> int:
+    """Return the queue a link serves next where there are two traffic classes."""
+    one = _next_between(net, link, first, 0, net.second_class)
+    two = _next_between(net, link, first, net.second_class, net.classes)
+    if one == NONE or two == NONE:
+        return two if one == NONE else one
+    run = link_of(net, link).class_run
+    if net.strict == 1 or 0 < run < net.second_weight or run <= -net.first_weight:
+        return two
+    return one
+
+
+@inner
+def note_class(net: Net, link: int, place: int) -> None:
+    """Count packets of one traffic class in a row."""
+    run = link_of(net, link).class_run
+    if place >= net.second_class:
+        link_of(net, link).class_run = min(max(run, 0) + 1, LONGEST_RUN)
+    else:
+        link_of(net, link).class_run = max(min(run, 0) - 1, -LONGEST_RUN)
 
 
 @inner

@@ -74,7 +74,8 @@ class Postings:
             _check_readings(routes)
             tables.grow("known", last + len(back))
         tables.grow("states", (self.pairs + pairs) * int(tables.net["state_bytes"][0]))
-        tables["hops"][first:last] = self._rows(routes)
+        classes = self._classes(flows)
+        tables["hops"][first:last] = self._rows(routes, classes)
         tables["hops"][last : last + len(back)] = back
         if tables.net["adaptive"][0] == EVERY_SWITCH:
             tables.grow("ways", last)
@@ -86,6 +87,9 @@ class Postings:
         new["end_pair"] = pair_end
         new["first_pair"][0], new["first_pair"][1:] = self.pairs, pair_end[:-1]
         self._fill_flows(new, routes, flows, flow)
+        tables["pairs"]["queue"][self.pairs : self.pairs + pairs] += (classes * self._settings.priorities)[
+            flow[order[first_path[:-1]]]
+        ]
         describe_pairs(tables, self.pairs, self.pairs + pairs)
         self.flows, self.pairs, self._paths, self._hops = wanted["flows"], wanted["pairs"], wanted["paths"], last + len(back)
 
@@ -103,18 +107,25 @@ class Postings:
         end = np.cumsum(count)
         return order[np.repeat(first - end + count, count) + np.arange(count.sum())], np.append(0, end)
 
-    def _queues(self, routes: Routes) -> IntArray:
+    def _classes(self, flows: FlowTable) -> IntArray:
+        """Return the traffic class of every flow."""
+        if flows.traffic_class is None or self._settings.traffic_classes == 1:
+            return np.zeros(len(flows), dtype=np.int64)
+        return flows.traffic_class
+
+    def _queues(self, routes: Routes, classes: IntArray) -> IntArray:
         """Return the queue of every hop: a packet's priority is the number of links between switches it has crossed."""
         inner = self._inner[routes.link].astype(np.int64)
         before = np.cumsum(inner) - inner
         crossed = before - before[routes.first_hop[routes.path_of_hop]]
-        return (routes.link << self._shift) + np.minimum(crossed, self._settings.priorities - 1)
+        of_class = (classes * self._settings.priorities)[routes.flow_of_path[routes.path_of_hop]]
+        return (routes.link << self._shift) + of_class + np.minimum(crossed, self._settings.priorities - 1)
 
-    def _rows(self, routes: Routes) -> IntArray:
+    def _rows(self, routes: Routes, classes: IntArray) -> IntArray:
         """Return the queues of every path, NONE behind each."""
         hops = len(routes.link)
         rows = np.full(hops + routes.subflows, NONE, dtype=np.int32)
-        rows[np.arange(hops) + routes.path_of_hop] = self._queues(routes)
+        rows[np.arange(hops) + routes.path_of_hop] = self._queues(routes, classes)
         return rows
 
     def _back_rows(self, routes: Routes, chosen: IntArray) -> IntArray:

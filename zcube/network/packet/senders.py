@@ -14,7 +14,7 @@ from zcube.network.packet.control import (
     tell_trimmed,
 )
 from zcube.network.packet.pauses import note_blocked
-from zcube.network.packet.ports import next_queue, send_packet, transmit, wake_at_end
+from zcube.network.packet.ports import next_queue, note_class, send_packet, transmit, wake_at_end
 from zcube.network.packet.records import echo_of, flow_of, link_of, packet_of, pair_of, path_of, queue_of, recovery_of
 from zcube.network.packet.recovery import next_owed, note_path, open_place, path_gone_by, take_asked, take_overdue
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
@@ -64,9 +64,11 @@ def serve(net: Net, link: int) -> None:
             link_of(net, link).turn = (queue + 1) & ((1 << shift) - 1)
         if link_of(net, link).from_switch != NONE or not is_data:
             send_packet(net, link, queue)
-            break
-        if _send_from_pair(net, link, queue):
-            break
+        elif not _send_from_pair(net, link, queue):
+            continue
+        if net.second_class > 0 and is_data:
+            note_class(net, link, queue - (link << shift))
+        break
     if has_work(net, link):
         wake_at_end(net, link)
 

@@ -111,6 +111,10 @@ SWITCH_BUFFERS: Mapping[str, int] = MappingProxyType(
 SwitchClass = Literal["tomahawk-1", "tomahawk-2", "tomahawk-3", "tomahawk-4", "tomahawk-5"]
 
 
+#: How a port serves two classes of traffic: that of experts first, or by turns of so many packets each.
+ClassService = Literal["strict", "weighted"]
+
+
 class Skip(Declared):
     """What is advanced by rate and not packet by packet, :mod:`zcube.network.packet.steady`."""
 
@@ -179,6 +183,15 @@ class PacketSettings(Declared):
     drop_alpha: float = Field(default=1.0, gt=0, le=64, description="no PFC: part of the free buffer an egress queue may hold")
     priorities: Literal[1, 2, 4] = Field(
         default=1, description="a packet's rises by one with every link between switches it has crossed"
+    )
+    traffic_classes: Literal[1, 2] = Field(
+        default=1, description="2: expert traffic has queues, headroom and pauses of its own beside those of all other traffic"
+    )
+    class_service: ClassService = Field(
+        default="strict", description="two classes: `strict`, that of experts first; `weighted`, in turn"
+    )
+    class_weights: tuple[int, int] = Field(
+        default=(1, 1), description="`weighted`: packets in a row, of other traffic and of experts, while both wait"
     )
     congestion_control: str = Field(
         default="dcqcn", description=", ".join(f"`{name}`" for name in BUILT_IN) + ", or one that a package brings"
@@ -272,6 +285,13 @@ class PacketSettings(Declared):
             raise ValueError("a power of two")
         return packets
 
+    @field_validator("class_weights")
+    @classmethod
+    def _weights(cls, weights: tuple[int, int]) -> tuple[int, int]:
+        if not all(1 <= weight <= 1 << 20 for weight in weights):
+            raise ValueError("two weights from 1 to 1048576")
+        return weights
+
     @model_validator(mode="after")
     def _one_law_one_buffer(self) -> PacketSettings:
         if self.marking_kmax_s <= self.marking_kmin_s:
@@ -284,6 +304,8 @@ class PacketSettings(Declared):
     def _trims_what_is_repeated(self) -> PacketSettings:
         if self.trimming and self.pfc:
             raise ValueError("pfc false where trimming is on: with PFC a packet always has room")
+        if self.skip.mode != "off" and self.traffic_classes == 2:
+            raise ValueError("skip.mode off where there are two traffic classes: the law knows one queue a link")
         if self.trimming and self.recovery != "selective":
             raise ValueError("recovery selective where trimming is on: a trimmed packet is asked for by its number")
         if self.recovery == "selective" and self.reorder != "cost":
@@ -409,6 +431,11 @@ class PacketSettings(Declared):
     def least_threshold_bytes(self) -> int:
         """Least value of any threshold."""
         return self.least_threshold_cells * self.unit_bytes
+
+    @property
+    def data_queues(self) -> int:
+        """Queues of a link for data: those of the second class behind those of the first."""
+        return self.priorities * self.traffic_classes
 
     @property
     def memory_bytes(self) -> int:

@@ -108,6 +108,7 @@ LINK = _whole_lines(
         ("to_switch", "i4"),
         ("peak", "i4"),
         ("header_run", "i4"),  # trimmed packets sent in a row
+        ("class_run", "i4"),  # packets of the second traffic class sent in a row; below 0: of the first
     ],
 )
 QUEUE = _whole_lines(
@@ -430,7 +431,11 @@ NET = np.dtype(
         ("bucket_shift", "i8"),
         ("span_shift", "i8"),  # from buckets to long buckets, of half the calendar each
         ("class_shift", "i8"),  # link = queue >> class_shift
-        ("classes", "i8"),  # priorities of data
+        ("classes", "i8"),  # queues of data
+        ("second_class", "i8"),  # the first of those of the second traffic class; 0: there is one class
+        ("strict", "i8"),  # 1: the second class goes first
+        ("first_weight", "i8"),  # else packets in a row
+        ("second_weight", "i8"),
         ("control", "i8"),  # priority of acknowledgements, NONE where they are no packets
         ("headers", "i8"),  # priority of trimmed packets, NONE where none are trimmed
         ("trim_bytes", "i8"),  # what is left of a packet
