@@ -104,9 +104,9 @@ CASES = {
             lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), rate, np.inf, events, path_choice=choice
         )
         for choice, events, rate in (
-            ("spray", 3_695_989, 5e6),
-            ("spray-random", 3_971_056, 5e6),
-            ("adaptive-every-switch", 3_651_075, 4e6),
+            ("spray", 3_725_688, 5e6),
+            ("spray-random", 3_971_854, 5e6),
+            ("adaptive-every-switch", 3_718_730, 4e6),
         )
     },
     "all-to-all-n16": Case(lambda: load_fabric("zcube-n16"), all_to_all, 0.0, 90.0, 117_003_435),

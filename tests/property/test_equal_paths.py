@@ -55,11 +55,26 @@ def test_a_bound_lists_some_of_them_evenly(most):
     for flow in range(64):
         rows, whole = rows_of(some, flow), rows_of(every, flow)
         assert len(set(rows)) == len(rows) and set(rows) <= set(whole)
-        places = [whole.index(row) for row in rows]
+        places = sorted(sorted(whole).index(row) for row in rows)
         gaps = np.diff(np.append(places, places[0] + len(whole)))
         assert gaps.max() - gaps.min() <= 1
     firsts = np.array([rows_of(some, flow)[0][1] for flow in range(64)])
-    assert most > 1 or len(np.unique(firsts)) > 8
+    assert len(np.unique(firsts)) > 8
+
+
+def test_paths_that_follow_each_other_part_at_the_first_switch():
+    fabric = load_fabric("roft-256")
+    source = np.arange(0, 64, 8)
+    routes = routing_for(fabric, "equal-paths").routes(source, source + 100)
+    firsts = []
+    for flow in range(len(source)):
+        uplinks = [row[1] for row in rows_of(routes, flow)]
+        ways = len(set(uplinks))
+        assert all(len(set(uplinks[at : at + 4])) == 4 for at in range(0, len(uplinks) - 4))
+        # Of as many in a row as there are ways up, none takes more than twice its share.
+        assert np.unique(uplinks[:ways], return_counts=True)[1].max() <= 2
+        firsts.append(uplinks[0])
+    assert len(set(firsts)) > 4
 
 
 def test_gpus_of_a_server_use_nvlink_and_rails_relay():

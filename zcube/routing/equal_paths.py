@@ -3,14 +3,20 @@
 Between the switches of its NIC ports that are nearest, a pair has as many shortest paths as there are walks that come nearer
 with every link, parallel links counted each. They are numbered as they branch, so that paths which begin alike follow each
 other. A pair with more than ``most_paths`` gets so many of them, evenly apart in that order from a place that the hash of
-(source, target) gives: they then spread over the first links alike. GPUs of one server use NVLink; in a fabric of independent
-rails a transfer first goes to the local GPU of the target's rail, as under ``pxn``.
+(source, target) gives: they then spread over the first links alike.
+
+Paths are listed from a place that this hash gives, each about 0.618 of their number after the one before: packets that take
+them in turn then part at the first switch, and those of different pairs do not go in step.
+
+GPUs of one server use NVLink; in a fabric of independent rails a transfer first goes to the local GPU of the target's rail, as
+under ``pxn``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 
 import numpy as np
 
@@ -25,6 +31,10 @@ from zcube.routing.switch_graph import SwitchGraph, nearest_ports, nic_switches
 
 #: Paths listed of a pair, unless said otherwise.
 DEFAULT_MOST_PATHS = 256
+#: Part of a pair's paths from one that is listed to the next: multiples of it keep apart.
+GOLDEN = (5**0.5 - 1) / 2
+#: Bits of the hash that say which path is the first.
+LOW = np.uint64((1 << 20) - 1)
 #: More paths than this between two switches count as so many.
 MANY = 1 << 40
 
@@ -138,7 +148,7 @@ class EqualPaths:
         return nic_switches(self.fabric)
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
-        """Return the paths of each pair in the order in which they branch, one over NVLink inside a server."""
+        """Return the paths of each pair, one over NVLink inside a server."""
         fabric = self.fabric
         source, target = check_pairs(fabric, source, target)
         local = fabric.server_of(source) == fabric.server_of(target)
@@ -194,11 +204,24 @@ class EqualPaths:
         total = before[first[1:]] - before[first[:-1]]
         count = np.minimum(total, self.most_paths)
         owner = np.repeat(np.arange(len(source)), count)
+        hashed = queue_pair_keys(source, target, 1, self.seed)
         rank = np.arange(len(owner)) - row_starts(count)[owner]
+        rank = ((hashed & LOW).astype(np.int64)[owner] + rank * _strides(count)[owner]) % count[owner]
         # The distance between two listed paths is total / count; all are listed where that is 1.
-        key = (queue_pair_keys(source, target, 1, self.seed) >> np.uint64(24)).astype(np.float64) / 2.0**40
+        key = (hashed >> np.uint64(24)).astype(np.float64) / 2.0**40
         apart, shift = total / np.maximum(count, 1), np.where(total > count, key, 0.0)
         place = np.floor((rank + shift[owner]) * apart[owner]).astype(np.int64)
         place = np.minimum(place, total[owner] - 1) + before[first[:-1]][owner]
         chosen = np.searchsorted(before, place, side="right") - 1
         return chosen, place - before[chosen]
+
+
+def _strides(count: IntArray) -> IntArray:
+    """Return, of each number of paths, the number nearest above its golden section that shares no factor with it [flows]."""
+    found = {int(paths): 1 for paths in np.unique(count)}
+    for paths in found:
+        stride = max(1, round(paths * GOLDEN))
+        while gcd(stride, paths) > 1:
+            stride += 1
+        found[paths] = stride
+    return np.array([found[int(paths)] for paths in count.tolist()], dtype=np.int64)
