@@ -24,10 +24,18 @@ FULL_GBPS = 800 * 4096 / 4178
 
 
 def planes(**settings):
-    """Two hosts whose NICs have a port of 100 Gb/s in each of eight planes of one switch."""
-    network = Network(*((host, f"p{plane}") for host in ("h0", "h1") for plane in range(PLANES)), gbps=100.0)
+    """Two hosts whose NICs have a port of 100 Gb/s in each of eight planes of two leaves and three spines.
+
+    Paths in a row are in different planes, as ``equal-paths`` lists them.
+    """
+    cables = []
     for plane in range(PLANES):
-        network.path("h0", f"p{plane}", "h1")
+        cables += [("h0", f"a{plane}"), ("h1", f"b{plane}")]
+        cables += [(leaf + str(plane), f"s{plane}-{spine}") for leaf in "ab" for spine in range(3)]
+    network = Network(*cables, gbps=100.0)
+    for spine in range(3):
+        for plane in range(PLANES):
+            network.path("h0", f"a{plane}", f"s{plane}-{spine}", f"b{plane}", "h1")
     return network.model(**SPRAYED | settings)
 
 
@@ -40,7 +48,7 @@ def rates_gbps(model, step_s, end_s):
     return np.diff(carried) * 8 / step_s / 1e9
 
 
-@pytest.mark.parametrize("link", ["h0->p3", "p3->h1"])
+@pytest.mark.parametrize("link", ["h0->a3", "b3->h1"])
 def test_a_failed_plane_costs_its_share_of_bandwidth_and_no_stall(link):
     """12 % of the NIC (section 2), bypassed in a few tens of microseconds (section 2.1)."""
     model = planes(link_failures=[{"link": link, "down_s": 200e-6}])
@@ -56,7 +64,7 @@ def test_a_failed_plane_costs_its_share_of_bandwidth_and_no_stall(link):
 
 
 def test_a_plane_that_comes_back_is_used_again():
-    model = planes(link_failures=[{"link": "p3->h1", "down_s": 200e-6, "up_s": 400e-6}], mrc={"loss_rest_s": 3e-4})
+    model = planes(link_failures=[{"link": "b3->h1", "down_s": 200e-6, "up_s": 400e-6}], mrc={"loss_rest_s": 3e-4})
     model.send(flows((0, 1, 1 << 28)))
     rate = rates_gbps(model, 20e-6, 1e-3)
     assert rate[12:24].mean() == pytest.approx(FULL_GBPS * 7 / 8, rel=0.01)
@@ -65,7 +73,7 @@ def test_a_plane_that_comes_back_is_used_again():
 
 def test_a_path_that_does_not_come_back_is_probed_once_in_a_while():
     """Each probing costs what is sent over the path until its loss is known: packets of a gap and a round trip."""
-    model = planes(link_failures=[{"link": "p3->h1", "down_s": 100e-6}], mrc={"loss_rest_s": 1e-4})
+    model = planes(link_failures=[{"link": "b3->h1", "down_s": 100e-6}], mrc={"loss_rest_s": 1e-4})
     model.send(flows((0, 1, 1 << 28)))
     model.advance(1.15e-3)
     probings = 10

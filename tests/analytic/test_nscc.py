@@ -132,3 +132,21 @@ def test_incasts_fill_the_link_with_the_queue_at_the_target(senders, target):
 def test_alone_it_keeps_the_line():
     part, queue, _ = incast(1)
     assert part == pytest.approx(1, rel=1e-3) and queue == 0
+
+
+@pytest.mark.parametrize("senders", [8, 32])
+def test_trims_end_with_the_first_windows_and_incasts_at_the_line_rate(senders):
+    """A buffer of three round trips: the first windows overrun it, every byte arrives once, and nothing waits for a timeout."""
+    held = (2 * FULL_PS + 4 * 1_000_000) / 20
+    marking = [{"up_to_gbps": 400, "kmin_bytes": int(0.2 * held), "kmax_bytes": int(0.8 * held), "pmax": 1.0}]
+    settings = {"pfc": False, "recovery": "selective", "trimming": True, "buffer_bytes": int(3 * held), "marking": marking}
+    model = star(senders + 1, latency_s=1e-6).model(congestion_control="nscc", **settings)
+    model.send(flows(*((sender, senders, 2_000_000) for sender in range(senders))))
+    model.advance(1e-4)
+    trims = model.counts.trims
+    model.advance(float("inf"))
+    counts, last_s = model.counts, model.completions().finish_s.max()
+    assert trims > 0 and counts.trims == counts.repeats < 1.05 * trims
+    assert counts.drops == counts.timeouts == counts.duplicates == 0
+    assert model.received_bytes == model.posted_bytes
+    assert last_s == pytest.approx(senders * 2e6 * 8 * 4178 / 4096 / 400e9, rel=0.03)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_packet_properties import FABRICS, rows, state, table
 
+from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.footprint import memory_bound_bytes
 from zcube.network.packet.model import packet_model
-from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.settings import PacketSettings, PathChoice
 from zcube.routing.catalog import routing_for
 
 parameters = st.fixed_dictionaries(
@@ -20,9 +23,9 @@ parameters = st.fixed_dictionaries(
         "selective_window_packets": st.sampled_from([64, 256]),
         "reorder_gap_packets": st.sampled_from([None, 3]),
         "ack_every_packets": st.sampled_from([1, 4, 500]),
-        "congestion_control": st.sampled_from(["none", "dcqcn", "dcqcn_nvidia"]),
+        "congestion_control": st.sampled_from(sorted(BUILT_IN)),
         "forwarding": st.sampled_from(["store-and-forward", "cut-through"]),
-        "path_choice": st.sampled_from(["static", "spray", "adaptive"]),
+        "path_choice": st.sampled_from(get_args(PathChoice)),
         "acknowledgements": st.sampled_from(["notified", "packets"]),
         "cell_bytes": st.sampled_from([None, 16384]),
         "priorities": st.sampled_from([1, 2]),

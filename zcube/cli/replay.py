@@ -45,7 +45,8 @@ TraceArgument = Annotated[
 FabricOption = Annotated[str, typer.Option(help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the hash.")]
 ControlOption = Annotated[
-    str | None, typer.Option(help="Packets: dcqcn (default), dcqcn_nvidia, none, or one that a package brings.")
+    str | None,
+    typer.Option(help="Packets: dcqcn (default), dcqcn_nvidia, swift, hpcc, nscc, mrc, none, or one that a package brings."),
 ]
 CellOption = Annotated[
     int | None, typer.Option(help="Packets: payload of packets simulated as one; for transfers of many megabytes.")

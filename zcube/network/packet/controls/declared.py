@@ -68,8 +68,6 @@ class ControlSettings(Declared):
     marks_last_hop: ClassVar[bool] = True
     #: Receivers acknowledge every ``ack_every_packets``, and ``window_bytes`` holds.
     acknowledged: ClassVar[bool] = False
-    #: They acknowledge every packet, whatever ``ack_every_packets``.
-    every_packet: ClassVar[bool] = False
     #: It lets paths rest: ``rest_ps`` of the path it was told of last.
     rests: ClassVar[bool] = False
 
@@ -77,6 +75,11 @@ class ControlSettings(Declared):
     def notification_gap_s(self) -> float | None:
         """Least time between notifications of a queue pair that a receiver sends on marked packets; None: it sends none."""
         return None
+
+    @property
+    def every_packet(self) -> bool:
+        """Whether receivers acknowledge every packet, whatever ``ack_every_packets``."""
+        return False
 
     @property
     def telemetry_s(self) -> float | None:

@@ -16,7 +16,6 @@ class Hpcc(ControlSettings):
     """
 
     acknowledged: ClassVar[bool] = True
-    every_packet: ClassVar[bool] = True
 
     base_rtt_s: float = Field(
         default=13e-6, gt=0, le=1, description="T, above all round trips without queues; in the simulations of the paper"
@@ -25,6 +24,11 @@ class Hpcc(ControlSettings):
     increase_stages: int = Field(default=5, ge=0, le=1000, description="maxStage, round trips of additive increase in a row")
     additive_increase_bytes: float = Field(default=80.0, ge=0, le=1e9, description="W_AI, per round trip")
     least_rate: float = Field(default=0.001, gt=0, le=1, description="of the line; 100 Mb/s of 100 Gb/s in the paper's program")
+
+    @property
+    def every_packet(self) -> bool:
+        """Whether receivers acknowledge every packet: they do."""
+        return True
 
     @property
     def telemetry_s(self) -> float:

@@ -19,7 +19,6 @@ class Nscc(ControlSettings):
 
     marks: ClassVar[bool] = True
     acknowledged: ClassVar[bool] = True
-    every_packet: ClassVar[bool] = True
 
     network_rtt_s: float = Field(
         default=0.0, ge=0, le=1, description="longest round trip without queues (network_rtt); 0: each queue pair's own"
@@ -42,11 +41,21 @@ class Nscc(ControlSettings):
     most_decrease: float = Field(default=0.5, gt=0, lt=1, description="at most, once a round trip")
     delay_gain: float = Field(default=0.0125, gt=0, le=1, description="weight of a round trip in the mean delay (delay_alpha)")
     adjust_packets: float = Field(default=8.0, ge=0, le=1e6, description="increases are added each so many packets")
+    acknowledge_each: bool = Field(
+        default=True,
+        description="receivers acknowledge every packet; false: each `ack_every_packets`, so many of which may then always be "
+        "under way, at half the cost of a run",
+    )
     quick_adapt: bool = Field(default=True, description="fall to what has arrived in a round trip after trims or long delays")
     quick_adapt_window: float = Field(
         default=0.125, gt=0, le=1, description="where that is less than this part of the largest window (2 to the -qa_gate)"
     )
     quick_adapt_delay: float = Field(default=4.0, gt=0, le=100, description="a long delay, of the target (qa_threshold)")
+
+    @property
+    def every_packet(self) -> bool:
+        """Whether receivers acknowledge every packet."""
+        return self.acknowledge_each
 
     def handlers(self) -> Handlers:
         """Return the sender's kernels."""

@@ -17,7 +17,6 @@ class Swift(ControlSettings):
     """
 
     acknowledged: ClassVar[bool] = True
-    every_packet: ClassVar[bool] = True
 
     base_target_s: float = Field(
         default=25e-6,
@@ -54,6 +53,11 @@ class Swift(ControlSettings):
         if self.scaling_most_window <= self.scaling_least_window:
             raise ValueError("scaling_most_window above scaling_least_window")
         return self
+
+    @property
+    def every_packet(self) -> bool:
+        """Whether receivers acknowledge every packet: they do."""
+        return True
 
     def handlers(self) -> Handlers:
         """Return the sender's kernels."""
