@@ -155,7 +155,9 @@ def _senders(routes: Routes, network: Network) -> float | None:
     """Return how many queue pairs a transfer has on the mean: one a path, or one a NIC port where packets are spread."""
     if network.fidelity == "ideal" or not routes.flows:
         return None
-    if network.fidelity != "packet" or network.packet.path_choice == "static":
+    if network.packet.path_choice != "static" and network.fidelity != "packet":
+        return None
+    if network.packet.path_choice == "static":
         return float(routes.paths_per_flow.mean())
     spread = network.packet.spread_queue_pairs
     if network.packet.queue_pair_ports == "all":

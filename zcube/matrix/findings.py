@@ -62,8 +62,7 @@ def _gain(logarithm: float) -> float:
 
 def words(document: Mapping[str, Any]) -> list[str]:
     """Return what the figures say, in sentences."""
-    figure, seeds = document["figure"], document["seeds"]
-    said: list[str] = []
+    figure, seeds, said = document["figure"], document["seeds"], []
     values = {
         (row, column): value_of(cell["figures"], figure["key"])
         for row, cells in document["cells"].items()
@@ -95,11 +94,19 @@ def _unit(figure: Mapping[str, Any]) -> str:
 
 
 def _queue_pairs(document: Mapping[str, Any]) -> Iterator[str]:
-    """Say where columns differ in the number of their queue pairs."""
-    numbers = {name: sorted(set(one["queue_pairs"].values())) for name, one in document["transports"].items()}
-    if len({tuple(found) for found in numbers.values()}) > 1:
-        listed = ", ".join(f"{name} {' and '.join(map(str, found))}" for name, found in numbers.items())
-        yield f"Queue pairs where paths are hashed are not the same in every column: {listed}."
+    """Say on which fabrics transfers have more queue pairs in one column than in another."""
+    said: dict[str, list[str]] = {}
+    for row, cells in document["cells"].items():
+        by_number: dict[str, list[str]] = {}
+        for column, cell in cells.items():
+            number = value_of(cell["figures"], "senders_per_transfer")
+            if number is not None:
+                by_number.setdefault(f"{number:.3g}", []).append(column)
+        if len(by_number) > 1:
+            listed = "; ".join(f"{number} with {', '.join(columns)}" for number, columns in by_number.items())
+            said.setdefault(listed, []).append(row)
+    for listed, rows in said.items():
+        yield f"Queue pairs of a transfer are not the same in every column on {', '.join(rows)}: {listed}."
 
 
 def _change(document: Mapping[str, Any], row: str, column: str, against: str) -> Mapping[str, Any] | None:

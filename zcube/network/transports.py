@@ -143,14 +143,14 @@ def checked_network(
     packet = network.packet
     if packet.path_choice == "static":
         return network
-    if fidelity == "packet":
-        if "spread_queue_pairs" in packet.model_fields_set:
-            return network
-        ports = nic_ports if packet.queue_pair_ports == "one" else 1
-        spread = {"spread_queue_pairs": max(1, network.queue_pairs // ports)}
-        return network.model_copy(update={"packet": packet.model_copy(update=spread)})
-    choice = packet.path_choice
-    return network.model_copy(update={"path_split": "fixed" if choice.startswith("spray") else "pooled"})
+    if fidelity != "packet":
+        return network.model_copy(update={"path_split": "fixed" if packet.path_choice.startswith("spray") else "pooled"})
+    # What a switch writes of a path is one queue pair's, so that several cannot share it.
+    if "spread_queue_pairs" in packet.model_fields_set or packet.control.telemetry_s is not None:
+        return network
+    ports = nic_ports if packet.queue_pair_ports == "one" else 1
+    set_key(data, "packet.spread_queue_pairs", max(1, network.queue_pairs // ports), where("packet"))
+    return validate(Network, data, where)
 
 
 def _bundle(name: str) -> Bundle:

@@ -54,14 +54,12 @@ def memory_bound_bytes(
     whole = np.ceil(flow_bytes / settings.unit_payload_bytes).sum()
     selective = settings.recovery == "selective"
     answers = 3 if selective else 2 if control.acknowledged or settings.acknowledgements == "packets" else 1
-    spread = 1 if settings.path_choice == "static" else settings.spread_queue_pairs
-    records = (
-        min(network, whole) * answers + spread * subflows * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
-    )
+    pairs = _queue_pairs(link_set, settings, len(flow_bytes), subflows)
+    records = min(network, whole) * answers + pairs * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
     pair_bytes = PAIR.itemsize + state_bytes(control.handlers())
     path_bytes = HOP_BYTES + REST_BYTES * control.rests
-    per_path = (pair_bytes + path_bytes) * subflows * spread
+    per_path = pair_bytes * pairs + path_bytes * max(pairs, subflows * settings.spread_queue_pairs)
     ways = settings.path_choice == "adaptive-every-switch"
     per_path += HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0) + ways)
     if settings.skip.mode != "off":
@@ -79,3 +77,13 @@ def memory_bound_bytes(
     # A part settles in a network of its own.
     networks, known = (2, settings.skip.reuse_bytes) if settings.skip.mode == "reuse" else (1, 0)
     return float(networks * (idle.bytes + GROWTH * tables) + known + 16.0 * bins * queues)
+
+
+def _queue_pairs(link_set: LinkSet, settings: PacketSettings, flows: int, subflows: int) -> int:
+    """Return a bound on queue pairs: one a path, or where paths are shared some for each way out of the GPU."""
+    if settings.path_choice == "static":
+        return subflows
+    ways = np.unique(
+        [name for name, leaves in zip(link_set.source, link_set.leaves_gpu, strict=True) if leaves], return_counts=True
+    )
+    return settings.spread_queue_pairs * min(subflows, flows * int(ways[1].max(initial=1)))
