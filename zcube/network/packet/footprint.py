@@ -68,7 +68,7 @@ def memory_bound_bytes(
     window_bytes = WINDOW.itemsize * settings.window_packets // WINDOW_BITS
     if selective and control.rests:
         window_bytes += HOP_BYTES * settings.selective_window_packets
-    per_path += (RECOVERY.itemsize * selective + window_bytes) * subflows * spread
+    per_path += (RECOVERY.itemsize * selective + window_bytes) * pairs
     echo_bytes = ECHO.itemsize if control.acknowledged or selective else 0
     if control.telemetry_s is not None:
         echo_bytes += READING.itemsize * READINGS
@@ -83,7 +83,5 @@ def _queue_pairs(link_set: LinkSet, settings: PacketSettings, flows: int, subflo
     """Return a bound on queue pairs: one a path, or where paths are shared some for each way out of the GPU."""
     if settings.path_choice == "static":
         return subflows
-    ways = np.unique(
-        [name for name, leaves in zip(link_set.source, link_set.leaves_gpu, strict=True) if leaves], return_counts=True
-    )
-    return settings.spread_queue_pairs * min(subflows, flows * int(ways[1].max(initial=1)))
+    _, ways = np.unique(np.array(link_set.source)[link_set.leaves_gpu], return_counts=True)
+    return settings.spread_queue_pairs * min(subflows, flows * int(ways.max(initial=1)))
