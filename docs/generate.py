@@ -19,13 +19,15 @@ from zcube.fabric.spec import NicSpec, SwitchSpec
 from zcube.llm.schedules.options import EngineOptions
 from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.settings import PacketSettings
+from zcube.network.transports import Bundle
 from zcube.plan.catalogue import FailureEntry, ModuleEntry, NicEntry, SwitchEntry
 from zcube.plan.demand import Demand
 from zcube.scenario import Scenario
+from zcube.workload.generated_flows import PATTERNS
 
 TARGET = Path(__file__).resolve().parent / "scenarios.md"
 
-INTRODUCTION = """# Keys of scenario, topology, trace-option and demand files
+INTRODUCTION = """# Keys of scenario, topology, trace-option, demand and transport files
 
 Both are TOML. Unknown keys are refused, and every fault of a file is listed at once. Any key of a scenario can be changed on
 the command line: `--set load.rate_per_s=40`. Files named in a scenario lie relative to it. This page is generated from the
@@ -49,6 +51,10 @@ def page() -> str:
     for kind, entry in (("switch", SwitchEntry), ("nic", NicEntry), ("module", ModuleEntry)):
         parts += [f"#### `[{kind}.NAME]`\n", *_table(entry)]
     parts += ["#### `[failures.PART]`\n", *_table(FailureEntry)]
+    parts += ["## Transport of a matrix\n", *_table(Bundle)]
+    parts.append("## Transfers that `zcube matrix` makes\n\nKeys of `--pattern-set`.\n")
+    for name, pattern in PATTERNS.items():
+        parts += [f"### `{name}`\n", *_table(pattern)]
     return "\n".join(parts)
 
 
