@@ -28,6 +28,8 @@ def test_equal_cells_and_few_seeds_are_no_difference():
     assert same["relative"] == 0.0 and same["differs"] is False
     assert differences(repeats(2.0, 4.0), repeats(1.0, 2.0))["over_ideal.p99"]["differs"] is None
     assert differences(repeats(2.0), repeats(1.0)) is None
+    steady = differences(repeats(*[1.0005] * 5), repeats(*[1.0] * 5))["over_ideal.p99"]
+    assert steady["relative"] == pytest.approx(0.0005) and steady["differs"] is False
     assert differences(repeats(2.0, 1.0), None) is None
 
 

@@ -9,11 +9,15 @@ import numpy as np
 
 from zcube.serving.repeats import LEAST_SEEDS, ROUNDING, seed_noise, student_interval
 
+#: What is less is no difference, however steady it is: a hop's delay in a long transfer, say.
+LEAST_CHANGE = 0.001
+
 RULE = (
     "Differences are paired seed by seed: both cells carry the same transfers, or the same requests, under a seed. A change is "
     "that of the geometric mean of the ratios over the seeds, its interval Student's at 95 % of their logarithms' mean, of "
-    "figures that can be 0 of their plain differences. It is outside the noise if that leaves out no change; with fewer than "
-    f"{LEAST_SEEDS} seeds nothing is. Each is judged by itself: of twenty between equal cells one is outside by chance."
+    "figures that can be 0 of their plain differences. It is outside the noise if that leaves out no change and the change is "
+    f"{LEAST_CHANGE:.1%} at least; with fewer than {LEAST_SEEDS} seeds nothing is. Each is judged by itself: of twenty between "
+    "equal cells one is outside by chance."
 )
 
 #: Family of fabrics whose losses are told of.
@@ -50,7 +54,8 @@ def differences(mine: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, 
             ratio[np.abs(ratio) <= ROUNDING] = 0.0
             low, high = student_interval(ratio)
             change |= {"relative": float(np.expm1(ratio.mean())), "relative_interval": [_gain(low), _gain(high)]}
-            change["differs"] = (low > 0 or high < 0) if len(values) >= LEAST_SEEDS else None
+            outside = (low > 0 or high < 0) and abs(change["relative"]) >= LEAST_CHANGE
+            change["differs"] = outside if len(values) >= LEAST_SEEDS else None
         found[key] = change
     return found
 
