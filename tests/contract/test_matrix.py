@@ -39,6 +39,8 @@ def test_the_document_has_every_cell_and_a_second_run_runs_none(run, tmp_path, c
     assert set(document["cells"]["roft-32"]) == set(TRANSPORTS.split(","))
     cell = document["cells"]["zcube-32"]["adaptive+pfc-only"]
     assert cell["against"].keys() == {"baseline", "fabric", "transport"} and len(cell["by_seed"]) == 2
+    low, high = cell["intervals"]["over_ideal.p99"]
+    assert low < cell["figures"]["over_ideal"]["p99"] < high
     assert cell["figures"]["over_ideal"]["p99"] > 0 and cell["figures"]["packet"]["drops"] == 0
     assert document["fabrics"]["roft-32"]["bill"]["total_usd"] > document["fabrics"]["zcube-32"]["bill"]["total_usd"]
     # The ideal core of two fabrics with equal NICs is run once a seed.

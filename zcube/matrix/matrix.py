@@ -12,7 +12,7 @@ from zcube.matrix.loads import IDEAL, Load
 from zcube.matrix.settings import MatrixSettings
 from zcube.matrix.store import StoredCell
 from zcube.progress import Progress, TogetherDone, silent
-from zcube.serving.repeats import mean_metrics
+from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 
 SCHEMA_VERSION = 1
@@ -119,7 +119,7 @@ class Matrix:
         mine = repeats[row, column]
         if mine is None:
             errors = {str(at.seed): why for at, why in self.failed.items() if (at.fabric, at.transport) == (row, column)}
-            return {"figures": None, "errors": errors, "against": None}
+            return {"figures": None, "intervals": {}, "errors": errors, "against": None}
         first_row, first_column = next(iter(self.load.fabrics)), next(iter(self.load.transports))
         others = {
             "baseline": (first_row, first_column),
@@ -128,6 +128,7 @@ class Matrix:
         }
         return {
             "figures": mean_metrics(mine),
+            "intervals": {key: noise["interval"] for key, noise in seed_noise(mine, mine).items()} if len(mine) > 1 else {},
             "errors": {},
             "against": {
                 name: None if place == (row, column) else differences(mine, repeats[place]) for name, place in others.items()

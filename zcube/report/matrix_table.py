@@ -74,11 +74,15 @@ def shown_figures(document: Mapping[str, Any]) -> list[Shown]:
 
 
 def cell_text(cell: Mapping[str, Any], one: Shown) -> str:
-    """Return a cell's figure as shown."""
+    """Return a cell's figure as shown; latencies and rates with half the interval of their mean over the seeds."""
     if cell["figures"] is None:
         return FAILED
     value = value_of(cell["figures"], one.key)
-    return ABSENT if value is None else significant(value * one.scale, 3)
+    if value is None:
+        return ABSENT
+    low, high = cell["intervals"].get(one.key, (value, value))
+    reach = "" if low == high or one in MET else f" ±{significant((high - low) / 2 * one.scale, 2)}"
+    return f"{significant(value * one.scale, 3)}{reach}"
 
 
 def change_text(change: Mapping[str, Any] | None) -> str:
