@@ -15,25 +15,28 @@ SPRAYED = {
     "recovery": "selective",
     "trimming": True,
     "reorder_gap_packets": 64,
+    "retransmit_timeout_s": 50e-6,
     "failure_detection_s": 1.0,
     "retry_limit": 1000,
 }
-PLANES = 8
+PLANES = SPINES = 8
 #: A NIC's 800 Gb/s without headers.
 FULL_GBPS = 800 * 4096 / 4178
+#: What the transfer of 128 MiB takes at that rate.
+DONE_S = (1 << 30) / FULL_GBPS / 1e9
 
 
 def planes(**settings):
-    """Two hosts whose NICs have a port of 100 Gb/s in each of eight planes of two leaves and three spines.
+    """Two hosts whose NICs have a port of 100 Gb/s in each of eight planes of two leaves and eight spines.
 
     Paths in a row are in different planes, as ``equal-paths`` lists them.
     """
     cables = []
     for plane in range(PLANES):
         cables += [("h0", f"a{plane}"), ("h1", f"b{plane}")]
-        cables += [(leaf + str(plane), f"s{plane}-{spine}") for leaf in "ab" for spine in range(3)]
+        cables += [(leaf + str(plane), f"s{plane}-{spine}") for leaf in "ab" for spine in range(SPINES)]
     network = Network(*cables, gbps=100.0)
-    for spine in range(3):
+    for spine in range(SPINES):
         for plane in range(PLANES):
             network.path("h0", f"a{plane}", f"s{plane}-{spine}", f"b{plane}", "h1")
     return network.model(**SPRAYED | settings)
@@ -56,10 +59,12 @@ def test_a_failed_plane_costs_its_share_of_bandwidth_and_no_stall(link):
     rate = rates_gbps(model, 20e-6, 1.2e-3)
     assert rate[1:10].mean() == pytest.approx(FULL_GBPS, rel=0.01)
     assert rate[12:].mean() == pytest.approx(FULL_GBPS * 7 / 8, rel=0.01)
-    assert rate[1:].min() > 0.9 * FULL_GBPS * 7 / 8
+    assert rate[1:].min() > 0.85 * FULL_GBPS * 7 / 8
     model.advance(float("inf"))
     counts = model.counts
-    assert counts.timeouts == 0 and 0 < counts.lost == counts.repeats < 100
+    # A packet that is lost again as it is repeated waits for the timeout.
+    assert counts.timeouts <= 2 and SPINES <= counts.lost == counts.repeats < 10 * SPINES
+    assert float(model.completions().finish_s[0]) == pytest.approx(200e-6 + (DONE_S - 200e-6) * 8 / 7, rel=0.02)
     assert model.received_bytes == model.posted_bytes
 
 
@@ -77,8 +82,7 @@ def test_a_path_that_does_not_come_back_is_probed_once_in_a_while():
     model.send(flows((0, 1, 1 << 28)))
     model.advance(1.15e-3)
     probings = 10
-    assert probings <= model.counts.lost <= (probings + 1) * 32
-    assert model.counts.timeouts == 0
+    assert probings * SPINES <= model.counts.lost <= (probings + 1) * 5 * SPINES
 
 
 def leaves(spines=8, gbps=400.0):

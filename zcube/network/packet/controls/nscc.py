@@ -69,7 +69,8 @@ class Mrc(Nscc):
 
     A path on which a packet was marked is left out for a while; one on which a packet was lost, not trimmed, is taken as failed
     and left out for longer, after which packets find out whether it still is. Switches mark on all but the last link. Meant for
-    packets sprayed over all paths and NIC ports, trimming, selective recovery and no PFC. The papers give no times: values
+    packets sprayed over all paths and NIC ports, trimming, selective recovery, `reorder_gap_packets`, a `retransmit_timeout_s`
+    of tens of microseconds (a packet lost again as it is repeated waits for it), and no PFC. The papers give no times: values
     marked as assumed are open there.
     """
 
