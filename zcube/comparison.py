@@ -25,6 +25,7 @@ from zcube.prepared import Prepared, carriers_of, check_room, prepare
 from zcube.pricing.amortised import cost_rule
 from zcube.pricing.bill import BillOfMaterials, counting_rule
 from zcube.progress import Progress, TogetherDone, silent
+from zcube.routing.equal_paths import EqualPaths
 from zcube.scenario import Scenario
 from zcube.serving.attribution import request_table
 from zcube.serving.counted import Counted, on_one_side
@@ -394,6 +395,7 @@ def _recorded_metadata(scenario: Scenario, label: str, carrier: Carrier) -> dict
         "--routing": network.routing,
         "--fall-back": carrier.document()["fall_back"],
         "--queue-pairs": network.queue_pairs,
+        "--most-paths": network.most_paths if carrier.routing.name == EqualPaths.name else None,
         "--path-split": network.path_split,
         "--seed": scenario.seed,
         "--nic-gbps": network.nic_gbps,

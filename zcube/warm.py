@@ -26,8 +26,9 @@ from zcube.network.alone import alone_s
 from zcube.network.flow_model import ideal_model
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet.build import idle_network
+from zcube.network.packet.failures import schedule_failures
 from zcube.network.packet.model import PacketModel
-from zcube.network.packet.settings import PacketSettings, Skip
+from zcube.network.packet.settings import LinkFailure, PacketSettings, Skip
 from zcube.network.packet.stuck import held
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
@@ -133,6 +134,7 @@ def other_kernels() -> None:
     # Held on to, since a kernel is handed where its arrays lie and does not keep them.
     idle = idle_network(model.link_set, PacketSettings(), 0.0)
     held(idle.net, np.array([0]))
+    schedule_failures(idle, model.link_set, PacketSettings(link_failures=(LinkFailure(link="*", down_s=0.0),)))
     skipping = PacketModel(model.link_set, IdealRouting(fabric), PacketSettings(skip=Skip(mode="reuse")))
     skipping.send(_flows())
     skipping.advance(float("inf"))

@@ -169,3 +169,22 @@ def test_what_is_steady_is_skipped_if_asked_for(run, tmp_path):
         assert status == 2 and "skip" in err, err
     status, _, err = run("replay", flows, "--fabric", "zcube-n16", "--packet-skip", "steady")
     assert status == 2 and "--packet-skip" in err
+
+
+def test_how_many_equal_paths_are_listed_can_be_said(run, tmp_path):
+    path = tmp_path / "flows.csv"
+    path.write_text("src,dst,bytes,start_s\n0,9,4000000,0\n")
+    counted = []
+    for most in ("3", "100"):
+        args = ("replay", str(path), "--fabric", "roft-256", "--fidelity", "packet", "--packet-set", "path_choice=spray")
+        code, _, err = run(
+            *args, "--routing", "equal-paths", "--most-paths", most, "--links-out", str(tmp_path / f"{most}.csv")
+        )
+        assert code == 0, err
+        lines = (tmp_path / f"{most}.csv").read_text().splitlines()
+        names = lines[0].split(",")
+        rows = [dict(zip(names, line.split(","))) for line in lines[1:]]
+        counted.append(
+            sum(row["from"] == "leaf0" and row["to"].startswith("spine") and float(row["bytes"]) > 0 for row in rows)
+        )
+    assert counted == [3, 32]

@@ -23,6 +23,7 @@ from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
 from zcube.progress import Progress
 from zcube.routing.catalog import routing_for
+from zcube.routing.equal_paths import EqualPaths
 from zcube.routing.routes import Routes, Routing, join
 from zcube.seeds import stream
 
@@ -137,7 +138,8 @@ class Carrier:
 
     def recorded(self) -> dict[str, Any]:
         """Return how bytes move, by the keys under which a recorded run says it."""
-        return {**self.settings_document(), "calibration": None if self.measured is None else self.measured.applied()}
+        listed = {"most_paths": self.network.most_paths} if self.routing.name == EqualPaths.name else {}
+        return {**self.settings_document(), **listed, "calibration": None if self.measured is None else self.measured.applied()}
 
     def route(
         self,
