@@ -23,21 +23,26 @@ Peak = Annotated[float, Field(gt=0, le=1e6)]
 class TileChoices(Declared):
     """How tile parts are taken.
 
-    ``launch``: a conventional engine's kernels are those of a CUDA graph, of one with programmatic dependent launch, or of a
-    stream. ``put``: words that carry their flags, or one flag a block behind a fence. ``stage``: weights asked for after the
-    vector has come, as TileRT's model has it (its ``overlap`` streams them early), or before.
-    ``growth``: an all-reduce among eight GPUs from those measured among fewer, the time beyond its bytes growing with the
-    number of peers, as the stores and polls of a one-shot all-reduce do, with each doubling of the GPUs, or ``none``: as one
-    put.
-    ``conventional_all_reduce``: the batched engine's device file has all-reduces measured among eight; ``measured`` replaces
-    them only by such, ``extrapolated`` also by what ``growth`` gives.
+    An all-reduce among eight GPUs, of which two smaller numbers were measured, grows beyond its bytes with the number of peers,
+    as the stores and polls of a one-shot all-reduce do, or with each doubling of the GPUs.
     """
 
-    launch: Literal["graph", "dependent", "stream"] = "graph"
-    put: Literal["flag-a-word", "flag-a-block"] = "flag-a-word"
-    stage: Literal["late", "early"] = "late"
-    growth: Literal["peers", "doublings", "none"] = "peers"
-    conventional_all_reduce: Literal["measured", "extrapolated"] = "measured"
+    launch: Literal["graph", "dependent", "stream"] = Field(
+        default="graph", description="how a conventional engine starts kernels; dependent: graph with programmatic launch"
+    )
+    put: Literal["flag-a-word", "flag-a-block"] = Field(
+        default="flag-a-word", description="a put's flags: in its words, or one a block behind a fence"
+    )
+    stage: Literal["late", "early"] = Field(
+        default="late", description="when a stage asks for its weights: after the vector has come, or before"
+    )
+    growth: Literal["peers", "doublings", "none"] = Field(
+        default="peers", description="of an all-reduce from fewer GPUs to eight; none: as one put"
+    )
+    conventional_all_reduce: Literal["measured", "extrapolated"] = Field(
+        default="measured",
+        description="what replaces the device's, measured among eight: only such, or what growth gives too",
+    )
     peak_memory_gbytes_per_s: Peak | None = Field(
         default=None, description="of the GPU measured, for memory_share; default: of the bundled device of that name"
     )

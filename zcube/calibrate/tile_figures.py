@@ -14,7 +14,7 @@ from zcube.calibrate.tile_choices import DEFAULT, KERNELS, PUTS, STAGES, TileCho
 from zcube.calibrate.tile_parts import Part, TileParts
 from zcube.calibrate.tile_times import gpu_kinds
 from zcube.llm.decode_node.figures import DecodeNode, NodeFigures
-from zcube.llm.devices import Device, Line, device_names, load_device
+from zcube.llm.devices import Device, device_names, load_device
 from zcube.node import GPUS_PER_NODE
 
 #: Words behind a device's name that leave it the SXM module of the data sheet: memory and socket.
@@ -131,16 +131,6 @@ def conventional_figures(device: Device, parts: TileParts, choices: TileChoices 
         tuple(Taken(name, one.value, one.low, one.high, was, one.source) for name, one, was, _ in found if one is not None),
         {name: why for name, one, _, why in found if one is None},
     )
-
-
-def conventional_lines(device: Device, figures: Figures) -> tuple[Line, Line]:
-    """Return the device's lines of a kernel that only moves bytes and of decode's all-reduce, with measured starts."""
-    lines = (device.memory, device.links.decode_all_reduce)
-    memory, reduced = (
-        line.model_copy(update={"base_us": figures.values[name]}) if name in figures.values else line
-        for name, line in zip(CONVENTIONAL, lines, strict=True)
-    )
-    return memory, reduced
 
 
 def drawn_parts(parts: TileParts, generator: np.random.Generator) -> TileParts:

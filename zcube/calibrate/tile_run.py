@@ -1,0 +1,117 @@
+"""Measured tile parts in a run: what is taken from them, what its intervals leave open, and what is said of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zcube.calibrate.bootstrap import LEVEL
+from zcube.calibrate.tile_choices import TileChoices
+from zcube.calibrate.tile_figures import CONVENTIONAL, Figures, conventional_figures, drawn_parts, measured_device, node_figures
+from zcube.calibrate.tile_parts import TileParts
+from zcube.llm.compute import ComputeModel, RooflineModel
+from zcube.llm.decode_node.figures import DecodeNode, NodeFigures
+from zcube.seeds import stream
+
+#: Draws of the parts, of which some bound a run.
+TILE_DRAWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedTiles:
+    """Measured parts, and what a run's engines take of them.
+
+    Attributes
+    ----------
+    parts : TileParts
+        What was measured.
+    choices : TileChoices
+        How it is taken.
+    node : DecodeNode or None
+        TileRT's node as its file has it, None where none runs.
+    compute : ComputeModel or None
+        The batched engine's compute times without the parts, None where none runs.
+    given : NodeFigures
+        Figures of the node that were asked for.
+    """
+
+    parts: TileParts
+    choices: TileChoices
+    node: DecodeNode | None
+    compute: ComputeModel | None
+    given: NodeFigures
+
+    @property
+    def of_node(self) -> Figures:
+        """What TileRT's node takes."""
+        return Figures() if self.node is None else node_figures(self.node, self.parts, self.choices, self.given)
+
+    @property
+    def of_batched(self) -> Figures:
+        """What the batched engine's decode takes."""
+        if not isinstance(self.compute, RooflineModel):
+            return Figures()
+        return conventional_figures(self.compute.device, self.parts, self.choices)
+
+    def node_figures(self) -> NodeFigures:
+        """Return the node's figures: those asked for, else those measured."""
+        return NodeFigures.model_validate({**self.of_node.values, **self.given.given})
+
+    def with_starts(self, compute: ComputeModel) -> ComputeModel:
+        """Return compute times whose decode takes the measured starts."""
+        values = self.of_batched.values
+        if not values or not isinstance(compute, RooflineModel):
+            return compute
+        kernel_us, all_reduce_us = (values.get(name) for name in CONVENTIONAL)
+        return compute.with_decode_starts(kernel_us, all_reduce_us)
+
+    def drawn(self, wanted: int, seconds: Callable[[AppliedTiles], float]) -> list[AppliedTiles]:
+        """Return draws that bound a run.
+
+        Parameters
+        ----------
+        wanted : int
+            How many are picked, evenly by rank from end to end of the interval of :data:`~zcube.calibrate.bootstrap.LEVEL`.
+        seconds : callable
+            What the run's steps take by a draw.
+        """
+        if not wanted:
+            return []
+        generator = stream(0, "tile rounds")
+        made = [self._with(drawn_parts(self.parts, generator)) for _ in range(TILE_DRAWS)]
+        taken = np.array([seconds(one) for one in made])
+        if np.ptp(taken) <= 1e-12 * taken.max():
+            return []
+        order = np.argsort(taken, kind="stable")
+        tail = (1.0 - LEVEL) / 2
+        ranks = np.round(np.linspace(tail, 1.0 - tail, wanted) * (TILE_DRAWS - 1)).astype(np.int64)
+        return [made[number] for number in order[np.unique(ranks)]]
+
+    def _with(self, parts: TileParts) -> AppliedTiles:
+        return AppliedTiles(parts, self.choices, self.node, self.compute, self.given)
+
+    def document(self, device: str) -> dict[str, Any]:
+        """Return what is said of the parts, JSON-ready.
+
+        Parameters
+        ----------
+        device : str
+            Of the run's compute times.
+        """
+        warnings = []
+        measured = measured_device(self.parts)
+        others = [device] if self.compute is not None else []
+        others += [self.node.device.name] if self.node is not None else []
+        for other in dict.fromkeys(others):
+            if other != measured:
+                warnings.append(f"decode is of {other}, the tiles are of {self.parts.hardware}: times are taken as they are")
+        figures = {"tilert": self.node and self.of_node, "batched": self.compute and self.of_batched}
+        return {
+            "name": self.parts.hardware,
+            "choices": self.choices.model_dump(mode="json", include=set(TileChoices.model_fields)),
+            **{name: found.document() if isinstance(found, Figures) else None for name, found in figures.items()},
+            "warnings": warnings,
+        }
