@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,9 @@ from zcube.calibrate.tile_choices import TileChoices
 from zcube.calibrate.tile_figures import CONVENTIONAL, Figures, conventional_figures, drawn_parts, measured_device, node_figures
 from zcube.calibrate.tile_parts import TileParts
 from zcube.llm.compute import ComputeModel, RooflineModel
-from zcube.llm.decode_node.figures import DecodeNode, NodeFigures
+from zcube.llm.decode_node.figures import DecodeNode, NodeFigures, load_node
+from zcube.llm.devices import load_device
+from zcube.llm.schedules.options import EngineOptions
 from zcube.seeds import stream
 
 #: Draws of the parts, of which some bound a run.
@@ -101,17 +103,56 @@ class AppliedTiles:
         device : str
             Of the run's compute times.
         """
-        warnings = []
-        measured = measured_device(self.parts)
-        others = [device] if self.compute is not None else []
-        others += [self.node.device.name] if self.node is not None else []
-        for other in dict.fromkeys(others):
-            if other != measured:
-                warnings.append(f"decode is of {other}, the tiles are of {self.parts.hardware}: times are taken as they are")
+        devices = [device] if self.compute is not None else []
+        devices += [self.node.device.name] if self.node is not None else []
         figures = {"tilert": self.node and self.of_node, "batched": self.compute and self.of_batched}
         return {
             "name": self.parts.hardware,
             "choices": self.choices.model_dump(mode="json", include=set(TileChoices.model_fields)),
             **{name: found.document() if isinstance(found, Figures) else None for name, found in figures.items()},
-            "warnings": warnings,
+            "warnings": _of_another(self.parts, devices),
         }
+
+
+def in_a_trace(
+    engine: str, options: EngineOptions, parts: TileParts, choices: TileChoices
+) -> tuple[EngineOptions, dict[str, Any]]:
+    """Return the options of a generated trace with decode's figures as measured, and what is said of these, JSON-ready.
+
+    A conventional engine's all-reduces are collectives of the trace, which a replay times; of the parts it takes a kernel's
+    start, unless one was asked for.
+    """
+    device = load_device(options.device)
+    tilert = engine == "tilert"
+    if tilert:
+        node = load_node(options.tilert_node, device)
+        figures = node_figures(node, parts, choices, options.tilert_figures)
+        changed: dict[str, Any] = {
+            "tilert_figures": NodeFigures.model_validate({**figures.values, **options.tilert_figures.given})
+        }
+    else:
+        found = conventional_figures(device, parts, choices)
+        kernel = tuple(one for one in found.taken if one.figure == CONVENTIONAL[0] and options.decode_kernel_us is None)
+        kept = {CONVENTIONAL[1]: "a collective of the trace, which a replay times"}
+        if not kernel:
+            kept[CONVENTIONAL[0]] = found.kept.get(CONVENTIONAL[0], "asked for as decode_kernel_us")
+        figures = Figures(kernel, kept)
+        changed = {"decode_kernel_us": kernel[0].value if kernel else options.decode_kernel_us}
+    said = {
+        "name": parts.hardware,
+        "choices": choices.model_dump(mode="json"),
+        "tilert": figures.document() if tilert else None,
+        "batched": None if tilert else figures.document(),
+        "warnings": _of_another(parts, [device.name]),
+    }
+    return options.model_copy(update=changed), said
+
+
+def _of_another(parts: TileParts, devices: Iterable[str]) -> list[str]:
+    """Return warnings of devices whose decode takes times of another."""
+    measured = measured_device(parts)
+    return [
+        f"decode is of {device}, the tiles are of {parts.hardware}: times are taken as they are"
+        for device in dict.fromkeys(devices)
+        if device != measured
+    ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
+    from zcube.llm.schedules.options import EngineOptions
     from zcube.trace.comm_trace import CommTrace
 
 ENDINGS = (".parquet", ".jsonl")
@@ -37,6 +38,10 @@ def generate_command(
     layers: Annotated[int | None, typer.Option(help="Only the first layers, for a shorter trace.")] = None,
     compute: Annotated[str | None, typer.Option(help="Compute times: auto, roofline or measured.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of sampled expert counts. Default 0.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Measured tiles of decode, of zcube calibrate fit; --set tiles.KEY=VALUE: how they are taken."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option, e.g. exchange_chunks=4.")
     ] = None,
@@ -47,10 +52,9 @@ def generate_command(
     """Write what an engine's GPUs compute and send: prefill, KV transfer and decode."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
-    from zcube.inputs import assign, read_toml, validate
+    from zcube.inputs import assign, read_toml
     from zcube.llm.cards import load_card
     from zcube.llm.schedules.engines import generate
-    from zcube.llm.schedules.options import EngineOptions
     from zcube.trace.files import write_trace
 
     written = [Target("--out", out, ENDINGS, write_trace), *_timelines(picture, chrome)]
@@ -72,14 +76,42 @@ def generate_command(
     data = {} if options is None else read_toml(options)
     assign(data, set_ or ())
     data |= {key: value for key, value in named.items() if value is not None}
-    chosen = validate(EngineOptions, data, "options" if options is None else str(options))
+    source = "options" if options is None else str(options)
+    chosen, tiles = _measured(engine, data, calibration, source)
     with RunProgress(compiles=False) as progress:
         progress("scheduling", 0, 0, "")
         trace = generate(engine, load_card(model), chosen)  # type: ignore[arg-type]
+        if tiles is not None:
+            trace.metadata["compute"]["tiles"] = tiles
         progress("writing", 0, 0, "")
         write_targets(written, trace)
     print(f"compute times: {trace.metadata['compute']['model']}", file=sys.stderr)
+    if tiles is not None:
+        from zcube.report.calibration_lines import tile_lines
+
+        print("\n".join(tile_lines(tiles, None)), file=sys.stderr)
     _show(trace, json)
+
+
+def _measured(
+    engine: str, data: dict[str, Any], calibration: Path | None, source: str
+) -> tuple[EngineOptions, dict[str, Any] | None]:
+    """Return the options with decode's figures as measured, and what is said of these; without a file as they are."""
+    from zcube.errors import Fault, InputError
+    from zcube.inputs import validate
+    from zcube.llm.schedules.options import EngineOptions
+
+    how = data.pop("tiles", None)
+    chosen = validate(EngineOptions, data, source)
+    if calibration is None:
+        if how is not None:
+            raise InputError(Fault(f"{source}: tiles", "no --calibration", "measured tiles that these keys are of"))
+        return chosen, None
+    from zcube.calibrate.tile_choices import TileChoices
+    from zcube.calibrate.tile_parts import read_tile_parts
+    from zcube.calibrate.tile_run import in_a_trace
+
+    return in_a_trace(engine, chosen, read_tile_parts(calibration), validate(TileChoices, how or {}, f"{source}: tiles"))
 
 
 def import_command(
