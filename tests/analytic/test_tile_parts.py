@@ -18,8 +18,8 @@ from zcube.llm.decode_node.figures import load_node
 from zcube.llm.devices import load_device
 
 CALIBRATIONS = Path(__file__).resolve().parents[2] / "calibrations"
-#: Of one kind of GPU, taken with one program on two machines; the four GPUs and two of them are of the second.
-KEPT = [CALIBRATIONS / f"tiles-{name}.json" for name in ("2x-h200", "2-of-4x-h200", "4x-h200")]
+#: Of one kind of GPU: two, two to four of four, and four of four, on three machines.
+KEPT = [CALIBRATIONS / f"tiles-{name}.json" for name in ("2x-h200", "4x-h200", "4x-h200-other")]
 SIZES = (1024, 12288, 49152, 262144, 1048576)
 STAGES = {"persistent": 3.0, "persistent, weights early": 1.5, "graph": 4.0, "graph, dependent launch": 3.5, "stream": 5.0}
 
@@ -185,7 +185,7 @@ def test_a_node_takes_the_measured_parts():
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("2x-h200", "2-of-4x-h200"), ("2x-h200", "2x-h200-earlier"), ("4x-h200", "4x-h200-earlier"), ("1x-h100", "1x-h100-other")],
+    [("2x-h200", "4x-h200"), ("2x-h200", "2x-h200-earlier"), ("4x-h200", "4x-h200-other"), ("1x-h100", "1x-h100-other")],
 )
 def test_machines_of_a_kind_agree(one, other):
     first, second = (fit_parts([read_tile_times(CALIBRATIONS / f"tiles-{name}.json")]) for name in (one, other))
@@ -210,6 +210,14 @@ def test_published_speeds_from_measured_parts():
     doubling = measured_node(load_node("tilert-b200"), parts, TileChoices(growth="doublings"))
     assert max(abs(one.error) for one in predictions(card, doubling)) < 0.20
     assert max(abs(one.error) for one in predictions(card, doubling.model_copy(update={"select_us": 18.1}))) < 0.10
+
+
+def test_an_all_reduce_grows_with_its_peers():
+    """Among two, three and four the second step is as long as the first; by doublings it would be 0.71 of it."""
+    found = {(one.gpus, one.size_bytes): one for one in fit_parts([read_tile_times(KEPT[1])], draws=10).all_reduces}
+    for size in (12288, 49152):
+        two, three, four = (found[gpus, size].persistent_us.value for gpus in (2, 3, 4))
+        assert (four - three) / (three - two) == pytest.approx(1.0, abs=0.1)
 
 
 def made_of_four():

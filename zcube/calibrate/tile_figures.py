@@ -172,7 +172,7 @@ def _all_reduce(parts: TileParts, kind: str, growth: str) -> Part | None:
         return _beyond_bytes(by_gpus[GPUS_PER_NODE][size], GPUS_PER_NODE, size, parts)
     if growth == "none" or len(by_gpus) < 2:
         return None
-    fewer, more = sorted(by_gpus)[-2:]
+    fewer, more = min(by_gpus), max(by_gpus)
     sizes = by_gpus[fewer].keys() & by_gpus[more].keys()
     if not sizes:
         return None
