@@ -85,7 +85,7 @@ def comparison_bands(
         drawn += [dict(zip(done, (next(results) for _ in done), strict=True)) for _ in range(rounds)]
     base = scenario.baseline_label
     mean = {label: _numbers(metrics) for label, metrics in means.items()}
-    said = {label: found.document() for label, found in of_fabric.items()}
+    said = {label: found.document() for label, found in of_fabric.items() if found.applied or not tiles}
     if prepared.tiles is not None:
         said = {**dict.fromkeys(networks, _of_tiles(len(tiles), asked_rounds(scenario))), **said}
     return {

@@ -235,9 +235,11 @@ def _tiles(scenario: Scenario, compute: ComputeModel) -> AppliedTiles | None:
     if asked.parts is None:
         return None
     node = load_node(nodes.node) if "tilert" in engines else None
-    return AppliedTiles(
+    tiles = AppliedTiles(
         read_tile_parts(Path(asked.parts)), asked, node, compute if "batched" in engines else None, nodes.figures
     )
+    tiles.check()
+    return tiles
 
 
 def compute_calibrated(model: ComputeModel, measured: AppliedCalibration, scenario: Scenario, card: ModelCard) -> ComputeModel:

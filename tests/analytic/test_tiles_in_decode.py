@@ -12,6 +12,7 @@ from zcube.calibrate.tile_choices import TileChoices
 from zcube.calibrate.tile_figures import conventional_figures, node_figures
 from zcube.calibrate.tile_parts import AllReduceTimes, Part, TileParts
 from zcube.calibrate.tile_run import AppliedTiles
+from zcube.errors import InputError
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.decode_node.figures import NodeFigures, load_node
@@ -82,6 +83,18 @@ def test_an_all_reduce_among_eight_is_its_bytes_and_its_start():
     # 156 all-reduces, each 20 us longer than a signal of 1.5; weights that stream meanwhile hide some of it.
     more_us = (slow.total_s - plain.total_s) * 1e6
     assert 0.5 * 156 * 20.0 < more_us <= 156 * 20.0 + 1e-6
+
+
+@pytest.mark.parametrize(("value", "taken"), [(0.0, 1e-6), (1e9, None)])
+def test_parts_at_their_ends_are_taken_or_refused_by_name(value, taken):
+    figure = part(value, 0.0)
+    applied = AppliedTiles(parts(put_us=figure), TileChoices(), load_node("tilert-b200"), None, NodeFigures())
+    if taken is None:
+        with pytest.raises(InputError, match=r"tiles.parts: signal_us: found 1000000000"):
+            applied.check()
+    else:
+        applied.check()
+        assert applied.node_figures().signal_us == taken
 
 
 def engine(layout):

@@ -19,6 +19,9 @@ from zcube.node import GPUS_PER_NODE
 
 #: Words behind a device's name that leave it the SXM module of the data sheet: memory and socket.
 _SAME_MODULE = re.compile(r"[0-9]+gb|hbm[0-9]e?|sxm[0-9]?", re.ASCII)
+#: What is taken for a part of zero, as the low end of a line through scattered times may be: a picosecond, or a millionth of
+#: a peak.
+LEAST = 1e-6
 #: What a conventional engine's decode takes.
 CONVENTIONAL = ("memory.base_us", "links.decode_all_reduce")
 
@@ -105,9 +108,7 @@ def node_figures(
     }
     asked = {} if given is None else given.given
     taken = tuple(
-        Taken(name, part.value, part.low, part.high, getattr(node, name), part.source)
-        for name, (part, _) in found.items()
-        if part is not None and name not in asked
+        _taken(name, part, getattr(node, name)) for name, (part, _) in found.items() if part is not None and name not in asked
     )
     kept = {name: why for name, (part, why) in found.items() if part is None and name not in asked}
     return Figures(taken, kept | dict.fromkeys(asked, "asked for by the scenario"))
@@ -128,7 +129,7 @@ def conventional_figures(device: Device, parts: TileParts, choices: TileChoices 
         (CONVENTIONAL[1], reduced, line.base_us, _why_no_all_reduce(growth)),
     )
     return Figures(
-        tuple(Taken(name, one.value, one.low, one.high, was, one.source) for name, one, was, _ in found if one is not None),
+        tuple(_taken(name, one, was) for name, one, was, _ in found if one is not None),
         {name: why for name, one, _, why in found if one is None},
     )
 
@@ -147,6 +148,11 @@ def drawn_parts(parts: TileParts, generator: np.random.Generator) -> TileParts:
         for times in parts.all_reduces
     )
     return parts.model_copy(update={**drawn, "all_reduces": reduced})
+
+
+def _taken(figure: str, part: Part, instead_of: float | None) -> Taken:
+    value, low, high = (max(end, LEAST) for end in (part.value, part.low, part.high))
+    return Taken(figure, value, low, high, instead_of, part.source)
 
 
 def _share(part: Part | None, peak: float | None, key: str, gpu: str) -> tuple[Part | None, str]:

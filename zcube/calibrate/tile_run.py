@@ -12,6 +12,7 @@ from zcube.calibrate.bootstrap import LEVEL
 from zcube.calibrate.tile_choices import TileChoices
 from zcube.calibrate.tile_figures import CONVENTIONAL, Figures, conventional_figures, drawn_parts, measured_device, node_figures
 from zcube.calibrate.tile_parts import TileParts
+from zcube.inputs import validate
 from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.decode_node.figures import DecodeNode, NodeFigures, load_node
 from zcube.llm.devices import load_device
@@ -58,9 +59,14 @@ class AppliedTiles:
             return Figures()
         return conventional_figures(self.compute.device, self.parts, self.choices)
 
+    def check(self) -> None:
+        """Refuse parts that no node can have, at either end of their intervals: :class:`InputError`."""
+        for end in ("low", "high"):
+            validate(NodeFigures, {one.figure: getattr(one, end) for one in self.of_node.taken}, "tiles.parts")
+
     def node_figures(self) -> NodeFigures:
         """Return the node's figures: those asked for, else those measured."""
-        return NodeFigures.model_validate({**self.of_node.values, **self.given.given})
+        return validate(NodeFigures, {**self.of_node.values, **self.given.given}, "tiles.parts")
 
     def with_starts(self, compute: ComputeModel) -> ComputeModel:
         """Return compute times whose decode takes the measured starts."""
@@ -128,7 +134,7 @@ def in_a_trace(
         node = load_node(options.tilert_node, device)
         figures = node_figures(node, parts, choices, options.tilert_figures)
         changed: dict[str, Any] = {
-            "tilert_figures": NodeFigures.model_validate({**figures.values, **options.tilert_figures.given})
+            "tilert_figures": validate(NodeFigures, {**figures.values, **options.tilert_figures.given}, "tiles")
         }
     else:
         found = conventional_figures(device, parts, choices)

@@ -64,8 +64,10 @@ def measured_lines(document: Mapping[str, Any]) -> list[str]:
     lines = calibration_lines(calibration) if calibration else []
     if not tiles:
         return lines
-    base = document["fabrics"][document["baseline"]].get("tiles") or {}
-    return [*lines, *tile_lines(tiles, base.get("band"))]
+    base = document["fabrics"][document["baseline"]]
+    said = tile_lines(tiles, (base.get("tiles") or {}).get("band"))
+    together = calibration and ((base.get("calibration") or {}).get("band") or {}).get("draws")
+    return [*lines, *said, *(["  band: draws of these go with rounds of the links, fastest with fastest"] if together else [])]
 
 
 def _band_lines(band: Mapping[str, Any] | None) -> list[str]:

@@ -16,7 +16,7 @@ from zcube.llm.devices import DeclaredError, Device, NotNegative, Positive, load
 _FOLDER = Path(__file__).resolve().parent
 
 Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
+PositiveShare = Annotated[float, Field(ge=1e-6, le=1)]
 KernelCount = Annotated[int, Field(ge=0, le=1024)]
 
 
