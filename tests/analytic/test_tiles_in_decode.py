@@ -254,3 +254,12 @@ def test_a_conventional_trace_takes_a_kernels_start(run, file, tmp_path):
     # A start of 4 us in place of 3 for every kernel around the blocks, on eight GPUs of one node under dp8.
     kernels = 2 * CARD.layers + 3 * CARD.moe_layers
     assert seconds[1] - seconds[0] == pytest.approx(8 * kernels * 1e-6)
+
+
+def test_a_generated_trace_does_not_write_over_the_parts(run, file, tmp_path):
+    made = file(parts())
+    before = made.read_text()
+    command = ["trace", "generate", "--engine", "tilert", "--prefill-nodes", "0", "--out", tmp_path / "trace.jsonl"]
+    status, _, err = run(*command, "--calibration", made, "--chrome", made)
+    assert (status, made.read_text()) == (2, before)
+    assert "--chrome" in err

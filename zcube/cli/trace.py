@@ -77,7 +77,7 @@ def generate_command(
     from zcube.trace.files import write_trace
 
     written = [Target("--out", out, ENDINGS, write_trace), *_timelines(picture, chrome)]
-    check_targets(written, [] if options is None else [options])
+    check_targets(written, [path for path in (options, calibration) if path is not None])
     named = {
         "prefill_layout": prefill_layout,
         "prefill_nodes": prefill_nodes,
@@ -159,7 +159,7 @@ def import_command(
     from zcube.trace.importers.catalog import import_with
 
     written = [Target("--out", out, ENDINGS, write_trace)]
-    check_targets(written, files)
+    check_targets(written, [*files, *(path for path in (groups, topology) if path is not None)])
     with RunProgress(compiles=False) as progress:
         progress("reading", 0, 0, "")
         imported, _ = import_with(files, form, _reading(given))
