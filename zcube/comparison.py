@@ -21,7 +21,7 @@ from zcube.network.carrier import Carrier
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.outputs import flat
-from zcube.prepared import Prepared, carriers_of, check_room, prepare
+from zcube.prepared import Prepared, carriers_of, check_room, prepare, timed_by_tiles
 from zcube.pricing.amortised import cost_rule
 from zcube.pricing.bill import BillOfMaterials, counting_rule
 from zcube.progress import Progress, TogetherDone, silent
@@ -67,7 +67,9 @@ class FabricResult:
     packets : PacketOutcome or None
         What the packet fidelity counted.
     band : FabricBand or None
-        What a calibration's intervals leave open, if that was asked for.
+        What intervals of a calibration, or of measured tiles, leave open, if that was asked for.
+    tiles : dict or None
+        What its decode nodes take of measured parts of tiles, JSON-ready.
     """
 
     carrier: Carrier
@@ -78,6 +80,7 @@ class FabricResult:
     reach: Reach
     packets: PacketOutcome | None = None
     band: FabricBand | None = None
+    tiles: dict[str, Any] | None = None
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -106,6 +109,7 @@ class FabricResult:
             "routing": self.carrier.routing.name,
             "network": self.carrier.settings_document(),
             "calibration": self.calibration(),
+            "tiles": self._tiles_document(),
             "reachability": self.reach.document(self.fabric),
             "failure": self.failure,
             **self.metrics,
@@ -115,6 +119,12 @@ class FabricResult:
             "relative_requests": _relative_requests(self, base),
             "noise": seed_noise(self.repeats, base.repeats) if len(self.repeats) > 1 else None,
         }
+
+    def _tiles_document(self) -> dict[str, Any] | None:
+        """Return what is said of measured tiles, with the band where there is no calibration to hold it."""
+        if self.tiles is None or self.band is None or self.carrier.measured is not None:
+            return self.tiles
+        return {**self.tiles, "band": self.band.document()}
 
     def _packet_document(self) -> dict[str, Any]:
         """Return the ``packet`` section; its settings stand with the network's."""
@@ -166,6 +176,8 @@ class Comparison:
         :class:`zcube.variations.Varied`.
     microscope : dict or None
         The worst windows of each run packet by packet, likewise of :func:`zcube.microscope.look.look`.
+    tiles : dict or None
+        What is said of measured parts of tiles, likewise.
     rebuilt : dict of DataFrame
         By fabric, the transfers of these windows.
     """
@@ -180,6 +192,7 @@ class Comparison:
     sweep: dict[str, Any] | None = None
     sensitivity: dict[str, Any] | None = None
     microscope: dict[str, Any] | None = None
+    tiles: dict[str, Any] | None = None
     rebuilt: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -203,6 +216,7 @@ class Comparison:
                 "stated_error": self._stated_error(),
             },
             "calibration": self._calibration(base),
+            "tiles": self.tiles,
             "counting_rule": counting_rule(scenario.cost.optics),
             "cost_rule": cost_rule(scenario.cost, base.bill.price_book),
             "fabrics": {name: result.document(base) for name, result in self.results.items()},
@@ -230,7 +244,8 @@ class Comparison:
     def _stated_error(self) -> dict[str, Any]:
         """Return the relative errors of compute times by operation, of TileRT's steps where a fabric has such nodes."""
         stated = {name: asdict(error) for name, error in self.compute.stated_error.items()}
-        of_node = step_error(self.scenario) if "tilert" in self.scenario.engines.values() else None
+        has_own = "tilert" in self.scenario.engines.values() and self.scenario.tiles.parts is None
+        of_node = step_error(self.scenario) if has_own else None
         return stated if of_node is None else {**stated, "tilert_step": of_node}
 
     def table(self) -> pd.DataFrame:
@@ -329,6 +344,7 @@ def compare(
         raise InputError(
             Fault(key, str(value), "its default in a run that is to be recorded") for key, value in unrecorded.items()
         )
+    tiles = None if prepared.tiles is None else prepared.tiles.document(scenario.compute.device)
     tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
 
     def named() -> Iterator[FabricTask]:
@@ -342,13 +358,16 @@ def compare(
         metrics, counted = zip(*((one.metrics, one.counted) for one in (done, *(runs[name] for runs in repeats))), strict=True)
         assert done.run is not None
         of_fabric = (prepared.bills[name], prepared.reaches[name], done.packets)
-        results[name] = FabricResult(carriers[name], done.run, metrics, counted, *of_fabric)
+        engine = scenario.engines[name]
+        results[name] = FabricResult(
+            carriers[name], done.run, metrics, counted, *of_fabric, tiles=None if tiles is None else tiles[engine]
+        )
         recorded = recorded or done.recorded
     if band:
         means = {name: result.metrics for name, result in results.items()}
         for name, found in comparison_bands(scenario, prepared, last, means, progress, beside).items():
             results[name] = replace(results[name], band=found)
-    return Comparison(scenario, prepared.offered, prepared.compute, results, recorded)
+    return Comparison(scenario, prepared.offered, prepared.compute, results, recorded, tiles=tiles)
 
 
 def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterator[FabricTask]:
@@ -361,6 +380,7 @@ def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterat
             offered = offered_requests(other.requests, other.load.rate_per_s, other.load.mode == "closed", other.seed)
             carriers = carriers_of(other, built)
             needed = check_room(carriers, offered.trace, other)
+        other, compute = timed_by_tiles(prepared.tiles, other, prepared.compute)
         for number, (name, carrier) in enumerate(carriers.items()):
             yield FabricTask(
                 f"{name}, fabric {number + 1} of {len(carriers)}"
@@ -369,7 +389,7 @@ def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterat
                 carrier,
                 offered.trace,
                 prepared.card,
-                prepared.compute,
+                compute,
                 prepared.costs[name],
                 None if further else prepared.reaches[name],
                 needed[name],

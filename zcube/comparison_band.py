@@ -1,7 +1,8 @@
-"""What a calibration's intervals leave open of a comparison: its runs again, with rounds of the bootstrap.
+"""What intervals of a calibration, and of measured tiles, leave open of a comparison: its runs again, with rounds of both.
 
-A round is the same on all fabrics, so that their differences are taken round by round. The rounds are run under the first seed;
-what they move there is laid on the means over the seeds.
+A round is one of the calibration's bootstrap and one draw of the tiles' parts, both from the fastest to the slowest. It is the
+same on all fabrics, so that their differences are taken round by round. The rounds are run under the first seed; what they move
+there is laid on the means over the seeds.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from zcube.calibrate.apply import AppliedCalibration
+from zcube.calibrate.bootstrap import LEVEL
 from zcube.calibrate.draws import ENDS, Bounds, bounds_of
 from zcube.calibrate.messages import CalibratedMessages
+from zcube.calibrate.tile_run import TILE_DRAWS, AppliedTiles
 from zcube.fabric_run import FabricDone, FabricTask, run_fabric
 from zcube.llm.compute import RooflineModel
 from zcube.network.carrier import Carrier
 from zcube.outputs import flat
-from zcube.prepared import Prepared, compute_calibrated
+from zcube.prepared import Prepared, compute_calibrated, timed_by_tiles
 from zcube.progress import Progress, TogetherDone
 from zcube.scenario import Scenario
+from zcube.serving.tilert_decode import node_step_s
 from zcube.side_by_side import SideBySide
 
 #: Least and most of a figure.
@@ -50,7 +56,7 @@ def comparison_bands(
     progress: Progress,
     beside: SideBySide,
 ) -> dict[str, FabricBand]:
-    """Return the band of every fabric whose links were measured, by label.
+    """Return the band of every fabric whose links or tiles were measured, by label.
 
     Parameters
     ----------
@@ -68,22 +74,55 @@ def comparison_bands(
     networks = {label: scenario.network_of(fabric).calibration for fabric, label in scenario.labels.items()}
     bounds = {path: _bounds(scenario, prepared, done, networks, path) for path in dict.fromkeys(networks.values()) if path}
     of_fabric = {label: bounds[path] for label, path in networks.items() if path}
-    rounds = max((len(one.applied) for one in bounds.values()), default=0)
+    tiles = _tiles(scenario, prepared)
+    rounds = max([len(tiles), *(len(one.applied) for one in bounds.values())])
     own = {label: _numbers(one.metrics) for label, one in done.items()}
     drawn = [own]
     if rounds:
         told = TogetherDone(progress, "bounding by the calibration", rounds * len(done))
-        tasks = _tasks(scenario, prepared, of_fabric, rounds, told)
+        tasks = _tasks(scenario, prepared, of_fabric, tiles, rounds, told)
         results = iter(beside.in_order(_run, tasks, told, lambda task: task.needed_bytes))
         drawn += [dict(zip(done, (next(results) for _ in done), strict=True)) for _ in range(rounds)]
     base = scenario.baseline_label
     mean = {label: _numbers(metrics) for label, metrics in means.items()}
+    said = {label: found.document() for label, found in of_fabric.items() if found.applied or not tiles}
+    if prepared.tiles is not None:
+        said = {**dict.fromkeys(networks, _of_tiles(len(tiles), asked_rounds(scenario))), **said}
     return {
-        label: FabricBand(found.document(), *_ends(label, base, drawn, mean))
-        if rounds
-        else FabricBand(found.document(), {}, {})
-        for label, found in of_fabric.items()
+        label: FabricBand(found, *_ends(label, base, drawn, mean)) if rounds else FabricBand(found, {}, {})
+        for label, found in said.items()
     }
+
+
+def asked_rounds(scenario: Scenario) -> int:
+    """Return how many rounds bound a run."""
+    asked = scenario.network.calibration_draws
+    return ENDS if asked is None else asked
+
+
+def _of_tiles(draws: int, asked: int) -> dict[str, Any]:
+    """Return what is said of a band by draws of tiles alone, as :meth:`zcube.calibrate.draws.Bounds.document` says it."""
+    why = None if draws else ("no step takes a time that has an interval" if asked else "calibration_draws is 0")
+    return {"draws": draws, "rounds": TILE_DRAWS, "level": LEVEL, "without_intervals": [], "why_none": why}
+
+
+def _tiles(scenario: Scenario, prepared: Prepared) -> list[AppliedTiles]:
+    """Return the draws of measured tiles that bound the runs, by what a step takes at the requests' mean context."""
+    if prepared.tiles is None:
+        return []
+    context = int(prepared.offered.trace.input_tokens.mean())
+    engines = set(scenario.engines.values())
+
+    def seconds(tiles: AppliedTiles) -> float:
+        timed, compute = timed_by_tiles(tiles, scenario, prepared.compute)
+        step_s = 0.0
+        if "tilert" in engines:
+            step_s += node_step_s(timed, prepared.card, context)
+        if "batched" in engines:
+            step_s += float(compute.decode_steps_s(np.array([context]), 1)[0])
+        return step_s
+
+    return prepared.tiles.drawn(asked_rounds(scenario), seconds)
 
 
 def _bounds(
@@ -112,28 +151,34 @@ def _bounds(
 
     measured = prepared.carriers[labels[0]].measured
     assert isinstance(measured, AppliedCalibration)
-    asked = scenario.network.calibration_draws
-    return bounds_of(measured, ENDS if asked is None else asked, seconds)
+    return bounds_of(measured, asked_rounds(scenario), seconds)
 
 
 def _tasks(
-    scenario: Scenario, prepared: Prepared, bounds: Mapping[str, Bounds], rounds: int, told: TogetherDone
+    scenario: Scenario,
+    prepared: Prepared,
+    bounds: Mapping[str, Bounds],
+    tiles: Sequence[AppliedTiles],
+    rounds: int,
+    told: TogetherDone,
 ) -> Iterator[FabricTask]:
     """Yield the runs round by round, in each those of all fabrics."""
     own = next((label for fabric, label in scenario.labels.items() if scenario.network_of(fabric).calibration
                 == scenario.network.calibration and label in bounds), None)  # fmt: skip
     for number in range(rounds):
         compute = prepared.compute
-        if own is not None and bounds[own].applied:
+        if own is not None and number < len(bounds[own].applied):
             compute = compute_calibrated(compute, bounds[own].applied[number], scenario, prepared.card)
+        drawn = tiles[number] if number < len(tiles) else prepared.tiles
+        timed, compute = timed_by_tiles(drawn, scenario, compute)
         for place, (label, carrier) in enumerate(prepared.carriers.items()):
             name = f"{label}, round {number + 1} of {rounds}"
             told.name(number * len(prepared.carriers) + place, name)
             found = bounds.get(label)
-            if found is not None and found.applied:
+            if found is not None and number < len(found.applied):
                 carrier = Carrier.of(carrier.network, carrier.declared, carrier.seed, found.applied[number])
             of_fabric = prepared.costs[label], prepared.reaches[label], prepared.needed_bytes[label]
-            yield FabricTask(name, scenario, carrier, prepared.offered.trace, prepared.card, compute, *of_fabric)
+            yield FabricTask(name, timed.on(label), carrier, prepared.offered.trace, prepared.card, compute, *of_fabric)
 
 
 def _run(task: FabricTask, told: Callable[[float], None]) -> dict[str, float]:

@@ -11,6 +11,8 @@ from typing import TypeAlias
 from zcube.calibrate.apply import AppliedCalibration
 from zcube.calibrate.links import carrier_on, load_calibration
 from zcube.calibrate.node_links import calibrated_compute
+from zcube.calibrate.tile_parts import read_tile_parts
+from zcube.calibrate.tile_run import AppliedTiles
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
@@ -19,6 +21,7 @@ from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.compute_choice import compute_model
+from zcube.llm.decode_node.figures import load_node
 from zcube.llm.devices import load_device
 from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier
@@ -61,6 +64,8 @@ class Prepared:
         The same by the hour, power included.
     needed_bytes : dict of float
         Memory of each one's run, an estimate.
+    tiles : AppliedTiles or None
+        Measured parts of tiles.
     """
 
     card: ModelCard
@@ -71,6 +76,16 @@ class Prepared:
     bills: dict[str, BillOfMaterials]
     costs: dict[str, HourlyCost]
     needed_bytes: dict[str, float]
+    tiles: AppliedTiles | None = None
+
+
+def timed_by_tiles(tiles: AppliedTiles | None, scenario: Scenario, compute: ComputeModel) -> tuple[Scenario, ComputeModel]:
+    """Return a scenario and compute times with measured parts of tiles, or a draw of them; the same without."""
+    if tiles is None:
+        return scenario, compute
+    nodes = scenario.decode.tilert.model_copy(update={"figures": tiles.node_figures()})
+    decode = scenario.decode.model_copy(update={"tilert": nodes})
+    return scenario.model_copy(update={"decode": decode}), tiles.with_starts(compute)
 
 
 def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
@@ -95,6 +110,7 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
     faults = FaultList()
     with faults:
         card, compute, prices, carriers = named_by(scenario)
+        tiles = _tiles(scenario, compute)
     progress("reading requests", 0, 0, "")
     with faults:
         offered = offered_requests(asked, load.rate_per_s, load.mode == "closed", scenario.seed)
@@ -105,7 +121,7 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
     costs = {name: hourly_cost(bills[name], scenario.cost, carrier.declared.gpus) for name, carrier in carriers.items()}
     needed_bytes = check_room(carriers, offered.trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
-    return Prepared(card, compute, offered, carriers, reaches, bills, costs, needed_bytes)
+    return Prepared(card, compute, offered, carriers, reaches, bills, costs, needed_bytes, tiles)
 
 
 def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[str, Carrier]]:
@@ -124,6 +140,9 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
     with faults:
         if "tilert" in scenario.engines.values():
             request_times(scenario, load_card(scenario.compute.model))
+    with faults:
+        if scenario.tiles.parts is not None:
+            read_tile_parts(Path(scenario.tiles.parts))
     with faults:
         prices = _prices(scenario.cost)
     with faults:
@@ -208,6 +227,19 @@ def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     if scenario.network.calibration is None:
         return model
     return compute_calibrated(model, load_calibration(Path(scenario.network.calibration)), scenario, card)
+
+
+def _tiles(scenario: Scenario, compute: ComputeModel) -> AppliedTiles | None:
+    """Return the measured parts that a scenario names, for the engines that its fabrics run."""
+    asked, engines, nodes = scenario.tiles, set(scenario.engines.values()), scenario.decode.tilert
+    if asked.parts is None:
+        return None
+    node = load_node(nodes.node) if "tilert" in engines else None
+    tiles = AppliedTiles(
+        read_tile_parts(Path(asked.parts)), asked, node, compute if "batched" in engines else None, nodes.figures
+    )
+    tiles.check()
+    return tiles
 
 
 def compute_calibrated(model: ComputeModel, measured: AppliedCalibration, scenario: Scenario, card: ModelCard) -> ComputeModel:

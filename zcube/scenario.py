@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from zcube.calibrate.tile_choices import TileChoices
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.fabric.optics import OpticsRule
@@ -150,6 +151,24 @@ class Cost(CostTerms):
     )
 
 
+class Tiles(TileChoices):
+    """Measured parts of tiles, which ``zcube calibrate fit`` makes of tile times; docs/tilert.md.
+
+    They take the place of figures of TileRT's nodes, and of the starts of kernels and of the all-reduce in the batched engine's
+    decode. Figures of ``decode.tilert.figures`` go before. An all-reduce among eight GPUs, of which two smaller numbers were
+    measured, grows beyond its bytes with the number of peers, as the stores and polls of a one-shot all-reduce do, or with each
+    doubling of the GPUs.
+    """
+
+    parts: str | None = Field(default=None, max_length=4096, description="measured parts of tiles; default: none")
+
+    @model_validator(mode="after")
+    def _of_parts(self) -> Tiles:
+        if self.parts is None and self.model_fields_set - {"parts"} and self != Tiles():
+            raise ValueError("parts, of which the other keys say how they are taken")
+        return self
+
+
 #: Parameters of ``[sensitivity]``, and settings of each.
 MOST_PARAMETERS, MOST_SETTINGS = 100, 100
 Alternatives = Annotated[
@@ -177,6 +196,7 @@ class Scenario(ServingSettings):
     compute: Compute = Compute()
     requests: Requests
     network: NetworkTable = NetworkTable()
+    tiles: Tiles = Tiles()
     cost: Cost = Cost()
     sensitivity: dict[Annotated[str, Field(min_length=1, max_length=80)], Alternatives] = Field(
         default={}, max_length=MOST_PARAMETERS, description="other settings by parameter, each a table of keys"
@@ -428,6 +448,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     for table, key in (
         (data.get("compute"), "tables"),
         (data.get("cost"), "racks"),
+        (data.get("tiles"), "parts"),
         *((table, "calibration") for table in networks),
     ):
         if isinstance(table, dict) and isinstance(table.get(key), str):

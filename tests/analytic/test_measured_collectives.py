@@ -11,6 +11,7 @@ from zcube.calibrate import fit, write_calibration
 from zcube.calibrate.measurements import Measurements, Metadata, Row
 from zcube.calibrate.operations import wire_factor
 from zcube.trace.builder import TraceBuilder
+from zcube.trace.collectives import expanded
 from zcube.trace.comm_trace import Kind
 from zcube.trace.files import write_trace
 
@@ -97,7 +98,7 @@ def test_an_algorithm_that_was_asked_for_is_kept(tmp_path):
     assert done.trace.metadata["collective_algorithms"] == {"all-reduce": ["ring"]}
 
 
-OVER_NODES = ("all-to-all", "all-reduce", "all-gather", "reduce-scatter")
+OVER_NODES = ("all-to-all", "all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce")
 
 
 @pytest.mark.parametrize("ranks_per_node", [1, 2])
@@ -116,6 +117,24 @@ def test_a_collective_over_nodes_takes_what_was_measured(tmp_path, operation, ra
     (said,) = done["as_measured"]
     assert (said["nodes"], said["least_part_of_bytes"]) == (hosts, pytest.approx(1.0))
     assert done["completion_s"] == pytest.approx(60e-6 + size * per_byte, rel=0.002, abs=5e-6)
+
+
+@pytest.mark.parametrize("root", range(8))
+@pytest.mark.parametrize("operation", ["broadcast", "reduce"])
+def test_a_rooted_collective_over_nodes_goes_through_all_nics_whoever_the_root_is(operation, root):
+    """Two nodes of four ranks: a quarter of the bytes by each rail, none by a rail twice, and every rank has all of it."""
+    builder = TraceBuilder(8, 4)
+    builder.collective(operation, range(8), 4 << 20, root=root)
+    done = expanded(builder.build({}), measured=lambda name, ranks, nodes: True).trace
+    sent = done.rows(Kind.TRANSFER)
+    source, target, size = done.source[sent], done.target[sent], done.size_bytes[sent]
+    away = source // 4 != target // 4
+    by_nic = np.bincount(source[away], size[away], minlength=8)
+    assert by_nic.max() == 1 << 20
+    outward = root // 4 if operation == "broadcast" else 1 - root // 4
+    assert by_nic[4 * outward : 4 * outward + 4].tolist() == [1 << 20] * 4
+    ends = target if operation == "broadcast" else source
+    assert np.bincount(ends, size, minlength=8).tolist() == [0 if rank == root else 4 << 20 for rank in range(8)]
 
 
 def test_groups_over_nodes_and_other_numbers_of_ranks_are_not_taken_as_measured(tmp_path):

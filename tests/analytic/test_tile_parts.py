@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from zcube.calibrate.marked_files import write_model
-from zcube.calibrate.tile_node import measured_device, measured_node, predictions
+from zcube.calibrate.tile_choices import TileChoices
+from zcube.calibrate.tile_figures import measured_device, node_figures
+from zcube.calibrate.tile_node import measured_node, predictions
 from zcube.calibrate.tile_parts import fit_parts, read_tile_parts
 from zcube.calibrate.tile_times import TileRow, TileTimes, read_tile_times
 from zcube.errors import InputError
@@ -16,7 +18,8 @@ from zcube.llm.decode_node.figures import load_node
 from zcube.llm.devices import load_device
 
 CALIBRATIONS = Path(__file__).resolve().parents[2] / "calibrations"
-KEPT = sorted(CALIBRATIONS.glob("tiles-2x-h200*.json"))
+#: Of one kind of GPU: two, two to four of four, and four of four, on three machines.
+KEPT = [CALIBRATIONS / f"tiles-{name}.json" for name in ("2x-h200", "4x-h200", "4x-h200-other")]
 SIZES = (1024, 12288, 49152, 262144, 1048576)
 STAGES = {"persistent": 3.0, "persistent, weights early": 1.5, "graph": 4.0, "graph, dependent launch": 3.5, "stream": 5.0}
 
@@ -180,24 +183,124 @@ def test_a_node_takes_the_measured_parts():
     assert measured_node(node, elsewhere).memory_share == node.memory_share
 
 
-def test_two_machines_agree():
-    first, second = (fit_parts([read_tile_times(path)]) for path in KEPT)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("2x-h200", "4x-h200"), ("2x-h200", "2x-h200-earlier"), ("4x-h200", "4x-h200-other"), ("1x-h100", "1x-h100-other")],
+)
+def test_machines_of_a_kind_agree(one, other):
+    first, second = (fit_parts([read_tile_times(CALIBRATIONS / f"tiles-{name}.json")]) for name in (one, other))
+    apart = {}
     for name in type(first).model_fields:
-        one, other = getattr(first, name), getattr(second, name)
-        if hasattr(one, "value"):
-            overlap = max(one.low, other.low) <= min(one.high, other.high)
-            assert overlap or one.value == pytest.approx(other.value, rel=0.05), name
+        mine, theirs = getattr(first, name), getattr(second, name)
+        if hasattr(mine, "value") and max(mine.low, theirs.low) > min(mine.high, theirs.high):
+            apart[name] = abs(mine.value / theirs.value - 1.0)
+    # Samples of these on one machine lie within half a percent, closer than two machines do.
+    assert apart.keys() <= {"barrier_us", "link_gbytes_per_s"}
+    assert max(apart.values(), default=0.0) < 0.03
 
 
 def test_published_speeds_from_measured_parts():
-    card, node = (
-        load_card("glm-5.1"),
-        measured_node(load_node("tilert-b200"), fit_parts([read_tile_times(path) for path in KEPT])),
+    card, parts = load_card("glm-5.1"), fit_parts([read_tile_times(path) for path in KEPT])
+    node = measured_node(load_node("tilert-b200"), parts)
+    assert max(abs(one.error) for one in predictions(card, node)) < 0.20
+    # Above 2,048 tokens the selection measured here is faster than TileRT's seems to be: with its time free, all within 10 %.
+    slower = node.model_copy(update={"select_us": 18.1})
+    assert max(abs(one.error) for one in predictions(card, slower)) < 0.10
+    # The step to eight GPUs is an extrapolation: with an all-reduce that grows by doublings the same holds.
+    doubling = measured_node(load_node("tilert-b200"), parts, TileChoices(growth="doublings"))
+    assert max(abs(one.error) for one in predictions(card, doubling)) < 0.20
+    assert max(abs(one.error) for one in predictions(card, doubling.model_copy(update={"select_us": 18.1}))) < 0.10
+
+
+def test_an_all_reduce_grows_with_its_peers():
+    """Among two, three and four the second step is as long as the first; by doublings it would be 0.71 of it."""
+    found = {(one.gpus, one.size_bytes): one for one in fit_parts([read_tile_times(KEPT[1])], draws=10).all_reduces}
+    for size in (12288, 49152):
+        two, three, four = (found[gpus, size].persistent_us.value for gpus in (2, 3, 4))
+        assert (four - three) / (three - two) == pytest.approx(1.0, abs=0.1)
+
+
+def made_of_four():
+    """The machine of :func:`made` with four GPUs, whose all-reduces take 0.7 us longer."""
+    return made("4x NVIDIA H200").model_copy(
+        update={"rows": tuple(later(one, 1.0, 0.7, gpus=4) if one.item == "all-reduce" else one for one in made().rows)}
     )
-    forward = predictions(card, node)
-    # Within 20 % but for one point: above 2,048 tokens the selection measured here is faster than TileRT's seems to be.
-    assert sorted(abs(one.error) for one in forward)[-2] < 0.20
-    assert max(abs(one.error) for one in forward) < 0.21
-    assert max(abs(one.error) for one in forward if one.point.input_ktokens == 1) < 0.12
-    slower = node.model_copy(update={"select_us": 21.9})
-    assert max(abs(one.error) for one in predictions(card, slower)) < 0.11
+
+
+def later(one, factor, more_us=0.0, **changed):
+    times = {key: factor * getattr(one, key) + more_us for key in ("median_us", "p10_us", "p90_us", "min_us")}
+    return one.model_copy(update=times | changed)
+
+
+def test_an_all_reduce_among_eight_follows_from_fewer_or_is_left():
+    node, parts = load_node("tilert-b200"), fit_parts([made(), made_of_four()])
+    nvlink = load_device("h200").peak.nvlink_gbytes_per_s
+    two, four = (time - (gpus - 1) * 12288 / nvlink * 1e-3 for gpus, time in ((2, 1.3), (4, 2.0)))
+    assert node_figures(node, parts).values["all_reduce_us"] == pytest.approx(four + 2 * (four - two))
+    doubled = node_figures(node, parts, TileChoices(growth="doublings")).values
+    assert doubled["all_reduce_us"] == pytest.approx(four + (four - two))
+    left = node_figures(node, parts, TileChoices(growth="none"))
+    assert "all_reduce_us" not in left.values
+    assert "among 8" in left.kept["all_reduce_us"]
+    assert "all_reduce_us" in node_figures(node, fit_parts([made()])).kept
+
+
+def test_a_file_of_several_numbers_of_gpus_is_all_taken():
+    slow = tuple(later(one, 1.5) if one.item in ("signal", "barrier", "push") else one for one in made_of_four().rows)
+    both = made().model_copy(update={"rows": (*made().rows, *slow)})
+    parts, turned = fit_parts([both]), fit_parts([both.model_copy(update={"rows": (*slow, *made().rows)})])
+    assert parts.signal_us.value == turned.signal_us.value == pytest.approx(1.25 * 0.6)
+    assert (parts.signal_us.low, parts.signal_us.high) == pytest.approx((0.6 * 0.99, 0.9 * 1.01))
+    assert parts.barrier_us.value == pytest.approx(1.25)
+    assert parts.put_us.value == turned.put_us.value == pytest.approx(1.25 * 1.1)
+    assert {one.gpus for one in parts.all_reduces} == {2, 4}
+
+
+def test_a_machine_measured_alone_gives_what_needs_no_peer():
+    alone = TileTimes(hardware="1x NVIDIA H200", rows=tuple(one for one in made().rows if one.gpus == 1))
+    parts = fit_parts([alone])
+    assert (parts.put_us, parts.signal_us, parts.exposed_us, parts.all_reduces) == (None, None, None, ())
+    assert parts.stage_us.value == pytest.approx(3.0)
+    figures = node_figures(load_node("tilert-b200"), parts)
+    assert figures.kept["signal_us"] == "no put was measured"
+    assert figures.values.keys() == {"stage_us", "kernel_us", "select_us", "memory_share", "index_share"}
+    # Beside machines with peers it counts for what it has.
+    assert fit_parts([alone, made()]).put_us == fit_parts([made(), alone]).put_us
+
+
+@pytest.mark.parametrize(
+    ("hardware", "device"),
+    [
+        ("2x NVIDIA H200", "h200"),
+        ("2x NVIDIA H200; 4x NVIDIA H200, 3 runs", "h200"),
+        ("8x NVIDIA B200", "b200"),
+        ("2x NVIDIA H200 141GB HBM3e", "h200"),
+        ("2x NVIDIA H200 NVL", None),
+        ("2x NVIDIA GH200 480GB", None),
+        ("2x Tesla V100, successor of H200", None),
+        ("1x NVIDIA H200, 1x NVIDIA B200", None),
+        ("1x NVIDIA H100 80GB HBM3", None),
+        ("x", None),
+    ],
+)
+def test_the_device_measured_is_told_by_its_whole_name(hardware, device):
+    assert measured_device(fit_parts([made()]).model_copy(update={"hardware": hardware})) == device
+
+
+def test_peaks_of_a_device_that_is_not_bundled_can_be_given():
+    parts, node = fit_parts([made("2x NVIDIA GX9")]), load_node("tilert-b200")
+    assert "tiles.peak_memory_gbytes_per_s" in node_figures(node, parts).kept["memory_share"]
+    told = node_figures(node, parts, TileChoices(peak_memory_gbytes_per_s=8400, peak_bf16_tflops=1000)).values
+    assert (told["memory_share"], told["index_share"]) == pytest.approx((0.5, 0.4))
+
+
+@pytest.mark.parametrize("hardware", ["", "  "])
+def test_hardware_without_a_name_is_refused(hardware, tmp_path):
+    (tmp_path / "times.json").write_text(json.dumps(made().model_dump(mode="json") | {"hardware": hardware}))
+    with pytest.raises(InputError, match="hardware"):
+        read_tile_times(tmp_path / "times.json")
+
+
+def test_gpus_of_two_kinds_in_one_file_are_refused():
+    with pytest.raises(InputError, match="one kind of GPU"):
+        fit_parts([made("1x NVIDIA H200, 1x NVIDIA H100")])

@@ -23,8 +23,9 @@ MEASURED = CALIBRATIONS / "2x-h200-nvlink.json"
 READ = {
     ("cost", "racks"), ("fabric show", "racks"), ("fabric export", "racks"), ("fabric import", "source"),
     ("fabric verify", "found"), ("replay", "trace"), ("replay", "against"), ("trace generate", "options"),
-    ("trace import", "files"), ("trace import", "groups"), ("trace import", "topology"), ("trace check", "files"),
-    ("trace check", "groups"), ("trace export", "trace"), ("trace show", "trace"), ("calibrate run", "nccl_tests"),
+    ("trace generate", "calibration"), ("trace import", "files"), ("trace import", "groups"), ("trace import", "topology"),
+    ("trace check", "files"), ("trace check", "groups"), ("trace check", "topology"), ("trace export", "trace"),
+    ("trace show", "trace"), ("calibrate run", "nccl_tests"),
     ("calibrate run", "python"), ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"),
     ("calibrate check", "calibration"),
 }  # fmt: skip

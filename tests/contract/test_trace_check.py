@@ -124,3 +124,43 @@ def test_flows_of_some_hosts_are_whole_and_ordered_by_their_starts(tmp_path):
     found = checked(written(tmp_path, {"flow.txt": "2\n2 1 3 100 5000 2\n3 1 3 100 7000 2\n"}))
     assert found["replayable"]["order"] == "recorded starts"
     assert set(missing(found)) == {"durations"} and found["placement"]["how"] == "recorded"
+
+
+FLOWS = "2\n2 1 3 100 200000000 2\n3 1 3 100 150000000 2.5\n"
+#: Switch 0, hosts 1 to 3.
+TOPOLOGY = "4 1 3\n0\n0 1 100Gbps 1us 0\n0 2 100Gbps 1us 0\n0 3 100Gbps 1us 0\n"
+
+
+def told(run, *command):
+    status, out, err = run("trace", "check", *command, "--json")
+    assert status == 0, err
+    (found,) = json.loads(out)["recordings"]
+    return found
+
+
+def test_a_topology_says_what_ranks_are_as_in_an_import(run, tmp_path):
+    flows, topology = written(tmp_path, {"flow.txt": FLOWS, "topology.txt": TOPOLOGY})
+    assert told(run, flows)["replayable"]["ranks"] == 4
+    found = told(run, flows, "--topology", topology)
+    assert (found["replayable"]["ranks"], found["replayable"]["transfers"]) == (3, 2)
+
+
+def test_ends_of_kv_transfers_are_those_given_as_in_an_import(run, tmp_path):
+    line = (
+        "[2025-06-01 10:00:01 TP0] Req Time Stats(rid=a1, input len=9, output len=1, type=prefill): "
+        "transfer_speed=12.50 GB/s, transfer_total=250.00 MB, #retries=0\n"
+    )
+    (log,) = written(tmp_path, {"kv.log": line})
+    assert told(run, log)["replayable"]["ranks"] == 9
+    assert told(run, log, "--source-rank", "4", "--target-rank", "20")["replayable"]["ranks"] == 21
+    status, _, err = run("trace", "check", log, "--source-rank", "4", "--target-rank", "4")
+    assert (status, "target_rank: found 4" in err) == (2, True)
+
+
+def test_check_takes_every_option_of_an_import_that_says_how_to_read():
+    from inspect import signature
+
+    from zcube.cli.trace import check_command, import_command
+
+    taken, offered = (set(signature(command).parameters) for command in (check_command, import_command))
+    assert offered - taken == {"out", "form"}

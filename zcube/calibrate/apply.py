@@ -22,7 +22,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.calibrate.calibration import Calibration, Curve
-from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, REDUCING, size_of
+from zcube.calibrate.operations import HOST_PATHS, NIC_PATHS, REDUCING, SEND_RECEIVE, size_of
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.fabric.model import Fabric
@@ -264,6 +264,8 @@ def apply_calibration(
         _applied_error(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_start, notes),
         _applied_error(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_start, notes),
     )
+    _note_sends(calibration, nic_paths, operation, nic_gbps if efficiency else None, nic_start, notes)
+    _note_sends(calibration, NVLINK_PATHS, operation, nvlink_gbps, nvlink_start, notes)
     held_out = calibration.held_out
     provenance = calibration.provenance
     return AppliedCalibration(
@@ -363,6 +365,31 @@ def _applied_error(
     median, p90 = (float(value) for value in np.quantile(error, (0.5, 0.9)))
     notes.append(f"as applied, one rate and a start by size: median {median:.1%}, P90 {p90:.1%} off {_named(curve)}")
     return AppliedError(curve.path, curve.operation, curve.ranks, len(error), median, p90)
+
+
+def _note_sends(
+    calibration: Calibration,
+    paths: Sequence[str],
+    operation: str | None,
+    rate_gbps: float | None,
+    start: MessageStart | None,
+    notes: list[str],
+) -> None:
+    """Say how far a single transfer lies from sends that were measured, where it takes another operation's curve.
+
+    A recording does not tell whether a send had its peer's beside it, so that none of the patterns is taken.
+    """
+    taken = _chosen(calibration, paths, (operation,) if operation else RATE_ORDER, most_ranks=True)
+    if taken is None or rate_gbps is None or start is None or taken.operation == SEND_RECEIVE:
+        return
+    sends = [one for one in calibration.curves if one.operation == SEND_RECEIVE and one.path == taken.path and not one.dtype]
+    said = []
+    for curve in sorted(sends, key=lambda one: (one.pattern, one.ranks, one.hosts)):
+        size = np.array(curve.sizes_bytes, dtype=np.float64)
+        off = (start.of(size) + size * _GBPS / rate_gbps) / np.array(curve.times_s) - 1.0
+        said.append(f"{off.min():+.0%} to {off.max():+.0%} against {curve.pattern or 'a ring'} of {curve.ranks}")
+    if said:
+        notes.append(f"a single transfer is timed as {_named(taken)}: {', '.join(said)}")
 
 
 def _chosen(calibration: Calibration, paths: Sequence[str], order: Sequence[str], most_ranks: bool) -> Curve | None:

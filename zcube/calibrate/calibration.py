@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from zcube.arrays import FloatArray
 from zcube.calibrate.measurements import MAX_FILE_BYTES
 from zcube.calibrate.operations import OPERATIONS, PATHS, OperationName, assumed_hosts, wire_factor
-from zcube.calibrate.points import MAX_RANKS, MAX_SIZE_BYTES, MAX_TIME_S, MOST_GBPS
+from zcube.calibrate.points import LEAST_TIME_S, MAX_RANKS, MAX_SIZE_BYTES, MAX_TIME_S, MOST_GBPS
 from zcube.calibrate.regimes import Piece, evaluate
 from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
@@ -101,7 +101,7 @@ class Curve(_Fitted):
     dtype: str = Field(default="", description="type of the elements; empty: all that were measured")
     regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
     sizes_bytes: tuple[Annotated[int, Field(gt=0, le=MAX_SIZE_BYTES)], ...] = Field(description="of the fitted points")
-    times_s: tuple[Annotated[float, Field(gt=0, le=MAX_TIME_S)], ...] = Field(description="measured")
+    times_s: tuple[Annotated[float, Field(ge=LEAST_TIME_S, le=MAX_TIME_S)], ...] = Field(description="measured")
     log_residuals: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = Field(description="ln(measured / line of the regime)")
     residual_weight: float = Field(default=0.0, ge=0, le=1, description="part of its neighbours' residual that a size shares")
 

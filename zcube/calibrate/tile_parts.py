@@ -6,7 +6,7 @@ A part of several files is the median of theirs, its interval the span of their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +23,9 @@ from zcube.seeds import stream
 DRAWS = 1000
 #: Share of the samples, or of the bootstrap's rounds, that an interval leaves out at each end.
 _TAIL = 0.025
+
+#: Variants of a stage as a kernel of a chain, by part.
+KERNEL_STAGES = {"kernel_us": "graph", "dependent_kernel_us": "graph, dependent launch", "stream_kernel_us": "stream"}
 
 Amount = Annotated[float, Field(ge=0, le=1e9)]
 
@@ -64,7 +67,7 @@ class AllReduceTimes(Declared):
 
 
 class TileParts(Declared):
-    """The parts, of one kind of GPU.
+    """The parts, of one kind of GPU; None where the measured machines had no peer for it.
 
     Attributes
     ----------
@@ -97,24 +100,24 @@ class TileParts(Declared):
         By GPUs and size.
     """
 
-    hardware: str = Field(max_length=1000)
-    signal_us: Part
-    release_us: Part
-    put_us: Part
-    put_gbytes_per_s: Part
-    fenced_put_us: Part
-    link_gbytes_per_s: Part
-    stage_us: Part
-    memory_gbytes_per_s: Part
-    early_stage_us: Part
-    kernel_us: Part
-    dependent_kernel_us: Part
-    stream_kernel_us: Part
-    select_us: Part
-    index_tflops: Part
-    barrier_us: Part
-    exposed_us: Part
-    fenced_exposed_us: Part
+    hardware: str = Field(max_length=1000, pattern=r"\S")
+    signal_us: Part | None = None
+    release_us: Part | None = None
+    put_us: Part | None = None
+    put_gbytes_per_s: Part | None = None
+    fenced_put_us: Part | None = None
+    link_gbytes_per_s: Part | None = None
+    stage_us: Part | None = None
+    memory_gbytes_per_s: Part | None = None
+    early_stage_us: Part | None = None
+    kernel_us: Part | None = None
+    dependent_kernel_us: Part | None = None
+    stream_kernel_us: Part | None = None
+    select_us: Part | None = None
+    index_tflops: Part | None = None
+    barrier_us: Part | None = None
+    exposed_us: Part | None = None
+    fenced_exposed_us: Part | None = None
     all_reduces: tuple[AllReduceTimes, ...] = Field(default=(), max_length=1000)
     schema_version: Literal[1] = 1
     zcube_tile_parts: Literal[True] = True
@@ -142,7 +145,7 @@ def fit_parts(machines: Sequence[TileTimes], *, draws: int = DRAWS, seed: int = 
         for times in machines
         for name in times.wrong()
     ]
-    kinds = {times.hardware.partition("x ")[2] or times.hardware for times in machines}
+    kinds = frozenset[str]().union(*(times.kinds for times in machines))
     if len(kinds) != 1:
         faults.append(Fault("hardware", ", ".join(sorted(kinds)) or "no file", "files of one kind of GPU"))
     if faults:
@@ -151,43 +154,33 @@ def fit_parts(machines: Sequence[TileTimes], *, draws: int = DRAWS, seed: int = 
     hardware = "; ".join(dict.fromkeys(times.hardware for times in machines))
     if len(machines) > 1:
         hardware += f", {len(machines)} runs"
-    parts = {name: _joined([found[name] for found in each]) for name in each[0]}
+    names = dict.fromkeys(name for found in each for name in found)
+    parts = {name: _joined([found[name] for found in each if name in found]) for name in names}
     return validate(TileParts, {"hardware": hardware, **parts, "all_reduces": _all_reduces(machines)}, "parts")
 
 
 def _parts_of(times: TileTimes, draws: int, generator: np.random.Generator) -> dict[str, Part]:
     rows = _Rows(times)
-    largest = max((row.blocks for row in times.of("push", "flag a word")), default=0)
-    put, put_rate = rows.line("push", "flag a word", draws, generator, blocks=largest)
-    fenced, _ = rows.line("push", "flag a block", draws, generator, blocks=largest)
+    parts: dict[str, Part | None] = {}
+    # A machine that was measured alone has only what needs no peer.
+    if any(row.gpus > 1 for row in times.rows):
+        largest = max((row.blocks for row in times.of("push", "flag a word")), default=0)
+        parts["put_us"], parts["put_gbytes_per_s"] = rows.line("push", "flag a word", draws, generator, blocks=largest)
+        parts["fenced_put_us"], _ = rows.line("push", "flag a block", draws, generator, blocks=largest)
+        parts |= {
+            "signal_us": rows.one("signal", "push relaxed"),
+            "release_us": rows.one("signal", "push release"),
+            "link_gbytes_per_s": rows.fastest_stream(),
+            "exposed_us": rows.exposed("flag a word"),
+            "fenced_exposed_us": rows.exposed("one fence at the end"),
+        }
     stage, memory = rows.line("stage", "persistent", draws, generator)
-    early, _ = rows.line("stage", "persistent, weights early", draws, generator)
-    kernels = {
-        name: rows.line("stage", variant, draws, generator)[0]
-        for name, variant in (
-            ("kernel_us", "graph"),
-            ("dependent_kernel_us", "graph, dependent launch"),
-            ("stream_kernel_us", "stream"),
-        )
-    }
-    select, index_rate = rows.selection(stage, memory, draws, generator)
-    parts = {
-        "signal_us": rows.one("signal", "push relaxed"),
-        "release_us": rows.one("signal", "push release"),
-        "put_us": put,
-        "put_gbytes_per_s": put_rate,
-        "fenced_put_us": fenced,
-        "link_gbytes_per_s": rows.fastest_stream(),
-        "stage_us": stage,
-        "memory_gbytes_per_s": memory,
-        "early_stage_us": early,
-        **kernels,
-        "select_us": select,
-        "index_tflops": index_rate,
-        "barrier_us": rows.one("barrier", "one counter"),
-        "exposed_us": rows.exposed("flag a word"),
-        "fenced_exposed_us": rows.exposed("one fence at the end"),
-    }
+    parts |= {"stage_us": stage, "memory_gbytes_per_s": memory}
+    parts["early_stage_us"], _ = rows.line("stage", "persistent, weights early", draws, generator)
+    for name, variant in KERNEL_STAGES.items():
+        parts[name], _ = rows.line("stage", variant, draws, generator)
+    parts["select_us"], parts["index_tflops"] = rows.selection(stage, memory, draws, generator)
+    parts["barrier_us"] = rows.one("barrier", "one counter")
     rows.check()
     return {name: part for name, part in parts.items() if part is not None}
 
@@ -211,12 +204,13 @@ class _Rows:
         if not found:
             self._miss(f"{item} {variant}")
             return None
-        return _sampled(found[0], f"{item}, {variant}")
+        # A file of several numbers of GPUs has it once for each.
+        return _joined([_sampled(row, f"{item}, {variant}") for row in found])
 
     def line(
         self, item: str, variant: str, draws: int, generator: np.random.Generator, blocks: int | None = None
     ) -> tuple[Part | None, Part | None]:
-        found = [row for row in self._times.of(item, variant) if blocks is None or row.blocks == blocks]
+        found = _once(row for row in self._times.of(item, variant) if blocks is None or row.blocks == blocks)
         sizes = len({row.size_bytes for row in found})
         if sizes < 3:
             self._miss(f"{item} {variant}", "at least three sizes")
@@ -227,7 +221,7 @@ class _Rows:
     def selection(
         self, stage: Part | None, memory: Part | None, draws: int, generator: np.random.Generator
     ) -> tuple[Part | None, Part | None]:
-        found = self._times.of("selection")
+        found = _once(self._times.of("selection"))
         if len({(row.queries, row.size_bytes) for row in found}) < 4 or len({row.queries for row in found}) < 2:
             self._miss("selection", "at least four rows, of one query and of more")
             return None, None
@@ -268,6 +262,15 @@ class _Rows:
         low = min(max(row.p10_us - alone.p90_us, 0.0) for row, alone in pairs)
         high = max(row.p90_us - alone.p10_us for row, alone in pairs)
         return _part(float(np.median(more)), low, high, f"overlap, {variant}, less computation alone")
+
+
+def _once(rows: Iterable[TileRow]) -> list[TileRow]:
+    """Return rows with one in place of those that time the same, as files of several numbers of GPUs have: their median."""
+    same: dict[tuple[str, int, int], list[TileRow]] = {}
+    for row in rows:
+        same.setdefault((row.variant, row.size_bytes, row.blocks), []).append(row)
+    medians = ((alike[0], float(np.median([row.median_us for row in alike]))) for alike in same.values())
+    return [first.model_copy(update={"median_us": median}) for first, median in medians]
 
 
 def _part(value: float, low: float, high: float, source: str) -> Part:

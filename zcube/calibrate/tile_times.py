@@ -134,10 +134,15 @@ class TileTimes(Declared):
 
     schema_version: Literal[1] = 1
     zcube_tiles: Literal[True] = True
-    hardware: str = Field(max_length=500)
+    hardware: str = Field(max_length=500, pattern=r"\S")
     how: str = Field(default="", max_length=4000)
     details: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[TileRow, ...] = Field(min_length=1, max_length=MAX_ROWS)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Models of the GPUs, their counts left out."""
+        return gpu_kinds(self.hardware)
 
     def wrong(self) -> list[str]:
         """Return the names of rows in which data arrived wrong or a wait was given up."""
@@ -150,6 +155,12 @@ class TileTimes(Declared):
             for row in self.rows
             if row.item == item and (variant is None or row.variant == variant) and (gpus is None or row.gpus == gpus)
         )
+
+
+def gpu_kinds(hardware: str) -> frozenset[str]:
+    """Return the GPU models in a text such as ``2x NVIDIA H200; 4x NVIDIA H200, 3 runs``, without counts."""
+    pieces = (re.sub(r"^\d+x ", "", piece.strip(), flags=re.ASCII) for piece in re.split("[;,]", hardware))
+    return frozenset(piece for piece in pieces if piece and re.fullmatch(r"\d+ runs", piece, re.ASCII) is None)
 
 
 def is_tile_times(path: Path) -> bool:

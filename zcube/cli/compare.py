@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zcube.cli.jobs_option import JOBS
-from zcube.cli.network_options import FIDELITY, CalibrationOption, ComparedDrawsOption, MemoryOption, SkipOption
+from zcube.cli.network_options import FIDELITY, CalibrationsOption, ComparedDrawsOption, MemoryOption, SkipOption
 from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
@@ -49,7 +50,7 @@ def compare_command(
     ] = None,
     fidelity: Annotated[str | None, FIDELITY] = None,
     packet_skip: SkipOption = None,
-    calibration: CalibrationOption = None,
+    calibration: CalibrationsOption = None,
     calibration_draws: ComparedDrawsOption = None,
     memory_gb: MemoryOption = None,
     price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
@@ -158,7 +159,6 @@ KEYS = {
     "baseline": "baseline",
     "fidelity": "network.fidelity",
     "packet_skip": "network.packet.skip.mode",
-    "calibration": "network.calibration",
     "calibration_draws": "network.calibration_draws",
     "memory_gb": "network.memory_gb",
     "price_book": "cost.price_book",
@@ -241,10 +241,31 @@ def _trace_faults(trace_out: Path | None, trace_fabric: str | None, labels: list
 def _changes(given: dict[str, Any]) -> dict[str, Any]:
     """Return what the options change in the scenario, by dotted key."""
     changes = {key: given[name] for name, key in KEYS.items() if given[name] is not None}
+    changes |= _measured(given["calibration"] or ())
     if given["fabric"]:
         # The scenario's baseline need not be among other fabrics; then the first of them is.
         changes = {"fabrics": list(given["fabric"]), "baseline": None, **changes}
     return changes
+
+
+def _measured(files: Sequence[str]) -> dict[str, Any]:
+    """Return the scenario keys of calibrations, told apart by what they say that they hold."""
+    from zcube.calibrate.tile_parts import is_tile_parts
+    from zcube.calibrate.tile_times import is_tile_times
+    from zcube.errors import Fault, FaultList
+
+    found: dict[str, Any] = {}
+    faults = FaultList()
+    for file in files:
+        if is_tile_times(Path(file)):
+            faults.faults.append(Fault(f"--calibration {file}", "times of tiles", "what zcube calibrate fit makes of them"))
+            continue
+        key, kind = ("tiles.parts", "tiles") if is_tile_parts(Path(file)) else ("network.calibration", "links")
+        if key in found:
+            faults.faults.append(Fault(f"--calibration {file}", f"a second one of {kind}", "one of links and one of tiles"))
+        found[key] = file
+    faults.check()
+    return found
 
 
 def _stem(scenario: str) -> str:

@@ -26,6 +26,12 @@ IsolationOption = Annotated[
     float, typer.Option(help="Lossless: how far congestion control spares victims, 0 (not at all) to 1; see docs/lossless.md.")
 ]
 CalibrationOption = Annotated[str | None, typer.Option(help="Measured rates and latencies of links, of zcube calibrate fit.")]
+CalibrationsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Measured links, or measured tiles of decode, both of zcube calibrate fit; repeat to take one of each.",
+    ),
+]
 DrawsOption = Annotated[
     int | None,
     typer.Option(

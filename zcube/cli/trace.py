@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
+    from zcube.llm.schedules.options import EngineOptions
     from zcube.trace.comm_trace import CommTrace
+    from zcube.trace.importers.calls import Options
 
 ENDINGS = (".parquet", ".jsonl")
+
+# What import and check take alike of how recordings are read.
+RanksPerNodeOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
+]
+RanksOption = Annotated[int | None, typer.Option(min=1, help="Ranks of the job; default: as many as the files name.")]
+ChainOption = Annotated[bool, typer.Option(help="Let every call wait for the one before it on its rank's stream.")]
+SourceRankOption = Annotated[int, typer.Option(min=0, help="Sender of KV transfers whose log names none.")]
+TargetRankOption = Annotated[int | None, typer.Option(min=0, help="Their receiver; default: GPU 0 of the second node.")]
+GroupsOption = Annotated[
+    Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
+]
+KernelsOption = Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")]
+TopologyOption = Annotated[
+    Path | None, typer.Option(help="What ranks are: ns-3 topology of a flow list, ASTRA-sim network or logical topology.")
+]
+GoalUnitOption = Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")]
+EagerOption = Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 TraceOut = Annotated[Path, typer.Option(help="Trace to write, .parquet or .jsonl.")]
@@ -37,6 +57,10 @@ def generate_command(
     layers: Annotated[int | None, typer.Option(help="Only the first layers, for a shorter trace.")] = None,
     compute: Annotated[str | None, typer.Option(help="Compute times: auto, roofline or measured.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of sampled expert counts. Default 0.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Measured tiles of decode, of zcube calibrate fit; --set tiles.KEY=VALUE: how they are taken."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option, e.g. exchange_chunks=4.")
     ] = None,
@@ -47,14 +71,13 @@ def generate_command(
     """Write what an engine's GPUs compute and send: prefill, KV transfer and decode."""
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
-    from zcube.inputs import assign, read_toml, validate
+    from zcube.inputs import assign, read_toml
     from zcube.llm.cards import load_card
     from zcube.llm.schedules.engines import generate
-    from zcube.llm.schedules.options import EngineOptions
     from zcube.trace.files import write_trace
 
     written = [Target("--out", out, ENDINGS, write_trace), *_timelines(picture, chrome)]
-    check_targets(written, [] if options is None else [options])
+    check_targets(written, [path for path in (options, calibration) if path is not None])
     named = {
         "prefill_layout": prefill_layout,
         "prefill_nodes": prefill_nodes,
@@ -72,69 +95,74 @@ def generate_command(
     data = {} if options is None else read_toml(options)
     assign(data, set_ or ())
     data |= {key: value for key, value in named.items() if value is not None}
-    chosen = validate(EngineOptions, data, "options" if options is None else str(options))
+    source = "options" if options is None else str(options)
+    chosen, tiles = _measured(engine, data, calibration, source)
     with RunProgress(compiles=False) as progress:
         progress("scheduling", 0, 0, "")
         trace = generate(engine, load_card(model), chosen)  # type: ignore[arg-type]
+        if tiles is not None:
+            trace.metadata["compute"]["tiles"] = tiles
         progress("writing", 0, 0, "")
         write_targets(written, trace)
     print(f"compute times: {trace.metadata['compute']['model']}", file=sys.stderr)
+    if tiles is not None:
+        from zcube.report.calibration_lines import tile_lines
+
+        print("\n".join(tile_lines(tiles, None)), file=sys.stderr)
     _show(trace, json)
+
+
+def _measured(
+    engine: str, data: dict[str, Any], calibration: Path | None, source: str
+) -> tuple[EngineOptions, dict[str, Any] | None]:
+    """Return the options with decode's figures as measured, and what is said of these; without a file as they are."""
+    from zcube.errors import Fault, InputError
+    from zcube.inputs import validate
+    from zcube.llm.schedules.options import EngineOptions
+
+    how = data.pop("tiles", None)
+    chosen = validate(EngineOptions, data, source)
+    if calibration is None:
+        if how is not None:
+            raise InputError(Fault(f"{source}: tiles", "no --calibration", "measured tiles that these keys are of"))
+        return chosen, None
+    from zcube.calibrate.tile_choices import TileChoices
+    from zcube.calibrate.tile_parts import read_tile_parts
+    from zcube.calibrate.tile_run import in_a_trace
+
+    return in_a_trace(engine, chosen, read_tile_parts(calibration), validate(TileChoices, how or {}, f"{source}: tiles"))
 
 
 def import_command(
     files: Annotated[list[Path], typer.Argument(help="The files of one job, plain or gzip, usually one a rank.")],
     out: TraceOut,
     form: Annotated[str, typer.Option("--format", help="Format by name; auto tells it from the content.")] = "auto",
-    ranks_per_node: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
-    ] = None,
-    ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of the job; default: as many as the files name.")] = None,
-    chain: Annotated[bool, typer.Option(help="Let every call wait for the one before it on its rank's stream.")] = False,
-    source_rank: Annotated[int, typer.Option(min=0, help="Sender of KV transfers whose log names none.")] = 0,
-    target_rank: Annotated[int | None, typer.Option(min=0, help="Their receiver; default: GPU 0 of the second node.")] = None,
-    groups: Annotated[
-        Path | None, typer.Option(help='Ranks of process groups by name, JSON as {"0": [0, 1]} (ASTRA-sim: comm_group.json).')
-    ] = None,
-    kernels: Annotated[bool, typer.Option(help="Keep the kernels of a profile that compute.")] = False,
-    topology: Annotated[
-        Path | None, typer.Option(help="What ranks are: ns-3 topology of a flow list, ASTRA-sim network or logical topology.")
-    ] = None,
-    goal_unit_ns: Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")] = 1.0,
-    eager_bytes: Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")] = 65_535,
+    ranks_per_node: RanksPerNodeOption = None,
+    ranks: RanksOption = None,
+    chain: ChainOption = False,
+    source_rank: SourceRankOption = 0,
+    target_rank: TargetRankOption = None,
+    groups: GroupsOption = None,
+    kernels: KernelsOption = False,
+    topology: TopologyOption = None,
+    goal_unit_ns: GoalUnitOption = 1.0,
+    eager_bytes: EagerOption = 65_535,
     json: JsonOption = False,
 ) -> None:
     """Make a trace of what NCCL, PyTorch, Chakra or an engine recorded; exit 1 if a file breaks off."""
+    given = dict(locals())
     from zcube.cli.progress import RunProgress
     from zcube.cli.targets import Target, check_targets, write_targets
-    from zcube.fabric.wiring.astra import dimensions
-    from zcube.fabric.wiring.ns3 import host_numbers
     from zcube.outputs import to_json
     from zcube.report.import_table import import_text
     from zcube.trace.files import write_trace
-    from zcube.trace.importers.catalog import import_trace
-    from zcube.trace.importers.group_file import read_groups
+    from zcube.trace.importers.catalog import import_with
 
     written = [Target("--out", out, ENDINGS, write_trace)]
-    check_targets(written, files)
+    check_targets(written, [*files, *(path for path in (groups, topology) if path is not None)])
     with RunProgress(compiles=False) as progress:
         progress("reading", 0, 0, "")
-        sizes = None if topology is None else dimensions(topology)
-        imported = import_trace(
-            files,
-            form,
-            ranks_per_node=ranks_per_node,
-            ranks=ranks,
-            chain=chain,
-            source_rank=source_rank,
-            target_rank=target_rank,
-            groups=None if groups is None else read_groups(groups),
-            kernels=kernels,
-            goal_unit_ns=goal_unit_ns,
-            eager_bytes=eager_bytes,
-            hosts=host_numbers(topology) if topology is not None and sizes is None else None,
-            dimensions=sizes,
-        )
+        imported, _ = import_with(files, form, _reading(given))
         progress("writing", 0, 0, "")
         write_targets(written, imported.trace)
     document = imported.report.document()
@@ -144,26 +172,48 @@ def import_command(
         raise typer.Exit(1)
 
 
+def _reading(given: dict[str, Any]) -> Options:
+    """Return what the options of a command say of how recordings are read."""
+    from zcube.fabric.wiring.astra import dimensions
+    from zcube.fabric.wiring.ns3 import host_numbers
+    from zcube.trace.importers.calls import Options
+    from zcube.trace.importers.group_file import read_groups
+
+    topology, groups = given["topology"], given["groups"]
+    sizes = None if topology is None else dimensions(topology)
+    names = ("ranks_per_node", "ranks", "chain", "source_rank", "target_rank", "kernels", "goal_unit_ns", "eager_bytes")
+    return Options(
+        **{name: given[name] for name in names},
+        groups={} if groups is None else read_groups(groups),
+        hosts=host_numbers(topology) if topology is not None and sizes is None else None,
+        dimensions=sizes,
+    )
+
+
 def check_command(
     files: Annotated[list[Path], typer.Argument(help="Recordings, plain or gzip; those of one format are one job.")],
-    ranks_per_node: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="GPUs of a node; default: of a host in the files, else 8.")
-    ] = None,
-    groups: Annotated[Path | None, typer.Option(help="Ranks of process groups by name, JSON; as of trace import.")] = None,
+    ranks_per_node: RanksPerNodeOption = None,
+    ranks: RanksOption = None,
+    chain: ChainOption = False,
+    source_rank: SourceRankOption = 0,
+    target_rank: TargetRankOption = None,
+    groups: GroupsOption = None,
+    kernels: KernelsOption = False,
+    topology: TopologyOption = None,
+    goal_unit_ns: GoalUnitOption = 1.0,
+    eager_bytes: EagerOption = 65_535,
     json: JsonOption = False,
 ) -> None:
     """Say what recordings could be replayed as, what is missing, and how sure the placement is; exit 2 if one is unreadable."""
+    given = dict(locals())
     from zcube.cli.progress import RunProgress
     from zcube.outputs import to_json
     from zcube.report.check_table import check_text
-    from zcube.trace.importers.calls import Options
     from zcube.trace.importers.checking import check_recordings
-    from zcube.trace.importers.group_file import read_groups
 
     with RunProgress(compiles=False) as progress:
         progress("reading", 0, 0, "")
-        named = {} if groups is None else read_groups(groups)
-        documents = [found.document() for found in check_recordings(files, Options(ranks_per_node, groups=named))]
+        documents = [found.document() for found in check_recordings(files, _reading(given))]
     sys.stdout.write(to_json({"recordings": documents}) if json else check_text(documents))
 
 

@@ -110,6 +110,8 @@ class RooflineModel:
     ----------
     calibrated : tuple of mapping
         Which of prefill's collectives are a calibration's, JSON-ready.
+    device : Device
+        The GPUs, with the lines that are taken.
     """
 
     def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
@@ -118,6 +120,7 @@ class RooflineModel:
         self.stated_error: Mapping[str, StatedError] = _stated(device, engine)
         self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
+        self._decode_memory = device.memory
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
         self._ep_nodes, self._decode_nodes = engine.prefill_ep_nodes, engine.decode_ep_nodes
         self._decode_ranks = 1 if engine.decode_layout == "tp8" else GPUS_PER_NODE * engine.decode_ep_nodes
@@ -174,6 +177,26 @@ class RooflineModel:
         model.stated_error = {**self.stated_error, **stated_error}
         model.calibrated = calibrated
         model.name = f"{self.name}, prefill's {', '.join(one['operation'] for one in calibrated)} as calibrated"
+        return model
+
+    @property
+    def device(self) -> Device:
+        """The GPUs."""
+        return self._device
+
+    def with_decode_starts(self, kernel_us: float | None, all_reduce_us: float | None) -> Self:
+        """Return the same model with other starts in decode: of kernels that only move bytes, and of its all-reduce.
+
+        None leaves what it is. What attention and experts take is measured with their launches and stays.
+        """
+        model = copy(self)
+        if kernel_us is not None:
+            model._decode_memory = self._decode_memory.model_copy(update={"base_us": kernel_us})
+        if all_reduce_us is not None:
+            links = self._device.links
+            line = links.decode_all_reduce.model_copy(update={"base_us": all_reduce_us})
+            links = links.model_copy(update={"decode_all_reduce": line})
+            model._device = self._device.model_copy(update={"links": links})
         return model
 
     def prefill_links_s(self, new_tokens: int) -> float:
@@ -358,11 +381,11 @@ class RooflineModel:
     def _decode_shared_s(self, tokens: int) -> float:
         card, slices = self._card, GPUS_PER_NODE if self._decode_layout == "tp8" else 1
         shared_s = self._gemm_s(card.shared_experts * card.expert_parameters / slices, tokens, 1)
-        return shared_s + around_experts_s(card, self._device.memory, self._decode_experts, tokens, tokens)
+        return shared_s + around_experts_s(card, self._decode_memory, self._decode_experts, tokens, tokens)
 
     def _decode_dense_s(self, tokens: int) -> float:
         card, slices = self._card, GPUS_PER_NODE if self._decode_layout == "tp8" else 1
-        return self._gemm_s(card.dense_parameters / slices, tokens, 1) + norms_s(card, self._device.memory, tokens)
+        return self._gemm_s(card.dense_parameters / slices, tokens, 1) + norms_s(card, self._decode_memory, tokens)
 
     def _gemm_s(self, parameters: float, tokens: int, bytes_per_parameter: int) -> float:
         read_s = parameters * bytes_per_parameter / (self._decode.weight_gbytes_per_s * 1e9)

@@ -35,7 +35,12 @@ def band_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
 
 def band_of(fabric: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a fabric's band by key, empty without one."""
-    return ((fabric.get("calibration") or {}).get("band") or {}).get("figures", {})
+    return _band(fabric).get("figures", {})
+
+
+def _band(fabric: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what stands with a calibration, else with measured tiles."""
+    return (fabric.get("calibration") or {}).get("band") or (fabric.get("tiles") or {}).get("band") or {}
 
 
 def _text(row: Row, name: str, fabric: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -44,7 +49,7 @@ def _text(row: Row, name: str, fabric: Mapping[str, Any], names: Mapping[str, st
         return ""
     low, high = (significant(row.scale * value) for value in ends)
     text = f"{names[name]} {row.text(row.value(fabric))} {row.unit} ({low} to {high})"
-    change = fabric["calibration"]["band"]["relative"].get(CHANGES.get(".".join(row.path), ""))
+    change = _band(fabric)["relative"].get(CHANGES.get(".".join(row.path), ""))
     if change is None or change == [0.0, 0.0]:
         return text
     return f"{text}, against the baseline {100 * change[0]:+.2f} to {100 * change[1]:+.2f} %"

@@ -7,7 +7,7 @@ from typing import Any
 
 from zcube import __version__
 from zcube.report.band_lines import band_lines
-from zcube.report.calibration_lines import calibration_lines
+from zcube.report.calibration_lines import measured_lines
 from zcube.report.comparison_figures import tree_picture_name
 from zcube.report.cost_lines import cost_lines
 from zcube.report.microscope_lines import NOTE, remarks, window_cells
@@ -93,7 +93,7 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         counting_rule=document["counting_rule"],
         costs=[(name, printable(text)) for name, text in cost_lines(document, names)],
         compute=document["compute"]["model"],
-        calibration=calibration_lines(document["calibration"]) if document.get("calibration") else [],
+        calibration=measured_lines(document),
         requests=[(name, printable(text)) for name, text in request_lines(document["requests"])],
         measured=[
             (name, printable(text))

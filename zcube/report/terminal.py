@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.band_lines import band_lines
-from zcube.report.calibration_lines import calibration_lines
+from zcube.report.calibration_lines import measured_lines
 from zcube.report.columns import aligned
 from zcube.report.cost_lines import cost_lines
 from zcube.report.microscope_lines import NOTE, remarks, window_cells
@@ -282,7 +282,7 @@ def _differences(document: Document, names: Mapping[str, str]) -> list[tuple[str
 
 def _calibration(document: Document) -> list[tuple[str, str]]:
     """Return what is said of the calibration, its name first; nothing without one."""
-    lines = calibration_lines(document["calibration"]) if document.get("calibration") else []
+    lines = measured_lines(document)
     return [("Calibration", line.strip().removeprefix("Calibration: ")) for line in lines]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zcube.inputs import Declared
+from zcube.llm.decode_node.figures import NodeFigures
 from zcube.llm.engine_layout import EngineLayout, ExchangeLimit
 from zcube.llm.rankmap import rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
@@ -106,6 +107,7 @@ class TileRt(Declared):
         default=None, gt=0, le=1e6, description="read and written in conversion; default: memory_share of the peak rate"
     )
     inject_efficiency: float = Field(default=0.8, gt=0, le=1, description="part of NVLink's rate that copies reach")
+    figures: NodeFigures = NodeFigures()
 
     @model_validator(mode="after")
     def _within_drafts(self) -> TileRt:

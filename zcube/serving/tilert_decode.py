@@ -32,16 +32,31 @@ def request_times(settings: ServingSettings, card: ModelCard) -> RequestTimes:
     from zcube.llm.decode_node.request import RequestTimes
 
     asked = settings.decode.tilert
+    node = load_node(asked.node, figures=asked.figures)
     return RequestTimes(
-        card, load_node(asked.node), settings.kv.dtype, asked.drafts, asked.accepted_tokens, asked.convert_gbytes_per_s,
-        asked.inject_efficiency,
-    )  # fmt: skip
+        card, node, settings.kv.dtype, asked.drafts, asked.accepted_tokens, asked.convert_gbytes_per_s, asked.inject_efficiency
+    )
+
+
+def node_step_s(settings: ServingSettings, card: ModelCard, context_tokens: int) -> float:
+    """Return the time of a step of the nodes that settings name, at a context."""
+    from zcube.llm.decode_node.figures import load_node
+    from zcube.llm.decode_node.step import step
+
+    asked = settings.decode.tilert
+    longest = card.max_positions - asked.drafts - 1
+    return step(card, load_node(asked.node, figures=asked.figures), min(context_tokens, longest), asked.drafts).total_s
 
 
 def step_error(settings: ServingSettings) -> dict[str, Any] | None:
-    """Return how far the node's steps are from what they were fitted to, left out of the fit if that is stated; JSON-ready."""
+    """Return how far the node's steps are from what they were fitted to, left out of the fit if that is stated; JSON-ready.
+
+    None with other figures than the file's, of which nothing is stated.
+    """
     from zcube.llm.decode_node.figures import load_node
 
+    if settings.decode.tilert.figures.given:
+        return None
     stated = load_node(settings.decode.tilert.node).stated_error
     error = stated.get("leave-one-out") or next(iter(stated.values()), None)
     return None if error is None else error.model_dump(mode="json")

@@ -147,6 +147,8 @@ def collective_steps(name: str, algorithm: str, positions: int, root: int, rings
             return _chain(rings[0], first, name == "reduce")
         return _rings(name, positions, rings)
     if algorithm == "pipelined":
+        if name in ("broadcast", "reduce"):
+            return _at_once(_side_by_side([_chain(ring, first, name == "reduce") for ring in rings]))
         return _at_once(collective_steps(name, "ring", positions, root, rings))
     if algorithm == "tree":
         return _tree(positions, first, up=name != "broadcast", down=name != "reduce")
@@ -222,6 +224,12 @@ def _chain(ring: IntArray, root: int, reverse: bool) -> Steps:
     onward, later = number[hop > 0], number[part > 0]
     row = (order[hop], order[hop + 1], part)
     return _steps(positions, positions, [row], (onward, onward - 1), (later, later - hops))
+
+
+def _side_by_side(channels: Sequence[Steps]) -> Steps:
+    """Return steps of channels that each carry an equal part of the bytes and do not wait for each other."""
+    rows = [(one.sender, one.receiver, one.part + number * one.parts) for number, one in enumerate(channels)]
+    return _steps(channels[0].positions, sum(one.parts for one in channels), rows)
 
 
 def _tree(positions: int, root: int, up: bool, down: bool) -> Steps:

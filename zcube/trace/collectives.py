@@ -63,12 +63,14 @@ AS_MEASURED = {
     "reduce": "pipelined",
     "send-receive": "direct",
 }
-#: The same over nodes. The chain of a broadcast and a reduce goes through one NIC of each, NCCL's through all.
+#: The same over nodes. The chains of a broadcast and a reduce go through all NICs, as NCCL's do.
 AS_MEASURED_OVER_NODES = {
     "all-reduce": "pipelined",
     "all-gather": "pipelined",
     "reduce-scatter": "pipelined",
     "all-to-all": "direct",
+    "broadcast": "pipelined",
+    "reduce": "pipelined",
 }
 
 #: Names of the rows, of no duration, in which a rank starts and ends its part of a collective.

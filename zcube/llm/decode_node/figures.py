@@ -16,7 +16,7 @@ from zcube.llm.devices import DeclaredError, Device, NotNegative, Positive, load
 _FOLDER = Path(__file__).resolve().parent
 
 Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
+PositiveShare = Annotated[float, Field(ge=1e-6, le=1)]
 KernelCount = Annotated[int, Field(ge=0, le=1024)]
 
 
@@ -78,6 +78,8 @@ class DecodeNode(Declared):
         context. Fitted.
     signal_us : float
         From a store into a peer's memory over NVLink to the end of the peer's poll. Inferred.
+    all_reduce_us : float or None
+        An all-reduce inside the persistent kernel beyond its bytes; None: as long as one signal.
     overlap : float
         Share of the weights not chosen by the router that a GPU may stream from memory before the hidden state they are
         multiplied with has arrived. Inferred.
@@ -100,11 +102,31 @@ class DecodeNode(Declared):
     select_us: NotNegative
     index_share: PositiveShare
     signal_us: Positive
+    all_reduce_us: Positive | None = None
     overlap: Share
     id_flag_factor: Annotated[int, Field(ge=1, le=16)]
     kernel_us: Positive
     kernels: Kernels
     stated_error: dict[str, DeclaredError]
+
+
+class NodeFigures(Declared):
+    """Figures in place of those of a node's file, with the same names; those left out stay."""
+
+    memory_share: PositiveShare | None = None
+    stage_us: NotNegative | None = None
+    select_us: NotNegative | None = None
+    index_share: PositiveShare | None = None
+    signal_us: Positive | None = None
+    all_reduce_us: Positive | None = None
+    overlap: Share | None = None
+    id_flag_factor: Annotated[int, Field(ge=1, le=16)] | None = None
+    kernel_us: Positive | None = None
+
+    @property
+    def given(self) -> dict[str, float]:
+        """Those that are given, by name."""
+        return self.model_dump(exclude_none=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +159,7 @@ def node_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load_node(reference: str, device: Device | None = None) -> DecodeNode:
+def load_node(reference: str, device: Device | None = None, figures: NodeFigures | None = None) -> DecodeNode:
     """Read a bundled node by name, or a node file by path.
 
     Parameters
@@ -146,6 +168,8 @@ def load_node(reference: str, device: Device | None = None) -> DecodeNode:
         A name of :func:`node_names`, or a path to a TOML file with the keys of :class:`DecodeNode`.
     device : Device, optional
         Other GPUs than the file names. The fitted shares and latencies stay those of the file.
+    figures : NodeFigures, optional
+        Figures in place of the file's.
 
     Raises
     ------
@@ -156,7 +180,8 @@ def load_node(reference: str, device: Device | None = None) -> DecodeNode:
     if not is_file(str(path)):
         names = ", ".join(node_names())
         raise InputError(Fault(reference, "no such decode node", f"a path to a TOML file or one of {names}"))
-    return validate(DecodeNode, _with_device(read_toml(path), device), path.name)
+    node = validate(DecodeNode, _with_device(read_toml(path), device), path.name)
+    return node if figures is None else node.model_copy(update=figures.given)
 
 
 def _with_device(data: dict[str, Any], device: Device | None) -> Mapping[str, Any]:

@@ -68,20 +68,21 @@ class Setting:
         size = work.all_reduce_bytes(self.card, self.queries)
         if not self.ideas.persistent_tiles:
             return self.node.device.links.decode_all_reduce.seconds(size)
-        return self.put_s(size)
+        start_us = self.node.all_reduce_us
+        return self.put_s(size, self.node.signal_us if start_us is None else start_us)
 
     def broadcast_s(self) -> float:
         """Return the time of the broadcast of selected ids; a kernel of its own without the persistent kernel."""
         kernel_s = 0.0 if self.ideas.persistent_tiles else self.node.kernel_us * 1e-6
-        return kernel_s + self.put_s(self.broadcast_bytes())
+        return kernel_s + self.put_s(self.broadcast_bytes(), self.node.signal_us)
 
     def broadcast_bytes(self) -> int:
         """Return the bytes each peer is sent, flags included."""
         return self.node.id_flag_factor * work.selected_id_bytes(self.card, self.queries)
 
-    def put_s(self, size_bytes: int) -> float:
-        """Return the time of stores of ``size_bytes`` into each of seven peers."""
-        return self.node.signal_us * 1e-6 + PEERS * size_bytes / (self.node.device.peak.nvlink_gbytes_per_s * 1e9)
+    def put_s(self, size_bytes: int, start_us: float) -> float:
+        """Return the time of stores of ``size_bytes`` into each of seven peers, ``start_us`` beyond their bytes."""
+        return start_us * 1e-6 + PEERS * size_bytes / (self.node.device.peak.nvlink_gbytes_per_s * 1e9)
 
 
 @dataclass

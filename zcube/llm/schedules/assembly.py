@@ -164,7 +164,7 @@ class Assembly:
 
     def _decode_tilert(self) -> None:
         options = self.options
-        figures = load_node(options.tilert_node, load_device(options.device))
+        figures = load_node(options.tilert_node, load_device(options.device), options.tilert_figures)
         step = decode_trace(
             self.card, figures, options.decode_context, options.drafts, steps=options.decode_steps,
             accepted_tokens=options.accepted_tokens,

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import ComputeModel
+from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.compute_choice import compute_model, described
 from zcube.llm.decode_node.figures import load_node
 from zcube.llm.decode_node.step import step_document
@@ -80,6 +80,8 @@ def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = No
     prefill, decode, connector = _choices(engine, chosen)
     layout = _layout(chosen, prefill, decode, connector)
     times = compute_model(chosen.compute, card, load_device(chosen.device), layout)
+    if chosen.decode_kernel_us is not None and isinstance(times, RooflineModel):
+        times = times.with_decode_starts(chosen.decode_kernel_us, None)
     assembly = Assembly(card, chosen, cast("LayerTimes", times), prefill, decode, layout)
     _check_size(assembly)
     assembly.append()
@@ -146,7 +148,7 @@ def _metadata(
         layouts |= {"connector": assembly.engine.connector, "rank_map": assembly.ranks.name}
     compute = described(times)
     if options.decode_nodes and assembly.decode == "tilert":
-        node = load_node(options.tilert_node)
+        node = load_node(options.tilert_node, load_device(options.device), options.tilert_figures)
         compute["model"] = f"{compute['model'].partition(', decode')[0]}; decode by the node {options.tilert_node}"
         layouts["decode_step"] = step_document(card, node, options.decode_context, options.drafts, options.accepted_tokens)
     return {**layouts, "compute": compute, "options": options.model_dump(mode="json")}

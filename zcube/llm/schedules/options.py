@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from zcube.inputs import Declared
 from zcube.llm.compute import MAX_EP_NODES
 from zcube.llm.compute_choice import ComputeKind
+from zcube.llm.decode_node.figures import NodeFigures
 from zcube.llm.kv import KvDtype
 from zcube.llm.schedules.kv_plans import MAX_PAGE_TOKENS, MAX_TOKENS, Connector
 from zcube.llm.schedules.kv_push import KvTiming
@@ -57,6 +58,10 @@ class EngineOptions(Declared):
         Only the first layers, for shorter traces; KV transfers stay whole. Not for TileRT's decode.
     device, tilert_node : str
         Device of the compute times; node of TileRT's decode times.
+    tilert_figures : NodeFigures
+        Figures of that node in place of its file's.
+    decode_kernel_us : float, optional
+        Start of a kernel of a conventional engine's decode that only moves bytes; the device's where left out.
     compute : {"auto", "roofline", "measured"}
         Compute model.
     moe_balance : str
@@ -98,6 +103,8 @@ class EngineOptions(Declared):
     layers: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     device: str = "b200"
     tilert_node: str = "tilert-b200"
+    tilert_figures: NodeFigures = NodeFigures()
+    decode_kernel_us: Annotated[float, Field(gt=0, le=1e6)] | None = None
     compute: ComputeKind = "auto"
     moe_balance: Literal["balanced", "power_law_1.01", "power_law_1.2"] = "power_law_1.2"
     expert_counts: Literal["expected", "sampled"] = "expected"

@@ -174,5 +174,5 @@ inline void measure_launches(const Node& node) {
     measure_boundaries(node);
     measure_barrier<Barrier::counter>(node, "one counter", 1);
     measure_barrier<Barrier::cooperative>(node, "cooperative groups", 1);
-    measure_barrier<Barrier::all_gpus>(node, "all GPUs", node.gpus);
+    if (node.gpus > 1) measure_barrier<Barrier::all_gpus>(node, "all GPUs", node.gpus);
 }

@@ -161,7 +161,7 @@ void measure_turn(const Node& node, const char* variant, int blocks, int work, b
     node.wait();
     const std::string extra = std::string(", \"computing\": \"") + (streams ? "memory" : "multiply-add") +
                               "\", \"work\": " + std::to_string(work) + ", \"tiles\": " + std::to_string(TILES);
-    report(node, {"overlap", variant, 2, TILES * TILE_BYTES, blocks, extra},
+    report(node, {"overlap", variant, std::min(node.gpus, 2), TILES * TILE_BYTES, blocks, extra},
            taken(node, node.samples / 5, node.samples, how == Sending::only ? TRIPS : 2.0 * TRIPS));
 }
 
@@ -173,6 +173,7 @@ inline void measure_overlaps(const Node& node) {
     } loads[] = {{120, false}, {600, false}, {24, true}};
     for (const auto& load : loads) {
         measure_turn<Sending::only>(node, "computation alone", blocks, load.work, load.streams);
+        if (node.gpus < 2) continue;
         measure_turn<Sending::nothing>(node, "one flag, nothing sent", blocks, load.work, load.streams);
         measure_turn<Sending::after>(node, "then sending", blocks, load.work, load.streams);
         measure_turn<Sending::flag_a_tile>(node, "flag a tile", blocks, load.work, load.streams);

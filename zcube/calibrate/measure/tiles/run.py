@@ -34,6 +34,8 @@ class TileSettings(Declared):
     ----------
     ranks : tuple of int
         GPUs of each run, one run each; empty: all GPUs that are there.
+    one_gpu : bool
+        Measure one GPU, and of it what needs no peer: launches, barriers, stages, selections, computation alone.
     samples : int
         Samples of each time, each the mean of 20 to 200 events in a row; the first fifth is dropped.
     nccl_library : Path, optional
@@ -43,6 +45,7 @@ class TileSettings(Declared):
     """
 
     ranks: tuple[int, ...] = Field(default=(), max_length=16)
+    one_gpu: bool = False
     samples: int = Field(default=200, ge=10, le=10_000)
     nccl_library: Path | None = None
     timeout_s: float = Field(default=900.0, gt=0, le=86_400)
@@ -77,8 +80,8 @@ def measure_tiles(
     if not out.parent.is_dir() or out.is_dir():
         raise InputError(Fault(str(out), "no place for a file", "a file name in a folder that is there"))
     machine = machine or look(MeasureSettings())
-    ranks = settings.ranks or (min(len(machine.gpus), MAX_GPUS),)
-    nvcc = _checked(ranks, machine)
+    ranks = settings.ranks or ((1,) if settings.one_gpu else (min(len(machine.gpus), MAX_GPUS),))
+    nvcc = _checked(ranks, 1 if settings.one_gpu else 2, machine)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="zcube-tiles-") as scratch:
         progress("compiling")
@@ -103,15 +106,20 @@ def measure_tiles(
     return times
 
 
-def _checked(ranks: tuple[int, ...], machine: Machine) -> str:
-    """Return the compiler, or raise with all that is missing."""
+def _checked(ranks: tuple[int, ...], least: int, machine: Machine) -> str:
+    """Return the compiler, or raise with all that is missing to run on these numbers of GPUs, ``least`` or more each."""
     faults: list[Fault] = []
-    if not machine.gpus:
+    there = len(machine.gpus)
+    if not there:
         faults.append(Fault("GPU", "none (nvidia-smi is missing or lists none)", "two or more NVIDIA GPUs and their driver"))
-    elif max(ranks) > len(machine.gpus) or len(machine.gpus) < 2:
-        faults.append(Fault("GPU", f"{len(machine.gpus)} on this host", f"{max(2, *ranks)}, or fewer ranks (at least 2)"))
-    if machine.gpus and not all(2 <= count <= MAX_GPUS for count in ranks) and len(machine.gpus) > 1:
-        faults.append(Fault("ranks", ", ".join(map(str, ranks)), f"2 to {MAX_GPUS} each"))
+    elif max(ranks) > there or there < least:
+        cure = f"{max(least, *ranks)}, or fewer ranks (at least {least})"
+        alone = ", or one_gpu = true for what a GPU does alone" if there == 1 else ""
+        faults.append(Fault("GPU", f"{there} on this host", cure + alone))
+    most = MAX_GPUS if least > 1 else 1
+    if there >= least and not all(least <= count <= most for count in ranks):
+        expected = f"{least} to {most} each" if least < most else "1 with one_gpu = true"
+        faults.append(Fault("ranks", ", ".join(map(str, ranks)), expected))
     nvcc = find_compiler()
     if nvcc is None:
         faults.append(Fault("nvcc", "none on the PATH or in CUDA_HOME", "the compiler of CUDA 12 or later"))

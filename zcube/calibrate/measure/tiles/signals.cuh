@@ -108,13 +108,15 @@ void measure_fence(const Node& node) {
 }
 
 inline void measure_signals(const Node& node) {
-    measure_signal<Signal::push_relaxed>(node, "push relaxed");
-    measure_signal<Signal::push_release>(node, "push release");
-    measure_signal<Signal::data_release>(node, "16 B then release");
-    measure_signal<Signal::pull_relaxed>(node, "pull relaxed");
-    measure_signal<Signal::pull_release>(node, "pull release");
+    if (node.gpus > 1) {
+        measure_signal<Signal::push_relaxed>(node, "push relaxed");
+        measure_signal<Signal::push_release>(node, "push release");
+        measure_signal<Signal::data_release>(node, "16 B then release");
+        measure_signal<Signal::pull_relaxed>(node, "pull relaxed");
+        measure_signal<Signal::pull_release>(node, "pull release");
+    }
     measure_signal<Signal::local_relaxed>(node, "one GPU relaxed");
     measure_signal<Signal::local_release>(node, "one GPU release");
     measure_fence<false>(node);
-    measure_fence<true>(node);
+    if (node.gpus > 1) measure_fence<true>(node);
 }

@@ -2,8 +2,8 @@
 //
 //   tiles GPUS SAMPLES [NCCL_LIBRARY]
 //
-// One line of JSON a measurement on standard output; times in microseconds. Exit 3: fewer GPUs can be used, or they do not reach
-// each other's memory.
+// One line of JSON a measurement on standard output; times in microseconds. Of one GPU: what it does alone. Exit 3: fewer GPUs can
+// be used, or they do not reach each other's memory.
 #include "all_reduces.cuh"
 #include "host.cuh"
 #include "index_list.cuh"
@@ -17,8 +17,8 @@
 
 int main(int count, char** arguments) {
     const int gpus = count > 1 ? std::atoi(arguments[1]) : 0, samples = count > 2 ? std::atoi(arguments[2]) : 0;
-    if (gpus < 2 || gpus > MAX_GPUS || samples < 10 || samples > 10000) {
-        std::fprintf(stderr, "usage: tiles GPUS(2-8) SAMPLES(10-10000) [NCCL_LIBRARY]\n");
+    if (gpus < 1 || gpus > MAX_GPUS || samples < 10 || samples > 10000) {
+        std::fprintf(stderr, "usage: tiles GPUS(1-8) SAMPLES(10-10000) [NCCL_LIBRARY]\n");
         return 2;
     }
     int usable = 0;
@@ -31,8 +31,10 @@ int main(int count, char** arguments) {
     warm_up(node);
     std::fprintf(stderr, "signals\n");
     measure_signals(node);
-    std::fprintf(stderr, "pushes\n");
-    measure_pushes(node);
+    if (gpus > 1) {
+        std::fprintf(stderr, "pushes\n");
+        measure_pushes(node);
+    }
     std::fprintf(stderr, "launches and barriers\n");
     measure_launches(node);
     std::fprintf(stderr, "stages\n");
@@ -41,9 +43,11 @@ int main(int count, char** arguments) {
     measure_selections(node);
     std::fprintf(stderr, "overlap\n");
     measure_overlaps(node);
-    std::fprintf(stderr, "index lists\n");
-    measure_index_lists(node);
-    std::fprintf(stderr, "all-reduces\n");
-    measure_all_reduces(node, count > 3 ? arguments[3] : nullptr);
+    if (gpus > 1) {
+        std::fprintf(stderr, "index lists\n");
+        measure_index_lists(node);
+        std::fprintf(stderr, "all-reduces\n");
+        measure_all_reduces(node, count > 3 ? arguments[3] : nullptr);
+    }
     return *node.faults.timed_out ? 1 : 0;
 }
