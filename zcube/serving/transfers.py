@@ -177,18 +177,23 @@ class Transfers:
             timer.callbacks.append(self._on_wake)
 
     def _on_wake(self, wake: simpy.Event) -> None:
+        """Run the network on to the next arrival, or to the next moment at which somebody may post something."""
         if wake.value == self._wake_s:
             self._wake_s = float("inf")
-            self._advance()
+            groups = self._model.advance_groups(float(self._env.now), self._env.peek())
+            if groups and self._model.now_s > self._env.now:
+                timer = self._env.timeout(seconds_between(self._env.now, self._model.now_s))
+                timer.callbacks.append(lambda _: self._tell(groups))
+            else:
+                self._tell(groups)
 
-    def _advance(self) -> None:
-        """Run the network up to the present and tell of the groups that have arrived."""
-        groups = self._model.advance_groups(float(self._env.now))
+    def _tell(self, groups: list[int]) -> None:
+        """Tell of groups that have arrived now."""
         self._plan()
         for group in groups:
             self._arrived.pop(group)()
 
     def carried_bytes(self) -> FloatArray:
         """Return what every link has carried up to the present [links]."""
-        self._advance()
+        self._tell(self._model.advance_groups(float(self._env.now)))
         return self._model.link_table().size_bytes.copy()
