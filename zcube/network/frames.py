@@ -24,7 +24,7 @@ from zcube.arrays import IntArray
 _WORD = ir.IntType(64)
 
 
-class Member(types.Array):  # type: ignore[misc]
+class Member(types.Array):
     """An array of a frame, whose places are counted from its beginning only: numbers below 0 mean none of it.
 
     Numba else looks at every place whether it is to be counted from the end.

@@ -252,7 +252,7 @@ class NetworkModel(Protocol):
     def advance_groups(self, to_s: float, unposted_s: float = 0.0) -> list[int]:
         """Run up to a time and return the groups that have arrived, in order of arrival.
 
-        Where none has by then, a model may run on to the first arrival, but not to the time before which nothing is to be posted.
+        Where none has by then, a model may run on to the first arrival, but not to the time before which nothing is posted.
         """
         ...
 
