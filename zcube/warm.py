@@ -91,6 +91,7 @@ def deciding_kernels() -> None:
     caches.insert(0, blocks)
     caches.use(0, blocks[:1], 1)
     caches.drop_idle(0, 1)
+    trace.summary()
     compute.decode_steps_s(trace.input_tokens.copy(), 2)
 
 
@@ -116,10 +117,10 @@ def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
     settings = ServingSettings.model_validate(pools)
     tokens, texts = np.array([96, 96]), np.arange(2)
     lineage = Lineage(shared_tokens=64, group_tokens=0, group=texts, trunk=texts, branch=texts, trunk_tokens=np.full(2, 64))
-    first_block, block_id = prefix_blocks(tokens, lineage, 32, groups=2)
+    first_block, blocks = prefix_blocks(tokens, lineage, 32, groups=2)
     trace = RequestTrace(
         name="two prompts", source="made to compile kernels", arrival_s=np.array([0.0, 1.0]), input_tokens=tokens,
-        output_tokens=np.array([2, 3]), block_tokens=32, first_block=first_block, block_id=block_id, session=np.full(2, -1),
+        output_tokens=np.array([2, 3]), block_tokens=32, first_block=first_block, block_id=blocks, session=np.full(2, -1),
     )  # fmt: skip
     return trace, settings, card, roofline(card, load_device("h200"), settings.engine())
 

@@ -37,8 +37,8 @@ class Posts:
         return FlowTable(source, target, size.astype(float), start_s)
 
 
-def drive(model: FlowModel, posts: Posts) -> dict[int, float]:
-    """Post groups as their time comes and return when each was told of, as the serving simulation does."""
+def drive(model: FlowModel, posts: Posts, looks_on: bool = False) -> dict[int, float]:
+    """Post groups as their time comes and return when each was told of, looking at every bound or on to the next post."""
     told: dict[int, float] = {}
     number_of: dict[int, int] = {}
     waiting = list(enumerate(zip(posts.at_s.tolist(), posts.rows, strict=True)))
@@ -56,9 +56,21 @@ def drive(model: FlowModel, posts: Posts) -> dict[int, float]:
             model.post(group, paths[cut:], size[cut:], start_s[cut:], True)
         else:
             assert np.isfinite(wake_s), "groups wait and nothing is to arrive"
-            for group in model.advance_groups(wake_s):
-                told[number_of[group]] = wake_s
+            unposted_s = waiting[0][1][0] if waiting else np.inf
+            groups = model.advance_groups(wake_s, unposted_s) if looks_on else model.advance_groups(wake_s)
+            assert model.now_s == wake_s or wake_s < model.now_s < unposted_s
+            for group in groups:
+                told[number_of[group]] = model.now_s
     return told
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("fabric", FABRICS)
+def test_looking_on_to_the_next_post_changes_nothing_but_the_number_of_looks(fabric, seed):
+    posts, step_by_step, looking_on = Posts(seed, 120), network(fabric, "pooled"), network(fabric, "pooled")
+    assert drive(looking_on, posts, looks_on=True) == drive(step_by_step, posts)
+    assert looking_on.events == step_by_step.events
+    np.testing.assert_array_equal(looking_on.completions().finish_s, step_by_step.completions().finish_s)
 
 
 @pytest.mark.parametrize("seed", range(6))

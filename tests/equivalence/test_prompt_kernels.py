@@ -82,8 +82,12 @@ def test_prefix_blocks_are_equal_just_where_prompts_are(rows):
             # A block whose text has several sources belongs to the last of them.
             texts.append((end, text[end - 1]) if whole else (end, prompt, "partial"))
     seen: dict[tuple[object, ...], int] = {}
-    assert found.tolist() == [seen.setdefault(text, len(seen)) for text in texts]
+    assert found.ids().tolist() == [seen.setdefault(text, len(seen)) for text in texts]
     assert np.diff(first).tolist() == (-(-tokens // block)).tolist()
+    prompts = np.split(found.ids(), first[1:-1])
+    assert [found.of(prompt).tolist() for prompt in range(len(rows))] == [ids.tolist() for ids in prompts]
+    some = len(rows) // 2 + 1
+    assert found.head(some).ids().tolist() == np.concatenate(prompts[:some]).tolist()
 
 
 @settings(deadline=None)

@@ -5,6 +5,7 @@ Data goes to stdout, talk and progress to stderr. Exit status: 0 done, 1 a run f
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv : sequence of str, optional
         Arguments without the program's name; default: the process's own.
     """
+    # Matrix products are few and small, and threads that wait for one spin on every processor while the program begins.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:

@@ -91,6 +91,11 @@ class FlowModel:
         self._room = 0
 
     @property
+    def now_s(self) -> float:
+        """The time last advanced to."""
+        return self._now_s
+
+    @property
     def events(self) -> int:
         """Events solved so far; ties count once."""
         return int(self._state.events[0])
@@ -244,8 +249,8 @@ class FlowModel:
     def advance(self, to_s: float) -> IntArray:
         """Run up to a time and return completed transfers."""
         arrived = NOBODY
-        while min(self._change_s, self._arrival_s) <= to_s and min(self._change_s, self._arrival_s) < float("inf"):
-            more = self._some_events(to_s, ALL_EVENTS)
+        while self.next_event_s() <= to_s and self.next_event_s() < float("inf"):
+            more, _ = self._some_events(to_s, ALL_EVENTS)
             arrived = np.concatenate([arrived, more]) if len(arrived) else more
         if np.isfinite(to_s):
             self._now_s = max(self._now_s, to_s)
@@ -254,9 +259,14 @@ class FlowModel:
             self._now_s = max(self._now_s, float(last_s))
         return arrived
 
-    def advance_groups(self, to_s: float) -> list[int]:
-        """Run up to a time and return the groups that have arrived since this was last asked, in order of arrival."""
-        self.advance(to_s)
+    def advance_groups(self, to_s: float, unposted_s: float = 0.0) -> list[int]:
+        """Run up to a time and return the groups that have arrived since this was last asked, in order of arrival.
+
+        Where none has by then, run on to the first arrival, but not to the time before which nothing is to be posted.
+        """
+        while self.next_event_s() <= to_s:
+            _, to_s = self._some_events(to_s, ALL_EVENTS, unposted_s=0.0 if self._arrived_groups else unposted_s)
+        self._now_s = max(self._now_s, to_s)
         arrived, self._arrived_groups = self._arrived_groups, []
         self._free_groups += arrived
         return arrived
@@ -370,16 +380,23 @@ class FlowModel:
         start_s = self._state.flows["start_s"][self._state.pools["flow"][active]]
         fluid.settle_pools(self._frame, active[np.argsort(start_s, kind="stable")], self._now_s)
 
-    def _some_events(self, to_s: float, most_events: int, before_s: float = float("inf")) -> IntArray:
-        """Process up to so many events up to a time, bins permitting; return the transfers that have arrived."""
+    def _some_events(
+        self, to_s: float, most_events: int, before_s: float = float("inf"), unposted_s: float = 0.0
+    ) -> tuple[IntArray, float]:
+        """Process events, see :func:`zcube.network.fluid.advance`, bins permitting.
+
+        Return the transfers that have arrived, and up to when events have been processed, or are to be.
+        """
+        wanted_s = to_s
         if self._bins:
             reach_s = min(to_s, self.next_event_s())
             to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
-        found = fluid.advance(self._frame, to_s, most_events, before_s)
-        arrived, groups, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
+            unposted_s = 0.0
+        found = fluid.advance(self._frame, to_s, most_events, before_s, unposted_s)
+        arrived, groups, reached_s, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
         if groups:
             self._arrived_groups += self._state.arrived[:groups].tolist()
-        return self._state.changed[:arrived].copy() if arrived else NOBODY
+        return self._state.changed[:arrived].copy() if arrived else NOBODY, max(wanted_s, reached_s)
 
     def _cover_bins(self, time_s: float) -> float:
         """Make room for bins up to a time; return up to when there is room, infinity without bins."""

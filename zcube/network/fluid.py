@@ -299,8 +299,56 @@ def arrive(state: FluidState, flow: int, groups: int) -> int:
     return groups
 
 
+@inner
+def change(state: FluidState, now_s: float, until_s: float) -> None:
+    """Let all pools run dry and start whose time for it has come, and solve."""
+    changed = state.changed
+    state.stamp[0] += 1
+    state.events[0] += 1
+    # Ends come before starts, so that a link's peak does not depend on the numbers of the pools.
+    finished = 0
+    while state.finish_size[0] > 0 and state.event_s[state.finish_heap[0]] <= until_s:
+        pool = heap_pop(state.finish_heap, state.event_s, state.event_place, state.finish_size)
+        finish_s = state.event_s[pool]
+        now_s = max(now_s, finish_s)
+        settle(state, pool, finish_s)
+        finish(state, pool, finish_s)
+        changed[finished] = pool
+        finished += 1
+    # The pools that start wait at the far end: they and the finished ones are together at most all pools.
+    starting = len(changed)
+    while state.start_size[0] > 0 and state.event_s[state.start_heap[0]] <= until_s:
+        starting -= 1
+        changed[starting] = heap_pop(state.start_heap, state.event_s, state.event_place, state.start_size)
+        now_s = max(now_s, state.event_s[changed[starting]])
+    state.clock_s[0] = now_s
+    frees = 0
+    for at in range(len(changed) - 1, starting - 1, -1):
+        activate(state, changed[at], now_s)
+    for at in range(len(changed) - 1, starting - 1, -1):
+        frees = free_around(state, changed[at], frees)
+    for at in range(finished):
+        frees = free_around(state, changed[at], frees)
+    apply_rates(state, new_rates(state, frees), now_s)
+
+
+@inner
+def let_arrive(state: FluidState, to_s: float) -> tuple[int, int]:
+    """Let last bytes arrive up to a time; return how many transfers and how many groups have arrived."""
+    arrived, groups = 0, 0
+    while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
+        pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
+        state.pools[pool].phase = DONE
+        state.changed[arrived] = state.pools[pool].flow
+        groups = arrive(state, state.changed[arrived], groups)
+        arrived += 1
+    return arrived, groups
+
+
 @kernel
-def advance(fluid: np.ndarray, to_s: float, most_events: int, before_s: float) -> tuple[int, int, float, float, float, float]:
+def advance(
+    fluid: np.ndarray, to_s: float, most_events: int, before_s: float, unposted_s: float
+) -> tuple[int, int, float, float, float, float, float]:
     """Process events up to a time.
 
     Parameters
@@ -313,59 +361,32 @@ def advance(fluid: np.ndarray, to_s: float, most_events: int, before_s: float) -
         Return after so many events, the rest still in the heap.
     before_s : float
         Return when the next event is at this time or later. Unlike ``to_s`` it does not part what ties.
+    unposted_s : float
+        Go on beyond ``to_s``, from one bound on the arrival of groups to the next, while none has arrived and the bound is
+        before this time.
 
     Returns
     -------
     tuple
-        How many transfers and how many groups arrived, whose numbers stand first in ``changed`` and ``arrived`` in
-        order of arrival; when a pool next starts or runs dry; when the next transfer arrives of those whose last byte has left;
-        and what :func:`next_group_s` returns.
+        How many transfers and how many groups arrived at last, whose numbers stand first in ``changed`` and ``arrived`` in
+        order of arrival; up to when events were processed; when a pool next starts or runs dry; when the next transfer arrives
+        of those whose last byte has left; and what :func:`next_group_s` returns.
     """
     state = fluid_at(fluid)
-    changed = state.changed
-    events_left = most_events
-    while events_left > 0:
-        events_left -= 1
-        now_s = next_change_s(state)
-        if now_s > to_s or now_s >= before_s:
+    while True:
+        events_left = most_events
+        while events_left > 0:
+            events_left -= 1
+            now_s = next_change_s(state)
+            if now_s > to_s or now_s >= before_s:
+                break
+            change(state, now_s, min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0])))
+        arrived, groups = let_arrive(state, to_s)
+        group_s, soonest_s = next_group_s(state, to_s)
+        if groups or not to_s < group_s < unposted_s:
             break
-        until_s = min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0]))
-        state.stamp[0] += 1
-        state.events[0] += 1
-        # Ends come before starts, so that a link's peak does not depend on the numbers of the pools.
-        finished = 0
-        while state.finish_size[0] > 0 and state.event_s[state.finish_heap[0]] <= until_s:
-            pool = heap_pop(state.finish_heap, state.event_s, state.event_place, state.finish_size)
-            finish_s = state.event_s[pool]
-            now_s = max(now_s, finish_s)
-            settle(state, pool, finish_s)
-            finish(state, pool, finish_s)
-            changed[finished] = pool
-            finished += 1
-        # The pools that start wait at the far end: they and the finished ones are together at most all pools.
-        starting = len(changed)
-        while state.start_size[0] > 0 and state.event_s[state.start_heap[0]] <= until_s:
-            starting -= 1
-            changed[starting] = heap_pop(state.start_heap, state.event_s, state.event_place, state.start_size)
-            now_s = max(now_s, state.event_s[changed[starting]])
-        state.clock_s[0] = now_s
-        frees = 0
-        for at in range(len(changed) - 1, starting - 1, -1):
-            activate(state, changed[at], now_s)
-        for at in range(len(changed) - 1, starting - 1, -1):
-            frees = free_around(state, changed[at], frees)
-        for at in range(finished):
-            frees = free_around(state, changed[at], frees)
-        apply_rates(state, new_rates(state, frees), now_s)
-    arrived, groups = 0, 0
-    while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
-        pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
-        state.pools[pool].phase = DONE
-        changed[arrived] = state.pools[pool].flow
-        groups = arrive(state, changed[arrived], groups)
-        arrived += 1
-    group_s, soonest_s = next_group_s(state, to_s)
-    return arrived, groups, next_change_s(state), next_arrival_s(state), group_s, soonest_s
+        to_s = group_s
+    return arrived, groups, to_s, next_change_s(state), next_arrival_s(state), group_s, soonest_s
 
 
 @kernel

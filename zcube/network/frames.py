@@ -7,6 +7,7 @@ where the frame lies, and take out of it the array that they name.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -15,12 +16,39 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.core.typing import signature as signature_of
 from numba.core.typing.templates import AttributeTemplate
-from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
-from numba.np.arrayobj import make_array, populate_array
+from numba.extending import infer_getattr, intrinsic, lower_builtin, lower_getattr_generic, models, register_model
+from numba.np.arrayobj import getitem_arraynd_intp, make_array, populate_array, setitem_array
 
 from zcube.arrays import IntArray
 
 _WORD = ir.IntType(64)
+
+
+class Member(types.Array):
+    """An array of a frame, whose places are counted from its beginning only: numbers below 0 mean none of it.
+
+    Numba else looks at every place whether it is to be counted from the end.
+    """
+
+
+register_model(Member)(models.ArrayModel)
+
+
+def _unsigned(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
+    """Return the signature and arguments of an access to an array with the place in it as an unsigned number."""
+    (array, place, *value), (found, at, *given) = signature.args, arguments
+    at = context.cast(builder, at, place, types.intp)
+    return signature_of(signature.return_type, array, types.uintp, *value), (found, at, *given)
+
+
+@lower_builtin(operator.getitem, Member, types.Integer)
+def _get_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return getitem_arraynd_intp(context, builder, *_unsigned(context, builder, signature, arguments))
+
+
+@lower_builtin(operator.setitem, Member, types.Integer, types.Any)
+def _set_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return setitem_array(context, builder, *_unsigned(context, builder, signature, arguments))
 
 
 class Frame(types.Type):
@@ -35,7 +63,7 @@ class Frame(types.Type):
     """
 
     def __init__(self, name: str, dtypes: Mapping[str, np.dtype[Any]]):
-        self.members = {member: types.Array(from_dtype(dtype), 1, "C") for member, dtype in dtypes.items()}
+        self.members = {member: Member(from_dtype(dtype), 1, "C") for member, dtype in dtypes.items()}
         self.places = {member: place for place, member in enumerate(dtypes)}
         self.widths = {member: dtype.itemsize for member, dtype in dtypes.items()}
         super().__init__(f"Frame({name}, {dict(dtypes)})")

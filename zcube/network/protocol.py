@@ -226,6 +226,11 @@ class NetworkModel(Protocol):
     fidelity: str
     ahead: bool
 
+    @property
+    def now_s(self) -> float:
+        """The time last advanced to."""
+        ...
+
     def send(self, flows: FlowTable, routes: Routes | None = None) -> IntArray:
         """Post transfers, over paths found beforehand if given, and return their numbers, consecutive in row order."""
         ...
@@ -249,8 +254,11 @@ class NetworkModel(Protocol):
         """Return a time before which no complete group arrives; infinity if there is none."""
         ...
 
-    def advance_groups(self, to_s: float) -> list[int]:
-        """Run up to a time and return the groups that have arrived, in order of arrival."""
+    def advance_groups(self, to_s: float, unposted_s: float = 0.0) -> list[int]:
+        """Run up to a time and return the groups that have arrived, in order of arrival.
+
+        Where none has by then, a model may run on to the first arrival, but not to the time before which nothing is posted.
+        """
         ...
 
     def next_event_s(self) -> float:

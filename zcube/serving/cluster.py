@@ -561,6 +561,7 @@ class Cluster:
         for part in (self.transfers, self._lanes, self._caches, self._decode_caches, self._tiers):
             if part is not None:
                 vars(part).clear()
+        vars(self).clear()
 
     def fail_rest(self) -> None:
         """Give up what is under way, because the network cannot go on."""

@@ -92,8 +92,8 @@ class Transfers:
         self._ends: list[tuple[IntArray, IntArray]] = []
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
-        #: Of every transfer posted: path, payload, start and whose KV it is.
-        self._posted = array("q"), array("q"), array("d"), array("q")
+        #: Of every transfer posted: path, payload and start; of every post, whose KV it is and how many transfers.
+        self._posted, self._posts = (array("q"), array("q"), array("d")), (array("q"), array("q"))
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -151,16 +151,18 @@ class Transfers:
             self._model.post(group, paths, size_bytes, start_s, is_last)
         else:
             self._model.post(group, paths, size_bytes, start_s, is_last, np.full(len(paths), self._kv_cap_bps))
-        path, size, start, requests = self._posted
+        path, size, start = self._posted
         path.frombytes(paths.tobytes())
         size.frombytes(size_bytes.tobytes())
         start.frombytes(start_s.tobytes())
-        requests.extend([request] * len(paths))
+        self._posts[0].append(request)
+        self._posts[1].append(len(paths))
         self._plan()
 
     def posted(self) -> Posted:
         """Return every transfer posted before the present."""
-        path, size, start_s, request = (np.array(column) for column in self._posted)
+        path, size, start_s = (np.array(column) for column in self._posted)
+        request = np.repeat(*(np.array(column) for column in self._posts))
         none: IntArray = np.zeros(0, dtype=np.int64)
         source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
         order = np.argsort(start_s, kind="stable")
@@ -168,7 +170,7 @@ class Transfers:
         order = order[: int(np.searchsorted(start_s, self._env.now, side="left"))]
         path = path[order]
         flows = FlowTable(source[path], target[path], size[order].astype(np.float64), start_s[: len(order)])
-        return Posted(flows, request[order].astype(np.int64), order, path, (source, target))
+        return Posted(flows, request[order], order, path, (source, target))
 
     def _plan(self) -> None:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
@@ -179,18 +181,23 @@ class Transfers:
             timer.callbacks.append(self._on_wake)
 
     def _on_wake(self, wake: simpy.Event) -> None:
+        """Run the network on to the next arrival, or to the next moment at which somebody may post something."""
         if wake.value == self._wake_s:
             self._wake_s = float("inf")
-            self._advance()
+            groups = self._model.advance_groups(float(self._env.now), self._env.peek())
+            if groups and self._model.now_s > self._env.now:
+                timer = self._env.timeout(seconds_between(self._env.now, self._model.now_s))
+                timer.callbacks.append(lambda _: self._tell(groups))
+            else:
+                self._tell(groups)
 
-    def _advance(self) -> None:
-        """Run the network up to the present and tell of the groups that have arrived."""
-        groups = self._model.advance_groups(float(self._env.now))
+    def _tell(self, groups: list[int]) -> None:
+        """Tell of groups that have arrived now."""
         self._plan()
         for group in groups:
             self._arrived.pop(group)()
 
     def carried_bytes(self) -> FloatArray:
         """Return what every link has carried up to the present [links]."""
-        self._advance()
+        self._tell(self._model.advance_groups(float(self._env.now)))
         return self._model.link_table().size_bytes.copy()

@@ -77,7 +77,7 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
     blocks = int((-(-turns.prompt_tokens // agent.block_tokens)).sum())
     if blocks > MAX_BLOCKS:
         raise InputError(Fault("requests", f"{requests} with {blocks} prefix blocks", f"at most {MAX_BLOCKS} blocks"))
-    first_block, block_id = prefix_blocks(
+    first_block, blocks_in_runs = prefix_blocks(
         turns.prompt_tokens, _lineage(agent, lives, turns.life, copy), agent.block_tokens, agent.groups
     )
     # Numbers in order of first appearance do not depend on the discarded warm-up.
@@ -90,7 +90,7 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
         output_tokens=turns.output_tokens,
         block_tokens=agent.block_tokens,
         first_block=first_block,
-        block_id=block_id,
+        block_id=blocks_in_runs,
         session=session,
     )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
 from zcube.workload.appearance import Numbering
+from zcube.workload.block_runs import BlockRuns
 
-#: Prompts whose blocks are numbered together: keys take twice the memory of what is kept.
+#: Prompts whose blocks are numbered together: keys take twenty times the memory of what is kept.
 PROMPTS_AT_ONCE = 4096
 
 
@@ -43,9 +44,7 @@ class Lineage:
     trunk_tokens: IntArray
 
 
-def prefix_blocks(
-    prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int
-) -> tuple[IntArray, npt.NDArray[np.int32]]:
+def prefix_blocks(prompt_tokens: IntArray, lineage: Lineage, block_tokens: int, groups: int) -> tuple[IntArray, BlockRuns]:
     """Give the prefix blocks of prompts their numbers.
 
     A block whose text has several sources belongs to the last of them. The partial block at a prompt's end is this
@@ -65,8 +64,8 @@ def prefix_blocks(
     Returns
     -------
     first_block : array of int [N + 1]
-        Offsets into ``block_id``.
-    block_id : array of int [B]
+        Where each prompt's blocks begin among those of all.
+    blocks : BlockRuns
         Numbers from 0 in order of first appearance, ``ceil(prompt / block_tokens)`` per prompt.
     """
     whole = prompt_tokens // block_tokens
@@ -90,14 +89,17 @@ def prefix_blocks(
         (1 + groups + lineage.branch) * stretch,
         -1 - np.arange(whole.size) - whole,
     ]
-    starts, block_id, numbering = np.column_stack(sources), np.empty(int(first_block[-1]), dtype=np.int32), Numbering()
-    for first in range(0, whole.size, PROMPTS_AT_ONCE):
-        some, last = slice(first, first + PROMPTS_AT_ONCE), min(first + PROMPTS_AT_ONCE, whole.size)
-        keys = np.empty(int(first_block[last] - first_block[first]), dtype=np.int64)
-        write_keys(starts[some], lengths[some], keys)
-        numbering.number(keys)
-        block_id[first_block[first] : first_block[last]] = keys
-    return first_block, block_id
+    starts, numbering = np.column_stack(sources), Numbering()
+
+    def some_at_a_time() -> Iterator[tuple[IntArray, IntArray]]:
+        for first in range(0, whole.size, PROMPTS_AT_ONCE):
+            some = slice(first, first + PROMPTS_AT_ONCE)
+            keys: IntArray = np.empty(int(count[some].sum()), dtype=np.int64)
+            write_keys(starts[some], lengths[some], keys)
+            numbering.number(keys)
+            yield count[some], keys
+
+    return first_block, BlockRuns.joined(some_at_a_time())
 
 
 @compiled()

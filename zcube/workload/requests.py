@@ -13,6 +13,7 @@ import numpy.typing as npt
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.quantiles import spread
+from zcube.workload.block_runs import BlockRuns, KeptBlocks, kept_blocks
 from zcube.workload.prefix_hits import prefix_hits
 
 #: Bounds on what a trace may hold, so that a hostile file or an absurd option is refused before memory is taken.
@@ -85,7 +86,8 @@ class RequestTrace:
         Blocks of request ``i`` are ``block_id[first_block[i]:first_block[i + 1]]``.
     block_id : array of int [B]
         Prefix blocks in prompt order, >= 0; equal id means that the whole prompt up to and including it is equal. Of 32 bits
-        where these do, else of 64.
+        where these do, else of 64. Given as :class:`~zcube.workload.block_runs.BlockRuns` they are kept so, and made into an
+        array whenever they are asked for.
     session : array of int [N]
         Session number, -1 where unknown.
     after : array of int [N]
@@ -108,8 +110,8 @@ class RequestTrace:
     output_tokens: IntArray
     block_tokens: int
     first_block: IntArray
-    block_id: IntArray
-    session: IntArray
+    block_id: KeptBlocks = KeptBlocks()  # noqa: RUF009
+    session: IntArray  # type: ignore[misc]  # a field that is a descriptor has no default
     after: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     delay_s: FloatArray = field(default_factory=lambda: np.empty(0))
     notes: tuple[str, ...] = ()
@@ -122,7 +124,8 @@ class RequestTrace:
             _freeze_array(self, key, np.float64)
         for key in ("input_tokens", "output_tokens", "first_block", "session", "after"):
             _freeze_array(self, key, np.int64)
-        _freeze_array(self, "block_id", _least_width(self.block_id))
+        if not isinstance(kept_blocks(self), BlockRuns):
+            _freeze_array(self, "block_id", _least_width(self.block_id))
         # The rules on values presuppose the shapes.
         faults = list(_shape_faults(self)) or list(_value_faults(self))
         if faults:
@@ -140,7 +143,8 @@ class RequestTrace:
         """Return the prefix blocks of request ``i`` (0 to N - 1), in prompt order."""
         if not 0 <= i < len(self):
             raise IndexError(f"request {i} of {len(self)}")
-        return self.block_id[self.first_block[i] : self.first_block[i + 1]]
+        kept = kept_blocks(self)
+        return kept.of(i) if isinstance(kept, BlockRuns) else kept[self.first_block[i] : self.first_block[i + 1]]
 
     def head(self, n: int) -> RequestTrace:
         """Return the first ``n`` requests (all where there are fewer).
@@ -154,13 +158,14 @@ class RequestTrace:
             raise InputError(Fault(f"{self.name}: number of requests", str(n), "at least 1"))
         if n >= len(self):
             return self
+        kept = kept_blocks(self)
         return replace(
             self,
             arrival_s=self.arrival_s[:n],
             input_tokens=self.input_tokens[:n],
             output_tokens=self.output_tokens[:n],
             first_block=self.first_block[: n + 1],
-            block_id=self.block_id[: self.first_block[n]],
+            block_id=kept.head(n) if isinstance(kept, BlockRuns) else kept[: self.first_block[n]],
             session=self.session[:n],
             after=self.after[:n],
             delay_s=self.delay_s[:n],
@@ -189,7 +194,7 @@ class RequestTrace:
                 raise InputError(Fault(f"{self.name}: arrival_s", "one arrival time only", "at least two, to set a rate"))
             return self._spaced(span_s / starts[-1])
         # Dividing first makes the last arrival exactly N / rate, without intermediate overflow.
-        return replace(self, arrival_s=self.arrival_s / self.duration_s * span_s)
+        return replace(self, arrival_s=self.arrival_s / self.duration_s * span_s, block_id=kept_blocks(self))
 
     def _spaced(self, gap_s: float) -> RequestTrace:
         """Start the first requests of chains one after the other; those that wait may come as soon as theirs."""
@@ -247,10 +252,11 @@ class RequestTrace:
         return prefix_hits(self.first_block, self.block_id)
 
     def _ideal_prefix_hit_fraction(self) -> float | None:
-        return float(self.ideal_hits().sum() / self.block_id.size) if self.block_id.size else None
+        blocks = kept_blocks(self).size
+        return float(self.ideal_hits().sum() / blocks) if blocks else None
 
     def _prefix_hit_bound(self) -> float | None:
-        if not self.block_id.size:
+        if not kept_blocks(self).size:
             return None
         # A block that the prompt does not fill cannot be found again.
         held = np.minimum(self.ideal_hits(), self.input_tokens // self.block_tokens) * self.block_tokens
@@ -301,12 +307,13 @@ def _shape_faults(trace: RequestTrace) -> Iterator[Fault]:
         shape = getattr(trace, key).shape
         if shape != (size,):
             yield Fault(f"{trace.name}: {key}", f"shape {shape}", f"shape ({size},)")
-    if trace.block_id.ndim != 1:
-        yield Fault(f"{trace.name}: block_id", f"shape {trace.block_id.shape}", "one dimension")
+    blocks = kept_blocks(trace)
+    if not isinstance(blocks, BlockRuns) and blocks.ndim != 1:
+        yield Fault(f"{trace.name}: block_id", f"shape {blocks.shape}", "one dimension")
 
 
 def _value_faults(trace: RequestTrace) -> Iterator[Fault]:
-    arrival_s, first_block, block_id = trace.arrival_s, trace.first_block, trace.block_id
+    arrival_s, first_block, block_id = trace.arrival_s, trace.first_block, kept_blocks(trace)
     if not np.isfinite(arrival_s).all() or arrival_s[0] != 0 or (np.diff(arrival_s) < 0).any():
         yield Fault(f"{trace.name}: arrival_s", "other times", "finite times, sorted, starting at 0")
     for key in ("input_tokens", "output_tokens"):

@@ -105,6 +105,11 @@ class PacketModel:
         return PacketCounts.of(self._tables)
 
     @property
+    def now_s(self) -> float:
+        """The time last advanced to."""
+        return self._now_s
+
+    @property
     def bin_s(self) -> float:
         """Width of the bins of time; 0 without."""
         return self._bin_ps / PS
@@ -197,8 +202,11 @@ class PacketModel:
         """Return a time before which no complete group arrives, see :meth:`next_event_s`."""
         return self.next_event_s()
 
-    def advance_groups(self, to_s: float) -> list[int]:
-        """Run up to a time and return the groups that have arrived, in order of arrival; raises as :meth:`advance`."""
+    def advance_groups(self, to_s: float, unposted_s: float = 0.0) -> list[int]:
+        """Run up to a time, not beyond, and return the groups that have arrived, in order of arrival.
+
+        Raises as :meth:`advance`.
+        """
         return self._groups.arrive(self.advance(to_s))
 
     def next_event_s(self) -> float:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from zcube.arrays import BoolArray, IntArray
 from zcube.network.packet.starts import crossings
@@ -55,6 +53,10 @@ class Pattern:
 
 def parts_of(tables: Tables, flows: IntArray) -> list[Part]:
     """Divide flows about to start into parts that share no link."""
+    # Takes a tenth of a second, which most runs need not wait for.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     shift = int(tables.net["class_shift"][0])
     place, queue = crossings(tables.net, flows)
     crossed, link = queue != NONE, queue >> shift
