@@ -1,4 +1,4 @@
-"""``run.json`` holds what was asked for beside the runs, a repeated run does it again; faults of all that is asked come at once."""
+"""``run.json`` holds what was asked for beside the runs, and a repeated run does it again; all its faults come at once."""
 
 from __future__ import annotations
 

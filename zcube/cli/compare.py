@@ -82,6 +82,9 @@ def compare_command(
         int | None, typer.Option(metavar="K", help="Rebuild the K worst windows of each fabric's run packet by packet.")
     ] = None,
     microscope_window_s: Annotated[float | None, typer.Option(help="Of --microscope: length of a window; default 0.1.")] = None,
+    microscope_seeds: Annotated[
+        int | None, typer.Option(help="Of --microscope: runs looked at, from the first seed on; default 1.")
+    ] = None,
     microscope_hops: Annotated[
         float | None, typer.Option(help="Of --microscope: most packet-hops simulated of a window; default 1e7.")
     ] = None,
@@ -214,7 +217,12 @@ def _asked_for(
 KEYS_OF_SEARCHES = {
     "find_knee": {"knee_share": "share", "knee_tolerance": "tolerance"},
     "find_capacity": {"slo_share": "share"},
-    "microscope": {"microscope": "windows", "microscope_window_s": "window_s", "microscope_hops": "packet_hops"},
+    "microscope": {
+        "microscope": "windows",
+        "microscope_window_s": "window_s",
+        "microscope_seeds": "seeds",
+        "microscope_hops": "packet_hops",
+    },
 }
 
 
