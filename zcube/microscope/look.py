@@ -171,14 +171,12 @@ def _bands(seen: list[_Seen], own: str) -> dict[str, Any]:
     tails = {name: float(np.quantile(seconds, 0.99)) for name, seconds in found.items()}
     tail_ratio = {name: tail_s / tails[own] for name, tail_s in tails.items()} or {own: 1.0}
     ratios = {name: np.quantile(seconds / found[own], RATIOS_AT) for name, seconds in found.items()} or {own: np.ones(1)}
-    p99s = [_p99s(one, own, tail_ratio, ratios) for one in seen]
+    p99s = [_p99s(one, tail_ratio, ratios) for one in seen]
     means = {key: {name: _mean([one[key][name] for one in p99s]) for name in tail_ratio} for key in p99s[0]}
     return {"tail_ratio": tail_ratio, **means}
 
 
-def _p99s(
-    seen: _Seen, own: str, tail_ratio: Mapping[str, float], ratios: Mapping[str, FloatArray]
-) -> dict[str, dict[str, float | None]]:
+def _p99s(seen: _Seen, tail_ratio: Mapping[str, float], ratios: Mapping[str, FloatArray]) -> dict[str, dict[str, float | None]]:
     """Return what :func:`_bands` does of one run."""
     run, window = seen.run, seen.run.window
     journeys = run.journeys
@@ -191,11 +189,16 @@ def _p99s(
     network_s = np.sum([parts[part][done] for part in SENDING], axis=0) if done.any() else np.zeros(0)
     return {
         "transfer_p99_s": {name: _p99(sending_s * value) for name, value in tail_ratio.items()},
-        "slow_down_p99": {
-            name: _p99(slow_down if name == own else np.multiply.outer(some, value).ravel()) for name, value in ratios.items()
-        },
+        "slow_down_p99": {name: _p99(slow_down * _raised(some, value)) for name, value in ratios.items()},
         "ttft_p99_s": {name: _p99(ttft_s + network_s * (value - 1.0)) for name, value in tail_ratio.items()},
     }
+
+
+def _raised(slow_down: FloatArray, ratios: FloatArray) -> float:
+    """Return by how much P99 grows where each of some values may have each of some ratios."""
+    if not len(slow_down) or np.all(ratios == 1.0):
+        return 1.0
+    return float(np.quantile(np.multiply.outer(slow_down, ratios), 0.99) / np.quantile(slow_down, 0.99))
 
 
 def _mean(values: list[float | None]) -> float | None:
