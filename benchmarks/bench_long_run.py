@@ -1,6 +1,8 @@
 """Time ten simulated minutes of 1,024 GPUs on two fabrics, room by room, with each fluid.
 
-    python benchmarks/bench_long_run.py [--scenario glm51-pd-1024] [--requests 14400] [--fidelity flow]...
+    python benchmarks/bench_long_run.py [--scenario glm51-pd-1024] [--requests 14400] [--fidelity flow]... [--overlap]
+
+--overlap makes transfers meet: KV in bf16 over NICs of 50 Gb/s and one queue pair, so that many are under way at once.
 
 Every fidelity runs in a process of its own, from the scenario to the written folder. Rooms: *workload* builds fabrics and makes
 requests; *network* moves bytes, on the fabric and on the ideal core beside it; *serving* is the rest of the runs; *report*
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 BOUND_S = {"flow": 60, "lossless": 300}
+OVERLAP = ("kv.dtype=bf16", "network.nic_gbps=50", "network.queue_pairs=1")
 #: What a serving run asks of the network.
 NETWORK = (
     "advance", "advance_groups", "post", "paths", "open_group", "completions", "link_table", "run_in_turn", "next_group_s",
@@ -97,6 +100,7 @@ def timed(scenario: str, changes: dict[str, Any], assignments: list[str], began_
         "simulated_s": [run.end_s for run in runs],
         "requests": len(compared.trace),
         "transfers": [len(run.flows) for run in runs],
+        "under_way": [float(run.completions.sending_s(run.flows.start_s).sum() / run.end_s) for run in runs],
         "unsteady": [fabric["window"]["no_rate"] or fabric["window"]["unsteady"] for fabric in document["fabrics"].values()],
     }
 
@@ -114,13 +118,15 @@ def main() -> None:
     parser.add_argument("--fidelity", action="append", choices=BOUND_S)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--cold", action="store_true", help="compile kernels within the time, if they are not kept")
+    parser.add_argument("--overlap", action="store_true", help="KV in bf16, NICs of 50 Gb/s, one queue pair")
     asked = parser.parse_args()
+    settings = [*(OVERLAP if asked.overlap else ()), *asked.set]
     spawning, found = multiprocessing.get_context("spawn"), {}
     for fidelity in asked.fidelity or BOUND_S:
         for requests in [asked.requests] if asked.cold else [20, asked.requests]:
             changes = {"network.fidelity": fidelity, "requests.count": requests}
             ours, theirs = spawning.Pipe(duplex=False)
-            child = spawning.Process(target=in_child, args=(theirs, asked.scenario, changes, asked.set, time.time()))
+            child = spawning.Process(target=in_child, args=(theirs, asked.scenario, changes, settings, time.time()))
             child.start()
             theirs.close()
             found[fidelity] = json.loads(ours.recv())
@@ -133,8 +139,10 @@ def main() -> None:
         print(f"{name:24}" + "".join(f"{one[key]:14.2f}" for one in found.values()))
     print(f"{'bound, wall clock':24}" + "".join(f"{BOUND_S[name]:14d}" for name in found))
     for name, one in found.items():
+        under_way = ", ".join(f"{count:.1f}" for count in one["under_way"])
         times = ", ".join(f"{seconds:.0f}" for seconds in one["simulated_s"])
-        print(f"{name}: {one['requests']:,} requests, {one['transfers']} transfers, {times} s; not steady: {one['unsteady']}")
+        print(f"{name}: {one['requests']:,} requests, {one['transfers']} transfers, {under_way} under way, {times} s")
+        print(f"{name}: not steady: {one['unsteady']}")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ def compare(
     Parameters
     ----------
     scenario : str, Path or Scenario
-        Bundled scenario, scenario file, the ``run.json`` of an earlier run, or what :func:`load_scenario` returned.
+        Bundled scenario, scenario file, the ``run.json`` of an earlier run, whose searches are to be asked for again, or what
+        :func:`load_scenario` returned.
     changes : mapping, optional
         Dotted key to value, e.g. ``{"load.rate_per_s": 40}``; docs/scenarios.md lists the keys. None removes a key.
     find_knee : bool or mapping

@@ -205,6 +205,8 @@ class Scenario(ServingSettings):
     @field_validator("fabrics")
     @classmethod
     def _each_once(cls, fabrics: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [fabric for fabric in fabrics if parted(parted(fabric)[0])[1] is not None]:
+            raise ValueError(f"one engine behind a fabric, not {', '.join(twice)}")
         if len(set(fabrics)) != len(fabrics):
             raise ValueError("names without repetition")
         return fabrics
@@ -259,6 +261,14 @@ class Scenario(ServingSettings):
         wrong = {fault: None for engine in self.engines.values() for fault in self.wrong_with(engine)}
         if wrong:
             raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def _draws_of_a_calibration(self) -> Scenario:
+        networks = [self.network_of(fabric) for fabric in self.fabrics]
+        drawn = any(network.calibration_draws is not None for network in networks)
+        if drawn and all(network.calibration is None for network in networks):
+            raise ValueError("network.calibration with network.calibration_draws: without one there is nothing to draw")
         return self
 
     @property
@@ -321,7 +331,7 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
         With every fault of the file and of the changes, a rate set for a closed loop among them.
     """
     path = resolve_declared(reference, "scenarios")
-    data = _read_run(path) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
+    data = dict(read_run(path)["scenario"]) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
     declared = data.get("fabrics")
     assign(data, assignments)
     for key, value in (changes or {}).items():
@@ -411,12 +421,18 @@ def _drop_tables(data: dict[str, Any], declared: Any) -> None:
         data["network"] = {key: value for key, value in network.items() if key not in before - after}
 
 
-def _read_run(path: Path) -> dict[str, Any]:
-    """Return the scenario recorded in a ``run.json``."""
+def read_run(path: Path) -> dict[str, Any]:
+    """Return a ``run.json`` that holds a scenario.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds none.
+    """
     record = json_document(path, read_bounded(path))
     if not isinstance(record, dict) or not isinstance(record.get("scenario"), dict):
         raise InputError(Fault(f"{path}: scenario", "nothing", "the scenario of a recorded run"))
-    return dict(record["scenario"])
+    return dict(record)
 
 
 def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -7,19 +7,49 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from pydantic import Field
+
 from zcube.capacity import CapacitySearch, check_capacity, find_capacity
 from zcube.comparison import Comparison, compare
-from zcube.errors import FaultList
-from zcube.inputs import validate
+from zcube.errors import Fault, FaultList, InputError
+from zcube.inputs import Declared, resolve_declared, validate
 from zcube.knee import KneeSearch, check_knee, find_knees
+from zcube.microscope.look import Microscope
 from zcube.other_loads import OtherLoads
 from zcube.progress import Progress, silent
-from zcube.scenario import Scenario
+from zcube.scenario import Scenario, read_run
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
 from zcube.variations import Variation, Varied, alternatives, swept
 
 #: Whether something is searched for, or by which keys.
 Wanted: TypeAlias = "bool | Mapping[str, Any]"
+
+
+class Asked(Declared):
+    """What a command asked for beside the runs of its scenario, as ``run.json`` holds it under ``asked``."""
+
+    find_knee: KneeSearch | None = None
+    find_capacity: CapacitySearch | None = None
+    sweep: str | None = Field(default=None, max_length=1 << 16)
+    sensitivity: bool = False
+    microscope: Microscope | None = None
+
+    @classmethod
+    def of_run(cls, reference: str) -> Asked:
+        """Return what was asked for by the run whose record a comparison is repeated from; of a scenario nothing.
+
+        Raises
+        ------
+        InputError
+            With every fault of the record.
+        """
+        path = resolve_declared(reference, "scenarios")
+        if path.suffix != ".json":
+            return cls()
+        found = read_run(path).get("asked", {})
+        if not isinstance(found, Mapping):
+            raise InputError(Fault(f"{path}: asked", repr(type(found).__name__), "a table"))
+        return validate(cls, found, f"{path}: asked")
 
 
 @dataclass(frozen=True, slots=True)

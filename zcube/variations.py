@@ -171,7 +171,10 @@ class Varied:
             "baseline": baseline,
             "scenario": own,
             "published": published_changes() if any(are_published) else None,
-            "runs": self.beside.each(self._run, list(self.variations), 1 + self.beside.jobs),
+            "runs": [
+                {**run, "moves": run["fabrics"] != own}
+                for run in self.beside.each(self._run, list(self.variations), 1 + self.beside.jobs)
+            ],
         }
 
     def _run(self, variation: Variation) -> dict[str, Any]:

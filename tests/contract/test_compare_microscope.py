@@ -84,6 +84,33 @@ def test_bands_have_the_runs_own_figure_and_the_one_that_packets_make_of_it(comp
         assert ttft["flow"] < ttft["packet"] <= ttft["flow"] * ratio
 
 
+def test_a_slow_down_that_short_victims_have_moves_its_band(comparison, seen):
+    for name, found in seen["fabrics"].items():
+        table, result = comparison.rebuilt[name], comparison.results[name]
+        ratios = np.quantile(table.packet_s / table.flow_s, (np.arange(200) + 0.5) / 200)
+        bits, held = result.run.flows.size_bytes * 8, result.run.window.holds(result.run.flows.start_s)
+        # One transfer alone is bound by its NIC on both fabrics.
+        slow_down = (result.run.completions.sending_s(result.run.flows.start_s) / (bits / 400e9))[held]
+        expected = {"flow": np.quantile(slow_down, 0.99), "packet": np.quantile(np.outer(slow_down, ratios), 0.99)}
+        assert found["slow_down_p99"] == pytest.approx(expected, rel=1e-3)
+        assert found["slow_down_p99"]["packet"] > expected["flow"]
+
+
+def test_windows_of_every_seed_are_those_of_its_own_run():
+    both = zc.compare("glm51-pd-256", {**CHANGES, "seeds": 2}, microscope={**ASKED, "seeds": 2})
+    alone = [zc.compare("glm51-pd-256", {**CHANGES, "seed": seed}, microscope=ASKED).document() for seed in (0, 1)]
+    for name, found in both.document()["microscope"]["fabrics"].items():
+        singles = [one["microscope"]["fabrics"][name] for one in alone]
+        assert found["windows"] == [window for one in singles for window in one["windows"]]
+        assert {window["seed"] for window in found["windows"]} == {0, 1}
+        for key in ("transfer_p99_s", "ttft_p99_s", "slow_down_p99"):
+            assert found[key]["flow"] == pytest.approx(np.mean([one[key]["flow"] for one in singles]))
+        table = both.rebuilt[name]
+        assert table.groupby("seed").window.unique().map(list).tolist() == [[0, 1], [2, 3]]
+        tails = [table[f"{model}_s"].quantile(0.99) for model in ("packet", "flow")]
+        assert found["tail_ratio"]["packet"] == pytest.approx(tails[0] / tails[1])
+
+
 def test_asked_for_more_windows_than_there_are_it_shows_those_there_are():
     many = {"windows": 500, "window_s": 1.0, "packet_hops": 2e5}
     found = zc.compare("glm51-pd-256", CHANGES, microscope=many).document()["microscope"]
@@ -140,6 +167,7 @@ def test_the_terminal_has_a_row_per_window_and_the_bands(comparison, seen):
             ["--microscope", "2", "--microscope-window-s", "0", "--microscope-hops", "nan"],
             ["--microscope-window-s", "--microscope-hops"],
         ),
+        (["--microscope", "2", "--microscope-seeds", "2"], ["--microscope-seeds: found 2; expected at most the scenario's"]),
         (["--microscope-hops", "5"], ["--microscope-hops: found no --microscope"]),
         (["--microscope-window-s", "1"], ["--microscope-window-s: found no --microscope"]),
         (["--microscope", "2", "--fidelity", "packet"], ["fabric roft-256: network.fidelity: found packet", "zcube-256"]),

@@ -233,7 +233,11 @@ def test_a_sweep_of_runs_without_rates_says_so_in_place_of_an_empty_panel():
     changes = SMALL | {"seeds": 1, "requests.count": 3, "load.concurrency": 3}
     comparison = zc.compare("nic-cap-32", changes, sweep="network.nic_gbps=50,400")
     assert {fabric["output"] for run in comparison.sweep["runs"] for fabric in run["fabrics"].values()} == {None}
-    above, below = plot_sweep(comparison).axes
+    figure = plot_sweep(comparison)
+    above, below = figure.axes
+    figure.draw_without_rendering()
+    # No legend lies on a curve.
+    assert all(axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 for axes in (above, below))
     assert [text.get_text() for text in above.texts] == [NO_RATES] and not above.get_yticks().size
     assert not below.texts
 

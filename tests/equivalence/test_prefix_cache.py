@@ -142,14 +142,14 @@ def test_the_router_takes_the_node_that_could_finish_soonest(data: st.DataObject
     ends_s = {node: sorted(data.draw(st.lists(st.integers(0, 6), max_size=3))) for node in range(nodes)}
     for node, ends in ends_s.items():
         loads.chunk_ends_s[node, : len(ends)] = ends
-    costs = {}
+    costs, first = {}, data.draw(st.integers(0, nodes - 1))
     for node in range(nodes):
         new_tokens = max(1, input_tokens - 16 * caches.hit(node, blocks))
         if most is None or loads.held[node] < most:
             done = sum(end_s <= now_s for end_s in ends_s[node])
-            costs[node] = (loads.backlog_tokens[node] - 64 * done + new_tokens, node, new_tokens)
-    expected = min(costs.values())[1:] if costs else (NOBODY, input_tokens)
-    assert choose(loads, caches, blocks, input_tokens, 16, now_s) == expected
+            costs[node] = (loads.backlog_tokens[node] - 64 * done + new_tokens, (node - first) % nodes, node, new_tokens)
+    expected = min(costs.values())[2:] if costs else (NOBODY, input_tokens)
+    assert choose(loads, caches, blocks, input_tokens, 16, now_s, first) == expected
 
 
 def test_blocks_are_chained_if_each_follows_the_same_one():

@@ -16,10 +16,10 @@ from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
-    from zcube.errors import Fault
+    from zcube.errors import Fault, FaultList
     from zcube.microscope.look import Microscope
     from zcube.scenario import Scenario
-    from zcube.searches import Searches
+    from zcube.searches import Asked, Searches, Wanted
 
 DEFAULT_SCENARIO = "zai-2026"
 DEFAULT_OUT = Path("zcube-out")
@@ -83,6 +83,9 @@ def compare_command(
         int | None, typer.Option(metavar="K", help="Rebuild the K worst windows of each fabric's run packet by packet.")
     ] = None,
     microscope_window_s: Annotated[float | None, typer.Option(help="Of --microscope: length of a window; default 0.1.")] = None,
+    microscope_seeds: Annotated[
+        int | None, typer.Option(help="Of --microscope: runs looked at, from the first seed on; default 1.")
+    ] = None,
     microscope_hops: Annotated[
         float | None, typer.Option(help="Of --microscope: most packet-hops simulated of a window; default 1e7.")
     ] = None,
@@ -105,6 +108,7 @@ def compare_command(
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
     from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.errors import FaultList
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.run_time import runs_side_by_side
@@ -117,17 +121,22 @@ def compare_command(
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
     targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
-    check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     recorded = None if trace_out is None else trace_fabric or declared.baseline_label
-    magnified = _microscope(given, declared)
+    faults = FaultList()
+    with faults:
+        check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
     # What is loaded now stays, and a run makes few cycles: the collector need not look through it all again and again.
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     # Processes get ready while this one imports.
-    with runs_side_by_side(declared, jobs, find_knee or find_capacity or sensitivity or sweep is not None) as beside:
+    is_record = scenario.endswith(".json")
+    searched = find_knee or find_capacity or sensitivity or sweep is not None or is_record
+    with runs_side_by_side(declared, jobs, searched) as beside:
+        from zcube.searches import Asked
         from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 
-        searches = _searches(given, declared)
+        asked = Asked.of_run(scenario) if is_record else Asked()
+        searches, magnified = _asked_for(given, declared, asked, faults)
         closest = declared.network.fidelity if magnified is None else "packet"
         with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
             ahead.wait(progress)
@@ -147,7 +156,13 @@ def compare_command(
     if folder is not None:
         from zcube.report.folder import write_folder
 
-        run_record = record.document(declared.model_dump(mode="json"), document["calibration"])
+        asked = Asked(
+            find_knee=searches.knee, find_capacity=searches.capacity, microscope=magnified,
+            sweep=sweep or asked.sweep, sensitivity=bool(searches.sensitivity),
+        )  # fmt: skip
+        run_record = record.document(
+            declared.model_dump(mode="json"), document["calibration"], asked=asked.model_dump(mode="json")
+        )
         with RunProgress() as progress:
             written = write_folder(comparison, run_record, folder, progress)
         taken = "" if written == folder.path else f"{folder.path} was written by another run meanwhile; "
@@ -167,57 +182,64 @@ KEYS = {
 }
 
 
-#: Search and key of every option that stands for one.
-SEARCH_KEYS = {
-    "knee_share": ("find_knee", "share"),
-    "knee_tolerance": ("find_knee", "tolerance"),
-    "slo_share": ("find_capacity", "share"),
+def _asked_for(
+    given: dict[str, Any], declared: Scenario, asked: Asked, faults: FaultList
+) -> tuple[Searches, Microscope | None]:
+    """Return what the options ask for, and where they say nothing the run that is repeated; refuse what is wrong so far.
+
+    Raises
+    ------
+    InputError
+        With the faults found before, and those of everything that is asked for.
+    """
+    from zcube.microscope.look import microscope_of
+    from zcube.searches import Searches
+
+    searches, magnified = Searches(), None
+    wanted = {search: _keys(given, asked, search, faults) for search in KEYS_OF_SEARCHES}
+    places = {(search, key): _option(name) for search, keys in KEYS_OF_SEARCHES.items() for name, key in keys.items()}
+    with faults:
+        searches = Searches.of(
+            declared,
+            wanted["find_knee"],
+            wanted["find_capacity"],
+            asked.sweep if given["sweep"] is None else given["sweep"],
+            given["sensitivity"] or asked.sensitivity,
+            lambda search, key: places.get((search, key), _option(search)),
+        )
+    with faults:
+        magnified = microscope_of(declared, wanted["microscope"], lambda key: places["microscope", key])
+    faults.check()
+    return searches, magnified
+
+
+#: Key of every option of a search and of the microscope.
+KEYS_OF_SEARCHES = {
+    "find_knee": {"knee_share": "share", "knee_tolerance": "tolerance"},
+    "find_capacity": {"slo_share": "share"},
+    "microscope": {
+        "microscope": "windows",
+        "microscope_window_s": "window_s",
+        "microscope_seeds": "seeds",
+        "microscope_hops": "packet_hops",
+    },
 }
 
 
-def _searches(given: dict[str, Any], declared: Scenario) -> Searches:
-    """Return what is searched for by the options."""
-    from zcube.errors import Fault, FaultList
-    from zcube.searches import Searches
+def _keys(given: dict[str, Any], asked: Asked, search: str, faults: FaultList) -> Wanted:
+    """Return the keys of a search that was asked for by its option, or by the run that is repeated."""
+    from zcube.errors import Fault
 
-    faults = FaultList()
-    wanted: dict[str, Any] = {search: {} if given[search] else False for search in ("find_knee", "find_capacity")}
-    for name, (search, key) in SEARCH_KEYS.items():
-        if given[name] is None:
-            continue
-        if wanted[search] is False:
-            faults.faults.append(Fault(_option(name), f"no {_option(search)}", "a search that it is of"))
-        else:
-            wanted[search][key] = given[name]
-    faults.check()
-    options = {key: _option(name) for name, key in SEARCH_KEYS.items()}
-    return Searches.of(
-        declared,
-        wanted["find_knee"],
-        wanted["find_capacity"],
-        given["sweep"],
-        given["sensitivity"],
-        lambda search, key: options.get((search, key), _option(search)),
-    )
-
-
-#: Key of every option of the microscope.
-MICROSCOPE_KEYS = {"microscope": "windows", "microscope_window_s": "window_s", "microscope_hops": "packet_hops"}
-
-
-def _microscope(given: dict[str, Any], declared: Scenario) -> Microscope | None:
-    """Return what is to be rebuilt packet by packet, if anything is."""
-    from zcube.errors import Fault, InputError
-    from zcube.microscope.look import microscope_of
-
-    asked = {key: given[name] for name, key in MICROSCOPE_KEYS.items() if given[name] is not None}
-    if not asked:
-        return None
-    if given["microscope"] is None:
-        options = [_option(name) for name in MICROSCOPE_KEYS if given[name] is not None]
-        raise InputError([Fault(option, "no --microscope", "a number of windows") for option in options])
-    places = {key: _option(name) for name, key in MICROSCOPE_KEYS.items()}
-    return microscope_of(declared, asked, places.__getitem__)
+    options = KEYS_OF_SEARCHES[search]
+    keys = {key: given[name] for name, key in options.items() if given[name] is not None}
+    earlier = getattr(asked, search)
+    if given[search] is not None and given[search] is not False:
+        return keys
+    if earlier is not None:
+        return {**earlier.model_dump(), **keys}
+    alone = [name for name in options if given[name] is not None]
+    faults.faults.extend(Fault(_option(name), f"no {_option(search)}", "what it is of") for name in alone)
+    return False
 
 
 def _option(name: str) -> str:

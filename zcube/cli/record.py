@@ -22,7 +22,9 @@ class RunRecord:
         self._started_at = datetime.now(UTC)
         self._started_s = time.monotonic()
 
-    def document(self, declared: dict[str, Any], calibration: dict[str, Any] | None, kind: str = "scenario") -> dict[str, Any]:
+    def document(
+        self, declared: dict[str, Any], calibration: dict[str, Any] | None, kind: str = "scenario", **more: Any
+    ) -> dict[str, Any]:
         """Return the record as JSON-ready data.
 
         Parameters
@@ -33,12 +35,15 @@ class RunRecord:
             What the result says of the calibration it was made with.
         kind : str
             What was declared, the key it stands under.
+        **more
+            What else a run is repeated from, JSON-ready.
         """
         return {
             "record_version": RECORD_VERSION,
             "zcube_version": __version__,
             "call": sys.argv[1:],
             kind: declared,
+            **more,
             "seed": declared["seed"],
             "calibration": calibration,
             "started_at": self._started_at.isoformat(timespec="seconds"),

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from zcube.arrays import FloatArray
-from zcube.comparison import Comparison, FabricResult
+from zcube.comparison import Comparison, FabricResult, compare
 from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared, validate
 from zcube.microscope.rebuild import Rebuilt, rebuild
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Quantiles that stand for the ratios of all transfers rebuilt, and for the slow-downs of a run, where each meets each.
+RATIOS_AT, SLOW_DOWNS_AT = (np.arange(200) + 0.5) / 200, (np.arange(10_000) + 0.5) / 10_000
+
+
 class Microscope(Declared):
     """What is rebuilt packet by packet; the defaults are this project's choice."""
 
     windows: int = Field(default=3, ge=1, le=1000, description="of each fabric's run, those with the largest excess")
     window_s: float = Field(default=0.1, ge=1e-6, le=3600, description="length of a window")
+    seeds: int = Field(default=1, ge=1, le=1000, description="runs that are looked at, from the scenario's first seed on")
     packet_hops: float = Field(
         default=10e6,
         ge=1,
@@ -44,10 +49,13 @@ class Microscope(Declared):
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What became of a fabric's windows: the document's part, and a row per window and transfer."""
+    """A fabric's run under a seed, its transfers, and what became of its worst windows."""
 
-    document: dict[str, Any]
-    transfers: pd.DataFrame
+    seed: int
+    run: ServingRun
+    sent: Sent
+    excess_s: FloatArray
+    windows: list[Rebuilt]
 
 
 def microscope_of(
@@ -76,6 +84,8 @@ def microscope_of(
         asked = validate(Microscope, {} if wanted is True else wanted, place)
     with faults:
         _check_fidelity(scenario)
+    if asked.seeds > scenario.seeds:
+        faults.faults.append(Fault(place("seeds"), str(asked.seeds), f"at most the scenario's seeds, {scenario.seeds}"))
     faults.check()
     return asked
 
@@ -91,23 +101,31 @@ def _check_fidelity(scenario: Scenario) -> None:
 
 
 def look(comparison: Comparison, asked: Microscope, progress: Progress = silent) -> Comparison:
-    """Return a comparison with the worst windows of each fabric's run under the first seed rebuilt.
+    """Return a comparison with the worst windows of each fabric's runs rebuilt.
 
     Parameters
     ----------
     comparison : Comparison
-        Of runs that :func:`microscope_of` accepts.
+        Of runs that :func:`microscope_of` accepts; those of other seeds than the first are made anew, since they are not kept.
     asked : Microscope
-        How many windows, how long, how much of each.
+        How many windows, how long, how much of each, under how many seeds.
     progress : Progress
         Told what is under way.
     """
-    seen = {name: _look(name, result, asked, progress) for name, result in comparison.results.items()}
-    document = {**asked.model_dump(mode="json"), "fabrics": {name: one.document for name, one in seen.items()}}
-    return replace(comparison, microscope=document, rebuilt={name: one.transfers for name, one in seen.items()})
+    seen: dict[str, list[_Seen]] = {name: [] for name in comparison.results}
+    for number in range(asked.seeds):
+        seed, of_seed = comparison.scenario.seed + number, comparison
+        if number:
+            of_seed = compare(comparison.scenario.model_copy(update={"seed": seed, "seeds": 1}), progress)
+        for name, result in of_seed.results.items():
+            seen[name].append(_look(name, seed, result, asked, progress))
+    fidelity = {name: result.carrier.network.fidelity for name, result in comparison.results.items()}
+    documents = {name: _document(runs, fidelity[name]) for name, runs in seen.items()}
+    document = {**asked.model_dump(mode="json"), "fabrics": documents}
+    return replace(comparison, microscope=document, rebuilt={name: _table(runs) for name, runs in seen.items()})
 
 
-def _look(name: str, result: FabricResult, asked: Microscope, progress: Progress) -> _Seen:
+def _look(name: str, seed: int, result: FabricResult, asked: Microscope, progress: Progress) -> _Seen:
     carrier, run = result.carrier, result.run
     sent, span = Sent.of(carrier, run), run.window
     number, excess_s = worst_windows(
@@ -124,41 +142,68 @@ def _look(name: str, result: FabricResult, asked: Microscope, progress: Progress
             progress(f"window {at + 1} of {len(starts_s)} on {name}: {phase}", done, total, unit)
 
         windows.append(rebuild(carrier, sent, ends, left[at], asked.packet_hops, told))
-    document = {
-        "windows": [{"excess_s": float(excess), **one.document} for excess, one in zip(excess_s, windows, strict=True)],
+    return _Seen(seed, run, sent, excess_s, windows)
+
+
+def _document(seen: list[_Seen], own: str) -> dict[str, Any]:
+    """Return a fabric's part of the document, its windows seed by seed, of each the worst first."""
+    windows = [
+        {"seed": one.seed, "excess_s": float(excess_s), **window.document}
+        for one in seen
+        for excess_s, window in zip(one.excess_s, one.windows, strict=True)
+    ]
+    return {
+        "windows": windows,
         "why_none": None if windows else "no transfer took longer than it would have alone",
-        **_bands(run, windows, carrier.network.fidelity),
+        **_bands(seen, own),
     }
-    return _Seen(document, _table(run, windows))
 
 
-def _bands(run: ServingRun, windows: list[Rebuilt], own: str) -> dict[str, Any]:
-    """Return P99 of the run's transfers and times to first token as each model has them.
+def _bands(seen: list[_Seen], own: str) -> dict[str, Any]:
+    """Return P99 of the runs' transfers, their slow-down and times to first token as each model has them, means over seeds.
 
-    The run's own is as simulated; of another model every sending is longer by the ratio of the two models' P99 over the
-    transfers of all windows that were rebuilt, as if the whole run were like these.
+    The runs' own are as simulated. Of another model every sending is longer by the ratio of the two models' P99 over the
+    transfers of all windows that were rebuilt; slow-downs are larger by the ratio of a transfer drawn from these. Both take
+    the whole run to be like its windows.
     """
-    journeys, window = run.journeys, run.window
+    rebuilt = [one.duration_s for run in seen for one in run.windows if one.duration_s]
+    found = {name: np.concatenate([one[name] for one in rebuilt]) for name in (rebuilt[0] if rebuilt else ())}
+    tails = {name: float(np.quantile(seconds, 0.99)) for name, seconds in found.items()}
+    tail_ratio = {name: tail_s / tails[own] for name, tail_s in tails.items()} or {own: 1.0}
+    ratios = {name: np.quantile(seconds / found[own], RATIOS_AT) for name, seconds in found.items()} or {own: np.ones(1)}
+    p99s = [_p99s(one, tail_ratio, ratios) for one in seen]
+    means = {key: {name: _mean([one[key][name] for one in p99s]) for name in tail_ratio} for key in p99s[0]}
+    return {"tail_ratio": tail_ratio, **means}
+
+
+def _p99s(seen: _Seen, tail_ratio: Mapping[str, float], ratios: Mapping[str, FloatArray]) -> dict[str, dict[str, float | None]]:
+    """Return what :func:`_bands` does of one run."""
+    run, window = seen.run, seen.run.window
+    journeys = run.journeys
     counted = window.holds(run.flows.start_s) & np.isfinite(run.completions.finish_s)
     sending_s = run.completions.sending_s(run.flows.start_s)[counted]
+    slow_down = sending_s / np.maximum(sending_s - seen.sent.excess_s[counted], np.finfo(float).tiny)
+    some = np.quantile(slow_down, SLOW_DOWNS_AT) if len(slow_down) > len(SLOW_DOWNS_AT) else slow_down
     done = (journeys.outcome == COMPLETED) & window.holds(journeys.arrival_s)
     parts, ttft_s = ttft_parts(run), journeys.ttft_s()[done]
     network_s = np.sum([parts[part][done] for part in SENDING], axis=0) if done.any() else np.zeros(0)
-    ratio = _tail_ratios(windows, own)
     return {
-        "tail_ratio": ratio,
-        "transfer_p99_s": {name: _p99(sending_s * value) for name, value in ratio.items()},
-        "ttft_p99_s": {name: _p99(ttft_s + network_s * (value - 1.0)) for name, value in ratio.items()},
+        "transfer_p99_s": {name: _p99(sending_s * value) for name, value in tail_ratio.items()},
+        "slow_down_p99": {name: _p99(slow_down * _raised(some, value)) for name, value in ratios.items()},
+        "ttft_p99_s": {name: _p99(ttft_s + network_s * (value - 1.0)) for name, value in tail_ratio.items()},
     }
 
 
-def _tail_ratios(windows: list[Rebuilt], own: str) -> dict[str, float]:
-    """Return by model the P99 of all rebuilt transfers over that of the run's own model, which is alone if none were."""
-    rebuilt = [one.duration_s for one in windows if one.duration_s]
-    if not rebuilt:
-        return {own: 1.0}
-    tails = {name: float(np.quantile(np.concatenate([one[name] for one in rebuilt]), 0.99)) for name in rebuilt[0]}
-    return {name: tail_s / tails[own] for name, tail_s in tails.items()}
+def _raised(slow_down: FloatArray, ratios: FloatArray) -> float:
+    """Return by how much P99 grows where each of some values may have each of some ratios."""
+    if not len(slow_down) or np.all(ratios == 1.0):
+        return 1.0
+    return float(np.quantile(np.multiply.outer(slow_down, ratios), 0.99) / np.quantile(slow_down, 0.99))
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _p99(values_s: FloatArray) -> float | None:
@@ -166,15 +211,16 @@ def _p99(values_s: FloatArray) -> float | None:
     return value
 
 
-def _table(run: ServingRun, windows: list[Rebuilt]) -> pd.DataFrame:
+def _table(seen: list[_Seen]) -> pd.DataFrame:
     """Return a row per window and transfer that was rebuilt in it, in the windows' order."""
     import pandas as pd
 
-    columns = ("window", "transfer", "request", "kind", "src", "dst", "start_s", "bytes")
+    columns = ("seed", "window", "transfer", "request", "kind", "src", "dst", "start_s", "bytes")
     frames = [pd.DataFrame({name: [] for name in columns})]
-    for number, one in enumerate(windows):
-        rows, seconds = one.number, one.duration_s
+    for number, (of_seed, one) in enumerate((looked, window) for looked in seen for window in looked.windows):
+        rows, seconds, run = one.number, one.duration_s, of_seed.run
         column: Mapping[str, Any] = {
+            "seed": np.full(len(rows), of_seed.seed),
             "window": np.full(len(rows), number),
             "transfer": rows,
             "request": run.flow_request[rows],

@@ -116,7 +116,7 @@ def _variations(document: Document) -> list[dict[str, Any]]:
     ):
         if document.get(key):
             cells = cells_of(document[key])
-            found.append({"title": title, "heads": cells[0], "rows": cells[1:], "notes": notes(cells, note)})
+            found.append({"title": title, "heads": cells[0], "rows": cells[1:], "notes": notes(cells, note, document[key])})
     return found
 
 

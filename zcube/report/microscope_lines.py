@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zcube.report.packet_picture import port_text
 from zcube.report.quantities import bytes_text, time_text
 
 HEADS = (
-    "At", "Excess", "Under way", "Left", "Starting", "Unit", "Pauses", "Paused longest", "Queue", "Victims", "Ratio P50", "P99",
+    "At", "Seed", "Excess", "Under way", "Left", "Starting", "Unit", "Pauses", "Paused longest", "Queue", "Victims",
+    "Ratio P50", "P99",
 )  # fmt: skip
 
 NOTE = (
@@ -17,7 +18,8 @@ NOTE = (
     "what was under way then and what starts in them is carried to its end by packets, from empty queues. Excess: seconds of "
     "transfers beyond what each takes alone. Unit: bytes of a packet or cell. Queue: the deepest. Ratio: time by packets over "
     "time in the max-min fluid. Bands: another model's P99 is the run's with its sending longer by the ratio of the two "
-    "models' P99 over these windows, as if the whole run were like them."
+    "models' P99 over these windows, and its slow-downs larger by the ratio of a transfer drawn from them, as if the whole run "
+    "were like them."
 )
 
 
@@ -30,11 +32,17 @@ def remarks(found: Mapping[str, Any]) -> list[str]:
     """Return which windows were not rebuilt and why, or why there are none, and the bands."""
     lines = [] if found["why_none"] is None else [f"No window: {found['why_none']}."]
     lines += [
-        f"Not rebuilt at {window['start_s']:.6g} s: {window['why_not']}." for window in found["windows"] if window["why_not"]
+        f"Not rebuilt at {window['start_s']:.6g} s under seed {window['seed']}: {window['why_not']}."
+        for window in found["windows"]
+        if window["why_not"]
     ]
     return lines + [
-        _band(name, found[key])
-        for key, name in (("transfer_p99_s", "P99 of transfers"), ("ttft_p99_s", "P99 of times to first token"))
+        _band(name, found[key], text)
+        for key, name, text in (
+            ("transfer_p99_s", "P99 of transfers", time_text),
+            ("slow_down_p99", "P99 of slow-downs", "{:.3f}".format),
+            ("ttft_p99_s", "P99 of times to first token", time_text),
+        )
         if all(value is not None for value in found[key].values())
     ]
 
@@ -45,6 +53,7 @@ def _row(window: Mapping[str, Any]) -> list[str]:
     deepest = max(ports, key=lambda port: port["peak_bytes"], default=None)
     return [
         f"{window['start_s']:.6g} s",
+        f"{window['seed']}",
         time_text(window["excess_s"]),
         f"{window['under_way']:,}",
         bytes_text(window["under_way_bytes"]),
@@ -59,7 +68,7 @@ def _row(window: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _band(name: str, by_model: Mapping[str, float]) -> str:
+def _band(name: str, by_model: Mapping[str, float], text: Callable[[float], str]) -> str:
     low, high = min(by_model.values()), max(by_model.values())
-    each = ", ".join(f"{model} {time_text(value)}" for model, value in by_model.items())
-    return f"{name}: {time_text(low)} to {time_text(high)} ({each})."
+    each = ", ".join(f"{model} {text(value)}" for model, value in by_model.items())
+    return f"{name}: {text(low)} to {text(high)} ({each})."

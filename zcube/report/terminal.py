@@ -82,7 +82,8 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     ):
         if document.get(key):
             cells = cells_of(document[key])
-            text += paper.lines(aligned(cells, 3 if key == "sensitivity" else 2)) + paper.paragraphs(notes(cells, note))
+            text += paper.lines(aligned(cells, 3 if key == "sensitivity" else 2))
+            text += paper.paragraphs(notes(cells, note, document[key]))
     if document.get("microscope"):
         for name, found in document["microscope"]["fabrics"].items():
             text += paper.lines(_worst_windows(f"Worst windows of {names[name]}", document["microscope"], found))

@@ -165,7 +165,8 @@ def plot_sweep(comparison: Comparison) -> Figure:
     below.set_xlabel(picture_text(runs[0]["parameter"]))
     for axes in (above, below):
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=8.5)
+        # Above the axes, where it lies on no curve.
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8.5, frameon=False)
         _plain(axes)
     title(figure, f"Over {picture_text(runs[0]['parameter'])}", conditions(comparison))
     return figure

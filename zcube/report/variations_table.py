@@ -95,9 +95,14 @@ def sensitivity_cells(sensitivity: Mapping[str, Any]) -> list[list[str]]:
     return cells
 
 
-def notes(cells: Sequence[Sequence[str]], note: str) -> list[str]:
-    """Return what is to be said below a table."""
-    return [note, *([UNSTEADY_NOTE] if any(UNSTEADY in cell for row in cells for cell in row) else [])]
+def notes(cells: Sequence[Sequence[str]], note: str, varied: Mapping[str, Any]) -> list[str]:
+    """Return what is to be said below a table of variations."""
+    said = [note, *([UNSTEADY_NOTE] if any(UNSTEADY in cell for row in cells for cell in row) else [])]
+    others = [run for run in varied["runs"] if not run["is_scenario"]]
+    still = [f"{printable(run['parameter'])} {printable(run['setting'])}" for run in others if not run["moves"]]
+    if still:
+        said.append(f"Moves no figure above, to the last digit: {'; '.join(still)}.")
+    return said
 
 
 def change_text(against: Mapping[str, Any] | None) -> str:

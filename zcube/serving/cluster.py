@@ -136,6 +136,8 @@ class Cluster:
         #: Prompts at prefill nodes that have not started.
         self._queued = 0
         self._next_source_rank = [0] * settings.prefill.nodes
+        #: Prefill and decode node that come first where several are equal.
+        self._turns = (0, 0)
         self._requests, self._resolved, self._untold = len(trace), 0, 0
         self._horizon_s = float("inf") if settings.load.horizon_s is None else settings.load.horizon_s
         self._work = WorkDone(trace)
@@ -277,15 +279,18 @@ class Cluster:
         blocks, total = self._full_blocks(request), input_tokens + output_tokens
         node, new_tokens, local = NOBODY, 0, self._local_node(blocks, input_tokens)
         if local is None:
-            node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, self._env.now)
+            now_s, first = self._env.now, self._turns[0]
+            node, new_tokens = choose(self._loads, self._caches, blocks, input_tokens, trace.block_tokens, now_s, first)
         too_long = self._memory is not None and input_tokens > self._memory.capacity_tokens
         nowhere = local is None and (node == NOBODY or too_long)
         if nowhere or total > self._card.max_positions or not self._decode[0].fits(total):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
-        decode_node = self._outstanding.index(min(self._outstanding)) if local is None else local
+        decode_node = self._idlest() if local is None else local
         self._outstanding[decode_node] += 1
+        if self._settings.router.ties == "in-turn":
+            self._turns = self._turns[0] if node == NOBODY else (node + 1) % len(self._loads.held), decode_node + 1
         journeys.decode_node[request] = decode_node
         if local is not None:
             self._assigned[request] = _Assigned(blocks, NOBODY, self._decode[local].take_rank(), total)
@@ -301,6 +306,11 @@ class Cluster:
         self._instance(node).submit(node, job)
         if self._preallocates:
             self._ask_for_room(node, job)
+
+    def _idlest(self) -> int:
+        """Return the decode node with the fewest requests, of equals the one that comes first from whose turn it is on."""
+        first, least = self._turns[1], min(self._outstanding)
+        return self._outstanding.index(least, first) if least in self._outstanding[first:] else self._outstanding.index(least)
 
     def _read_tiers(self, node: int, job: PrefillJob) -> None:
         """Begin to read what tiers below the node's own cache hold of a prompt."""

@@ -48,12 +48,13 @@ class PrefillLoads(NamedTuple):
 @kernel
 def soonest(
     backlog_tokens: np.ndarray, held: np.ndarray, room: np.ndarray, chunk_ends_s: np.ndarray, chunk_tokens: int,
-    caches: np.ndarray, chained: bool, blocks: np.ndarray, input_tokens: int, block_tokens: int, now_s: float,
+    caches: np.ndarray, chained: bool, blocks: np.ndarray, input_tokens: int, block_tokens: int, now_s: float, first: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """Return the node of least backlog after a prompt, the first of equal ones, and the tokens it would compute."""
+    """Return the node of least backlog after a prompt, of equals the one that comes first from ``first`` on, and its tokens."""
     held_blocks = caches_at(caches)
     best, least_tokens, best_new = NOBODY, 0, input_tokens
-    for node in range(len(held)):
+    for at in range(len(held)):
+        node = (first + at) % len(held)
         if held[node] >= room[node]:
             continue
         done = 0
@@ -78,12 +79,18 @@ def soonest(
 
 
 def choose(
-    loads: PrefillLoads, caches: PrefixCaches, blocks: IntArray, input_tokens: int, block_tokens: int, now_s: float
+    loads: PrefillLoads,
+    caches: PrefixCaches,
+    blocks: IntArray,
+    input_tokens: int,
+    block_tokens: int,
+    now_s: float,
+    first: int = 0,
 ) -> tuple[int, int]:
     """Return the node that could finish a prompt soonest, counting tokens, and those it would compute.
 
-    Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. The node is
-    :data:`NOBODY` where none has room.
+    Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. Of equals it is the
+    one that comes first, counted round from ``first`` on; :data:`NOBODY` where none has room.
     """
     # A run's clock begins at the whole number 0, for which the kernel would be compiled once more.
-    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), float(now_s))
+    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), float(now_s), first)

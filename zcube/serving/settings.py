@@ -241,6 +241,10 @@ class Router(Declared):
     """
 
     policy: Literal["disaggregated", "conditional"] = "disaggregated"
+    ties: Literal["lowest", "in-turn"] = Field(
+        default="lowest",
+        description="of nodes that are equal for a request: the lowest number, or the next one round from the last chosen",
+    )
     max_local_prefill_tokens: int = Field(
         default=1000, ge=0, le=1 << 20, description="conditional: tokens a decode node computes of a prompt at most"
     )
