@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zcube import compile_cache
+from zcube.as_written import kernels_as_written
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
 from zcube.fabric.spec import SwitchSpec
@@ -80,6 +81,7 @@ def deciding_kernels() -> None:
     """Compile what serving decides by, without a network: who computes a prompt, what is kept, how long steps take."""
     from zcube.serving.prefix_cache import PrefixCaches
     from zcube.serving.router import PrefillLoads, choose
+    from zcube.workload.appearance import LEAST_PLACES, numbered
 
     trace, settings, _, compute = _prompts()
     caches = PrefixCaches(settings.prefill.nodes, 4, trace.are_chained)
@@ -91,6 +93,8 @@ def deciding_kernels() -> None:
     caches.use(0, blocks[:1], 1)
     caches.drop_idle(0, 1)
     compute.decode_steps_s(trace.input_tokens.copy(), 2)
+    # More than there are places for at first.
+    numbered(np.arange(LEAST_PLACES))
 
 
 def serving_kernels() -> None:
@@ -155,6 +159,9 @@ _OF_FIDELITY = {"ideal": _FLUID, "flow": _FLUID, "lossless": _FLUID, "packet": (
 _TOGETHER = (("packet", "other"), ("flow", "serving"), ("routing", "deciding"))
 
 
+#: Modules of the packet group.
+_PACKETS = "zcube.network.packet."
+
 #: Groups that serving needs beside those of its fidelity.
 OF_SERVING = ("deciding", "serving")
 
@@ -212,13 +219,22 @@ class KernelsAhead:
     ----------
     groups : sequence of str
         Of :data:`GROUPS`.
+    at_once : bool
+        Whether to begin now; else :meth:`ready` begins, when it is known what has little to do.
     """
 
-    def __init__(self, groups: Sequence[str]):
-        self._here, self._beside = missing_groups(groups), list[subprocess.Popen[bytes]]()
+    def __init__(self, groups: Sequence[str], at_once: bool = True):
+        self._missing, self._here, self._beside = missing_groups(groups), list[list[str]](), list[subprocess.Popen[bytes]]()
+        if at_once:
+            self._start()
+
+    def _start(self) -> None:
+        self._missing, missing = [], self._missing
         if compile_cache.folder() is not None and processors() > 1 and sys.executable:
             # All of them, for in a process that compiles an interrupt may go unheard.
-            self._beside, self._here = [_started(several) for several in self._here], []
+            self._beside = [_started(several) for several in missing]
+        else:
+            self._here = missing
 
     def __enter__(self) -> KernelsAhead:
         return self
@@ -236,6 +252,17 @@ class KernelsAhead:
             compile_groups(several)
         for process in self._beside:
             process.wait()
+
+    @contextmanager
+    def ready(self, progress: Progress, little: Collection[str]) -> Iterator[None]:
+        """Hold a run: groups that have little to do run as they are written, unless they are kept; all others are compiled."""
+        written = {group for several in self._missing for group in several if group in little}
+        self._missing = [left for several in self._missing if (left := [group for group in several if group not in written])]
+        self._start()
+        self.wait(progress)
+        packets, others = "packet" in written, bool(written - {"packet"})
+        with kernels_as_written(lambda module: packets if module.startswith(_PACKETS) else others):
+            yield
 
 
 def _started(groups: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -7,6 +7,8 @@ control, also one of another package, compiles its own kernels alone. A control 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +16,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.extending import intrinsic
 
+from zcube.as_written import TWIN, Row, plain
 from zcube.network.kernels import address, inner
 from zcube.network.packet.calendar import put, take_free
 from zcube.network.packet.controls.declared import ControlSettings, Handlers
@@ -25,8 +28,27 @@ from zcube.network.packet.tables import Tables
 NUMBERS = {"started": 1, "sent": 1, "acknowledged": 4, "notified": 1, "lost": 2, "expired": 1}
 
 
-def link_control(tables: Tables, control: ControlSettings) -> None:
-    """Put a control behind the seam of an idle network: its parameters, the addresses of its kernels, what it needs.
+#: Controls' kernels that run as written, with the types of their records; the place of one, from 1 on, stands for its address.
+_AS_WRITTEN: list[tuple[Callable[..., None], np.dtype[Any], np.dtype[Any]]] = []
+
+
+@cache
+def _place_of(handler: Callable[..., None], state: np.dtype[Any], parameters: np.dtype[Any]) -> int:
+    _AS_WRITTEN.append((plain(handler), state, parameters))
+    return len(_AS_WRITTEN)
+
+
+def link_control(tables: Tables, control: ControlSettings, as_written: bool) -> None:
+    """Put a control behind the seam of a network: its parameters, the addresses of its kernels, what it needs.
+
+    Parameters
+    ----------
+    tables : Tables
+        The network.
+    control : ControlSettings
+        The control.
+    as_written : bool
+        Whether the engine is not compiled, and calls the control's kernels as they are written too.
 
     Raises
     ------
@@ -37,7 +59,12 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     records = from_dtype(SENDER), from_dtype(handlers.state), from_dtype(parameters.dtype)
     for event in EVENTS:
         handler = getattr(handlers, event)
-        net[f"on_{event}"] = 0 if handler is None else address(handler, (*records, *(types.int64,) * NUMBERS[event]))
+        if handler is None:
+            net[f"on_{event}"] = 0
+        elif as_written and hasattr(handler, "py_func"):
+            net[f"on_{event}"] = _place_of(handler, handlers.state, parameters.dtype)
+        else:
+            net[f"on_{event}"] = address(handler, (*records, *(types.int64,) * NUMBERS[event]))
     tables["parameters"] = parameters.view(np.uint8)
     net["state_bytes"] = state_bytes(handlers)
     net["marking"], net["acknowledging"] = control.marks, control.acknowledged
@@ -66,7 +93,15 @@ def _c_call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any,
     return types.none(types.int64, sender, types.int64, types.int64, numbers), generate
 
 
+def _call_as_written(handler: int, sender: Row, state_at: int, parameters_at: int, numbers: tuple[int, ...]) -> None:
+    """Do the same with a handler that runs as written."""
+    function, *records = _AS_WRITTEN[handler - 1]
+    places = zip((state_at, parameters_at), records, strict=True)
+    function(sender, *(sender.memory.rows(place, record)[0] for place, record in places), *numbers)
+
+
 _call = cast(Any, intrinsic(_c_call))  # Numba's stubs do not know how intrinsics are called.
+setattr(_call, TWIN, _call_as_written)
 
 
 @inner

@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.as_written import as_written, kernels_compiled, runs_as_written
 from zcube.errors import NetworkStoppedError, RunError
 from zcube.fabric.model import Fabric
 from zcube.network.flow_groups import FlowGroups
@@ -39,6 +40,9 @@ MOST_PACKETS = (1 << 31) - 2
 
 #: Events after which a kernel returns, so that an interrupt is heard and the watchdog looks.
 EVENTS_AT_ONCE = 2_000_000
+
+#: Events after which a model that began as written is compiled after all: about ten seconds.
+EVENTS_AS_WRITTEN = 400_000
 
 
 class PacketModel:
@@ -82,9 +86,10 @@ class PacketModel:
         self.settings = settings or PacketSettings()
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
         self._tables = idle_network(link_set, self.settings, bin_s)
-        link_control(self._tables, self.settings.control)
+        self._engine = engine.advance if self.settings.skip.mode == "off" else steady.advance
+        self._written = self._engine is engine.advance and runs_as_written(engine.advance)
+        link_control(self._tables, self.settings.control, self._written)
         self._tables.net["pooled"] = path_split == "pooled"
-        self._advance = engine.advance if self.settings.skip.mode == "off" else steady.advance
         self._reuse = Reuse(self._tables, self.settings.skip)
         self._tables.net["matching"] = self.settings.skip.mode == "reuse"
         self._tables.net["matched_ps"] = -1
@@ -226,7 +231,7 @@ class PacketModel:
         to_ps = picoseconds(to_s) if np.isfinite(to_s) else NEVER - 1
         net = self._tables.net
         while True:
-            why = self._advance(net, to_ps, EVENTS_AT_ONCE)
+            why = self._run_engine(to_ps)
             if why == REACHED:
                 break
             if why == NEEDS_PACKETS:
@@ -245,6 +250,19 @@ class PacketModel:
         delivered = self._deliver(to_ps)
         self._advance_clock(to_s)
         return delivered
+
+    def _run_engine(self, to_ps: int) -> int:
+        """Run up to a time and return why it stopped; as written until more has happened than is worth it."""
+        net = self._tables.net
+        if not self._written:
+            return int(self._engine(net, to_ps, EVENTS_AT_ONCE))
+        left = EVENTS_AS_WRITTEN - int(net["events"][0])
+        if left > 0:
+            return int(as_written(self._engine)(net, to_ps, left))
+        self._written = False
+        with kernels_compiled():
+            link_control(self._tables, self.settings.control, self._written)
+            return self._run_engine(to_ps)
 
     def _watch(self) -> None:
         self._watched_events = int(self._tables.net["events"][0])
