@@ -27,7 +27,7 @@ from zcube.network.settings import Network
 from zcube.progress import COMPILING, silent
 from zcube.replays import little
 from zcube.replays.gpus import gpu_numbers
-from zcube.replays.little import little_groups, may_be_little
+from zcube.replays.little import OF_FLUID, little_groups, may_be_little
 from zcube.workload.flow_lists import read_flows
 
 PACKAGE = Path(zcube.__file__).parent
@@ -183,9 +183,9 @@ def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatc
     said = []
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
-    assert (started, groups) == ([["flow"], ["routing"]], [])
+    assert (started, groups) == ([["flow"], ["routing", "posting"]], [])
     assert said == [(COMPILING, 0, 0, "")]
-    warm.compile_groups(["flow", "routing"])
+    warm.compile_groups(["flow", "routing", "posting"])
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
     assert (len(started), len(said)) == (2, 1)
@@ -195,22 +195,30 @@ def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatc
 
 def test_groups_with_little_to_do_are_not_compiled_but_run_as_written(groups, monkeypatch):
     """Only those that are missing: what is kept is used."""
-    started = []
-    monkeypatch.setattr(warm, "_started", lambda several: started.append(several) or subprocess.Popen([sys.executable, "-V"]))
+    started, begun = [], []
+
+    def start(several):
+        started.append(several)
+        begun.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.2)"]))
+        return begun[-1]
+
+    monkeypatch.setattr(warm, "_started", start)
     of = {"packet": engine.advance, "flow": fluid.advance}
 
     def written(little, at_once=False):
         started.clear()
         with warm.KernelsAhead(warm.needed_groups("packet"), at_once) as ahead, ahead.ready(silent, little):
+            assert all(process.poll() is not None for process in begun)
             return started, {group for group, kernel in of.items() if as_written_in(kernel.py_func.__module__)}
 
     as_written_in = lambda module: as_written._WHERE.get()(module)  # noqa: E731
-    assert written(["routing", "flow", "packet"]) == ([], {"packet", "flow"})
-    assert written(["routing", "flow"]) == ([["packet"]], {"flow"})
-    assert written([]) == ([["packet"], ["flow"], ["routing"]], set())
-    assert written(["routing", "flow", "packet"], at_once=True) == ([["packet"], ["flow"], ["routing"]], set())
-    warm.compile_groups(["flow", "routing"])
-    assert written(["routing", "flow", "packet"]) == ([], {"packet"})
+    everything = [["packet"], ["flow"], ["routing", "posting"]]
+    assert written([*OF_FLUID, "packet"]) == ([], {"packet", "flow"})
+    assert written(OF_FLUID) == ([["packet"]], {"flow"})
+    assert written([]) == (everything, set())
+    assert written([*OF_FLUID, "packet"], at_once=True) == (everything, set())
+    warm.compile_groups(OF_FLUID)
+    assert written([*OF_FLUID, "packet"]) == ([], {"packet"})
 
 
 FIRST = """
@@ -249,7 +257,7 @@ def test_what_counts_as_little(flows, monkeypatch, tmp_path):
         carrier = network.on(load_fabric("roft-256"), 0)
         return list(little_groups(carrier, read_flows(Path(flows), lambda names: gpu_numbers(carrier.fabric, names))))
 
-    fluid_groups = ["routing", "flow"]
+    fluid_groups = list(OF_FLUID)
     assert groups_of("packet") == [*fluid_groups, "packet"]
     monkeypatch.setattr(little, "LITTLE_PACKETS", 978)
     assert groups_of("packet") == fluid_groups
