@@ -23,7 +23,7 @@ from zcube.cli.network_options import (
     SkipOption,
     network_from,
 )
-from zcube.side_by_side import MOST_JOBS
+from zcube.memory import MOST_JOBS
 
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
