@@ -72,7 +72,7 @@ def offer_as_written(kernel: Any) -> None:
     def found(*arguments: Any, **named: Any) -> Any:
         return as_written(kernel) if runs_as_written(kernel) else compile_for(*arguments, **named)
 
-    # Numba calls what this gives it; compiled code is not slowed.
+    # Not documented: Numba calls what this gives it, and asks only where no compiled version fits.
     kernel._compile_for_args = found
 
 
