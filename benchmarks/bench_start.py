@@ -20,13 +20,27 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-FLOWS = "src,dst,bytes,start_s\n0,100,1000000,0\n1,101,1000000,0\n2,102,2000000,0.00001\n"
+#: Three transfers: as small as an example's; as large as what runs without compiled kernels; larger; a second long.
+MEGABYTES = {"": (1, 1, 2), "-40": (10, 10, 19.9), "-60": (20, 20, 20), "-600": (200, 200, 200)}
 
-#: Arguments of ``zcube``, and whether a run without compiled kernels is of interest beside one with them.
+
+def _flows(megabytes: tuple[float, ...]) -> str:
+    rows = (f"{number},{number + 100},{size * 1e6:.0f},{number // 2 * 1e-5}\n" for number, size in enumerate(megabytes))
+    return "src,dst,bytes,start_s\n" + "".join(rows)
+
+
+def _replay(megabytes: str, fidelity: str) -> tuple[list[str], bool]:
+    return ["replay", f"flows{megabytes}.csv", "--fabric", "roft-256", "--fidelity", fidelity], True
+
+
+#: Arguments of ``zcube``, and whether a run without compiled kernels is of interest beside one with them. What is compared by
+#: default is another scenario in another build; the bundled one here has as many requests in each.
 CASES = {
     "help": (["--help"], False),
-    "compare": (["compare", "glm51-pd-1024", "--out", "out"], True),
-    "replay-packet": (["replay", "flows.csv", "--fabric", "roft-256", "--fidelity", "packet"], True),
+    "compare": (["compare", "glm51-pd-1024", "--set", "requests.count=3000", "--out", "out"], True),
+    "compare-default": (["compare", "--out", "out"], True),
+    **{f"replay-packet{name}": _replay(name, "packet") for name in MEGABYTES},
+    "replay-flow": _replay("", "flow"),
     "show-n64": (["fabric", "show", "zcube-n64"], True),
 }
 
@@ -87,7 +101,8 @@ def main() -> None:
             folders = [Path(place) / build for build in ("old", "new")]
             for folder in folders:
                 folder.mkdir()
-                (folder / "flows.csv").write_text(FLOWS)
+                for megabytes, sizes in MEGABYTES.items():
+                    (folder / f"flows{megabytes}.csv").write_text(_flows(sizes))
             cold, full = [], []
             for turn in range(arguments.repeats):
                 kernels = [folder / f"kernels-{turn if is_cold_too else 0}" for folder in folders]

@@ -28,6 +28,8 @@ import numpy as np
 import platformdirs
 from numba import config, njit
 
+from zcube.as_written import offer_as_written
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: A folder that no process has started with for so long is removed when another one is made.
@@ -53,13 +55,15 @@ _COMPILERS = (b"import numba", b"from numba", b"zcube.compile_cache import", b"z
 _IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))", re.MULTILINE)
 
 
-def compiled(**options: Any) -> Callable[[Function], Function]:
+def compiled(*, as_written: bool = True, **options: Any) -> Callable[[Function], Function]:
     """Return a decorator that compiles a function at its first call and keeps the outcome in :func:`folder`.
 
     A function of another package is not kept: its sources are not in the folder's hash.
 
     Parameters
     ----------
+    as_written : bool
+        Whether it may run as written instead, see :mod:`zcube.as_written`.
     **options
         Of ``numba.njit``, ``cache`` excepted.
     """
@@ -68,6 +72,8 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
         place = folder() if function.__module__.startswith("zcube.") else None
         with _kept_in(place):
             compiled_function: Function = njit(cache=place is not None, **options)(function)
+        if as_written:
+            offer_as_written(compiled_function)
         return compiled_function
 
     return compile_function

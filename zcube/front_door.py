@@ -18,6 +18,7 @@ from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.fabric.wiring.rack_layout import load_layout
 from zcube.inputs import faults_of, validate
+from zcube.memory import MOST_JOBS
 from zcube.microscope.look import look, microscope_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
@@ -44,7 +45,6 @@ from zcube.replays.operations import TraceReplay
 from zcube.run_time import runs_side_by_side
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
-from zcube.side_by_side import MOST_JOBS
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace

@@ -9,6 +9,9 @@ from zcube.errors import Fault, InputError
 
 BYTES_PER_GB = 1e9
 
+#: Runs that may be asked for at a time; each takes memory of its own.
+MOST_JOBS = 1024
+
 _CGROUPS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

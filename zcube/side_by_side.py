@@ -33,8 +33,6 @@ from zcube.progress import ShareDone
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-MOST_JOBS = 1024
-
 #: A process tells how far its run is no more often than this.
 TELL_EVERY_S = 0.1
 

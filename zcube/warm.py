@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zcube import compile_cache
+from zcube.as_written import kernels_as_written
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
 from zcube.fabric.spec import SwitchSpec
-from zcube.network.alone import alone_s
+from zcube.network import fluid, fluid_posting
+from zcube.network.alone import alone_bps, alone_s
 from zcube.network.flow_model import ideal_model
+from zcube.network.fluid_state import LEAST_ROOM
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.failures import schedule_failures
@@ -57,15 +60,28 @@ def routing_kernels() -> None:
     fabric, flows = _fabric(), _flows()
     routes = routing_for(fabric).routes(flows.source, flows.target)
     alone_s(routes, fabric.link_capacity_bps, flows.size_bytes * 8.0, None, True)
+    alone_bps(routes, fabric.link_capacity_bps, True)
+
+
+def posting_kernels() -> None:
+    """Compile what transfers are posted to the fluid by, which runs as written: its own group is compiled beside this one."""
+    with kernels_as_written(lambda module: module == fluid.__name__):
+        model = ideal_model(_fabric())
+        model.send(_flows())
+        model.advance(float("inf"))
+        # More than there is room for, so that what has ended gives way.
+        ends = np.zeros(LEAST_ROOM, dtype=np.int64), np.full(LEAST_ROOM, 8)
+        model.send(FlowTable(*ends, np.full(LEAST_ROOM, 1e5), np.ones(LEAST_ROOM)))
 
 
 def flow_kernels() -> None:
     """Compile the fluid, on an ideal core, whose paths need no kernel."""
-    model = ideal_model(_fabric())
-    model.send(_flows())
-    model.advance(float("inf"))
-    model.link_table()
-    model.completions()
+    with kernels_as_written(lambda module: module == fluid_posting.__name__):
+        model = ideal_model(_fabric())
+        model.send(_flows())
+        model.advance(float("inf"))
+        model.link_table()
+        model.completions()
 
 
 def packet_kernels() -> None:
@@ -81,11 +97,12 @@ def deciding_kernels() -> None:
     """Compile what serving decides by, without a network: who computes a prompt, what is kept, how long steps take."""
     from zcube.serving.prefix_cache import PrefixCaches
     from zcube.serving.router import PrefillLoads, choose
+    from zcube.workload.appearance import LEAST_PLACES, numbered
 
     trace, settings, _, compute = _prompts()
     caches = PrefixCaches(settings.prefill.nodes, 4, trace.are_chained)
     loads = PrefillLoads.idle(settings.prefill.nodes, settings.prefill.chunk_tokens, None)
-    blocks = trace.blocks(0).copy()
+    blocks = trace.blocks(0).astype(np.int64)
     choose(loads, caches, blocks, int(trace.input_tokens[0]), trace.block_tokens, 0.0)
     caches.hit(0, blocks)
     caches.insert(0, blocks)
@@ -93,14 +110,17 @@ def deciding_kernels() -> None:
     caches.drop_idle(0, 1)
     trace.summary()
     compute.decode_steps_s(trace.input_tokens.copy(), 2)
+    # More than there are places for at first.
+    numbered(np.arange(LEAST_PLACES))
 
 
 def serving_kernels() -> None:
-    """Compile the rest of what serving needs, over the fluid."""
+    """Compile the rest of what serving needs, over the fluid, which runs as written."""
     from zcube.serving.run import serve
 
     fabric, (trace, settings, card, compute) = _fabric(), _prompts()
-    serve(fabric, ideal_model(fabric), trace, settings, card, compute)
+    with kernels_as_written(lambda module: module in (fluid.__name__, fluid_posting.__name__)):
+        serve(fabric, ideal_model(fabric), trace, settings, card, compute)
 
 
 def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
@@ -144,6 +164,7 @@ def other_kernels() -> None:
 #: What compiles each group.
 GROUPS: dict[str, Callable[[], None]] = {
     "routing": routing_kernels,
+    "posting": posting_kernels,
     "flow": flow_kernels,
     "packet": packet_kernels,
     "deciding": deciding_kernels,
@@ -152,12 +173,15 @@ GROUPS: dict[str, Callable[[], None]] = {
 }
 
 #: Groups that a fidelity needs; a run of packets is set beside a fluid.
-_FLUID = ("routing", "flow")
+_FLUID = ("routing", "posting", "flow")
 _OF_FIDELITY = {"ideal": _FLUID, "flow": _FLUID, "lossless": _FLUID, "packet": (*_FLUID, "packet")}
 
 #: Groups that one process compiles, who takes longest first; what follows another group shares parts of its kernels with it.
-_TOGETHER = (("packet", "other"), ("flow", "serving"), ("routing", "deciding"))
+_TOGETHER = (("packet", "other"), ("flow",), ("routing", "posting", "deciding", "serving"))
 
+
+#: Modules of the packet group.
+_PACKETS = "zcube.network.packet."
 
 #: Groups that serving needs beside those of its fidelity.
 OF_SERVING = ("deciding", "serving")
@@ -216,13 +240,22 @@ class KernelsAhead:
     ----------
     groups : sequence of str
         Of :data:`GROUPS`.
+    at_once : bool
+        Whether to begin now; else :meth:`ready` begins, when it is known what has little to do.
     """
 
-    def __init__(self, groups: Sequence[str]):
-        self._here, self._beside = missing_groups(groups), list[subprocess.Popen[bytes]]()
+    def __init__(self, groups: Sequence[str], at_once: bool = True):
+        self._missing, self._here, self._beside = missing_groups(groups), list[list[str]](), list[subprocess.Popen[bytes]]()
+        if at_once:
+            self._start()
+
+    def _start(self) -> None:
+        self._missing, missing = [], self._missing
         if compile_cache.folder() is not None and processors() > 1 and sys.executable:
             # All of them, for in a process that compiles an interrupt may go unheard.
-            self._beside, self._here = [_started(several) for several in self._here], []
+            self._beside += [_started(several) for several in missing]
+        else:
+            self._here += missing
 
     def __enter__(self) -> KernelsAhead:
         return self
@@ -240,6 +273,21 @@ class KernelsAhead:
             compile_groups(several)
         for process in self._beside:
             process.wait()
+
+    @contextmanager
+    def ready(self, progress: Progress, little: Collection[str]) -> Iterator[None]:
+        """Hold a run: groups that have little to do run as they are written, unless they are kept; all others are compiled."""
+        written = {group for several in self._missing for group in several if group in little}
+        self._missing = [left for several in self._missing if (left := [group for group in several if group not in written])]
+        self._start()
+        self.wait(progress)
+        packets, others = "packet" in written, bool(written - {"packet"})
+
+        def where(module: str) -> bool:
+            return packets if module.startswith(_PACKETS) else others and module.startswith("zcube.")
+
+        with kernels_as_written(where):
+            yield
 
 
 def _started(groups: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -26,6 +26,7 @@ import zcube
 from zcube import compile_cache
 from zcube.compile_cache import KEPT_DAYS, MARKER, compiled, folder, kernel_sources, remove_unused, source_hash
 from zcube.inputs import resolve_declared
+from zcube.replays.little import LITTLE_FLOWS
 
 PACKAGE = Path(zcube.__file__).parent
 REPLAY = [sys.executable, "-m", "zcube", "replay", "flows.csv", "--fabric", "roft-256.toml", "--queue-pairs", "1"]
@@ -34,8 +35,9 @@ OPTIONS = ["--paths-out", "paths.csv", "--json"]
 
 @pytest.fixture
 def job(tmp_path):
-    """A folder with the transfers that every process here replays: two from each of 16 GPUs, to another rail."""
-    rows = [f"{8 * server},{128 + 8 * server + rail},1000000,0" for server in range(16) for rail in (1, 2)]
+    """A folder with the transfers that every process here replays: from each of 16 GPUs to another rail, more than are little."""
+    rows = [f"{8 * server},{128 + 8 * server + rail},1000000,0" for server in range(16) for rail in (1, 2)] * 7
+    assert len(rows) > LITTLE_FLOWS
     (tmp_path / "flows.csv").write_text("src,dst,bytes,start_s\n" + "\n".join(rows) + "\n")
     shutil.copy(resolve_declared("roft-256", "topologies"), tmp_path)
     return tmp_path

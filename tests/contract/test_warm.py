@@ -18,9 +18,17 @@ from numba import config
 from numba.core.dispatcher import Dispatcher
 
 import zcube
-from zcube import compile_cache, warm
+from zcube import as_written, compile_cache, warm
 from zcube.compile_cache import COMPLETE, borrowed, folder
+from zcube.fabric.catalog import load_fabric
+from zcube.network import fluid
+from zcube.network.packet import engine
+from zcube.network.settings import Network
 from zcube.progress import COMPILING, silent
+from zcube.replays import little
+from zcube.replays.gpus import gpu_numbers
+from zcube.replays.little import OF_FLUID, little_groups, may_be_little
+from zcube.workload.flow_lists import read_flows
 
 PACKAGE = Path(zcube.__file__).parent
 
@@ -175,14 +183,93 @@ def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatc
     said = []
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
-    assert (started, groups) == ([["flow"], ["routing"]], [])
+    assert (started, groups) == ([["flow"], ["routing", "posting"]], [])
     assert said == [(COMPILING, 0, 0, "")]
-    warm.compile_groups(["flow", "routing"])
+    warm.compile_groups(["flow", "routing", "posting"])
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
     assert (len(started), len(said)) == (2, 1)
     assert warm.missing_groups(warm.needed_groups("packet")) == [["packet"]]
     assert not warm.needed_groups("no such fidelity")
+
+
+def test_groups_with_little_to_do_are_not_compiled_but_run_as_written(groups, monkeypatch):
+    """Only those that are missing: what is kept is used."""
+    started, begun = [], []
+
+    def start(several):
+        started.append(several)
+        begun.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.2)"]))
+        return begun[-1]
+
+    monkeypatch.setattr(warm, "_started", start)
+    of = {"packet": engine.advance, "flow": fluid.advance}
+
+    def written(little, at_once=False):
+        started.clear()
+        with warm.KernelsAhead(warm.needed_groups("packet"), at_once) as ahead, ahead.ready(silent, little):
+            assert all(process.poll() is not None for process in begun)
+            return started, {group for group, kernel in of.items() if as_written_in(kernel.py_func.__module__)}
+
+    as_written_in = lambda module: as_written._WHERE.get()(module)  # noqa: E731
+    everything = [["packet"], ["flow"], ["routing", "posting"]]
+    assert written([*OF_FLUID, "packet"]) == ([], {"packet", "flow"})
+    assert written(OF_FLUID) == ([["packet"]], {"flow"})
+    assert written([]) == (everything, set())
+    assert written([*OF_FLUID, "packet"], at_once=True) == (everything, set())
+    warm.compile_groups(OF_FLUID)
+    assert written([*OF_FLUID, "packet"]) == ([], {"packet"})
+
+
+FIRST = """
+import sys
+import pytest
+from zcube.compile_events import compilations_heard
+from zcube.cli import main
+
+heard = []
+with compilations_heard(heard.append), pytest.raises(SystemExit) as ended:
+    main(sys.argv[1:])
+assert not heard and not ended.value.code
+"""
+
+
+@pytest.mark.parametrize("fidelity", ["packet", "lossless"])
+def test_a_first_little_replay_compiles_nothing_and_says_the_same(warmed, flows, tmp_path, fidelity):
+    table = [tmp_path / name for name in ("first.csv", "later.csv")]
+    words = ["replay", flows, "--fabric", "roft-256", "--fidelity", fidelity, "--json", "--out"]
+    said = []
+    for code, kernels, out in zip((FIRST, VERB), (tmp_path / "kernels", warmed.parent), table, strict=True):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(kernels)}
+        asked = [sys.executable, "-c", code, *words, str(out)]
+        said.append(subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert said[0] == said[1] and said[0]
+    assert table[0].read_bytes() == table[1].read_bytes()
+    assert not list((tmp_path / "kernels").rglob("*.nbi"))
+
+
+VERB = "import sys; from zcube.cli import main; main(sys.argv[1:])"
+
+
+def test_what_counts_as_little(flows, monkeypatch, tmp_path):
+    def groups_of(fidelity, **more):
+        network = Network(fidelity=fidelity, **more)
+        carrier = network.on(load_fabric("roft-256"), 0)
+        return list(little_groups(carrier, read_flows(Path(flows), lambda names: gpu_numbers(carrier.fabric, names))))
+
+    fluid_groups = list(OF_FLUID)
+    assert groups_of("packet") == [*fluid_groups, "packet"]
+    monkeypatch.setattr(little, "LITTLE_PACKETS", 978)
+    assert groups_of("packet") == fluid_groups
+    monkeypatch.setattr(little, "LITTLE_PACKETS", 979)
+    assert groups_of("packet") == [*fluid_groups, "packet"]
+    assert groups_of("packet", packet={"skip": {"mode": "steady"}}) == fluid_groups
+    assert groups_of("flow", bin_s=1e-6) == []
+    monkeypatch.setattr(little, "LITTLE_PRESSED_FLOWS", 2)
+    assert groups_of("lossless") == [] and groups_of("flow") == fluid_groups
+    monkeypatch.setattr(little, "LITTLE_FLOWS", 2)
+    assert groups_of("flow") == groups_of("packet") == []
+    assert may_be_little(tmp_path / "none.csv")
 
 
 def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from zcube.side_by_side import MOST_JOBS
+from zcube.memory import MOST_JOBS
 
 JOBS = typer.Option(
     min=1,

@@ -24,7 +24,7 @@ from zcube.cli.network_options import (
     SkipOption,
     network_from,
 )
-from zcube.side_by_side import MOST_JOBS
+from zcube.memory import MOST_JOBS
 
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
@@ -131,20 +131,22 @@ def replay_command(
     from zcube.cli.targets import check_targets, write_targets
     from zcube.outputs import to_json
     from zcube.replays.banded import replay_with_band
+    from zcube.replays.little import little_groups, may_be_little
     from zcube.side_by_side import SideBySide
     from zcube.trace.files import is_trace
     from zcube.warm import KernelsAhead, needed_groups
+    from zcube.workload.flow_lists import FlowList
 
     targets, traced = _targets(given), is_trace(trace)
     read = [trace, *([] if against is None else [against])]
     check_targets([target for kind in targets.values() for target in kind], read, _faults(given, targets, traced))
-    with KernelsAhead(needed_groups(fidelity)) as ahead, RunProgress() as progress:
+    with KernelsAhead(needed_groups(fidelity), traced or not may_be_little(trace)) as ahead, RunProgress() as progress:
         chosen = carrier_on(load(fabric, None), network_from(given), seed)
-        ahead.wait(progress)
         progress("reading", 0, 0, "")
         task = (_trace_task if traced else _flows_task)(given, chosen)
+        little = little_groups(chosen, task.carried) if isinstance(task.carried, FlowList) else ()
         at_once = jobs or 1 if chosen.measured is not None else 1
-        with SideBySide(at_once, "zcube.replays.banded", memory_gb) as beside:
+        with ahead.ready(progress, little), SideBySide(at_once, "zcube.replays.banded", memory_gb) as beside:
             done: Any = replay_with_band(task, progress=progress, beside=beside)
     write_targets([*targets[TRANSFERS], *targets[PACKETS]], done.transfers if traced else done)
     write_targets(targets[TRACE], done)

@@ -8,6 +8,8 @@ alike, up to the links on which subflows start, whose *levels* are what is solve
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from zcube.network.event_heap import heap_pop, heap_set
@@ -189,13 +191,13 @@ def press(state: FluidState, links: int, first_turn: bool) -> float:
             state.pressed[link].level_bps = share
             state.pressed[link].gap, state.pressed[link].step = 0.0, MOST_STEP
         elif starts:
-            gap = np.log(share / state.pressed[link].level_bps)
+            gap = math.log(share / state.pressed[link].level_bps)
             worst = max(worst, abs(gap))
             turns = gap * state.pressed[link].gap < 0.0
             step = state.pressed[link].step * (SHORTER if turns else LONGER)
             step = max(LEAST_STEP, min(MOST_STEP, step))
             state.pressed[link].gap, state.pressed[link].step = gap, step
-            state.pressed[link].level_bps *= np.exp(step * gap)
+            state.pressed[link].level_bps *= math.exp(step * gap)
     return worst
 
 

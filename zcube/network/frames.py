@@ -20,6 +20,7 @@ from numba.extending import infer_getattr, intrinsic, lower_builtin, lower_getat
 from numba.np.arrayobj import getitem_arraynd_intp, make_array, populate_array, setitem_array
 
 from zcube.arrays import IntArray
+from zcube.as_written import TWIN, arrays_of_frame
 
 _WORD = ir.IntType(64)
 
@@ -123,4 +124,5 @@ def arrays_at(kind: type[Any], dtypes: Sequence[np.dtype[Any]]) -> Callable[[Int
 
         return signature_of(frame_type, frame), generate
 
+    setattr(named_tuple, TWIN, lambda frame: kind(*arrays_of_frame(dtypes, frame)))
     return cast(Callable[[IntArray], Any], named_tuple)  # Numba's stubs do not know how intrinsics are called.

@@ -7,7 +7,8 @@ control, also one of another package, compiles its own kernels alone. A control 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.extending import intrinsic
 
+from zcube.as_written import TWIN, Row, plain
 from zcube.network.kernels import address, inner
 from zcube.network.packet.calendar import put, take_free
 from zcube.network.packet.controls.declared import ControlSettings, Handlers
@@ -26,19 +28,35 @@ from zcube.network.packet.tables import Tables
 NUMBERS = {"started": 1, "sent": 1, "acknowledged": 4, "notified": 1, "lost": 2, "trimmed": 2, "expired": 1}
 
 
-def link_control(tables: Tables, control: ControlSettings) -> None:
-    """Put a control behind the seam of an idle network: its parameters, the addresses of its kernels, what it needs.
+#: Controls' kernels that run as written, with the types of their records; the place of one, from 1 on, stands for its address.
+_AS_WRITTEN: list[tuple[Callable[..., None], np.dtype[Any], np.dtype[Any]]] = []
+
+
+@cache
+def _place_of(handler: Callable[..., None], state: np.dtype[Any], parameters: np.dtype[Any]) -> int:
+    _AS_WRITTEN.append((plain(handler), state, parameters))
+    return len(_AS_WRITTEN)
+
+
+def link_control(tables: Tables, control: ControlSettings, as_written: bool) -> None:
+    """Put a control behind the seam of an idle network: its parameters, its kernels, what it needs.
+
+    Parameters
+    ----------
+    tables : Tables
+        The network.
+    control : ControlSettings
+        The control.
+    as_written : bool
+        Whether the engine is not compiled, and calls the control's kernels as they are written too.
 
     Raises
     ------
     TypeError
         If what it names as a handler is not a kernel.
     """
+    place_handlers(tables, control, as_written)
     net, handlers, parameters = tables.net, control.handlers(), control.record()
-    records = from_dtype(SENDER), from_dtype(handlers.state), from_dtype(parameters.dtype)
-    for event in EVENTS:
-        handler = getattr(handlers, event)
-        net[f"on_{event}"] = 0 if handler is None else address(handler, (*records, *(types.int64,) * NUMBERS[event]))
     tables["parameters"] = parameters.view(np.uint8)
     net["state_bytes"] = state_bytes(handlers)
     fields: Mapping[str, Any] = handlers.state.fields or {}
@@ -58,6 +76,20 @@ def link_control(tables: Tables, control: ControlSettings) -> None:
     if net["telemetry_ps"][0]:
         tables["sent"] = np.zeros(len(tables["links"]), dtype=np.int64)
     tables.cover_packets()
+
+
+def place_handlers(tables: Tables, control: ControlSettings, as_written: bool) -> None:
+    """Put the addresses of a control's kernels into a network; parameters and faults as of :func:`link_control`."""
+    net, handlers, parameters = tables.net, control.handlers(), control.record()
+    records = from_dtype(SENDER), from_dtype(handlers.state), from_dtype(parameters.dtype)
+    for event in EVENTS:
+        handler = getattr(handlers, event)
+        if handler is None:
+            net[f"on_{event}"] = 0
+        elif as_written and hasattr(handler, "py_func"):
+            net[f"on_{event}"] = _place_of(handler, handlers.state, parameters.dtype)
+        else:
+            net[f"on_{event}"] = address(handler, (*records, *(types.int64,) * NUMBERS[event]))
 
 
 def state_bytes(handlers: Handlers) -> int:
@@ -80,7 +112,15 @@ def _c_call(typing: Any, handler: Any, sender: Any, state: Any, parameters: Any,
     return types.none(types.int64, sender, types.int64, types.int64, numbers), generate
 
 
+def _call_as_written(handler: int, sender: Row, state_at: int, parameters_at: int, numbers: tuple[int, ...]) -> None:
+    """Do the same with a handler that runs as written."""
+    function, *records = _AS_WRITTEN[handler - 1]
+    places = zip((state_at, parameters_at), records, strict=True)
+    function(sender, *(sender.memory.rows(place, record)[0] for place, record in places), *numbers)
+
+
 _call = cast(Any, intrinsic(_c_call))  # Numba's stubs do not know how intrinsics are called.
+setattr(_call, TWIN, _call_as_written)
 
 
 @inner

@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.as_written import as_written, kernels_compiled, runs_as_written
 from zcube.errors import NetworkStoppedError, RunError
 from zcube.fabric.model import Fabric
 from zcube.network.flow_groups import FlowGroups
@@ -16,7 +17,7 @@ from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet import engine, steady
 from zcube.network.packet.build import idle_network
-from zcube.network.packet.control import link_control
+from zcube.network.packet.control import link_control, place_handlers
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.failures import schedule_failures
 from zcube.network.packet.postings import Postings
@@ -40,6 +41,9 @@ MOST_PACKETS = (1 << 31) - 2
 
 #: Events after which a kernel returns, so that an interrupt is heard and the watchdog looks.
 EVENTS_AT_ONCE = 2_000_000
+
+#: Events after which a model that began as written is compiled after all: about ten seconds.
+EVENTS_AS_WRITTEN = 400_000
 
 
 class PacketModel:
@@ -84,9 +88,10 @@ class PacketModel:
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
         self._tables = idle_network(link_set, self.settings, bin_s)
         schedule_failures(self._tables, link_set, self.settings)
-        link_control(self._tables, self.settings.control)
+        self._engine = engine.advance if self.settings.skip.mode == "off" else steady.advance
+        self._written = self._engine is engine.advance and runs_as_written(engine.advance)
+        link_control(self._tables, self.settings.control, self._written)
         self._tables.net["pooled"] = path_split == "pooled"
-        self._advance = engine.advance if self.settings.skip.mode == "off" else steady.advance
         self._reuse = Reuse(self._tables, self.settings.skip)
         self._tables.net["matching"] = self.settings.skip.mode == "reuse"
         self._tables.net["matched_ps"] = -1
@@ -238,7 +243,7 @@ class PacketModel:
         to_ps = picoseconds(to_s) if np.isfinite(to_s) else NEVER - 1
         net = self._tables.net
         while True:
-            why = self._advance(net, to_ps, EVENTS_AT_ONCE)
+            why = self._run_engine(to_ps)
             if why == REACHED:
                 break
             if why == NEEDS_PACKETS:
@@ -268,6 +273,19 @@ class PacketModel:
             f"transfer {flow} gives up at {now_s:g} s: nothing has arrived in {tries} timeouts in a row; its paths cross links "
             "that are down, or retransmit_timeout_s or retry_limit is too small"
         )
+
+    def _run_engine(self, to_ps: int) -> int:
+        """Run up to a time and return why it stopped; as written until more has happened than is worth it."""
+        net = self._tables.net
+        if not self._written:
+            return int(self._engine(net, to_ps, EVENTS_AT_ONCE))
+        left = EVENTS_AS_WRITTEN - int(net["events"][0])
+        if left > 0:
+            return int(as_written(self._engine)(net, to_ps, left))
+        self._written = False
+        with kernels_compiled():
+            place_handlers(self._tables, self.settings.control, self._written)
+            return self._run_engine(to_ps)
 
     def _watch(self) -> None:
         self._watched_events = int(self._tables.net["events"][0])

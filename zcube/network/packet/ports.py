@@ -208,7 +208,7 @@ def _mark(net: Net, link: int, queue: int, slot: int, depth: int) -> None:
         chance = link_of(net, link).pmax * (depth - kmin) / (kmax - kmin)
         packets = net.mtu_payload // net.packet_payload
         if packets > 1:
-            chance = 1.0 - (1.0 - chance) ** packets
+            chance = 1.0 - _power(1.0 - chance, packets)
         draw = mix(net.seed + np.uint64(link + 1) * ODD)
         draw = mix(draw + np.uint64(link_of(net, link).mark_draws) * ODD)
         link_of(net, link).mark_draws += 1
@@ -217,3 +217,15 @@ def _mark(net: Net, link: int, queue: int, slot: int, depth: int) -> None:
     packet_of(net, slot).size |= 1
     queue_of(net, queue).marks += 1
     net.marks += 1
+
+
+@inner
+def _power(base: float, times: int) -> float:
+    """Return a power by repeated squares, whose last bit does not depend on who runs this."""
+    result = 1.0
+    while times > 0:
+        if times & 1:
+            result *= base
+        base *= base
+        times >>= 1
+    return result

@@ -15,6 +15,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.extending import intrinsic
 
+from zcube.as_written import TWIN, row_at
 from zcube.network.packet.state import NET, TABLES, Net
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
@@ -35,6 +36,7 @@ def _row(table: str) -> Callable[[Net, int], Any]:
 
         return record(net, types.int64), generate
 
+    setattr(row, TWIN, lambda net, number: row_at(net, table, dtype, number))
     return cast(Any, row)  # Numba's stubs do not know how intrinsics are called.
 
 

@@ -50,7 +50,7 @@ from zcube.network.packet.state import (
 from zcube.network.packet.thaw import thaw
 
 
-@compiled()
+@compiled(as_written=False)
 def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
     """Process events up to a time as :func:`zcube.network.packet.engine.advance` does, and advance what is steady by rate."""
     net = table[0]
