@@ -62,6 +62,17 @@ def test_a_step_on_an_idle_fabric_takes_what_was_calibrated(nodes, decode, fabri
     close(step_time(run), 0.01 + LAYERS * (dispatch_s + combine_s))
 
 
+def test_packets_keep_experts_and_kv_in_classes_of_their_own():
+    network = Network(fidelity="packet", packet={"traffic_classes": 2, "cell_bytes": 65536})
+    carrier = network.on(load_fabric("roft-256"), 0)
+    model = carrier.model()
+    run = serve(carrier.fabric, model, trace_of([0.0, 0.1], [500, 700], [20, 20]), decode_settings(2), GLM, H200Times())
+    pairs = model._tables["pairs"][: model._postings.pairs]
+    of_experts = run.flow_kind[pairs["flow"]] == EXPERT
+    assert 0 < of_experts.sum() < len(pairs)
+    assert np.array_equal(pairs["queue"] & 1, of_experts)
+
+
 def middle_burst_s(run):
     """How long a burst lasted while every request was in the batch."""
     life = run.journeys

@@ -50,6 +50,14 @@ def test_a_ring_deadlocks_and_is_named():
         model.next_event_s()
 
 
+@pytest.mark.parametrize("recovery", ["go-back-n", "selective"])
+def test_the_pfc_watchdog_frees_the_ring_by_dropping(recovery):
+    model, table = ring(pfc_watchdog_s=200e-6, recovery=recovery)
+    finish = run(model, table)
+    assert np.all(finish > 200e6) and model.received_bytes == model.posted_bytes
+    assert model.counts.storms > 0 and model.counts.drops > 0 and model.counts.repeats >= model.counts.drops
+
+
 def test_a_priority_per_switch_link_frees_the_ring():
     model, table = ring(priorities=2)
     assert np.all(run(model, table) > 0) and model.counts.drops == 0

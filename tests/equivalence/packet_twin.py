@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from control_twins import CONTROLS
 
-PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, START = range(12)
+PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, STORM, START = range(13)
 WORD = (1 << 64) - 1
 PS = 10**12
 
@@ -57,7 +57,7 @@ class Link:
 class Queue:
     def __init__(self, link, priority):
         self.link, self.priority = link, priority
-        self.waiting, self.depth, self.paused = deque(), 0, False
+        self.waiting, self.depth, self.paused, self.storm, self.paused_at = deque(), 0, False, False, None
         self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses, self.marks = 0, 0, False, 0, 0, 0, 0
 
 
@@ -99,7 +99,7 @@ class Twin:
         self.now, self.heap, self.serial = 0, [], 0
         self.lost, self.under_way = 0, []
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
-        self.trims = self.headers_lost = self.duplicates = self.timeouts = self.header_hops = 0
+        self.storms = self.trims = self.headers_lost = self.duplicates = self.timeouts = self.header_hops = 0
         self.selective = settings.recovery == "selective"
         self.recalls = self.needs.rests and self.selective
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
@@ -473,6 +473,8 @@ class Twin:
         elif link.from_host:
             link.relayed.append(packet)
             self.stir(link)
+        elif queue.storm:
+            self.drops += 1
         elif self.admit(packet, came, queue):
             queue.waiting.append(packet)
             queue.depth += packet.size
@@ -581,9 +583,22 @@ class Twin:
         if number >= queue.applied and not queue.link.broken:
             queue.applied = number
             resumes = queue.paused and not stop
+            if stop and not queue.paused and not queue.link.from_host and self.settings.pfc_watchdog_s is not None:
+                began = queue.paused_at = self.now
+                due = self.now + round(self.settings.pfc_watchdog_s * PS)
+                self.at(due, STORM, queue.link.number << 4 | queue.priority, lambda: self.end_waiting(queue, began))
             queue.paused = stop
+            queue.storm = queue.storm and not resumes
             if resumes:
                 self.stir(queue.link)
+
+    def end_waiting(self, queue, began):
+        if queue.paused and queue.paused_at == began:
+            queue.storm = True
+            self.storms += 1
+            while queue.waiting:
+                self.free(queue, queue.waiting.popleft())
+                self.drops += 1
 
     # Receiving
 

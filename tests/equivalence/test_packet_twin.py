@@ -154,6 +154,19 @@ def test_twins_of_two_traffic_classes_agree(installed, service):
         assert_twins_agree(draw, None, **more)
 
 
+def test_twins_of_the_pfc_watchdog_agree():
+    storms = 0
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        more = {"pfc": True, "pfc_watchdog_s": float(draw.choice([2e-7, 1e-6, 3e-6])), "path_choice": "static"}
+        more |= {"recovery": str(draw.choice(["selective", "go-back-n"])), "pfc_threshold": "static"}
+        more |= {"xoff_bytes": int(draw.integers(5_000, 40_000)), "retransmit_timeout_s": 2e-5}
+        counts = assert_twins_agree(draw, None, **more)
+        assert counts.storms == 0 or more["recovery"] == "go-back-n" or counts.repeats == counts.drops + counts.duplicates
+        storms += counts.storms > 0
+    assert storms > 3
+
+
 def assert_twins_agree(draw, control=None, **more):
     fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
     settings, flows = draw_settings(draw, control, **more), draw_flows(draw, 16)
@@ -175,8 +188,8 @@ def assert_twins_agree(draw, control=None, **more):
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
     assert ours == (twin.hops, twin.marks, twin.drops, twin.repeats, twin.pauses, cuts)
-    again = (counts.trims, counts.headers_lost, counts.duplicates, counts.control_hops)
-    assert again == (twin.trims, twin.headers_lost, twin.duplicates, twin.header_hops)
+    again = (counts.trims, counts.headers_lost, counts.duplicates, counts.control_hops, counts.storms)
+    assert again == (twin.trims, twin.headers_lost, twin.duplicates, twin.header_hops, twin.storms)
     assert model.received_bytes == model.posted_bytes
     links = model.link_table()
     assert links.size_bytes.tolist() == [link.payload for link in twin.links]

@@ -337,8 +337,7 @@ def _sizes(fabrics: Mapping[str, Fabric], made: bool) -> Iterator[Fault]:
 
 def _common(asked: MatrixSettings, common: Mapping[str, Any], cell_bytes: int | None) -> dict[str, Any]:
     """Return keys of ``[network]`` that hold for every column."""
-    # One law of marking for links of 200G and of 400G, else cables would be compared by their vendor's table.
-    packet = {"marking_law": "time", **common.get("packet", {})}
+    packet = dict(common.get("packet", {}))
     if asked.fidelity == "packet" and "cell_bytes" not in packet:
         cell_bytes = asked.cell_bytes or cell_bytes
         packet |= {} if cell_bytes is None else {"cell_bytes": cell_bytes}

@@ -38,6 +38,8 @@ def packet_text(section: Mapping[str, Any]) -> str:
     lines += _row(
         "Dropped", f"{counted(counts['drops'], 'packet')}, {again}" if counts["drops"] or counts["repeats"] else "none"
     )
+    if counts.get("storms"):
+        lines += _row("PFC watchdog", f"{counted(counts['storms'], 'pause')} ended by dropping")
     if counts.get("trims"):
         lines += _row("Trimmed", f"{counted(counts['trims'], 'packet')}, {counted(counts['headers_lost'], 'header')} dropped")
     if counts.get("lost"):

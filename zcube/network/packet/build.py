@@ -133,6 +133,7 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "trim_room": settings.trim_queue_bytes,
         "trim_run": settings.trim_run,
         "lossless": settings.pfc,
+        "storm_ps": max(picoseconds(settings.pfc_watchdog_s or 0.0), settings.pfc_watchdog_s is not None),
         "ordered": settings.ordered,
         "selective": settings.recovery == "selective",
         "repeating": settings.ordered or settings.recovery == "selective",

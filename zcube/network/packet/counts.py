@@ -42,6 +42,8 @@ class PacketCounts:
         Packets that arrived once more, where they are repeated one by one.
     trims, headers_lost : int
         Packets of which switches cut the payload, and headers of such that were dropped.
+    storms : int
+        Pauses after which the PFC watchdog dropped what waited.
     reused : int
         Transfers that went as others had gone and were not simulated again.
     """
@@ -61,6 +63,7 @@ class PacketCounts:
     duplicates: int
     trims: int
     headers_lost: int
+    storms: int
     reused: int
 
     @staticmethod
@@ -68,7 +71,7 @@ class PacketCounts:
         """Read the counts."""
         net = tables.net[0]
         names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late",
-                 "lost", "duplicates", "trims", "headers_lost", "reused")  # fmt: skip
+                 "lost", "duplicates", "trims", "headers_lost", "storms", "reused")  # fmt: skip
         counted = {name: int(net[name]) for name in names}
         rate_cuts = int(tables["pairs"]["sender"]["cuts"].sum())
         return PacketCounts(notifications=counted.pop("notices"), rate_cuts=rate_cuts, **counted)

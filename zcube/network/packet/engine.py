@@ -48,12 +48,14 @@ from zcube.network.packet.state import (
     REACHED,
     READY,
     SPENT,
+    STORM,
     TIMEOUT,
     TRIMMED,
     WAKE,
     Net,
 )
 from zcube.network.packet.trimming import arrive_trimmed, trim
+from zcube.network.packet.watchdog import drop, end_waiting
 
 _NUMBER = (1 << KEY_BITS) - 1
 
@@ -154,15 +156,15 @@ def arrive(net: Net, slot: int, number: int) -> None:
         stir(net, link)
         return
     size = packet_of(net, slot).size >> 1
-    if admit(net, came_by, wanted, link_of(net, link).from_switch, size):
+    if queue_of(net, wanted).storm == 1:
+        drop(net, slot, wanted)
+    elif admit(net, came_by, wanted, link_of(net, link).from_switch, size):
         append(net, wanted, slot)
         stir(net, link)
     elif net.headers != NONE:
         trim(net, slot, wanted)
     else:
-        queue_of(net, wanted).drops += 1
-        net.drops += 1
-        give_back(net, slot)
+        drop(net, slot, wanted)
 
 
 @inner
@@ -183,6 +185,9 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
     elif kind == TIMEOUT:
         give_back(net, slot)
         check_progress(net, number)
+    elif kind == STORM:
+        give_back(net, slot)
+        end_waiting(net, number)
     elif kind == CHANGE:
         stage = packet_of(net, slot).number
         give_back(net, slot)

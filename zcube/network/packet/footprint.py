@@ -13,9 +13,9 @@ from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR, PART, PROBE, RE
 
 #: Tables at most double when they run short.
 GROWTH = 2
-#: Events besides packets: in flight per queue (frames), and per queue pair (pace, timeout, notification, request to repeat,
-#: alarm).
-EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 4, 5
+#: Events besides packets: in flight per queue (frames, watchdog), and per queue pair (pace, timeout, notification, request to
+#: repeat, alarm).
+EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 5, 5
 #: Records of whole numbers per flow (start, done, live) and hop, bytes.
 FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
 #: Until when a path rests.

@@ -289,7 +289,7 @@ class PacketModel:
 
     def _watch(self) -> None:
         self._watched_events = int(self._tables.net["events"][0])
-        if self.deadlock(self._watchdog_ps / PS):
+        if self.settings.pfc_watchdog_s is None and self.deadlock(self._watchdog_ps / PS):
             self._report_stuck()
 
     def deadlock(self, lasting_s: float = 0.0) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.calendar import put, take_free
 from zcube.network.packet.records import flow_of, hop_of, link_of, log_of, packet_of, pair_of, paused_of, queue_of
-from zcube.network.packet.state import KEY_BITS, NONE, PAUSE, Net
+from zcube.network.packet.state import KEY_BITS, NONE, PAUSE, STORM, Net
 
 #: Links a chain of pauses is followed; more than any path has, and an end where pauses form a ring.
 LONGEST_CHAIN = 64
@@ -42,8 +42,12 @@ def apply_frame(net: Net, queue: int, stop: int, number: int) -> bool:
                 break
             root = queue_of(net, root).cause
         queue_of(net, queue).root = root
+        watches = net.storm_ps > 0 and queue_of(net, queue).watched == 0
+        if watches and link_of(net, queue >> net.class_shift).from_switch != NONE:
+            queue_of(net, queue).watched = 1
+            put(net, take_free(net), now_ps + net.storm_ps, (STORM << KEY_BITS) | queue)
     elif stop == 0 and queue_of(net, queue).paused == 1:
-        queue_of(net, queue).paused = 0
+        queue_of(net, queue).paused = queue_of(net, queue).storm = 0
         queue_of(net, queue).resumed_ps = now_ps
         queue_of(net, queue).pause_total_ps += now_ps - queue_of(net, queue).paused_ps
         if net.bin_ps > 0:

@@ -178,6 +178,13 @@ class PacketSettings(Declared):
     xoff_bytes: int = Field(default=512 * 1024, ge=1, le=1 << 40, description="XOFF where the threshold is static")
     xon_gap_bytes: int = Field(default=8192, ge=0, le=1 << 40, description="XON lies so far below XOFF")
     headroom_bytes: int | None = Field(default=None, ge=0, le=1 << 40, description="per ingress queue; None: what a link needs")
+    pfc_watchdog_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=10,
+        description="a switch drops what waits for a port paused for so long, and all that comes, until the pause ends; None: "
+        "none does, and a ring of pauses ends the run",
+    )
     pause_frame_bytes: int = Field(default=84, ge=0, le=4096)
     pause_reaction_s: float = Field(default=0.0, ge=0, le=1e-3)
     drop_alpha: float = Field(default=1.0, gt=0, le=64, description="no PFC: part of the free buffer an egress queue may hold")
@@ -304,6 +311,10 @@ class PacketSettings(Declared):
     def _trims_what_is_repeated(self) -> PacketSettings:
         if self.trimming and self.pfc:
             raise ValueError("pfc false where trimming is on: with PFC a packet always has room")
+        if self.pfc_watchdog_s is not None and not self.pfc:
+            raise ValueError("pfc true where there is a pfc_watchdog_s: without it nothing is paused")
+        if self.skip.mode != "off" and self.pfc_watchdog_s is not None:
+            raise ValueError("skip.mode off where there is a pfc_watchdog_s: what is lost is never steady")
         if self.skip.mode != "off" and self.traffic_classes == 2:
             raise ValueError("skip.mode off where there are two traffic classes: the law knows one queue a link")
         if self.trimming and self.recovery != "selective":
@@ -398,7 +409,7 @@ class PacketSettings(Declared):
     @property
     def ordered(self) -> bool:
         """Whether receivers take packets in order only, and ask again from what is missing."""
-        lossy = not self.pfc or self.reorder != "cost" or len(self.link_failures) > 0
+        lossy = not self.pfc or self.reorder != "cost" or len(self.link_failures) > 0 or self.pfc_watchdog_s is not None
         return lossy and self.recovery == "go-back-n"
 
     @property

@@ -27,7 +27,7 @@ Net = Any
 NEVER = 1 << 62
 
 #: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
-PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE = range(11)
+PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, STORM = range(12)
 #: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
 ACKNOWLEDGE, CONGESTION = -1, -2
 
@@ -115,8 +115,10 @@ QUEUE = _whole_lines(
     [
         ("head", "i4"),  # packets; at a NIC the queue pairs that may send
         ("tail", "i4"),
-        ("paused", "i2"),
-        ("off", "i2"),  # 1 from XOFF to XON
+        ("paused", "i1"),
+        ("storm", "i1"),  # 1: paused for so long that its packets are dropped until it is let go
+        ("watched", "i1"),  # 1 while a STORM is in the calendar
+        ("off", "i1"),  # 1 from XOFF to XON
         ("root", "i4"),  # congested queue at the end of the chain of pauses that stopped this one
         ("bytes", "i8"),
         ("peak", "i8"),
@@ -406,6 +408,7 @@ NET = np.dtype(
         ("duplicates", "i8"),
         ("trims", "i8"),
         ("headers_lost", "i8"),
+        ("storms", "i8"),  # pauses that the PFC watchdog has ended waiting for
         ("pauses", "i8"),
         ("active", "i8"),  # flows under way
         ("looks", "i8"),  # at parts
@@ -442,6 +445,7 @@ NET = np.dtype(
         ("trim_room", "i8"),  # that a port's queue of trimmed packets holds
         ("trim_run", "i8"),  # of them sent in a row while data waits
         ("lossless", "i8"),
+        ("storm_ps", "i8"),  # of a pause, after which the PFC watchdog drops; 0: there is none
         ("ordered", "i8"),  # 1: receivers take packets in order only
         ("holds", "i8"),  # packets from the first missing one on that a receiver which takes them in order can hold
         ("repeating", "i8"),  # 1: senders see to what has not arrived
