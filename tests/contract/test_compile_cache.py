@@ -35,7 +35,7 @@ OPTIONS = ["--paths-out", "paths.csv", "--json"]
 
 @pytest.fixture
 def job(tmp_path):
-    """A folder with the transfers that every process here replays, from 16 GPUs to other rails, more than are little."""
+    """A folder with the transfers that every process here replays: from 16 GPUs to another rail, more than are little."""
     rows = [f"{8 * server},{128 + 8 * server + rail},1000000,0" for server in range(16) for rail in (1, 2)] * 7
     assert len(rows) > LITTLE_FLOWS
     (tmp_path / "flows.csv").write_text("src,dst,bytes,start_s\n" + "\n".join(rows) + "\n")
