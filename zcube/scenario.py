@@ -267,8 +267,10 @@ class Scenario(ServingSettings):
     def _draws_of_a_calibration(self) -> Scenario:
         networks = [self.network_of(fabric) for fabric in self.fabrics]
         drawn = any(network.calibration_draws is not None for network in networks)
-        if drawn and all(network.calibration is None for network in networks):
-            raise ValueError("network.calibration with network.calibration_draws: without one there is nothing to draw")
+        if drawn and self.tiles.parts is None and all(network.calibration is None for network in networks):
+            raise ValueError(
+                "tiles.parts or network.calibration with network.calibration_draws: without one there is nothing to draw"
+            )
         return self
 
     @property

@@ -102,6 +102,11 @@ class StopsAt(FlowModel):
             raise NetworkStoppedError("nothing can move")
         return super().advance(to_s)
 
+    def advance_groups(self, to_s: float, unposted_s: float = 0.0):
+        if to_s > 1.0:
+            raise NetworkStoppedError("nothing can move")
+        return super().advance_groups(to_s, unposted_s)
+
 
 def test_a_network_that_stops_keeps_what_was_done_and_fails_the_rest() -> None:
     fabric = fabric_of("roft-256")

@@ -152,7 +152,8 @@ def served(changes, file=None, draws=2):
         "compute.device": "b200",
         **TP8,
     }
-    given |= {"tiles.parts": None if file is None else str(file), "network.calibration_draws": draws, **changes}
+    given |= {} if file is None else {"tiles.parts": str(file), "network.calibration_draws": draws}
+    given |= changes
     return zc.compare(load_scenario("glm51-pd-256", given)).document()
 
 

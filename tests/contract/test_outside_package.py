@@ -58,7 +58,8 @@ def test_its_family_is_loaded_and_its_routing_is_the_default(mesh: Path) -> None
         "print(fabric.family, type(fabric.structure).__name__, routing.name, *routings_of(fabric))"
     )
     done = python("-c", code, mesh)
-    assert done.stdout.split() == ["mesh", "MeshStructure", "mesh-xy", "mesh-xy", "shortest-path", "ecmp"], done.stderr
+    policies = ["mesh-xy", "shortest-path", "ecmp", "equal-paths"]
+    assert done.stdout.split() == ["mesh", "MeshStructure", "mesh-xy", *policies], done.stderr
 
 
 def test_show_and_check(mesh: Path) -> None:

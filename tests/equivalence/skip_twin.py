@@ -337,14 +337,14 @@ class SkippingTwin(Twin):
             standing = [packet for queue in link.queues for packet in queue.waiting] if not link.from_host else link.relayed
             for packet in standing:
                 packet.number += moved[packet.pair]
-        for time, kind, number, serial, action in part.held:
+        for time, kind, number, order, serial, action in part.held:
             if kind == ARRIVAL:
                 action.args[0].number += moved[action.args[0].pair]
             due = time + shift
             if kind == READY and part.kind == "law":
                 pair = self.pair(number)
                 due = now if pair.rate is None and not pair.capped else self.next_due(pair, pair.rate or pair.line, now)
-            heapq.heappush(self.heap, (due, kind, number, serial, action))
+            heapq.heappush(self.heap, (due, kind, number, order, serial, action))
         for flow in flows:
             flow.frozen = False
         by_law, part.held, part.kind, part.look = part.kind == "law", [], "moving", self.looks - 1
@@ -486,8 +486,8 @@ class SkippingTwin(Twin):
         flow.unsent, flow.frozen, kept = 0, False, []
         for event in part.held:
             kind = event[1]
-            if kind == ARRIVAL and event[4].args[0].pair.flow is flow:
-                packet = event[4].args[0]
+            if kind == ARRIVAL and event[5].args[0].pair.flow is flow:
+                packet = event[5].args[0]
                 self.arrive_at_once(packet, packet.hop + 1)
             elif kind in (ARRIVAL, WAKE) or self.pair(event[2]).flow is not flow:
                 kept.append(event)

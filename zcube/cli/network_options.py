@@ -17,9 +17,7 @@ FallBackOption = Annotated[
     str, typer.Option(help="For paths lost to failures: nvlink-relay, second-port or none; see docs/models.md.")
 ]
 QueuePairsOption = Annotated[int, typer.Option(help="Queue pairs a flow, where paths are hashed.")]
-MostPathsOption = Annotated[
-    int | None, typer.Option(help="Paths of a pair at most that routing equal-paths lists; default 256.")
-]
+MostPathsOption = Annotated[int, typer.Option(min=1, max=4096, help="Paths of a pair at most that routing equal-paths lists.")]
 PathSplitOption = Annotated[str, typer.Option(help="pooled (paths share one pool of bytes) or fixed (equal parts).")]
 NicRateOption = Annotated[float | None, typer.Option(help="Limit every GPU's NIC ports together to a rate, Gb/s.")]
 IsolationOption = Annotated[

@@ -92,7 +92,7 @@ def replay_command(
     routing: RoutingOption = "default",
     fall_back: FallBackOption = "none",
     queue_pairs: QueuePairsOption = 2,
-    most_paths: MostPathsOption = None,
+    most_paths: MostPathsOption = 256,
     path_split: PathSplitOption = "pooled",
     nic_gbps: NicRateOption = None,
     seed: SeedOption = 0,

@@ -17,7 +17,7 @@ from zcube.microscope.rebuild import Rebuilt, rebuild
 from zcube.microscope.sent import Sent
 from zcube.microscope.worst import worst_windows
 from zcube.progress import Progress, silent
-from zcube.quantiles import spread
+from zcube.quantiles import QUANTILES, spread
 from zcube.scenario import Scenario
 from zcube.serving.attribution import ttft_parts
 from zcube.serving.journey import COMPLETED
@@ -168,7 +168,7 @@ def _bands(seen: list[_Seen], own: str) -> dict[str, Any]:
     """
     rebuilt = [one.duration_s for run in seen for one in run.windows if one.duration_s]
     found = {name: np.concatenate([one[name] for one in rebuilt]) for name in (rebuilt[0] if rebuilt else ())}
-    tails = {name: float(np.quantile(seconds, 0.99)) for name, seconds in found.items()}
+    tails = {name: float(np.quantile(seconds, QUANTILES["p99"])) for name, seconds in found.items()}
     tail_ratio = {name: tail_s / tails[own] for name, tail_s in tails.items()} or {own: 1.0}
     ratios = {name: np.quantile(seconds / found[own], RATIOS_AT) for name, seconds in found.items()} or {own: np.ones(1)}
     p99s = [_p99s(one, tail_ratio, ratios) for one in seen]
@@ -198,7 +198,8 @@ def _raised(slow_down: FloatArray, ratios: FloatArray) -> float:
     """Return by how much P99 grows where each of some values may have each of some ratios."""
     if not len(slow_down) or np.all(ratios == 1.0):
         return 1.0
-    return float(np.quantile(np.multiply.outer(slow_down, ratios), 0.99) / np.quantile(slow_down, 0.99))
+    p99 = QUANTILES["p99"]
+    return float(np.quantile(np.multiply.outer(slow_down, ratios), p99) / np.quantile(slow_down, p99))
 
 
 def _mean(values: list[float | None]) -> float | None:
