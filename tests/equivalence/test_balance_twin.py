@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from many_seeds import seeds
 from packet_twin import Twin
 from test_packet_twin import EAGER, draw_flows, draw_recovery, leaf_spine
 
@@ -91,7 +92,7 @@ def assert_agree(fabric, routing, settings, flows, split):
 @pytest.mark.parametrize("choice", CHOICES)
 def test_twins_agree(name, choice):
     fabric = FABRICS[name]()
-    for seed in range(6):
+    for seed in seeds(3):
         draw = np.random.default_rng(seed)
         settings, flows = draw_balance(draw, choice, str(draw.choice(["none", "dcqcn"]))), draw_flows(draw, 16)
         routing = routing_for(fabric, "equal-paths", most_paths=int(draw.choice([3, 8, 256])), seed=seed)
@@ -103,7 +104,7 @@ def test_twins_agree(name, choice):
 def test_twins_agree_where_links_fail(name, choice):
     fabric, lost = FABRICS[name](), 0
     link_set = LinkSet.of_fabric(fabric)
-    for seed in range(6):
+    for seed in seeds(3):
         draw = np.random.default_rng(seed)
         chosen = draw_balance(draw, "spray" if choice == "static" else choice, str(draw.choice(["none", "dcqcn"])))
         further = {"path_choice": "static", "spread_queue_pairs": 1, "queue_pair_ports": "one"} if choice == "static" else {}
@@ -120,7 +121,7 @@ def test_twins_agree_where_links_fail(name, choice):
 def test_twins_agree_where_links_fail_and_packets_are_sent_again_one_by_one(name):
     fabric, seen = FABRICS[name](), np.zeros(2)
     link_set = LinkSet.of_fabric(fabric)
-    for seed in range(20):
+    for seed in seeds(8):
         draw = np.random.default_rng(seed)
         control = str(draw.choice(["none", "dcqcn", "mrc"]))
         chosen, more = draw_balance(draw, str(draw.choice(CHOICES)), control), draw_recovery(draw)
@@ -140,7 +141,7 @@ def test_twins_agree_where_links_fail_and_packets_are_sent_again_one_by_one(name
 def test_a_control_is_told_of_paths_and_rests_them(installed, choice):
     installed("window_control")
     fabric, rested = leaf_spine(), 0
-    for seed in range(8):
+    for seed in seeds(8):
         draw = np.random.default_rng(seed)
         settings, flows = draw_balance(draw, choice, "resting"), draw_flows(draw, 16)
         routing = routing_for(fabric, "ecmp", queue_pairs=7) if seed % 2 else routing_for(fabric, "equal-paths")

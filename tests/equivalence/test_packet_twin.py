@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from many_seeds import seeds
 from packet_twin import Twin
 
 from zcube.fabric.catalog import load_fabric
@@ -124,7 +125,7 @@ def test_twins_of_other_controls_agree(installed, control):
     """Also of controls from another package: with a window and acknowledgements, and with alarms."""
     installed("window_control")
     seen = np.zeros(4)
-    for seed in range(40):
+    for seed in seeds(40):
         counts = assert_twins_agree(np.random.default_rng(seed), control)
         seen += np.array([counts.marks, counts.rate_cuts, counts.repeats, counts.late]) > 0
     marks = PacketSettings(congestion_control=control).control.marks
@@ -135,7 +136,7 @@ def test_twins_of_other_controls_agree(installed, control):
 def test_twins_of_selective_recovery_and_trimming_agree(installed, control):
     installed("window_control")
     seen = np.zeros(7)
-    for seed in range(40):
+    for seed in seeds(20):
         draw = np.random.default_rng(seed)
         more = draw_recovery(draw)
         more |= {"spread_queue_pairs": 1} if control == "hpcc" else {}
@@ -147,7 +148,7 @@ def test_twins_of_selective_recovery_and_trimming_agree(installed, control):
 
 @pytest.mark.parametrize("service", ["strict", "weighted"])
 def test_twins_of_two_traffic_classes_agree(installed, service):
-    for seed in range(30):
+    for seed in seeds(14):
         draw = np.random.default_rng(seed)
         more = draw_recovery(draw) if seed % 3 == 0 else {}
         more |= {"traffic_classes": 2, "class_service": service, "class_weights": tuple(draw.integers(1, 5, 2).tolist())}
@@ -156,7 +157,7 @@ def test_twins_of_two_traffic_classes_agree(installed, service):
 
 def test_twins_of_the_pfc_watchdog_agree():
     storms = 0
-    for seed in range(40):
+    for seed in seeds(40):
         draw = np.random.default_rng(seed)
         more = {"pfc": True, "pfc_watchdog_s": float(draw.choice([2e-7, 1e-6, 3e-6])), "path_choice": "static"}
         more |= {"recovery": str(draw.choice(["selective", "go-back-n"])), "pfc_threshold": "static"}
