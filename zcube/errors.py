@@ -26,7 +26,13 @@ class Fault:
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.where}: found {self.found}; expected {self.expected}"
+        text = f"{self.where}: found {self.found}; expected {self.expected}"
+        # What an input holds must not steer a terminal.
+        return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() or character == "\n" else repr(character)[1:-1]
 
 
 class ZcubeError(Exception):

@@ -308,5 +308,9 @@ def _fault(detail: Any, source: str | Callable[[str], str], model: type[BaseMode
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Whole numbers are read in hexadecimal of any length, and written in decimal of 4,300 digits at most.
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -59,10 +59,12 @@ def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple
     """
     key, equals, text = assignment.partition("=")
     key = key.strip()
-    values = _values(text, option)
+    values = [] if {"\n", "\r"} & set(assignment) else _values(text, option)
     if not key or not equals or not values or key.split(".")[0] == "sensitivity":
         raise InputError(
-            Fault(option, repr(assignment), "KEY=VALUE,VALUE,... with a scenario key, e.g. load.concurrency=600,750")
+            Fault(
+                option, repr(assignment), "KEY=VALUE,VALUE,... on one line with a scenario key, e.g. load.concurrency=600,750"
+            )
         )
     if len(values) > MOST_VALUES:
         raise InputError(Fault(f"{option} {key}", f"{len(values)} values", f"at most {MOST_VALUES}"))

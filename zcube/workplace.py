@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,7 +59,10 @@ def clear_leftovers(path: Path) -> None:
         return
     for entry in _siblings(path):
         try:
-            with (entry / MARK).open("rb") as lock:
+            # A mark that is no plain file is another's, and one that is a pipe would hold up who opens it.
+            with os.fdopen(os.open(entry / MARK, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as lock:
+                if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):
+                    continue
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_done_with(entry, json.loads(lock.read(_MOST_MARK_BYTES))):
                     shutil.rmtree(entry, ignore_errors=True)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from zcube.errors import InputError
+from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.custom import links_beside, write_topology
 from zcube.fabric.wiring.link_list import read_links_csv
@@ -48,6 +48,24 @@ def test_numbers_of_digits_that_python_reads_are_read(tmp_path):
 def test_assignments_and_sweeps_that_python_cannot_read(value):
     assert only_fault(assigned, [f"load.concurrency={value}"]).where == "--set"
     assert only_fault(swept, load_scenario("zai-2026"), f"load.concurrency={value}").where == "--sweep"
+
+
+@pytest.mark.parametrize("seed", ["0x" + "f" * 5000, "0b" + "1" * 20_000])
+def test_whole_numbers_that_python_reads_and_cannot_write(tmp_path, seed):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"seed = {seed}\n")
+    with pytest.raises(InputError) as error:
+        load_scenario(str(path))
+    assert "thousands of digits" in str(error.value)
+
+
+def test_control_characters_are_shown_as_escapes():
+    shown = str(Fault("a\x1b[31m", "b\u202e", "c\nd"))
+    assert shown == "a\\x1b[31m: found b\\u202e; expected c\nd"
+
+
+def test_a_sweep_is_one_line():
+    assert only_fault(swept, load_scenario("zai-2026"), "load.concurrency=100]\nx=[2").where == "--sweep"
 
 
 @pytest.mark.parametrize("text", ['{"device": "NVIDIA \\ud800 H100"}', '{"\\uDFFF": 1}', '["\\ud83d \\ude00"]'])
@@ -117,6 +135,15 @@ def test_an_import_writes_nothing_that_it_would_then_refuse(tmp_path, links):
     source.write_text(HEADER + links)
     fault = only_fault(write_topology, source, topology)
     assert fault.where == str(source) and not topology.exists() and not links_beside(topology).exists()
+
+
+@pytest.mark.parametrize("bought", [{"switch_ports": 2}, {"switch_port_gbps": 123.456}])
+def test_an_import_for_switches_without_the_ports_writes_nothing(tmp_path, bought):
+    source, topology = tmp_path / "found.csv", tmp_path / "mine.toml"
+    source.write_text(HEADER + "".join(f"s0g{gpu},,sw0,,400,1e-6\n" for gpu in range(4)))
+    with pytest.raises(InputError):
+        write_topology(source, topology, **bought)
+    assert not topology.exists() and not links_beside(topology).exists()
 
 
 def test_all_ranks_of_a_table_are_those_of_its_groups_too(tmp_path):

@@ -7,7 +7,10 @@ import re
 
 import pytest
 
-from zcube.matrix import cells
+from zcube.matrix import cells, conditions
+from zcube.matrix.loads import carried_load
+from zcube.matrix.settings import MatrixSettings
+from zcube.network.transports import load_transport
 
 SMALL = ("--pattern-set", "transfers=12", "--pattern-set", "mean_bytes=1e6", "--jobs", "1")
 FABRICS, TRANSPORTS = "roft-32,zcube-32", "ecmp+dcqcn,adaptive+pfc-only"
@@ -151,3 +154,37 @@ def test_a_scenario_is_served_under_every_transport(run, tmp_path):
     assert document["figure"]["key"] == "ttft_s.p99"
     for row in document["cells"].values():
         assert all(cell["figures"]["ttft_s"]["p99"] > 0 for cell in row.values())
+
+
+def test_one_seed_fails_the_same_links_under_every_transport(monkeypatch):
+    told, failed = conditions._without, []
+
+    def without(fabric, cables):
+        failed.append(tuple(cables.tolist()))
+        return told(fabric, cables)
+
+    monkeypatch.setattr(conditions, "_without", without)
+    names = ("ecmp+pfc-only", "spray+nscc")
+    asked = MatrixSettings(fabrics=("roft-32",), transports=names, seeds=1, failed_links=2)
+    columns = {name: load_transport(name) for name in names}
+    load = carried_load("permutation", asked, columns, pattern={"mean_bytes": 4096})
+    for seed in range(4):
+        for name in names:
+            load.task("roft-32", name, seed).figures(lambda share: None)
+    assert failed[::2] == failed[1::2] and len(set(failed)) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        (["--failed-links", "100000"], "--failed-links"),
+        (["--slow-nics", "33"], "--slow-nics"),
+        (["--set", "packet.pfc=false"], "--set packet.pfc"),
+    ],
+)
+def test_what_no_cell_can_have_is_refused_before_any_runs(run, tmp_path, options, place):
+    out = tmp_path / "out"
+    status, _, said = run(
+        "matrix", "permutation", "--fabrics", "roft-32", "--transports", "roce-2023", "--out", str(out), *options
+    )
+    assert status == 2 and place in said and not out.exists()

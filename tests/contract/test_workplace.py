@@ -145,3 +145,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         assert content.is_dir()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a link"])
+def test_a_mark_that_is_no_plain_file_is_anothers(tmp_path: Path, kind: str) -> None:
+    here = left_behind(tmp_path / "out")
+    (here / MARK).rename(tmp_path / "mark")
+    os.mkfifo(here / MARK) if kind == "a pipe" else (here / MARK).symlink_to(tmp_path / "mark")
+    clear_leftovers(tmp_path / "out")
+    assert (here / "content" / "mine.txt").exists()

@@ -122,6 +122,14 @@ class TileParts(Declared):
     schema_version: Literal[1] = 1
     zcube_tile_parts: Literal[True] = True
 
+    @model_validator(mode="after")
+    def _rates_above_zero(self) -> TileParts:
+        rates = ("put_gbytes_per_s", "link_gbytes_per_s", "memory_gbytes_per_s", "index_tflops")
+        still = [name for name in rates if (part := getattr(self, name)) is not None and part.low == 0]
+        if still:
+            raise ValueError(f"{' and '.join(still)} above 0 at both ends")
+        return self
+
 
 def fit_parts(machines: Sequence[TileTimes], *, draws: int = DRAWS, seed: int = 0) -> TileParts:
     """Fit the parts to the times of one or more machines.

@@ -233,10 +233,9 @@ def _keys(given: dict[str, Any], asked: Asked, search: str, faults: FaultList) -
     options = KEYS_OF_SEARCHES[search]
     keys = {key: given[name] for name, key in options.items() if given[name] is not None}
     earlier = getattr(asked, search)
-    if given[search] is not None and given[search] is not False:
-        return keys
-    if earlier is not None:
-        return {**earlier.model_dump(), **keys}
+    before = {} if earlier is None else earlier.model_dump()
+    if earlier is not None or (given[search] is not None and given[search] is not False):
+        return before | keys
     alone = [name for name in options if given[name] is not None]
     faults.faults.extend(Fault(_option(name), f"no {_option(search)}", "what it is of") for name in alone)
     return False

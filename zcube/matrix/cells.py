@@ -18,6 +18,7 @@ from zcube.progress import Progress, ShareDone
 from zcube.quantiles import spread
 from zcube.replays.flows import Replay, replay
 from zcube.replays.operations import replay_trace
+from zcube.routing.catalog import routing_for
 from zcube.routing.routes import Routes
 from zcube.trace.comm_trace import CommTrace, Kind
 from zcube.workload.flow_lists import FlowList
@@ -63,7 +64,8 @@ class CarriedTask:
         source, target = ends_of(self.carried)
 
         def paths() -> Routes:
-            return carrier_on(self.fabric, self.network, self.seed).routing.routes(source, target)
+            # Those of no column, so that one seed fails the same links in all of them.
+            return routing_for(self.fabric).routes(source, target)
 
         fabric = self.conditions.of(self.fabric, self.seed, np.union1d(source, target), paths)
         carrier = carrier_on(fabric, self.network, self.seed)

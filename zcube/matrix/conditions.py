@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -22,7 +22,8 @@ class Conditions:
     Attributes
     ----------
     failed_links : int
-        Cables between switches that have failed, drawn among those that the transfers' paths would use, then among others.
+        Cables between switches that have failed, drawn among those that the transfers would use under the family's own routing,
+        then among others; under one seed the same whatever the transport.
     slow_nics : int
         GPUs whose NIC is slow, drawn among those that send or receive; the same on every fabric.
     slow_nic_share : float
@@ -32,6 +33,17 @@ class Conditions:
     failed_links: int = 0
     slow_nics: int = 0
     slow_nic_share: float = 0.25
+
+    def faults(self, fabrics: Mapping[str, Fabric]) -> list[Fault]:
+        """Return what fabrics cannot suffer."""
+        found = []
+        for label, fabric in fabrics.items():
+            most = {"failed_links": int((fabric.cables.kind == CableKind.SWITCH).sum()), "slow_nics": fabric.gpus}
+            for name, count in most.items():
+                if getattr(self, name) > count:
+                    option = f"--{name.replace('_', '-')}"
+                    found.append(Fault(option, str(getattr(self, name)), f"at most the {count} that {label} has"))
+        return found
 
     def of(self, fabric: Fabric, seed: int, gpus: IntArray | None = None, routes: Callable[[], Routes] | None = None) -> Fabric:
         """Return a fabric under these conditions.

@@ -22,6 +22,7 @@ from zcube.matrix.settings import MatrixSettings
 from zcube.matrix.store import Inputs, carried_digest, fabric_digest, files_named, network_inputs
 from zcube.network.settings import Network
 from zcube.network.transports import Transport, checked_network
+from zcube.outputs import flat
 from zcube.prepared import Prepared, carriers_of, check_room, prepare
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import load_price_book
@@ -262,6 +263,8 @@ def carried_load(
     elif pattern:
         faults.faults.append(Fault("--pattern-set", f"with {source}", "one of the patterns " + ", ".join(PATTERNS)))
     faults.faults.extend(_sizes(fabrics, made is not None))
+    faults.faults.extend(asked.conditions.faults(fabrics))
+    faults.faults.extend(_set_by_parts(common, transports))
     faults.check()
     bills = _bills(fabrics, asked)
     if made is None:
@@ -304,6 +307,8 @@ def served_load(
     """
     prepared = prepare(scenario, progress, False)
     built, faults = {label: carrier.declared for label, carrier in prepared.carriers.items()}, FaultList()
+    faults.faults.extend(asked.conditions.faults(built))
+    faults.check()
     scenarios: dict[str, Scenario] = {}
     for name, transport in transports.items():
         tables: dict[str, Any] = {}
@@ -324,6 +329,15 @@ def served_load(
 
 def _cluster(fabric: Fabric) -> Cluster:
     return Cluster(fabric.gpus, fabric.gpus_per_server, fabric.nic_gbps)
+
+
+def _set_by_parts(common: Mapping[str, Any], transports: Mapping[str, Transport]) -> Iterator[Fault]:
+    """Return a fault for every key that is to hold for all columns and that one of them sets otherwise."""
+    for key, value in flat(common).items():
+        others = [name for name, transport in transports.items() if transport.changes("").get(key, value) != value]
+        if others:
+            expected = "a key that no column sets otherwise; copy a part to change it: zcube transport copy"
+            yield Fault(f"--set {key}", f"also set by {', '.join(others)}", expected)
 
 
 def _sizes(fabrics: Mapping[str, Fabric], made: bool) -> Iterator[Fault]:

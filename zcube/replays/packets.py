@@ -78,4 +78,6 @@ def run_packets(model: PacketModel, fluid_makespan_s: float, progress: Callable[
         taken_s = time.monotonic() - began_s
         step_s = max(LEAST_STEP_S, step_s * min(2.0, max(0.1, STEP_TAKES_S / max(taken_s, 1e-9))))
         progress(min(total - 1, model.received_bytes // model.settings.unit_payload_bytes), total)
+    # What is still under way beside the transfers is counted whole, wherever the last step ended.
+    model.advance(float("inf"))
     progress(total, total)

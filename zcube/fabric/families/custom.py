@@ -18,6 +18,7 @@ from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGroup
 from zcube.fabric.port_numbers import links_per_port
+from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import FabricSpec, SwitchSpec
 from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
@@ -116,7 +117,7 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
         switch_ports = max(SWITCH_PORTS, 1 << (_ports_needed(table, wired, switch_port_gbps) - 1).bit_length())
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
     switch = SwitchSpec(model=f"{switch_ports}x{switch_port_gbps:g}G", ports=switch_ports, port_gbps=switch_port_gbps)
-    CustomSpec(links=str(source), switch=switch).of_links(table, topology.stem)
+    check_port_budget(CustomSpec(links=str(source), switch=switch).of_links(table, topology.stem), str(source))
     write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
     write_file(topology, lambda temporary: temporary.write_text(content))
