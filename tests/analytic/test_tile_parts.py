@@ -82,7 +82,7 @@ def test_most_intervals_hold_the_true_part():
     # A bootstrap of four or five residuals draws from few values, so that fewer than its 95 % are expected.
     inside = [
         part.low <= true <= part.high
-        for seed in range(40)
+        for seed in range(16)
         for parts in [fit_parts([made(noise=0.03, seed=seed)], draws=300)]
         for part, true in ((parts.put_us, 1.1), (parts.stage_us, 3.0), (parts.kernel_us, 4.0))
     ]

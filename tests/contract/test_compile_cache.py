@@ -78,6 +78,7 @@ def test_four_processes_on_an_empty_cache(job):
     assert kept.name == "zcube-kernels-" + source_hash(kernel_sources(PACKAGE))
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_callee_or_constant_of_another_file_is_seen_with_a_warm_cache(job):
     copy = shutil.copytree(PACKAGE, job / "zcube", ignore=shutil.ignore_patterns("__pycache__"))
     surroundings = environment(PYTHONPATH=str(job), XDG_CACHE_HOME=str(job / "cache"))

@@ -102,8 +102,8 @@ def test_import_makes_a_topology_that_runs(run, tmp_path):
     assert status == 0, err
     document = json.loads(run("fabric", "show", tmp_path / "mine.toml", "--json")[1])
     assert (document["gpus"], document["switches"], document["diameter_switches"]) == (256, 32, 2)
-    assert run("fabric", "import", tmp_path / "simai.txt", tmp_path / "small.toml", "--switch-ports", "4")[0] == 0
-    assert run("fabric", "show", tmp_path / "small.toml")[0] == 2
+    assert run("fabric", "import", tmp_path / "simai.txt", tmp_path / "small.toml", "--switch-ports", "4")[0] == 2
+    assert not (tmp_path / "small.toml").exists()
 
 
 def test_draw_and_adversary(run, tmp_path):

@@ -73,7 +73,7 @@ def test_a_search_finds_fabrics_that_other_verbs_read(whole, run):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="killed with a POSIX signal")
-@pytest.mark.parametrize("killed", [0, 3])
+@pytest.mark.parametrize("killed", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_ends_alike(whole, tmp_path, killed):
     folder = tmp_path / "killed"
     with subprocess.Popen(_command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

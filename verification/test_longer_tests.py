@@ -1,0 +1,19 @@
+"""Tests under ``tests/`` that are marked slow: what they show is shown more briefly by others there; some two minutes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent / "tests" / "contract"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_plan_search.py", "test_compile_cache.py"])
+def test_the_longer_ones_pass(name: str) -> None:
+    call = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "slow", str(TESTS / name)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
