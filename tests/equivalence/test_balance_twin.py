@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from many_seeds import seeds
-from packet_twin import Twin
-from test_packet_twin import EAGER, draw_flows, draw_recovery, leaf_spine
+from test_packet_twin import EAGER, draw_flows, draw_recovery, leaf_spine, run_both
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.spec import SwitchSpec
 from zcube.network.link_set import LinkSet
-from zcube.network.packet.footprint import memory_bound_bytes
-from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
 from zcube.routing.catalog import routing_for
 
@@ -68,15 +65,7 @@ def late_of(twin):
 
 def assert_agree(fabric, routing, settings, flows, split):
     """Run both and compare all that both count; return the model."""
-    link_set = LinkSet.of_fabric(fabric)
-    routes = routing.routes(flows.source, flows.target)
-    twin = Twin(link_set, routes, flows, settings, split)
-    model = PacketModel(link_set, routing, settings, split)
-    model.send(flows)
-    model.advance(float("inf"))
-    found = np.round(model.completions().finish_s * 1e12).astype(np.int64)
-    assert found.tolist() == twin.finish
-    assert model.memory_bytes <= memory_bound_bytes(link_set, settings, flows.size_bytes, len(routes.share), len(routes.link))
+    model, twin = run_both(fabric, routing, settings, flows, split)
     counts = model.counts
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
     again = (counts.lost, counts.trims, counts.headers_lost, counts.duplicates)

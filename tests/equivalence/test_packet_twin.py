@@ -172,14 +172,8 @@ def test_twins_of_the_pfc_watchdog_agree():
     assert storms > 3
 
 
-def assert_twins_agree(draw, control=None, **more):
-    fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
-    settings, flows = draw_settings(draw, control, **more), draw_flows(draw, 16)
-    if settings.traffic_classes == 2:
-        flows = replace(flows, traffic_class=draw.integers(0, 2, len(flows)))
-    names = [name for name in fabric.routings if name != "zcube-detours"]
-    routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
-    split = str(draw.choice(["pooled", "fixed"]))
+def run_both(fabric, routing, settings, flows, split):
+    """Run the model and its twin to their ends, which are the same, within the memory foreseen; return both."""
     link_set = LinkSet.of_fabric(fabric)
     routes = routing.routes(flows.source, flows.target)
     twin = Twin(link_set, routes, flows, settings, split)
@@ -189,6 +183,18 @@ def assert_twins_agree(draw, control=None, **more):
     found = np.round(model.completions().finish_s * 1e12).astype(np.int64)
     assert found.tolist() == twin.finish
     assert model.memory_bytes <= memory_bound_bytes(link_set, settings, flows.size_bytes, len(routes.share), len(routes.link))
+    return model, twin
+
+
+def assert_twins_agree(draw, control=None, **more):
+    fabric = leaf_spine() if draw.random() < 0.6 else load_fabric("zcube-n16")
+    settings, flows = draw_settings(draw, control, **more), draw_flows(draw, 16)
+    if settings.traffic_classes == 2:
+        flows = replace(flows, traffic_class=draw.integers(0, 2, len(flows)))
+    names = [name for name in fabric.routings if name != "zcube-detours"]
+    routing = routing_for(fabric, str(draw.choice(names)), queue_pairs=int(draw.integers(1, 4)), seed=3)
+    split = str(draw.choice(["pooled", "fixed"]))
+    model, twin = run_both(fabric, routing, settings, flows, split)
     counts = model.counts
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
