@@ -1,8 +1,8 @@
 """Folders of results: replaced as a whole, and only where every file in them is known to be this program's own.
 
 A folder that was written holds a run record, ``run.json``, whose ``files`` give the SHA-256 digest of every other file. A
-folder may be replaced if it is empty, or if it holds nothing but what its record lists, unchanged. Anything else stays: a file
-of the user's, a file the user changed, a link, a subfolder, a record of another program.
+folder may be replaced if it is empty, or if it holds nothing but what its record lists, unchanged but for files that the record
+lets grow. Anything else stays: a file of the user's, a file the user changed, a link, a subfolder, a record of another program.
 
 The new folder is complete under a temporary name before it gets its own. Where the system can exchange two names at once
 (Linux ``renameat2``, macOS ``renamex_np``) the target is at every instant the old folder or the new one; elsewhere two renames
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from zcube.outputs import to_json
 from zcube.workplace import digest, digests, workplace
 
 RUN_FILE = "run.json"
-#: Key of the record that lists the folder's other files.
-FILES_KEY = "files"
+#: Key of the record that lists the folder's other files, and that of those that may grow, with the bytes that are listed.
+FILES_KEY, GROWS_KEY = "files", "grows"
+#: What lines begin with that a file may grow by; the last one may be torn.
+GROWN_LINE = b'{"key": "'
 #: Largest record read, and entries named in a fault.
 MOST_RECORD_BYTES, MOST_NAMED = 1 << 26, 10
 #: Names tried beside a target that something else has taken meanwhile.
@@ -48,7 +50,7 @@ class OutFolder:
     path: Path
     held: Mapping[str, str] | None = field(default=None)
 
-    def write(self, fill: Callable[[Path], Any], record: dict[str, Any]) -> Path:
+    def write(self, fill: Callable[[Path], Any], record: dict[str, Any], grows: Sequence[str] = ()) -> Path:
         """Write the folder and return where it stands.
 
         That is ``path``, unless something else was put there since it was looked at: then it is a free name beside it
@@ -60,6 +62,8 @@ class OutFolder:
             Called with an empty folder to put files into.
         record : dict
             JSON-ready run record; the list of files is added.
+        grows : sequence of str
+            Names of files that may be added to once the folder stands.
 
         Raises
         ------
@@ -70,7 +74,9 @@ class OutFolder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with workplace(self.path, self.held) as temporary:
             fill(temporary)
-            listed = {FILES_KEY: digests(temporary)}
+            listed: dict[str, Any] = {FILES_KEY: digests(temporary)}
+            if grows:
+                listed[GROWS_KEY] = {name: (temporary / name).stat().st_size for name in grows}
             (temporary / RUN_FILE).write_text(to_json({**record, **listed}), encoding="utf-8")
             temporary.chmod(0o755)
             return self._take_name(temporary)
@@ -159,7 +165,7 @@ def _place_faults(path: Path) -> list[Fault]:
 
 
 def _content_faults(folder: Path) -> list[Fault]:
-    listed = _listed(folder / RUN_FILE)
+    listed, grows = _listed(folder / RUN_FILE), _growing(folder / RUN_FILE)
     if listed is None:
         held = _named(sorted(path.name for path in folder.iterdir()))
         found = f"a folder that holds {held} and no {RUN_FILE} of a run that lists them"
@@ -170,7 +176,7 @@ def _content_faults(folder: Path) -> list[Fault]:
             continue
         if path.name not in listed or path.is_symlink() or not path.is_file():
             foreign.append(path.name)
-        elif digest(path) != listed[path.name]:
+        elif digest(path, grows.get(path.name)) != listed[path.name] or not _has_grown(path, grows.get(path.name)):
             changed.append(path.name)
     expected = "only what its run record lists; move it away, or choose another folder"
     ways = ((foreign, "not of the run that wrote the folder"), (changed, "changed since the run that wrote it"))
@@ -179,17 +185,35 @@ def _content_faults(folder: Path) -> list[Fault]:
 
 def _listed(record: Path) -> dict[str, str] | None:
     """Return the files that a run record of this program lists, None where there is no such record."""
+    files = _read(record).get(FILES_KEY)
+    whole = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
+    return files if whole else None
+
+
+def _growing(record: Path) -> dict[str, int]:
+    """Return of each file that may have grown how many bytes a run record lists."""
+    found = _read(record).get(GROWS_KEY)
+    return {name: size for name, size in found.items() if type(size) is int and size >= 0} if isinstance(found, dict) else {}
+
+
+def _has_grown(path: Path, from_bytes: int | None) -> bool:
+    """Return whether a file holds, beyond what is listed of it, nothing but lines that this program adds."""
+    if from_bytes is None:
+        return True
+    with path.open("rb") as handle:
+        handle.seek(from_bytes)
+        return all(line.startswith(GROWN_LINE) or (GROWN_LINE.startswith(line[:9]) and line[-1:] != b"\n") for line in handle)
+
+
+def _read(record: Path) -> dict[str, Any]:
+    """Return a run record of this program, nothing where there is none."""
     if record.is_symlink() or not record.is_file() or record.stat().st_size > MOST_RECORD_BYTES:
-        return None
+        return {}
     try:
         data = json.loads(record.read_bytes())
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(data, dict) or not {"record_version", "zcube_version"} <= set(data):
-        return None
-    files = data.get(FILES_KEY)
-    whole = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
-    return files if whole else None
+        return {}
+    return data if isinstance(data, dict) and {"record_version", "zcube_version"} <= set(data) else {}
 
 
 def _held_now(folder: Path) -> dict[str, str] | None:

@@ -77,10 +77,12 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: digest(path) if file else "" for path, file in plain.items()}
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 digest of a file."""
+def digest(path: Path, first_bytes: int | None = None) -> str:
+    """Return the SHA-256 digest of a file, or of so many of its first bytes."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        if first_bytes is None:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return hashlib.sha256(handle.read(first_bytes)).hexdigest()
 
 
 def _siblings(path: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,18 +14,14 @@ from zcube.cli.network_options import MemoryOption
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
-    from zcube.cli.record import RunRecord
     from zcube.matrix.loads import Load
     from zcube.matrix.settings import MatrixSettings
-    from zcube.matrix.store import StoredCell
     from zcube.network.transports import Transport
     from zcube.progress import Progress
 
 DEFAULT_FABRICS = "roft-256,zcube-256"
 DEFAULT_TRANSPORTS = "ecmp+dcqcn,adaptive+dcqcn-nvidia"
 DEFAULT_OUT = Path("zcube-out")
-#: Cells are written no more often.
-KEEP_EVERY_S = 2.0
 #: About what a cell takes, so that processes are worth their start.
 CELL_S = 3.0
 
@@ -74,8 +69,8 @@ def matrix_command(
     given = dict(locals())
     from zcube.cli.progress import RunProgress
     from zcube.cli.record import RunRecord
-    from zcube.matrix.matrix import run_matrix
-    from zcube.matrix.store import read_cells
+    from zcube.kept_runs import KeptRuns
+    from zcube.matrix.matrix import STORE_FILE, run_matrix
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
     from zcube.side_by_side import SideBySide, jobs_for
@@ -83,9 +78,12 @@ def matrix_command(
 
     record, scenario = RunRecord(), _is_scenario(source)
     columns = _transports(transports)
-    folder = out_folder(out or DEFAULT_OUT / f"matrix-{Path(source).stem}")
-    known = read_cells(folder.path)
     asked, make = (_served if scenario else _carried)(given, columns)
+    kept = KeptRuns(
+        out or DEFAULT_OUT / f"matrix-{Path(source).stem}",
+        STORE_FILE,
+        lambda: record.document(asked.model_dump(mode="json"), None, "matrix"),
+    )
     with (
         KernelsAhead(needed_groups(asked.fidelity, *(OF_SERVING if scenario else ()))) as ahead,
         RunProgress() as progress,
@@ -93,16 +91,13 @@ def matrix_command(
         load = make(progress)
         ahead.wait(progress)
         cells = len(load.fabrics) * len(load.transports) * asked.seeds
-        with SideBySide(jobs_for(jobs, cells, CELL_S), "zcube.matrix.cells", asked.memory_gb) as beside:
-            keeping = _Keeping(folder.path, asked, record)
-            try:
-                matrix = run_matrix(asked, load, known, keeping, progress, beside)
-            finally:
-                keeping.write()
-        document = matrix.document()
-        from zcube.report.matrix_folder import write_matrix
+        with kept:
+            with SideBySide(jobs_for(jobs, cells, CELL_S), "zcube.matrix.cells", asked.memory_gb) as beside:
+                matrix = run_matrix(asked, load, kept.runs, kept.keep, progress, beside)
+            document = matrix.document()
+            from zcube.report.matrix_folder import write_matrix
 
-        written = write_matrix(document, keeping.cells, keeping.record(), out_folder(folder.path), progress)
+            written = write_matrix(document, kept.fill, kept.record(), out_folder(kept.folder), progress)
     print(f"written: {written} (open {written / 'matrix.html'})", file=sys.stderr)
     if json:
         sys.stdout.write(to_json(document))
@@ -114,40 +109,6 @@ def matrix_command(
         print(f"failed: {place.fabric} with {place.transport}, seed {place.seed}: {error}", file=sys.stderr)
     if matrix.failed:
         raise typer.Exit(1)
-
-
-class _Keeping:
-    """Writes the cells that are known into the folder of results, now and then, and at the end."""
-
-    def __init__(self, path: Path, asked: MatrixSettings, record: RunRecord):
-        self._path, self._asked, self._record = path, asked, record
-        self.cells: Mapping[str, StoredCell] = {}
-        self._written = 0
-        self._written_s = float("-inf")
-
-    def __call__(self, cells: Mapping[str, StoredCell]) -> None:
-        self.cells = cells
-        if time.monotonic() - self._written_s >= KEEP_EVERY_S:
-            self.write()
-
-    def record(self) -> dict[str, Any]:
-        """Return the run's record."""
-        return self._record.document(self._asked.model_dump(mode="json"), None, "matrix")
-
-    def write(self) -> None:
-        """Write them, if there are new ones."""
-        from zcube.matrix.store import STORE_FILE, store_text
-        from zcube.out_folder import out_folder
-
-        if len(self.cells) == self._written:
-            return
-        text = store_text(self.cells.values())
-
-        def fill(temporary: Path) -> None:
-            (temporary / STORE_FILE).write_text(text, encoding="utf-8", newline="\n")
-
-        out_folder(self._path).write(fill, self.record())
-        self._written, self._written_s = len(self.cells), time.monotonic()
 
 
 def _is_scenario(source: str) -> bool:

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zcube.calibrate.links import carrier_on
-from zcube.errors import ZcubeError
 from zcube.fabric.model import Fabric
 from zcube.fabric_run import FabricTask, run_fabric
+from zcube.kept_runs import Done, done_by
 from zcube.matrix.conditions import Conditions
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.settings import Network
@@ -105,23 +105,10 @@ class ServedTask:
 Task: TypeAlias = CarriedTask | ServedTask
 
 
-@dataclass(frozen=True, slots=True)
-class CellDone:
-    """What came of a cell: figures, or why there are none."""
-
-    figures: dict[str, Any] | None
-    error: str | None = None
-
-
-def run_cell(task: Task, told: ShareDone) -> CellDone:
+def run_cell(task: Task, told: ShareDone) -> Done:
     """Run a cell; what goes wrong in it is kept, so that others go on."""
     told(0.0)
-    try:
-        return CellDone(task.figures(told))
-    except ZcubeError as error:
-        return CellDone(None, str(error))
-    except (ArithmeticError, AssertionError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        return CellDone(None, f"{type(error).__name__}: {error}")
+    return done_by(lambda: task.figures(told))
 
 
 def ends_of(carried: FlowList | CommTrace) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,6 @@ from zcube.inputs import validate
 from zcube.matrix.cells import CarriedTask, ServedTask, Task
 from zcube.matrix.conditions import Conditions
 from zcube.matrix.settings import MatrixSettings
-from zcube.matrix.store import Inputs, carried_digest, fabric_digest, files_named, network_inputs
 from zcube.network.settings import Network
 from zcube.network.transports import Transport, checked_network
 from zcube.outputs import flat
@@ -28,6 +27,7 @@ from zcube.pricing.bill import BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import load_price_book
 from zcube.progress import Progress
 from zcube.replays.gpus import gpu_numbers, known_gpus
+from zcube.run_inputs import Inputs, carried_digest, fabric_digest, files_named, network_inputs
 from zcube.scenario import Scenario, changed
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace, read_trace

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from zcube.matrix.cells import CellDone, Task, run_cell
+from zcube.kept_runs import Done, KeptRun
+from zcube.matrix.cells import Task, run_cell
 from zcube.matrix.findings import RULE, differences, leading_figure, words
 from zcube.matrix.loads import IDEAL, Load
 from zcube.matrix.settings import MatrixSettings
-from zcube.matrix.store import StoredCell
 from zcube.progress import Progress, TogetherDone, silent
 from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
@@ -19,8 +19,10 @@ SCHEMA_VERSION = 1
 #: Statistics of transfers that are stated over the ideal core's.
 STATISTICS = ("mean", "p50", "p99", "max")
 
-#: Takes the cells that are known, after each one that is new.
-Keep = Callable[[Mapping[str, StoredCell]], None]
+#: Takes each cell that is new.
+Keep = Callable[[KeptRun], None]
+#: File of a folder of results that holds the cells.
+STORE_FILE = "cells.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,13 @@ class Matrix:
         Rows, columns and what holds for all.
     load : Load
         What is carried.
-    cells : dict of CellDone
+    cells : dict of Done
         By place, those of the ideal core among them.
     """
 
     asked: MatrixSettings
     load: Load
-    cells: Mapping[Place, CellDone]
+    cells: Mapping[Place, Done]
 
     @property
     def failed(self) -> dict[Place, str]:
@@ -140,8 +142,8 @@ class Matrix:
 def run_matrix(
     asked: MatrixSettings,
     load: Load,
-    known: Mapping[str, StoredCell],
-    keep: Keep = lambda cells: None,
+    known: Mapping[str, KeptRun],
+    keep: Keep = lambda cell: None,
     progress: Progress = silent,
     beside: SideBySide = IN_THIS_PROCESS,
 ) -> Matrix:
@@ -151,10 +153,10 @@ def run_matrix(
     ----------
     asked, load
         Rows, columns, and what is carried.
-    known : mapping of StoredCell
+    known : mapping of KeptRun
         Cells of earlier runs, by key.
     keep : callable
-        Called with all that is known after every new cell, and before any.
+        Called with every new cell.
     progress : Progress
         Told what is under way and how much of all cells is done.
     beside : SideBySide
@@ -167,7 +169,6 @@ def run_matrix(
     # Cells with equal inputs, as of controls in a fluid that knows none, are run once.
     missing = {key: place for place, key in reversed(keys.items()) if key not in stored}
     waiting = [(key, place) for place, key in keys.items() if missing.get(key) == place]
-    keep(stored)
     told = TogetherDone(progress, "simulating", len(waiting))
 
     def tasks() -> Iterator[Task]:
@@ -180,11 +181,9 @@ def run_matrix(
         if cell.figures is None:
             errors[key] = cell.error
             continue
-        stored[key] = StoredCell(key=key, fabric=place.fabric, transport=place.transport, seed=place.seed, figures=cell.figures)
-        keep(stored)
-    cells = {
-        place: CellDone(stored[key].figures) if key in stored else CellDone(None, errors[key]) for place, key in keys.items()
-    }
+        stored[key] = kept = KeptRun.of(key, asdict(place), cell.figures)
+        keep(kept)
+    cells = {place: Done(stored[key].figures) if key in stored else Done(None, errors[key]) for place, key in keys.items()}
     return Matrix(asked, load, cells)
 
 

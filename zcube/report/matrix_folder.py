@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcube.matrix.store import STORE_FILE, StoredCell, store_text
+from zcube.matrix.matrix import STORE_FILE
 from zcube.outputs import to_json
 from zcube.progress import Progress
 
@@ -18,7 +18,7 @@ DOCUMENT_FILE, PAGE_FILE, PICTURE = "matrix.json", "matrix.html", "matrix"
 
 def write_matrix(
     document: Mapping[str, Any],
-    cells: Mapping[str, StoredCell],
+    cells: Callable[[Path], None],
     run_record: dict[str, Any],
     folder: OutFolder,
     progress: Progress,
@@ -33,7 +33,7 @@ def write_matrix(
     from zcube.report.picture import save
 
     def fill(temporary: Path) -> None:
-        (temporary / STORE_FILE).write_text(store_text(cells.values()), encoding="utf-8", newline="\n")
+        cells(temporary)
         (temporary / DOCUMENT_FILE).write_text(to_json(document), encoding="utf-8", newline="\n")
         progress("drawing", 0, 0, "")
         figure = plot_matrix(document)
@@ -41,4 +41,4 @@ def write_matrix(
             save(figure, temporary / f"{PICTURE}{ending}")
         (temporary / PAGE_FILE).write_text(matrix_page(document), encoding="utf-8", newline="\n")
 
-    return folder.write(fill, run_record)
+    return folder.write(fill, run_record, grows=[STORE_FILE])

@@ -1,94 +1,33 @@
-"""Cells that have been run, kept under a hash of all that they come from, so that a run that was stopped goes on."""
+"""What a run comes from, hashed: the program, its data, what is installed beside it, and everything that was declared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, distributions, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from zcube import __version__
-from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
-from zcube.inputs import Declared, read_bounded, validate
 from zcube.network.link_set import LinkSet
 from zcube.network.settings import Network
 from zcube.trace.comm_trace import CommTrace
 from zcube.workload.flow_lists import FlowList
 
-STORE_FILE = "cells.jsonl"
-MOST_STORE_BYTES, MOST_CELLS = 1 << 28, 100_000
 #: Files named by a scenario count as what they hold; of a folder, as of measured tables, its CSV files up to so many.
 MOST_FILES = 1000
-#: What of the program changes no figure.
-_SHOWS_ONLY = ("cli", "report")
-
-
-class StoredCell(Declared):
-    """A cell's figures under the hash of what they come from; names are for readers alone."""
-
-    key: str = Field(pattern="^[0-9a-f]{64}$")
-    fabric: str = Field(max_length=500)
-    transport: str = Field(max_length=500)
-    seed: int
-    figures: dict[str, Any]
-
-    def line(self) -> str:
-        """Return the cell as a line of the store."""
-        return json.dumps(self.model_dump(mode="json"), allow_nan=False) + "\n"
-
-
-def read_cells(folder: Path) -> dict[str, StoredCell]:
-    """Return the cells that a folder holds by their keys; none where there is no store.
-
-    Raises
-    ------
-    InputError
-        With the lines that are no cells, the first 20.
-    """
-    path = folder / STORE_FILE
-    if not path.is_file():
-        return {}
-    lines = read_bounded(path, MOST_STORE_BYTES).splitlines()
-    if len(lines) > MOST_CELLS:
-        raise InputError(Fault(str(path), f"{len(lines)} lines", f"at most {MOST_CELLS} cells"))
-    cells: dict[str, StoredCell] = {}
-    faults: list[Fault] = []
-    for number, line in enumerate(lines, 1):
-        where = f"{path}: line {number}"
-        try:
-            data = json.loads(line)
-            if not isinstance(data, dict) or not _finite(data.get("figures")):
-                raise ValueError("no figures")
-            cell = validate(StoredCell, data, where)
-        except InputError as error:
-            faults += error.faults
-        except (ValueError, RecursionError) as error:
-            faults.append(Fault(where, str(error)[:100], "a cell as zcube matrix writes it"))
-        else:
-            cells[cell.key] = cell
-    if faults:
-        raise InputError(faults[:20])
-    return cells
-
-
-def store_text(cells: Iterable[StoredCell]) -> str:
-    """Return the store of some cells, by key."""
-    return "".join(cell.line() for cell in sorted(cells, key=lambda cell: cell.key))
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    return not isinstance(value, float) or math.isfinite(value)
+#: What of the program changes no figure, and the endings of what does: sources, cards, devices, books.
+_SHOWS_ONLY = ("cli", "report", "scenarios", "transports")
+_COUNTED = (".py", ".toml", ".cu", ".cuh")
+#: Packages whose releases may change a figure.
+_PACKAGES = ("aiconfigurator-core", "networkx", "numba", "numpy", "scipy", "simpy")
 
 
 @dataclass(frozen=True)
@@ -106,14 +45,26 @@ class Inputs:
 
 @cache
 def program_digest() -> str:
-    """Return the hash of the sources that figures come from, and the version."""
-    package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256(__version__.encode())
-    for path in sorted(package.rglob("*.py")):
+    """Return the hash of the sources and data that figures come from, and of the versions of what they are made with."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256(repr([__version__, *sorted(set(_installed()))]).encode())
+    for path in sorted(path for path in package.rglob("*") if path.suffix in _COUNTED):
         name = path.relative_to(package)
         if name.parts[0] not in _SHOWS_ONLY:
             digest.update(str(name).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """Yield name and version of every package that figures are made with, those that add to the registries among them."""
+    for name in _PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+    for one in distributions():
+        if any(point.group.startswith("zcube.") for point in one.entry_points):
+            yield one.name, one.version
 
 
 def network_inputs(network: Network) -> dict[str, Any]:
@@ -162,7 +113,7 @@ def files_named(value: Any) -> dict[str, str]:
         text = value if isinstance(value, str) and 0 < len(value) <= 4096 and "\0" not in value else None
         path = None if text is None else Path(text)
         try:
-            return {text: file_digest(path)} if text and path and path.exists() else {}
+            return {text: file_digest(path)} if text and path and (path.is_file() or path.is_dir()) else {}
         except OSError:
             return {}  # Too long for a name, or not to be read: it is told of where it is read.
     return {name: digest for part in found for name, digest in part.items()}
@@ -171,10 +122,17 @@ def files_named(value: Any) -> dict[str, str]:
 def file_digest(path: Path) -> str:
     """Return the hash of a file's bytes, or of the files of a folder."""
     if not path.is_dir():
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        status = path.stat()
+        return _digest_of(path.resolve(), status.st_size, status.st_mtime_ns)
     inside = sorted(islice((file for file in path.rglob("*.csv") if file.is_file()), MOST_FILES))
     return _hashed(*(f"{file.relative_to(path)} {file_digest(file)}" for file in inside))
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, size_bytes: int, changed_ns: int) -> str:
+    """Return the hash of a file, once for as long as its size and time stay."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _hashed(*parts: Any) -> str:
