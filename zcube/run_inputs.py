@@ -70,7 +70,7 @@ def _installed() -> Iterator[tuple[str, str]]:
 def network_inputs(network: Network) -> dict[str, Any]:
     """Return of how bytes move what the run's fidelity looks at."""
     data: dict[str, Any] = network.model_dump(mode="json")
-    unused = {"memory_gb"}
+    unused = {"memory_gb", "load_bins"}
     if network.fidelity != "packet":
         unused |= {"packet"}
     if network.fidelity != "lossless":

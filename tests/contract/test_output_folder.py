@@ -59,6 +59,7 @@ def test_the_files(folder: Path) -> None:
             "run.json", "summary.json", "report.html", "ttft_cdf.png", "ttft_parts.png", "link_load.png", "cost.png",
             "requests-roft-256.parquet", "links-roft-256.parquet",
             "requests-script-alert-1.parquet", "links-script-alert-1.parquet",
+            "load-roft-256.parquet", "load-script-alert-1.parquet",
         ]
     )  # fmt: skip
 

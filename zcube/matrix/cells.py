@@ -68,7 +68,7 @@ class CarriedTask:
             return routing_for(self.fabric).routes(source, target)
 
         fabric = self.conditions.of(self.fabric, self.seed, np.union1d(source, target), paths)
-        carrier = carrier_on(fabric, self.network, self.seed)
+        carrier = carrier_on(fabric, self.network.model_copy(update={"load_bins": 0}), self.seed)
         progress = _share_of_simulation(told)
         if isinstance(self.carried, FlowList):
             done = replay(carrier, self.carried, progress=progress, beside_fluid=False)

@@ -147,7 +147,7 @@ def _cells(
 
 
 def _carried(carrier: Carrier, fidelity: str, packet: PacketSettings, flows: FlowList, told: Progress) -> Replay:
-    network = carrier.network.model_copy(update={"fidelity": fidelity, "packet": packet})
+    network = carrier.network.model_copy(update={"fidelity": fidelity, "packet": packet, "load_bins": 0})
     return replay(replace(carrier, network=network), flows, progress=told)
 
 

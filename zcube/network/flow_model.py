@@ -19,6 +19,7 @@ from zcube.network.fluid_posting import PathArrays, drop_done, post
 from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, MAX_MIN, NONE, FluidState, empty_state, grown, with_room
 from zcube.network.frames import frame_of
 from zcube.network.link_set import IdealRouting, LinkSet
+from zcube.network.load_watch import LoadWatch
 from zcube.network.path_table import PathTable
 from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, PathSplit
 from zcube.routing.routes import Routes, Routing, check_reachable
@@ -86,6 +87,7 @@ class FlowModel:
         self._arrived_groups: list[int] = []
         self._keep(empty_state(link_set.capacity_bps, quantum_s, bin_s, isolation))
         self._bins = bin_s > 0
+        self._watch: LoadWatch | None = None
         self._table = PathTable(routing, link_set, path_split)
         #: Transfers over paths of the table for which there is certainly room.
         self._room = 0
@@ -324,6 +326,7 @@ class FlowModel:
             raise ValueError("capacities must be finite and at least 0, one per link")
         completed = self.advance(at_s)
         self._cover_bins(at_s)
+        self._read_load(at_s)
         is_less = capacity_bps < self._state.links["capacity_bps"][links]
         self._change_s = fluid.change_capacity(self._frame, links, capacity_bps, is_less, at_s)
         return completed
@@ -372,6 +375,31 @@ class FlowModel:
         self._settle()
         return self._state.bin_bits.reshape(-1, len(self.link_set.capacity_bps)) / 8.0
 
+    def watch_load(self, bins: int, expected_s: float) -> None:
+        """Read from now on what links have carried, see :class:`~zcube.network.load_watch.LoadWatch`; changes no result."""
+        self._watch = LoadWatch(len(self.link_set.capacity_bps), bins, expected_s)
+
+    def load_watch(self) -> LoadWatch | None:
+        """Return what has been read up to the time last advanced to, None where nothing was to be."""
+        self._read_load(self._now_s)
+        return self._watch
+
+    def _read_load(self, until_s: float) -> float:
+        """Read what is due before a time up to which rates are the present ones; return when the next reading is due."""
+        watch, state = self._watch, self._state
+        if watch is None:
+            return float("inf")
+        if watch.due_s < until_s:
+            _, pools, subflows, hops, _ = state.used.tolist()
+            pool, link = state.subflows["pool"][:subflows], state.hops["link"][:hops]
+            active = state.pools["phase"][:pools] == ACTIVE
+            rate_bps = np.where(active[pool], state.subflows["rate_bps"][:subflows], 0.0)
+            settled_s, subflow = state.pools["settled_s"][:pools][pool], state.hops["subflow"][:hops]
+            while watch.due_s < until_s:
+                sent_bits = rate_bps * (watch.due_s - settled_s)
+                watch.note((state.links["bits"] + np.bincount(link, sent_bits[subflow], len(state.links))) / 8.0)
+        return watch.due_s
+
     def _settle(self) -> None:
         """Credit links with what active transfers have sent up to the present."""
         self._cover_bins(self._now_s)
@@ -392,7 +420,9 @@ class FlowModel:
             reach_s = min(to_s, self.next_event_s())
             to_s = min(to_s, self._cover_bins(reach_s if np.isfinite(reach_s) else self._now_s))
             unposted_s = 0.0
-        found = fluid.advance(self._frame, to_s, most_events, before_s, unposted_s)
+        read_s = float("inf") if self._watch is None else self._watch.due_s
+        while (found := fluid.advance(self._frame, to_s, most_events, before_s, unposted_s, read_s))[0] < 0:
+            to_s, read_s = found[2], self._read_load(found[3])
         arrived, groups, reached_s, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
         if groups:
             self._arrived_groups += self._state.arrived[:groups].tolist()

@@ -347,7 +347,7 @@ def let_arrive(state: FluidState, to_s: float) -> tuple[int, int]:
 
 @kernel
 def advance(
-    fluid: np.ndarray, to_s: float, most_events: int, before_s: float, unposted_s: float
+    fluid: np.ndarray, to_s: float, most_events: int, before_s: float, unposted_s: float, read_s: float
 ) -> tuple[int, int, float, float, float, float, float]:
     """Process events up to a time.
 
@@ -364,6 +364,9 @@ def advance(
     unposted_s : float
         Go on beyond ``to_s``, from one bound on the arrival of groups to the next, while none has arrived and the bound is
         before this time.
+    read_s : float
+        Return -1 in place of how many transfers arrived when the next event to be processed is later than this: rates up to
+        then are the present ones. Called again with the time returned, it goes on as if it had not stopped.
 
     Returns
     -------
@@ -380,6 +383,8 @@ def advance(
             now_s = next_change_s(state)
             if now_s > to_s or now_s >= before_s:
                 break
+            if now_s > read_s:
+                return -1, 0, to_s, now_s, next_arrival_s(state), 0.0, 0.0
             change(state, now_s, min(to_s, now_s + max(TIE_S + now_s * TIE_RELATIVE, state.settings[0])))
         arrived, groups = let_arrive(state, to_s)
         group_s, soonest_s = next_group_s(state, to_s)

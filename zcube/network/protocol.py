@@ -13,6 +13,7 @@ from zcube.arrays import BoolArray, FloatArray, IntArray
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zcube.network.load_watch import LoadWatch
     from zcube.routing.routes import Routes
 
 #: ``ideal``: only NIC links limit; ``flow``: max-min fair fluid over the routes; ``lossless``: the same with back-pressure;
@@ -275,4 +276,8 @@ class NetworkModel(Protocol):
 
     def link_table(self) -> LinkTable:
         """Return what every link has carried."""
+        ...
+
+    def load_watch(self) -> LoadWatch | None:
+        """Return what has been read of links up to the time last advanced to, None where nothing was to be."""
         ...

@@ -12,6 +12,7 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks
 from zcube.fabric.model import Fabric
 from zcube.inputs import Declared
+from zcube.network.load_over_time import DEFAULT_BINS
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import Fidelity, PathSplit
 from zcube.routing.catalog import DEFAULT, DEFAULT_QUEUE_PAIRS, routings
@@ -76,6 +77,13 @@ class Network(Declared):
         ge=0,
         le=1e7,
         description="of a replay: width of the bins in which links' bytes are kept; 0: totals",
+    )
+    load_bins: int = Field(
+        default=DEFAULT_BINS,
+        ge=0,
+        le=1000,
+        description="bins of time in which the load of switches and of the fullest links is kept: about as many, up to twice "
+        "as many of a run that lasts longer than its requests come; 0: none; see docs/metrics.md",
     )
     memory_gb: float | None = Field(
         default=None, ge=0, description="most memory a run may use, 1e9 bytes; default: what is available"

@@ -10,6 +10,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.network.carrier import Carrier
 from zcube.network.flow_model import FlowModel
+from zcube.network.load_over_time import LoadOverTime
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
@@ -75,6 +76,8 @@ class Replay:
         What the packet fidelity counted.
     band : CalibrationBand or None
         What a calibration's intervals leave open.
+    load : LoadOverTime or None
+        How full switches and links were, since the first start; None where that was not to be kept, and without switches.
     """
 
     carrier: Carrier
@@ -88,6 +91,7 @@ class Replay:
     events: int
     packets: PacketOutcome | None = None
     band: CalibrationBand | None = None
+    load: LoadOverTime | None = None
 
     def flow_columns(self) -> dict[str, np.ndarray]:
         """Return the per-flow table as columns; ``bound_link`` is a link's number, -1 for none."""
@@ -209,6 +213,8 @@ def replay(
     fluid_s = None
     if beside_fluid or carrier.packet is None:
         fluid = carrier.fluid()
+        if carrier.packet is None:
+            watch_load(carrier, fluid, float((start_s + alone_s).max()))
         fluid.send(posted, routes)
         # The callback comes after so many events; where many transfers start together, an event is that much more work.
         at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
@@ -218,10 +224,17 @@ def replay(
             return outcome(carrier, fluid, flows, start_s, alone_s, origin_s)
         fluid_s = fluid.completions().finish_s - start_s
     model = carrier.packets()
+    watch_load(carrier, model, float((start_s + alone_s).max()))
     model.send(posted, routes)
     longest_s = float((alone_s if fluid_s is None else fluid_s).max())
     run_packets(model, longest_s, lambda done, total: progress("simulating packets", done, total, "packets"))
     return outcome(carrier, model, flows, start_s, alone_s, origin_s, fluid_s)
+
+
+def watch_load(carrier: Carrier, model: FlowModel | PacketModel, expected_s: float) -> None:
+    """Let a model's links be read while it runs, unless the network keeps no load over time."""
+    if carrier.network.load_bins and expected_s > 0.0:
+        model.watch_load(carrier.network.load_bins, expected_s)
 
 
 def outcome(
@@ -250,11 +263,14 @@ def outcome(
     """
     done = model.completions()
     duration_s, makespan_s = done.finish_s - start_s, float(done.finish_s.max())
-    done = replace(done, finish_s=done.finish_s + origin_s)
+    done, links, watch = replace(done, finish_s=done.finish_s + origin_s), model.link_table(), model.load_watch()
+    load, none = None, np.zeros(len(links.size_bytes))
+    if watch is not None:
+        load = LoadOverTime.of(carrier.fabric, watch, (0.0, makespan_s), none, links.size_bytes)
     packets = None
     if isinstance(model, PacketModel):
         packets = PacketOutcome.of(model, fluid_s)
         bins, events = BinnedBytes(origin_s, 0.0, np.zeros((0, 0))), packets.counts.events
     else:
         bins, events = BinnedBytes(origin_s, carrier.network.bin_s, model.binned_bytes()), model.events
-    return Replay(carrier, flows, done, duration_s, makespan_s, alone_s, model.link_table(), bins, events, packets)
+    return Replay(carrier, flows, done, duration_s, makespan_s, alone_s, links, bins, events, packets, load=load)

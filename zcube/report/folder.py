@@ -24,7 +24,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
     ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``;
-    ``congestion_trees-<fabric>.png`` where the packet fidelity saw pauses; ``microscope-<fabric>.parquet`` where windows were
+    ``load-<fabric>.parquet`` where load over time was kept; ``congestion_trees-<fabric>.png`` where the packet fidelity saw pauses; ``microscope-<fabric>.parquet`` where windows were
     rebuilt; ``sweep`` and ``sensitivity`` as ``.png`` and ``.svg`` where they were asked for.
 
     Parameters
@@ -54,6 +54,8 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
         for name, result in comparison.results.items():
             _write_table(result.requests(), temporary / f"requests-{slugs[name]}.parquet")
             _write_table(result.links(), temporary / f"links-{slugs[name]}.parquet")
+            if result.run.load is not None:
+                _write_table(result.run.load.frame(), temporary / f"load-{slugs[name]}.parquet")
             if name in comparison.rebuilt:
                 _write_table(comparison.rebuilt[name], temporary / f"microscope-{slugs[name]}.parquet")
         pictures = _draw(comparison, temporary, progress)

@@ -14,6 +14,7 @@ from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.flow_model import ideal_model
+from zcube.network.load_over_time import LoadOverTime
 from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, NetworkModel
 from zcube.progress import ShareDone
 from zcube.serving.cluster import Cluster
@@ -62,6 +63,8 @@ class ServingRun:
         Why the network could not go on, if it could not; what was under way then has failed.
     names_links : bool
         Whether the network model says which links bounded transfers, as packets do not.
+    load : LoadOverTime or None
+        How full switches and links were over its window, where the network model was watched and its links are the fabric's.
     """
 
     journeys: Journeys
@@ -78,6 +81,7 @@ class ServingRun:
     pauses: list[list[Pause]]
     stopped_by: str | None = None
     names_links: bool = True
+    load: LoadOverTime | None = None
 
     @property
     def flow_kind(self) -> IntArray:
@@ -141,7 +145,8 @@ def serve(
         stopped_by = str(error)
         cluster.fail_rest()
     posted = cluster.transfers.posted()
-    links = model.link_table()
+    links, watch = model.link_table(), model.load_watch()
+    window = cluster.watch.window(cluster.journeys, links.size_bytes)
     cluster.cut()
     run = ServingRun(
         journeys=cluster.journeys,
@@ -155,7 +160,8 @@ def serve(
         stopped_by=stopped_by,
         names_links=model.fidelity != "packet",
         settings=settings,
-        window=cluster.watch.window(cluster.journeys, links.size_bytes),
+        window=window,
+        load=None if watch is None else LoadOverTime.of(fabric, watch, window.ends_s, *window.totals_bytes),
         pauses=cluster.pauses(),
         steps_at_end=cluster.steps_before(_just_after(float(env.now))),
     )

@@ -29,6 +29,8 @@ class Window:
         On the run's clock; the whole run where it is too short for rates.
     carried_bytes : float array [links]
         What every link carried in it.
+    carried_before_bytes : float array [links]
+        What every link had carried before it.
     steps : tuple of int array [decode nodes]
         Steps of each decode node that ended before its start, and before its end.
     no_rate : str or None
@@ -40,6 +42,7 @@ class Window:
     start_s: float
     end_s: float
     carried_bytes: FloatArray
+    carried_before_bytes: FloatArray
     steps: tuple[IntArray, IntArray]
     no_rate: str | None = None
     unsteady: str | None = None
@@ -48,6 +51,16 @@ class Window:
     def length_s(self) -> float:
         """Seconds between its ends."""
         return self.end_s - self.start_s
+
+    @property
+    def ends_s(self) -> tuple[float, float]:
+        """When it begins and ends."""
+        return self.start_s, self.end_s
+
+    @property
+    def totals_bytes(self) -> tuple[FloatArray, FloatArray]:
+        """What every link had carried at both its ends [links]."""
+        return self.carried_before_bytes, self.carried_before_bytes + self.carried_bytes
 
     def holds(self, times_s: FloatArray) -> BoolArray:
         """Return which of some times lie in it; nan does not."""
@@ -130,13 +143,13 @@ class WindowWatch:
         no_rate: str | None = "no request began after the warm-up"
         if self._start is not None and self._start[0] < end_s:
             start_s, at_start, steps_at_start = self._start
-            window = Window(float(start_s), float(end_s), at_end - at_start, (steps_at_start, steps_at_end))
+            window = Window(float(start_s), float(end_s), at_end - at_start, at_start, (steps_at_start, steps_at_end))
             times_s = times_in_system_s(journeys, window, run_end_s)
             no_rate = self._too_short(window, int(window.holds(journeys.arrival_s).sum()), times_s, run_end_s)
             if no_rate is None:
                 law = littles_law(journeys, window, run_end_s)
                 return replace(window, unsteady=unsteady(law, self._measure.steady_within))
-        return Window(0.0, run_end_s, carried_bytes, (np.zeros_like(steps), steps), no_rate)
+        return Window(0.0, run_end_s, carried_bytes, np.zeros_like(carried_bytes), (np.zeros_like(steps), steps), no_rate)
 
     def _too_short(self, window: Window, arrived: int, times_s: FloatArray, run_end_s: float) -> str | None:
         """Return why a window gives no rate, None if it does; ``times_s`` are those its requests spent in the system."""

@@ -15,6 +15,7 @@ from zcube.network.flow_groups import FlowGroups
 from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
+from zcube.network.load_watch import LoadWatch
 from zcube.network.packet import engine, steady
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control, place_handlers
@@ -100,6 +101,7 @@ class PacketModel:
         self._groups = FlowGroups()
         self._reached_ps = self._watched_events = 0
         self._now_s = 0.0
+        self._watch: LoadWatch | None = None
         self._message_start_s: FloatArray = np.zeros(16)
         self._latency_s: FloatArray = np.zeros(16)
         self._undelivered: IntArray = np.zeros(0, dtype=np.int64)
@@ -241,6 +243,37 @@ class PacketModel:
             If the watchdog finds a deadlock; its text names the ring of ports.
         """
         to_ps = picoseconds(to_s) if np.isfinite(to_s) else NEVER - 1
+        self._read_load(to_ps)
+        self._run_to(to_ps)
+        if to_ps == NEVER - 1 and self._tables.net["active"][0] > 0:
+            self._report_stuck()
+        delivered = self._deliver(to_ps)
+        self._advance_clock(to_s)
+        return delivered
+
+    def watch_load(self, bins: int, expected_s: float) -> None:
+        """Read from now on what links have carried, see :class:`~zcube.network.load_watch.LoadWatch`; changes no result.
+
+        Nothing is read where stretches are skipped, which an engine that stops for readings would cut shorter.
+        """
+        if self.settings.skip.mode == "off":
+            self._watch = LoadWatch(len(self.link_set.capacity_bps), bins, expected_s)
+
+    def load_watch(self) -> LoadWatch | None:
+        """Return what has been read up to the time last advanced to, None where nothing was to be."""
+        return self._watch
+
+    def _read_load(self, to_ps: int) -> None:
+        """Run from reading to reading up to a time, as long as anything is under way."""
+        watch, net = self._watch, self._tables.net
+        while watch is not None and (due_ps := picoseconds(watch.due_s)) <= to_ps:
+            if to_ps == NEVER - 1 and int(engine.earliest(net, self._reached_ps)) in (-1, NEVER):
+                break
+            self._run_to(due_ps)
+            watch.note(self._tables["links"]["payload"].astype(float))
+
+    def _run_to(self, to_ps: int) -> None:
+        """Run all that happens up to a time."""
         net = self._tables.net
         while True:
             why = self._run_engine(to_ps)
@@ -255,15 +288,10 @@ class PacketModel:
             elif why == GIVES_UP:
                 self._report_given_up()
             else:
-                self._watch()
+                self._look_for_deadlock()
         # Short steps never use up their events, so these are counted over all of them.
         if int(net["events"][0]) - self._watched_events >= EVENTS_AT_ONCE:
-            self._watch()
-        if to_ps == NEVER - 1 and net["active"][0] > 0:
-            self._report_stuck()
-        delivered = self._deliver(to_ps)
-        self._advance_clock(to_s)
-        return delivered
+            self._look_for_deadlock()
 
     def _report_given_up(self) -> NoReturn:
         net = self._tables.net[0]
@@ -287,7 +315,7 @@ class PacketModel:
             place_handlers(self._tables, self.settings.control, self._written)
             return self._run_engine(to_ps)
 
-    def _watch(self) -> None:
+    def _look_for_deadlock(self) -> None:
         self._watched_events = int(self._tables.net["events"][0])
         if self.settings.pfc_watchdog_s is None and self.deadlock(self._watchdog_ps / PS):
             self._report_stuck()
