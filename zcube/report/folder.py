@@ -24,8 +24,9 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
     ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``;
-    ``load-<fabric>.parquet`` where load over time was kept; ``congestion_trees-<fabric>.png`` where the packet fidelity saw pauses; ``microscope-<fabric>.parquet`` where windows were
-    rebuilt; ``sweep`` and ``sensitivity`` as ``.png`` and ``.svg`` where they were asked for.
+    ``load-<fabric>.parquet`` where load over time was kept; ``congestion_trees-<fabric>.png`` where the packet fidelity saw
+    pauses; ``microscope-<fabric>.parquet`` where windows were rebuilt; ``sweep`` and ``sensitivity`` as ``.png`` and ``.svg``
+    where they were asked for.
 
     Parameters
     ----------
