@@ -8,6 +8,10 @@ with ``steps`` and ``wire_factor`` of :mod:`zcube.calibrate.operations` (over ho
 four parameters at least zero, least squares on log residuals. The first two terms are the start of an operation and of each
 message on its longest chain, the third is what every byte of the buffer costs whichever rank it is for (copies, reductions),
 the last the bytes that leave the rank, as in nccl-tests' bus bandwidth. The regimes are cut as for one curve.
+
+The latency of a step is the smallest regime's in all of them: there it is most of the time, while among larger sizes a protocol
+that two numbers of ranks take up at different sizes looks like a step, and a regime's own would carry that to any number of ranks
+(docs/calibration.md has the errors of both).
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ _ROUNDS = 10
 _ROUNDS_NEAR = 3
 _PARAMETERS = 4
 _LEAST = 1e-6
+#: Column of the latency of a step.
+_STEP = 1
 
 
 class ScalingPiece(NamedTuple):
@@ -57,11 +63,16 @@ def fit_scaling(
     design = _design(operation, size_bytes, ranks, ranks_per_host)
     runs = all_runs(count)
     insides = [(cell >= first) & (cell < last) for first, last in runs]
-    fitted = [_fit(design[inside], time_s[inside]) for inside in insides]
-    squares, members = np.array([one for _, one in fitted]), np.array([float(inside.sum()) for inside in insides])
-    chosen = best_cut(runs, squares, members, count, _PARAMETERS)
+    members = np.array([float(inside.sum()) for inside in insides])
+
+    def cut(fitted: list[tuple[FloatArray, float]]) -> Sequence[int]:
+        return best_cut(runs, np.array([one for _, one in fitted]), members, count, _PARAMETERS)
+
+    apart = [_fit(design[inside], time_s[inside]) for inside in insides]
+    step_s = float(apart[cut(apart)[0]][0][_STEP])
+    fitted = [_fit_rest(design[inside], time_s[inside], step_s) for inside in insides]
     pieces = []
-    for run in chosen:
+    for run in cut(fitted):
         low, high = float(size_bytes[insides[run]].min()), float(size_bytes[insides[run]].max())
         pieces.append(ScalingPiece(low, high, *(float(value) for value in fitted[run][0])))
     return pieces
@@ -79,7 +90,8 @@ def scaling_rounds(
 ) -> list[FloatArray]:
     """Return the parameters [draws, 4] of each regime, fitted to the model with its log residuals drawn anew.
 
-    The regimes stay. Residuals are drawn within theirs, with replacement, widened by what the parameters took of them.
+    The regimes stay. Residuals are drawn within theirs, with replacement, widened by what the parameters took of them. The latency
+    of a step is drawn with the first regime that holds points, and is the same round by round in the others.
 
     Parameters
     ----------
@@ -95,6 +107,7 @@ def scaling_rounds(
         Rounds.
     """
     design, found = _design(operation, size_bytes, ranks, ranks_per_host), []
+    steps_s: FloatArray | None = None
     for piece in pieces:
         inside = (size_bytes >= piece.from_bytes) & (size_bytes <= piece.to_bytes)
         if not inside.any():
@@ -104,7 +117,14 @@ def scaling_rounds(
         residuals = np.log(time_s[inside] / line)
         residuals = (residuals - residuals.mean()) * np.sqrt(len(line) / max(1.0, len(line) - _PARAMETERS))
         drawn = line * np.exp(random.choice(residuals, size=(draws, len(line))))
-        found.append(np.array([_fit(part, times, line, _ROUNDS_NEAR)[0] for times in drawn]))
+        if steps_s is None:
+            rounds = np.array([_fit(part, times, line, _ROUNDS_NEAR)[0] for times in drawn])
+            steps_s = rounds[:, _STEP]
+        else:
+            rounds = np.array(
+                [_fit_rest(part, times, step_s, line, _ROUNDS_NEAR)[0] for times, step_s in zip(drawn, steps_s, strict=True)]
+            )
+        found.append(rounds)
     return found
 
 
@@ -133,9 +153,12 @@ def _design(operation: str, size_bytes: FloatArray, ranks: FloatArray, ranks_per
 
 
 def _fit(
-    design: FloatArray, time_s: FloatArray, start_s: FloatArray | None = None, tries: int = _ROUNDS
+    design: FloatArray, time_s: FloatArray, start_s: FloatArray | None = None, tries: int = _ROUNDS, known_s: float | FloatArray = 0.0
 ) -> tuple[FloatArray, float]:
-    """Return the parameters and the sum of squared log residuals of one regime, from a first guess of its times."""
+    """Return the parameters and the sum of squared log residuals of one regime, from a first guess of its times.
+
+    ``known_s`` of each time is known beforehand and left to no parameter.
+    """
     from scipy.optimize import nnls
 
     scale = (design / time_s[:, None]).max(axis=0)
@@ -143,6 +166,14 @@ def _fit(
     scaled, line = design / scale, time_s if start_s is None else start_s
     weights = np.zeros(design.shape[1])
     for _ in range(tries):
-        weights = nnls(scaled / line[:, None], 1.0 + np.log(time_s / line))[0]
-        line = np.maximum(scaled @ weights, _LEAST * time_s)
+        weights = nnls(scaled / line[:, None], 1.0 + np.log(time_s / line) - known_s / line)[0]
+        line = np.maximum(known_s + scaled @ weights, _LEAST * time_s)
     return weights / scale, float((np.log(time_s / line) ** 2).sum())
+
+
+def _fit_rest(
+    design: FloatArray, time_s: FloatArray, step_s: float, start_s: FloatArray | None = None, tries: int = _ROUNDS
+) -> tuple[FloatArray, float]:
+    """Fit a regime whose latency of a step is known."""
+    rest, squares = _fit(np.delete(design, _STEP, axis=1), time_s, start_s, tries, step_s * design[:, _STEP])
+    return np.insert(rest, _STEP, step_s), squares
