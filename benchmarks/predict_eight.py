@@ -3,9 +3,10 @@
     python benchmarks/predict_eight.py                     # the predictions
     python benchmarks/predict_eight.py --against runs.json # and their errors against runs among eight
 
-NCCL: the model over numbers of ranks (``zcube.calibrate.scaling``) of all kept runs of two and four H200 over NVLink; the interval
-spans what each machine of four predicts by itself. Tiles: an all-reduce grows by its peers, beyond its bytes at NVLink's rate in the data sheet; a put into seven peers takes the constant
-of a put into one and its bytes at the rate of the stream (``docs/tilert.md``).
+NCCL: the model over numbers of ranks (``zcube.calibrate.scaling``) of all kept runs of two and four H200 over NVLink; the
+interval spans what each machine of four predicts by itself. Tiles: an all-reduce grows by its peers, beyond its bytes at
+NVLink's rate in the data sheet; a put into seven peers takes the constant of a put into one and its bytes at the rate of a
+stream (``docs/tilert.md``).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def print_errors(calibration, files):
         of = np.full(len(large), True) if name is None else found.measurements.operation == name
         if (of & large).any():
             above, below = found.total(of & large), found.total(of & ~large)
-            print(f"{name or 'all':>16}: from 64 KiB {above.median:6.1%} / {above.p90:6.1%}, below {below.median:6.1%} / {below.p90:6.1%}")
+            parts = (f"{where} {one.median:6.1%} / {one.p90:6.1%}" for where, one in (("from 64 KiB", above), ("below", below)))
+            print(f"{name or 'all':>16}: {', '.join(parts)}")
 
 
 if __name__ == "__main__":

@@ -271,7 +271,7 @@ def test_eight_gpus_are_predicted_from_two_and_four(table):
     assert np.abs(found.error[above]).max() <= 0.15
 
 
-def test_eight_gpus_are_predicted_from_two_and_four(table):
+def test_all_operations_among_eight_are_predicted_from_two_and_four(table):
     """All operations from 64 KiB up: median at most 6 %, P90 at most 15 %."""
     found = leave_ranks_out(table, 8)
     above = found.total(found.measurements.size_bytes >= 64 * KIB)

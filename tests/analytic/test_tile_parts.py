@@ -185,7 +185,13 @@ def test_a_node_takes_the_measured_parts():
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("2x-h200", "4x-h200"), ("2x-h200", "2x-h200-earlier"), ("4x-h200", "4x-h200-other"), ("4x-h200", "4x-h200-third"), ("1x-h100", "1x-h100-other")],
+    [
+        ("2x-h200", "4x-h200"),
+        ("2x-h200", "2x-h200-earlier"),
+        ("4x-h200", "4x-h200-other"),
+        ("4x-h200", "4x-h200-third"),
+        ("1x-h100", "1x-h100-other"),
+    ],
 )
 def test_machines_of_a_kind_agree(one, other):
     first, second = (fit_parts([read_tile_times(CALIBRATIONS / f"tiles-{name}.json")]) for name in (one, other))

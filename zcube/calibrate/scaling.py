@@ -10,8 +10,8 @@ message on its longest chain, the third is what every byte of the buffer costs w
 the last the bytes that leave the rank, as in nccl-tests' bus bandwidth. The regimes are cut as for one curve.
 
 The latency of a step is the smallest regime's in all of them: there it is most of the time, while among larger sizes a protocol
-that two numbers of ranks take up at different sizes looks like a step, and a regime's own would carry that to any number of ranks
-(docs/calibration.md has the errors of both).
+that two numbers of ranks take up at different sizes looks like a step, and a regime's own would carry that to any number of
+ranks (docs/calibration.md has the errors of both).
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def scaling_rounds(
 ) -> list[FloatArray]:
     """Return the parameters [draws, 4] of each regime, fitted to the model with its log residuals drawn anew.
 
-    The regimes stay. Residuals are drawn within theirs, with replacement, widened by what the parameters took of them. The latency
-    of a step is drawn with the first regime that holds points, and is the same round by round in the others.
+    The regimes stay. Residuals are drawn within theirs, with replacement, widened by what the parameters took of them. The
+    latency of a step is drawn with the first regime that holds points, and is the same round by round in the others.
 
     Parameters
     ----------
@@ -153,7 +153,11 @@ def _design(operation: str, size_bytes: FloatArray, ranks: FloatArray, ranks_per
 
 
 def _fit(
-    design: FloatArray, time_s: FloatArray, start_s: FloatArray | None = None, tries: int = _ROUNDS, known_s: float | FloatArray = 0.0
+    design: FloatArray,
+    time_s: FloatArray,
+    start_s: FloatArray | None = None,
+    tries: int = _ROUNDS,
+    known_s: float | FloatArray = 0.0,
 ) -> tuple[FloatArray, float]:
     """Return the parameters and the sum of squared log residuals of one regime, from a first guess of its times.
 
