@@ -380,9 +380,10 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Fig
     from zcube.report.comparison_figures import comparison_figures
     from zcube.report.fabric_drawing import draw_fabric
     from zcube.report.replay_figures import replay_figures
+    from zcube.report.results import Results
 
     if isinstance(result, Comparison):
-        return dict(comparison_figures(result))
+        return dict(comparison_figures(Results.of(result)))
     if isinstance(result, Fabric):
         return {"fabric": draw_fabric(result)}
     _check_type("result", result, TraceReplay | Replay, "what compare, replay or load_fabric returned")

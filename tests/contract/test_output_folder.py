@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,13 +24,14 @@ from zcube.network.protocol import LinkTable
 from zcube.out_folder import out_folder
 from zcube.report import plots
 from zcube.report.folder import write_folder
-from zcube.report.heatmap import switch_bands
+from zcube.report.link_bands import switch_bands
 from zcube.scenario import load_scenario
 
 HOSTILE = "<script>alert($1$)"
 REQUESTS = 6
 RECORD = {"record_version": 1, "zcube_version": "0", "call": ["zcube", "compare"]}
-VOID = {"meta", "img", "link", "br", "hr", "input"}
+PICTURES = ("ttft_cdf", "tpot_cdf", "kv_transfer_cdf", "ttft_parts", "link_load", "cost")
+VOID = {"meta", "img", "link", "br", "wbr", "hr", "input"}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,8 @@ def folder(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_the_files(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [
-            "run.json", "summary.json", "report.html", "ttft_cdf.png", "ttft_parts.png", "link_load.png", "cost.png",
+            "run.json", "summary.json", "figures.json", "report.html",
+            *(f"{name}{suffix}" for name in PICTURES for suffix in (".png", ".svg")),
             "requests-roft-256.parquet", "links-roft-256.parquet",
             "requests-script-alert-1.parquet", "links-script-alert-1.parquet",
             "load-roft-256.parquet", "load-script-alert-1.parquet",
@@ -96,12 +101,12 @@ def test_summary_is_byte_identical(folder: Path, comparison: Comparison, tmp_pat
     assert (tmp_path / "again" / "summary.json").read_bytes() == (folder / "summary.json").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["ttft_cdf.png", "ttft_parts.png", "link_load.png", "cost.png"])
+@pytest.mark.parametrize("name", PICTURES)
 def test_pictures(folder: Path, name: str) -> None:
-    raw = (folder / name).read_bytes()
+    raw = (folder / f"{name}.png").read_bytes()
     assert raw[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = (int.from_bytes(raw[start : start + 4], "big") for start in (16, 20))
-    assert width >= 1000 and height >= 400 and len(raw) > 10_000
+    assert width >= 780 and height >= 400 and len(raw) > 10_000
 
 
 class Page(HTMLParser):
@@ -137,27 +142,43 @@ def page(folder: Path) -> Page:
 
 def test_page_is_whole(page: Page) -> None:
     assert page.open == []
-    assert page.tags.count("img") == 4
+    assert page.tags.count("svg") == len(PICTURES) and "img" not in page.tags
 
 
 def test_page_fetches_nothing(page: Page, folder: Path) -> None:
-    sources = [value for name, value in page.attributes if name in ("src", "href", "data", "action", "srcset")]
-    assert sources and all(value.startswith("data:image/png;base64,") for value in sources)
-    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    sources = [value for name, value in page.attributes if name in ("src", "href", "data", "action", "srcset", "xlink:href")]
+    assert sources and all(value.startswith(("#", "data:image/png;base64,")) for value in sources)
+    assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert not any(name.startswith("on") for name, _ in page.attributes)
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert "http://" not in text and "https://" not in text and "url(" not in text and "@import" not in text
+    assert "http://" not in text and "https://" not in text and "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
 
 
-def test_hostile_name_is_only_text(page: Page, folder: Path) -> None:
+def test_only_scripts_and_styles_that_the_policy_names_are_in_the_page(page: Page, folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    (policy,) = (value for name, value in page.attributes if name == "content" and "default-src" in value)
+    parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert parts["default-src"] == "'none'" and "unsafe" not in policy
+    for tag, part in (("script", "script-src"), ("style", "style-src")):
+        found = re.findall(rf"<{tag}>(.*?)</{tag}>", text, flags=re.DOTALL)
+        assert found
+        digests = {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in found}
+        assert {f"'sha256-{digest}'" for digest in digests} == set(parts[part].split())
+    # An attribute would be neither run nor heeded; every other script element is data.
+    assert not {"style"} & {name for name, _ in page.attributes}
+    assert set(re.findall(r"<script([^>]*)>", text)) <= {""} | set(re.findall(r'<script( type="application/json"[^>]*)>', text))
+
+
+def test_hostile_name_is_only_text(page: Page) -> None:
     assert HOSTILE in "".join(page.text)
-    assert "<script" not in (folder / "report.html").read_text(encoding="utf-8")
+    assert page.tags.count("script") == 1
 
 
 def test_page_tells_the_story(page: Page, comparison: Comparison) -> None:
     text = " ".join("".join(page.text).split())
     document = comparison.document()
-    for heading in ("Metrics", "Pictures", "Fullest links", "Bills", "Definitions", "Conditions"):
+    for heading in ("Metrics", "Distributions", "Fullest links", "Bills", "Definitions", "Conditions"):
         assert heading in text
     assert f"{document['fabrics']['roft-256']['bill']['total_usd']:,.0f}" in text
     assert document["counting_rule"] in text

@@ -13,6 +13,7 @@ import zcube as zc
 from zcube.report.html import render_html
 from zcube.report.part_colours import LOOKS, looks_of
 from zcube.report.picture import svg_bytes
+from zcube.report.results import Results
 from zcube.report.waterfall import plot_waterfall
 from zcube.serving.attribution import PARTS
 
@@ -49,7 +50,7 @@ def test_every_part_of_attribution_has_its_own_look():
 
 
 def test_bars_follow_each_other_and_end_at_the_time_to_first_token(comparison):
-    figure = plot_waterfall(comparison)
+    figure = plot_waterfall(Results.of(comparison))
     for panel, bars in zip(("mean", "slowest"), bars_of(figure), strict=True):
         for at, result in enumerate(comparison.results.values()):
             parts = result.metrics["ttft_parts_s"][panel]
@@ -62,7 +63,7 @@ def test_bars_follow_each_other_and_end_at_the_time_to_first_token(comparison):
 
 
 def test_a_part_below_0_leads_back_and_one_nobody_has_is_left_out(comparison):
-    figure = plot_waterfall(with_parts(comparison, type2=-0.25, queue=0.0))
+    figure = plot_waterfall(Results.of(with_parts(comparison, type2=-0.25, queue=0.0)))
     lengths = [length for _, length, *_ in bars_of(figure)[0]]
     assert min(lengths) == pytest.approx(-0.25)
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -70,7 +71,7 @@ def test_a_part_below_0_leads_back_and_one_nobody_has_is_left_out(comparison):
 
 
 def test_parts_that_others_add_are_drawn_under_their_names(comparison):
-    figure = plot_waterfall(with_parts(comparison, wire_wait=0.3, remote_read=0.2))
+    figure = plot_waterfall(Results.of(with_parts(comparison, wire_wait=0.3, remote_read=0.2)))
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert names[-2:] == ["wire wait", "remote read"]
     looks = looks_of([*PARTS, "wire_wait", "remote_read"])
@@ -79,11 +80,13 @@ def test_parts_that_others_add_are_drawn_under_their_names(comparison):
 
 def test_without_a_first_token_it_says_so(comparison):
     none = with_parts(comparison, **dict.fromkeys(PARTS))
-    assert {text.get_text() for axes in plot_waterfall(none).axes for text in axes.texts} == {"no request completed"}
+    assert {text.get_text() for axes in plot_waterfall(Results.of(none)).axes for text in axes.texts} == {
+        "no request completed"
+    }
 
 
 def test_pictures_repeat_byte_for_byte(comparison):
-    assert svg_bytes(plot_waterfall(comparison)) == svg_bytes(plot_waterfall(comparison))
+    assert svg_bytes(plot_waterfall(Results.of(comparison))) == svg_bytes(plot_waterfall(Results.of(comparison)))
 
 
 def test_the_page_has_the_figures_beside_it_and_which_link(comparison):
@@ -92,6 +95,6 @@ def test_the_page_has_the_figures_beside_it_and_which_link(comparison):
     table = page[page.index("What first tokens waited for") : page.index("Fullest links")]
     for result in document["fabrics"].values():
         assert f"{1e3 * result['ttft_parts_s']['mean']['prefill']:,.0f}" in table
-    rows = re.findall(r"<span class=\"swatch\" style=\"background: (#\w+)\"></span>([^<]+)</th>", table)
-    assert ("#5F5F5F", "prefill") in rows
+    rows = re.findall(r"<span class=\"swatch shade-(\w+)\"></span>([^<]+)</th>", table)
+    assert ("5f5f5f", "prefill") in rows and ".shade-5f5f5f{background-color:#5F5F5F}" in page
     assert table.count("Which link: ") == 2 and "out of the sender&#39;s NIC" in table

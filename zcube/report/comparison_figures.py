@@ -6,29 +6,24 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zcube.report import plots
-from zcube.report.names import display_names, file_slugs
 from zcube.report.packet_tree_picture import plot_congestion_trees
 from zcube.report.picture import conditions
-from zcube.report.tree_files import trees_of
 from zcube.report.variations_plot import variation_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zcube.comparison import Comparison
+    from zcube.report.results import Results
 
 
-def comparison_figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+def comparison_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw a comparison's pictures one after the other, each with the name of its file, ending left out."""
     for name, draw in plots.FIGURES.items():
-        yield name, draw(comparison)
-    yield from variation_figures(comparison)
-    names, slugs = display_names(comparison.results), file_slugs(comparison.results)
-    for fabric, result in comparison.results.items():
-        trees = () if result.packets is None else trees_of(result)
-        if trees:
-            under = f"{names[fabric]}: {conditions(comparison)}"
-            yield tree_picture_name(slugs[fabric]), plot_congestion_trees(trees, under)
+        yield name, draw(results)
+    yield from variation_figures(results)
+    for fabric, trees in results.trees.items():
+        under = f"{results.names[fabric]}: {conditions(results)}"
+        yield tree_picture_name(results.slugs[fabric]), plot_congestion_trees(trees, under)
 
 
 def tree_picture_name(slug: str) -> str:

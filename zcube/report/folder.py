@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.outputs import to_json
 from zcube.progress import Progress, silent
-from zcube.report.names import file_slugs
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zcube.comparison import Comparison
     from zcube.out_folder import OutFolder
+    from zcube.report.page import Section
+    from zcube.report.results import Results
 
-SUMMARY_FILE = "summary.json"
-PAGE_FILE = "report.html"
+SUMMARY_FILE, FIGURES_FILE, PAGE_FILE = "summary.json", "figures.json", "report.html"
 
 
 def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: OutFolder, progress: Progress = silent) -> Path:
     """Write everything a comparison gave, as a whole or not at all.
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
-    ``links-<fabric>.parquet``, ``ttft_cdf.png``, ``ttft_parts.png``, ``link_load.png``, ``cost.png`` and ``report.html``;
-    ``load-<fabric>.parquet`` where load over time was kept; ``congestion_trees-<fabric>.png`` where the packet fidelity saw
-    pauses; ``microscope-<fabric>.parquet`` where windows were rebuilt; ``sweep`` and ``sensitivity`` as ``.png`` and ``.svg``
-    where they were asked for.
+    ``links-<fabric>.parquet``, ``figures.json`` (what is drawn beyond these) and ``report.html``; ``ttft_cdf``, ``tpot_cdf``,
+    ``kv_transfer_cdf``, ``ttft_parts``, ``link_load`` and ``cost``, and where they were asked for or seen ``sweep``,
+    ``sensitivity`` and ``congestion_trees-<fabric>``, each as ``.png`` and ``.svg``; ``load-<fabric>.parquet`` where load
+    over time was kept; ``microscope-<fabric>.parquet`` where windows were rebuilt.
 
     Parameters
     ----------
@@ -44,42 +45,49 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     Path
         Where it was written: beside the folder if another run wrote into that meanwhile.
     """
-    from zcube.report.html import render_html
+    from zcube.report.results import Results
+    from zcube.report.stored import figures_document
 
-    document = comparison.document()
-    slugs = file_slugs(comparison.results)
+    results = Results.of(comparison, tuple(run_record.get("call", ())))
 
     def fill(temporary: Path) -> None:
         progress("writing", 0, 0, "")
-        (temporary / SUMMARY_FILE).write_text(to_json(document), encoding="utf-8")
-        for name, result in comparison.results.items():
-            _write_table(result.requests(), temporary / f"requests-{slugs[name]}.parquet")
-            _write_table(result.links(), temporary / f"links-{slugs[name]}.parquet")
-            if result.run.load is not None:
-                _write_table(result.run.load.frame(), temporary / f"load-{slugs[name]}.parquet")
+        (temporary / SUMMARY_FILE).write_text(to_json(results.document), encoding="utf-8")
+        for name in results.fabrics:
+            slug = results.slugs[name]
+            _write_table(results.requests[name], temporary / f"requests-{slug}.parquet")
+            _write_table(comparison.results[name].links(), temporary / f"links-{slug}.parquet")
+            load = comparison.results[name].run.load
+            if load is not None:
+                _write_table(load.frame(), temporary / f"load-{slug}.parquet")
             if name in comparison.rebuilt:
-                _write_table(comparison.rebuilt[name], temporary / f"microscope-{slugs[name]}.parquet")
-        pictures = _draw(comparison, temporary, progress)
-        conditions = comparison.scenario.model_dump(mode="json")
-        (temporary / PAGE_FILE).write_text(render_html(document, conditions, pictures), encoding="utf-8")
+                _write_table(comparison.rebuilt[name], temporary / f"microscope-{slug}.parquet")
+        (temporary / FIGURES_FILE).write_text(to_json(figures_document(results)), encoding="utf-8")
+        write_page(results, temporary, progress)
 
     return folder.write(fill, run_record)
 
 
-def _draw(comparison: Comparison, folder: Path, progress: Progress) -> dict[str, bytes]:
-    """Draw every picture into a folder and return them by file name."""
+def write_page(results: Results, folder: Path, progress: Progress = silent, sections: Sequence[Section] = ()) -> None:
+    """Draw every picture of a comparison into a folder, and write its page there."""
+    from zcube.report.html import render_html
+
+    pictures = _draw(results, folder, progress)
+    page = render_html(results.document, results.scenario, pictures, results.call, sections)
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+
+
+def _draw(results: Results, folder: Path, progress: Progress) -> dict[str, bytes]:
+    """Draw every picture into a folder and return them as SVG by name."""
     from zcube.report.comparison_figures import comparison_figures
     from zcube.report.picture import save
-    from zcube.report.variations_plot import PICTURES
 
     drawn = {}
     progress("drawing", 0, 0, "")
-    for name, figure in comparison_figures(comparison):
-        path = folder / f"{name}.png"
-        save(figure, path)
-        if name in PICTURES:
-            save(figure, path.with_suffix(".svg"))
-        drawn[path.name] = path.read_bytes()
+    for name, figure in comparison_figures(results):
+        for suffix in (".png", ".svg"):
+            save(figure, folder / f"{name}{suffix}")
+        drawn[name] = (folder / f"{name}.svg").read_bytes()
     return drawn
 
 

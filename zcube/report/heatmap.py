@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.report.names import display_names
+from zcube.report.link_bands import Band
+from zcube.report.palette import PAPER, VERMILLION
 from zcube.report.picture import conditions, picture_text, title
 from zcube.verdict.rows import significant
 
@@ -15,80 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zcube.comparison import Comparison, FabricResult
+    from zcube.report.results import Results
 
 #: Switches and links per switch beyond which single cells would be too small to see.
 MOST_ROWS, MOST_COLUMNS = 300, 300
 
 _PANELS_PER_ROW = 2
 _TICKS = 20
-_IDLE = "#e4e4e4"
+#: A full link, and one that carried nothing.
+_BRIM, _IDLE = "#7a1f00", (0.5, 0.5, 0.5, 0.12)
+#: What the scale tells, in percent of the line rate.
+_MARKS = (0, 1, 5, 10, 25, 50, 75, 100)
 
 
-@dataclass(frozen=True, eq=False)
-class Band:
-    """The switches of one role.
-
-    Attributes
-    ----------
-    role : str
-        Leaf, spine, or a ZCube group.
-    percent : float array [switches, links]
-        Utilisation of the links that leave each switch, in percent: links to GPUs first, then links to switches, each by port
-        number; nan where a switch has fewer links.
-    gpu_links : int
-        How many of the columns are links to GPUs.
-    peers : str
-        Roles of the switches that the others lead to.
-    """
-
-    role: str
-    percent: np.ndarray
-    gpu_links: int
-    peers: str
-
-    def collapsed(self) -> np.ndarray:
-        """Return mean and maximum over links to GPUs, then over links to switches [switches, 4]; nan where there are none."""
-        columns = []
-        for part in (self.percent[:, : self.gpu_links], self.percent[:, self.gpu_links :]):
-            known = np.isfinite(part)
-            count = known.sum(axis=1)
-            total = np.where(known, part, 0.0).sum(axis=1)
-            columns.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-            columns.append(np.where(count > 0, np.where(known, part, 0.0).max(axis=1, initial=0.0), np.nan))
-        return np.stack(columns, axis=1)
-
-
-def switch_bands(result: FabricResult) -> list[Band]:
-    """Return the load of every link that leaves a switch, by role of the switch.
-
-    Empty where the run's links are not the fabric's, as under the ideal fidelity, which has no switches.
-    """
-    fabric, table = result.fabric, result.run.links_in_window
-    if len(table.size_bytes) != fabric.links:
-        return []
-    percent = 100.0 * table.utilisation(result.run.window.length_s)
-    first, last = fabric.gpus, fabric.gpus + fabric.switches
-    link = np.flatnonzero((fabric.link_source >= first) & (fabric.link_source < last))
-    source, target = fabric.link_source[link], fabric.link_target[link]
-    port = np.stack([fabric.cables.a_port, fabric.cables.b_port], axis=1).ravel()[link]
-    to_gpu = target < fabric.gpus
-    bands = []
-    for group in fabric.groups:
-        mine = (source >= group.first_node) & (source < group.first_node + group.count)
-        parts = [
-            _cells(source[mine & side] - group.first_node, port[mine & side], percent[link[mine & side]], group.count)
-            for side in (to_gpu, ~to_gpu)
-        ]
-        met = np.unique(target[mine & ~to_gpu])
-        peers = [
-            other.name for other in fabric.groups if ((met >= other.first_node) & (met < other.first_node + other.count)).any()
-        ]
-        bands.append(Band(group.name, np.concatenate(parts, axis=1), parts[0].shape[1], " and ".join(peers)))
-    return bands
-
-
-def plot_link_heatmap(comparison: Comparison) -> Figure:
+def plot_link_heatmap(results: Results) -> Figure:
     """Draw how full every link that leaves a switch was, fabrics side by side on one colour scale.
 
     Where a fabric has more switches or links per switch than can be told apart, each switch shows the mean and the maximum
@@ -96,55 +37,39 @@ def plot_link_heatmap(comparison: Comparison) -> Figure:
 
     Parameters
     ----------
-    comparison : Comparison
+    results : Results
         What came of the fabrics.
     """
     from matplotlib.figure import Figure
 
-    names = display_names(comparison.results)
-    bands = {name: switch_bands(result) for name, result in comparison.results.items()}
-    loads = [band.percent[np.isfinite(band.percent)] for fabric in bands.values() for band in fabric]
-    highest = max((float(load.max(initial=0.0)) for load in loads), default=0.0)
+    names = results.names
+    bands = {name: results.loads[name].bands for name in names}
     columns = min(_PANELS_PER_ROW, len(bands))
     lines = -(-len(bands) // columns)
     figure = Figure(figsize=(1.4 + 5.2 * columns, 1.5 + 4.8 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False)
     image = None
     for axes, name in zip(panels.flat, bands, strict=False):
-        drawn = _panel(axes, bands[name], highest or 1.0)
-        axes.set_title(f"{picture_text(names[name])}\n{_uplinks(comparison.results[name])}", fontsize=9)
+        drawn = _panel(axes, bands[name])
+        axes.set_title(f"{picture_text(names[name])}\n{_uplinks(results.loads[name].fullest_from_gpu)}", fontsize=9)
         image = drawn or image
     for axes in panels.flat[len(bands) :]:
         axes.set_axis_off()
     if image is not None:
-        bar = figure.colorbar(image, ax=panels, shrink=0.85, pad=0.015)
-        bar.set_label("utilisation over the window (%); grey: carried nothing")
-    title(figure, "How full the links out of switches were", conditions(comparison))
+        bar = figure.colorbar(image, ax=panels, shrink=0.85, pad=0.015, ticks=_MARKS)
+        bar.set_label("utilisation over the window (%), by its square root; grey: carried nothing")
+    title(figure, "How full the links out of switches were", conditions(results))
     return figure
 
 
-def _cells(row: np.ndarray, port: np.ndarray, percent: np.ndarray, rows: int) -> np.ndarray:
-    """Return links as cells [switches, most links of a switch], by port."""
-    order = np.lexsort((port, row))
-    row, percent = row[order], percent[order]
-    count = np.bincount(row, minlength=rows)
-    column = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    cells = np.full((rows, int(count.max(initial=0))), np.nan)
-    cells[row, column] = percent
-    return cells
-
-
-def _uplinks(result: FabricResult) -> str:
+def _uplinks(fullest: float) -> str:
     """Return how full the fullest link out of a GPU was, since the panel leaves those out."""
-    table = result.run.links_in_window
-    nic = table.leaves_gpu & (np.array(table.kind) == "nic")
-    fullest = 100.0 * float(table.utilisation(result.run.window.length_s)[nic].max(initial=0.0))
     return f"(links out of GPUs are not drawn: at most {significant(fullest, 3)} %)"
 
 
-def _panel(axes: Axes, bands: list[Band], highest: float) -> Any:
+def _panel(axes: Axes, bands: Sequence[Band]) -> Any:
     """Draw one fabric; return the image for the colour bar, None if there is nothing to draw."""
-    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
     if not bands:
         axes.set_axis_off()
@@ -163,10 +88,12 @@ def _panel(axes: Axes, bands: list[Band], highest: float) -> Any:
         starts.append(at)
         cells[at : at + len(block), : block.shape[1]] = block
         at += len(block)
-    # Links that carried nothing are set apart from those that carried little; nan, no link, stays white.
-    shades = colormaps["viridis_r"].with_extremes(under=_IDLE)
+    # Links that carried nothing are set apart from those that carried little; where there is no link the paper shows.
+    full = LinearSegmentedColormap.from_list("load", [(VERMILLION, 0.04), (VERMILLION, 0.7), (_BRIM, 1.0)])
+    shades = full.with_extremes(under=_IDLE)
     cells[cells == 0.0] = -1.0
-    image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap=shades, vmin=0.0, vmax=highest)
+    scale = PowerNorm(0.5, 0.0, 100.0)
+    image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap=shades, norm=scale)
     for band, start in zip(bands, starts, strict=True):
         split = 2 if collapse else band.gpu_links
         _label_band(axes, band, start, split, 4 if collapse else band.percent.shape[1], gap)
@@ -183,10 +110,10 @@ def _label_band(axes: Axes, band: Band, start: int, split: int, width: int, gap:
         left = split if band.gpu_links or split == 2 else 0
         axes.text((left + width) / 2 - 0.5, height, f"to {picture_text(band.peers)}", ha="center", va="bottom", fontsize=8)
     if band.gpu_links and band.percent.shape[1] > band.gpu_links:
-        axes.plot([split - 0.5] * 2, [start - 0.5, start + len(band.percent) - 0.5], color="white", linewidth=2.5)
+        axes.plot([split - 0.5] * 2, [start - 0.5, start + len(band.percent) - 0.5], color=PAPER, linewidth=2.5)
 
 
-def _label_axes(axes: Axes, bands: list[Band], starts: list[int], collapse: bool) -> None:
+def _label_axes(axes: Axes, bands: Sequence[Band], starts: list[int], collapse: bool) -> None:
     rows = sum(len(band.percent) for band in bands)
     step = max(1, -(-rows // _TICKS))
     ticks = [

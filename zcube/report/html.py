@@ -1,19 +1,25 @@
-"""The one-file page: a comparison for readers who have only a browser. No script, nothing fetched."""
+"""The one-file page: a comparison for readers who have only a browser. Nothing is fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zcube import __version__
 from zcube.report.band_lines import band_lines
+from zcube.report.bill_table import side_by_side
 from zcube.report.calibration_lines import measured_lines
 from zcube.report.comparison_figures import tree_picture_name
+from zcube.report.conditions_table import condition_groups
 from zcube.report.cost_lines import cost_lines
+from zcube.report.definitions import Entry, definition_entries, entry_key
+from zcube.report.headline_table import headline_table
+from zcube.report.inline_svg import inline_svg
 from zcube.report.microscope_lines import NOTE, remarks, window_cells
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.packet_table import paused_longest, port_cells
-from zcube.report.page import embedded, render_page
+from zcube.report.page import Section, render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.part_colours import looks_of, parts_shown
 from zcube.report.request_lines import request_lines
@@ -24,18 +30,20 @@ from zcube.report.window_lines import section_title, window_lines
 from zcube.serving.limiting_links import SENDING
 from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import ABSENT, Document, Row, significant
-from zcube.verdict.table import STATISTICS, shown_rows
+from zcube.verdict.table import shown_rows
 from zcube.verdict.verdict import parts
 
-#: What the pictures show, by file name, in the page's order.
+#: What the pictures show, by their names.
 CAPTIONS = {
-    "sensitivity.png": "One parameter changed at a time: what then changes against the baseline. The figures stand below.",
-    "sweep.png": "One key at several values: output throughput and times to first token. The figures stand below.",
-    "ttft_cdf.png": "Time to first token: which part of the completed requests had its first token within a time. With a "
+    "sensitivity": "One parameter changed at a time: what then changes against the baseline. The figures stand below.",
+    "sweep": "One key at several values: output throughput and times to first token. The figures stand below.",
+    "ttft_cdf": "Time to first token: which part of the completed requests had its first token within a time. With a "
     "calibration, its band is shaded between P50 and P99.",
-    "ttft_parts.png": "What the time to first token consists of, part after part: of all requests, and of the slowest.",
-    "link_load.png": "How full each link that leaves a switch was, as a percentage of its line rate over the window.",
-    "cost.png": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
+    "tpot_cdf": "Time per output token after the first: which part of the completed requests had at most this.",
+    "kv_transfer_cdf": "KV transfer: which part of the completed requests had its KV cache within a time of its last push.",
+    "ttft_parts": "What the time to first token consists of, part after part: of all requests, and of the slowest.",
+    "link_load": "How full each link that leaves a switch was, as a percentage of its line rate over the window.",
+    "cost": "What the fabrics cost: switches, optics in the switches, optics in the NICs.",
 }
 
 _LINK_CLASSES = {
@@ -52,10 +60,16 @@ _TREES = (
 )
 
 
-def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+def render_html(
+    document: Document,
+    scenario: Mapping[str, Any],
+    pictures: Mapping[str, bytes],
+    call: Sequence[str] = (),
+    sections: Sequence[Section] = (),
+) -> str:
     """Return the page of a comparison.
 
-    Everything that comes from data is escaped. Pictures are embedded, so that the page can be sent as one file.
+    Everything that comes from data is escaped. Pictures stand in it, so that the page can be sent as one file.
 
     Parameters
     ----------
@@ -64,7 +78,11 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
     scenario : mapping
         The scenario as JSON-ready data, for the conditions.
     pictures : mapping
-        PNG bytes by file name; those named in :data:`CAPTIONS` and fabrics' congestion trees are shown.
+        SVG by name, as :func:`zcube.report.comparison_figures.comparison_figures` names them.
+    call : sequence of str
+        What was called, without the name of the program; empty where that is not known.
+    sections : sequence of Section
+        Parts of the page that other rooms make.
 
     Returns
     -------
@@ -76,21 +94,31 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
         fabric_colours(document["fabrics"]),
         file_slugs(document["fabrics"]),
     )
-    captions = CAPTIONS | {f"{tree_picture_name(slugs[name])}.png": _TREES.format(names[name]) for name in names}
+    trees = {tree_picture_name(slugs[name]): _TREES.format(names[name]) for name in names}
+    captions = CAPTIONS | trees
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
+    said = parts(document)
+    sentences = [[printable(sentence) for sentence in part] for part in said]
+    entries = definition_entries(document)
     return render_page(
         "report.html.j2",
+        sections=sections,
         fabrics=fabrics,
-        verdict=[[printable(sentence) for sentence in part] for part in parts(document)],
-        sections=_sections(document),
+        lead=sentences[0],
+        further=sentences[1:],
+        headline=headline_table(document, entries),
+        call=printable(shlex.join(["zcube", *call])) if call else "",
+        metrics=_metrics(document, entries),
         parts=_parts(document),
         microscope=document.get("microscope"),
         microscope_note=NOTE,
-        pictures=[(caption, embedded(pictures[name], "png")) for name, caption in captions.items() if name in pictures],
+        pictures={name: _picture(name, caption, pictures[name]) for name, caption in captions.items() if name in pictures},
+        trees=list(trees),
         variations=_variations(document),
-        definitions=_definitions(document),
+        definitions=entries.values(),
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
+        bills=side_by_side(document),
         costs=[(name, printable(text)) for name, text in cost_lines(document, names)],
         compute=document["compute"]["model"],
         calibration=measured_lines(document),
@@ -101,22 +129,27 @@ def render_html(document: Document, scenario: Mapping[str, Any], pictures: Mappi
             for name, text in lines(document, names)
         ],
         baseline=names[document["baseline"]],
-        conditions=list(_flat(scenario)),
+        conditions=condition_groups(scenario),
         seed=document["seed"],
         version=__version__,
     )
 
 
+def _picture(name: str, caption: str, svg: bytes) -> dict[str, Any]:
+    return {"caption": caption, "svg": inline_svg(svg, name, caption), "alt": caption.split(":")[0]}
+
+
 def _variations(document: Document) -> list[dict[str, Any]]:
     """Return title, cells and notes of every table of variations."""
     found = []
-    for title, key, cells_of, note in (
-        ("Sensitivity", "sensitivity", sensitivity_cells, SENSITIVITY_NOTE),
-        ("Sweep", "sweep", sweep_cells, SWEEP_NOTE),
+    for title, key, cells_of, note, words in (
+        ("Sensitivity", "sensitivity", sensitivity_cells, SENSITIVITY_NOTE, 3),
+        ("Sweep", "sweep", sweep_cells, SWEEP_NOTE, 2),
     ):
         if document.get(key):
             cells = cells_of(document[key])
-            found.append({"title": title, "heads": cells[0], "rows": cells[1:], "notes": notes(cells, note, document[key])})
+            said = notes(cells, note, document[key])
+            found.append({"title": title, "key": key, "rows": cells, "words": words, "notes": said})
     return found
 
 
@@ -131,23 +164,12 @@ def _fabric(name: str, shown: str, colour: str, slug: str, document: Document) -
         "family": fabric["family"],
         "gpus": f"{fabric['gpus']:,}",
         "routing": fabric["routing"],
-        "price_book": fabric["bill"]["price_book"],
-        "optics_rule": fabric["bill"]["optics_rule"],
         "hot_links": [
             (link["from"], link["to"], significant(100 * link["utilisation"], 3)) for link in fabric["congestion"]["hot_links"]
         ],
         "paused_ports": _paused_ports(fabric),
         "limiting": _limiting(fabric),
         **_worst_windows(document, name),
-        "bill": [
-            (line["item"], f"{line['quantity']:,}", _usd(line["unit_usd"]), _usd(line["usd"]))
-            for line in fabric["bill"]["lines"]
-        ],
-        "bill_totals": [
-            ("Switches and switch-side optics", _usd(fabric["bill"]["total_usd"])),
-            ("with NIC-side optics", _usd(fabric["bill"]["with_nic_side"]["total_usd"])),
-            ("with NIC-side optics and NICs", _usd(fabric["bill"]["with_nics"]["total_usd"])),
-        ],
     }
 
 
@@ -196,14 +218,15 @@ def _worst_windows(document: Document, name: str) -> dict[str, Any]:
     return {"windows": window_cells(found), "window_remarks": [printable(line) for line in remarks(found)]}
 
 
-def _sections(document: Document) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return the table by section: label, unit and one cell per fabric."""
+def _metrics(document: Document, entries: Mapping[tuple[str, str, str], Entry]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the table by section: label, unit, where it is defined and one cell per fabric."""
     base = document["baseline"]
     sections: dict[str, list[dict[str, Any]]] = {}
     for row in shown_rows(document):
         cells = [_cell(row, fabric, document["fabrics"][base], name == base) for name, fabric in document["fabrics"].items()]
         title = section_title(row.section, document["fabrics"].values())
-        sections.setdefault(title, []).append({"label": row.label, "unit": row.unit, "cells": cells})
+        line = {"label": row.label, "unit": row.unit, "entry": entries[entry_key(row)].entry, "cells": cells}
+        sections.setdefault(title, []).append(line)
     return list(sections.items())
 
 
@@ -216,17 +239,6 @@ def _cell(row: Row, fabric: Document, base: Document, is_baseline: bool) -> dict
     }
 
 
-def _definitions(document: Document) -> list[tuple[str, str, str]]:
-    """Return name, unit and formula of every metric; statistics of one metric share an entry."""
-    entries: dict[str, tuple[str, str, str]] = {}
-    for row in shown_rows(document):
-        name = row.label
-        for statistic in STATISTICS.values():
-            name = name.removesuffix(f" {statistic}")
-        entries.setdefault(f"{row.section}: {name}, {row.unit}", (f"{name}", row.unit, row.definition))
-    return list(entries.values())
-
-
 def _stated_errors(document: Document) -> list[tuple[str, str, str, str, str, str]]:
     return [
         (
@@ -237,18 +249,3 @@ def _stated_errors(document: Document) -> list[tuple[str, str, str, str, str, st
         )
         for operation, error in document["compute"]["stated_error"].items()
     ]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Return dotted keys and values of a nested table."""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple):
-            yield f"{prefix}{key}", printable(", ".join(str(item) for item in value) or ABSENT)
-        else:
-            yield f"{prefix}{key}", ABSENT if value is None or value == "" else printable(str(value))
-
-
-def _usd(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:,.0f}"

@@ -24,6 +24,7 @@ def matrix_page(document: Mapping[str, Any]) -> str:
     names, columns, rows = display_names(document["fabrics"]), list(document["transports"]), document["cells"]
     return render_page(
         "matrix.html.j2",
+        styles=["matrix.css"],
         conditions=matrix_conditions(document),
         words=[printable(sentence) for sentence in document["words"]],
         columns=columns,

@@ -13,6 +13,19 @@ BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
+#: What is neutral in a picture: on a page it takes the theme's colour, by the variables of ``templates/frame.css``.
+INK, PAPER, SOFT, LINE = "#000000", "#ffffff", "#555555", "#dddddd"
+#: Text on a colour that stands for something keeps its own.
+ON_LIGHT, ON_DARK = "#111111", "#fdfdfd"
+#: Variable of every neutral colour that pictures use, matplotlib's own for axes and frames of legends among them.
+THEMED = {
+    INK: "var(--ink)",
+    PAPER: "var(--paper)",
+    SOFT: "var(--soft)",
+    LINE: "var(--line)",
+    "#cccccc": "var(--line)",
+}
+
 #: So that reports of different comparisons agree, the first fabric of these families always looks the same.
 FAMILY_COLOURS = {"zcube": BLUE, "spine-leaf": VERMILLION}
 

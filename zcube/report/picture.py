@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 from zcube.errors import Fault, InputError
 from zcube.outputs import write_file
 from zcube.report.names import printable
+from zcube.report.palette import LINE, SOFT
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zcube.comparison import Comparison
+    from zcube.report.results import Results
 
 DPI = 150
 FORMATS = (".svg", ".png")
 #: Who made a picture, in an SVG's metadata.
 CREATOR = "zcube"
+
+#: Ids of what a page says itself, in words, so that its picture leaves it out.
+HEADLINE_ID, CONDITIONS_ID = "headline", "conditions"
 
 #: Characters of the conditions' line per inch of a picture's width.
 _CHARACTERS_PER_INCH = 14
@@ -33,21 +38,23 @@ def picture_text(text: str) -> str:
     return f" {plain}" if plain.startswith("_") else plain
 
 
-def conditions(comparison: Comparison) -> str:
+def conditions(results: Results) -> str:
     """Return in one line under which conditions a comparison was made."""
-    scenario, load = comparison.scenario, comparison.scenario.load
-    if load.mode == "closed":
-        offered = f"closed loop, {load.concurrency:,} under way"
+    document, load = results.document, results.scenario["load"]
+    requests = document["requests"]
+    if load["mode"] == "closed":
+        offered = f"closed loop, {load['concurrency']:,} under way"
     else:
-        trace = comparison.trace
-        offered = f"{len(trace) / trace.duration_s:.3g} requests/s" if trace.duration_s > 0 else "all at once"
-    networks = [result.carrier.network for result in comparison.results.values()]
-    fidelity = " and ".join(dict.fromkeys(network.fidelity for network in networks))
-    caps = dict.fromkeys("line rate" if network.nic_gbps is None else f"{network.nic_gbps:g} Gb/s" for network in networks)
-    cap = "" if list(caps) == ["line rate"] else f", NICs capped at {' and '.join(caps)}"
+        span_s = requests["duration_s"]
+        offered = f"{requests['requests'] / span_s:.3g} requests/s" if span_s else "all at once"
+    networks = [fabric["network"] for fabric in document["fabrics"].values()]
+    fidelity = " and ".join(dict.fromkeys(network["fidelity"] for network in networks))
+    gbps = dict.fromkeys(network["nic_gbps"] for network in networks)
+    caps = ["line rate" if cap is None else f"{cap:g} Gb/s" for cap in gbps]
+    cap = "" if caps == ["line rate"] else f", NICs capped at {' and '.join(caps)}"
     return (
-        f"{comparison.compute.name}; {len(comparison.trace):,} requests, {offered}{cap}; "
-        f"fidelity {fidelity}, seed {scenario.seed}"
+        f"{document['compute']['model']}; {requests['requests']:,} requests, {offered}{cap}; "
+        f"fidelity {fidelity}, seed {document['seed']}"
     )
 
 
@@ -55,8 +62,15 @@ def title(figure: Figure, headline: str, under: str) -> None:
     """Write what a picture shows and, smaller, under which conditions."""
     width = round(_CHARACTERS_PER_INCH * float(figure.get_figwidth()))
     small = picture_text(under)
-    figure.suptitle(headline, fontsize=12, fontweight="bold")
-    figure.supxlabel("\n".join(textwrap.wrap(small, width)), fontsize=8, color="#555555")
+    figure.suptitle(headline, fontsize=12, fontweight="bold").set_gid(HEADLINE_ID)
+    figure.supxlabel("\n".join(textwrap.wrap(small, width)), fontsize=8, color=SOFT).set_gid(CONDITIONS_ID)
+
+
+def plain(axes: Axes) -> None:
+    """Give axes no box, and lines only across."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color=LINE, linewidth=0.7)
+    axes.set_axisbelow(True)
 
 
 def check_format(path: Path) -> str:

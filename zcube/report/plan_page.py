@@ -43,8 +43,12 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
     names, slugs = display_names(fabrics), file_slugs(fabrics)
     simulated = any(fabric["simulation"] for fabric in fabrics.values())
     sections = {**SECTIONS, "On the scenario": SIMULATED} if simulated else SECTIONS
+    plot = _plot(document, front)
     return render_page(
         "plan.html.j2",
+        styles=["plan.css"],
+        scripts=["plan.js"] if plot["objectives"] else [],
+        data={"plan-data": plot} if plot["objectives"] else {},
         demand=document["demand"],
         words=[printable(sentence) for sentence in document["recommendation"]["words"]] if document["recommendation"] else [],
         losses=[printable(one["words"]) for one in document["where_zcube_does_not_win"]],
@@ -54,8 +58,8 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         front=front,
         pictures={name: embedded(picture, "svg") for name, picture in pictures.items()},
         ties=[[names[name] for name in group] for group in document["ties"]],
-        plot=_plot(document, front),
-        sections=[(title, [_row(measure, fabrics, document["front"]) for measure in rows]) for title, rows in sections.items()],
+        plot=plot,
+        measures=[(title, [_row(measure, fabrics, document["front"]) for measure in rows]) for title, rows in sections.items()],
         bill=_bill(fabrics, document["front"]),
         totals=_totals(fabrics, document["front"]),
         price_book=document["price_book"],

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.names import display_names
-from zcube.report.palette import GREEN, ORANGE, SKY, fabric_colours
-from zcube.report.picture import conditions, picture_text, title
+from zcube.report.palette import GREEN, INK, ORANGE, SKY, SOFT, fabric_colours
+from zcube.report.picture import conditions, picture_text, plain, title
 from zcube.report.variations_table import swept_fabrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zcube.comparison import Comparison
+    from zcube.report.results import Results
 
 #: Names of the pictures' files, ending left out.
 PICTURES = ("sensitivity", "sweep")
@@ -22,7 +22,7 @@ PICTURES = ("sensitivity", "sweep")
 #: Figures of a tornado: key, words, key of the published change.
 _JUDGED = (("output", "output throughput", "throughput"), ("ttft_p99", "P99 time to first token", "ttft_p99"))
 
-_DARK, _SOFT, _PUBLISHED = "#333333", "#777777", GREEN
+_DARK, _SOFT, _PUBLISHED = INK, SOFT, GREEN
 #: Bars to the left of the scenario's own figure, and to the right.
 _SIDES = (SKY, ORANGE)
 #: Height of a setting and of what is around a panel's settings, in inches.
@@ -32,15 +32,15 @@ _LINE, _AROUND = 0.24, 1.1
 NO_RATES = "no rates: every run was too brief for a window"
 
 
-def variation_figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+def variation_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw the variations that a comparison has, each picture with the name of its file, ending left out."""
-    if comparison.sensitivity is not None:
-        yield "sensitivity", plot_tornado(comparison)
-    if comparison.sweep is not None:
-        yield "sweep", plot_sweep(comparison)
+    if results.document.get("sensitivity"):
+        yield "sensitivity", plot_tornado(results)
+    if results.document.get("sweep"):
+        yield "sweep", plot_sweep(results)
 
 
-def plot_tornado(comparison: Comparison) -> Figure:
+def plot_tornado(results: Results) -> Figure:
     """Draw how each parameter moves what a fabric changes against the baseline, published changes marked.
 
     A bar spans the settings of a parameter and the scenario's own; parameters with long bars stand above. Whiskers are
@@ -48,13 +48,12 @@ def plot_tornado(comparison: Comparison) -> Figure:
 
     Parameters
     ----------
-    comparison : Comparison
+    results : Results
         With ``sensitivity``.
     """
     from matplotlib.figure import Figure
 
-    sensitivity = comparison.sensitivity
-    assert sensitivity is not None
+    sensitivity = results.document["sensitivity"]
     settings = max(1, *(sum(1 for _ in _changes(sensitivity, key)) for key, _, _ in _JUDGED))
     figure = Figure(figsize=(8, len(_JUDGED) * (_LINE * settings + _AROUND) + 0.9), layout="constrained")
     for axes, (key, words, published) in zip(figure.subplots(len(_JUDGED)), _JUDGED, strict=True):
@@ -67,7 +66,7 @@ def plot_tornado(comparison: Comparison) -> Figure:
     )
     seeds = sensitivity["seeds"]
     whiskers = f"; whiskers: 95 % intervals over {seeds} seeds" if seeds > 1 else ""
-    title(figure, f"One parameter at a time: {against}", conditions(comparison) + whiskers)
+    title(figure, f"One parameter at a time: {against}", conditions(results) + whiskers)
     return figure
 
 
@@ -107,23 +106,22 @@ def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, p
     if handles:
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, frameon=False)
     axes.set_xlabel(label)
-    _plain(axes)
+    plain(axes)
 
 
-def plot_sweep(comparison: Comparison) -> Figure:
+def plot_sweep(results: Results) -> Figure:
     """Draw output throughput and times to first token over the values of a key, a line per fabric.
 
     Values that are no numbers stand evenly spaced.
 
     Parameters
     ----------
-    comparison : Comparison
+    results : Results
         With ``sweep``.
     """
     from matplotlib.figure import Figure
 
-    sweep = comparison.sweep
-    assert sweep is not None
+    sweep = results.document["sweep"]
     runs = sweep["runs"]
     fabrics = swept_fabrics(sweep)
     names, colours = display_names(list(fabrics)), fabric_colours(fabrics)
@@ -167,8 +165,8 @@ def plot_sweep(comparison: Comparison) -> Figure:
         axes.set_ylim(bottom=0)
         # Above the axes, where it lies on no curve.
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8.5, frameon=False)
-        _plain(axes)
-    title(figure, f"Over {picture_text(runs[0]['parameter'])}", conditions(comparison))
+        plain(axes)
+    title(figure, f"Over {picture_text(runs[0]['parameter'])}", conditions(results))
     return figure
 
 
@@ -190,9 +188,3 @@ def _of(fabrics: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """Return the change of the first fabric that is not the baseline; nothing where it has none."""
     others = [fabric["against"] for fabric in fabrics.values() if fabric["against"] is not None]
     return [against[key] for against in others[:1] if against[key] is not None]
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.names import display_names
+from zcube.report.palette import ON_DARK, ON_LIGHT, PAPER
 from zcube.report.part_colours import looks_of, parts_shown
-from zcube.report.picture import conditions, picture_text, title
+from zcube.report.picture import conditions, picture_text, plain, title
 from zcube.verdict.rows import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zcube.comparison import Comparison
+    from zcube.report.results import Results
 
 #: Compositions of a run and what they are of.
 PANELS = {"mean": "mean of all requests", "slowest": "mean of the slowest, from the P99 on"}
@@ -21,21 +22,21 @@ PANELS = {"mean": "mean of all requests", "slowest": "mean of the slowest, from 
 _LABELLED = 0.08
 
 
-def plot_waterfall(comparison: Comparison) -> Figure:
+def plot_waterfall(results: Results) -> Figure:
     """Draw what times to first token consist of, part after part, of all requests and of the slowest hundredth.
 
     Parts add up to the time to first token; one below 0 leads back, drawn thinner.
 
     Parameters
     ----------
-    comparison : Comparison
+    results : Results
         What came of the fabrics.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    names = display_names(comparison.results)
-    parts_s = {name: result.metrics["ttft_parts_s"] for name, result in comparison.results.items()}
+    names = display_names(results.fabrics)
+    parts_s = {name: fabric["ttft_parts_s"] for name, fabric in results.fabrics.items()}
     shown = parts_shown([one[panel] for one in parts_s.values() for panel in PANELS])
     looks = looks_of(list(next(iter(parts_s.values()))["mean"]))
     figure = Figure(figsize=(7, 2.6 + 1.1 * len(names)), layout="constrained")
@@ -43,7 +44,7 @@ def plot_waterfall(comparison: Comparison) -> Figure:
     for axes, (panel, of) in zip((above, below), PANELS.items(), strict=True):
         _bars(axes, {names[name]: one[panel] for name, one in parts_s.items()}, shown, looks)
         axes.set_xlabel(f"s, {of}", fontsize=10)
-    handles = [Patch(facecolor=looks[part][0], hatch=looks[part][1], edgecolor="white", label=looks[part][2]) for part in shown]
+    handles = [Patch(facecolor=looks[part][0], hatch=looks[part][1], edgecolor=PAPER, label=looks[part][2]) for part in shown]
     if handles:
         above.legend(
             handles=handles,
@@ -54,7 +55,7 @@ def plot_waterfall(comparison: Comparison) -> Figure:
             fontsize=9,
             frameon=False,
         )
-    title(figure, "What the time to first token consists of", conditions(comparison))
+    title(figure, "What the time to first token consists of", conditions(results))
     return figure
 
 
@@ -67,9 +68,9 @@ def _bars(axes: Axes, bars: dict[str, dict[str, Any]], shown: list[str], looks: 
             colour, hatch, _ = looks[part]
             seconds = one[part] or 0.0
             height = 0.62 if seconds >= 0 else 0.3
-            axes.barh(row, seconds, height, at_s, color=colour, hatch=hatch, edgecolor="white", linewidth=0.8)
+            axes.barh(row, seconds, height, at_s, color=colour, hatch=hatch, edgecolor=PAPER, linewidth=0.8)
             if seconds > _LABELLED * longest_s:
-                ink = "white" if part in ("prefill", "kv_memory") else "black"
+                ink = ON_DARK if part in ("prefill", "kv_memory") else ON_LIGHT
                 middle_s = at_s + seconds / 2
                 axes.text(middle_s, row, significant(seconds, 3), ha="center", va="center", color=ink, fontsize=9.5)
             at_s += seconds
@@ -78,6 +79,4 @@ def _bars(axes: Axes, bars: dict[str, dict[str, Any]], shown: list[str], looks: 
     axes.set_yticks(range(len(bars)), [picture_text(name) for name in bars], fontsize=10)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.18 * longest_s)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
+    plain(axes)

@@ -8,6 +8,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.quantiles import spread
+from zcube.serving.counted import Counted
 from zcube.serving.limiting_links import limiting_link
 from zcube.serving.pauses import paused_s, startable_s
 from zcube.serving.prefill import MEMORY, PUSH, READ
@@ -71,8 +72,12 @@ def composition(run: ServingRun, done: BoolArray) -> dict[str, Any]:
 
 
 def request_table(run: ServingRun) -> pd.DataFrame:
-    """Return what became of every request, a row each, with the parts of its time to first token and its limiting link."""
+    """Return what became of every request, a row each.
+
+    With whether latencies count it, the parts of its time to first token and its limiting link.
+    """
     table = run.journeys.frame()
+    table["counted"] = Counted.of(run).answered
     for part, values in ttft_parts(run).items():
         table[f"ttft_{part}_s"] = values
     table["ttft_link"] = limiting_link(run)
