@@ -60,7 +60,7 @@ class Plan:
     growth : mapping of Growth
         How the fabrics on the front and the baseline grow; empty where no later stage is asked for.
     search : mapping or None
-        What a search for further fabrics did, see :func:`~zcube.plan.search.search.search_document`; None without one.
+        What a search for further fabrics did, see :meth:`~zcube.plan.search.searched.Searched.document`; None without one.
     """
 
     site: Site
