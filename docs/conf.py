@@ -52,10 +52,11 @@ def known_in_the_code(app: Sphinx, env: Any, node: Element, written: Element) ->
     if node.get("reftype") == "class" and "." not in target:
         return written
     places = ["", f"{node.get('py:module')}.", f"{node.get('py:module')}.{node.get('py:class')}."]
-    return written if any(_found(place + target) for place in places) else None
+    return written if any(found(place + target) for place in places) else None
 
 
-def _found(name: str) -> bool:
+def found(name: str) -> bool:
+    """Return whether a dotted name is a module, or something in one."""
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
         try:

@@ -1,102 +1,204 @@
 """Write docs/scenarios.md from the declared models, so that keys, defaults and their meaning stand in one place only.
 
-Run ``python docs/generate.py`` after changing a model; a test compares the file with what this prints.
+Run ``python docs/generate.py`` after changing a model; a test compares the file with what this prints, and holds that every
+declared model of the package has a section here and every key a meaning.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from zcube.calibrate.calibration import Calibration
+from zcube.calibrate.measure.settings import MeasureSettings
+from zcube.calibrate.measure.tiles.run import TileSettings
+from zcube.calibrate.points import Metadata
+from zcube.calibrate.tile_parts import TileParts
+from zcube.calibrate.tile_times import TileTimes
 from zcube.fabric.families import families
-from zcube.fabric.spec import NicSpec, SwitchSpec
+from zcube.fabric.wiring.rack_layout import RackLayout
+from zcube.kept_runs import KeptRun
+from zcube.llm.cards import ModelCard
+from zcube.llm.decode_node.figures import DecodeNode
+from zcube.llm.devices import Device
 from zcube.llm.schedules.options import EngineOptions
+from zcube.matrix.settings import MatrixSettings
 from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.transports import Bundle
-from zcube.plan.catalogue import FailureEntry, ModuleEntry, NicEntry, SwitchEntry
+from zcube.plan.catalogue import Catalogue
 from zcube.plan.demand import Demand
+from zcube.plan.placement.kv_sample import KvLoad
+from zcube.plan.rewiring.rewired import WiringDemand
+from zcube.plan.search.settings import SearchSettings
+from zcube.plan.search.state import SearchState
+from zcube.pricing.counted import Counts
+from zcube.pricing.price_book import PowerBook, PriceBook
 from zcube.scenario import Scenario
+from zcube.searches import Asked
+from zcube.trace.files import Header
 from zcube.workload.generated_flows import PATTERNS
 
 TARGET = Path(__file__).resolve().parent / "scenarios.md"
 
-INTRODUCTION = """# Keys of scenario, topology, trace-option, demand and transport files
+INTRODUCTION = """# Keys of every file
 
-Both are TOML. Unknown keys are refused, and every fault of a file is listed at once. Any key of a scenario can be changed on
-the command line: `--set load.rate_per_s=40`. Files named in a scenario lie relative to it. This page is generated from the
-code by `docs/generate.py`.
+Generated from the code by `docs/generate.py`. What people write is TOML, what zcube writes for itself JSON:
+[formats.md](formats.md) says which file goes where. Unknown keys are refused, and every fault of a file is listed at once.
+Files named in a file lie relative to it. Any key of a scenario can be changed on the command line: `--set load.rate_per_s=40`.
 """
+
+#: Sections of the page: heading, where the keys stand, model. Families of fabrics and patterns of transfers have further ones.
+SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("Scenario", "`zcube compare FILE`; bundled ones in `scenarios/`.", Scenario),
+    ("Topology", "One of these families, named under `family`; bundled ones in `topologies/`.", BaseModel),
+    ("Options of `zcube trace generate`", "Options of that name, with dashes.", EngineOptions),
+    ("Transport of a matrix", "`zcube matrix --transports FILE`; bundled ones in `transports/`.", Bundle),
+    ("Transfers that `zcube matrix` makes", "Keys of `--pattern-set`.", BaseModel),
+    ("Matrix", "Options of `zcube matrix`, as its `matrix.json` holds them.", MatrixSettings),
+    ("Demand of a plan", "`zcube plan FILE`, or options of that name.", Demand),
+    ("Catalogue", "`zcube plan --catalogue FILE`: what can be bought, and how often it fails.", Catalogue),
+    ("Search for fabrics", "`zcube plan --search --population --generations`.", SearchSettings),
+    ("Search for a wiring", "`zcube plan --fabric FABRIC --wire FILE`.", WiringDemand),
+    ("Seats", "`zcube plan --fabric FABRIC --prefill-nodes --decode-nodes`: the KV that seats are judged by.", KvLoad),
+    ("Machine room", "`--room FILE` of `zcube plan`, `--racks FILE` of the `fabric` verbs.", RackLayout),
+    ("Price book", "`--price-book FILE`; bundled ones in `zcube/pricing/books/`.", PriceBook),
+    ("Power book", "`cost.power_book`; bundled ones in `zcube/pricing/power_books/`.", PowerBook),
+    ("Counts", "`zcube cost --counts KEY=VALUE,...`.", Counts),
+    ("Model card", "`compute.model`; bundled ones in `zcube/llm/models/`.", ModelCard),
+    ("Device", "`compute.device`; bundled ones in `zcube/llm/devices/`.", Device),
+    ("TileRT's node", "`decode.tilert.node`; the bundled one in `zcube/llm/decode_node/`.", DecodeNode),
+    ("Measuring", "`zcube calibrate run --set KEY=VALUE`.", MeasureSettings),
+    ("Measuring tiles", "`zcube calibrate run --kind tiles --set KEY=VALUE`.", TileSettings),
+    ("Measured runs", "What stands beside the rows of a file of `zcube calibrate run` or `read`.", Metadata),
+    ("Calibration", "What `zcube calibrate fit` writes and `--calibration` reads.", Calibration),
+    ("Measured tiles", "What `zcube calibrate run --kind tiles` writes.", TileTimes),
+    ("Parts of a node", "What `zcube calibrate fit` makes of measured tiles.", TileParts),
+    ("Communication trace", "Head of a file; [traces.md](traces.md) has its rows.", Header),
+    (
+        "Searches of a comparison",
+        "Under `asked` in a `run.json`; keys of `find_knee`, `find_capacity` and `microscope`.",
+        Asked,
+    ),
+    ("State of a search", "`search.json`, from which a search for fabrics goes on.", SearchState),
+    ("Kept run", "A line of a matrix's `cells.jsonl`, from which stopped work goes on.", KeptRun),
+)
+
+
+def sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """Return every section: heading, what stands below it, and the model, BaseModel where there is no table."""
+    seen = {model for _, _, model in SECTIONS}
+    for heading, text, model in SECTIONS:
+        yield f"## {heading}\n\n{text}\n", heading, model
+        parts = families() if heading == "Topology" else PATTERNS if heading.startswith("Transfers") else {}
+        for name, part in parts.items():
+            yield f"### `{name}`\n", name, part
+        for part in parts.values():
+            yield from _nested("", part, seen)
+        yield from _nested("", model, seen)
+
+
+def _nested(prefix: str, model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """Return the sections of a model's tables, those of its tables likewise, each model once."""
+    tables = [(name, field.annotation) for name, field in model.model_fields.items()]
+    if model is PacketSettings:
+        tables += [(name, control) for name, control in BUILT_IN.items() if name not in model.model_fields]
+    for name, annotation in tables:
+        for inner, path in _models(annotation, prefix + name):
+            if inner not in seen and inner.model_fields:
+                seen.add(inner)
+                brackets = "[[{}]]" if path.endswith("[]") else "[{}]"
+                yield f"### `{brackets.format(path.removesuffix('[]'))}`\n", path, inner
+                yield from _nested(f"{path.removesuffix('[]')}.", inner, seen)
+
+
+def _models(annotation: Any, path: str) -> Iterator[tuple[type[BaseModel], str]]:
+    """Return the models in an annotation, each with where its keys stand: ``[]`` behind lists, ``.NAME`` behind named ones."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation, path
+        return
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (dict, Mapping):
+        arguments, path = arguments[1:], f"{path}.NAME"
+    elif origin in (tuple, list):
+        path = f"{path}[]"
+    for part in arguments:
+        yield from _models(part, path)
 
 
 def page() -> str:
     """Return the whole page."""
-    parts = [INTRODUCTION, "## Scenario\n", *_table(Scenario)]
-    for name, field in Scenario.model_fields.items():
-        parts += _nested(name, field.annotation)
-    parts.append("## Topology\n\nOne of these families, named under `family`.\n")
-    for family, spec in families().items():
-        parts += [f"### `{family}`\n", *_table(spec)]
-    parts += ["### `[switch]`\n", *_table(SwitchSpec), "### `[nic]`\n", *_table(NicSpec)]
-    parts += ["## Options of `zcube trace generate`\n", *_table(EngineOptions)]
-    for name, field in EngineOptions.model_fields.items():
-        parts += _nested(name, field.annotation)
-    parts += ["## Demand of a plan\n", *_table(Demand), "### Catalogue\n"]
-    for kind, entry in (("switch", SwitchEntry), ("nic", NicEntry), ("module", ModuleEntry)):
-        parts += [f"#### `[{kind}.NAME]`\n", *_table(entry)]
-    parts += ["#### `[failures.PART]`\n", *_table(FailureEntry)]
-    parts += ["## Transport of a matrix\n", *_table(Bundle)]
-    parts.append("## Transfers that `zcube matrix` makes\n\nKeys of `--pattern-set`.\n")
-    for name, pattern in PATTERNS.items():
-        parts += [f"### `{name}`\n", *_table(pattern)]
-    return "\n".join(parts)
+    parts = [INTRODUCTION]
+    for text, _, model in sections():
+        parts += [text, *([] if model is BaseModel else _table(model))]
+    return re.sub(r"docs/([\w-]+\.md)", r"[\1](\1)", "\n".join(parts))
 
 
-def _nested(name: str, annotation: Any) -> list[str]:
-    # A table that may be missing is a union with None.
-    annotation = next((part for part in get_args(annotation) if inspect.isclass(part) and part is not NoneType), annotation)
-    if not (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):
-        return []
-    parts = [f"### `[{name}]`\n", *_table(annotation)]
-    for inner, field in annotation.model_fields.items():
-        parts += _nested(f"{name}.{inner}", field.annotation)
-    if annotation is PacketSettings:
-        for control, settings in BUILT_IN.items():
-            if settings.model_fields and control not in annotation.model_fields:
-                parts += _nested(f"{name}.{control}", settings)
-    return parts
+def rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    """Return key, type, default and meaning of each key of a model."""
+    introduction, meanings = documented(model)
+    for name, field in model.model_fields.items():
+        meaning = _described(model, name) or meanings.get(name, "")
+        tables = dict.fromkeys(_first_sentence(inner) for inner, _ in _models(field.annotation, ""))
+        meaning = meaning or "; ".join(tables)
+        if not meaning and f"`{name}`" in introduction:
+            meaning = "above"
+        yield name, _kind(field.annotation), _default(field), meaning
+
+
+def _first_sentence(model: type[BaseModel]) -> str:
+    return re.split(r"\.(?:\s|$)", documented(model)[0], maxsplit=1)[0].replace("\n", " ")
+
+
+def _described(model: type[BaseModel], name: str) -> str:
+    """Return the description of a key, that of a base where a family names the key anew."""
+    fields = [base.model_fields.get(name) for base in model.__mro__ if issubclass(base, BaseModel)]
+    return next((field.description for field in fields if field is not None and field.description), "")
 
 
 def _table(model: type[BaseModel]) -> list[str]:
-    introduction, meanings = _documented(model)
-    lines = [
-        introduction,
-        "",
-        "| key | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
-    for name, field in model.model_fields.items():
-        default = "(required)" if field.default is PydanticUndefined else _plain(field.default)
-        kind = (
-            str(field.annotation)
-            if "[" in str(field.annotation)
-            else getattr(field.annotation, "__name__", str(field.annotation))
-        )
-        kind = re.sub(r"Annotated\[(\w+), .*\]", r"\1]", kind)
-        kind = re.sub(r"zcube\.(?:\w+\.)*", "", re.sub(r"Optional\[(.*)\]$", r"\1 or None", kind.replace("typing.", "")))
-        kind = kind.replace("Literal", "one of ").replace("|", "or")
-        lines.append(f"| `{name}` | {kind} | {default} | {field.description or meanings.get(name, '')} |")
+    lines = [documented(model)[0], "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {kind} | {default} | {meaning} |" for name, kind, default, meaning in rows(model)]
     return [*lines, ""]
 
 
-def _documented(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
-    """Return what a model's docstring says of the whole, and of each key in its section of attributes."""
+def _kind(annotation: Any) -> str:
+    """Return a type as a reader of files knows it, bounds left out."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(arguments[0])
+    if origin is Literal:
+        return f"one of {list(arguments)}"
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(part) for part in arguments)
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(_kind(part) for part in arguments)}]".replace("Mapping[", "dict[")
+    return {NoneType: "None", Ellipsis: "..."}.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not None:
+        return f"`{field.default_factory()!r}`"
+    return "(required)" if field.default is PydanticUndefined else _plain(field.default)
+
+
+def documented(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
+    """Return what a model's docstring says of the whole, and of each key in its section of attributes and its bases'."""
+    introduction, meanings = "", {}
+    for base in reversed([base for base in model.__mro__ if issubclass(base, BaseModel) and "__doc__" in vars(base)]):
+        introduction, own = _parted(base)
+        meanings |= own
+    return introduction, meanings
+
+
+def _parted(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", inspect.cleandoc(model.__doc__ or "").replace("``", "`"))
     introduction, _, attributes = text.partition("\n\nAttributes\n----------\n")
     meanings: dict[str, str] = {}

@@ -53,8 +53,8 @@ class KeptRun(Declared):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str | int] = Field(init=False)
 
-    key: str = Field(pattern="^[0-9a-f]{64}$")
-    figures: dict[str, Any]
+    key: str = Field(pattern="^[0-9a-f]{64}$", description="hash of program and inputs")
+    figures: dict[str, Any] = Field(description="what was simulated")
 
     @classmethod
     def of(cls, key: str, names: Mapping[str, str | int], figures: Mapping[str, Any]) -> KeptRun:

@@ -61,12 +61,14 @@ class Compute(Declared):
     """
 
     model: str = Field(default="glm-5.1", min_length=1, max_length=200, description="model card")
-    device: str = Field(default="h200", min_length=1, max_length=200)
+    device: str = Field(default="h200", min_length=1, max_length=200, description="bundled device, or a device file")
     times: ComputeKind = Field(
         default="auto", description="roofline; measured: NVIDIA's tables; auto: the roofline unless tables are named"
     )
     tables: str | None = Field(default=None, max_length=4096, description="folder of measured tables, CSV")
-    moe_balance: Literal["balanced", "power_law_1.01", "power_law_1.2"] = "power_law_1.2"
+    moe_balance: Literal["balanced", "power_law_1.01", "power_law_1.2"] = Field(
+        default="power_law_1.2", description="how unevenly the router loads experts: a table of the device's `balance`"
+    )
     exchanges: ExchangeLimit = "deepep"
 
 
@@ -183,7 +185,7 @@ class Scenario(ServingSettings):
     ``--sensitivity`` looks at: ``bf16 = { kv.dtype = "bf16" }``.
     """
 
-    description: str = Field(default="", max_length=1000)
+    description: str = Field(default="", max_length=1000, description="one line, shown with results")
     fabrics: tuple[str, ...] = Field(
         min_length=1,
         max_length=32,
@@ -191,7 +193,7 @@ class Scenario(ServingSettings):
     )
     baseline: str | None = Field(default=None, description="what the others are compared with; default: the first")
     gpus: int | None = Field(default=None, ge=8, description="size every fabric must have")
-    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="of all that is drawn; the first of `seeds`")
     seeds: int = Field(default=1, ge=1, le=1000, description="runs on each fabric, under seed, seed + 1 and so on")
     compute: Compute = Compute()
     requests: Requests

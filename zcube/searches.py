@@ -30,8 +30,8 @@ class Asked(Declared):
 
     find_knee: KneeSearch | None = None
     find_capacity: CapacitySearch | None = None
-    sweep: str | None = Field(default=None, max_length=1 << 16)
-    sensitivity: bool = False
+    sweep: str | None = Field(default=None, max_length=1 << 16, description="`KEY=VALUE,VALUE,...`")
+    sensitivity: bool = Field(default=False, description="whether every setting of `[sensitivity]` was tried")
     microscope: Microscope | None = None
 
     @classmethod

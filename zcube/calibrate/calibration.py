@@ -50,10 +50,14 @@ class Regime(Declared):
 
     from_bytes: SizeEnd = Field(description="smallest size that was fitted")
     to_bytes: SizeEnd = Field(description="largest size that was fitted")
-    latency_s: Latency
-    s_per_byte: SecondsPerByte
-    latency_interval_s: tuple[Latency, Latency] | None = None
-    s_per_byte_interval: tuple[SecondsPerByte, SecondsPerByte] | None = None
+    latency_s: Latency = Field(description="fixed time")
+    s_per_byte: SecondsPerByte = Field(description="time that each byte adds")
+    latency_interval_s: tuple[Latency, Latency] | None = Field(
+        default=None, description="95 % of the bootstrap; missing without draws"
+    )
+    s_per_byte_interval: tuple[SecondsPerByte, SecondsPerByte] | None = Field(
+        default=None, description="95 % of the bootstrap; missing without draws"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Regime:
@@ -71,18 +75,18 @@ class Regime(Declared):
 class ScalingRegime(Declared):
     """A range of sizes of the model over numbers of ranks (:mod:`zcube.calibrate.scaling`)."""
 
-    from_bytes: SizeEnd
-    to_bytes: SizeEnd
-    latency_s: Latency
-    latency_per_step_s: Latency
-    s_per_byte: SecondsPerByte
-    s_per_wire_byte: SecondsPerByte
+    from_bytes: SizeEnd = Field(description="smallest size that was fitted")
+    to_bytes: SizeEnd = Field(description="largest size that was fitted")
+    latency_s: Latency = Field(description="fixed time")
+    latency_per_step_s: Latency = Field(description="fixed time of each step of the algorithm")
+    s_per_byte: SecondsPerByte = Field(description="time of each byte of size")
+    s_per_wire_byte: SecondsPerByte = Field(description="time of each byte on the wire")
 
 
 class _Fitted(Declared):
-    operation: OperationName
-    path: str
-    pattern: str = ""
+    operation: OperationName = Field(description="collective or send-receive")
+    path: str = Field(description="what carried the bytes")
+    pattern: str = Field(default="", description="between which ranks; empty: the plain operation over all")
 
     @model_validator(mode="after")
     def _known(self) -> _Fitted:
@@ -96,7 +100,7 @@ class _Fitted(Declared):
 class Curve(_Fitted):
     """Time by size of one operation, number of ranks and path class, and the points it was fitted to."""
 
-    ranks: int = Field(ge=1, le=MAX_RANKS)
+    ranks: int = Field(ge=1, le=MAX_RANKS, description="GPUs that took part")
     hosts: int = Field(default=0, ge=0, description="hosts that the ranks ran on, equally many on each; 0: not known")
     dtype: str = Field(default="", description="type of the elements; empty: all that were measured")
     regimes: tuple[Regime, ...] = Field(min_length=1, max_length=64)
@@ -192,10 +196,10 @@ class Scaling(_Fitted):
 class ErrorSummary(Declared):
     """How far predictions are from what was measured: relative errors ``|predicted / measured - 1|``."""
 
-    points: int = Field(ge=0)
+    points: int = Field(ge=0, description="how many")
     mape: NonNegative = Field(description="mean")
-    median: NonNegative
-    p90: NonNegative
+    median: NonNegative = Field(description="of the errors")
+    p90: NonNegative = Field(description="of the errors")
 
 
 class HeldOut(Declared):
@@ -209,15 +213,15 @@ class HeldOut(Declared):
 class Provenance(Declared):
     """Which measurements a calibration comes from."""
 
-    hardware: str = ""
-    backend: str = ""
-    nccl_version: str = ""
-    source: str = ""
-    how: str = ""
-    nic_line_rate_gbps: LineRate | None = None
-    nvlink_line_rate_gbps: LineRate | None = None
+    hardware: str = Field(default="", description="GPU model and count")
+    backend: str = Field(default="", description="library that carried the bytes")
+    nccl_version: str = Field(default="", description="its version")
+    source: str = Field(default="", description="files of the measurements")
+    how: str = Field(default="", description="command lines or source of the figures")
+    nic_line_rate_gbps: LineRate | None = Field(default=None, description="line rate of one NIC, each direction")
+    nvlink_line_rate_gbps: LineRate | None = Field(default=None, description="NVLink rate of a GPU, each direction")
     data_sha256: str = Field(description="of the measured points, in any order")
-    points: int = Field(ge=1)
+    points: int = Field(ge=1, description="how many were fitted")
 
 
 class Calibration(Declared):
@@ -226,16 +230,16 @@ class Calibration(Declared):
     Curves hold for a number of ranks that was measured; a scaling predicts the numbers between and beyond.
     """
 
-    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    zcube_calibration: bool = True
-    zcube_version: str = ""
-    seed: int = Field(default=0, ge=0)
-    bootstrap_draws: int = Field(default=0, ge=0, le=MOST_DRAWS)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION, description="of the format")
+    zcube_calibration: bool = Field(default=True, description="marks the file as one")
+    zcube_version: str = Field(default="", description="that fitted")
+    seed: int = Field(default=0, ge=0, description="of the bootstrap")
+    bootstrap_draws: int = Field(default=0, ge=0, le=MOST_DRAWS, description="its rounds")
     provenance: Provenance
     curves: tuple[Curve, ...] = Field(min_length=1)
     scalings: tuple[Scaling, ...] = ()
     held_out: HeldOut | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="what was left out or assumed")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Calibration:

@@ -34,7 +34,7 @@ class Metadata(Declared):
 
     hardware: str = Field(default="", max_length=500, description="GPU model and count, e.g. '8x NVIDIA H200'")
     backend: str = Field(default="nccl", max_length=100, description="library that carried the bytes")
-    nccl_version: str = Field(default="", max_length=100)
+    nccl_version: str = Field(default="", max_length=100, description="as it says itself")
     environment: dict[str, str] = Field(default_factory=dict, description="NCCL_* variables that were set")
     how: str = Field(default="", max_length=4000, description="command line or source of the figures")
     source: str = Field(default="", max_length=1000, description="file the figures were read from")

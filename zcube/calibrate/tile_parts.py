@@ -57,8 +57,8 @@ class Part(Declared):
 class AllReduceTimes(Declared):
     """All-reduce of one size among some GPUs: the best number of blocks of each kind; None where it was not measured."""
 
-    gpus: int = Field(ge=2, le=8)
-    size_bytes: int = Field(gt=0)
+    gpus: int = Field(ge=2, le=8, description="that took part")
+    size_bytes: int = Field(gt=0, description="of the vector")
     persistent_us: Part
     graph_us: Part | None = None
     dependent_us: Part | None = None
@@ -98,6 +98,10 @@ class TileParts(Declared):
         whatever the computation lasts.
     all_reduces : tuple of AllReduceTimes
         By GPUs and size.
+    schema_version : int
+        Of the format.
+    zcube_tile_parts : bool
+        Marks the file as one.
     """
 
     hardware: str = Field(max_length=1000, pattern=r"\S")

@@ -130,6 +130,10 @@ class TileTimes(Declared):
         GPUs, links, driver and compiler.
     rows : tuple of TileRow
         In the order measured.
+    schema_version : int
+        Of the format.
+    zcube_tiles : bool
+        Marks the file as one.
     """
 
     schema_version: Literal[1] = 1

@@ -28,7 +28,15 @@ NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
 
 
 class Peaks(Declared):
-    """Data-sheet peaks of one GPU: dense TFLOP/s, memory and NVLink (one direction) GB/s. Bounds of the fits."""
+    """Data-sheet peaks of one GPU: dense TFLOP/s, memory and NVLink (one direction) GB/s. Bounds of the fits.
+
+    Attributes
+    ----------
+    fp8_tflops, bf16_tflops : float
+        Dense, TFLOP/s.
+    memory_gbytes_per_s, nvlink_gbytes_per_s : float
+        Rates, GB/s; NVLink's in one direction.
+    """
 
     fp8_tflops: Positive
     bf16_tflops: Positive
@@ -123,6 +131,12 @@ class Experts(Declared):
         What runs, and where it was measured.
     floor_us : float
         Least time, set by the host where it launches the kernels one by one.
+    base_us : float
+        Fixed GPU time.
+    weight_gbytes_per_s, tflops, activation_gbytes_per_s : float
+        Achieved rates: weights read, multiplication, activations moved.
+    corner : float
+        Power by which the roofline's two sides are joined; 1 adds them, a large one takes the longer.
     """
 
     kernel: str
@@ -136,7 +150,17 @@ class Experts(Declared):
 
 
 class Line(Declared):
-    """A transfer's time ``base_us + bytes / gbytes_per_s`` and where it was measured or inferred."""
+    """A transfer's time ``base_us + bytes / gbytes_per_s`` and where it was measured or inferred.
+
+    Attributes
+    ----------
+    base_us : float
+        Time beside the bytes.
+    gbytes_per_s : float
+        Rate.
+    source : str
+        Where it was measured or inferred.
+    """
 
     base_us: NotNegative
     gbytes_per_s: Positive
@@ -203,7 +227,17 @@ class Exchanges(Declared):
 
 
 class DeclaredError(Declared):
-    """Relative error of a model against measurements, as written in the device file."""
+    """Relative error of a model against measurements, as written in the device file.
+
+    Attributes
+    ----------
+    median, p90, mape : float
+        Of the absolute relative errors; ``mape`` is their mean.
+    points : int
+        How many.
+    against : str
+        What they are errors against.
+    """
 
     median: NotNegative
     p90: NotNegative

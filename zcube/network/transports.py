@@ -31,7 +31,7 @@ NOT_ITS_OWN = ("fidelity", "fall_back", "nic_gbps", "calibration", "calibration_
 class Bundle(Declared):
     """A part of a transport, or a whole one, as its file declares it."""
 
-    description: str = Field(min_length=1, max_length=1000)
+    description: str = Field(min_length=1, max_length=1000, description="one line, shown by `zcube transport list`")
     kind: Literal["balancing", "control", "whole"] = Field(
         description="what it says: how paths are chosen, what holds senders back, or both"
     )

@@ -25,7 +25,7 @@ class Entry(Declared):
     """What every table's entries have; a power or a price without a source is left out."""
 
     source: str = Field(min_length=1, max_length=400, description="where the figures stand")
-    note: str = Field(default="", max_length=400)
+    note: str = Field(default="", max_length=400, description="anything else, shown with the entry")
     power_w: tuple[float, float] | None = Field(default=None, description="least and most, W; missing where no source says")
     price_usd: float | None = Field(
         default=None, ge=0, le=MAX_FIGURE, description="before the price book's; missing: the book's"

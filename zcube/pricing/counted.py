@@ -18,14 +18,14 @@ MAX_COUNT = 10**9
 class Counts(Declared):
     """What a fabric consists of; what is not given is none."""
 
-    name: str = Field(default="counts", min_length=1, max_length=80)
+    name: str = Field(default="counts", min_length=1, max_length=80, description="shown on the bill")
     switches: int = Field(ge=0, le=MAX_COUNT, description="whole switches of one model")
     switch_ports: int = Field(default=64, ge=1, le=9999, description="native ports of one")
     port_gbps: float = Field(default=400.0, gt=0, le=1e6, description="native rate of a port, and of all else, Gb/s")
     switch_links: int = Field(default=0, ge=0, le=MAX_COUNT, description="links between switches")
     switch_modules: int = Field(default=0, ge=0, le=MAX_COUNT, description="modules in switches")
     nic_modules: int = Field(default=0, ge=0, le=MAX_COUNT, description="modules in NICs")
-    nics: int = Field(default=0, ge=0, le=MAX_COUNT)
+    nics: int = Field(default=0, ge=0, le=MAX_COUNT, description="NICs")
 
 
 def counts_of(text: str, option: str = "--counts") -> Counts:

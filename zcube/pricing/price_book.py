@@ -36,8 +36,8 @@ class _Book(Declared):
     tables: ClassVar[tuple[str, ...]]
     boxes: ClassVar[tuple[str, ...]] = ()
 
-    name: str = Field(min_length=1, max_length=80)
-    description: str = Field(default="", max_length=400)
+    name: str = Field(min_length=1, max_length=80, description="default: the file's")
+    description: str = Field(default="", max_length=400, description="one line")
     source: str = Field(min_length=1, max_length=400, description="where the figures stand")
 
     @classmethod

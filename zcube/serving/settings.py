@@ -41,7 +41,9 @@ class Load(Declared):
     none that may come, fewer are under way.
     """
 
-    mode: Literal["open", "closed"] = "open"
+    mode: Literal["open", "closed"] = Field(
+        default="open", description="whether requests come by the clock, or when others end"
+    )
     rate_per_s: float | None = Field(default=None, gt=0, le=1e6, description="mean request rate; default: the trace's own")
     concurrency: int = Field(default=512, ge=1, le=1_000_000, description="closed loop only")
     horizon_s: float | None = Field(default=None, gt=0, le=1e7, description="end of the run; default: when all are done")
@@ -145,7 +147,7 @@ class DecodePool(Declared):
     engine: Engine = Field(default="batched", description="what runs on the nodes; a fabric named NAME+tilert has its own")
     tilert: TileRt = TileRt()
     nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
-    layout: Literal["tp8", "dp8"] = "dp8"
+    layout: Literal["tp8", "dp8"] = Field(default="dp8", description="attention layout inside a node")
     max_batch: int = Field(
         default=128, ge=1, le=65_536, description="requests a node holds, KV under way included; tilert holds 1"
     )
@@ -201,7 +203,7 @@ class KvTransfer(Declared):
     blocking: Literal["none", "step"] = Field(
         default="none", description="what waits for a push: nothing (SGLang), or the instance's next iteration (vLLM, TileRT)"
     )
-    dtype: Literal["fp8", "bf16", "bf16+fp8-index"] = "fp8"
+    dtype: Literal["fp8", "bf16", "bf16+fp8-index"] = Field(default="fp8", description="of the cache that is sent")
     with_mtp_layer: bool = Field(default=True, description="ship the draft layer's cache too")
     setup_s: float = Field(default=0.00037, ge=0, le=10, description="control-plane time before a push reaches the network")
     efficiency: float = Field(
@@ -240,7 +242,9 @@ class Router(Declared):
     step, which the batch waits for, with the times of a prefill node (inferred).
     """
 
-    policy: Literal["disaggregated", "conditional"] = "disaggregated"
+    policy: Literal["disaggregated", "conditional"] = Field(
+        default="disaggregated", description="whether all prompts go through a prefill node"
+    )
     ties: Literal["lowest", "in-turn"] = Field(
         default="lowest",
         description="of nodes that are equal for a request: the lowest number, or the next one round from the last chosen",
@@ -304,7 +308,7 @@ class Slo(Declared):
 class Placement(Declared):
     """Which servers prefill and decode nodes take: ``blocked`` side by side, ``striped`` interleaved in proportion."""
 
-    kind: Literal["blocked", "striped"] = "blocked"
+    kind: Literal["blocked", "striped"] = Field(default="blocked", description="where prefill and decode nodes sit")
 
 
 class ServingSettings(Declared):

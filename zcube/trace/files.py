@@ -82,15 +82,17 @@ _WHOLE_COLUMNS = ("layer", "source", "target", "group", "size_bytes")
 class Header(Declared):
     """What stands above the operations."""
 
-    zcube_trace: bool = True
-    schema_version: int
-    ranks: int = Field(ge=1, le=MAX_RANKS)
-    ranks_per_node: int = Field(default=GPUS_PER_NODE, ge=1, le=MAX_RANKS_PER_NODE)
-    operations: int | None = Field(default=None, ge=0, le=MAX_OPERATIONS)
-    names: tuple[str, ...] = ()
-    phases: tuple[str, ...] = ()
-    groups: tuple[tuple[int, ...], ...] = ()
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    zcube_trace: bool = Field(default=True, description="marks the file as one")
+    schema_version: int = Field(description="of the format")
+    ranks: int = Field(ge=1, le=MAX_RANKS, description="GPUs")
+    ranks_per_node: int = Field(default=GPUS_PER_NODE, ge=1, le=MAX_RANKS_PER_NODE, description="GPUs of a server")
+    operations: int | None = Field(
+        default=None, ge=0, le=MAX_OPERATIONS, description="how many rows follow; missing: not known"
+    )
+    names: tuple[str, ...] = Field(default=(), description="of operations, by number")
+    phases: tuple[str, ...] = Field(default=(), description="by number")
+    groups: tuple[tuple[int, ...], ...] = Field(default=(), description="ranks of each group of a collective, by number")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="where it comes from, anything JSON")
 
 
 def write_trace(trace: CommTrace, path: Path) -> None:

@@ -56,7 +56,7 @@ class KvFunnel(Pattern):
 
     cell_bytes: ClassVar[int | None] = 32768
 
-    transfers: int = Field(default=400, ge=1, le=1_000_000)
+    transfers: int = Field(default=400, ge=1, le=1_000_000, description="how many")
     mean_bytes: float = Field(default=120e6, gt=0, le=1e12)
     sigma: float = Field(default=0.0, ge=0, le=3, description="standard deviation of the size's logarithm; 0: all alike")
     load: float = Field(default=0.6, gt=0, le=10)
@@ -116,7 +116,7 @@ class AllToAll(Pattern):
 class Permutation(Pattern):
     """Every GPU sends to one other and receives from one, drawn uniformly anew for each seed, all at time 0."""
 
-    mean_bytes: float = Field(default=16 << 20, gt=0, le=1e12)
+    mean_bytes: float = Field(default=16 << 20, gt=0, le=1e12, description="from one GPU to one other")
 
     def flows(self, cluster: Cluster, seed: int) -> FlowList:
         """Return the transfers of a seed."""

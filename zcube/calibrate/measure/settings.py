@@ -39,22 +39,30 @@ class MeasureSettings(Declared):
     first without the second (real NICs of one host, or several hosts). The rows' path is what NCCL said that it took.
     """
 
-    operations: tuple[OperationName, ...] = Field(default=OPERATIONS, min_length=1)
-    sizes_bytes: tuple[SizeBytes, ...] = Field(default=doubling(KIB, GIB), min_length=1, max_length=1000)
-    dtypes: tuple[str, ...] = Field(default=("bfloat16",), min_length=1)
+    operations: tuple[OperationName, ...] = Field(default=OPERATIONS, min_length=1, description="what is measured")
+    sizes_bytes: tuple[SizeBytes, ...] = Field(
+        default=doubling(KIB, GIB), min_length=1, max_length=1000, description="nccl-tests' sizes"
+    )
+    dtypes: tuple[str, ...] = Field(default=("bfloat16",), min_length=1, description="types of the elements")
     ranks: tuple[int, ...] = Field(default=(), description="GPUs per run, one run each; empty: all GPUs that are there")
-    path: PathMode = "nvlink"
-    patterns: tuple[str, ...] = PATTERNS
-    pattern_sizes_bytes: tuple[SizeBytes, ...] = Field(default=(64 * KIB, 64 * MIB), max_length=100)
+    path: PathMode = Field(default="nvlink", description="what NCCL may use")
+    patterns: tuple[str, ...] = Field(default=PATTERNS, description="matrices between all pairs of ranks")
+    pattern_sizes_bytes: tuple[SizeBytes, ...] = Field(
+        default=(64 * KIB, 64 * MIB), max_length=100, description="message sizes of these"
+    )
 
     warmup: int = Field(default=5, ge=3, le=1000, description="calls before anything is timed")
     budget_s: float = Field(default=0.2, gt=0, le=600, description="seconds of repetitions per operation and size")
-    least_repetitions: int = Field(default=5, ge=5, le=10_000)
-    most_repetitions: int = Field(default=100, ge=5, le=10_000)
+    least_repetitions: int = Field(default=5, ge=5, le=10_000, description="of each size")
+    most_repetitions: int = Field(default=100, ge=5, le=10_000, description="of each size")
     timeout_s: float = Field(default=900.0, gt=0, le=86_400, description="after which a run of the ranks is killed")
 
-    driver: Literal["auto", "torch", "nccl-tests"] = "auto"
-    backend: Literal["nccl", "gloo"] = "nccl"
+    driver: Literal["auto", "torch", "nccl-tests"] = Field(
+        default="auto", description="PyTorch or the nccl-tests programs; auto: whichever is there"
+    )
+    backend: Literal["nccl", "gloo"] = Field(
+        default="nccl", description="what carries the bytes; gloo without GPUs, to try the command"
+    )
     python: Path | None = Field(default=None, description="the Python that has PyTorch; default: this one")
     nccl_tests: Path | None = Field(default=None, description="folder of the nccl-tests binaries; default: the PATH")
     nodes: int = Field(default=1, ge=1, le=MAX_RANKS, description="hosts; start the command on each, or give hosts")

@@ -36,28 +36,32 @@ MOST_RATE_UNITS = 4
 class Join(Declared):
     """How the nodes of a layer are linked to those of a later one."""
 
-    lower: int = Field(ge=0, lt=MOST_SWITCH_LAYERS)
-    upper: int = Field(ge=1, le=MOST_SWITCH_LAYERS)
-    lower_blocks: int = Field(default=1, ge=1)
-    upper_blocks: int = Field(default=1, ge=1)
+    lower: int = Field(ge=0, lt=MOST_SWITCH_LAYERS, description="layer; 0 are the GPUs")
+    upper: int = Field(ge=1, le=MOST_SWITCH_LAYERS, description="layer above it")
+    lower_blocks: int = Field(default=1, ge=1, description="equal blocks of the lower layer")
+    upper_blocks: int = Field(default=1, ge=1, description="equal blocks of the upper layer")
     links: int = Field(ge=1, le=4096, description="of every node of the lower layer")
-    rate_units: int = Field(default=1, ge=1, le=MOST_RATE_UNITS)
+    rate_units: int = Field(default=1, ge=1, le=MOST_RATE_UNITS, description="rate of a link, in `unit_gbps`")
 
 
 class Target(Declared):
     """Where one link of every node of a layer leads, by affine coordinates."""
 
-    factor: tuple[int, ...] = Field(min_length=1, max_length=MOST_DIMENSIONS)
-    offset: tuple[int, ...] = Field(min_length=1, max_length=MOST_DIMENSIONS)
+    factor: tuple[int, ...] = Field(
+        min_length=1, max_length=MOST_DIMENSIONS, description="what each coordinate is multiplied by"
+    )
+    offset: tuple[int, ...] = Field(min_length=1, max_length=MOST_DIMENSIONS, description="what is then added to it")
 
 
 class Inner(Declared):
     """Links inside a layer of switches."""
 
-    layer: int = Field(ge=1, le=MOST_SWITCH_LAYERS)
-    sizes: tuple[int, ...] = Field(min_length=1, max_length=MOST_DIMENSIONS)
+    layer: int = Field(ge=1, le=MOST_SWITCH_LAYERS, description="of switches")
+    sizes: tuple[int, ...] = Field(
+        min_length=1, max_length=MOST_DIMENSIONS, description="extents of the grid in which its switches stand"
+    )
     targets: tuple[Target, ...] = Field(min_length=1, max_length=64)
-    rate_units: int = Field(default=1, ge=1, le=MOST_RATE_UNITS)
+    rate_units: int = Field(default=1, ge=1, le=MOST_RATE_UNITS, description="rate of a link, in `unit_gbps`")
 
 
 @dataclass(frozen=True, eq=False)

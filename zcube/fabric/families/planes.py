@@ -119,7 +119,7 @@ class MultiPlaneSpec(PlanesSpec):
     """A chosen number of planes: GPU j on plane ``j mod planes``, or every GPU on all of them."""
 
     family: str = "multi-plane"
-    planes: int = Field(ge=1, le=256)
+    planes: int = Field(ge=1, le=256, description="independent planes")
     ports_per_gpu: int = Field(default=1, ge=1, le=256, description="1, or planes: a port in each, nic_gbps split evenly")
 
     def plane_count(self) -> int:

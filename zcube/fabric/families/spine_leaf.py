@@ -26,8 +26,10 @@ class SpineLeafSpec(FabricSpec):
     routings: ClassVar[tuple[str, ...]] = ("ecmp", "shortest-path", "pxn", "hash")
 
     family: str = "spine-leaf"
-    tiers: Literal[2, 3] = 2
-    rail_optimised: bool = True
+    tiers: Literal[2, 3] = Field(default=2, description="leaves and spines, or cores above them")
+    rail_optimised: bool = Field(
+        default=True, description="GPU j of every server of a unit on its leaf j, or whole servers on a leaf"
+    )
     oversubscription: float = Field(
         default=1.0,
         ge=1.0,

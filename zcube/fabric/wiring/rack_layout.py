@@ -37,17 +37,19 @@ class RackLayout(Declared):
     quoted. The part of spares is a choice.
     """
 
-    servers_per_rack: int = Field(default=4, ge=1, le=64)
+    servers_per_rack: int = Field(default=4, ge=1, le=64, description="servers that a rack holds")
     rows: int | None = Field(default=None, ge=1, le=1000, description="rows of racks; default: rows of 16 server racks")
-    switch_racks: Literal["middle-of-row", "end-of-row"] = "middle-of-row"
+    switch_racks: Literal["middle-of-row", "end-of-row"] = Field(
+        default="middle-of-row", description="where the racks of switches stand in a row"
+    )
     switch_places: Literal["in-order", "least-cable"] = Field(
         default="in-order", description="switches of a group spread over the rows in order, or where cables are shortest in all"
     )
-    switches_per_rack: int = Field(default=8, ge=1, le=60)
+    switches_per_rack: int = Field(default=8, ge=1, le=60, description="switches that a rack holds")
     rack_units: int = Field(default=48, ge=4, le=100, description="height of a rack, units")
-    server_units: int = Field(default=8, ge=1, le=20)
-    switch_units: int = Field(default=2, ge=1, le=30)
-    rack_width_m: float = Field(default=0.6, gt=0, le=5)
+    server_units: int = Field(default=8, ge=1, le=20, description="height of a server, units")
+    switch_units: int = Field(default=2, ge=1, le=30, description="height of a switch, units")
+    rack_width_m: float = Field(default=0.6, gt=0, le=5, description="of every rack")
     row_depth_m: float = Field(default=3.0, gt=0, le=50, description="from row to row, aisle included")
     tray_height_m: float = Field(default=0.3, ge=0, le=20, description="tray above the top of the racks")
     slack_m: float = Field(default=0.5, ge=0, le=20, description="spare length at each end")
@@ -63,8 +65,8 @@ class RackLayout(Declared):
     tray_width_m: float | None = Field(default=None, gt=0, le=10, description="of every tray, inside")
     tray_depth_m: float | None = Field(default=None, gt=0, le=2, description="of every tray, usable")
     tray_fill_limit: float = Field(default=0.4, gt=0, le=1, description="part of a tray's cross-section that cables may fill")
-    copper_diameter_m: float = Field(default=0.00943, gt=0, le=0.1)
-    fibre_diameter_m: float = Field(default=0.003, gt=0, le=0.1)
+    copper_diameter_m: float = Field(default=0.00943, gt=0, le=0.1, description="of a copper cable")
+    fibre_diameter_m: float = Field(default=0.003, gt=0, le=0.1, description="of a fibre")
     spare_fraction: float = Field(default=0.02, ge=0, le=1, description="spare cables of each kind and length, rounded up")
 
     @field_validator("stocked_lengths_m")

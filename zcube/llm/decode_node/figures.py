@@ -111,7 +111,13 @@ class DecodeNode(Declared):
 
 
 class NodeFigures(Declared):
-    """Figures in place of those of a node's file, with the same names; those left out stay."""
+    """Figures in place of those of a node's file, with the same names; those left out stay.
+
+    Attributes
+    ----------
+    memory_share, stage_us, select_us, index_share, signal_us, all_reduce_us, overlap, id_flag_factor, kernel_us : float or None
+        As of :class:`DecodeNode`.
+    """
 
     memory_share: PositiveShare | None = None
     stage_us: NotNegative | None = None

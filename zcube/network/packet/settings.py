@@ -63,10 +63,10 @@ WINDOW_BITS = 64
 class MarkingThreshold(Declared):
     """When a link of up to a rate marks packets (RED on the egress queue)."""
 
-    up_to_gbps: float = Field(gt=0)
-    kmin_bytes: int = Field(ge=0, le=1 << 40)
-    kmax_bytes: int = Field(gt=0, le=1 << 40)
-    pmax: float = Field(ge=0, le=1)
+    up_to_gbps: float = Field(gt=0, description="rate of the fastest link that it holds for")
+    kmin_bytes: int = Field(ge=0, le=1 << 40, description="queue from which on packets are marked")
+    kmax_bytes: int = Field(gt=0, le=1 << 40, description="queue from which on all are")
+    pmax: float = Field(ge=0, le=1, description="part of the packets marked just below `kmax_bytes`")
 
     @model_validator(mode="after")
     def _ordered(self) -> MarkingThreshold:
@@ -89,7 +89,7 @@ class LinkFailure(Declared):
     link: str = Field(
         min_length=1, max_length=200, description="ends, `leaf0->spine3`; `*` stands for any text, `spine3->*` for a switch"
     )
-    down_s: float = Field(ge=0, le=1e5)
+    down_s: float = Field(ge=0, le=1e5, description="when they go down")
     up_s: float | None = Field(default=None, ge=0, le=1e5, description="None: never")
 
     @model_validator(mode="after")
@@ -159,7 +159,7 @@ class PacketSettings(Declared):
     Every congestion control has a table of its own under its name; that of one chosen is there even if it is not given.
     """
 
-    packet_payload_bytes: int = Field(default=4096, ge=64, le=65536)
+    packet_payload_bytes: int = Field(default=4096, ge=64, le=65536, description="payload of a packet")
     header_bytes: int = Field(default=82, ge=0, le=1024, description="RoCEv2 62, preamble and gap 20")
     cell_bytes: int | None = Field(
         default=None, ge=64, le=1 << 24, description="payload of packets merged into one; None: none are"
@@ -167,13 +167,17 @@ class PacketSettings(Declared):
     least_threshold_cells: int = Field(
         default=4, ge=1, le=1024, description="where there are cells: least value of a threshold"
     )
-    forwarding: Forwarding = "store-and-forward"
+    forwarding: Forwarding = Field(
+        default="store-and-forward", description="whether a switch sends a packet on when all of it is there, or its header"
+    )
     buffer_bytes: int = Field(default=32 * MIB, ge=1 << 16, le=1 << 40, description="of a switch, shared by its ports")
     switch_class: SwitchClass | None = Field(
         default=None, description="its buffer in place of `buffer_bytes`, as a vendor's sheet has it; None: none"
     )
-    pfc: bool = True
-    pfc_threshold: Threshold = "dynamic"
+    pfc: bool = Field(default=True, description="whether switches pause what fills them, and lose nothing")
+    pfc_threshold: Threshold = Field(
+        default="dynamic", description="`dynamic`: XOFF at `pfc_alpha` of the free buffer; `static`: at `xoff_bytes`"
+    )
     pfc_alpha: float = Field(default=1 / 8, gt=0, le=64, description="XOFF at this part of the free buffer, per ingress queue")
     xoff_bytes: int = Field(default=512 * 1024, ge=1, le=1 << 40, description="XOFF where the threshold is static")
     xon_gap_bytes: int = Field(default=8192, ge=0, le=1 << 40, description="XON lies so far below XOFF")
@@ -185,8 +189,8 @@ class PacketSettings(Declared):
         description="a switch drops what waits for a port paused for so long, and all that comes, until the pause ends; None: "
         "none does, and a ring of pauses ends the run",
     )
-    pause_frame_bytes: int = Field(default=84, ge=0, le=4096)
-    pause_reaction_s: float = Field(default=0.0, ge=0, le=1e-3)
+    pause_frame_bytes: int = Field(default=84, ge=0, le=4096, description="on the wire; 64, preamble and gap 20")
+    pause_reaction_s: float = Field(default=0.0, ge=0, le=1e-3, description="from the arrival of a pause to its effect")
     drop_alpha: float = Field(default=1.0, gt=0, le=64, description="no PFC: part of the free buffer an egress queue may hold")
     priorities: Literal[1, 2, 4] = Field(
         default=1, description="a packet's rises by one with every link between switches it has crossed"
@@ -209,22 +213,28 @@ class PacketSettings(Declared):
     marking_kmax_s: float = Field(default=64e-6, gt=0, le=1, description="`time`: KMAX over the link's rate")
     marking_pmax: float = Field(default=0.2, ge=0, le=1, description="`time`: PMAX")
     dcqcn: Dcqcn = Dcqcn()
-    path_choice: PathChoice = "static"
+    path_choice: PathChoice = Field(
+        default="static", description="who of the paths that routing gives a packet takes; docs/packets.md has each"
+    )
     spread_queue_pairs: int = Field(
         default=1,
         ge=1,
         le=1024,
         description="queue pairs of a transfer with the same paths each, where path_choice is not static",
     )
-    queue_pair_ports: QueuePairPorts = "one"
+    queue_pair_ports: QueuePairPorts = Field(default="one", description="ports of its NIC that a queue pair sends by")
     flowlet_gap_s: float = Field(
         default=16e-6, ge=0, le=1, description="`flowlet`: a queue pair that has sent nothing for longer draws a path anew"
     )
     reorder_cost_s: float = Field(default=0.0, ge=0, le=1e-3, description="delay of a transfer per packet behind a later one")
-    acknowledgements: Acknowledgements = "notified"
+    acknowledgements: Acknowledgements = Field(
+        default="notified", description="`notified`: known after the delay of the way back; `packets`: sent as packets"
+    )
     ack_bytes: int = Field(default=86, ge=1, le=4096, description="RoCEv2 66, preamble and gap 20")
-    ack_every_packets: int = Field(default=4, ge=1, le=1 << 20)
-    retransmit_timeout_s: float = Field(default=500e-6, gt=0, le=10)
+    ack_every_packets: int = Field(default=4, ge=1, le=1 << 20, description="packets that one acknowledgement stands for")
+    retransmit_timeout_s: float = Field(
+        default=500e-6, gt=0, le=10, description="without anything new arriving, after which is sent again"
+    )
     retry_limit: int = Field(
         default=7,
         ge=0,
@@ -236,7 +246,7 @@ class PacketSettings(Declared):
     failure_detection_s: float = Field(
         default=1e-3, ge=0, le=10, description="after which all know of a link that has gone down or come up"
     )
-    reorder: Reorder = "cost"
+    reorder: Reorder = Field(default="cost", description="what a receiver does with packets out of order")
     reorder_buffer_packets: int = Field(
         default=256,
         ge=64,
@@ -275,7 +285,7 @@ class PacketSettings(Declared):
         default=10, ge=1, le=1 << 20, description="headers that go in a row before a data packet that waits goes in between"
     )
     skip: Skip = Skip()
-    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="of marks; the run sets it")
 
     @field_validator("marking")
     @classmethod

@@ -21,13 +21,13 @@ class KvLoad(Declared):
     tokens of GLM-5.1), sigma 0.7. ``utilisation`` is that of the busiest NICs of the side that is short of them.
     """
 
-    prefill_nodes: int = Field(ge=1, le=100_000)
-    decode_nodes: int = Field(ge=1, le=100_000)
+    prefill_nodes: int = Field(ge=1, le=100_000, description="nodes to seat")
+    decode_nodes: int = Field(ge=1, le=100_000, description="nodes to seat")
     rank_map: str = Field(default="cp8-dp8", description="a named prefill-to-decode rank map")
     transfers: int = Field(default=500, ge=1, le=100_000, description="requests whose KV cache is sent")
-    mean_bytes: float = Field(default=4.2e9, gt=0, le=1e15)
-    sigma: float = Field(default=0.7, ge=0, le=3)
-    utilisation: float = Field(default=0.45, gt=0, lt=1)
+    mean_bytes: float = Field(default=4.2e9, gt=0, le=1e15, description="mean size of a request's KV cache")
+    sigma: float = Field(default=0.7, ge=0, le=3, description="standard deviation of the size's logarithm")
+    utilisation: float = Field(default=0.45, gt=0, lt=1, description="of the busiest NICs")
 
 
 @dataclass(frozen=True, eq=False)

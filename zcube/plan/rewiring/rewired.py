@@ -58,7 +58,7 @@ class WiringDemand(Declared):
         default=PacketSettings(**PACKET),
         description="of the packets that judge; lossless back-pressure alone, where wirings differ most",
     )
-    routing: str = Field(default=DEFAULT, max_length=60)
+    routing: str = Field(default=DEFAULT, max_length=60, description="policy of the packets that judge; default: the family's")
     queue_pairs: int = Field(default=1, ge=1, le=1024, description="per transfer, where paths are hashed")
     judged: int = Field(default=3, ge=1, le=100, description="wirings that packets are run on, the most even ones")
     samples: int = Field(default=3, ge=1, le=100, description="of transfers, others than chose, by which the wiring is judged")

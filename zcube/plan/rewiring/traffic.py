@@ -68,10 +68,10 @@ class Funnel(Declared):
     source_gpu: int = Field(default=0, ge=0, le=255, description="GPU of a prefill server that sends")
     target_gpu: int | Literal["any"] = Field(default=0, description="GPU of a decode server that receives, or any, uniformly")
     load: float = Field(default=0.6, gt=0, lt=1, description="part of what the NICs that receive can take, or those that send")
-    mean_bytes: float = Field(default=0.42e9, gt=0, le=1e15)
-    sigma: float = Field(default=0.7, ge=0, le=3)
-    transfers: int = Field(default=1500, ge=10, le=MOST_TRANSFERS)
-    warm_up: int = Field(default=100, ge=0, le=MOST_TRANSFERS)
+    mean_bytes: float = Field(default=0.42e9, gt=0, le=1e15, description="mean size of a transfer")
+    sigma: float = Field(default=0.7, ge=0, le=3, description="standard deviation of the size's logarithm")
+    transfers: int = Field(default=1500, ge=10, le=MOST_TRANSFERS, description="how many a sample has")
+    warm_up: int = Field(default=100, ge=0, le=MOST_TRANSFERS, description="first ones left out")
 
     def checked(self, fabric: Fabric, where: str) -> Funnel:
         """Return the funnel with servers counted on a fabric.

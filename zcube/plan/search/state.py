@@ -22,10 +22,10 @@ MOST_STATE_BYTES = 1 << 30
 class Found(Declared):
     """A graph that was found first by a genome, which stands for all that have it."""
 
-    graph: str = Field(pattern="^[0-9a-f]{16}$")
-    genome: tuple[int, ...]
-    lacking: float = Field(ge=0)
-    values: tuple[float, ...] = ()
+    graph: str = Field(pattern="^[0-9a-f]{16}$", description="hash of the graph")
+    genome: tuple[int, ...] = Field(description="that gave it first")
+    lacking: float = Field(ge=0, description="how much of the demand it misses; 0: none")
+    values: tuple[float, ...] = Field(default=(), description="of the objectives")
 
 
 class SearchState(Declared):
