@@ -43,6 +43,7 @@ from zcube.replays.flows import Replay
 from zcube.replays.gpus import gpu_numbers, known_gpus
 from zcube.replays.operations import TraceReplay
 from zcube.run_time import runs_side_by_side
+from zcube.samples.catalog import Demo, write_samples
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
 from zcube.trace.comm_trace import CommTrace
@@ -74,6 +75,7 @@ __all__ = [
     "ZcubeError",
     "compare",
     "cost",
+    "demo",
     "figures",
     "load_fabric",
     "load_requests",
@@ -363,6 +365,26 @@ def plan_fabric(
         seed=seed,
         progress=progress,
     )
+
+
+def demo(folder: str | Path = "zcube-demo", *, seed: int = 0) -> Demo:
+    """Write sample inputs, which the documentation's examples name: transfers, requests, measurements, recordings.
+
+    Parameters
+    ----------
+    folder : str or Path
+        New, empty, or holding nothing but samples of an earlier call, unchanged; one that holds all of them stays as it is.
+    seed : int
+        What they are made from.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything else, or the seed is no whole number from 0 on.
+    """
+    if type(seed) is not int or not 0 <= seed < 1 << 63:
+        raise InputError(Fault("seed", repr(seed)[:80], "a whole number from 0 to 2^63 - 1"))
+    return write_samples(Path(folder), seed)
 
 
 def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:

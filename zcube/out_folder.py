@@ -25,6 +25,8 @@ from zcube.outputs import to_json
 from zcube.workplace import digest, digests, workplace
 
 RUN_FILE = "run.json"
+#: Version of the record's form.
+RECORD_VERSION = 1
 #: Key of the record that lists the folder's other files, and that of those that may grow, with the bytes that are listed.
 FILES_KEY, GROWS_KEY = "files", "grows"
 #: What lines begin with that a file may grow by; the last one may be torn.

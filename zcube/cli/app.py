@@ -11,6 +11,7 @@ from zcube.cli.calibrate import check_command as check_calibration_command
 from zcube.cli.calibrate import fit_command, read_command, run_command
 from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
+from zcube.cli.demo import demo_command
 from zcube.cli.fabric import adversary_command, check_command, degrade_command, draw_command, show_command
 from zcube.cli.matrix import matrix_command
 from zcube.cli.new import new_command
@@ -74,6 +75,7 @@ calibrate_app.command("read")(read_command)
 calibrate_app.command("fit")(fit_command)
 calibrate_app.command("check")(check_calibration_command)
 app.add_typer(calibrate_app, name="calibrate")
+app.command("demo")(demo_command)
 app.command("new")(new_command)
 app.command("warm")(warm_command)
 

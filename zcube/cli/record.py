@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from zcube import __version__
+from zcube.out_folder import RECORD_VERSION
 
-RECORD_VERSION = 1
 _PACKAGES = ("numpy", "numba", "pandas", "simpy", "pydantic")
 
 

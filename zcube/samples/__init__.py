@@ -1,0 +1,1 @@
+"""Small inputs of every kind, made from a seed, that the documentation's commands name."""
