@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +167,19 @@ def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     Exception
         The command line's own, for a verb, an option or a value that it does not take.
     """
+    tree, found = _recording_tree()
+    found.clear()
+    tree.main(args=list(words[1:]), prog_name=PROGRAM, standalone_mode=False)
+    ((verb, given),) = found.items()
+    return verb, given
+
+
+@cache
+def _recording_tree() -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Return the tree of commands, each of which only notes its parameters under its verb, and where it notes them."""
     from zcube.cli.app import command as root
 
-    tree, found = root(), {}
+    tree, found = root.__wrapped__(), {}
 
     def replace(command: Any, path: str) -> None:
         if hasattr(command, "commands"):
@@ -178,6 +189,4 @@ def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
             command.callback = lambda **given: found.update({path: given})
 
     replace(tree, "")
-    tree.main(args=list(words[1:]), prog_name=PROGRAM, standalone_mode=False)
-    ((verb, given),) = found.items()
-    return verb, given
+    return tree, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -96,6 +97,7 @@ def _options(
     """Hold the options that stand before a verb; ``--debug`` is taken by the caller, anywhere."""
 
 
+@cache
 def command() -> Any:
-    """Return the root command, Click's or Typer's own by Typer's version."""
+    """Return the root command, Click's or Typer's own by Typer's version; made once a process."""
     return typer.main.get_command(app)
