@@ -55,6 +55,15 @@ class Block:
     commands: tuple[Command, ...]
     mark: str | None
 
+    def lines(self) -> list[tuple[str, frozenset[int]]]:
+        """Return the block's lines as a shell takes them, continued ones whole, each with the statuses that it may end with."""
+        found = []
+        for _, whole in _whole_lines(self.line, self.text):
+            comment = _COMMENT.search(whole)
+            if shown := (whole[: comment.start()] if comment else whole).strip():
+                found.append((shown, _statuses(comment)))
+        return found
+
     def faults(self) -> list[str]:
         """Return what is wrong with the block itself."""
         place = f"{self.page}:{self.line}"
@@ -95,16 +104,24 @@ def inline_of(page: Path) -> list[Command]:
     return found
 
 
-def _commands(page: str, line: int, text: str) -> Iterator[Command]:
-    lines = enumerate(text.splitlines(), start=line)
-    for number, shown in lines:
-        whole = shown
+def _whole_lines(first: int, text: str) -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line, joined with those that continue it."""
+    lines = enumerate(text.splitlines(), start=first)
+    for number, whole in lines:
         while whole.endswith("\\"):
             whole = f"{whole[:-1]} {next(lines)[1]}"
+        yield number, whole
+
+
+def _statuses(comment: re.Match[str] | None) -> frozenset[int]:
+    return frozenset({0, *map(int, _STATUS.findall(comment["said"] if comment else ""))})
+
+
+def _commands(page: str, line: int, text: str) -> Iterator[Command]:
+    for number, whole in _whole_lines(line, text):
         comment = _COMMENT.search(whole)
-        statuses = frozenset({0, *map(int, _STATUS.findall(comment["said"] if comment else ""))})
         for words in _simple(whole[: comment.start()] if comment else whole):
-            yield Command(f"{page}:{number}", words, statuses)
+            yield Command(f"{page}:{number}", words, _statuses(comment))
 
 
 def _simple(line: str) -> Iterator[list[str]]:

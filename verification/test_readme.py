@@ -1,15 +1,20 @@
-"""What the README's first screen says of ``zcube compare`` is what it prints."""
+"""What the README's first screen says of ``zcube compare`` is what it prints; all commands of README and docs run as printed."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from documented_commands import blocks_of, pages
 
 from zcube.cli.compare import DEFAULT_SCENARIO
 from zcube.comparison import compare
+from zcube.samples.catalog import write_samples
 from zcube.scenario import load_scenario
 from zcube.verdict.headline import BILL, OUTPUT, TTFT_P99
 from zcube.verdict.rows import NO_DIFFERENCE, Row
@@ -50,3 +55,28 @@ def test_the_first_screen_says_what_the_command_prints() -> None:
     print("\n" + "\n".join(lines))
     assert "\n".join(lines) in README, "the lines are printed above"
     assert README.index(lines[0]) < README.index("## ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_command_of_a_page_runs_as_printed(page: Path, tmp_path: Path) -> None:
+    """In one shell, block after block, line after line; blocks that say why they cannot be run are left out."""
+    blocks = [block for block in blocks_of(page) if block.mark is None]
+    if not blocks:
+        pytest.skip("no commands on the page")
+    folder = tmp_path if page.name == "README.md" else write_samples(tmp_path / "demo").folder
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program = programs / "zcube"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m zcube "$@"\n')
+    program.chmod(0o755)
+    script = ["set -u"]
+    for block in blocks:
+        for line, statuses in block.lines():
+            fine = " && ".join(f"[ $status -ne {status} ]" for status in sorted(statuses))
+            script.append(f'{line}\nstatus=$?; if {fine}; then echo "$status: {block.page}" >&2; exit 99; fi')
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-x", "-c", "\n".join(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
