@@ -76,6 +76,26 @@ class Block:
         return [f"{command.place}: {command.words[0]} is another program; mark the block" for command in others]
 
 
+def reader_folder(folder: Path, samples: Callable[[Path], object] | None) -> Path:
+    """Return a folder that holds what a reader's commands may name: samples, where asked for, and the project's own files.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is made.
+    samples : callable or None
+        Writes the samples into a folder; None where the page's commands do that themselves.
+    """
+    here = folder / "reader"
+    if samples is None:
+        here.mkdir()
+    else:
+        samples(here)
+    for name in ("docs", "calibrations", "benchmarks"):
+        (here / name).symlink_to(PROJECT / name)
+    return here
+
+
 def pages() -> list[Path]:
     """Return README and every page of the documentation."""
     return [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -165,6 +185,8 @@ def verb_faults(command: Command) -> list[str]:
     found: Any = root()
     for number, word in enumerate(command.words[1:], start=1):
         if hasattr(found, "commands") and not word.startswith("-"):
+            if word.isupper():
+                return []
             if word not in found.commands:
                 return [f"{command.place}: no verb {' '.join(command.words[: number + 1])}"]
             found = found.commands[word]

@@ -1,4 +1,4 @@
-"""What the README's first screen says of ``zcube compare`` is what it prints; all commands of README and docs run as printed."""
+"""What the README says of ``zcube compare`` is what it prints; the commands of README and docs run as printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documented_commands import blocks_of, pages
+from documented_commands import blocks_of, pages, reader_folder
 
 from zcube.cli.compare import DEFAULT_SCENARIO
 from zcube.comparison import compare
@@ -64,7 +64,7 @@ def test_every_command_of_a_page_runs_as_printed(page: Path, tmp_path: Path) -> 
     blocks = [block for block in blocks_of(page) if block.mark is None]
     if not blocks:
         pytest.skip("no commands on the page")
-    folder = tmp_path if page.name == "README.md" else write_samples(tmp_path / "demo").folder
+    folder = reader_folder(tmp_path, None if page.name == "README.md" else write_samples)
     programs = tmp_path / "programs"
     programs.mkdir()
     program = programs / "zcube"

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from documented_commands import Command, blocks_of, inline_of, pages, parsed, script_faults, verb_faults
+from documented_commands import Command, blocks_of, inline_of, pages, parsed, reader_folder, script_faults, verb_faults
 
 from zcube.cli import main
 from zcube.samples.catalog import SAMPLES, write_samples
@@ -124,8 +124,7 @@ def test_commands_of_a_page_get_as_far_as_their_work(page, tmp_path, monkeypatch
     if not blocks:
         pytest.skip("no commands on the page")
     # README makes the samples itself.
-    folder = tmp_path if page.name == "README.md" else write_samples(tmp_path / "demo").folder
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(reader_folder(tmp_path, None if page.name == "README.md" else write_samples))
     session = Session()
     faults = []
     for block in blocks:
