@@ -1,0 +1,94 @@
+"""docs/extending.md is a package: its files and commands are taken from the page and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+
+FILE = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```sh\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Return the commands of the page, in order."""
+    return [line for block in COMMANDS.findall(PAGE.read_text()) for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the page's files, and what pip leaves of the package beside them."""
+    folder = tmp_path_factory.mktemp("package")
+    for name, text in FILE.findall(PAGE.read_text()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    metadata = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = (f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in named.items())
+              for group, named in project["entry-points"].items())  # fmt: skip
+    (metadata / "entry_points.txt").write_text("".join(points))
+    return folder
+
+
+def zcube(package: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, "-m", *shlex.split(command), *more]
+    return subprocess.run(
+        words, cwd=package, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def test_the_page_has_every_file_of_the_package(package: Path) -> None:
+    modules = {
+        f"{point.partition(':')[0].replace('.', '/')}.py"
+        for point in re.findall(r'= "(zcube_chain[\w.]*:\w+)"', PAGE.read_text())
+    }
+    assert {"zcube_chain/family.py", "zcube_chain/routing.py", "zcube_chain/control.py"} == modules
+    assert all((package / module).is_file() for module in modules)
+    assert len(commands()) == 6
+
+
+def test_a_family_and_a_routing(package: Path) -> None:
+    """Four switches in a row have three cables between them; a path crosses at most all four."""
+    show, cost, check = commands()[:3]
+    shown = zcube(package, show, "--json")
+    assert shown.returncode == 0, shown.stderr
+    counts = json.loads(shown.stdout)
+    assert (counts["family"], counts["switches"], counts["switch_links"], counts["diameter_switches"]) == ("chain", 4, 3, 4)
+    priced = zcube(package, cost, "--json")
+    assert priced.returncode == 0, priced.stderr
+    checked = zcube(package, check, "--json")
+    assert checked.returncode == 0, checked.stderr
+    document = json.loads(checked.stdout)
+    assert document["routing"] == "chain-paths"
+    assert {claim["name"] for claim in document["claims"] if claim["holds"]} >= {"well-formed paths", "free of deadlock"}
+
+
+def test_a_congestion_control(package: Path) -> None:
+    """A quarter of 400 Gb/s for 4 MB in packets of 4,096 bytes with 82 of headers; delays of the path are below a hundredth."""
+    done = zcube(package, commands()[3], "--json")
+    assert done.returncode == 0, done.stderr
+    alone_s = 4e6 * (4096 + 82) / 4096 * 8 / (0.25 * 400e9)
+    assert json.loads(done.stdout)["makespan_s"] == pytest.approx(alone_s, rel=0.02)
+
+
+def test_a_model(package: Path) -> None:
+    """39 layers and one draft layer ship 656 bytes of latents and 132 of index keys a token, fp8 and scales."""
+    generate, replay = commands()[4:]
+    done = zcube(package, generate)
+    assert done.returncode == 0, done.stderr
+    replayed = zcube(package, replay, "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    sent = {row["operation"]: row["bytes"] for row in json.loads(replayed.stdout)["trace"]["operations_by_name"]}
+    assert sent["kv-write"] == (39 + 1) * 4096 * (656 + 132)
