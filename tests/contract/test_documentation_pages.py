@@ -106,3 +106,25 @@ def test_a_reference_to_nothing_in_the_code_stays_missing() -> None:
     assert conf.found("zcube.knee.KneeSearch.share")
     assert not conf.found("zcube.plan.search.search.search_document")
     assert not conf.found("zcube.nowhere.thing")
+
+
+def test_the_formats_page_has_every_wiring_format_and_what_each_is_for() -> None:
+    from zcube.fabric.wiring.formats import FORMATS
+
+    page = (DOCS / "formats.md").read_text().partition("## Wiring")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|.*?\| (yes|) ?\| (yes|) ?\| (yes|) ?\|$", page, flags=re.MULTILINE)
+    said = {name: tuple(cell == "yes" for cell in cells) for name, *cells in rows}
+    does = {
+        name: (form.write is not None, form.read_links is not None, form.read_wiring is not None)
+        for name, form in FORMATS.items()
+    }
+    assert said == does
+
+
+def test_the_formats_page_has_every_column_of_requests_and_links() -> None:
+    import zcube as zc
+
+    page = (DOCS / "formats.md").read_text()
+    comparison = zc.compare("nic-cap-32", {"fabrics": ["roft-32"], "requests.count": 20})
+    for frame in (comparison.requests(), comparison.links()):
+        assert [column for column in frame.columns if column != "fabric" and f"`{column}`" not in page] == []
