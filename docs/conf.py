@@ -39,6 +39,8 @@ html_static_path = ["style"]
 html_css_files = ["zcube.css"]
 html_copy_source = False
 html_show_sphinx = False
+# Summaries of hits are fetched page by page, which browsers refuse from a file path.
+html_show_search_summary = False
 
 
 def known_in_the_code(app: Sphinx, env: Any, node: Element, written: Element) -> Element | None:
