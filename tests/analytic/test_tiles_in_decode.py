@@ -264,3 +264,16 @@ def test_a_generated_trace_does_not_write_over_the_parts(run, file, tmp_path):
     status, _, err = run(*command, "--calibration", made, "--chrome", made)
     assert (status, made.read_text()) == (2, before)
     assert "--chrome" in err
+
+
+@pytest.mark.parametrize("verb", ["compare", "trace"])
+def test_parts_that_no_node_can_have_at_an_end_are_refused_by_every_verb(run, file, tmp_path, verb):
+    made = file(parts(put_us=Part(value=1.2, low=1.0, high=1e9, source="made up")))
+    changes = [word for key, value in TP8.items() for word in ("--set", f"{key}={value}")]
+    commands = {
+        "compare": ["compare", "glm51-pd-256", "--fabric", "roft-256+tilert", *changes],
+        "trace": ["trace", "generate", "--engine", "tilert", "--prefill-nodes", "0", "--out", tmp_path / "trace.jsonl"],
+    }
+    status, _, err = run(*commands[verb], "--calibration", made)
+    assert status == 2
+    assert "tiles.parts: signal_us: found 1000000000" in err

@@ -323,7 +323,7 @@ class WatchedMemory(KvMemory):
 @given(scenarios(prefill={"kv_capacity_tokens": 150_000, "prefix_cache_tokens": 100_000}))
 def test_memory_is_never_overdrawn_and_given_back_in_full(scenario: Scenario):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zcube.serving.cluster.KvMemory", WatchedMemory)
+        patch.setattr("zcube.serving.prefill_nodes.KvMemory", WatchedMemory)
         WatchedMemory.made = []
         results = compare(scenario).results.values()
         assert len(WatchedMemory.made) == len(results)
@@ -358,8 +358,8 @@ class WatchedExchange(DecodeExchange):
 @given(scenarios(groups=True))
 def test_experts_send_the_plans_bytes_up_to_the_end(scenario: Scenario):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zcube.serving.cluster.ExpertGroup", WatchedGroup)
-        patch.setattr("zcube.serving.cluster.DecodeExchange", WatchedExchange)
+        patch.setattr("zcube.serving.site.ExpertGroup", WatchedGroup)
+        patch.setattr("zcube.serving.decode_nodes.DecodeExchange", WatchedExchange)
         WatchedGroup.bursts, WatchedExchange.steps_passed = [], []
         (result,) = compare(scenario.model_copy(update={"fabrics": FABRICS[:1], "baseline": FABRICS[0]})).results.values()
     run, end_s = result.run, result.run.end_s

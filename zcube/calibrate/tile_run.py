@@ -22,6 +22,9 @@ from zcube.seeds import stream
 #: Draws of the parts, of which some bound a run.
 TILE_DRAWS = 200
 
+#: What faults of the parts are told of: a scenario's key, and what ``--calibration`` sets.
+TILES = "tiles.parts"
+
 
 @dataclass(frozen=True, slots=True)
 class AppliedTiles:
@@ -62,11 +65,11 @@ class AppliedTiles:
     def check(self) -> None:
         """Refuse parts that no node can have, at either end of their intervals: :class:`InputError`."""
         for end in ("low", "high"):
-            validate(NodeFigures, {one.figure: getattr(one, end) for one in self.of_node.taken}, "tiles.parts")
+            validate(NodeFigures, {one.figure: getattr(one, end) for one in self.of_node.taken}, TILES)
 
     def node_figures(self) -> NodeFigures:
         """Return the node's figures: those asked for, else those measured."""
-        return validate(NodeFigures, {**self.of_node.values, **self.given.given}, "tiles.parts")
+        return validate(NodeFigures, {**self.of_node.values, **self.given.given}, TILES)
 
     def with_starts(self, compute: ComputeModel) -> ComputeModel:
         """Return compute times whose decode takes the measured starts."""
@@ -131,11 +134,10 @@ def in_a_trace(
     device = load_device(options.device)
     tilert = engine == "tilert"
     if tilert:
-        node = load_node(options.tilert_node, device)
-        figures = node_figures(node, parts, choices, options.tilert_figures)
-        changed: dict[str, Any] = {
-            "tilert_figures": validate(NodeFigures, {**figures.values, **options.tilert_figures.given}, "tiles")
-        }
+        applied = AppliedTiles(parts, choices, load_node(options.tilert_node, device), None, options.tilert_figures)
+        applied.check()
+        figures = applied.of_node
+        changed: dict[str, Any] = {"tilert_figures": applied.node_figures()}
     else:
         found = conventional_figures(device, parts, choices)
         kernel = tuple(one for one in found.taken if one.figure == CONVENTIONAL[0] and options.decode_kernel_us is None)

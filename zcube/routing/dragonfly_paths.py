@@ -16,27 +16,23 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.fabric.families.dragonfly import DragonflyStructure
-from zcube.fabric.model import Fabric
 from zcube.routing.hashing import choices, queue_pair_keys
 from zcube.routing.policy import needed_structure
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
 from zcube.routing.shortest import hashed_walks
-from zcube.routing.switch_graph import SwitchGraph, reachable
+from zcube.routing.switch_graph import OverSwitches, reachable
 
 
 @dataclass(frozen=True, eq=False)
-class DragonflyPaths:
+class DragonflyPaths(OverSwitches):
     """Minimal routing of a dragonfly; GPUs of one server use NVLink.
 
     Attributes
     ----------
-    fabric : Fabric
-        What is routed.
     seed : int
         Seed of the hash that chooses among global links, and paths around failures.
     """
 
-    fabric: Fabric
     seed: int = 0
     name: str = "dragonfly-minimal"
 
@@ -63,11 +59,6 @@ class DragonflyPaths:
     def _group(self, node: IntArray) -> IntArray:
         """Return the group of each switch."""
         return (node.astype(np.int64) - self.fabric.gpus) // self.structure.switches_per_group
-
-    @cached_property
-    def graph(self) -> SwitchGraph:
-        """The fabric's switch graph, needed around failures only."""
-        return SwitchGraph.of(self.fabric)
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return one subflow per pair, none without a way."""

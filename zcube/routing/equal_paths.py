@@ -15,7 +15,6 @@ under ``pxn``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import gcd
 
 import numpy as np
@@ -23,11 +22,10 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
 from zcube.fabric.families.planes import PlanesStructure
-from zcube.fabric.model import Fabric
 from zcube.routing.hashing import queue_pair_keys
 from zcube.routing.pxn import PxnPaths
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, row_starts, uplink
-from zcube.routing.switch_graph import SwitchGraph, nearest_ports, nic_switches
+from zcube.routing.switch_graph import OverSwitches, nearest_ports
 
 #: Paths listed of a pair, unless said otherwise.
 DEFAULT_MOST_PATHS = 256
@@ -119,33 +117,20 @@ def list_paths(
 
 
 @dataclass(frozen=True, eq=False)
-class EqualPaths:
+class EqualPaths(OverSwitches):
     """All shortest paths of a pair, or as many as there may be.
 
     Attributes
     ----------
-    fabric : Fabric
-        What is routed.
     most_paths : int
         Paths of a pair at most.
     seed : int
         Seed of the hash that says which paths of more are listed.
     """
 
-    fabric: Fabric
     most_paths: int = DEFAULT_MOST_PATHS
     seed: int = 0
     name: str = "equal-paths"
-
-    @cached_property
-    def graph(self) -> SwitchGraph:
-        """The fabric's switch graph."""
-        return SwitchGraph.of(self.fabric)
-
-    @cached_property
-    def nic_switch(self) -> IntArray:
-        """Switch behind each NIC port, numbered from 0, -1 where the port is down [gpus, ports]."""
-        return nic_switches(self.fabric)
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return the paths of each pair, one over NVLink inside a server."""

@@ -8,16 +8,14 @@ same-segment pair then has one common switch and one 200G port instead of two pa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
-from zcube.fabric.model import Fabric
 from zcube.routing.hashing import choose, queue_pair_keys
 from zcube.routing.routes import Routes, assemble, check_pairs, downlink, nvlink_hops, uplink
-from zcube.routing.switch_graph import SwitchGraph, nearest_ports, nic_switches
+from zcube.routing.switch_graph import OverSwitches, SwitchGraph, nearest_ports
 
 
 @compiled()
@@ -74,13 +72,11 @@ def hashed_walks(graph: SwitchGraph, start: IntArray, goal: IntArray, key: IntAr
 
 
 @dataclass(frozen=True, eq=False)
-class ShortestPaths:
+class ShortestPaths(OverSwitches):
     """Shortest paths with hashed choice among equals; GPUs of one server use NVLink.
 
     Attributes
     ----------
-    fabric : Fabric
-        What is routed.
     name : str
         ``"ecmp"`` or ``"shortest-path"``.
     queue_pairs : int
@@ -91,21 +87,10 @@ class ShortestPaths:
         Seed of the UDP source ports.
     """
 
-    fabric: Fabric
     name: str
     queue_pairs: int
     all_ports: bool
     seed: int
-
-    @cached_property
-    def graph(self) -> SwitchGraph:
-        """The fabric's switch graph."""
-        return SwitchGraph.of(self.fabric)
-
-    @cached_property
-    def nic_switch(self) -> IntArray:
-        """Switch behind each NIC port, numbered from 0, -1 where the port is down [gpus, ports]."""
-        return nic_switches(self.fabric)
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return the paths of each pair."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -53,6 +54,29 @@ class SwitchGraph:
         first = row_starts(np.bincount(source, minlength=fabric.switches))
         neighbour = (fabric.link_target[link] - fabric.gpus).astype(np.int64)
         return SwitchGraph(first, link, neighbour, hop_distances(first, neighbour))
+
+
+@dataclass(frozen=True, eq=False)
+class OverSwitches:
+    """A fabric in which a policy seeks paths from switch to switch; what it needs of them is found when it first asks.
+
+    Attributes
+    ----------
+    fabric : Fabric
+        What is routed.
+    """
+
+    fabric: Fabric
+
+    @cached_property
+    def graph(self) -> SwitchGraph:
+        """The fabric's switch graph."""
+        return SwitchGraph.of(self.fabric)
+
+    @cached_property
+    def nic_switch(self) -> IntArray:
+        """Switch behind each NIC port, numbered from 0, -1 where the port is down [gpus, ports]."""
+        return nic_switches(self.fabric)
 
 
 def hop_distances(first: IntArray, neighbour: IntArray, roots: IntArray | None = None) -> IntArray:

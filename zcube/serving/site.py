@@ -1,0 +1,66 @@
+"""What the parts of a serving cluster share, and what each of them holds of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from zcube.arrays import IntArray
+from zcube.llm.cards import ModelCard
+from zcube.llm.compute import ComputeModel
+from zcube.serving.cache_tiers import Read
+from zcube.serving.expert_exchange import ExpertGroup
+from zcube.serving.journey import Journeys
+from zcube.serving.kv_memory import Claim
+from zcube.serving.placement import Placed
+from zcube.serving.recording import Recorder
+from zcube.serving.settings import ServingSettings
+from zcube.serving.shipping import Shipment
+from zcube.serving.transfers import Transfers
+from zcube.serving.work_done import WorkDone
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A run's clock, network, settings, places and model, and what is written down of it."""
+
+    env: simpy.Environment
+    transfers: Transfers
+    settings: ServingSettings
+    placed: Placed
+    card: ModelCard
+    compute: ComputeModel
+    recorder: Recorder
+    nic_gbps: float
+    journeys: Journeys
+    work: WorkDone
+
+    def expert_group(self, servers: Sequence[int], source: IntArray, target: IntArray, overlap: bool) -> ExpertGroup:
+        """Return the nodes on some servers as a group that exchanges tokens."""
+        return ExpertGroup(self.env, self.transfers, self.recorder, servers, source, target, overlap)
+
+    def full_blocks(self, request: int) -> IntArray:
+        """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
+        trace = self.journeys.trace
+        full = int(trace.input_tokens[request]) // trace.block_tokens if trace.block_tokens else 0
+        # A copy, since kernels are compiled for arrays that may be written.
+        return np.array(trace.blocks(request)[:full], dtype=np.int64)
+
+
+@dataclass(slots=True, eq=False)
+class Assigned:
+    """A request's nodes, its prompt's full blocks, and what it holds; decode computes prompts that have no prefill node."""
+
+    request: int
+    blocks: IntArray
+    prefill_node: int
+    source_rank: int
+    decode_node: int
+    target_rank: int
+    reserved_tokens: int
+    shipment: Shipment | None = None
+    read: Read | None = None
+    claim: Claim | None = None
