@@ -43,6 +43,7 @@ from zcube.pricing.counted import Counts
 from zcube.pricing.price_book import PowerBook, PriceBook
 from zcube.scenario import Scenario
 from zcube.searches import Asked
+from zcube.sweep.settings import SweepSettings
 from zcube.trace.files import Header
 from zcube.workload.generated_flows import PATTERNS
 
@@ -63,6 +64,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Transport of a matrix", "`zcube matrix --transports FILE`; bundled ones in `transports/`.", Bundle),
     ("Transfers that `zcube matrix` makes", "Keys of `--pattern-set`.", BaseModel),
     ("Matrix", "Options of `zcube matrix`, as its `matrix.json` holds them.", MatrixSettings),
+    ("Sweep", "`zcube sweep FILE`; bundled ones in `sweeps/`.", SweepSettings),
     ("Demand of a plan", "`zcube plan FILE`, or options of that name.", Demand),
     ("Catalogue", "`zcube plan --catalogue FILE`: what can be bought, and how often it fails.", Catalogue),
     ("Search for fabrics", "`zcube plan --search --population --generations`.", SearchSettings),

@@ -43,6 +43,16 @@ def silent(phase: str, done: float, total: float, unit: str) -> None:
     """Tell nobody."""
 
 
+def share_simulated(told: ShareDone) -> Progress:
+    """Return a progress that hands on the part of what is simulated that is done."""
+
+    def progress(phase: str, done: float, total: float, unit: str) -> None:
+        if total and phase.startswith("simulating"):
+            told(min(1.0, done / total) * 0.999)
+
+    return progress
+
+
 class TogetherDone:
     """Tells how far several runs are as one piece of work, whichever of them are under way, and from whichever thread.
 
@@ -54,10 +64,12 @@ class TogetherDone:
         What stands before these: ``"simulating"``.
     total : int
         How many runs there are.
+    unit : str
+        ``"%"``, or what runs without names are counted as.
     """
 
-    def __init__(self, progress: Progress, verb: str, total: int):
-        self._progress, self._verb, self._total = progress, verb, total
+    def __init__(self, progress: Progress, verb: str, total: int, unit: str = "%"):
+        self._progress, self._verb, self._total, self._unit = progress, verb, total, unit
         self._name: dict[int, str] = {}
         self._share: dict[int, float] = {}
         self._one_at_a_time = threading.Lock()
@@ -72,10 +84,13 @@ class TogetherDone:
             if share <= self._share.get(run, -1.0):
                 return
             self._share[run] = share
+            if not self._name:
+                self._progress(self._verb, sum(self._share.values()), self._total, self._unit)
+                return
             under_way = [self._name[one] for one in sorted(self._share) if self._share[one] < 1.0] or [self._name[run]]
             more = [f"{len(under_way) - NAMED} more"] if len(under_way) > NAMED else []
             phase = f"{self._verb} {'; '.join([*under_way[:NAMED], *more])}"
-            self._progress(phase, sum(self._share.values()), self._total, "%")
+            self._progress(phase, sum(self._share.values()), self._total, self._unit)
 
 
 class TimeLeft:

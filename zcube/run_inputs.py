@@ -18,13 +18,14 @@ from zcube import __version__
 from zcube.fabric.model import Fabric
 from zcube.network.link_set import LinkSet
 from zcube.network.settings import Network
+from zcube.scenario import Scenario
 from zcube.trace.comm_trace import CommTrace
 from zcube.workload.flow_lists import FlowList
 
 #: Files named by a scenario count as what they hold; of a folder, as of measured tables, its CSV files up to so many.
 MOST_FILES = 1000
 #: What of the program changes no figure, and the endings of what does: sources, cards, devices, books.
-_SHOWS_ONLY = ("cli", "report", "scenarios", "transports")
+_SHOWS_ONLY = ("cli", "report", "scenarios", "sweeps", "transports")
 _COUNTED = (".py", ".toml", ".cu", ".cuh")
 #: Packages whose releases may change a figure.
 _PACKAGES = ("aiconfigurator-core", "networkx", "numba", "numpy", "scipy", "simpy")
@@ -65,6 +66,41 @@ def _installed() -> Iterator[tuple[str, str]]:
     for one in distributions():
         if any(point.group.startswith("zcube.") for point in one.entry_points):
             yield one.name, one.version
+
+
+def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> dict[str, Any]:
+    """Return what a run of a scenario on one of its fabrics comes from, JSON-ready; of files the content, not the name.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        That compares the fabric, maybe with others.
+    label : str
+        The fabric's.
+    fabric : str
+        Hash of the fabric as declared, :func:`fabric_digest`.
+    seed : int
+        Of the run.
+    """
+    names_only = {"fabrics", "baseline", "gpus", "description", "seeds", "seed", "network", "sensitivity"}
+    data = {key: value for key, value in scenario.on(label).model_dump(mode="json").items() if key not in names_only}
+    (reference,) = [one for one, known in scenario.labels.items() if known == label]
+    return {
+        "kind": "served",
+        "scenario": _by_content(data, files_named(data)),
+        "network": network_inputs(scenario.network_of(reference)),
+        "fabric": fabric,
+        "seed": seed,
+    }
+
+
+def _by_content(value: Any, files: Mapping[str, str]) -> Any:
+    """Return JSON-ready data with the hash of every file in the place of its name."""
+    if isinstance(value, Mapping):
+        return {key: _by_content(part, files) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_by_content(part, files) for part in value]
+    return {"sha256": files[value]} if isinstance(value, str) and value in files else value
 
 
 def network_inputs(network: Network) -> dict[str, Any]:

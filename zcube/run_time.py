@@ -26,12 +26,15 @@ def runs_side_by_side(scenario: Scenario, jobs: int | None, searched: bool = Fal
     searched : bool
         Whether other loads are searched after it, which takes more runs.
     """
-    fidelities = [scenario.network_of(fabric).fidelity for fabric in scenario.fabrics]
-    run_s = max(_requests(scenario) * REQUEST_S[fidelity] for fidelity in fidelities)
-    runs = len(fidelities) * scenario.seeds
+    runs = len(scenario.fabrics) * scenario.seeds
     # A search has two runs at a load, of a fabric and of its ideal core, and goes on fabric by fabric.
-    at_once = jobs_for(jobs, (2 if searched else 1) * runs, run_s)
+    at_once = jobs_for(jobs, (2 if searched else 1) * runs, run_s(scenario))
     return SideBySide(at_once, "zcube.fabric_run", scenario.network.memory_gb)
+
+
+def run_s(scenario: Scenario) -> float:
+    """Return about how long a run of a scenario takes at least, on the fabric that takes longest."""
+    return max(_requests(scenario) * REQUEST_S[scenario.network_of(fabric).fidelity] for fabric in scenario.fabrics)
 
 
 def _requests(scenario: Scenario) -> float:

@@ -360,15 +360,26 @@ def changed(scenario: Scenario, changes: Mapping[str, Any], source: str = "scena
     return _validated(data, source)
 
 
-def with_tables(scenario: Scenario, tables: Mapping[str, Any], source: str) -> Scenario:
+def with_tables(scenario: Scenario, tables: Mapping[str, Any], source: str, folder: Path | None = None) -> Scenario:
     """Return a scenario with tables laid over its own, key by key, and without ``[sensitivity]``.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is changed.
+    tables : mapping
+        Nested as in a scenario file.
+    source : str
+        Names faults.
+    folder : Path, optional
+        Where files that the tables name lie; default: where the caller is.
 
     Raises
     ------
     InputError
         With every fault, named by the source.
     """
-    data = _over(scenario.model_dump(), tables)
+    data = _over(scenario.model_dump(), tables if folder is None else _beside(dict(tables), folder))
     data["sensitivity"] = {}
     _drop_tables(data, list(scenario.fabrics))
     return _validated(data, source)

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -99,7 +99,7 @@ class SideBySide:
             self._heard, self._tells = self._context.Pipe(duplex=False)
             settings = (self._tells, gc.get_threshold(), preload)
             self._pool = ProcessPoolExecutor(jobs, self._context, _begin, settings)
-            with _undisturbed():
+            with undisturbed():
                 for _ in range(jobs):
                     self._pool.submit(int)
             self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -159,6 +159,27 @@ class SideBySide:
                 yield self._result(under_way.popleft())
         while under_way:
             yield self._result(under_way.popleft())
+
+    def as_done(
+        self, work: Callable[[Task, ShareDone], Result], tasks: Iterable[Task], told: Callable[[int, float], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """Yield number and outcome of every task as soon as it is there; parameters and errors as of :meth:`in_order`."""
+        if self._pool is None:
+            yield from enumerate(self.in_order(work, tasks, told))
+            return
+        under_way: dict[Future[Result], int] = {}
+        for number, task in enumerate(tasks):
+            under_way[self._submit(work, task, lambda share, number=number: told(number, share), 0.0)] = number  # type: ignore[misc]
+            if len(under_way) == 2 * self.jobs:
+                yield from self._ended(under_way)
+        while under_way:
+            yield from self._ended(under_way)
+
+    def _ended(self, under_way: dict[Future[Result], int]) -> Iterator[tuple[int, Result]]:
+        """Take what has ended out of what is under way, what came to its end before what failed."""
+        ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in sorted(ended, key=lambda one: (one.exception() is not None, under_way[one])):
+            yield under_way.pop(future), self._result(future)
 
     def each(self, function: Callable[[Task], Result], items: Sequence[Task], at_once: int | None = None) -> list[Result]:
         """Return ``function`` of every item; where there are processes, of several at once in threads, which wait for these.
@@ -249,7 +270,7 @@ class _Context(SpawnContext):
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let processes start that no interrupt reaches, and where no module of the present folder stands before Python's own."""
     name, blocked = "PYTHONSAFEPATH", getattr(signal, "pthread_sigmask", None)
     before, mask = os.environ.get(name), blocked and blocked(signal.SIG_BLOCK, {signal.SIGINT})

@@ -18,6 +18,7 @@ from zcube.cli.matrix import matrix_command
 from zcube.cli.new import new_command
 from zcube.cli.plan import plan_command
 from zcube.cli.replay import replay_command
+from zcube.cli.sweep import sweep_command
 from zcube.cli.trace import check_command as check_trace_command
 from zcube.cli.trace import export_command as export_trace_command
 from zcube.cli.trace import generate_command
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("compare")(compare_command)
 app.command("matrix")(matrix_command)
+app.command("sweep")(sweep_command)
 app.command("cost")(cost_command)
 app.command("plan")(plan_command)
 fabric_app = typer.Typer(help="Look at a fabric, draw, check, wire and attack it.", no_args_is_help=True, rich_markup_mode=None)

@@ -14,7 +14,7 @@ from zcube.kept_runs import Done, done_by
 from zcube.matrix.conditions import Conditions
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.settings import Network
-from zcube.progress import Progress, ShareDone
+from zcube.progress import ShareDone, share_simulated
 from zcube.quantiles import spread
 from zcube.replays.flows import Replay, replay
 from zcube.replays.operations import replay_trace
@@ -69,7 +69,7 @@ class CarriedTask:
 
         fabric = self.conditions.of(self.fabric, self.seed, np.union1d(source, target), paths)
         carrier = carrier_on(fabric, self.network.model_copy(update={"load_bins": 0}), self.seed)
-        progress = _share_of_simulation(told)
+        progress = share_simulated(told)
         if isinstance(self.carried, FlowList):
             done = replay(carrier, self.carried, progress=progress, beside_fluid=False)
             whole_s = done.makespan_s
@@ -154,13 +154,3 @@ def _senders(routes: Routes, network: Network) -> float | None:
     first = routes.link[routes.first_hop[:-1]]
     ports = np.unique(np.stack([routes.flow_of_path, first]), axis=1).shape[1]
     return float(spread * ports / routes.flows)
-
-
-def _share_of_simulation(told: ShareDone) -> Progress:
-    """Return a progress that hands on the part of what is simulated that is done."""
-
-    def progress(phase: str, done: float, total: float, unit: str) -> None:
-        if total and phase.startswith("simulating"):
-            told(min(1.0, done / total) * 0.999)
-
-    return progress

@@ -27,7 +27,7 @@ from zcube.pricing.bill import BillOfMaterials, bill_of_materials
 from zcube.pricing.price_book import load_price_book
 from zcube.progress import Progress
 from zcube.replays.gpus import gpu_numbers, known_gpus
-from zcube.run_inputs import Inputs, carried_digest, fabric_digest, files_named, network_inputs
+from zcube.run_inputs import Inputs, carried_digest, fabric_digest, network_inputs, served_inputs
 from zcube.scenario import Scenario, changed
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace, read_trace
@@ -171,20 +171,8 @@ class ServedLoad:
 
     def inputs(self, fabric: str, transport: str, seed: int) -> Inputs:
         """Return what a cell comes from."""
-        scenario = self.scenarios[transport].on(fabric)
-        names_only = {"fabrics", "baseline", "description", "seeds", "seed", "network", "sensitivity"}
-        data = {key: value for key, value in scenario.model_dump(mode="json").items() if key not in names_only}
-        return Inputs(
-            {
-                "kind": "served",
-                "scenario": data,
-                "files": files_named(data),
-                "network": network_inputs(self.network(fabric, transport)),
-                "fabric": fabric_digest(self.fabrics[fabric]),
-                "conditions": asdict(self.asked.conditions),
-                "seed": seed,
-            }
-        )
+        served = served_inputs(self.scenarios[transport], fabric, fabric_digest(self.fabrics[fabric]), seed)
+        return Inputs({**served, "conditions": asdict(self.asked.conditions)})
 
     def task(self, fabric: str, transport: str, seed: int) -> Task:
         """Return a cell ready to be run."""

@@ -1,0 +1,125 @@
+"""Pictures of a sweep: any two columns of its table against each other, means over the seeds with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zcube.errors import Fault, InputError
+from zcube.report.names import display_names
+from zcube.report.palette import fabric_colours
+from zcube.report.picture import picture_text, title
+from zcube.sweep.effects import JUDGED, mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from zcube.sweep.settings import SweepSettings
+    from zcube.sweep.sweep import Sweep
+
+_LINES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+#: Lines of other overrides that a legend names.
+MOST_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point of a plot: where it stands, the ends of its intervals, and which line it is of."""
+
+    fabric: str
+    family: str
+    line: str
+    x: float
+    y: float
+    x_ends: tuple[float, float] | None
+    y_ends: tuple[float, float] | None
+
+
+def plots_of(asked: SweepSettings, frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the columns of the plots that a sweep asks for, or of those that are drawn of each.
+
+    Raises
+    ------
+    InputError
+        With every column that the table lacks or that holds no number.
+    """
+    numbers = [str(name) for name in frame if frame[name].dtype.kind in "if" and name not in ("point", "seed")]
+    chosen = [(plot.x, plot.y) for plot in asked.plots]
+    if not chosen:
+        keys = [key for key in asked.keys if key in numbers and len(frame[key].unique()) > 1]
+        chosen = [(key, figure) for key in keys for figure in JUDGED.values() if figure in numbers]
+    lacking = dict.fromkeys(name for plot in chosen for name in plot if name not in numbers)
+    if lacking:
+        known = ", ".join(numbers)
+        raise InputError(Fault(f"plot of {name}", "no column of numbers", f"one of {known}") for name in lacking)
+    return chosen
+
+
+def plot_columns(sweep: Sweep, frame: pd.DataFrame, x: str, y: str, under: str) -> Figure:
+    """Draw one column of a sweep's table over another, a colour a fabric; points of a grid are joined along ``x``."""
+    from matplotlib.figure import Figure
+
+    marks = marks_of(sweep, frame, x, y)
+    fabrics = {mark.fabric: {"family": mark.family} for mark in marks}
+    names, colours = display_names(list(fabrics)), fabric_colours(fabrics)
+    lines: dict[tuple[str, str], list[Mark]] = {}
+    for mark in marks:
+        lines.setdefault((mark.fabric, mark.line), []).append(mark)
+    others = list(dict.fromkeys(line for _, line in lines))
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for number, ((fabric, line), held) in enumerate(lines.items()):
+        held = sorted(held, key=lambda mark: (mark.x, mark.y))
+        style = _LINES[others.index(line) % len(_LINES)] if sweep.asked.grid is not None and len(held) > 1 else "none"
+        label = names[fabric] + (f", {line}" if line and sweep.asked.grid is not None else "")
+        named = picture_text(label) if number < MOST_NAMED and (style != "none" or line == others[0]) else None
+        axes.errorbar(
+            [mark.x for mark in held], [mark.y for mark in held], xerr=_reach(held, "x"), yerr=_reach(held, "y"),
+            linestyle=style, marker="o", markersize=4, linewidth=1.3, elinewidth=0.9, capsize=2,
+            color=colours[fabric], label=named,
+        )  # fmt: skip
+    if not marks:
+        axes.text(0.5, 0.5, "no run has both", transform=axes.transAxes, ha="center", va="center")
+    elif min(mark.y for mark in marks) >= 0:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(picture_text(x))
+    axes.set_ylabel(picture_text(y))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    if marks:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, frameon=False)
+    title(figure, picture_text(f"{y} over {x}"), f"{under}; bars: 95 % intervals of the mean over the seeds")
+    return figure
+
+
+def marks_of(sweep: Sweep, frame: pd.DataFrame, x: str, y: str) -> list[Mark]:
+    """Return the points of a plot: of every scenario, point and fabric the means over the seeds of what both columns have."""
+    several = len(frame["scenario"].unique()) > 1
+    varied = [key for key in sweep.asked.keys if key != x and key in frame and len(frame[key].unique()) > 1]
+    found = []
+    for _, rows in frame.groupby(["scenario", "point", "fabric"], sort=False):
+        both = rows[[x, y]].astype("Float64").dropna()
+        first = rows.iloc[0]
+        said = [mean_interval(both[name].to_numpy(dtype=float).tolist()) for name in (x, y)]
+        if any(one["mean"] is None for one in said):
+            continue
+        words = ([str(first["scenario"])] if several else []) + [f"{key} {first[key]}" for key in varied]
+        ends = [None if one["interval"] is None else tuple(one["interval"]) for one in said]
+        family = next((str(value) for value in rows["family"] if isinstance(value, str)), "")
+        found.append(Mark(str(first["fabric"]), family, ", ".join(words), said[0]["mean"], said[1]["mean"], ends[0], ends[1]))
+    return found
+
+
+def _reach(marks: Sequence[Mark], axis: str) -> Any:
+    """Return how far intervals reach below and above, None where no mark has one."""
+    if all(getattr(mark, f"{axis}_ends") is None for mark in marks):
+        return None
+    ends = [getattr(mark, f"{axis}_ends") or (getattr(mark, axis),) * 2 for mark in marks]
+    here = [getattr(mark, axis) for mark in marks]
+    return [
+        [at - low for at, (low, _) in zip(here, ends, strict=True)],
+        [high - at for at, (_, high) in zip(here, ends, strict=True)],
+    ]

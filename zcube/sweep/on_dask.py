@@ -1,0 +1,187 @@
+"""Runs on the workers of a dask cluster: one that listens at an address, or one that is started here."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from zcube.errors import Fault, InputError, RunError
+from zcube.progress import COMPILING, Progress, ShareDone
+from zcube.run_inputs import program_digest
+from zcube.side_by_side import processors, undisturbed
+from zcube.sweep.executor import Lost
+from zcube.warm import compile_groups, missing_groups
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+LOCAL = "local"
+#: How long a scheduler may take to answer, and to have its first worker.
+ANSWER_S, FIRST_WORKER_S = 10.0, 60.0
+#: Tasks handed to the scheduler for each thread of the workers: one to do, one to go on with.
+AHEAD = 2
+#: Of a cluster started here: workers that a task may end before it is tried by itself. Of any other its scheduler says so.
+ALLOWED_FAILURES = 1
+
+
+class OnDask:
+    """Runs on a dask cluster, see :class:`~zcube.sweep.executor.Executor`.
+
+    Parameters
+    ----------
+    address : str
+        Of a scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``; ``local`` starts one here, with workers of a thread each.
+    jobs : int, optional
+        Workers of a cluster started here; default: one a processor.
+    groups : sequence of str
+        Kernels that runs need, see :data:`zcube.warm.GROUPS`: compiled once on every host before work is spread.
+    progress : Progress
+        Told what is under way.
+    """
+
+    def __init__(self, address: str, jobs: int | None, groups: Sequence[str], progress: Progress):
+        self._address, self._jobs, self._groups, self._progress = address, jobs, list(groups), progress
+        self._where = f"--dask {address}"
+        self._cluster: Any = None
+        self._client: Client | None = None
+        check_installed()
+
+    def __enter__(self) -> Self:
+        import dask
+        from distributed import Client, LocalCluster
+
+        self._progress("asking the cluster", 0, 0, "")
+        try:
+            target: Any = self._address
+            if self._address == LOCAL:
+                settings = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
+                with dask.config.set(settings), undisturbed():
+                    target = self._cluster = LocalCluster(
+                        n_workers=self._jobs or processors(), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                    )
+            self._client = Client(target, timeout=ANSWER_S, set_as_default=False)
+            self._client.wait_for_workers(1, timeout=FIRST_WORKER_S)
+            self._check_programs()
+            self._warm()
+        except (OSError, ValueError, TimeoutError) as error:
+            self.__exit__(None, None, None)
+            expected = "the address of a dask scheduler that runs and has workers, as tcp://HOST:8786, or local"
+            raise InputError(Fault(self._where, f"no cluster ({_in_short(error)})", expected)) from error
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for one in (self._client, self._cluster):
+            if one is not None:
+                one.close(timeout=ANSWER_S)
+        self._client = self._cluster = None
+
+    def as_done(
+        self, work: Callable[[Task, ShareDone], Result], tasks: Sequence[Task], told: Callable[[int, float], None]
+    ) -> Iterator[tuple[int, Result | Lost]]:
+        """Yield what comes of tasks, see :class:`~zcube.sweep.executor.Executor`; of a task under way nothing is told."""
+        assert self._client is not None
+        killed: list[int] = []
+        for number, result in self._some(work, tasks, range(len(tasks))):
+            if isinstance(result, Lost):
+                # Maybe only beside one that ended its worker.
+                killed.append(number)
+                continue
+            told(number, 1.0)
+            yield number, result
+        for number, result in self._some(work, tasks, killed, alone=True):
+            told(number, 1.0)
+            yield number, result
+
+    def _some(
+        self, work: Callable[[Task, ShareDone], Result], tasks: Sequence[Task], numbers: Sequence[int], alone: bool = False
+    ) -> Iterator[tuple[int, Result | Lost]]:
+        from distributed import as_completed
+
+        assert self._client is not None
+        waiting, under_way, done = list(reversed(numbers)), dict[Future, int](), as_completed()
+        while waiting or under_way:
+            # Workers come and go.
+            at_once = 1 if alone else AHEAD * max(1, sum(self._client.nthreads().values()))
+            while waiting and len(under_way) < at_once:
+                number = waiting.pop()
+                future = self._client.submit(_one_at_a_time, work, tasks[number], pure=False)
+                under_way[future] = number
+                done.add(future)
+            future = next(done)
+            yield under_way.pop(future), self._result(future)
+
+    def _result(self, future: Future) -> Any:
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            result = future.result()
+        except KilledWorker as error:
+            return Lost(f"ended every worker that began it: {_in_short(error)}")
+        except (CancelledError, OSError, TimeoutError) as error:
+            raise RunError(f"{self._where}: the scheduler is gone ({_in_short(error)})") from error
+        future.release()
+        return result
+
+    def _check_programs(self) -> None:
+        """Refuse workers that would compute other figures."""
+        assert self._client is not None
+        own = program_digest()
+        found = self._client.run(program_digest, on_error="return")
+        faults = [
+            Fault(
+                f"{self._where}: worker {worker}",
+                _found(digest),
+                "the zcube, and versions of what it computes with, of this machine",
+            )
+            for worker, digest in found.items()
+            if digest != own
+        ]
+        if faults:
+            raise InputError(faults)
+
+    def _warm(self) -> None:
+        """Compile what is missing on one worker of every host, so that the others find it."""
+        assert self._client is not None
+        of_host = {host: worker for worker, host in self._client.run(platform.node).items()}
+        missing = self._client.run(missing_groups, self._groups, workers=list(of_host.values()))
+        if lacking := [worker for worker, groups in missing.items() if groups]:
+            self._progress(COMPILING, 0, 0, "")
+            self._client.run(compile_groups, self._groups, workers=lacking)
+
+
+_alone = threading.Lock()
+
+
+def _one_at_a_time(work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
+    """Do a task in a worker; its threads, if it has several, wait for each other, for kernels and SimPy keep to one."""
+    with _alone:
+        return work(task, lambda share: None)
+
+
+def check_installed() -> None:
+    """Raise an :class:`~zcube.errors.InputError` where dask.distributed is missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import distributed  # noqa: F401
+    except ImportError as error:
+        raise InputError(Fault("--dask", "no package distributed", "pip install 'zcube[dask]'")) from error
+
+
+def _found(digest: Any) -> str:
+    return f"another one ({digest[:12]})" if isinstance(digest, str) else f"none that answers ({_in_short(digest)})"
+
+
+def _in_short(error: Any) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

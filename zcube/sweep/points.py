@@ -1,0 +1,162 @@
+"""The points of a sweep, and the scenario that each makes; checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from zcube.errors import Fault, FaultList, InputError
+from zcube.inputs import set_key
+from zcube.scenario import Scenario, load_scenario, with_tables
+from zcube.sweep.settings import MOST_RUNS, LatinHypercube, Range, SweepSettings
+
+#: Faults told of what is wrong at every point.
+MOST_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One set of overrides.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the order of the declaration, from 0.
+    overrides : mapping
+        Value by key, what holds for every point first.
+    settings : tuple of str
+        What of the declaration it is made of, as faults name it.
+    """
+
+    number: int
+    overrides: Mapping[str, Any]
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A point under a scenario.
+
+    Attributes
+    ----------
+    scenario_name : str
+        The scenario's, as results name it.
+    point : Point
+        The overrides.
+    scenario : Scenario or None
+        With them; None where it cannot have them.
+    error : str or None
+        Why it cannot.
+    """
+
+    scenario_name: str
+    point: Point
+    scenario: Scenario | None
+    error: str | None = None
+
+
+def points_of(sweep: SweepSettings) -> list[Point]:
+    """Return the points in the order of the declaration; of a grid the last key turns fastest."""
+    return [
+        Point(number, MappingProxyType({**sweep.set, **overrides}), settings)
+        for number, (overrides, settings) in enumerate(_declared(sweep))
+    ]
+
+
+def _declared(sweep: SweepSettings) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+    if sweep.grid is not None:
+        for pairs in product(*([(key, value) for value in values] for key, values in sweep.grid.items())):
+            yield dict(pairs), tuple(f"grid: {key} = {value!r}" for key, value in pairs)
+    elif sweep.points is not None:
+        for number, point in enumerate(sweep.points):
+            yield point, (f"points: number {number}",)
+    elif sweep.latin_hypercube is not None:
+        for drawn in _drawn(sweep.latin_hypercube):
+            yield drawn, ("latin_hypercube",)
+    else:
+        yield {}, ("set",)
+
+
+def _drawn(asked: LatinHypercube) -> Iterator[dict[str, Any]]:
+    from scipy.stats import qmc
+
+    unit = qmc.LatinHypercube(d=len(asked.ranges), rng=np.random.default_rng(asked.seed)).random(asked.points)
+    for row in unit:
+        yield {key: _at(one, float(part)) for (key, one), part in zip(asked.ranges.items(), row, strict=True)}
+
+
+def _at(asked: Range, part: float) -> Any:
+    """Return what stands at a part, from 0 to 1, of a range."""
+    if asked.values is not None:
+        return asked.values[min(int(part * len(asked.values)), len(asked.values) - 1)]
+    assert asked.low is not None and asked.high is not None
+    # Every whole number has a part of its own, as wide as the others'.
+    low, high = (asked.low - 0.5, asked.high + 0.5) if asked.whole else (asked.low, asked.high)
+    value = float(low * (high / low) ** part) if asked.scale == "log" else low + (high - low) * part
+    return int(min(max(round(value), asked.low), asked.high)) if asked.whole else value
+
+
+def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
+    """Return every point under every scenario, scenario by scenario.
+
+    What a scenario cannot have together is a case with an error. What it can have at none of its points is a fault of the file.
+
+    Raises
+    ------
+    InputError
+        With every such fault, every scenario that cannot be read, and too many runs.
+    """
+    # Other machines may stand in another folder.
+    faults, scenarios, folder = FaultList(), dict[str, Scenario](), path.parent.absolute()
+    for reference, name in _names(sweep.scenarios).items():
+        with faults:
+            beside = folder / reference
+            scenarios[name] = load_scenario(str(beside) if beside.is_file() else reference)
+    faults.check()
+    runs = sum(sweep.count * len(sweep.fabrics or one.fabrics) * (sweep.seeds or one.seeds) for one in scenarios.values())
+    if runs > MOST_RUNS:
+        found = f"{runs:,} runs ({sweep.count:,} points on every fabric under every seed)"
+        raise InputError(Fault(str(path), found, f"at most {MOST_RUNS:,}"))
+    head = {key: getattr(sweep, key) for key in ("seed", "seeds") if getattr(sweep, key) is not None}
+    if sweep.fabrics is not None:
+        head |= {"fabrics": list(sweep.fabrics), "baseline": sweep.baseline}
+    elif sweep.baseline is not None:
+        head["baseline"] = sweep.baseline
+    points, cases = points_of(sweep), []
+    refused: dict[str, list[InputError | None]] = {}
+    for name, scenario in scenarios.items():
+        for point in points:
+            case, error = _case(name, scenario, point, head, path)
+            cases.append(case)
+            for setting in (*point.settings, f"scenario {name}"):
+                refused.setdefault(setting, []).append(error)
+    for errors in refused.values():
+        if all(error is not None for error in errors):
+            assert errors[0] is not None
+            faults.faults.extend(fault for fault in errors[0].faults if fault not in faults.faults)
+    if faults.faults:
+        raise InputError(faults.faults[:MOST_TOLD])
+    return cases
+
+
+def _case(name: str, scenario: Scenario, point: Point, head: Mapping[str, Any], path: Path) -> tuple[Case, InputError | None]:
+    tables: dict[str, Any] = {}
+    try:
+        for key, value in {**head, **point.overrides}.items():
+            set_key(tables, key, value, str(path))
+        made = with_tables(scenario, tables, str(path), path.parent.absolute())
+    except InputError as error:
+        return Case(name, point, None, str(error)), error
+    return Case(name, point, made), None
+
+
+def _names(references: tuple[str, ...]) -> dict[str, str]:
+    """Return how results name each scenario: by the stem of its file, or in full where stems repeat."""
+    stems = [Path(reference).stem for reference in references]
+    return {one: stem if stems.count(stem) == 1 else one for one, stem in zip(references, stems, strict=True)}

@@ -1,0 +1,142 @@
+"""A run of a sweep: a case on one fabric under one seed, a function of a value that any machine with this program can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zcube.comparison import compare
+from zcube.errors import Fault, InputError
+from zcube.fabric.catalog import load_fabric
+from zcube.kept_runs import Done, done_by
+from zcube.outputs import flat
+from zcube.progress import ShareDone, share_simulated
+from zcube.run_inputs import Inputs, fabric_digest, file_digest, files_named, served_inputs
+from zcube.scenario import Scenario, changed, parted
+from zcube.sweep.points import Case
+
+#: Of a fabric's part of a comparison what is of several fabrics, or declared.
+_LEFT_OUT = frozenset({"network", "calibration", "tiles", "relative", "relative_requests", "noise"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """What is to be run.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        Of one fabric and one seed.
+    files : mapping
+        Hash of every file that it names, as the run's key has it.
+    """
+
+    scenario: Scenario
+    files: Mapping[str, str]
+
+    @property
+    def fidelity(self) -> str:
+        """How exactly its transfers are simulated."""
+        return self.scenario.network_of(self.scenario.fabrics[0]).fidelity
+
+    def figures(self, told: ShareDone) -> dict[str, Any]:
+        """Run it and return its figures by their keys, joined by points.
+
+        Raises
+        ------
+        InputError
+            If a file is not the one that the sweep was begun with, and with all that the scenario names and that does not fit.
+        """
+        faults = [
+            Fault(path, "another content, or nothing", "the file as the sweep was begun with")
+            for path, digest in self.files.items()
+            if not Path(path).exists() or file_digest(Path(path)) != digest
+        ]
+        if faults:
+            raise InputError(faults)
+        comparison = compare(self.scenario, share_simulated(told))
+        result = comparison.results[self.scenario.baseline_label]
+        document = {key: value for key, value in result.document(result).items() if key not in _LEFT_OUT}
+        return {key: value for key, value in flat(document).items() if not isinstance(value, list)}
+
+
+def run_task(task: RunTask, told: ShareDone) -> Done:
+    """Run a task; what goes wrong in it is kept, so that others go on."""
+    told(0.0)
+    return done_by(lambda: task.figures(told))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A row of a sweep's table before anything is known of it.
+
+    Attributes
+    ----------
+    case : Case
+        Point and scenario.
+    fabric : str
+        Its label.
+    seed : int
+        Of the run.
+    key : str or None
+        Hash of program and inputs; None where there is nothing to run.
+    task : RunTask or None
+        What is to be run.
+    error : str or None
+        Why there is nothing.
+    baseline : str
+        Label of the fabric that it is compared with.
+    """
+
+    case: Case
+    fabric: str
+    seed: int
+    key: str | None
+    task: RunTask | None
+    error: str | None = None
+
+    baseline: str = ""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Scenario and point, under which fabrics are compared."""
+        return self.case.scenario_name, self.case.point.number
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What readers of the store are told."""
+        return {"scenario": self.case.scenario_name, "point": self.case.point.number, "fabric": self.fabric, "seed": self.seed}
+
+
+def runs_of(cases: Sequence[Case]) -> Iterator[Run]:
+    """Yield all runs of a sweep in the order of the declaration: scenario, point, fabric, seed."""
+    like = {case.scenario_name: case.scenario for case in cases if case.scenario is not None}
+    for case in cases:
+        # A case that cannot be has the rows that it would have.
+        scenario = case.scenario or like[case.scenario_name]
+        for reference, label in scenario.labels.items():
+            seeds = range(scenario.seed, scenario.seed + scenario.seeds)
+            if case.scenario is None:
+                yield from (Run(case, label, seed, None, None, case.error, scenario.baseline_label) for seed in seeds)
+                continue
+            alone = changed(scenario, {"fabrics": [reference], "baseline": None, "seeds": 1})
+            yield from (_run(case, label, alone, seed, scenario.baseline_label) for seed in seeds)
+
+
+def _run(case: Case, label: str, alone: Scenario, seed: int, baseline: str) -> Run:
+    wired, of_seed = parted(alone.fabrics[0])[0], alone.model_copy(update={"seed": seed})
+    try:
+        fabric = _digest(wired)
+    except InputError as error:
+        return Run(case, label, seed, None, None, str(error), baseline)
+    inputs = Inputs(served_inputs(of_seed, alone.baseline_label, fabric, seed))
+    files = files_named([wired, of_seed.model_dump(mode="json")])
+    return Run(case, label, seed, inputs.key, RunTask(of_seed, files), baseline=baseline)
+
+
+@cache
+def _digest(reference: str) -> str:
+    return fabric_digest(load_fabric(reference))
