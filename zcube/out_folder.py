@@ -146,6 +146,24 @@ def is_recorded(path: Path) -> bool:
     return path.name == RUN_FILE or path.name in (_listed(path.parent / RUN_FILE) or {})
 
 
+def recorded_files(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the run record of a folder of results, and the digests of the files that it lists.
+
+    Raises
+    ------
+    InputError
+        If it is no folder, or one without such a record.
+    """
+    expected = "a folder of results"
+    if folder.is_symlink() or not folder.is_dir():
+        found = "a link" if folder.is_symlink() else "a file" if folder.exists() else "no such folder"
+        raise InputError(Fault(str(folder), found, expected))
+    listed = _listed(folder / RUN_FILE)
+    if listed is None:
+        raise InputError(Fault(str(folder), f"no {RUN_FILE} that lists its files", expected))
+    return _read(folder / RUN_FILE), listed
+
+
 def _place_faults(path: Path) -> list[Fault]:
     """Return what is wrong with a path before its content is looked at."""
     where, expected = str(path), "a folder to write, or a new name"

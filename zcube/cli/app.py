@@ -18,6 +18,7 @@ from zcube.cli.matrix import matrix_command
 from zcube.cli.new import new_command
 from zcube.cli.plan import plan_command
 from zcube.cli.replay import replay_command
+from zcube.cli.report import report_command
 from zcube.cli.sweep import sweep_command
 from zcube.cli.trace import check_command as check_trace_command
 from zcube.cli.trace import export_command as export_trace_command
@@ -39,6 +40,7 @@ app = typer.Typer(
     help="Simulate, price and compare the networks of GPU clusters: spine-leaf (ROFT) against ZCube.",
 )
 app.command("compare")(compare_command)
+app.command("report")(report_command)
 app.command("matrix")(matrix_command)
 app.command("sweep")(sweep_command)
 app.command("cost")(cost_command)

@@ -11,7 +11,7 @@ from zcube.arrays import FloatArray
 from zcube.quantiles import QUANTILES
 from zcube.report.band_lines import band_of
 from zcube.report.palette import COLOURS, LINE
-from zcube.report.picture import conditions, picture_text, plain, title
+from zcube.report.picture import CURVE, conditions, picture_text, plain, title
 from zcube.verdict.rows import significant
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Latency:
 TTFT = Latency("ttft_s", "Time to first token", "time to first token", "s", 1.0)
 TPOT = Latency("tpot_s", "Time per output token after the first", "time per output token", "ms", 1e3)
 KV_TRANSFER = Latency("kv_transfer_s", "KV transfer", "from a request's last KV push to its last byte", "ms", 1e3)
+
+LATENCIES = (TTFT, TPOT, KV_TRANSFER)
 
 
 def plot_ttft_cdf(results: Results) -> Figure:
@@ -92,7 +94,7 @@ def plot_distribution(results: Results, latency: Latency) -> Figure:
             linestyle=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],
             label=f"{shown}: {_quantiles(results, name, latency)}",
         )
-        line.set_gid(f"curve-{number}")
+        line.set_gid(f"{CURVE}-{number}")
         _shade(axes, results, name, latency, values)
     _scale(axes, [values for values in sorted_.values() if len(values)], latency)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, fontsize=8.5, frameon=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zcube.report.page import Section
     from zcube.report.results import Results
 
-SUMMARY_FILE, FIGURES_FILE, PAGE_FILE = "summary.json", "figures.json", "report.html"
+PAGE_FILE = "report.html"
 
 
 def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: OutFolder, progress: Progress = silent) -> Path:
@@ -46,7 +46,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
         Where it was written: beside the folder if another run wrote into that meanwhile.
     """
     from zcube.report.results import Results
-    from zcube.report.stored import figures_document
+    from zcube.report.stored import FIGURES_FILE, SUMMARY_FILE, figures_document
 
     results = Results.of(comparison, tuple(run_record.get("call", ())))
 
@@ -85,7 +85,8 @@ def _draw(results: Results, folder: Path, progress: Progress) -> dict[str, bytes
     drawn = {}
     progress("drawing", 0, 0, "")
     for name, figure in comparison_figures(results):
-        for suffix in (".png", ".svg"):
+        # First as a report made again draws it: a second layout may differ by what a float can hold.
+        for suffix in (".svg", ".png"):
             save(figure, folder / f"{name}{suffix}")
         drawn[name] = (folder / f"{name}.svg").read_bytes()
     return drawn

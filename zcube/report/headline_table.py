@@ -38,9 +38,6 @@ def headline_table(document: Document, entries: Mapping[tuple[str, str, str], En
     seeds, base = document["seeds"], document["baseline"]
     shown = display_names(document["fabrics"])[base]
     held = f"In brackets: 95 % intervals over {seeds} seeds." if seeds > 1 else "One seed: its noise is not known."
-    rows = sorted(
-        (row for row in ROWS if (row.label, row.unit) in HEADLINE), key=lambda row: HEADLINE.index((row.label, row.unit))
-    )
     return {
         "caption": f"Differences are against {shown}. {held}",
         "rows": [
@@ -50,9 +47,15 @@ def headline_table(document: Document, entries: Mapping[tuple[str, str, str], En
                 "entry": entries[entry_key(row)].entry if entry_key(row) in entries else "",
                 "cells": [_cell(row, document, name) for name in document["fabrics"]],
             }
-            for row in rows
+            for row in headline_rows()
         ],
     }
+
+
+def headline_rows() -> list[Row]:
+    """Return the rows of these figures."""
+    found = {(row.label, row.unit): row for row in ROWS}
+    return [found[key] for key in HEADLINE]
 
 
 def _cell(row: Row, document: Document, name: str) -> dict[str, str]:

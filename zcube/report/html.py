@@ -29,7 +29,7 @@ from zcube.report.waterfall import PANELS
 from zcube.report.window_lines import section_title, window_lines
 from zcube.serving.limiting_links import SENDING
 from zcube.verdict.request_sets import marked, set_lines
-from zcube.verdict.rows import ABSENT, Document, Row, significant
+from zcube.verdict.rows import ABSENT, Document, Row, counted, significant
 from zcube.verdict.table import shown_rows
 from zcube.verdict.verdict import parts
 
@@ -53,6 +53,9 @@ _LINK_CLASSES = {
     "nvlink": "NVLink",
     "none": "no link: the connector's own rate",
 }
+
+#: What is shorter is what is left of adding and taking away, in seconds.
+_TICK_S = 1e-12
 
 _TREES = (
     "Congestion trees on {}: a congested port at the left, and to its right the ports that stood still because of it, link by "
@@ -203,11 +206,16 @@ def _limiting(fabric: Document) -> list[list[list[str]]] | None:
         return None
 
     def cells(name: str, of: Document) -> list[str]:
-        return [name, f"{of['requests']:,}", *(significant(of[f"{part}_s"]) for part in SENDING)]
+        return [name, counted(of["requests"]), *(significant(_told(of[f"{part}_s"])) for part in SENDING)]
 
     classes = [cells(_LINK_CLASSES[name], of) for name, of in found["by_class"].items() if of["requests"]]
     links = [cells(f"{link['from']} > {link['to']}", link) for link in found["links"] if link["type1_s"] or link["type2_s"]]
     return [classes, links]
+
+
+def _told(seconds: float) -> float:
+    """Return seconds, what a clock of floats leaves of nothing as 0."""
+    return 0.0 if abs(seconds) < _TICK_S else seconds
 
 
 def _worst_windows(document: Document, name: str) -> dict[str, Any]:

@@ -7,12 +7,12 @@ of the frame's style and follow its theme, colours that stand for something stay
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from zcube.report.palette import INK, THEMED
-from zcube.report.picture import CONDITIONS_ID, HEADLINE_ID
+from zcube.report.picture import CONDITIONS_ID, CURVE, HEADLINE_ID
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -52,9 +52,9 @@ def inline_svg(picture: bytes, name: str, label: str) -> Markup:
             local = child.tag.removeprefix(_SVG) if isinstance(child.tag, str) else ""
             if not child.tag.startswith(_SVG) or local in _LEFT_OUT or child.get("id") in (HEADLINE_ID, CONDITIONS_ID):
                 parent.remove(child)
-    used = set(_references(root))
+    ids = {used: f"{name}-{number}" for number, used in enumerate(dict.fromkeys(_references(root)))}
     for element in root.iter():
-        _plain(element, name, used)
+        _plain(element, ids)
     left, _, width, _ = (root.get("viewBox") or "0 0 1 1").split()
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
@@ -98,7 +98,7 @@ def _references(root: ElementTree.Element) -> Iterator[str]:
             yield link[1:]
 
 
-def _plain(element: ElementTree.Element, name: str, used: set[str]) -> None:
+def _plain(element: ElementTree.Element, ids: Mapping[str, str]) -> None:
     """Give an element presentation attributes, colours of the theme and ids of its own."""
     for property_, value in _properties(element.attrib.pop("style", "")):
         element.set(property_, value)
@@ -110,18 +110,18 @@ def _plain(element: ElementTree.Element, name: str, used: set[str]) -> None:
         if colour is not None:
             element.set(paint, THEMED.get(colour.lower(), colour))
     for key, value in element.attrib.items():
-        element.set(key, _REFERENCE.sub(rf"url(#{name}-\g<id>)", value))
+        element.set(key, _REFERENCE.sub(lambda found: f"url(#{ids[found['id']]})", value))
     for key in _MEASURED:
         if key in element.attrib:
             element.set(key, _LONG.sub(lambda found: f"{float(found[0]):.2f}", " ".join(element.attrib[key].split())))
     link = element.attrib.pop(f"{_XLINK}href", None)
     if link is not None:
-        element.set("href", f"#{name}-{link[1:]}" if link.startswith("#") else link)
-    own = element.get("id")
-    if own in used:
-        element.set("id", f"{name}-{own}")
-    elif own is not None and not own.startswith("curve"):
-        del element.attrib["id"]
+        element.set("href", f"#{ids[link[1:]]}" if link.startswith("#") else link)
+    own = element.attrib.pop("id", "")
+    if own in ids:
+        element.set("id", ids[own])
+    elif own.startswith(CURVE):
+        element.set("class", CURVE)
 
 
 def _properties(style: str) -> Iterator[tuple[str, str]]:

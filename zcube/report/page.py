@@ -14,6 +14,8 @@ from zcube.report.names import printable
 
 #: Where a frame's policy and styles go; the first of them in a page stands before all data.
 _HEAD = "<!--head-->"
+#: Stands in every page, so that it is known as this program's.
+MADE_BY = '<meta name="generator" content="zcube">'
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -122,9 +124,8 @@ def _head(scripts: Sequence[str], styles: Sequence[str]) -> str:
         f"default-src 'none'; script-src {allowed[0]}; style-src {allowed[1]}; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return "\n".join(
-        [f'<meta http-equiv="Content-Security-Policy" content="{policy}">', *(f"<style>{text}</style>" for text in styles)]
-    )
+    rule = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    return "\n".join([MADE_BY, rule, *(f"<style>{text}</style>" for text in styles)])
 
 
 def _digest(text: str) -> str:

@@ -1,20 +1,44 @@
-"""What is drawn of a comparison beyond its document and tables, as data: loads of switches' links, congestion trees."""
+"""A comparison's results as its folder keeps them: read back for a report, without anything being simulated.
+
+Its document and tables have most of it; ``figures.json`` has what is drawn beyond these: loads of switches' links, congestion
+trees.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from zcube.comparison import SCHEMA_VERSION
+from zcube.errors import Fault, FaultList, InputError
+from zcube.inputs import json_document, read_bounded
+from zcube.out_folder import RUN_FILE, recorded_files
+from zcube.report.congestion_tree import CongestionTree, PausedPort
+from zcube.report.distributions import LATENCIES
 from zcube.report.link_bands import Band, LinkLoad
 from zcube.report.results import Results
+from zcube.workplace import digest
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARY_FILE, FIGURES_FILE = "summary.json", "figures.json"
 FIGURES_VERSION = 1
+#: Largest documents and tables that are read.
+MOST_BYTES, MOST_REQUESTS = 1 << 26, 5_000_000
+#: Fabrics of a comparison that a report shows.
+MOST_FABRICS = 64
+
+Value = TypeVar("Value")
 
 
 def figures_document(results: Results) -> dict[str, Any]:
-    """Return it JSON-ready, by fabric; percentages of links to two decimals, null where a switch has fewer links."""
+    """Return what is drawn beyond document and tables, by fabric, JSON-ready: null where a switch has fewer links."""
     return {
         "figures_version": FIGURES_VERSION,
         "link_load": {name: _load(load) for name, load in results.loads.items()},
@@ -22,10 +46,169 @@ def figures_document(results: Results) -> dict[str, Any]:
     }
 
 
+def read_results(folder: Path) -> Results:
+    """Return the results that a folder of ``zcube compare`` holds.
+
+    Raises
+    ------
+    InputError
+        With every fault: no folder of results, one of another verb or version, files that are missing, were changed since they
+        were written, are too large, or do not hold what they should.
+    """
+    record, digests = recorded_files(folder)
+    document = _documents(folder, digests, SUMMARY_FILE, "schema_version", SCHEMA_VERSION)
+    figures = _documents(folder, digests, FIGURES_FILE, "figures_version", FIGURES_VERSION)
+    with _expected(folder / SUMMARY_FILE):
+        fabrics = list(document["fabrics"])
+        base, count, seed = document["baseline"], document["seeds"], document["seed"]
+        if not 1 <= len(fabrics) <= MOST_FABRICS or base not in fabrics or type(count) is not int or type(seed) is not int:
+            raise ValueError(f"{len(fabrics)} fabrics, baseline {base!r}")
+    with _expected(folder / RUN_FILE):
+        scenario = record["scenario"]
+        call = tuple(str(word) for word in record.get("call", ()))
+        if not isinstance(scenario, dict) or not isinstance(scenario["load"], dict):
+            raise ValueError("no scenario")
+    with _expected(folder / FIGURES_FILE):
+        loads = {name: _read_load(figures["link_load"][name]) for name in fabrics}
+        trees = {name: tuple(map(_read_tree, found)) for name, found in figures["congestion_trees"].items() if name in fabrics}
+    results = Results(document, scenario, {}, loads, trees, call)
+    faults, tables = FaultList(), {}
+    for name, slug in results.slugs.items():
+        with faults:
+            tables[name] = _requests(_unchanged(folder, digests, f"requests-{slug}.parquet"))
+    faults.check()
+    return Results(document, scenario, tables, loads, trees, call)
+
+
+@contextmanager
+def shown_from(folder: Path) -> Iterator[None]:
+    """Refuse a folder whose document lacks what a report shows, or holds it in another form.
+
+    Raises
+    ------
+    InputError
+        In place of what a missing key or a value of another type raises.
+    """
+    with _expected(folder / SUMMARY_FILE):
+        yield
+
+
+@contextmanager
+def _expected(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        found = f"{type(error).__name__}: {str(error)[:100]}"
+        raise InputError(Fault(str(path), found, "what this version of zcube compare writes; run it again")) from error
+
+
+def _documents(folder: Path, digests: Mapping[str, str], name: str, key: str, version: int) -> dict[str, Any]:
+    """Return a JSON table of a version."""
+    path = _unchanged(folder, digests, name)
+    found = json_document(path, read_bounded(path, MOST_BYTES))
+    if not isinstance(found, dict) or found.get(key) != version or type(found[key]) is not int:
+        stated = found.get(key) if isinstance(found, dict) else type(found).__name__
+        raise InputError(Fault(f"{path}: {key}", repr(stated)[:60], str(version)))
+    return found
+
+
+def _unchanged(folder: Path, digests: Mapping[str, str], name: str) -> Path:
+    """Return the path of a file that the record lists, and that is as it was written."""
+    path = folder / name
+    if name not in digests:
+        raise InputError(Fault(str(path), f"a file that {RUN_FILE} does not list", "results of zcube compare of this version"))
+    if path.is_symlink() or not path.is_file():
+        raise InputError(Fault(str(path), "no file", "the file that was written"))
+    if digest(path) != digests[name]:
+        raise InputError(Fault(str(path), "another content than was written", "the file as zcube compare wrote it"))
+    return path
+
+
+def _requests(path: Path) -> pd.DataFrame:
+    """Return which requests count and their latencies."""
+    import pandas as pd
+    from pyarrow import ArrowException, parquet
+
+    columns = ["counted", *(latency.key for latency in LATENCIES)]
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise InputError(Fault(str(path), f"no column {', '.join(missing)}", "a table of this version"))
+            sizes = sum(
+                group.column(at).total_uncompressed_size
+                for number in range(file.num_row_groups)
+                for group in [file.metadata.row_group(number)]
+                for at in range(group.num_columns)
+                if group.column(at).path_in_schema in columns
+            )
+            if rows > MOST_REQUESTS or sizes > 16 * len(columns) * MOST_REQUESTS:
+                raise InputError(Fault(str(path), f"{rows:,} rows", f"at most {MOST_REQUESTS:,}"))
+            table = file.read(columns=columns)
+    except (ArrowException, OSError) as error:
+        raise InputError(Fault(str(path), str(error).splitlines()[0][:100], "a Parquet table")) from error
+    with _expected(path):
+        counted = table.column("counted").to_numpy()
+        if counted.dtype != np.bool_:
+            raise TypeError("counted is no column of yes and no")
+        times = {latency.key: table.column(latency.key).to_numpy().astype(np.float64) for latency in LATENCIES}
+        return pd.DataFrame({"counted": counted, **times})
+
+
 def _load(load: LinkLoad) -> dict[str, Any]:
     return {"fullest_from_gpu": load.fullest_from_gpu, "bands": [_band(band) for band in load.bands]}
 
 
 def _band(band: Band) -> dict[str, Any]:
-    percent = [[None if np.isnan(cell) else round(float(cell), 2) for cell in row] for row in band.percent]
+    percent = [[None if np.isnan(cell) else float(cell) for cell in row] for row in band.percent]
     return {"role": band.role, "peers": band.peers, "gpu_links": band.gpu_links, "percent": percent}
+
+
+def _read_load(stored: Mapping[str, Any]) -> LinkLoad:
+    bands = []
+    for band in stored["bands"]:
+        percent = np.array([[np.nan if cell is None else float(cell) for cell in row] for row in band["percent"]], dtype=float)
+        if percent.ndim != 2 or not 0 <= _whole(band["gpu_links"]) <= percent.shape[1]:
+            raise ValueError("link_load: rows of other lengths, or more links to GPUs than links")
+        bands.append(Band(_text(band["role"]), percent, band["gpu_links"], _text(band["peers"])))
+    return LinkLoad(tuple(bands), float(stored["fullest_from_gpu"]))
+
+
+def _read_tree(stored: Mapping[str, Any]) -> CongestionTree:
+    ports = tuple(_read_port(port, place) for place, port in enumerate(stored["ports"]))
+    sums = float(stored["paused_s"]), _whole(stored["pauses"]), float(stored["share"])
+    if not ports:
+        raise ValueError("congestion_trees: a tree without ports")
+    return CongestionTree(ports, *sums, _text(stored["behind"]))
+
+
+def _read_port(stored: Mapping[str, Any], place: int) -> PausedPort:
+    cause = _whole(stored["cause"])
+    # A port stands after its cause, so that a tree has no ring.
+    if not (cause == -1 if place == 0 else 0 <= cause < place):
+        raise ValueError(f"congestion_trees: port {place} before its cause {cause}")
+    return PausedPort(
+        link=_whole(stored["link"]),
+        source=_text(stored["source"]),
+        target=_text(stored["target"]),
+        cause=cause,
+        layer=_whole(stored["layer"]),
+        paused_s=float(stored["paused_s"]),
+        pauses=_whole(stored["pauses"]),
+        by_cause_s=float(stored["by_cause_s"]),
+    )
+
+
+def _whole(value: Any) -> int:
+    return _of(value, int)
+
+
+def _text(value: Any) -> str:
+    return _of(value, str)
+
+
+def _of(value: Any, kind: Callable[..., Value]) -> Value:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r}"[:60])
+    return value

@@ -41,7 +41,7 @@
   addEventListener("hashchange", reveal);
   reveal();
 
-  const text = (cell) => cell.innerText.replace(/\s+/g, " ").trim();
+  const text = (cell) => cell.textContent.replace(/\s+/g, " ").trim();
 
   // Numbers stand with thousands separated; what is no number sorts behind all that is.
   function value(cell) {

@@ -1,0 +1,180 @@
+"""zcube report: the same page again from what is stored, several runs side by side, and folders that nobody should trust."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from zcube.comparison import compare
+from zcube.out_folder import out_folder
+from zcube.report.folder import write_folder
+from zcube.report.rebuilt import rebuilt_page
+from zcube.report.stored import read_results
+from zcube.scenario import load_scenario
+from zcube.workplace import digest
+
+SMALL: dict[str, Any] = {
+    "fabrics": ["roft-256", "zcube-256"],
+    "gpus": 256,
+    "prefill.nodes": 24,
+    "decode.nodes": 8,
+    "requests.count": 6,
+}
+
+
+def made(folder: Path, **changes: Any) -> Path:
+    scenario = load_scenario("glm51-pd-256", SMALL | changes)
+    record = {
+        "record_version": 1,
+        "zcube_version": "0",
+        "call": ["compare", "a b"],
+        "scenario": scenario.model_dump(mode="json"),
+    }
+    return write_folder(compare(scenario), record, out_folder(folder))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    where = tmp_path_factory.mktemp("runs")
+    return made(where / "first"), made(where / "second", **{"requests.count": 7, "seeds": 2})
+
+
+@pytest.fixture
+def copied(stored: tuple[Path, Path], tmp_path: Path) -> Path:
+    return shutil.copytree(stored[0], tmp_path / "copy")
+
+
+def test_the_page_is_the_same_again_to_the_byte(stored: tuple[Path, Path], run: Any, tmp_path: Path) -> None:
+    for number, folder in enumerate(stored):
+        page = tmp_path / f"{number}.html"
+        status, out, err = run("report", folder, "--out", page)
+        assert (status, out) == (0, "") and f"written: {page}" in err
+        assert page.read_bytes() == (folder / "report.html").read_bytes()
+        assert "zcube compare &#39;a b&#39;" in page.read_text()
+
+
+def test_runs_stand_side_by_side_with_what_differs(stored: tuple[Path, Path], run: Any, tmp_path: Path) -> None:
+    page = tmp_path / "both.html"
+    status, _, err = run("report", *stored, "--out", page)
+    assert status == 0, err
+    text = page.read_text()
+    head = text[text.index("<h2>Headline figures") : text.index("<h2>What differs")]
+    plain = " ".join(re.sub(r"<[^>]*>", " ", head).split())
+    for folder in stored:
+        for name, fabric in json.loads((folder / "summary.json").read_text())["fabrics"].items():
+            assert re.search(rf"{folder.name} {name} .*{fabric['bill']['total_usd']:,.0f}", plain)
+    differs = text[text.index("<h2>What differs") : text.index('<details class="section"')]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td class="words">(.*?)</td><td class="words">(.*?)</td>', differs)
+    assert [(re.sub(r"<[^>]*>", "", key), one, other) for key, one, other in rows] == [
+        ("seeds", "1", "2"), ("requests.count", "6", "7"),
+    ]  # fmt: skip
+
+
+def test_what_is_there_is_not_lost(stored: tuple[Path, Path], run: Any, tmp_path: Path) -> None:
+    own = tmp_path / "notes.html"
+    own.write_text("<p>mine</p>")
+    for target in (own, stored[0] / "report.html", tmp_path / "page.txt"):
+        status, _, err = run("report", stored[0], "--out", target)
+        assert status == 2 and str(target) in err
+    assert own.read_text() == "<p>mine</p>"
+
+
+def test_every_fault_is_told_at_once(stored: tuple[Path, Path], run: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(stored[0])
+    places = [tmp_path / "missing", tmp_path / "empty", tmp_path / "link", stored[0], stored[0]]
+    status, _, err = run("report", *places, "--out", tmp_path / "page.html")
+    assert status == 2 and "4 faults" in err
+    for found in ("no such folder", "no run.json", "a link", "1 named more than once"):
+        assert found in err
+
+
+def sealed(folder: Path) -> None:
+    """Give the record the digests of what the folder holds, as whoever makes a false folder would."""
+    record = json.loads((folder / "run.json").read_text())
+    record["files"] = {path.name: digest(path) for path in folder.iterdir() if path.name != "run.json"}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def bands(figures: Any) -> Any:
+    return figures["link_load"]["roft-256"]["bands"]
+
+
+def changed(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    def alter(folder: Path) -> None:
+        document = json.loads((folder / name).read_text())
+        change(document)
+        (folder / name).write_text(json.dumps(document))
+        sealed(folder)
+
+    return alter
+
+
+def table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    def alter(folder: Path) -> None:
+        path = folder / "requests-roft-256.parquet"
+        change(pd.read_parquet(path)).to_parquet(path)
+        sealed(folder)
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    ("alter", "told"),
+    [
+        (lambda folder: (folder / "summary.json").write_text("{}"), "another content than was written"),
+        (lambda folder: (folder / "links-roft-256.parquet").unlink(), None),
+        (lambda folder: (folder / "requests-roft-256.parquet").unlink(), "no file"),
+        (changed("run.json", lambda record: record.pop("scenario")), "run.json"),
+        (changed("summary.json", lambda document: document.update(schema_version=99)), "schema_version"),
+        (changed("summary.json", lambda document: document.update(baseline="other")), "summary.json"),
+        (changed("summary.json", lambda document: document["fabrics"]["roft-256"].pop("bill")), "summary.json"),
+        (changed("summary.json", lambda document: document["fabrics"]["roft-256"].update(ttft_s=7)), "summary.json"),
+        (changed("summary.json", lambda document: document.update(fabrics=[])), "summary.json"),
+        (changed("figures.json", lambda document: document.update(link_load={})), "figures.json"),
+        (changed("figures.json", lambda found: bands(found)[0].update(percent=[[1], []])), "figures.json"),
+        (changed("figures.json", lambda found: found.update(congestion_trees={"roft-256": [{"ports": []}]})), "figures.json"),
+        (table(lambda frame: frame.drop(columns="counted")), "no column counted"),
+        (table(lambda frame: frame.assign(ttft_s="x")), "requests-roft-256.parquet"),
+        (lambda folder: ((folder / "requests-roft-256.parquet").write_bytes(b"PAR1"), sealed(folder)), "a Parquet table"),
+    ],
+)  # fmt: skip
+def test_folders_that_were_changed_are_refused(
+    copied: Path, run: Any, tmp_path: Path, alter: Callable[[Path], Any], told: str | None
+) -> None:
+    alter(copied)
+    status, out, err = run("report", copied, "--out", tmp_path / "page.html")
+    assert status == (0 if told is None else 2) and out == "" and "Traceback" not in err
+    assert (tmp_path / "page.html").exists() == (told is None)
+    assert told is None or told in err
+
+
+def test_markup_in_stored_results_stays_text(copied: Path) -> None:
+    word = '"><script>alert(1)</script>\u202e$x_{$'
+
+    def poison(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: poison(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [poison(one) for one in value]
+        return value + word if isinstance(value, str) else value
+
+    document = json.loads((copied / "summary.json").read_text())
+    for key in ("verdict", "compute", "counting_rule", "cost_rule"):
+        document[key] = poison(document[key])
+    for fabric in document["fabrics"].values():
+        fabric["congestion"]["hot_links"] = poison(fabric["congestion"]["hot_links"])
+        fabric["bill"]["lines"] = poison(fabric["bill"]["lines"])
+    (copied / "summary.json").write_text(json.dumps(document))
+    sealed(copied)
+    page = rebuilt_page({copied: read_results(copied)})
+    clean = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    assert clean.count("<script") == clean.count("</script>") == 1 and "\u202e" not in page
+    assert "&lt;script&gt;alert(1)" in page

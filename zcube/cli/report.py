@@ -1,0 +1,38 @@
+"""``zcube report``: pages from stored results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_PAGE = Path("zcube-report.html")
+
+
+def report_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Output folders of zcube compare.")],
+    out: Annotated[Path, typer.Option(help="The page; a folder's own report.html is left as it is.")] = Path(
+        "zcube-report.html"
+    ),
+) -> None:
+    """Make a report again from what zcube compare stored, or put several runs side by side; nothing is simulated.
+
+    Example: zcube report zcube-out/zai-2026 other-run --out both.html
+    """
+    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.errors import Fault, FaultList
+    from zcube.report.rebuilt import is_page, rebuilt_page, write_page_file
+    from zcube.report.stored import read_results
+
+    faults, runs = FaultList(), {}
+    target = Target("--out", out, (".html",), write_page_file, is_own=is_page)
+    for place in {folder: None for folder in folders}:
+        with faults:
+            runs[place] = read_results(place)
+    repeated = len(folders) - len(set(folders))
+    more = [Fault("FOLDER", f"{repeated} named more than once", "each folder once")] if repeated else []
+    with faults:
+        check_targets([target], more=more)
+    faults.check()
+    write_targets([target], rebuilt_page(runs))
