@@ -135,6 +135,7 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
     faults = FaultList()
     with faults:
         card = load_card(scenario.compute.model)
+        card.check_served()
         _check_expert_span(scenario, card)
         compute = _compute_model(scenario, card)
     with faults:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from zcube.errors import InputError
-from zcube.llm.cards import CONFIG_KEYS, ModelCard, card_names, load_card
+from zcube.llm.cards import ModelCard, card_names, load_card
+from zcube.llm.config_file import KEYS
+from zcube.llm.kv import KvLayout, bytes_per_token, kv_bytes, state_bytes
 
 CONFIGS = {
     "glm-5.1": "zai-org--GLM-5.1_config.json",
@@ -13,11 +15,61 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(("name", "total", "active"), [("glm-5.1", 743.9, 40.8), ("deepseek-v3.2", 671.9, 37.5)])
+#: Billions of parameters, all and a token's, as counted without MTP and the input embedding.
+COUNTED = [("glm-5.1", 743.9, 40.8), ("deepseek-v3.2", 671.9, 37.5)]
+#: Published: name, billions of parameters, billions a token, and where. Rounded there; MTP counts in GLM-4.6's.
+PUBLISHED = [
+    ("deepseek-v3", 671, 37, "DeepSeek-V3 technical report, section 2: 671B, 37B activated"),
+    ("kimi-k2", 1040, 32.6, "Kimi K2 technical report, table 2: 1.04T, 32.6B activated"),
+    ("qwen3-235b-a22b", 235, 22, "Qwen3 technical report, table 2: 235B, 22B activated"),
+    ("gpt-oss-120b", 116.83, 5.13, "gpt-oss model card, table 1: 116.83B, 5.13B active"),
+    ("llama-3.1-405b", 405, 405, "The Llama 3 herd of models: 405B, dense"),
+    ("glm-4.6", 355, 32, "GLM-4.5 report, table 1: 355B, 32B activated; the same sizes"),
+    ("minimax-m2.5", 230, 10, "MiniMax-M2's model page: 230B, 10B activated"),
+    ("qwen3.5-397b-a17b", 397, 17, "its name: 397B, 17B activated"),
+]
+#: Published KV bytes a token in bf16: DeepSeek-V3's "Insights" (arXiv 2505.09343), table 1; GLM-4.6 by its grouped queries.
+KV_BYTES = [("deepseek-v3", 70_272), ("llama-3.1-405b", 516_096), ("glm-4.6", 376_832)]
+
+
+@pytest.mark.parametrize(("name", "total", "active"), COUNTED)
 def test_parameters_match_the_published_counts(name, total, active):
     card = load_card(name)
     assert card.total_parameters / 1e9 == pytest.approx(total, abs=0.05)
     assert card.active_parameters / 1e9 == pytest.approx(active, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "total", "active", "source"), PUBLISHED, ids=[row[0] for row in PUBLISHED])
+def test_parameters_are_those_published(name, total, active, source):
+    card = load_card(name)
+    assert card.total_parameters / 1e9 == pytest.approx(total, rel=0.015)
+    assert card.active_parameters / 1e9 == pytest.approx(active, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "size"), KV_BYTES)
+def test_kv_bytes_a_token_are_those_published(name, size):
+    assert bytes_per_token(load_card(name), KvLayout("bf16")) == size
+
+
+def test_shared_indexers_save_their_keys():
+    """57 of 78 layers of GLM-5.2 have no indexer: GLM-5.1's card says 13.9 % too many bytes a token (fp8)."""
+    one, other = (bytes_per_token(load_card(name), KvLayout("fp8")) for name in ("glm-5.1", "glm-5.2"))
+    assert (one - other, one / other) == (57 * 132, pytest.approx(1.1395, abs=1e-4))
+
+
+def test_a_window_keeps_no_more_than_its_tokens():
+    card, layout = load_card("gpt-oss-120b"), KvLayout("bf16")
+    row = 8 * (64 + 64) * 2
+    assert kv_bytes(card, [0, 100, 128, 5000], layout).tolist() == [
+        0, 36 * row * 100, 36 * row * 128, 18 * row * 5000 + 18 * row * 128
+    ]  # fmt: skip
+
+
+def test_linear_layers_keep_a_state():
+    card, layout = load_card("qwen3.5-397b-a17b"), KvLayout("bf16")
+    state = 45 * (64 * 128 * 128 * 4 + 3 * (2 * 16 * 128 + 64 * 128) * 2)
+    assert state_bytes(card) == state
+    assert kv_bytes(card, [0, 1000], layout).tolist() == [0, state + 1000 * 15 * 2 * (256 + 256) * 2]
 
 
 def test_glm_layer_weights():
@@ -30,8 +82,19 @@ def test_glm_layer_weights():
 
 
 def test_every_card_names_its_source():
-    assert set(card_names()) == {"glm-5.1", "deepseek-v3.2"}
+    assert {"glm-5.1", "deepseek-v3.2", *(row[0] for row in PUBLISHED)} <= set(card_names())
     assert all("config.json" in load_card(name).source for name in card_names())
+
+
+@pytest.mark.parametrize("name", sorted(card_names()))
+def test_a_model_is_served_or_every_part_without_times_is_named(name):
+    card = load_card(name)
+    if name in ("glm-5.1", "deepseek-v3.2"):
+        card.check_served()
+        return
+    with pytest.raises(InputError, match=name) as caught:
+        card.check_served()
+    assert caught.value.faults[0].where == "compute.model"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -48,7 +111,7 @@ def test_every_difference_from_a_configuration_is_listed():
 
 
 def test_unknown_card_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"deepseek-v3\.2, glm-5\.1"):
+    with pytest.raises(InputError, match=r"deepseek-v3\.2, glm-4\.6, glm-5\.1"):
         load_card("gpt-9")
 
 
@@ -82,7 +145,7 @@ def card_file(tmp_path):
 
 
 def config_of(card: ModelCard) -> dict:
-    return {key: getattr(card, field) for field, key in CONFIG_KEYS.items()}
+    return {keys[0]: getattr(card, field) for field, keys in KEYS.items() if getattr(card, field)}
 
 
 def test_a_card_file_that_agrees_with_the_configuration_it_names_is_taken(card_file):

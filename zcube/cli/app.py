@@ -15,6 +15,9 @@ from zcube.cli.cost import cost_command
 from zcube.cli.demo import demo_command
 from zcube.cli.fabric import adversary_command, check_command, degrade_command, draw_command, show_command
 from zcube.cli.matrix import matrix_command
+from zcube.cli.model import import_command as import_model_command
+from zcube.cli.model import list_command as list_models_command
+from zcube.cli.model import show_command as show_model_command
 from zcube.cli.new import new_command
 from zcube.cli.plan import plan_command
 from zcube.cli.replay import replay_command
@@ -81,6 +84,11 @@ calibrate_app.command("fit")(fit_command)
 calibrate_app.command("check")(check_calibration_command)
 app.add_typer(calibrate_app, name="calibrate")
 app.command("demo")(demo_command)
+model_app = typer.Typer(help="Model cards: list, show, import a config.json.", no_args_is_help=True, rich_markup_mode=None)
+model_app.command("list")(list_models_command)
+model_app.command("show")(show_model_command)
+model_app.command("import")(import_model_command)
+app.add_typer(model_app, name="model")
 app.command("new")(new_command)
 app.command("warm")(warm_command)
 

@@ -97,9 +97,11 @@ def generate_command(
     data |= {key: value for key, value in named.items() if value is not None}
     source = "options" if options is None else str(options)
     chosen, tiles = _measured(engine, data, calibration, source)
+    card = load_card(model)
+    card.check_served("--model")
     with RunProgress(compiles=False) as progress:
         progress("scheduling", 0, 0, "")
-        trace = generate(engine, load_card(model), chosen)  # type: ignore[arg-type]
+        trace = generate(engine, card, chosen)  # type: ignore[arg-type]
         if tiles is not None:
             trace.metadata["compute"]["tiles"] = tiles
         progress("writing", 0, 0, "")

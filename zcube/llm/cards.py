@@ -4,47 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared, is_file, json_document, read_bounded, read_toml, validate
+from zcube.llm.config_file import KEYS, numbers_of
 
 _FOLDER = Path(__file__).resolve().parent / "models"
 
+#: How a layer that keeps every token attends: MLA, or keys and values of groups of heads.
+Attention: TypeAlias = Literal["latent", "grouped"]
+
 #: Bounded so that no product of card numbers leaves 64-bit integers.
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
+#: The same, where the model may have none of it.
+CountOrNone = Annotated[int, Field(ge=0, le=1 << 20)]
 
-#: Card field -> key of a Hugging Face config.json.
-CONFIG_KEYS = {
-    "layers": "num_hidden_layers",
-    "hidden": "hidden_size",
-    "heads": "num_attention_heads",
-    "q_lora_rank": "q_lora_rank",
-    "kv_lora_rank": "kv_lora_rank",
-    "qk_nope_head_dim": "qk_nope_head_dim",
-    "qk_rope_head_dim": "qk_rope_head_dim",
-    "v_head_dim": "v_head_dim",
-    "index_heads": "index_n_heads",
-    "index_head_dim": "index_head_dim",
-    "index_topk": "index_topk",
-    "routed_experts": "n_routed_experts",
-    "experts_per_token": "num_experts_per_tok",
-    "shared_experts": "n_shared_experts",
-    "expert_groups": "n_group",
-    "expert_groups_per_token": "topk_group",
-    "moe_intermediate": "moe_intermediate_size",
-    "dense_intermediate": "intermediate_size",
-    "first_dense_layers": "first_k_dense_replace",
-    "vocabulary": "vocab_size",
-    "mtp_layers": "num_nextn_predict_layers",
-    "max_positions": "max_position_embeddings",
-}
+_LATENT = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+_GROUPED = ("kv_heads", "head_dim")
+_INDEXER = ("index_heads", "index_head_dim", "index_topk")
+_LINEAR = ("linear_key_heads", "linear_key_head_dim", "linear_value_heads", "linear_value_head_dim", "linear_conv")
+_EXPERTS = ("routed_experts", "experts_per_token", "moe_intermediate")
 
 
 class ModelCard(Declared):
-    """Architecture of a mixture-of-experts model with MLA and a sparse-attention indexer.
+    """Architecture of a language model: what its ``config.json`` says, under one set of names.
+
+    A layer attends by latent attention (MLA: ``kv_lora_rank`` above 0) or by grouped queries (``kv_heads`` above 0; as many
+    as ``heads`` is multi-head attention), but for ``window_layers``, which see ``window_tokens`` back, and
+    ``linear_layers``, which keep a state of constant size. A kind that a model has not is 0.
 
     Attributes
     ----------
@@ -53,19 +43,34 @@ class ModelCard(Declared):
     layers, hidden, heads : int
         Transformer layers (without MTP), hidden size, attention heads.
     q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim : int
-        Multi-head latent attention dimensions.
+        Multi-head latent attention; ``q_lora_rank`` 0: queries straight from the hidden state.
+    kv_heads, head_dim : int
+        Grouped queries: heads of keys and values, their size; values of ``v_head_dim`` where that is given.
+    attention_gate : bool
+        Whether the query projection gives as many values again, which gate the output (Qwen3.5).
     index_heads, index_head_dim, index_topk : int
         Sparse-attention indexer; ``index_topk`` tokens are attended to.
+    index_layers : int
+        Layers with an indexer and keys of their own; others take an earlier layer's choice. 0: all, where there are
+        indexers.
+    window_layers, window_tokens, window_kv_heads : int
+        Layers of sliding-window attention, the tokens they keep, their heads of keys and values where these differ.
+    linear_layers : int
+        Layers of linear attention (gated delta rule).
+    linear_key_heads, linear_key_head_dim, linear_value_heads, linear_value_head_dim, linear_conv : int
+        Heads and sizes of these, and the width of the short convolution.
     routed_experts, experts_per_token, shared_experts : int
-        Expert counts of one MoE layer.
+        Expert counts of one MoE layer; 0 routed: a dense model.
     expert_groups, expert_groups_per_token : int
         Group-limited routing: a token's experts lie in ``expert_groups_per_token`` of ``expert_groups`` groups.
-    moe_intermediate, dense_intermediate : int
-        Inner size of one expert and of the dense feed-forward block.
+    moe_intermediate, shared_intermediate, dense_intermediate : int
+        Inner size of one expert, of one shared expert (0: as the others), and of the dense feed-forward block.
     first_dense_layers : int
         Leading layers with a dense feed-forward block.
     vocabulary, mtp_layers, max_positions : int
         Vocabulary, multi-token-prediction layers, longest context in tokens.
+    tied_embeddings : bool
+        Whether input embedding and output head are one matrix.
     config : str
         Path of the model's ``config.json`` (Hugging Face) from the card's folder, with which every number has to agree; empty:
         not compared.
@@ -77,41 +82,110 @@ class ModelCard(Declared):
     layers: Count
     hidden: Count
     heads: Count
-    q_lora_rank: Count
-    kv_lora_rank: Count
-    qk_nope_head_dim: Count
-    qk_rope_head_dim: Count
-    v_head_dim: Count
-    index_heads: Count
-    index_head_dim: Count
-    index_topk: Count
-    routed_experts: Count
-    experts_per_token: Count
-    shared_experts: Annotated[int, Field(ge=0, le=1 << 20)]
-    expert_groups: Count
-    expert_groups_per_token: Count
-    moe_intermediate: Count
-    dense_intermediate: Count
-    first_dense_layers: Annotated[int, Field(ge=0, le=1 << 20)]
+    q_lora_rank: CountOrNone = 0
+    kv_lora_rank: CountOrNone = 0
+    qk_nope_head_dim: CountOrNone = 0
+    qk_rope_head_dim: CountOrNone = 0
+    v_head_dim: CountOrNone = 0
+    kv_heads: CountOrNone = 0
+    head_dim: CountOrNone = 0
+    attention_gate: bool = False
+    index_heads: CountOrNone = 0
+    index_head_dim: CountOrNone = 0
+    index_topk: CountOrNone = 0
+    index_layers: CountOrNone = 0
+    window_layers: CountOrNone = 0
+    window_tokens: CountOrNone = 0
+    window_kv_heads: CountOrNone = 0
+    linear_layers: CountOrNone = 0
+    linear_key_heads: CountOrNone = 0
+    linear_key_head_dim: CountOrNone = 0
+    linear_value_heads: CountOrNone = 0
+    linear_value_head_dim: CountOrNone = 0
+    linear_conv: CountOrNone = 0
+    routed_experts: CountOrNone = 0
+    experts_per_token: CountOrNone = 0
+    shared_experts: CountOrNone = 0
+    expert_groups: Count = 1
+    expert_groups_per_token: Count = 1
+    moe_intermediate: CountOrNone = 0
+    shared_intermediate: CountOrNone = 0
+    dense_intermediate: CountOrNone = 0
+    first_dense_layers: CountOrNone = 0
     vocabulary: Count
-    mtp_layers: Annotated[int, Field(ge=0, le=1 << 20)]
+    mtp_layers: CountOrNone = 0
     max_positions: Annotated[int, Field(ge=1, le=1 << 30)]
+    tied_embeddings: bool = False
     config: Annotated[str, Field(max_length=4096)] = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelCard:
+        wrong = [*self._wrong_attention(), *self._wrong_experts()]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _wrong_attention(self) -> list[str]:
+        wrong = []
+        if bool(self.kv_lora_rank) == bool(self.kv_heads):
+            wrong.append("either kv_lora_rank (latent attention) or kv_heads (grouped queries)")
+        needed = _LATENT if self.kv_lora_rank else _GROUPED
+        wrong += self._all_or_none("attention", needed, True)
+        wrong += self._all_or_none("an indexer", _INDEXER, any(getattr(self, name) for name in _INDEXER))
+        wrong += self._all_or_none(
+            "window_layers", ("window_layers", "window_tokens"), bool(self.window_layers or self.window_tokens)
+        )
+        wrong += self._all_or_none("linear_layers", ("linear_layers", *_LINEAR), bool(self.linear_layers))
+        if self.kv_heads and self.heads % self.kv_heads:
+            wrong.append("heads a multiple of kv_heads")
+        if self.window_kv_heads and (not self.window_layers or not self.kv_heads or self.heads % self.window_kv_heads):
+            wrong.append("window_kv_heads only with window_layers of grouped queries, a divisor of heads")
+        if self.index_heads and not self.kv_lora_rank:
+            wrong.append("an indexer only with latent attention")
+        if self.index_layers > self.layers * bool(self.index_heads):
+            wrong.append("index_layers at most layers, with an indexer")
+        if self.window_layers + self.linear_layers > self.layers:
+            wrong.append("window_layers and linear_layers together at most layers")
+        if (self.window_layers or self.linear_layers) and self.index_heads:
+            wrong.append("no indexer beside window_layers or linear_layers")
+        return wrong
+
+    def _wrong_experts(self) -> list[str]:
         wrong = []
         if self.first_dense_layers > self.layers:
             wrong.append("first_dense_layers at most layers")
+        wrong += self._all_or_none("routed_experts", _EXPERTS, bool(self.routed_experts))
+        if not self.routed_experts and (self.first_dense_layers != self.layers or self.shared_experts):
+            wrong.append("first_dense_layers equal to layers and no shared_experts without routed_experts")
+        if self.first_dense_layers and not self.dense_intermediate:
+            wrong.append("dense_intermediate above 0 with first_dense_layers")
         if self.experts_per_token > self.routed_experts:
             wrong.append("experts_per_token at most routed_experts")
         if self.expert_groups_per_token > self.expert_groups:
             wrong.append("expert_groups_per_token at most expert_groups")
         if self.routed_experts % self.expert_groups:
             wrong.append("routed_experts a multiple of expert_groups")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+        return wrong
+
+    def _all_or_none(self, what: str, names: tuple[str, ...], has: bool) -> list[str]:
+        """Return what is wrong with numbers that are all above 0 where a model has what they describe, else all 0."""
+        odd = [name for name in names if bool(getattr(self, name)) != has]
+        return [f"{', '.join(odd)} {'above 0 with' if has else '0 without'} {what}"] if odd else []
+
+    @property
+    def attention(self) -> Attention:
+        """How layers attend that are neither of a window nor linear."""
+        return "latent" if self.kv_lora_rank else "grouped"
+
+    @property
+    def indexed_layers(self) -> int:
+        """Layers with an indexer of their own."""
+        return self.index_layers or (self.layers if self.index_heads else 0)
+
+    @property
+    def full_layers(self) -> int:
+        """Layers that keep every token: neither of a window nor linear."""
+        return self.layers - self.window_layers - self.linear_layers
 
     @property
     def moe_layers(self) -> int:
@@ -120,11 +194,37 @@ class ModelCard(Declared):
 
     @property
     def attention_parameters(self) -> int:
-        """MLA weights of one layer: query down and up, KV down and up, output projection."""
-        query = self.q_lora_rank * (self.hidden + self.heads * (self.qk_nope_head_dim + self.qk_rope_head_dim))
+        """Weights of one full layer's attention: of the query, of keys and values (latent: down and up), of the output."""
+        if self.attention == "grouped":
+            return self._grouped_parameters(self.kv_heads)
+        per_head = self.qk_nope_head_dim + self.qk_rope_head_dim
+        down = self.q_lora_rank or self.hidden
+        query = self.q_lora_rank * self.hidden + down * self.heads * per_head
         latent = self.hidden * (self.kv_lora_rank + self.qk_rope_head_dim)
         up = self.kv_lora_rank * self.heads * (self.qk_nope_head_dim + self.v_head_dim)
         return query + latent + up + self.heads * self.v_head_dim * self.hidden
+
+    @property
+    def value_head_dim(self) -> int:
+        """Values of one head of grouped queries: ``v_head_dim``, else ``head_dim``."""
+        return self.v_head_dim or self.head_dim
+
+    def _grouped_parameters(self, kv_heads: int) -> int:
+        query = self.hidden * self.heads * self.head_dim * (2 if self.attention_gate else 1)
+        keys_and_values = self.hidden * kv_heads * (self.head_dim + self.value_head_dim)
+        return query + keys_and_values + self.heads * self.value_head_dim * self.hidden
+
+    @property
+    def window_parameters(self) -> int:
+        """Weights of one sliding-window layer's attention."""
+        return self._grouped_parameters(self.window_kv_heads or self.kv_heads) if self.kv_heads else self.attention_parameters
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of one linear layer: keys, queries, values and gate, two numbers a value head, convolution, output."""
+        keys, values = self.linear_key_heads * self.linear_key_head_dim, self.linear_value_heads * self.linear_value_head_dim
+        into = self.hidden * (2 * keys + 2 * values + 2 * self.linear_value_heads)
+        return into + self.linear_conv * (2 * keys + values) + values * self.hidden
 
     @property
     def indexer_parameters(self) -> int:
@@ -138,6 +238,11 @@ class ModelCard(Declared):
         return 3 * self.hidden * self.moe_intermediate
 
     @property
+    def shared_parameters(self) -> int:
+        """Weights of one shared expert."""
+        return 3 * self.hidden * (self.shared_intermediate or self.moe_intermediate)
+
+    @property
     def dense_parameters(self) -> int:
         """Weights of one dense feed-forward block, ``3 * hidden * dense_intermediate``."""
         return 3 * self.hidden * self.dense_intermediate
@@ -148,20 +253,49 @@ class ModelCard(Declared):
         return self.vocabulary * self.hidden
 
     def _parameters(self, experts: int, embeddings: int) -> int:
-        attention = self.layers * (self.attention_parameters + self.indexer_parameters)
+        attention = self.full_layers * self.attention_parameters + self.indexed_layers * self.indexer_parameters
+        attention += self.window_layers * self.window_parameters + self.linear_layers * self.linear_parameters
         dense = self.first_dense_layers * self.dense_parameters
-        expert_layer = experts * self.expert_parameters + self.hidden * self.routed_experts
+        expert_layer = experts * self.expert_parameters + self.shared_experts * self.shared_parameters
+        expert_layer += self.hidden * self.routed_experts
         return attention + dense + self.moe_layers * expert_layer + embeddings * self.embedding_parameters
 
     @property
     def total_parameters(self) -> int:
-        """All weights with input embedding and output head, without MTP and the norms' vectors."""
-        return self._parameters(self.routed_experts + self.shared_experts, 2)
+        """All weights with input embedding and output head, without MTP, biases and the norms' vectors."""
+        return self._parameters(self.routed_experts, 1 if self.tied_embeddings else 2)
 
     @property
     def active_parameters(self) -> int:
         """Weights one token passes through, with the output head, without the input embedding."""
-        return self._parameters(self.experts_per_token + self.shared_experts, 1)
+        return self._parameters(self.experts_per_token, 1)
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """Parts that have no compute times and KV plans: these are of MLA with an indexer in every layer, and experts."""
+        found = []
+        if self.attention != "latent":
+            found.append("grouped queries")
+        elif not self.index_heads:
+            found.append("latent attention without an indexer")
+        elif self.indexed_layers != self.layers:
+            found.append(f"indexers in {self.indexed_layers} of {self.layers} layers")
+        if self.attention == "latent" and not self.q_lora_rank:
+            found.append("queries without a latent")
+        found += ["sliding windows"] * bool(self.window_layers) + ["linear attention"] * bool(self.linear_layers)
+        return tuple(found + ["layers without experts alone"] * (not self.routed_experts))
+
+    def check_served(self, where: str = "compute.model") -> None:
+        """Refuse a model of which a part has no times.
+
+        Raises
+        ------
+        InputError
+            Naming each part.
+        """
+        if self.untimed:
+            expected = "a model of latent attention with an indexer in every layer and routed experts (zcube model list)"
+            raise InputError(Fault(where, f"{self.name}, of which there are no times: {', '.join(self.untimed)}", expected))
 
     def check_config(self, config: Mapping[str, Any], source: str) -> None:
         """Compare the card with a Hugging Face ``config.json``.
@@ -178,13 +312,15 @@ class ModelCard(Declared):
         InputError
             With one fault per key that is missing or differs.
         """
-        faults = [
-            Fault(f"{source}: {key}", repr(config.get(key)), f"{getattr(self, field)} ({self.name}: {field})")
-            for field, key in CONFIG_KEYS.items()
-            if config.get(key) != getattr(self, field)
-        ]
-        if faults:
-            raise InputError(faults)
+        found, faults = numbers_of(config, source).found, FaultList()
+        for field in (*KEYS, "index_layers", "window_layers", "linear_layers"):
+            mine = self.indexed_layers if field == "index_layers" and field in found else getattr(self, field)
+            key, value = found.get(field, (KEYS.get(field, ("",))[0], None))
+            if value is None and (not mine or field not in self.model_fields_set):
+                continue
+            if value != mine:
+                faults.faults.append(Fault(f"{source}: {key}", repr(value), f"{mine} ({self.name}: {field})"))
+        faults.check()
 
 
 def card_names() -> list[str]:

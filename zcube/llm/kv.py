@@ -4,6 +4,7 @@ A token's row in one layer is the MLA latent (``kv_lora_rank`` values and ``qk_r
 one indexer key. With fp8 the latent is vLLM's ``fp8_ds_mla`` row: fp8 values, one fp32 scale per 128 values, and the
 rotary part kept in bf16 (656 bytes for GLM-5 and DeepSeek-V3.2). fp8 indexer keys carry one fp32 scale per 128
 values and come in whole pages of 64 tokens (8,448 bytes), as in SGLang's token-to-KV pool and TileRT's ``ki`` plane.
+With grouped queries a row is the keys and values of each of their heads.
 """
 
 from __future__ import annotations
@@ -52,29 +53,52 @@ class KvLayout:
         return card.layers + (card.mtp_layers if self.with_mtp_layer else 0)
 
 
+def row_bytes(card: ModelCard, layout: KvLayout) -> int:
+    """Return the bytes of one token in one layer that keeps every token, without its indexer key."""
+    return latent_row_bytes(card, layout) if card.attention == "latent" else _grouped_row_bytes(card, layout, card.kv_heads)
+
+
+def _grouped_row_bytes(card: ModelCard, layout: KvLayout, kv_heads: int) -> int:
+    """Keys and values of each of their heads; fp8 with one scale a tensor (vLLM), whose bytes are none a token."""
+    return kv_heads * (card.head_dim + card.value_head_dim) * (1 if layout.dtype == "fp8" else 2)
+
+
+def state_bytes(card: ModelCard) -> int:
+    """Return the bytes that linear layers keep of a request, whatever its length.
+
+    A state of ``linear_key_head_dim x linear_value_head_dim`` fp32 values a value head, and the last ``linear_conv - 1``
+    columns of the convolution's input in bf16 (gated delta rule, as Hugging Face Transformers keeps it for Qwen3-Next).
+    """
+    keys, values = card.linear_key_heads * card.linear_key_head_dim, card.linear_value_heads * card.linear_value_head_dim
+    convolution = 2 * max(card.linear_conv - 1, 0) * (2 * keys + values)
+    return card.linear_layers * (4 * values * card.linear_key_head_dim + convolution)
+
+
 def latent_row_bytes(card: ModelCard, layout: KvLayout) -> int:
-    """Return the bytes of one token's MLA latent in one layer (656 fp8, 1152 bf16 for both bundled cards)."""
+    """Return the bytes of one token's MLA latent in one layer (656 fp8, 1152 bf16 for GLM-5.1 and DeepSeek's models)."""
     if layout.dtype == "fp8":
         return card.kv_lora_rank + 4 * -(-card.kv_lora_rank // SCALE_BLOCK) + 2 * card.qk_rope_head_dim
     return 2 * (card.kv_lora_rank + card.qk_rope_head_dim)
 
 
 def index_row_bytes(card: ModelCard, layout: KvLayout) -> int:
-    """Return the bytes of one token's indexer key in one layer (132 fp8, 256 bf16 for both bundled cards)."""
+    """Return the bytes of one token's indexer key in one layer (132 fp8, 256 bf16 for GLM-5.1 and DeepSeek-V3.2)."""
     if layout.dtype == "bf16":
         return 2 * card.index_head_dim
     return card.index_head_dim + 4 * -(-card.index_head_dim // SCALE_BLOCK)
 
 
 def bytes_per_token(card: ModelCard, layout: KvLayout) -> int:
-    """Return the bytes one token adds over all layers, page rounding left out."""
-    return layout.layers(card) * (latent_row_bytes(card, layout) + index_row_bytes(card, layout))
+    """Return the bytes one token adds over all layers, page rounding and layers with a full window left out."""
+    return _full_layers(card, layout) * row_bytes(card, layout) + _indexed_layers(card, layout) * index_row_bytes(card, layout)
 
 
 def kv_bytes(card: ModelCard, tokens: ArrayLike, layout: KvLayout | None = None) -> Any:
     """Return the bytes of one full copy of the KV cache.
 
-    ``layers * (latent * N + page * ceil(N / 64))`` with fp8 indexer keys, ``layers * (latent + index) * N`` else.
+    ``layers * row * N`` over the layers that keep every token, and for those with an indexer of their own
+    ``page * ceil(N / 64)`` with fp8 indexer keys, ``index * N`` else; layers of a window keep at most so many tokens, linear
+    ones :func:`state_bytes` as soon as there is a token.
 
     Parameters
     ----------
@@ -99,7 +123,22 @@ def kv_bytes(card: ModelCard, tokens: ArrayLike, layout: KvLayout | None = None)
     count = _lengths(tokens)
     index = index_row_bytes(card, layout)
     indexed = index * count if layout.dtype == "bf16" else index * PAGE_TOKENS * -(-count // PAGE_TOKENS)
-    return (layout.layers(card) * (latent_row_bytes(card, layout) * count + indexed))[()]
+    total = _full_layers(card, layout) * row_bytes(card, layout) * count + _indexed_layers(card, layout) * indexed
+    if card.window_layers:
+        row = row_bytes(card, layout)
+        if card.window_kv_heads:
+            row = _grouped_row_bytes(card, layout, card.window_kv_heads)
+        total = total + card.window_layers * row * np.minimum(count, card.window_tokens)
+    return (total + state_bytes(card) * (count > 0))[()]
+
+
+def _full_layers(card: ModelCard, layout: KvLayout) -> int:
+    return layout.layers(card) - card.window_layers - card.linear_layers
+
+
+def _indexed_layers(card: ModelCard, layout: KvLayout) -> int:
+    """Layers whose indexer keys are shipped; an MTP layer has its own."""
+    return card.indexed_layers + (layout.layers(card) - card.layers if card.index_heads else 0)
 
 
 def tilert_descriptors(card: ModelCard, tokens: int, dtype: Literal["fp8", "bf16"] = "fp8") -> IntArray:
