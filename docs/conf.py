@@ -79,7 +79,18 @@ def name_what_is_not_on_the_site(app: Sphinx, page: str, text: list[str]) -> Non
     text[0] = re.sub(r"\[[^\]]+\]\(\.\./([^)]+)\)", r"`\1`", text[0])
 
 
+def one_attribute_each(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Give each of several attributes that a docstring describes together (``a, b : int``) an entry, as napoleon wants it."""
+    head, underline, attributes = "\n".join(lines).partition("\nAttributes\n----------\n")
+    section, *rest = re.split(r"(\n(?=\w+\n---+\n))", attributes, maxsplit=1)
+    entries = re.findall(r"^(\S[^:\n]*?)( : .*)?\n((?:[ \t].*\n?|\n)*)", section, flags=re.MULTILINE)
+    written = "".join(f"{one.strip()}{kind}\n{body.rstrip()}\n" for names, kind, body in entries for one in names.split(","))
+    lines[:] = (head + underline + written + "".join(rest)).split("\n")
+
+
 def setup(app: Sphinx) -> None:
     """Register what this file adds."""
+    # Before napoleon, which has the default of 500.
+    app.connect("autodoc-process-docstring", one_attribute_each, priority=400)
     app.connect("source-read", name_what_is_not_on_the_site)
     app.connect("missing-reference", known_in_the_code)

@@ -326,7 +326,7 @@ def plan_fabric(
     rank_map : str
         Which GPU of a prefill node sends to which of a decode node.
     wire : str or Path, optional
-        Traffic that a better NIC cabling is looked for, see docs/search.md; ``fabric`` then is a name or file.
+        Traffic that a better NIC cabling is looked for, see docs/searching.md; ``fabric`` then is a name or file.
     wire_changes : sequence of str
         ``KEY=VALUE`` of what it declares.
     failures : bool

@@ -39,6 +39,7 @@ def test_every_page_stands_once_in_the_site_s_table_of_contents() -> None:
     listed = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.DOTALL)
     names = [line for part in listed for line in part.splitlines() if line and not line.startswith(":")]
     assert sorted(names) == sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
+    assert not {"search", "genindex", "modindex", "py-modindex"} & set(names), "pages that Sphinx writes itself"
 
 
 def rows_of(page: Path) -> list[list[str]]:
@@ -106,6 +107,16 @@ def test_a_reference_to_nothing_in_the_code_stays_missing() -> None:
     assert conf.found("zcube.knee.KneeSearch.share")
     assert not conf.found("zcube.plan.search.search.search_document")
     assert not conf.found("zcube.nowhere.thing")
+
+
+def test_attributes_described_together_get_an_entry_each() -> None:
+    lines = ["A table.", "", "Attributes", "----------", "a, b : int", "    Counts.", "c : str", "    A name: not a type.", ""]
+    lines += ["    On two lines.", "", "Notes", "-----", "d, e : none."]
+    loaded("conf").one_attribute_each(None, "class", "", None, None, lines)
+    assert [line for line in lines if line] == [
+        "A table.", "Attributes", "----------", "a : int", "    Counts.", "b : int", "    Counts.", "c : str",
+        "    A name: not a type.", "    On two lines.", "Notes", "-----", "d, e : none.",
+    ]  # fmt: skip
 
 
 def test_the_formats_page_has_every_wiring_format_and_what_each_is_for() -> None:
