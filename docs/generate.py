@@ -70,7 +70,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Search for fabrics", "`zcube plan --search --population --generations`.", SearchSettings),
     ("Search for a wiring", "`zcube plan --from FABRIC --wire FILE`.", WiringDemand),
     ("Seats", "`zcube plan --from FABRIC --nodes 64+64`: the KV that seats are judged by.", KvLoad),
-    ("Machine room", "`--room FILE` of `zcube plan`, `--racks FILE` of the `fabric` verbs.", RackLayout),
+    ("Machine room", "`--rooms FILE` of `zcube plan`, `--racks FILE` of the `fabric` verbs.", RackLayout),
     ("Price book", "`--price-book FILE`; bundled ones in `zcube/pricing/books/`.", PriceBook),
     ("Power book", "`cost.power_book`; bundled ones in `zcube/pricing/power_books/`.", PowerBook),
     ("Counts", "`zcube cost --counts KEY=VALUE,...`.", Counts),

@@ -71,7 +71,7 @@ def plan_command(
     wire: Annotated[
         str | None, typer.Option(help="With --from: find NIC cabling for traffic: funnel, a TOML file, or listed transfers.")
     ] = None,
-    wire_set: Annotated[list[str] | None, typer.Option(help="With --wire: KEY=VALUE, docs/searching.md lists the keys.")] = None,
+    wire_set: Annotated[list[str] | None, typer.Option(help="With --wire: KEY=VALUE, keys in docs/searching.md.")] = None,
     failures: Annotated[bool, typer.Option("--failures", help="With --from: judge single and double failures.")] = False,
     search: Annotated[bool, typer.Option("--search", help="Search for fabrics that no family has, by NSGA-II.")] = False,
     population: Annotated[str | None, typer.Option(help="With --search: genomes that live at a time; default 64.")] = None,
