@@ -88,6 +88,51 @@ def lay_out(fabric: Fabric) -> Layout:
     return Layout(boxes, box_of_node, rows)
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """What an interactive picture shows put together at first.
+
+    Attributes
+    ----------
+    servers : list of int array
+        Blocks of neighbouring servers that share the switches of NIC port 0: servers of each.
+    rows : list of list of int array
+        Per row of switches, from below: switches that are shown as one, by node.
+    """
+
+    servers: list[IntArray]
+    rows: list[list[IntArray]]
+
+
+def grouped(fabric: Fabric, most: int) -> Groups:
+    """Return servers in blocks, and switches one by one or, where a row has more than ``most``, neighbours together."""
+    blocks, _ = _server_blocks(fabric)
+    box_of_node = np.full(fabric.gpus + fabric.switches, -1, dtype=np.int64)
+    for number, block in enumerate(blocks):
+        box_of_node[block] = number
+    rows: list[list[IntArray]] = []
+    boxes = len(blocks)
+    for units in _switch_rows(fabric):
+        row: list[IntArray] = []
+        for _, nodes in units:
+            together = _merged(fabric, nodes, box_of_node, most // len(units))
+            if len(together) > most // len(units):
+                together = np.array_split(nodes, most // len(units))
+            row += together
+        for number, nodes in enumerate(row, start=boxes):
+            box_of_node[nodes] = number
+        boxes += len(row)
+        rows.append(row)
+    size = fabric.gpus_per_server
+    if len(blocks) > most:
+        blocks = [np.concatenate(part) for part in _chunks(blocks, most)]
+    return Groups([block[::size] // size for block in blocks], rows)
+
+
+def _chunks(blocks: list[IntArray], most: int) -> list[list[IntArray]]:
+    return [[blocks[place] for place in part] for part in np.array_split(np.arange(len(blocks)), most)]
+
+
 def _left_out_with_servers(fabric: Fabric, boxes: list[Box], box_of_node: IntArray, place: int) -> Box:
     """Return a box of several switches as one left out, if the only servers on them are left out."""
     mine = np.flatnonzero(box_of_node == place)
