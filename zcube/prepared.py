@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -27,6 +27,7 @@ from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier
 from zcube.pricing.amortised import HourlyCost, hourly_cost
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials
+from zcube.pricing.pieces import piece_prices
 from zcube.pricing.price_book import PowerBook, PriceBook, load_power_book, load_price_book
 from zcube.progress import Progress
 from zcube.scenario import Cost, Scenario, parted
@@ -270,6 +271,8 @@ def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric], prices: Prices) ->
     bills: dict[str, BillOfMaterials] = {}
     for name, fabric in fabrics.items():
         with faults:
-            bills[name] = bill_of_materials(fabric, book, optics_of(fabric, scenario.cost.optics, room), power)
+            optics = optics_of(fabric, scenario.cost.optics, room)
+            pieces = piece_prices(fabric, book, optics)
+            bills[name] = replace(bill_of_materials(fabric, book, optics, power), pieces=pieces)
     faults.check()
     return bills

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from zcube.pricing.price_book import Covers, PowerBook, PriceBook, box_key
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zcube.pricing.pieces import PiecePrices
 
 #: The rule under which Z.ai's published saving of a third comes out: switch ports and the modules in them.
 DEFAULT_RULE: OpticsRule = "all-optical"
@@ -72,6 +74,8 @@ class BillOfMaterials:
         assemblies by use, unpriced.
     switch_links : tuple of BillLine or None
         Links between switches by rate, where the book prices them whole; None where it prices modules.
+    pieces : PiecePrices or None
+        The same switch by switch and cable by cable, where that is wanted.
     """
 
     fabric: str
@@ -83,6 +87,7 @@ class BillOfMaterials:
     nics: tuple[BillLine, ...]
     cables: tuple[BillLine, ...]
     switch_links: tuple[BillLine, ...] | None = None
+    pieces: PiecePrices | None = field(default=None, compare=False, repr=False)
 
     def table(self) -> pd.DataFrame:
         """Return one row per position: item, quantity, price of one and of all in USD, missing where the book has no price."""

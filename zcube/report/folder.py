@@ -24,10 +24,10 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     """Write everything a comparison gave, as a whole or not at all.
 
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
-    ``links-<fabric>.parquet``, ``figures.json`` (what is drawn beyond these) and ``report.html``; ``ttft_cdf``, ``tpot_cdf``,
-    ``kv_transfer_cdf``, ``ttft_parts``, ``link_load`` and ``cost``, and where they were asked for or seen ``sweep``,
-    ``sensitivity`` and ``congestion_trees-<fabric>``, each as ``.png`` and ``.svg``; ``load-<fabric>.parquet`` where load
-    over time was kept; ``microscope-<fabric>.parquet`` where windows were rebuilt.
+    ``links-<fabric>.parquet``, ``topology-<fabric>.json`` and ``figures.json`` (what is drawn beyond these), ``report.html``;
+    ``ttft_cdf``, ``tpot_cdf``, ``kv_transfer_cdf``, ``ttft_parts``, ``link_load`` and ``cost``, and where they were asked for
+    or seen ``sweep``, ``sensitivity`` and ``congestion_trees-<fabric>``, each as ``.png`` and ``.svg``; ``load-<fabric>.parquet``
+    where load over time was kept; ``microscope-<fabric>.parquet`` where windows were rebuilt.
 
     Parameters
     ----------
@@ -47,6 +47,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     """
     from zcube.report.results import Results
     from zcube.report.stored import FIGURES_FILE, SUMMARY_FILE, figures_document
+    from zcube.report.topology import fabric_structure, stored_section, structure_file
 
     results = Results.of(comparison, tuple(run_record.get("call", ())))
 
@@ -62,8 +63,11 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
                 _write_table(load.frame(), temporary / f"load-{slug}.parquet")
             if name in comparison.rebuilt:
                 _write_table(comparison.rebuilt[name], temporary / f"microscope-{slug}.parquet")
+            structure = fabric_structure(comparison.results[name].fabric, comparison.results[name].bill.pieces)
+            (temporary / structure_file(slug)).write_text(to_json(structure), encoding="utf-8")
         (temporary / FIGURES_FILE).write_text(to_json(figures_document(results)), encoding="utf-8")
-        write_page(results, temporary, progress)
+        explored = stored_section(temporary, results)
+        write_page(results, temporary, progress, [] if explored is None else [explored])
 
     return folder.write(fill, run_record)
 

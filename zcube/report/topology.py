@@ -5,7 +5,9 @@ What is stored beside a run is :func:`fabric_structure`; loads come from its tab
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zcube.pricing.pieces import PiecePrices
+    from zcube.report.results import Results
 
 #: Boxes in a row; what is more stands together at first.
 MOST_BOXES = 64
@@ -108,6 +111,33 @@ def explored(
         "load": {"length_s": length_s, **_loads(structure, links)} if fits and links is not None else None,
         "over_time": _over_time(structure, load) if load is not None and len(load) else None,
     }
+
+
+def structure_file(slug: str) -> str:
+    """Return the name of the file beside a run that holds what is drawn of a fabric."""
+    return f"topology-{slug}.json"
+
+
+def stored_section(folder: Path, results: Results) -> Section | None:
+    """Return the section of a comparison from what is stored of it, None where no fabric's structure is.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the run was written.
+    results : Results
+        Names, and windows of its fabrics.
+    """
+    import pandas as pd
+
+    found = {}
+    for name, slug in results.slugs.items():
+        if (folder / structure_file(slug)).is_file():
+            tables = (folder / f"{what}-{slug}.parquet" for what in ("links", "load"))
+            links, load = (pd.read_parquet(path) if path.is_file() else None for path in tables)
+            structure = json.loads((folder / structure_file(slug)).read_text(encoding="utf-8"))
+            found[results.names[name]] = explored(structure, links, load, results.fabrics[name]["window"]["length_s"])
+    return topology_section(found) if found else None
 
 
 def _roles(fabric: Fabric, prices: PiecePrices | None) -> list[dict[str, Any]]:

@@ -132,17 +132,18 @@
     }
   }
 
-  let gap = 0, fabric, bin = -1, picked = null, boxes = [], edges = [], current = null, zoom = 1;
+  let gap = 0, top = 40, fabric, bin = -1, picked = null, boxes = [], edges = [], current = null, zoom = 1;
 
   // Boxes and lines.
   function layOut() {
     const rows = fabric.rowsShown();
     boxes = [];
     gap = rows.length < 4 ? 250 : 190;
+    top = 40;
     rows.forEach((row, number) => {
       const step = (WIDTH - LEFT - RIGHT) / row.length;
       row.forEach((box, at) => {
-        const y = 40 + (rows.length - 1 - number) * gap;
+        const y = top + (rows.length - 1 - number) * gap;
         boxes.push({ ...box, row: number, x: LEFT + step * (at + 0.5), y, width: Math.min(step * 0.86, 110), height: number ? 30 : 36 });
       });
     });
@@ -157,6 +158,10 @@
       byPair.get(key).cables.push(cable);
     }
     edges = [...byPair.values()];
+    // Lines between boxes of the uppermost row need room above it.
+    if (!edges.some((edge) => boxes[edge.one].row === rows.length - 1 && boxes[edge.other].row === rows.length - 1)) return;
+    top = 110;
+    for (const one of boxes) one.y += top - 40;
   }
   function fullest(edge) {
     let link = -1, use = null;
@@ -171,7 +176,7 @@
   const path = (edge) => {
     const [low, high] = [boxes[edge.one], boxes[edge.other]];
     if (low.row === high.row) {
-      const lift = Math.min(70, 18 + Math.abs(high.x - low.x) / 14);
+      const lift = Math.min(130, 18 + Math.abs(high.x - low.x) / 14);
       return `M${low.x},${low.y}C${low.x},${low.y - lift} ${high.x},${high.y - lift} ${high.x},${high.y}`;
     }
     return `M${low.x},${low.y}L${high.x},${high.y + high.height}`;
@@ -223,7 +228,7 @@
       return;
     }
     layOut();
-    const height = 90 + fabric.rows.length * gap;
+    const height = 50 + top + fabric.rows.length * gap;
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
     svg.setAttribute("role", "group");
@@ -243,7 +248,8 @@
       const node = drawn(layers.nodes, "g", { class: `node${box.group ? " group" : ""}`, role: "button", tabindex: "-1", "data-box": number });
       if (box.group) node.setAttribute("aria-expanded", "false");
       drawn(node, "rect", { x: box.x - box.width / 2, y: box.y, width: box.width, height: box.height, rx: 3 });
-      if (box.width > 9) drawn(node, "text", { "text-anchor": "middle" });
+      const longest = Math.max(...writing(box).map((line) => line.length));
+      if (box.width + 3 > 4.2 * longest) drawn(node, "text", { "text-anchor": "middle" });
     });
     view.replaceChildren(svg);
     colour();
