@@ -5,10 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from zcube.cli import main
+from zcube.comparison import compare
+from zcube.out_folder import out_folder
+from zcube.report.folder import write_folder
+from zcube.scenario import load_scenario
 
 #: What a browser may be called.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -63,3 +70,43 @@ def opened(browser: Any) -> Callable[..., Any]:
             context.close()
 
     return open_page
+
+
+#: Commands of the pages that readers get, and the page in the folder that each writes.
+COMMANDS = {
+    "matrix": (
+        "matrix kv-funnel --fabrics roft-32,zcube-32 --transports ecmp+dcqcn,adaptive+pfc-only --seeds 2 --jobs 1 "
+        "--pattern-set transfers=12 --pattern-set mean_bytes=1e6",
+        "matrix.html",
+    ),
+    "plan": ("plan --gpus 72 --switch 12.8T,25.6T --families spine-leaf,zcube,bcube --jobs 1", "plan.html"),
+    "standing": ("plan --from zcube-32 --to-gpus 64 --jobs 1", "plan.html"),
+}
+FABRICS = ("roft-256", "zcube-256")
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small comparison of two fabrics."""
+    changes: dict[str, Any] = {"fabrics": list(FABRICS), "baseline": "roft-256", "gpus": 256, "requests.count": 30}
+    found = compare(load_scenario("glm51-pd-1024", {**changes, "prefill.nodes": 24, "decode.nodes": 8}))
+    record = {"record_version": 1, "zcube_version": "0", "call": ["compare"]}
+    return write_folder(found, record, out_folder(tmp_path_factory.mktemp("browser") / "run"))
+
+
+@pytest.fixture(scope="session")
+def pages(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns what writes a page of a kind, once."""
+
+    @cache
+    def page(kind: str) -> Path:
+        if kind == "compare":
+            return compared / "report.html"
+        command, name = COMMANDS[kind]
+        folder = tmp_path_factory.mktemp(kind) / "out"
+        with pytest.raises(SystemExit) as ended:
+            main([*command.split(), "--out", str(folder)])
+        assert not ended.value.code
+        return folder / name
+
+    return page

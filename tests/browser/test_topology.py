@@ -9,23 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from zcube.comparison import compare
-from zcube.out_folder import out_folder
-from zcube.report.folder import write_folder
-from zcube.scenario import load_scenario
-
 pytestmark = pytest.mark.xdist_group("browser")
 
 FABRICS = ("roft-256", "zcube-256")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small run of two fabrics."""
-    changes: dict[str, Any] = {"fabrics": list(FABRICS), "baseline": "roft-256", "gpus": 256, "requests.count": 30}
-    compared = compare(load_scenario("glm51-pd-1024", {**changes, "prefill.nodes": 24, "decode.nodes": 8}))
-    record = {"record_version": 1, "zcube_version": "0", "call": ["compare"]}
-    return write_folder(compared, record, out_folder(tmp_path_factory.mktemp("browser") / "run"))
 
 
 def shown(page: Any, figure: str) -> float:
@@ -38,11 +24,11 @@ def choose(page: Any, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(FABRICS)))
-def test_a_line_says_what_the_json_says_of_its_link(run: Path, opened: Any, number: int) -> None:
-    fabric = json.loads((run / "summary.json").read_text())["fabrics"][FABRICS[number]]
+def test_a_line_says_what_the_json_says_of_its_link(compared: Path, opened: Any, number: int) -> None:
+    fabric = json.loads((compared / "summary.json").read_text())["fabrics"][FABRICS[number]]
     between = [link for link in fabric["congestion"]["hot_links"] if "g" not in link["from"] + link["to"]]
-    hottest, links = fabric["congestion"]["hot_links"][0], pd.read_parquet(run / f"links-{FABRICS[number]}.parquet")
-    with opened(run / "report.html") as found:
+    hottest, links = fabric["congestion"]["hot_links"][0], pd.read_parquet(compared / f"links-{FABRICS[number]}.parquet")
+    with opened(compared / "report.html") as found:
         page = found.page
         choose(page, number)
         page.click(f"[data-told] [data-link='{hottest['link']}']")
@@ -62,9 +48,9 @@ def test_a_line_says_what_the_json_says_of_its_link(run: Path, opened: Any, numb
     assert between or number == 0
 
 
-def test_a_switch_and_a_server_say_what_their_links_carried(run: Path, opened: Any) -> None:
-    links = pd.read_parquet(run / "links-zcube-256.parquet")
-    with opened(run / "report.html") as found:
+def test_a_switch_and_a_server_say_what_their_links_carried(compared: Path, opened: Any) -> None:
+    links = pd.read_parquet(compared / "links-zcube-256.parquet")
+    with opened(compared / "report.html") as found:
         page = found.page
         choose(page, 1)
         for name, of in (("B0", links["from"] == "B0"), ("s3", links["from"].str.startswith("s3g") & (links["kind"] == "nic"))):
@@ -77,18 +63,19 @@ def test_a_switch_and_a_server_say_what_their_links_carried(run: Path, opened: A
         assert "s999" in page.inner_text("[data-found]")
 
 
-def test_the_slider_moves_everything_to_a_time(run: Path, opened: Any) -> None:
-    load = pd.read_parquet(run / "load-roft-256.parquet")
+def test_the_slider_moves_everything_to_a_time(compared: Path, opened: Any) -> None:
+    load = pd.read_parquet(compared / "load-roft-256.parquet")
     switches = load[load["of"] == "switch"]
     starts = sorted(switches["bin_start_s"].unique())
     row = switches.loc[switches["utilisation"].idxmax()]
     place = starts.index(row["bin_start_s"])
-    with opened(run / "report.html") as found:
+    with opened(compared / "report.html") as found:
         page = found.page
         page.focus("[data-slider]")
         before = page.evaluate("document.querySelector('[data-view]').innerHTML")
         page.evaluate(
-            "place => { const one = document.querySelector('[data-slider]'); one.value = place; one.dispatchEvent(new Event('input')); }",
+            "place => { const one = document.querySelector('[data-slider]'); one.value = place; "
+            "one.dispatchEvent(new Event('input')); }",
             place - 1,
         )
         page.keyboard.press("ArrowRight")
@@ -103,8 +90,8 @@ def test_the_slider_moves_everything_to_a_time(run: Path, opened: Any) -> None:
         assert page.get_attribute("[data-slider]", "aria-valuetext").startswith(f"{row['bin_start_s']:.6g}"[:4])
 
 
-def test_a_click_on_a_strip_moves_the_slider(run: Path, opened: Any) -> None:
-    with opened(run / "report.html") as found:
+def test_a_click_on_a_strip_moves_the_slider(compared: Path, opened: Any) -> None:
+    with opened(compared / "report.html") as found:
         page = found.page
         bins = int(page.get_attribute("[data-slider]", "max")) + 1
         strip = page.locator("[data-strips] canvas").first
@@ -112,8 +99,8 @@ def test_a_click_on_a_strip_moves_the_slider(run: Path, opened: Any) -> None:
         assert abs(int(page.input_value("[data-slider]")) - bins / 2) <= 1
 
 
-def test_keys_alone_lead_to_a_switch_a_server_and_back(run: Path, opened: Any) -> None:
-    with opened(run / "report.html") as found:
+def test_keys_alone_lead_to_a_switch_a_server_and_back(compared: Path, opened: Any) -> None:
+    with opened(compared / "report.html") as found:
         page = found.page
 
         def focused() -> str:
@@ -147,8 +134,8 @@ def test_keys_alone_lead_to_a_switch_a_server_and_back(run: Path, opened: Any) -
         assert not page.evaluate("document.activeElement.classList.contains('node')")
 
 
-def test_a_narrow_page_scrolls_the_picture_inside_its_own_box(run: Path, opened: Any) -> None:
-    with opened(run / "report.html", 390, "dark") as found:
+def test_a_narrow_page_scrolls_the_picture_inside_its_own_box(compared: Path, opened: Any) -> None:
+    with opened(compared / "report.html", 390, "dark") as found:
         page = found.page
         inside, outside = (
             page.evaluate(f"(({{scrollWidth, clientWidth}}) => [scrollWidth, clientWidth])({of})")
@@ -161,8 +148,8 @@ def test_a_narrow_page_scrolls_the_picture_inside_its_own_box(run: Path, opened:
         assert page.evaluate("document.querySelector('[data-view]').scrollWidth") <= inside[1] + 1
 
 
-def test_the_theme_button_paints_anew(run: Path, opened: Any) -> None:
-    with opened(run / "report.html") as found:
+def test_the_theme_button_paints_anew(compared: Path, opened: Any) -> None:
+    with opened(compared / "report.html") as found:
         page = found.page
         fill = "document.querySelector('.node rect').style.fill"
         light = page.evaluate(fill)

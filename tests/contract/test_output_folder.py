@@ -65,6 +65,7 @@ def test_the_files(folder: Path) -> None:
             "requests-roft-256.parquet", "links-roft-256.parquet",
             "requests-script-alert-1.parquet", "links-script-alert-1.parquet",
             "load-roft-256.parquet", "load-script-alert-1.parquet",
+            "topology-roft-256.json", "topology-script-alert-1.json",
         ]
     )  # fmt: skip
 

@@ -26,8 +26,8 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     ``run.json`` (provenance), ``summary.json`` (byte-identical for equal scenario and seed), ``requests-<fabric>.parquet``,
     ``links-<fabric>.parquet``, ``topology-<fabric>.json`` and ``figures.json`` (what is drawn beyond these), ``report.html``;
     ``ttft_cdf``, ``tpot_cdf``, ``kv_transfer_cdf``, ``ttft_parts``, ``link_load`` and ``cost``, and where they were asked for
-    or seen ``sweep``, ``sensitivity`` and ``congestion_trees-<fabric>``, each as ``.png`` and ``.svg``; ``load-<fabric>.parquet``
-    where load over time was kept; ``microscope-<fabric>.parquet`` where windows were rebuilt.
+    or seen ``sweep``, ``sensitivity`` and ``congestion_trees-<fabric>``, each as ``.png`` and ``.svg``;
+    ``load-<fabric>.parquet`` where load over time was kept; ``microscope-<fabric>.parquet`` where windows were rebuilt.
 
     Parameters
     ----------

@@ -1,0 +1,77 @@
+"""Every kind of page at a phone's and a desktop's width, light and dark: no complaint, no request, no overflow, accessible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
+#: Kinds of pages, and where axe looks at them; it takes longer than all else.
+AXE = {
+    "compare": ((390, "dark"), (1280, "light")),
+    "matrix": ((1280, "dark"),),
+    "plan": ((1280, "light"),),
+    "standing": ((390, "dark"),),
+}
+#: How bad findings of axe are that no page may have.
+BAD = ("serious", "critical")
+
+
+def findings(page: Any) -> list[str]:
+    """Return what axe finds that is bad, with where it is."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: pip install 'zcube[test]'")
+    result = axe.Axe().run(page, options={"resultTypes": ["violations"]})
+    return [
+        f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
+        for one in result.response["violations"]
+        if one["impact"] in BAD
+    ]
+
+
+@pytest.mark.parametrize("kind", list(AXE))
+def test_a_page_is_fit_for_its_readers(kind: str, pages: Any, opened: Any) -> None:
+    path: Path = pages(kind)
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            with opened(path, width, scheme) as found:
+                found.page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
+                assert found.page.evaluate("document.documentElement.scrollWidth") == width
+                if (width, scheme) in AXE[kind]:
+                    assert findings(found.page) == []
+
+
+def test_tables_sort_by_any_column(pages: Any, opened: Any) -> None:
+    with opened(pages("compare")) as found:
+        page = found.page
+        table = page.locator("table:has(th button.sort)").first
+        table.evaluate("one => { for (let at = one; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true; }")
+        button = table.locator("th button.sort").first
+        texts = "one => [...one.tBodies[0].rows].map((row) => row.cells[0].innerText.trim())"
+        button.click()
+        first = table.evaluate(texts)
+        button.click()
+        assert table.evaluate(texts) == first[::-1] and len(first) > 1
+        assert table.locator("th").first.get_attribute("aria-sort") == "descending"
+
+
+@pytest.mark.parametrize("kind", ["compare", "plan"])
+def test_the_tab_key_leads_through_the_page_and_out_of_it(kind: str, pages: Any, opened: Any) -> None:
+    with opened(pages(kind)) as found:
+        page, stops = found.page, []
+        for _ in range(400):
+            page.keyboard.press("Tab")
+            stop = page.evaluate(
+                "(() => { const one = document.activeElement; if (one === document.body) return null; "
+                "if (one.dataset.stop) return 'again'; one.dataset.stop = '1'; "
+                "const box = one.getBoundingClientRect(); return [box.width, box.height]; })()"
+            )
+            if stop in (None, "again"):
+                break
+            stops.append(stop)
+        # The first stop is the link that skips to the content; none is without size, and the way has an end.
+        assert 5 < len(stops) < 400
+        assert all(min(stop) > 0 for stop in stops)
