@@ -4,7 +4,7 @@
   const root = document.querySelector("[data-topology]");
   const found = (name) => root.querySelector(`[data-${name}]`);
   const [view, told, slider, chooser, measure] = ["view", "told", "slider", "fabric", "measure"].map(found);
-  const SVG = "http://www.w3.org/2000/svg";
+  const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
   const WIDTH = 1200, LEFT = 110, RIGHT = 15, MOST_EDGES = 4000, HOT = 5, LISTED = 10;
   const ARRAYS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
 
