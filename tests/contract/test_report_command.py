@@ -141,6 +141,9 @@ def table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], No
         (changed("figures.json", lambda document: document.update(link_load={})), "figures.json"),
         (changed("figures.json", lambda found: bands(found)[0].update(percent=[[1], []])), "figures.json"),
         (changed("figures.json", lambda found: found.update(congestion_trees={"roft-256": [{"ports": []}]})), "figures.json"),
+        (changed("topology-roft-256.json", lambda found: found.pop("names")), "topology-roft-256.json"),
+        (changed("topology-roft-256.json", lambda found: found["a"].update(deflated="AAAA")), "topology-roft-256.json"),
+        (changed("topology-roft-256.json", lambda found: found["b"].update(type="object")), "topology-roft-256.json"),
         (table(lambda frame: frame.drop(columns="counted")), "no column counted"),
         (table(lambda frame: frame.assign(ttft_s="x")), "requests-roft-256.parquet"),
         (lambda folder: ((folder / "requests-roft-256.parquet").write_bytes(b"PAR1"), sealed(folder)), "a Parquet table"),
@@ -176,5 +179,5 @@ def test_markup_in_stored_results_stays_text(copied: Path) -> None:
     sealed(copied)
     page = rebuilt_page({copied: read_results(copied)})
     clean = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
-    assert clean.count("<script") == clean.count("</script>") == 1 and "\u202e" not in page
+    assert clean.count("<script") == clean.count("</script>") == 2 and "\u202e" not in page
     assert "&lt;script&gt;alert(1)" in page

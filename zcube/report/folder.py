@@ -66,8 +66,8 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
             structure = fabric_structure(comparison.results[name].fabric, comparison.results[name].bill.pieces)
             (temporary / structure_file(slug)).write_text(to_json(structure), encoding="utf-8")
         (temporary / FIGURES_FILE).write_text(to_json(figures_document(results)), encoding="utf-8")
-        explored = stored_section(temporary, results)
-        write_page(results, temporary, progress, [] if explored is None else [explored])
+        section = stored_section(results, lambda name: path if (path := temporary / name).is_file() else None)
+        write_page(results, temporary, progress, [] if section is None else [section])
 
     return folder.write(fill, run_record)
 

@@ -7,6 +7,8 @@ import zlib
 
 import numpy as np
 
+#: Largest array that is unpacked here.
+MOST_BYTES = 1 << 24
 #: Types that the page can unpack.
 TYPES = ("u1", "u2", "u4", "f4", "f8")
 
@@ -33,8 +35,23 @@ def packed(values: np.ndarray, kind: str) -> dict[str, str]:
 
 
 def unpacked(value: dict[str, str]) -> np.ndarray:
-    """Return the array of :func:`packed`, flat."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(value["deflated"])), dtype=f"<{value['type']}")
+    """Return the array of :func:`packed`, flat.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or larger than :data:`MOST_BYTES`.
+    """
+    if value["type"] not in TYPES:
+        raise ValueError(f"type {value['type']!r:.20}")
+    inflater = zlib.decompressobj()
+    try:
+        whole = inflater.decompress(base64.b64decode(value["deflated"]), MOST_BYTES)
+    except zlib.error as error:
+        raise ValueError("no deflated bytes") from error
+    if not inflater.eof:
+        raise ValueError(f"an array cut short, or of more than {MOST_BYTES:,} bytes")
+    return np.frombuffer(whole, dtype=f"<{value['type']}")
 
 
 def smallest(values: np.ndarray) -> str:

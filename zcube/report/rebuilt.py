@@ -13,7 +13,8 @@ from zcube.report.page import MADE_BY
 from zcube.report.picture import svg_bytes
 from zcube.report.results import Results
 from zcube.report.runs_page import runs_page
-from zcube.report.stored import shown_from
+from zcube.report.stored import recorded_file, shown_from
+from zcube.report.topology import stored_section
 
 
 def rebuilt_page(runs: Mapping[Path, Results]) -> str:
@@ -28,7 +29,9 @@ def rebuilt_page(runs: Mapping[Path, Results]) -> str:
         ((folder, results),) = runs.items()
         with shown_from(folder):
             pictures = {name: svg_bytes(figure) for name, figure in comparison_figures(results)}
-            return render_html(results.document, results.scenario, pictures, results.call)
+            section = stored_section(results, recorded_file(folder))
+            sections = [] if section is None else [section]
+            return render_html(results.document, results.scenario, pictures, results.call, sections)
     faults = FaultList()
     for folder, results in runs.items():
         with faults, shown_from(folder):

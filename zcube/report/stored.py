@@ -6,7 +6,7 @@ trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -81,15 +81,15 @@ def read_results(folder: Path) -> Results:
 
 
 @contextmanager
-def shown_from(folder: Path) -> Iterator[None]:
-    """Refuse a folder whose document lacks what a report shows, or holds it in another form.
+def shown_from(folder: Path, name: str = SUMMARY_FILE) -> Iterator[None]:
+    """Refuse a folder whose document of a name lacks what a report shows, or holds it in another form.
 
     Raises
     ------
     InputError
         In place of what a missing key or a value of another type raises.
     """
-    with _expected(folder / SUMMARY_FILE):
+    with _expected(folder / name):
         yield
 
 
@@ -127,9 +127,26 @@ def _unchanged(folder: Path, digests: Mapping[str, str], name: str) -> Path:
 def _requests(path: Path) -> pd.DataFrame:
     """Return which requests count and their latencies."""
     import pandas as pd
+
+    table = stored_table(path, ["counted", *(latency.key for latency in LATENCIES)], MOST_REQUESTS)
+    with _expected(path):
+        counted = table["counted"].to_numpy()
+        if counted.dtype != np.bool_:
+            raise TypeError("counted is no column of yes and no")
+        times = {latency.key: table[latency.key].to_numpy().astype(np.float64) for latency in LATENCIES}
+        return pd.DataFrame({"counted": counted, **times})
+
+
+def stored_table(path: Path, columns: Sequence[str], most_rows: int) -> pd.DataFrame:
+    """Return columns of a table as it was written.
+
+    Raises
+    ------
+    InputError
+        If it is no Parquet table, lacks a column, or is too large.
+    """
     from pyarrow import ArrowException, parquet
 
-    columns = ["counted", *(latency.key for latency in LATENCIES)]
     try:
         with parquet.ParquetFile(path) as file:
             rows = file.metadata.num_rows
@@ -143,17 +160,17 @@ def _requests(path: Path) -> pd.DataFrame:
                 for at in range(group.num_columns)
                 if group.column(at).path_in_schema in columns
             )
-            if rows > MOST_REQUESTS or sizes > 16 * len(columns) * MOST_REQUESTS:
-                raise InputError(Fault(str(path), f"{rows:,} rows", f"at most {MOST_REQUESTS:,}"))
-            table = file.read(columns=columns)
+            if rows > most_rows or sizes > 16 * len(columns) * most_rows:
+                raise InputError(Fault(str(path), f"{rows:,} rows", f"at most {most_rows:,}"))
+            return file.read(columns=list(columns)).to_pandas()
     except (ArrowException, OSError) as error:
         raise InputError(Fault(str(path), str(error).splitlines()[0][:100], "a Parquet table")) from error
-    with _expected(path):
-        counted = table.column("counted").to_numpy()
-        if counted.dtype != np.bool_:
-            raise TypeError("counted is no column of yes and no")
-        times = {latency.key: table.column(latency.key).to_numpy().astype(np.float64) for latency in LATENCIES}
-        return pd.DataFrame({"counted": counted, **times})
+
+
+def recorded_file(folder: Path) -> Callable[[str], Path | None]:
+    """Return what gives the path of a file of a run by name, None where there is none, and refuses a changed one."""
+    _, digests = recorded_files(folder)
+    return lambda name: _unchanged(folder, digests, name) if name in digests and (folder / name).is_file() else None
 
 
 def _load(load: LinkLoad) -> dict[str, Any]:

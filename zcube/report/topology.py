@@ -5,8 +5,7 @@ What is stored beside a run is :func:`fabric_structure`; loads come from its tab
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,12 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.fabric.model import CableKind, Fabric
+from zcube.inputs import json_document, read_bounded
 from zcube.report.fabric_layout import grouped
 from zcube.report.names import printable
 from zcube.report.packed import packed, smallest, unpacked
 from zcube.report.page import Section
+from zcube.report.stored import MOST_BYTES, shown_from, stored_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 MOST_BOXES = 64
 #: Cables beyond which a fabric is not drawn for a page, and links whose own load goes into it: the fullest.
 MOST_CABLES, MOST_LOADED_LINKS = 100_000, 8_192
+
+#: Columns of a run's tables that are shown, and rows of them that are read at most.
+_COLUMNS = {
+    "links": ("capacity_bps", "bytes", "peak_flows", "utilisation"),
+    "load": ("of", "link", "bin_start_s", "bin_end_s", "utilisation", "fullest_link_utilisation"),
+}
+MOST_ROWS = 20_000_000
 
 #: What stands on the page of a fabric with more cables.
 TOO_MANY = "{:,} cables are too many to be explored on a page; zcube fabric draw shows the tiers."
@@ -118,25 +126,30 @@ def structure_file(slug: str) -> str:
     return f"topology-{slug}.json"
 
 
-def stored_section(folder: Path, results: Results) -> Section | None:
+def stored_section(results: Results, file: Callable[[str], Path | None]) -> Section | None:
     """Return the section of a comparison from what is stored of it, None where no fabric's structure is.
 
     Parameters
     ----------
-    folder : Path
-        Where the run was written.
     results : Results
         Names, and windows of its fabrics.
-    """
-    import pandas as pd
+    file : callable
+        Gives the path of a file of the run by its name, None where there is none.
 
+    Raises
+    ------
+    InputError
+        If a table lacks a column or is too large.
+    """
     found = {}
     for name, slug in results.slugs.items():
-        if (folder / structure_file(slug)).is_file():
-            tables = (folder / f"{what}-{slug}.parquet" for what in ("links", "load"))
-            links, load = (pd.read_parquet(path) if path.is_file() else None for path in tables)
-            structure = json.loads((folder / structure_file(slug)).read_text(encoding="utf-8"))
-            found[results.names[name]] = explored(structure, links, load, results.fabrics[name]["window"]["length_s"])
+        structure = file(structure_file(slug))
+        if structure is not None:
+            tables = ((kind, file(f"{kind}-{slug}.parquet")) for kind in ("links", "load"))
+            links, load = (None if path is None else stored_table(path, _COLUMNS[kind], MOST_ROWS) for kind, path in tables)
+            described = json_document(structure, read_bounded(structure, MOST_BYTES))
+            with shown_from(structure.parent, structure.name):
+                found[results.names[name]] = explored(described, links, load, results.fabrics[name]["window"]["length_s"])
     return topology_section(found) if found else None
 
 
