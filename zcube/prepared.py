@@ -141,7 +141,9 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
         compute = _compute_model(scenario, card)
     with faults:
         if "tilert" in scenario.engines.values():
-            request_times(scenario, load_card(scenario.compute.model))
+            card = load_card(scenario.compute.model)
+            card.check_indexed("decode.engine = tilert")
+            request_times(scenario, card)
     with faults:
         if scenario.tiles.parts is not None:
             read_tile_parts(Path(scenario.tiles.parts))

@@ -65,6 +65,16 @@ def test_tilert_writes_237_descriptors_from_rail_0_to_rail_0(tokens):
     assert write.descriptor_bytes[:3].tolist() == [528 * tokens, 128 * tokens, 8448 * -(-tokens // 64)]
 
 
+@pytest.mark.parametrize("connector", ["mooncake-push", "nixl-pull", "after-prefill"])
+def test_a_cache_without_index_keys_is_sent_as_latents_alone(connector):
+    card, layout = load_card("kimi-k2"), KvLayout("bf16")
+    plan = kv_plan(card, connector, rank_map("tp8-dp8", card.layers), [1000, 1024], layout)
+    assert plan.size_bytes == kv_bytes(card, 1024, layout) == 61 * 1152 * 1024
+    assert all(transfer.descriptor_bytes.min() > 0 for transfer in plan.transfers)
+    with pytest.raises(InputError, match="tilert with kimi-k2"):
+        kv_plan(card, "tilert", rank_map("tp8-tilert", card.layers), [1000])
+
+
 def test_chunks_carry_whole_pages_and_the_last_one_the_rest_and_the_indexer():
     # 100 tokens make one whole page; the 28 of the second wait for the next chunk.
     plan = kv_plan(GLM, "mooncake-push", rank_map("tp8-dp8"), [100, 150, 300], FP8)

@@ -89,7 +89,7 @@ def test_every_card_names_its_source():
 @pytest.mark.parametrize("name", sorted(card_names()))
 def test_a_model_is_served_or_every_part_without_times_is_named(name):
     card = load_card(name)
-    if name in ("glm-5.1", "deepseek-v3.2"):
+    if name in ("glm-5.1", "deepseek-v3.2", "deepseek-v3", "kimi-k2"):
         card.check_served()
         return
     with pytest.raises(InputError, match=name) as caught:
@@ -178,3 +178,9 @@ def test_a_configuration_that_is_none_is_refused(card_file, config):
 def test_a_configuration_that_is_missing_is_refused(card_file, name):
     with pytest.raises(InputError, match=r"mine\.toml: config"):
         load_card(card_file("{}", config=name))
+
+
+def test_tilert_asks_for_an_indexer(run):
+    status, _, err = run("trace", "generate", "--engine", "tilert", "--model", "deepseek-v3", "--out", "never.parquet")
+    assert status == 2
+    assert "deepseek-v3, which has no indexer" in err

@@ -98,7 +98,6 @@ def generate_command(
     source = "options" if options is None else str(options)
     chosen, tiles = _measured(engine, data, calibration, source)
     card = load_card(model)
-    card.check_served("--model")
     with RunProgress(compiles=False) as progress:
         progress("scheduling", 0, 0, "")
         trace = generate(engine, card, chosen)  # type: ignore[arg-type]

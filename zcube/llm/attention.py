@@ -17,6 +17,8 @@ Decode, one step of n requests with cached contexts c::
     t = base + [max c >= topk] * sparse_base + max(weights / w, F_lin / b) + n * r + sum min(c + 1, topk) * s
         + max c * l + sum c * x
 
+A model without an indexer runs the dense forms at any context: the same figures beyond the 2,048 tokens they were fitted to.
+
 The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconfigurator's GLM-5 tables.
 """
 
@@ -91,7 +93,7 @@ def prefill_sizes(card: ModelCard, heads: Any, *, padded_heads: int, all_slots: 
         dense_flops=2.0 * heads * dense_width,
         sparse_flops=2.0 * computed * sparse_width,
         index_flops=2.0 * card.index_heads * card.index_head_dim,
-        topk=card.index_topk,
+        topk=card.attended_tokens,
         all_slots=all_slots,
     )
 
@@ -118,7 +120,7 @@ def prefill_work(
     new = np.asarray(new_tokens, dtype=np.float64)
     prefix = np.asarray(prefix_tokens, dtype=np.float64)
     contexts = new * prefix + new * (new + 1) / 2
-    topk = card.index_topk
+    topk = card.attended_tokens
     rising = np.clip(topk - prefix, 0, new)
     selected = new * topk if all_slots else rising * prefix + rising * (rising + 1) / 2 + (new - rising) * topk
     return PrefillWork(
@@ -175,14 +177,18 @@ def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
     return np.where(work.is_dense, np.maximum(dense_floor_s, dense_s), np.maximum(sparse_floor_s, sparse_s))[()]
 
 
-def decode_rates(figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:
-    """Return the coefficients that multiply context lengths; attention grows with heads beyond the padding."""
+def decode_rates(card: ModelCard, figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:
+    """Return the coefficients that multiply context lengths; attention grows with heads beyond the padding.
+
+    Without an indexer every cached token is attended to at the rate of a chosen one, and none is looked through for a choice.
+    """
     per_token = 1e-6 / 1024
+    chosen = 1.0 if card.index_heads else 0.0
     return DecodeRates(
         sparse_s=figures.sparse_base_us * 1e-6,
         selected_s=figures.selected_us_per_ktoken * per_token * max(heads, padded_heads) / FITTED_HEADS,
-        longest_s=figures.longest_us_per_ktoken * per_token,
-        context_s=figures.context_us_per_ktoken * per_token,
+        longest_s=figures.longest_us_per_ktoken * per_token * chosen,
+        context_s=figures.context_us_per_ktoken * per_token * chosen,
     )
 
 

@@ -22,6 +22,9 @@ Count = Annotated[int, Field(ge=1, le=1 << 20)]
 #: The same, where the model may have none of it.
 CountOrNone = Annotated[int, Field(ge=0, le=1 << 20)]
 
+#: More than any context; products with it stay far inside 64-bit integers.
+_NO_CHOICE = 1 << 31
+
 _LATENT = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 _GROUPED = ("kv_heads", "head_dim")
 _INDEXER = ("index_heads", "index_head_dim", "index_topk")
@@ -271,14 +274,17 @@ class ModelCard(Declared):
         return self._parameters(self.experts_per_token, 1)
 
     @property
+    def attended_tokens(self) -> int:
+        """Tokens that a query attends to at most: those the indexer chooses, else more than any context."""
+        return self.index_topk or _NO_CHOICE
+
+    @property
     def untimed(self) -> tuple[str, ...]:
-        """Parts that have no compute times and KV plans: these are of MLA with an indexer in every layer, and experts."""
+        """Parts without compute times and KV plans: these are of MLA, with indexers in every layer or none, and experts."""
         found = []
         if self.attention != "latent":
             found.append("grouped queries")
-        elif not self.index_heads:
-            found.append("latent attention without an indexer")
-        elif self.indexed_layers != self.layers:
+        elif self.index_heads and self.indexed_layers != self.layers:
             found.append(f"indexers in {self.indexed_layers} of {self.layers} layers")
         if self.attention == "latent" and not self.q_lora_rank:
             found.append("queries without a latent")
@@ -294,8 +300,18 @@ class ModelCard(Declared):
             Naming each part.
         """
         if self.untimed:
-            expected = "a model of latent attention with an indexer in every layer and routed experts (zcube model list)"
+            expected = "latent attention, with indexers in every layer or in none, and routed experts (zcube model list)"
             raise InputError(Fault(where, f"{self.name}, of which there are no times: {', '.join(self.untimed)}", expected))
+
+    def check_indexed(self, where: str) -> None:
+        """Refuse a model without indexers for what is described with them alone, TileRT's node and its connector.
+
+        Raises
+        ------
+        InputError
+        """
+        if not self.index_heads:
+            raise InputError(Fault(where, f"{self.name}, which has no indexer", "a model with an indexer in every layer"))
 
     def check_config(self, config: Mapping[str, Any], source: str) -> None:
         """Compare the card with a Hugging Face ``config.json``.

@@ -116,8 +116,10 @@ class RooflineModel:
 
     def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
         self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
+        if not card.index_heads:
+            self.name += ", attention unmeasured"
         kv = table_dtype(engine)
-        self.stated_error: Mapping[str, StatedError] = _stated(device, engine)
+        self.stated_error: Mapping[str, StatedError] = _stated(card, device, engine)
         self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
         self._decode_memory = device.memory
@@ -137,7 +139,7 @@ class RooflineModel:
         self._flops_share = 1.0 if engine.prefill_layout == "tp8" else 1.0 / GPUS_PER_NODE
         self._gather_share = 1.0 / GPUS_PER_NODE if engine.prefill_layout == "dp8" else 1.0
         self._decode_heads = _heads(card, engine.decode_layout)
-        self._rates = decode_rates(self._decode, self._decode_heads, device.padded_heads)
+        self._rates = decode_rates(card, self._decode, self._decode_heads, device.padded_heads)
         self._keep_what_recurs()
 
     def _keep_what_recurs(self) -> None:
@@ -276,7 +278,7 @@ class RooflineModel:
             return np.empty(0)
         fixed_s, rest_s = self._fixed_s(len(contexts))
         ranks = min(self._decode_ranks, len(contexts))
-        seconds = attention_steps_s(self._rates, self._card.index_topk, contexts, fixed_s, ranks, steps)
+        seconds = attention_steps_s(self._rates, self._card.attended_tokens, contexts, fixed_s, ranks, steps)
         if seconds[0] < 0.0:
             check_range(contexts)
         seconds *= self._card.layers
@@ -312,9 +314,9 @@ class RooflineModel:
         tp8 = self._decode_layout == "tp8"
         mine = contexts if tp8 else contexts[::GPUS_PER_NODE]
         queries, longest = len(mine) * query_tokens, max(mine)
-        attended = query_tokens * sum(min(context + 1, card.index_topk) for context in mine)
+        attended = query_tokens * sum(min(context + 1, card.attended_tokens) for context in mine)
         attention_s = float(decode_fixed_s(card, figures, self._decode_heads, queries, self._device.padded_heads))
-        attention_s += rates.sparse_s * (longest >= card.index_topk) + rates.selected_s * attended
+        attention_s += rates.sparse_s * (longest >= card.attended_tokens) + rates.selected_s * attended
         attention_s += rates.longest_s * longest + rates.context_s * sum(mine)
         everyone = len(contexts) * query_tokens
         return DecodeLayer(
@@ -442,7 +444,8 @@ def _heads(card: ModelCard, layout: str) -> int:
     return card.heads // GPUS_PER_NODE if layout == "tp8" else card.heads
 
 
-def _stated(device: Device, engine: EngineLayout) -> dict[str, StatedError]:
+def _stated(card: ModelCard, device: Device, engine: EngineLayout) -> dict[str, StatedError]:
+    """Return the device's errors, found on models with indexers: of attention without one nothing was measured."""
     kv = table_dtype(engine)
     keys = {
         "prefill_attention": f"prefill_attention_{kv}",
@@ -450,6 +453,8 @@ def _stated(device: Device, engine: EngineLayout) -> dict[str, StatedError]:
         "prefill_moe": f"moe_{engine.prefill_experts}",
         "decode_moe": f"moe_{engine.decode_experts}",
     }
+    if not card.index_heads:
+        keys = {operation: key for operation, key in keys.items() if not operation.endswith("_attention")}
     return {operation: StatedError(**device.stated_error[key].model_dump()) for operation, key in keys.items()}
 
 

@@ -83,7 +83,7 @@ def model_decode_s(card: ModelCard, figures: DecodeAttention, table: AttentionTa
     """Return the model's time of each decode point."""
     seconds = np.asarray(decode_fixed_s(card, figures, table.heads, table.batch, padded_heads))
     for heads in np.unique(table.heads):
-        rates, rows = decode_rates(figures, int(heads), padded_heads), table.heads == heads
+        rates, rows = decode_rates(card, figures, int(heads), padded_heads), table.heads == heads
         context, batch = table.prefix_tokens[rows], table.batch[rows]
         attended = batch * np.minimum(context + 1, card.index_topk)
         seconds[rows] += rates.sparse_s * (context >= card.index_topk) + rates.selected_s * attended

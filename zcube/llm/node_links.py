@@ -31,8 +31,8 @@ def resident_share(card: ModelCard, ranks: int) -> float:
 
 
 def attention_gather_s(card: ModelCard, links: NodeLinks, tokens: float) -> float:
-    """Return the time to gather new indexer keys and latents under context parallelism: two all-gathers."""
-    keys = links.gather.seconds(tokens * _BF16 * card.index_head_dim)
+    """Return the time to gather new latents, and indexer keys where there are any, under context parallelism: all-gathers."""
+    keys = links.gather.seconds(tokens * _BF16 * card.index_head_dim) if card.index_heads else 0.0
     return keys + links.gather.seconds(tokens * _BF16 * (card.kv_lora_rank + card.qk_rope_head_dim))
 
 

@@ -77,6 +77,9 @@ def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = No
         If the engine does not offer a choice, or the trace would be too large.
     """
     chosen = options or EngineOptions()
+    card.check_served("model")
+    if engine == "tilert":
+        card.check_indexed("engine tilert")
     prefill, decode, connector = _choices(engine, chosen)
     layout = _layout(chosen, prefill, decode, connector)
     times = compute_model(chosen.compute, card, load_device(chosen.device), layout)

@@ -207,11 +207,13 @@ class KvPushes:
         return self._inject_bytes * prompt_tokens
 
     def _buffers(self, push: Push) -> list[tuple[int, int, int]]:
-        """Return pages, rows missing in the last of them, and bytes of a row, of latents and of index keys."""
+        """Return pages, rows missing in the last of them, and bytes of a row, of latents and of index keys if there are any."""
         buffers = []
         for (first, end), whole, row_bytes in zip(
             (push.latents, push.indexer), self._whole, (self._latent_bytes, self._index_bytes), strict=True
         ):
+            if not row_bytes:
+                continue
             pages = -(-(end - first) // self.page_tokens)
             buffers.append((pages, 0 if whole else pages * self.page_tokens - (end - first), row_bytes))
         return buffers
@@ -289,6 +291,8 @@ def _engine_faults(card: ModelCard, connector: str, ranks: RankMap, layout: KvLa
     faults = []
     if connector not in CONNECTORS:
         faults.append(Fault("connector", repr(connector), "one of " + ", ".join(CONNECTORS)))
+    if connector == "tilert" and not card.index_heads:
+        faults.append(Fault("connector", f"tilert with {card.name}", "another, or a model with an indexer in every layer"))
     if (connector == "tilert") != ranks.single_pair:
         faults.append(Fault("rank map", ranks.name, "tp8-tilert for the connector tilert, and for no other"))
     if ranks.layer_split and ranks.layers != layout.layers(card):

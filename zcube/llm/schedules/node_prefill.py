@@ -150,13 +150,15 @@ def append_cp8(
     attended = lane.ends
     for layer in range(count):
         lane.compute("projections", work.projection_s, layer)
-        lane.collective("all-gather", sizes.index_keys, layer)
+        if sizes.index_keys:
+            lane.collective("all-gather", sizes.index_keys, layer)
         lane.collective("all-gather", sizes.latents, layer)
         if split:
             # On its own stream: the broadcast does not hold up the computation before the sparse attention.
             begin = attended if split.beside == "previous-layer" else lane.ends
             sent = lane.broadcast(cache_bytes, int(owner[layer]), layer, begin)
-            lane.compute("indexer", work.indexer_s, layer)
+            if card.index_heads:
+                lane.compute("indexer", work.indexer_s, layer)
             lane.compute("attention", work.attention_s - work.projection_s - work.indexer_s, layer, beside=sent)
         else:
             lane.compute("attention", work.attention_s - work.projection_s, layer)
