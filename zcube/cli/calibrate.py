@@ -101,6 +101,7 @@ def fit_command(
     out: Annotated[Path | None, typer.Option(help="Calibration to write, .json; default calibration.json.")] = None,
     path: PathClassOption = None,
     picture: Annotated[Path | None, typer.Option(help="Measured against fitted, with residuals, .png or .svg.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Fit, regimes and errors as one page for a browser, .html.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     draws: Annotated[int | None, typer.Option(min=0, max=100_000, help="Bootstrap rounds; 0 for no intervals.")] = None,
     lenient: LenientOption = False,
@@ -120,13 +121,17 @@ def fit_command(
     from zcube.calibrate.readers.catalog import read_files
     from zcube.calibrate.readers.options import ReadOptions
     from zcube.cli.progress import RunProgress
-    from zcube.cli.targets import Target, check_targets, write_targets
+    from zcube.cli.targets import Target, check_targets, page_target, write_targets
     from zcube.outputs import to_json
+    from zcube.report.calibration_page import calibration_page
     from zcube.report.calibration_plot import plot_calibration
     from zcube.report.calibration_table import calibration_text
     from zcube.report.picture import FORMATS, drawn
 
-    pictures = [Target("--picture", picture, FORMATS, drawn(plot_calibration))]
+    pictures = [
+        Target("--picture", picture, FORMATS, drawn(plot_calibration)),
+        page_target(page, lambda fitted: calibration_page(fitted, sys.argv[1:])),
+    ]
     path_out = out or Path("calibration.json")
     own = None if out else is_calibration
     check_targets([Target("--out", path_out, MEASURED, lambda result, target: None, is_own=own), *pictures], files)

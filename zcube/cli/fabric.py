@@ -52,14 +52,18 @@ def show_command(
     fail: FailOption = None,
     optics: OpticsOption = "paper",
     racks: RacksOption = None,
+    page: Annotated[Path | None, typer.Option(help="Drawing, counts and shape as one page for a browser, .html.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Print counts, ports in use, path lengths, bisection and parallel paths."""
     from zcube.cli.progress import RunProgress
+    from zcube.cli.targets import check_targets, page_target, write_targets
     from zcube.fabric.counts import fabric_counts
     from zcube.outputs import to_json
     from zcube.routing.shape import fabric_shape
 
+    pages = [page_target(page, lambda found: _page(*found))]
+    check_targets(pages)
     with RunProgress(compiles=False) as progress:
         progress("building", 0, 0, "")
         loaded = load(fabric, fail)
@@ -67,12 +71,19 @@ def show_command(
             **fabric_counts(loaded, load_optics(loaded, optics, racks)),
             **fabric_shape(loaded, progress),
         }
+    write_targets(pages, (loaded, document))
     if json:
         sys.stdout.write(to_json(document))
         return
     from zcube.report.terminal import counts_lines
 
     sys.stdout.write(counts_lines(document))
+
+
+def _page(fabric: Fabric, document: dict[str, Any]) -> str:
+    from zcube.report.fabric_page import fabric_page
+
+    return fabric_page(fabric, document, sys.argv[1:])
 
 
 def check_command(

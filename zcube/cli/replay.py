@@ -82,6 +82,7 @@ PortsOption = Annotated[Path | None, typer.Option(help="Packets: pauses and queu
 PausesOption = Annotated[Path | None, typer.Option(help="Packets: pause by pause, .csv or .parquet.")]
 PictureOption = Annotated[Path | None, typer.Option(help="Packets: ports over time, .png or .svg; needs --bin-s.")]
 TreeOption = Annotated[Path | None, typer.Option(help="Packets: congestion trees, .png, .svg, .txt or .csv.")]
+PageOption = Annotated[Path | None, typer.Option(help="One page of it all for a browser, .html.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -114,6 +115,7 @@ def replay_command(
     pauses_out: PausesOption = None,
     picture: PictureOption = None,
     tree: TreeOption = None,
+    page: PageOption = None,
     chrome: ChromeOption = None,
     calibration: CalibrationOption = None,
     calibration_draws: DrawsOption = None,
@@ -128,18 +130,21 @@ def replay_command(
     from zcube.calibrate.links import carrier_on
     from zcube.cli.fabric import load
     from zcube.cli.progress import RunProgress
-    from zcube.cli.targets import check_targets, write_targets
+    from zcube.cli.targets import check_targets, page_target, write_targets
     from zcube.outputs import to_json
     from zcube.replays.banded import replay_with_band
     from zcube.replays.little import little_groups, may_be_little
+    from zcube.report.replay_page import replay_page
     from zcube.side_by_side import SideBySide
     from zcube.trace.files import is_trace
     from zcube.warm import KernelsAhead, needed_groups
     from zcube.workload.flow_lists import FlowList
 
     targets, traced = _targets(given), is_trace(trace)
+    pages = [page_target(page, lambda done: replay_page(done, sys.argv[1:]))]
     read = [trace, *([] if against is None else [against])]
-    check_targets([target for kind in targets.values() for target in kind], read, _faults(given, targets, traced))
+    asked = [*(target for kind in targets.values() for target in kind), *pages]
+    check_targets(asked, read, _faults(given, targets, traced))
     with KernelsAhead(needed_groups(fidelity), traced or not may_be_little(trace)) as ahead, RunProgress() as progress:
         chosen = carrier_on(load(fabric, None), network_from(given), seed)
         progress("reading", 0, 0, "")
@@ -149,7 +154,7 @@ def replay_command(
         with ahead.ready(progress, little), SideBySide(at_once, "zcube.replays.banded", memory_gb) as beside:
             done: Any = replay_with_band(task, progress=progress, beside=beside)
     write_targets([*targets[TRANSFERS], *targets[PACKETS]], done.transfers if traced else done)
-    write_targets(targets[TRACE], done)
+    write_targets([*targets[TRACE], *pages], done)
     document = done.document()
     if json:
         sys.stdout.write(to_json(document))

@@ -22,11 +22,12 @@ def report_command(
     """
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.errors import Fault, FaultList
-    from zcube.report.rebuilt import is_page, rebuilt_page, write_page_file
+    from zcube.report.page import is_page, write_page
+    from zcube.report.rebuilt import rebuilt_page
     from zcube.report.stored import read_results
 
     faults, runs = FaultList(), {}
-    target = Target("--out", out, (".html",), write_page_file, is_own=is_page)
+    target = Target("--out", out, (".html",), write_page, is_own=is_page)
     for place in {folder: None for folder in folders}:
         with faults:
             runs[place] = read_results(place)

@@ -58,6 +58,13 @@ class Target:
         return []
 
 
+def page_target(path: Path | None, page: Callable[[Any], str]) -> Target:
+    """Return the page of a result as a target, ``--page``."""
+    from zcube.report.page import write_page
+
+    return Target("--page", path, (".html",), lambda result, place: write_page(page(result), place))
+
+
 def check_targets(targets: Sequence[Target], read: Iterable[Path] = (), more: Iterable[Fault] = ()) -> None:
     """Refuse targets that cannot be written, or that are one of the files read or named twice.
 

@@ -36,25 +36,36 @@ def measurements_text(measurements: Measurements) -> str:
 
 def calibration_text(calibration: Calibration) -> str:
     """Return the regimes of every curve with their intervals, and the error on points that were kept out of the fit."""
-    provenance = calibration.provenance
     lines = [
-        f"{provenance.points:,} points; {_machine(provenance.hardware, provenance.backend, provenance.nccl_version)}",
-        f"data {provenance.data_sha256[:16]}; 95 % intervals from {calibration.bootstrap_draws} bootstrap rounds"
-        if calibration.bootstrap_draws
-        else f"data {provenance.data_sha256[:16]}; no intervals",
+        *calibration_head(calibration),
         "",
     ]
-    cells = [["Operation", "Path", "Ranks", "From", "To", "Latency", "95 %", "Rate", "On the wire"]]
-    for curve in calibration.curves[:MOST_ROWS]:
-        for number, regime in enumerate(curve.regimes):
-            name = " ".join(filter(None, (curve.operation, curve.pattern, curve.dtype)))
-            first = [printable(name), curve.path, _ranks(curve.ranks, curve.hosts)] if number == 0 else ["", "", ""]
-            cells.append([*first, *_regime(curve, regime)])
-    lines += [*aligned(cells, 2), *_rest(len(calibration.curves))]
+    lines += [*aligned(curve_cells(calibration, MOST_ROWS), 2), *_rest(len(calibration.curves))]
     held_out = calibration.held_out
     if held_out is not None:
         lines += ["", f"Error, {held_out.how}", *_errors("Operation", held_out.by_operation, held_out.total)]
     return _text([*lines, *_notes(calibration.notes)])
+
+
+def calibration_head(calibration: Calibration) -> list[str]:
+    """Return what a calibration is of: points, machine, data, bootstrap."""
+    provenance, draws = calibration.provenance, calibration.bootstrap_draws
+    intervals = f"95 % intervals from {draws} bootstrap rounds" if draws else "no intervals"
+    return [
+        f"{provenance.points:,} points; {_machine(provenance.hardware, provenance.backend, provenance.nccl_version)}",
+        f"data {provenance.data_sha256[:16]}; {intervals}",
+    ]
+
+
+def curve_cells(calibration: Calibration, most: int | None = None) -> list[list[str]]:
+    """Return the regimes of a calibration's first curves as a table, heads first; a curve's name stands at its first regime."""
+    cells = [["Operation", "Path", "Ranks", "From", "To", "Latency", "95 %", "Rate", "On the wire"]]
+    for curve in calibration.curves[:most]:
+        for number, regime in enumerate(curve.regimes):
+            name = " ".join(filter(None, (curve.operation, curve.pattern, curve.dtype)))
+            first = [printable(name), curve.path, _ranks(curve.ranks, curve.hosts)] if number == 0 else ["", "", ""]
+            cells.append([*first, *_regime(curve, regime)])
+    return cells
 
 
 def check_text(check: Check) -> str:
@@ -92,11 +103,16 @@ def _regime(curve: Curve, regime: Regime) -> list[str]:
 
 
 def _errors(head: str, table: Mapping[Any, ErrorSummary], total: ErrorSummary | None) -> list[str]:
+    return aligned(error_cells(head, table, total), 1)
+
+
+def error_cells(head: str, table: Mapping[Any, ErrorSummary], total: ErrorSummary | None) -> list[list[str]]:
+    """Return relative errors by something as a table, heads first."""
     cells = [[head, "Points", "MAPE", "Median", "P90"]]
     rows: list[tuple[str, ErrorSummary]] = [(str(key), summary) for key, summary in table.items()]
     for name, summary in [*rows[:MOST_ROWS], *([("all", total)] if total else [])]:
         cells.append([name, f"{summary.points:,}", f"{summary.mape:.1%}", f"{summary.median:.1%}", f"{summary.p90:.1%}"])
-    return aligned(cells, 1)
+    return cells
 
 
 def _machine(hardware: str, backend: str, version: str) -> str:

@@ -25,8 +25,8 @@ _PLACE = re.compile(r"translate\((?P<x>[-\d.e]+) (?P<y>[-\d.e]+)\)")
 _REFERENCE = re.compile(r"url\(#(?P<id>[^)]+)\)")
 #: Attributes of many digits, and a number with more of them than can be seen.
 _MEASURED, _LONG = ("d", "x", "y", "width", "height", "transform"), re.compile(r"-?\d+\.\d{3,}")
-#: Points between what is left out at the top or below and what stays.
-_MARGIN = 4.0
+#: Points from which on a picture is too wide for a phone, and is scrolled.
+_BROAD = 480.0
 #: Points that a line of text takes above and below its base line.
 _ASCENT, _DESCENT = 12.0, 4.0
 
@@ -59,6 +59,8 @@ def inline_svg(picture: bytes, name: str, label: str) -> Markup:
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.set("viewBox", f"{left} {top:g} {width} {bottom - top:g}")
+    if float(width) > _BROAD:
+        root.set("class", "broad")
     root.set("role", "img")
     root.set("aria-label", label)
     ElementTree.register_namespace("", _SVG[1:-1])
@@ -72,12 +74,12 @@ def _kept(root: ElementTree.Element) -> tuple[float, float]:
     _, top, _, height = (float(part) for part in (root.get("viewBox") or "0 0 1 1").split())
     bottom = top + height
     for element in root.iter(f"{_SVG}g"):
-        lines = [float(found["y"]) for text in element.iter() for found in [_PLACE.match(text.get("transform") or "")] if found]
+        lines = list(_base_lines(element))
         if element.get("id") == HEADLINE_ID and lines:
             top = max(lines) + _DESCENT
         elif element.get("id") == CONDITIONS_ID and lines:
             bottom = min(lines) - _ASCENT
-    return top - _MARGIN if top else top, bottom
+    return top, bottom
 
 
 def _base_lines(group: ElementTree.Element) -> Iterator[float]:

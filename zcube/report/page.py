@@ -8,8 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from zcube.outputs import write_file
 from zcube.report.names import printable
 
 #: Where a frame's policy and styles go; the first of them in a page stands before all data.
@@ -144,6 +146,17 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__") or not value.strip() or value.startswith("data:"):
         return value
     return printable(value)
+
+
+def is_page(path: Path) -> bool:
+    """Return whether a file is a page that this program wrote."""
+    with path.open("rb") as handle:
+        return MADE_BY.encode() in handle.read(4096)
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page whole."""
+    write_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
 def embedded(picture: bytes, form: str) -> str:

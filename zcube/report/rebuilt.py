@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zcube.errors import FaultList
-from zcube.outputs import write_file
 from zcube.report.comparison_figures import comparison_figures
 from zcube.report.html import render_html
-from zcube.report.page import MADE_BY
 from zcube.report.picture import svg_bytes
 from zcube.report.results import Results
 from zcube.report.runs_page import runs_page
@@ -38,14 +36,3 @@ def rebuilt_page(runs: Mapping[Path, Results]) -> str:
             runs_page({folder.name: results})
     faults.check()
     return runs_page({str(folder): results for folder, results in runs.items()})
-
-
-def is_page(path: Path) -> bool:
-    """Return whether a file is a page that this program wrote."""
-    with path.open("rb") as handle:
-        return MADE_BY.encode() in handle.read(4096)
-
-
-def write_page_file(page: str, path: Path) -> None:
-    """Write a page whole."""
-    write_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
