@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from io import TextIOWrapper
 from typing import Any
 
 
@@ -31,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # Matrix products are few and small, and threads that wait for one spin on every processor while the program begins.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A reader of the pipe has a line as soon as it is there.
+        sys.stdout.reconfigure(line_buffering=True)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:

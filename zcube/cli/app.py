@@ -34,63 +34,104 @@ from zcube.cli.transport import show_command as show_transport_command
 from zcube.cli.warm import warm_command
 from zcube.cli.wiring import export_command, import_command, verify_command
 
+
+def _example(command: str) -> str:
+    """Return the end of a help text; the mark keeps the line whole."""
+    return f"\b\nExample: {command}"
+
+
 app = typer.Typer(
     name="zcube",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Simulate, price and compare the networks of GPU clusters: spine-leaf (ROFT) against ZCube.",
+    epilog=_example("zcube compare glm51-pd-256 --set requests.count=900"),
 )
-app.command("compare")(compare_command)
-app.command("report")(report_command)
-app.command("matrix")(matrix_command)
-app.command("sweep")(sweep_command)
-app.command("cost")(cost_command)
-app.command("plan")(plan_command)
-fabric_app = typer.Typer(help="Look at a fabric, draw, check, wire and attack it.", no_args_is_help=True, rich_markup_mode=None)
-fabric_app.command("show")(show_command)
-fabric_app.command("draw")(draw_command)
-fabric_app.command("check")(check_command)
-fabric_app.command("export")(export_command)
-fabric_app.command("import")(import_command)
-fabric_app.command("verify")(verify_command)
-fabric_app.command("adversary")(adversary_command)
-fabric_app.command("degrade")(degrade_command)
+app.command("compare", epilog=_example("zcube compare glm51-pd-1024 --set load.rate_per_s=30 --seeds 5"))(compare_command)
+app.command("report", epilog=_example("zcube report zcube-out/zai-2026 other-run --out both.html"))(report_command)
+app.command(
+    "matrix", epilog=_example("zcube matrix kv-funnel --fabrics roft-256,zcube-256 --transports roce-2023,spectrum-x-2025")
+)(matrix_command)
+app.command("sweep", epilog=_example("zcube sweep nic-rate-and-concurrency --jobs 2"))(sweep_command)
+app.command("cost", epilog=_example("zcube cost roft-1024 zcube-1024"))(cost_command)
+app.command("plan", epilog=_example("zcube plan --gpus 1024 --nic 400 --switch 25.6T"))(plan_command)
+fabric_app = typer.Typer(
+    help="Look at a fabric, draw, check, wire and attack it.",
+    no_args_is_help=True,
+    epilog=_example("zcube fabric show zcube-n64"),
+    rich_markup_mode=None,
+)
+fabric_app.command("show", epilog=_example("zcube fabric show zcube-n64 --json"))(show_command)
+fabric_app.command("draw", epilog=_example("zcube fabric draw roft-1024 --out roft.svg"))(draw_command)
+fabric_app.command("check", epilog=_example("zcube fabric check zcube-1024 --fail switch:A3"))(check_command)
+fabric_app.command("export", epilog=_example("zcube fabric export zcube-1024 --format netbox --out cables.csv"))(export_command)
+fabric_app.command("import", epilog=_example("zcube fabric import simai.txt mine.toml --switch-ports 128"))(import_command)
+fabric_app.command("verify", epilog=_example("zcube fabric verify zcube-32 found.dot --corrected corrected.csv"))(
+    verify_command
+)
+fabric_app.command("adversary", epilog=_example("zcube fabric adversary zcube-256 --segment 64"))(adversary_command)
+fabric_app.command("degrade", epilog=_example("zcube fabric degrade zcube-n64@switch:A0 roft-4096@switch:leaf0"))(
+    degrade_command
+)
 app.add_typer(fabric_app, name="fabric")
-app.command("replay")(replay_command)
+app.command("replay", epilog=_example("zcube replay flows.csv --fabric zcube-1024 --out done.csv"))(replay_command)
 trace_app = typer.Typer(
-    help="What an engine's GPUs send: generate, check, import, export, show.", no_args_is_help=True, rich_markup_mode=None
+    help="What an engine's GPUs send: generate, check, import, export, show.",
+    no_args_is_help=True,
+    epilog=_example("zcube trace show ep.parquet"),
+    rich_markup_mode=None,
 )
-trace_app.command("generate")(generate_command)
-trace_app.command("import")(import_trace_command)
-trace_app.command("check")(check_trace_command)
-trace_app.command("export")(export_trace_command)
-trace_app.command("show")(show_trace_command)
+trace_app.command("generate", epilog=_example("zcube trace generate --engine sglang --prefill-nodes 2 --out ep.parquet"))(
+    generate_command
+)
+trace_app.command("import", epilog=_example("zcube trace import nccl.host0.log nccl.host1.log --out job.jsonl"))(
+    import_trace_command
+)
+trace_app.command("check", epilog=_example("zcube trace check nccl.host0.log nccl.host1.log"))(check_trace_command)
+trace_app.command("export", epilog=_example("zcube trace export ep.parquet --out ep.goal"))(export_trace_command)
+trace_app.command("show", epilog=_example("zcube trace show ep.parquet --picture ep.png"))(show_trace_command)
 app.add_typer(trace_app, name="trace")
 transport_app = typer.Typer(
-    help="Transports, the columns of zcube matrix: list, show, copy.", no_args_is_help=True, rich_markup_mode=None
+    help="Transports, the columns of zcube matrix: list, show, copy.",
+    no_args_is_help=True,
+    epilog=_example("zcube transport list"),
+    rich_markup_mode=None,
 )
-transport_app.command("list")(list_transports_command)
-transport_app.command("show")(show_transport_command)
-transport_app.command("copy")(copy_transport_command)
+transport_app.command("list", epilog=_example("zcube transport list --json"))(list_transports_command)
+transport_app.command("show", epilog=_example("zcube transport show spray+dcqcn"))(show_transport_command)
+transport_app.command("copy", epilog=_example("zcube transport copy roce-2023 mine.toml"))(copy_transport_command)
 app.add_typer(transport_app, name="transport")
 calibrate_app = typer.Typer(
-    help="Measure GPUs, fit the models' parameters, and test them.", no_args_is_help=True, rich_markup_mode=None
+    help="Measure GPUs, fit the models' parameters, and test them.",
+    no_args_is_help=True,
+    epilog=_example("zcube calibrate fit nccl-tests.txt --path nvlink"),
+    rich_markup_mode=None,
 )
-calibrate_app.command("run")(run_command)
-calibrate_app.command("read")(read_command)
-calibrate_app.command("fit")(fit_command)
-calibrate_app.command("check")(check_calibration_command)
+calibrate_app.command("run", epilog=_example("zcube calibrate run --sizes 1K-1G --out runs.json"))(run_command)
+calibrate_app.command("read", epilog=_example("zcube calibrate read nccl-tests.txt --path nvlink --out runs.json"))(
+    read_command
+)
+calibrate_app.command("fit", epilog=_example("zcube calibrate fit nccl-tests.txt --path nvlink --out calibration.json"))(
+    fit_command
+)
+calibrate_app.command(
+    "check", epilog=_example("zcube calibrate check nccl-tests-later.txt --path nvlink --calibration calibration.json")
+)(check_calibration_command)
 app.add_typer(calibrate_app, name="calibrate")
-app.command("demo")(demo_command)
-model_app = typer.Typer(help="Model cards: list, show, import a config.json.", no_args_is_help=True, rich_markup_mode=None)
-model_app.command("list")(list_models_command)
-model_app.command("show")(show_model_command)
-model_app.command("import")(import_model_command)
+app.command("demo", epilog=_example("zcube demo samples --seed 7"))(demo_command)
+model_app = typer.Typer(
+    help="Model cards: list, show, import a config.json.",
+    no_args_is_help=True,
+    epilog=_example("zcube model list"),
+    rich_markup_mode=None,
+)
+model_app.command("list", epilog=_example("zcube model list --json"))(list_models_command)
+model_app.command("show", epilog=_example("zcube model show glm-5.1"))(show_model_command)
+model_app.command("import", epilog=_example("zcube model import config.json --out card.toml"))(import_model_command)
 app.add_typer(model_app, name="model")
-app.command("new")(new_command)
-app.command("warm")(warm_command)
+app.command("new", epilog=_example("zcube new my-cluster --scenario glm51-pd-256"))(new_command)
+app.command("warm", epilog=_example("zcube warm"))(warm_command)
 
 
 def _print_version(wanted: bool) -> None:

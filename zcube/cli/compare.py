@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
 from zcube.cli.network_options import FIDELITY, CalibrationsOption, ComparedDrawsOption, MemoryOption, SkipOption
 from zcube.cli.request_options import request_changes
@@ -28,10 +29,18 @@ OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 def compare_command(
     scenario: Annotated[
-        str, typer.Argument(help="Bundled scenario, scenario file, or the run.json of an earlier run.")
+        str,
+        typer.Argument(
+            help="Bundled scenario, scenario file, or the run.json of an earlier run.", autocompletion=completion.scenarios
+        ),
     ] = DEFAULT_SCENARIO,
-    fabric: Annotated[list[str] | None, typer.Option(help="Bundled topology or file; repeat to compare several.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Fabric the others are compared with.")] = None,
+    fabric: Annotated[
+        list[str] | None,
+        typer.Option(help="Bundled topology or file; repeat to compare several.", autocompletion=completion.fabrics),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Fabric the others are compared with.", autocompletion=completion.fabrics)
+    ] = None,
     requests: Annotated[
         str | None, typer.Option(help="Request trace, all of it at its own times: Mooncake, Qwen-Bailian, Dynamo, aiperf, CSV.")
     ] = None,
@@ -53,7 +62,9 @@ def compare_command(
     calibration: CalibrationsOption = None,
     calibration_draws: ComparedDrawsOption = None,
     memory_gb: MemoryOption = None,
-    price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
+    price_book: Annotated[
+        str | None, typer.Option(help="Price book by name or file.", autocompletion=completion.price_books)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Runs under so many seeds, to tell differences from noise; 5 or more.")
@@ -98,7 +109,8 @@ def compare_command(
         typer.Option(help="What one fabric's run computed and sent, for zcube replay, .parquet or .jsonl."),
     ] = None,
     trace_fabric: Annotated[
-        str | None, typer.Option(help="Label of the fabric of --trace-out; default: the baseline's.")
+        str | None,
+        typer.Option(help="Label of the fabric of --trace-out; default: the baseline's.", autocompletion=completion.fabrics),
     ] = None,
     jobs: Annotated[int | None, JOBS] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.fabric import OpticsOption, RacksOption, load, load_optics
 from zcube.cli.terminal_style import terminal_style
 
 
 def cost_command(
     fabrics: Annotated[
-        list[str] | None, typer.Argument(help="Bundled topologies or files; changes are against the first.")
+        list[str] | None,
+        typer.Argument(help="Bundled topologies or files; changes are against the first.", autocompletion=completion.fabrics),
     ] = None,
     counts: Annotated[
         list[str] | None,
@@ -21,7 +23,9 @@ def cost_command(
             metavar="name=NAME,switches=N,switch_links=N,...", help="Counts in place of a fabric; repeat for several."
         ),
     ] = None,
-    price_book: Annotated[str, typer.Option(help="Price book by name or file.")] = "mixnet-2025",
+    price_book: Annotated[
+        str, typer.Option(help="Price book by name or file.", autocompletion=completion.price_books)
+    ] = "mixnet-2025",
     optics: OpticsOption = "all-optical",
     racks: RacksOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
 from zcube.cli.network_options import (
     CalibrationOption,
@@ -23,12 +24,23 @@ if TYPE_CHECKING:
     from zcube.fabric.model import Fabric
     from zcube.fabric.optics import Optics
 
-FabricArgument = Annotated[str, typer.Argument(help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.")]
+FabricArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.", autocompletion=completion.fabrics
+    ),
+]
 FailOption = Annotated[
     list[str] | None, typer.Option(help="switch:A3, link:A0-B5, port:A3/12, nic:s3g5, random-links:0.01, random-switches:0.01.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-OpticsOption = Annotated[str, typer.Option(help="Rule of cables and modules: paper, all-optical or by-length.")]
+OpticsOption = Annotated[
+    str,
+    typer.Option(
+        help="Rule of cables and modules: paper, all-optical or by-length.",
+        autocompletion=completion.one_of(*completion.OPTICS_RULES),
+    ),
+]
 RacksOption = Annotated[Path | None, typer.Option(help="TOML file of the machine room: racks, trays, stocked lengths.")]
 
 
@@ -160,7 +172,12 @@ def adversary_command(
 
 
 def degrade_command(
-    fabrics: Annotated[list[str], typer.Argument(help="Bundled topologies or files with failures: roft-4096@switch:leaf0.")],
+    fabrics: Annotated[
+        list[str],
+        typer.Argument(
+            help="Bundled topologies or files with failures: roft-4096@switch:leaf0.", autocompletion=completion.fabrics
+        ),
+    ],
     partners: Annotated[int, typer.Option(min=1, help="Servers that each server sends to at once.")] = 8,
     fall_back: Annotated[
         str, typer.Option(help="For paths lost to failures: nvlink-relay, second-port or none; see docs/models.md.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
 from zcube.cli.network_options import MemoryOption
 from zcube.cli.terminal_style import terminal_style
@@ -32,16 +33,28 @@ def matrix_command(
         typer.Argument(
             metavar="SCENARIO|FLOWS",
             help="Scenario; transfers or a trace as of zcube replay; or kv-funnel, all-to-all, permutation, which are made.",
+            autocompletion=completion.loads,
         ),
     ],
-    fabrics: Annotated[str | None, typer.Option(help="Rows: bundled topologies or files, parted by commas.")] = None,
+    fabrics: Annotated[
+        str | None,
+        typer.Option(help="Rows: bundled topologies or files, parted by commas.", autocompletion=completion.listed_fabrics),
+    ] = None,
     transports: Annotated[
-        str, typer.Option(help="Columns: bundled transports or files, parted by commas; + joins parts: spray+dcqcn.")
+        str,
+        typer.Option(
+            help="Columns: bundled transports or files, parted by commas; + joins parts: spray+dcqcn.",
+            autocompletion=completion.listed_transports,
+        ),
     ] = DEFAULT_TRANSPORTS,
     seeds: Annotated[int, typer.Option(help="Runs of each cell; 5 or more tell differences from noise.")] = 5,
     seed: Annotated[int | None, typer.Option(help="The first seed; default 0, or a scenario's own.")] = None,
     fidelity: Annotated[
-        str | None, typer.Option(help="packet, or flow and lossless for a first look; default: packet, or a scenario's own.")
+        str | None,
+        typer.Option(
+            help="packet, or flow and lossless for a first look; default: packet, or a scenario's own.",
+            autocompletion=completion.one_of(*completion.FIDELITIES),
+        ),
     ] = None,
     queue_pairs: Annotated[
         int | None, typer.Option(help="Of every column that sets none; default 2, or a scenario's own.")
@@ -53,7 +66,9 @@ def matrix_command(
     failed_links: Annotated[int, typer.Option(help="Links between switches that fail, drawn anew for each seed.")] = 0,
     slow_nics: Annotated[int, typer.Option(help="GPUs whose NIC is slow, drawn anew for each seed.")] = 0,
     slow_nic_share: Annotated[float, typer.Option(help="Of --slow-nics: part of the rate that is left.")] = 0.25,
-    price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
+    price_book: Annotated[
+        str | None, typer.Option(help="Price book by name or file.", autocompletion=completion.price_books)
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Key of a scenario; of [network] where transfers are carried."),

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli import completion
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -22,7 +24,7 @@ def list_command(json: JsonOption = False) -> None:
 
 
 def show_command(
-    model: Annotated[str, typer.Argument(help="Bundled card, or a card's TOML file.")],
+    model: Annotated[str, typer.Argument(help="Bundled card, or a card's TOML file.", autocompletion=completion.cards)],
     json: JsonOption = False,
 ) -> None:
     """Show a model's sizes, parameters and KV bytes, and whether its serving can be simulated."""

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
+
 if TYPE_CHECKING:
     from zcube.network.settings import Network
 
-FIDELITY = typer.Option(help="ideal (only NIC links limit), flow (max-min), lossless (with back-pressure) or packet (RoCE).")
+FIDELITY = typer.Option(
+    help="ideal (only NIC links limit), flow (max-min), lossless (with back-pressure) or packet (RoCE).",
+    autocompletion=completion.one_of(*completion.FIDELITIES),
+)
 FidelityOption = Annotated[str, FIDELITY]
 RoutingOption = Annotated[str, typer.Option(help="Routing policy; default: the one of the family; hash: one path a flow.")]
 FallBackOption = Annotated[

@@ -8,10 +8,14 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli import completion
+
 
 def new_command(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist.")],
-    scenario: Annotated[str, typer.Option(help="Bundled scenario to copy.")] = "glm51-pd-1024",
+    scenario: Annotated[
+        str, typer.Option(help="Bundled scenario to copy.", autocompletion=completion.scenarios)
+    ] = "glm51-pd-1024",
 ) -> None:
     """Copy a bundled scenario, its topologies and the planner's files into a new folder, ready to be changed and run."""
     from zcube.errors import Fault, InputError

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
 
 #: Options, and the argument, that only a plan of one fabric takes, and only one from a demand.
@@ -48,20 +49,43 @@ def plan_command(
     growth: Annotated[str | None, typer.Option(help="GPUs of later stages, parted by commas.")] = None,
     rooms: Annotated[str | None, typer.Option(help="Description of the machine room.")] = None,
     scenario: Annotated[
-        str | None, typer.Option(help="Scenario for the fabrics on the front, or with --from the failures, to be simulated on.")
+        str | None,
+        typer.Option(
+            help="Scenario for the fabrics on the front, or with --from the failures, to be simulated on.",
+            autocompletion=completion.scenarios,
+        ),
     ] = None,
     catalogue: Annotated[str | None, typer.Option(help="Switches, NICs and modules beside the bundled ones.")] = None,
-    price_book: Annotated[str | None, typer.Option(help="Price book by name or file.")] = None,
+    price_book: Annotated[
+        str | None, typer.Option(help="Price book by name or file.", autocompletion=completion.price_books)
+    ] = None,
     power_book: Annotated[str | None, typer.Option(help="Power of what the catalogue gives none of.")] = None,
-    optics: Annotated[str | None, typer.Option(help="Rule by which links are copper: paper, all-optical, by-length.")] = None,
+    optics: Annotated[
+        str | None,
+        typer.Option(
+            help="Rule by which links are copper: paper, all-optical, by-length.",
+            autocompletion=completion.one_of(*completion.OPTICS_RULES),
+        ),
+    ] = None,
     families: Annotated[str | None, typer.Option(help="Families tried, parted by commas; default: all.")] = None,
-    objectives: Annotated[str | None, typer.Option(help="What decides, parted by commas; docs/plan.md lists them.")] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(help="What decides, parted by commas; docs/plan.md lists them.", autocompletion=completion.listed_metrics),
+    ] = None,
     seed: Annotated[str | None, typer.Option(help="Of random permutations, hashes and failures.")] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help="Fabric that stands: plan its growth, room, placement and failures instead.")
+        str | None,
+        typer.Option(
+            "--from",
+            help="Fabric that stands: plan its growth, room, placement and failures instead.",
+            autocompletion=completion.fabrics,
+        ),
     ] = None,
     to_gpus: Annotated[str | None, typer.Option(help="With --from: GPUs of each stage, parted by commas.")] = None,
-    to: Annotated[list[str] | None, typer.Option(help="With --from: a stage as a topology; once for each.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(help="With --from: a stage as a topology; once for each.", autocompletion=completion.fabrics),
+    ] = None,
     to_set: Annotated[list[str] | None, typer.Option(help="With --to-gpus: KEY=VALUE of the larger topologies.")] = None,
     names: Annotated[
         str, typer.Option(help="With --from: who may become another of the larger fabric: all, switches or planned (none).")

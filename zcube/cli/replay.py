@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.network_options import (
     OF_PACKETS,
     CalibrationOption,
@@ -43,7 +44,12 @@ TraceArgument = Annotated[
         help="Transfers, CSV or Parquet: src,dst,bytes,start_s[,id,cap_gbps,weight,coflow]; or a trace of zcube trace."
     ),
 ]
-FabricOption = Annotated[str, typer.Option(help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.")]
+FabricOption = Annotated[
+    str,
+    typer.Option(
+        help="Bundled topology or file; @switch:A3,link:A0-B5 behind it fails these.", autocompletion=completion.fabrics
+    ),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the hash.")]
 ControlOption = Annotated[
     str | None,

@@ -16,10 +16,7 @@ def report_command(
         "zcube-report.html"
     ),
 ) -> None:
-    """Make a report again from what zcube compare stored, or put several runs side by side; nothing is simulated.
-
-    Example: zcube report zcube-out/zai-2026 other-run --out both.html
-    """
+    """Make a report again from what zcube compare stored, or put several runs side by side; nothing is simulated."""
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.errors import Fault, FaultList
     from zcube.report.page import is_page, write_page

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ DEFAULT_OUT = Path("zcube-out")
 
 
 def sweep_command(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Bundled sweep, or sweep file (docs/sweep.md).")],
+    sweep: Annotated[
+        str,
+        typer.Argument(metavar="SWEEP", help="Bundled sweep, or sweep file (docs/sweep.md).", autocompletion=completion.sweeps),
+    ],
     dask: Annotated[
         str | None,
         typer.Option(metavar="local|tcp://HOST:PORT", help="Do runs on a dask cluster: one started here, or a scheduler's."),

@@ -17,11 +17,14 @@ class TerminalStyle(TypedDict):
 
 
 def terminal_style() -> TerminalStyle:
-    """Return width (None in a pipe), colour (not in a pipe, not under NO_COLOR), and whether only ASCII is safe."""
+    """Return width (None in a pipe), colour (not in a pipe, nor where forbidden), and whether only ASCII is safe.
+
+    Colour is forbidden by NO_COLOR with any value (no-color.org), and by a terminal that has none.
+    """
     terminal = sys.stdout.isatty()
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return TerminalStyle(
         width=shutil.get_terminal_size().columns if terminal else None,
-        colour=terminal and "NO_COLOR" not in os.environ,
+        colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
         ascii_only=not encoding.startswith("utf"),
     )

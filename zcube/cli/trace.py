@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zcube.cli import completion
+
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
     from zcube.llm.schedules.options import EngineOptions
@@ -41,9 +43,11 @@ ChromeOption = Annotated[Path | None, typer.Option(help="Timeline for Perfetto t
 
 
 def generate_command(
-    engine: Annotated[str, typer.Option(help="tilert, sglang or vllm.")],
+    engine: Annotated[
+        str, typer.Option(help="tilert, sglang or vllm.", autocompletion=completion.one_of("tilert", "sglang", "vllm"))
+    ],
     out: TraceOut,
-    model: Annotated[str, typer.Option(help="Bundled model card or card file.")] = "glm-5.1",
+    model: Annotated[str, typer.Option(help="Bundled model card or card file.", autocompletion=completion.cards)] = "glm-5.1",
     options: Annotated[Path | None, typer.Option(help="TOML file of options; docs/traces.md names all keys.")] = None,
     prefill_layout: Annotated[str | None, typer.Option(help="tp8, cp8, cp8-layersplit or dp8; default: the engine's.")] = None,
     prefill_nodes: Annotated[int | None, typer.Option(help="Prefill nodes; 0 for none. Default 1.")] = None,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli import completion
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -27,7 +29,12 @@ def list_command(json: JsonOption = False) -> None:
 
 
 def show_command(
-    transport: Annotated[str, typer.Argument(help="Bundled transport, a file, or parts joined by +: spray+dcqcn.")],
+    transport: Annotated[
+        str,
+        typer.Argument(
+            help="Bundled transport, a file, or parts joined by +: spray+dcqcn.", autocompletion=completion.transports
+        ),
+    ],
     json: JsonOption = False,
 ) -> None:
     """Show what a transport sets, and where its values come from."""
@@ -50,7 +57,7 @@ def show_command(
 
 
 def copy_command(
-    transport: Annotated[str, typer.Argument(help="Bundled transport.")],
+    transport: Annotated[str, typer.Argument(help="Bundled transport.", autocompletion=completion.transports)],
     file: Annotated[Path, typer.Argument(help="File to make, .toml; it must not exist.")],
 ) -> None:
     """Copy a bundled transport's file, to be changed and named as a column of zcube matrix."""

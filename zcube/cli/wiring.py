@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli import completion
 from zcube.cli.fabric import FabricArgument, JsonOption, OpticsOption, RacksOption, load
 
 
@@ -67,7 +68,9 @@ def import_command(
 
 
 def verify_command(
-    plan: Annotated[str, typer.Argument(help="Bundled topology, topology file, or a wiring file.")],
+    plan: Annotated[
+        str, typer.Argument(help="Bundled topology, topology file, or a wiring file.", autocompletion=completion.fabrics)
+    ],
     found: Annotated[Path, typer.Argument(help="Wiring found in the field: PTM dot, NetBox CSV, LLDP CSV, UFM or ibdiagnet.")],
     exact_names: Annotated[bool, typer.Option(help="Tell upper from lower case and heed domain suffixes.")] = False,
     corrected: Annotated[Path | None, typer.Option(help="CSV file to write: the wiring found, once corrected.")] = None,
