@@ -310,3 +310,11 @@ def test_hardware_without_a_name_is_refused(hardware, tmp_path):
 def test_gpus_of_two_kinds_in_one_file_are_refused():
     with pytest.raises(InputError, match="one kind of GPU"):
         fit_parts([made("1x NVIDIA H200, 1x NVIDIA H100")])
+
+
+def test_selections_of_equal_work_are_refused_by_name():
+    times = made()
+    sizes = ((1, 16e6), (2, 8e6), (4, 4e6), (8, 2e6))
+    rows = [row("selection", f"{queries} queries", 20.0 + queries, int(size), 132, 1) for queries, size in sizes]
+    with pytest.raises(InputError, match=r"selection.*one size of work.*in all rows"):
+        fit_parts([TileTimes(hardware=times.hardware, rows=[*(one for one in times.rows if one.item != "selection"), *rows])])

@@ -14,56 +14,22 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from side_by_side_tasks import began_and_ended, end, fail_from_two_on, square, tell_often
 
 import zcube as zc
 from zcube import side_by_side
-from zcube.errors import Fault, InputError, RunError
+from zcube.errors import InputError, RunError
 from zcube.outputs import to_json
 from zcube.progress import TogetherDone
 from zcube.run_time import runs_side_by_side
 from zcube.scenario import load_scenario
 from zcube.side_by_side import SideBySide, jobs_for
 
-Told = Callable[[float], None]
-
 SMALL: dict[str, Any] = {"fabrics": ["roft-256", "zcube-256"], "baseline": None, "requests.count": 60}
 
 
 def nothing(number: int, share: float) -> None:
     pass
-
-
-def square(task: int, told: Told) -> int:
-    told(0.5)
-    return task * task
-
-
-def fail_from_two_on(task: int, told: Told) -> int:
-    if task == 2:
-        time.sleep(0.5)
-    if task >= 2:
-        raise InputError([Fault(f"task {task}", "a number", "a smaller one"), Fault("all", "two faults", "none")])
-    return task
-
-
-def end(task: int, told: Told) -> int:
-    if task:
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
-    return task
-
-
-def began_and_ended(task: float, told: Told) -> tuple[float, float]:
-    began_s = time.monotonic()
-    time.sleep(0.4)
-    return began_s, time.monotonic()
-
-
-def tell_often(task: int, told: Told) -> int:
-    for step in range(20):
-        told(step / 20)
-        time.sleep(0.02)
-    return os.getpid()
 
 
 @pytest.fixture(scope="module")

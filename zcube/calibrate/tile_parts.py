@@ -304,7 +304,9 @@ def _line_of(
     size: FloatArray, time: FloatArray, known: FloatArray, draws: int, generator: np.random.Generator, how: str
 ) -> tuple[Part, Part]:
     """Return start (us) and rate (sizes a ns) of ``time = known + start + size / rate``, least squares of relative errors."""
-    start, slope = _solved(size, time, known)
+    if np.ptp(size) == 0.0:
+        raise InputError(Fault(how, f"one size of work, {size[0]:g}, in all rows", "several"))
+    (start,), (slope,) = _solved(size, time[None, :], known)
     fitted = known + start + slope * size
     if slope <= 0.0 or np.min(fitted) <= 0.0:
         raise InputError(
@@ -312,18 +314,21 @@ def _line_of(
         )
     # A line through n points leaves residuals smaller than the errors, by n - 2 of n in their variance.
     off = (time / fitted - 1.0) * np.sqrt(time.size / (time.size - 2))
-    starts, slopes = np.empty(draws + 1), np.empty(draws + 1)
-    starts[0], slopes[0] = start, slope
-    for draw in range(1, draws + 1):
-        starts[draw], slopes[draw] = _solved(size, fitted * (1.0 + generator.choice(off, off.size)), known)
+    drawn = _solved(size, fitted * (1.0 + generator.choice(off, (draws, off.size))), known)
+    starts, slopes = np.append(start, drawn[0]), np.append(slope, drawn[1])
     rates = 1e-3 / np.maximum(slopes, 1e-12)
     return _spread(np.maximum(starts, 0.0), how), _spread(rates, how)
 
 
-def _solved(size: FloatArray, time: FloatArray, known: FloatArray) -> tuple[float, float]:
-    weighted = np.stack([1.0 / time, size / time], axis=1)
-    start, slope = np.linalg.lstsq(weighted, 1.0 - known / time, rcond=None)[0]
-    return float(start), float(slope)
+def _solved(size: FloatArray, time: FloatArray, known: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return start and slope of the line through each row of times [rows], made orthogonal first so that no digits are lost."""
+    ones, sizes, wanted = 1.0 / time, size / time, 1.0 - known / time
+    length = np.sqrt((ones**2).sum(axis=1))
+    unit = ones / length[:, None]
+    along = (unit * sizes).sum(axis=1)
+    across = sizes - along[:, None] * unit
+    slope = (across * wanted).sum(axis=1) / (across**2).sum(axis=1)
+    return ((unit * wanted).sum(axis=1) - along * slope) / length, slope
 
 
 def _spread(values: FloatArray, source: str) -> Part:
