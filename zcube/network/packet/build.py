@@ -9,6 +9,7 @@ from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
 from zcube.network.packet.state import (
+    BUCKET,
     CLAIM,
     DRAWN,
     EVERY_SWITCH,
@@ -39,6 +40,9 @@ PAUSE_LOG_ROWS = 100_000
 BUCKETS_PER_LINK, LEAST_BUCKETS, MOST_BUCKETS = 4, 1 << 12, 1 << 18
 #: Long buckets beyond those; each covers half of them.
 LONG_BUCKETS = 1 << 12
+
+#: Links and queues of so many bytes do not lie in a processor's own caches beside all else.
+FETCHED_FROM_BYTES = 1 << 18
 
 
 def switch_numbers(link_set: LinkSet) -> tuple[list[str], IntArray, IntArray]:
@@ -87,10 +91,9 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     queues = _queues(link_set, settings, shift)
     tables = Tables(
         packets=np.zeros(links, PACKET),
-        buckets=np.full(buckets, NONE, dtype=np.int32),
+        buckets=np.zeros(buckets, BUCKET),
         bits=np.zeros(buckets // 64, dtype=np.uint64),
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
-        runs=np.full(64, NONE, dtype=np.int32),
         links=_links(link_set, settings, leaves, enters),
         queues=queues,
         switches=_switches(settings, names, enters, queues, shift),
@@ -110,6 +113,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
     tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
     net["log_room"] = PAUSE_LOG_ROWS
+    net["fetching"] = tables["links"].nbytes + queues.nbytes >= FETCHED_FROM_BYTES
     net["current"] = net["free"] = NONE
     tables.add_packets(links + FIRST_PACKETS)
     return tables

@@ -1,8 +1,9 @@
 """The event queue: a calendar of short buckets, one of long buckets beyond it, and a heap for what is later still.
 
-Events are packets' records, chained through ``next``; an event's place in time is ``(time_ps, key, number)``, so that the order
-of ties depends on what happens and not on where records lie. The bucket in hand is kept sorted, later ones are sorted when they
-are reached; a bit per bucket tells which ones hold events.
+Events are packets' records; an event's place in time is ``(time_ps, key, number)``, so that the order of ties depends on what
+happens and not on where records lie. The bucket in hand is a chain through ``next`` and kept sorted, later ones are sorted when
+they are reached; a bit per bucket tells which ones hold events. A bucket's events stand by number in blocks, for records found
+through each other would be waited for one by one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,21 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inner
-from zcube.network.packet.records import bits_of, bucket_of, far_of, packet_of, run_of, span_of
-from zcube.network.packet.state import NEVER, NONE, Net
+from zcube.network.packet.lookahead import fetch_first
+from zcube.network.packet.records import bits_of, block_of, bucket_of, far_of, packet_of, run_of, sorting_of, span_of, tally_of
+from zcube.network.packet.state import BLOCK, DIGITS, NEVER, NONE, SORTED_AT_ONCE, Net
+
+#: Events of a block.
+_PER_BLOCK = BLOCK - 1
+#: So many events at most are sorted by insertion, more by digits.
+FEW = 32
+#: From so many on a digit has all its values, and below a quarter of them.
+MANY = 400
 
 _ONE = np.uint64(1)
 _WORD = np.uint64(63)
+_KEY = np.uint64(0xFFFFFFFF)
+_KEY_WIDTH = np.uint64(32)
 _SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
 
 
@@ -62,7 +73,7 @@ def put(net: Net, slot: int, time_ps: int, key: int) -> None:
     if bucket <= current:
         _sort_in(net, slot)
     elif bucket < current + net.buckets:
-        _file(net, slot, bucket)
+        file_event(net, slot, bucket)
     elif bucket >> net.span_shift < net.span + net.spans:
         at = (bucket >> net.span_shift) & (net.spans - 1)
         packet_of(net, slot).next = span_of(net, at).item
@@ -73,12 +84,55 @@ def put(net: Net, slot: int, time_ps: int, key: int) -> None:
 
 
 @inner
-def _file(net: Net, slot: int, bucket: int) -> None:
+def file_event(net: Net, slot: int, bucket: int) -> None:
+    """Put an event into a bucket in the calendar's reach, not the one in hand."""
     at = bucket & (net.buckets - 1)
-    packet_of(net, slot).next = bucket_of(net, at).item
-    bucket_of(net, at).item = slot
-    bits_of(net, at >> 6).item |= _ONE << np.uint64(at & 63)
+    row = bucket_of(net, at)
+    held = row.count
+    row.count = held + 1
     net.filed += 1
+    if held == 0:
+        row.first = slot
+        bits_of(net, at >> 6).item |= _ONE << np.uint64(at & 63)
+        return
+    last = row.first
+    if held == 1:
+        row.first = _take_block(net)
+        block_of(net, row.first * BLOCK + 1).item = last
+    elif held % _PER_BLOCK == 0:
+        row.first = _take_block(net)
+        block_of(net, row.first * BLOCK).item = last
+    block_of(net, row.first * BLOCK + held % _PER_BLOCK + 1).item = slot
+
+
+@inner
+def unfile(net: Net, at: int) -> int:
+    """Remove the event last put into a bucket, by its place in the calendar, and return it; there must be one."""
+    row = bucket_of(net, at)
+    held = row.count - 1
+    row.count = held
+    net.filed -= 1
+    if held == 0:
+        bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
+        return row.first
+    block, place = row.first, held % _PER_BLOCK + 1
+    slot = block_of(net, block * BLOCK + place).item
+    if held == 1 or place == 1:
+        row.first = block_of(net, block * BLOCK + held % _PER_BLOCK).item
+        block_of(net, block * BLOCK).item = net.free_block
+        net.free_block = block
+    return slot
+
+
+@inner
+def _take_block(net: Net) -> int:
+    """Return a free block; there is one for every two records, the first of them is none."""
+    block = net.free_block
+    if block == 0:
+        net.blocks_used += 1
+        return net.blocks_used
+    net.free_block = block_of(net, block * BLOCK).item
+    return block
 
 
 @inner
@@ -124,27 +178,95 @@ def _merged(net: Net, one: int, other: int) -> int:
 
 
 @inner
-def _sorted(net: Net, slot: int) -> int:
-    """Return a chain sorted, by merging runs of doubling length."""
+def _sorted(net: Net, at: int) -> int:
+    """Empty a bucket into a sorted chain: so many events at once as scratch holds, then by merging runs of doubling length."""
     top = 0
-    while slot != NONE:
-        after = packet_of(net, slot).next
-        packet_of(net, slot).next = NONE
-        net.filed -= 1
-        if top == 0 and after == NONE:
-            return slot
+    while bucket_of(net, at).count > 0:
+        first = SORTED_AT_ONCE
+        while bucket_of(net, at).count > 0 and first > 0:
+            first -= 1
+            row, slot = sorting_of(net, first), unfile(net, at)
+            time_ps = packet_of(net, slot).time_ps
+            row.order = np.uint64(time_ps & ((1 << net.bucket_shift) - 1)) << _KEY_WIDTH | np.uint64(packet_of(net, slot).key)
+            row.slot = slot
+        run = _chained(net, _sort_scratch(net, first, SORTED_AT_ONCE), SORTED_AT_ONCE - first)
+        if top == 0 and bucket_of(net, at).count == 0:
+            return run
         level = 0
         while level < top and run_of(net, level).item != NONE:
-            slot = _merged(net, run_of(net, level).item, slot)
+            run = _merged(net, run_of(net, level).item, run)
             run_of(net, level).item = NONE
             level += 1
-        run_of(net, level).item = slot
+        run_of(net, level).item = run
         top = max(top, level + 1)
-        slot = after
+    slot = NONE
     for level in range(top):
         if run_of(net, level).item != NONE:
             slot = run_of(net, level).item if slot == NONE else _merged(net, run_of(net, level).item, slot)
     return slot
+
+
+@inner
+def _sort_scratch(net: Net, first: int, end: int) -> int:
+    """Sort rows of scratch by time and key, stably, and return where the sorted ones begin."""
+    if end - first <= FEW:
+        for at in range(first + 1, end):
+            order, slot = sorting_of(net, at).order, sorting_of(net, at).slot
+            place = at
+            while place > first and sorting_of(net, place - 1).order > order:
+                sorting_of(net, place).order = sorting_of(net, place - 1).order
+                sorting_of(net, place).slot = sorting_of(net, place - 1).slot
+                place -= 1
+            sorting_of(net, place).order, sorting_of(net, place).slot = order, slot
+        return first
+    differing = np.uint64(0)
+    for at in range(first + 1, end):
+        differing |= sorting_of(net, at).order ^ sorting_of(net, first).order
+    count, source, target = end - first, first, SORTED_AT_ONCE
+    digits = DIGITS if count > MANY else DIGITS >> 2
+    mask = np.uint64(digits - 1)
+    while differing != 0:
+        # The next digit begins with the lowest bit in which any two differ.
+        shift = np.uint64(lowest_bit(differing))
+        differing &= ~(mask << shift)
+        for digit in range(digits):
+            tally_of(net, digit).item = 0
+        for at in range(source, source + count):
+            tally_of(net, int(np.int64(sorting_of(net, at).order >> shift & mask))).item += 1
+        place = target
+        for digit in range(digits):
+            held = tally_of(net, digit).item
+            tally_of(net, digit).item = place
+            place += held
+        for at in range(source, source + count):
+            row = sorting_of(net, at)
+            tally = tally_of(net, int(np.int64(row.order >> shift & mask)))
+            other = sorting_of(net, tally.item)
+            other.order, other.slot = row.order, row.slot
+            tally.item += 1
+        source, target = target, SORTED_AT_ONCE - target
+    return source
+
+
+@inner
+def _chained(net: Net, first: int, count: int) -> int:
+    """Return sorted rows of scratch as a chain, those of one time and key in the order of their numbers."""
+    for at in range(first + 1, first + count):
+        place = at
+        while place > first and sorting_of(net, place - 1).order == sorting_of(net, place).order:
+            one, other = sorting_of(net, place - 1), sorting_of(net, place)
+            if packet_of(net, one.slot).number <= packet_of(net, other.slot).number:
+                break
+            one.slot, other.slot = other.slot, one.slot
+            place -= 1
+    after = NONE
+    for at in range(first + count - 1, first - 1, -1):
+        slot = sorting_of(net, at).slot
+        packet_of(net, slot).next = after
+        if net.fetching == 1:
+            fetch_first(net, slot, int(np.int64(sorting_of(net, at).order & _KEY)))
+        after = slot
+    return after
 
 
 @inner
@@ -153,11 +275,15 @@ def enter(net: Net, bucket: int) -> None:
     net.bucket = bucket
     _deal_out(net)
     at = bucket & (net.buckets - 1)
-    slot = bucket_of(net, at).item
-    if slot != NONE:
-        bucket_of(net, at).item = NONE
+    row = bucket_of(net, at)
+    if row.count == 1:
+        net.current = row.first
+        packet_of(net, row.first).next = NONE
+        row.count = 0
+        net.filed -= 1
         bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
-        net.current = _sorted(net, slot)
+    elif row.count > 1:
+        net.current = _sorted(net, at)
 
 
 @inner
@@ -174,7 +300,7 @@ def _deal_out(net: Net) -> None:
         while slot != NONE:
             after = packet_of(net, slot).next
             net.spanned -= 1
-            _file(net, slot, packet_of(net, slot).time_ps >> net.bucket_shift)
+            file_event(net, slot, packet_of(net, slot).time_ps >> net.bucket_shift)
             slot = after
     net.span = reached + 1
     while net.far_count > 0:
@@ -184,7 +310,7 @@ def _deal_out(net: Net) -> None:
             break
         _far_pop(net)
         if bucket < net.bucket + net.buckets:
-            _file(net, slot, bucket)
+            file_event(net, slot, bucket)
         else:
             put(net, slot, packet_of(net, slot).time_ps, packet_of(net, slot).key)
 

@@ -11,6 +11,7 @@ from zcube.network.packet.buffers import admit
 from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.failures import change_link, rest_paths
+from zcube.network.packet.lookahead import fetch_next
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import receive
@@ -107,6 +108,10 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         net.now_ps = due_ps
         net.events += 1
         slot = take_next(net)
+        if net.fetching == 1 and net.current != NONE:
+            ahead = packet_of(net, net.current).next
+            if ahead != NONE:
+                fetch_next(net, ahead)
         kind = packet_of(net, slot).key >> KEY_BITS
         if kind == ARRIVAL:
             arrive(net, slot, packet_of(net, slot).key & _NUMBER)

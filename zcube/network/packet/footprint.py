@@ -9,7 +9,7 @@ from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.control import state_bytes
 from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
-from zcube.network.packet.state import ECHO, FLOW, PACKET, PAIR, PART, PROBE, READING, READINGS, RECOVERY, WINDOW
+from zcube.network.packet.state import BLOCK, ECHO, FLOW, PACKET, PAIR, PART, PROBE, READING, READINGS, RECOVERY, WINDOW
 
 #: Tables at most double when they run short.
 GROWTH = 2
@@ -73,7 +73,12 @@ def memory_bound_bytes(
     if control.telemetry_s is not None:
         echo_bytes += READING.itemsize * READINGS
         per_path += READING.itemsize * (hops + subflows) * (1 + (class_shift(settings) > 0)) + HOP_BYTES * 2 * len(links)
-    tables = (PACKET.itemsize + HOP_BYTES + echo_bytes) * records + echo_bytes * len(links) + per_flow + per_path
+    tables = (
+        (PACKET.itemsize + HOP_BYTES + BLOCK * HOP_BYTES // 2 + echo_bytes) * records
+        + echo_bytes * len(links)
+        + per_flow
+        + per_path
+    )
     # A part settles in a network of its own.
     networks, known = (2, settings.skip.reuse_bytes) if settings.skip.mode == "reuse" else (1, 0)
     return float(networks * (idle.bytes + GROWTH * tables) + known + 16.0 * bins * queues)

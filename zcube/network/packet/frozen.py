@@ -5,10 +5,8 @@ What a part holds, packets in queues and on links and events to come, stays as i
 
 from __future__ import annotations
 
-import numpy as np
-
 from zcube.network.kernels import inner
-from zcube.network.packet.calendar import far_push, give_back
+from zcube.network.packet.calendar import far_push, file_event, give_back, unfile
 from zcube.network.packet.ports import payload_of
 from zcube.network.packet.records import (
     bits_of,
@@ -30,7 +28,6 @@ from zcube.network.packet.records import (
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, MOVING, NEVER, NONE, PAUSE, READY, WAKE, Net
 
 NUMBER = (1 << KEY_BITS) - 1
-_ONE = np.uint64(1)
 
 
 @inner
@@ -84,12 +81,15 @@ def set_frozen(net: Net, hop: int, part: int) -> None:
 
 @inner
 def _thin_bucket(net: Net, at: int) -> None:
-    if bucket_of(net, at).item == NONE:
-        return
-    bucket_of(net, at).item = _without_frozen(net, bucket_of(net, at).item)
-    net.filed -= net.taken
-    if bucket_of(net, at).item == NONE:
-        bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
+    kept = NONE
+    while bucket_of(net, at).count > 0:
+        slot = unfile(net, at)
+        if not _is_held(net, slot):
+            packet_of(net, slot).next = kept
+            kept = slot
+    while kept != NONE:
+        slot, kept = kept, packet_of(net, kept).next
+        file_event(net, slot, at)
 
 
 @inner

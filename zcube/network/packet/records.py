@@ -19,6 +19,8 @@ from zcube.as_written import TWIN, row_at
 from zcube.network.packet.state import NET, TABLES, Net
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
+#: Of a fetch: to read, to keep as near as can be, data.
+_FLAGS = (ir.IntType(32),) * 3
 
 
 def _row(table: str) -> Callable[[Net, int], Any]:
@@ -40,16 +42,35 @@ def _row(table: str) -> Callable[[Net, int], Any]:
     return cast(Any, row)  # Numba's stubs do not know how intrinsics are called.
 
 
+def _fetch(typing: Any, row: Any) -> Any:
+    """Have the processor bring the cache line at a row, as something is about to be read there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = builder.bitcast(arguments[0], _BYTE.as_pointer())
+        taken = ir.FunctionType(ir.VoidType(), [line.type, *_FLAGS])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [line.type], taken)
+        builder.call(function, [line, *(ir.Constant(flag, value) for flag, value in zip(_FLAGS, (0, 3, 1), strict=True))])
+        return context.get_dummy_value()
+
+    return types.none(row), generate
+
+
+fetch = cast(Any, intrinsic(_fetch))
+setattr(fetch, TWIN, lambda row: None)
+
 packet_of = _row("packets")
 echo_of = _row("echoes")
 reading_of = _row("readings")
 known_of = _row("known")
 sent_of = _row("sent")
 bucket_of = _row("buckets")
+block_of = _row("blocks")
 bits_of = _row("bits")
 span_of = _row("spans")
 far_of = _row("far")
 run_of = _row("runs")
+sorting_of = _row("sorting")
+tally_of = _row("tallies")
 link_of = _row("links")
 queue_of = _row("queues")
 switch_of = _row("switches")

@@ -13,6 +13,7 @@ from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.patterns import Pattern
 from zcube.network.packet.starts import push_starts
 from zcube.network.packet.state import (
+    BUCKET,
     CLAIM,
     NEEDS_PACKETS,
     NET,
@@ -32,7 +33,20 @@ EVENTS_AT_ONCE = 2_000_000
 
 #: What of a network's record a network of a part has of its own; the rest are settings.
 OWN = (
-    *("now_ps", "bucket", "filed", "spanned", "far_count", "free_count", "waiting", "done_count", "events", "packet_hops"),
+    *(
+        "now_ps",
+        "bucket",
+        "filed",
+        "free_block",
+        "blocks_used",
+        "spanned",
+        "far_count",
+        "free_count",
+        "waiting",
+        "done_count",
+        "events",
+        "packet_hops",
+    ),
     *(
         "control_hops",
         "marks",
@@ -201,10 +215,9 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     width = int(tables.net["state_bytes"][0])
     alone = Tables(
         packets=np.zeros(len(links), PACKET),
-        buckets=np.full(LEAST_BUCKETS, NONE, dtype=np.int32),
+        buckets=np.zeros(LEAST_BUCKETS, BUCKET),
         bits=np.zeros(LEAST_BUCKETS // 64, dtype=np.uint64),
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
-        runs=np.full(64, NONE, dtype=np.int32),
         links=links,
         queues=idle_queues(held),
         switches=switches,

@@ -85,6 +85,14 @@ PACKET = np.dtype(
     ],
     align=True,
 )
+#: A bucket of the calendar: its only event, or the block with its last ones.
+BUCKET = np.dtype([("first", "i4"), ("count", "i4")])
+#: Numbers of a block: of the block before it, and of events.
+BLOCK = 8
+#: Events sorted at once, so that they stay near the processor, and values of a digit that they are sorted by.
+SORTED_AT_ONCE, DIGITS = 2048, 256
+#: An event while it is sorted: what of its time lies within its bucket, before its key.
+SORTED = np.dtype([("order", "u8"), ("slot", "i8")])
 LINK = _whole_lines(
     [
         ("busy_ps", "i8"),  # until when it transmits
@@ -345,11 +353,14 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "readings": READING,  # READINGS rows for each of them, where switches write telemetry
         "known": READING,  # by place in hops, what its sender was told last, likewise
         "sent": _LONG,  # bytes that each link has sent, likewise
-        "buckets": _WHOLE,  # first event of each, NONE
+        "buckets": BUCKET,
+        "blocks": _WHOLE,  # of events in buckets
         "bits": np.dtype([("item", "u8")]),  # a bit per bucket that holds events
         "spans": _WHOLE,  # first event of each of the long buckets beyond, NONE
         "far": _WHOLE,  # heap of the events beyond those
         "runs": _WHOLE,  # scratch of the sort
+        "sorting": SORTED,  # likewise, twice as many as are sorted at once
+        "tallies": _WHOLE,  # likewise, a row per digit
         "links": LINK,
         "queues": QUEUE,
         "switches": SWITCH,
@@ -375,6 +386,8 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "pause_bins": _LONG,  # picoseconds paused per bin of time and queue
     }
 )
+#: Rows of tables that nothing but the sort of events uses.
+SCRATCH: Mapping[str, int] = MappingProxyType({"runs": 64, "sorting": 2 * SORTED_AT_ONCE, "tallies": DIGITS})
 #: What there is one of: where the tables lie, sizes, counts, and the settings.
 NET = np.dtype(
     [
@@ -388,9 +401,12 @@ NET = np.dtype(
         ("bucket", "i8"),  # absolute number of the calendar's current bucket
         ("current", "i8"),  # first event of the current bucket, sorted
         ("filed", "i8"),  # events in later buckets
+        ("free_block", "i8"),  # first one given back, 0: none
+        ("blocks_used", "i8"),  # ever taken
         ("span", "i8"),  # absolute number of the first long bucket not yet dealt out
         ("spanned", "i8"),  # events in long buckets
         ("far_count", "i8"),
+        ("fetching", "i8"),  # 1: tables are so large that what events read is fetched ahead
         ("free", "i8"),  # first free packet
         ("free_count", "i8"),
         ("waiting", "i8"),  # flows not started

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.network.fluid_state import grown
-from zcube.network.packet.state import CACHE_LINE, NET, PACKET, READINGS, TABLES
+from zcube.network.packet.state import BLOCK, CACHE_LINE, NET, READINGS, SCRATCH, TABLES
 
 
 class Tables:
@@ -21,7 +20,7 @@ class Tables:
         self.net = np.zeros(1, NET)
         self._arrays: dict[str, np.ndarray] = {}
         for name in TABLES:
-            self[name] = arrays.get(name, np.zeros(16, _plain(name)))
+            self[name] = arrays.get(name, np.zeros(SCRATCH.get(name, 16), _plain(name)))
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name]
@@ -29,25 +28,31 @@ class Tables:
     def __setitem__(self, name: str, array: np.ndarray) -> None:
         if array.dtype != _plain(name):
             raise TypeError(f"{name} are rows of {_plain(name)}, not {array.dtype}")
-        self._arrays[name] = _aligned(array)
+        self._put(name, array, len(array))
+
+    def _put(self, name: str, array: np.ndarray, size: int) -> None:
+        """Keep a copy of an array, zeros behind; of these no page is in memory before it is used."""
+        self._arrays[name] = _aligned(array, size)
         self.net[f"{name}_at"] = self._arrays[name].ctypes.data
 
     def grow(self, name: str, size: int) -> None:
         """Make a table at least so long, zeros behind."""
-        if size > len(self[name]):
-            self[name] = grown(self[name], size)
+        have = len(self[name])
+        if size > have:
+            # Doubling keeps repeated growth linear; a first large request gets just what it asks for.
+            self._put(name, self[name], max(size, 2 * have))
 
     def add_packets(self, size: int) -> None:
         """Make room for so many packets and events in all; the new records are free."""
         have, net = len(self["packets"]), self.net
-        packets = np.zeros(size, PACKET)
-        packets[:have] = self["packets"]
-        packets["next"][have:] = np.arange(have + 1, size + 1)
-        packets["next"][size - 1] = net["free"][0]
+        self._put("packets", self["packets"], size)
+        after = self["packets"]["next"]
+        after[have:] = np.arange(have + 1, size + 1)
+        after[size - 1] = net["free"][0]
         net["free"] = have
         net["free_count"] += size - have
-        self["packets"] = packets
         self.grow("far", size)
+        self.grow("blocks", (size // 2 + 2) * BLOCK)
         self.cover_packets()
 
     def cover_packets(self) -> None:
@@ -69,10 +74,11 @@ def _plain(name: str) -> np.dtype:
     return dtype if dtype.names != ("item",) else dtype["item"]
 
 
-def _aligned(array: np.ndarray) -> np.ndarray:
-    """Return a copy that begins with a cache line, as rows of whole lines then do."""
-    room = np.zeros(array.nbytes + CACHE_LINE, dtype=np.uint8)
+def _aligned(array: np.ndarray, size: int) -> np.ndarray:
+    """Return a copy with so many rows that begins with a cache line, as rows of whole lines then do."""
+    size_bytes = size * array.itemsize
+    room = np.zeros(size_bytes + CACHE_LINE, dtype=np.uint8)
     first = -room.ctypes.data % CACHE_LINE
-    copy = room[first : first + array.nbytes].view(array.dtype)
-    copy[:] = array
+    copy = room[first : first + size_bytes].view(array.dtype)
+    copy[: len(array)] = array
     return copy

@@ -1,0 +1,50 @@
+"""What events to come will read, fetched into the processor's caches before they are taken.
+
+An event reads a handful of records that lie anywhere, one found through another. With thousands of ports and queue pairs none
+of them is near, and waiting for them takes longer than all that is done with them. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from zcube.network.kernels import inner
+from zcube.network.packet.records import echo_of, fetch, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
+from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, WAKE, Net
+
+_NUMBER = (1 << KEY_BITS) - 1
+
+
+@inner
+def fetch_first(net: Net, slot: int, key: int) -> None:
+    """Fetch what is found by an event's own record, as soon as its bucket is sorted."""
+    kind = key >> KEY_BITS
+    if kind == ARRIVAL:
+        fetch(hop_of(net, packet_of(net, slot).hop + 1))
+    elif kind == WAKE:
+        fetch(link_of(net, key & _NUMBER))
+        fetch(queue_of(net, (key & _NUMBER) << net.class_shift))
+    elif kind == ACKNOWLEDGED:
+        fetch(echo_of(net, slot))
+        fetch(pair_of(net, key & _NUMBER))
+
+
+@inner
+def fetch_next(net: Net, slot: int) -> None:
+    """Fetch what is found by what was fetched first, a few events before it is needed."""
+    key = packet_of(net, slot).key
+    kind = key >> KEY_BITS
+    if kind == ARRIVAL:
+        wanted = hop_of(net, packet_of(net, slot).hop + 1).item
+        if wanted != NONE:
+            fetch(link_of(net, wanted >> net.class_shift))
+            fetch(queue_of(net, wanted))
+        else:
+            pair = packet_of(net, slot).pair
+            fetch(pair_of(net, pair))
+            if net.acknowledging == 1:
+                fetch(echo_of(net, slot))
+            fetch(flow_of(net, pair_of(net, pair).flow))
+    elif kind == WAKE:
+        link = key & _NUMBER
+        head = queue_of(net, link << net.class_shift).head
+        if head != NONE and link_of(net, link).from_switch != NONE:
+            fetch(packet_of(net, head))
