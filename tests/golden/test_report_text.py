@@ -386,6 +386,19 @@ def test_rates_that_would_not_last_are_said_to(document: dict[str, Any]) -> None
     assert cautions(document)[-1] == f"cube was not in a steady state, so its rates would not last: {reason}."
 
 
+def test_a_tail_that_is_worse_leads_the_headline(document: dict[str, Any]) -> None:
+    """Loses what a reader would not look for first: KV transfers' P99, told by seeds to differ; a better tail is not named."""
+    base, cube = (document["fabrics"][name] for name in ("tree", "cube"))
+    base["kv_transfer_s"]["p99"], cube["kv_transfer_s"]["p99"] = 0.100, 0.125
+    base["e2e_s"]["p99"], cube["e2e_s"]["p99"] = 20.0, 10.0
+    cube["noise"] = {key: {"differs": True} for key in ("kv_transfer_s.p99", "e2e_s.p99")}
+    said = headline(document)[0]
+    assert said.startswith("cube against tree: loses: P99 KV transfer 25.0 % more (125.0 and 100.0 ms); ")
+    assert "end to end" not in said
+    cube["noise"]["kv_transfer_s.p99"]["differs"] = False
+    assert "P99 KV transfer" not in headline(document)[0]
+
+
 def test_headline_counts(document: dict[str, Any]) -> None:
     document["fabrics"]["cube"]["requests"] = {"offered": 1200, "completed": 900, "rejected": 100, "unfinished": 200}
     (first,), said = headline(document), cautions(document)

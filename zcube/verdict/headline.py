@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from zcube.verdict.request_sets import beside, not_served, over_others
 from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, UNSURE, Document, Row, counted
-from zcube.verdict.table import row
+from zcube.verdict.table import ROWS, row
 from zcube.verdict.words import listed
 
 
@@ -39,6 +39,9 @@ _JUDGED = (
     (BILL, "switches and switch-side optics"),
 )
 
+#: Tails that are named only where they are worse: a loss is told whatever it is a loss of.
+_TAILS = tuple(one for one in ROWS if one.label.endswith(" P99") and one != TTFT_P99)
+
 
 def _against(name: str, base_name: str, fabric: Document, base: Document) -> str:
     told: dict[str, list[str]] = {
@@ -52,6 +55,12 @@ def _against(name: str, base_name: str, fabric: Document, base: Document) -> str
     for metric, label in _JUDGED:
         kind, text = _judged(metric, fabric, base)
         told[kind].append(f"{label} {text}".rstrip() + " over other requests" * over_others(metric, fabric))
+    for metric in _TAILS:
+        kind, text = _judged(metric, fabric, base)
+        if kind == "loses":
+            label = metric.label.removesuffix(" P99")
+            label = label[0].lower() + label[1:] if label[1].islower() else label
+            told[kind].append(f"P99 {label} {text}" + " over other requests" * over_others(metric, fabric))
     why = "too few seeds" if fabric.get("noise") else "one seed"
     heads = {"not told": f"not to be told from noise ({why})", "equal": "no difference"}
     parts = [f"{heads.get(kind, kind)}: {', '.join(texts)}" for kind, texts in told.items() if texts]
