@@ -175,7 +175,9 @@ def test_hostile_names_stay_text(document):
     shown = plan_page(hostile, {hostile["front"][0]: b"<svg></svg>"})
     page = Page(shown)
     assert outside(shown) == [] and "\u202e" not in shown
-    assert [found.get("type") for found, _ in page.all("script")] == ["application/json", None]
+    # The data, and the scripts of the frame and of the plan: the same as where no name is hostile.
+    assert [found for found, _ in page.all("script")] == [found for found, _ in Page(plan_page(document, {})).all("script")]
+    assert not any("alert" in text for found, text in page.all("script") if found.get("type") is None)
     assert "{{7*7}}" in page.text(id="recommendation")
     assert '"><script>alert(1)</script>?{{7*7}}' in page.text(id="unbuildable")
     (data,) = page.all("script", id="plan-data")
