@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcube.outputs import to_json
 from zcube.progress import Progress
-from zcube.report.picture import save
+from zcube.report.picture import save, svg_bytes
+from zcube.report.sweep_page import sweep_page
 from zcube.report.sweep_plot import plot_columns
 from zcube.report.sweep_text import conditions_of
+from zcube.report.variations_plot import tornado
 from zcube.sweep.sweep import STORE_FILE, Sweep
 from zcube.sweep.table import write_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from zcube.out_folder import OutFolder
 
-TABLE_FILE, DOCUMENT_FILE = "points.parquet", "sweep.json"
+TABLE_FILE, DOCUMENT_FILE, PAGE_FILE = "points.parquet", "sweep.json", "sweep.html"
 
 
 def write_sweep(
@@ -31,7 +36,8 @@ def write_sweep(
     """Write everything a sweep gave, as a whole or not at all, and return where.
 
     ``run.json`` (provenance), ``runs.jsonl`` (every run that is known, what a further sweep goes on from), ``points.parquet``
-    (the table) and ``sweep.json``, byte-identical for equal inputs, ``plot-1`` and so on as SVG and PNG.
+    (the table) and ``sweep.json``, byte-identical for equal inputs, ``plot-1`` and so on and ``effects`` (a tornado)
+    as SVG and PNG, ``sweep.html`` (all for readers).
 
     Parameters
     ----------
@@ -51,9 +57,25 @@ def write_sweep(
         write_table(frame, temporary / TABLE_FILE)
         (temporary / DOCUMENT_FILE).write_text(to_json(document), encoding="utf-8", newline="\n")
         progress("drawing", 0, 0, "")
-        for number, (x, y) in enumerate(plots, 1):
-            figure = plot_columns(sweep, frame, x, y, conditions_of(document))
+        pictures = dict(_pictures(sweep, frame, document, plots))
+        for name, (_, figure) in pictures.items():
             for ending in (".svg", ".png"):
-                save(figure, temporary / f"plot-{number}{ending}")
+                save(figure, temporary / f"{name}{ending}")
+        drawn = {name: (caption, svg_bytes(figure)) for name, (caption, figure) in pictures.items()}
+        page = sweep_page(sweep, frame, document, drawn)
+        (temporary / PAGE_FILE).write_text(page, encoding="utf-8", newline="\n")
 
     return folder.write(fill, run_record, grows=[STORE_FILE])
+
+
+def _pictures(
+    sweep: Sweep, frame: pd.DataFrame, document: Mapping[str, Any], plots: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, tuple[str, Figure]]]:
+    """Yield every picture by the name of its file, with what it shows."""
+    under = conditions_of(document)
+    for number, (x, y) in enumerate(plots, 1):
+        caption = f"{y} over {x}: means over the seeds, bars their 95 % intervals."
+        yield f"plot-{number}", (caption, plot_columns(sweep, frame, x, y, under))
+    if document["effects"] is not None:
+        figure = tornado(document["effects"], "Key by key over all points", under, "all points")
+        yield "effects", (f"How far each key moves the change against the baseline. {document['effects']['rule']}", figure)

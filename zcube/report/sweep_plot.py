@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zcube.errors import Fault, InputError
 from zcube.report.names import display_names
 from zcube.report.palette import fabric_colours
-from zcube.report.picture import picture_text, title
+from zcube.report.picture import picture_text, plain, title
 from zcube.sweep.effects import JUDGED, mean_interval
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def plot_columns(sweep: Sweep, frame: pd.DataFrame, x: str, y: str, under: str) 
         axes.set_ylim(bottom=0)
     axes.set_xlabel(picture_text(x))
     axes.set_ylabel(picture_text(y))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
+    plain(axes)
     if marks:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, frameon=False)
     title(figure, picture_text(f"{y} over {x}"), f"{under}; bars: 95 % intervals of the mean over the seeds")

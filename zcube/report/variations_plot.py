@@ -51,14 +51,28 @@ def plot_tornado(results: Results) -> Figure:
     results : Results
         With ``sensitivity``.
     """
+    return tornado(results.document["sensitivity"], "One parameter at a time", conditions(results), "the scenario")
+
+
+def tornado(sensitivity: Mapping[str, Any], head: str, under: str, own_words: str) -> Figure:
+    """Draw a tornado of changes by parameter and setting, as ``sensitivity`` of a comparison has them.
+
+    Parameters
+    ----------
+    sensitivity : mapping
+        Changes, and those that stand in the middle.
+    head, under : str
+        What is shown, and under which conditions.
+    own_words : str
+        What the changes in the middle are of.
+    """
     from matplotlib.figure import Figure
 
-    sensitivity = results.document["sensitivity"]
     settings = max(1, *(sum(1 for _ in _changes(sensitivity, key)) for key, _, _ in _JUDGED))
     figure = Figure(figsize=(8, len(_JUDGED) * (_LINE * settings + _AROUND) + 0.9), layout="constrained")
     for axes, (key, words, published) in zip(figure.subplots(len(_JUDGED)), _JUDGED, strict=True):
         mark = None if sensitivity["published"] is None else sensitivity["published"][published]
-        _tornado(axes, sensitivity, key, f"change of {words} (%)", mark)
+        _tornado(axes, sensitivity, key, f"change of {words} (%)", mark, own_words)
     others = [name for name in sensitivity["scenario"] if name != sensitivity["baseline"]]
     names = display_names(list(sensitivity["scenario"]))
     against = (
@@ -66,11 +80,11 @@ def plot_tornado(results: Results) -> Figure:
     )
     seeds = sensitivity["seeds"]
     whiskers = f"; whiskers: 95 % intervals over {seeds} seeds" if seeds > 1 else ""
-    title(figure, f"One parameter at a time: {against}", conditions(results) + whiskers)
+    title(figure, f"{head}: {against}", under + whiskers)
     return figure
 
 
-def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, published: float | None) -> None:
+def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, published: float | None, own_words: str) -> None:
     own = next(iter(_of(sensitivity["scenario"], key)), None)
     by_parameter: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for parameter, setting, change in _changes(sensitivity, key):
@@ -99,7 +113,7 @@ def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, p
     axes.axvline(0, color=_SOFT, linewidth=0.8, zorder=1)
     handles = []
     if centre is not None:
-        handles.append(axes.axvline(centre, color=_DARK, linewidth=1.2, zorder=1, label=f"the scenario {centre:+.1f} %"))
+        handles.append(axes.axvline(centre, color=_DARK, linewidth=1.2, zorder=1, label=f"{own_words} {centre:+.1f} %"))
     if published is not None:
         mark = f"published {100 * published:+.1f} %"
         handles.append(axes.axvline(100 * published, color=_PUBLISHED, linewidth=1.4, linestyle=(0, (4, 2)), label=mark))

@@ -71,12 +71,14 @@ def main_effects(runs: Sequence[Run], done: Sequence[Done]) -> dict[str, Any] | 
     def against(rows: Sequence[int]) -> dict[str, Any]:
         return {name: _over_seeds([(runs[row].seed, of[row]) for row in rows if row in of]) for name, of in changes.items()}
 
+    baseline = next(run.baseline for run in runs if run.fabric == other)
     return {
         "rule": RULE,
         "seeds": len({run.seed for run in runs}),
-        "baseline": next(run.baseline for run in runs if run.fabric == other),
+        "baseline": baseline,
         "fabric": other,
-        "scenario": {other: {"against": against(range(len(runs)))}},
+        "published": None,
+        "scenario": {baseline: {"against": None}, other: {"against": against(range(len(runs)))}},
         "runs": [
             {"parameter": key, "setting": setting, "fabrics": {other: {"against": against(rows)}}}
             for key, setting, rows in settings

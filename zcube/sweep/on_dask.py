@@ -64,7 +64,7 @@ class OnDask:
                 settings = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
                 with dask.config.set(settings), undisturbed():
                     target = self._cluster = LocalCluster(
-                        n_workers=self._jobs or processors(), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                        n_workers=self._jobs or processors(), threads_per_worker=1, dashboard_address=":0", silence_logs=50
                     )
             self._client = Client(target, timeout=ANSWER_S, set_as_default=False)
             self._client.wait_for_workers(1, timeout=FIRST_WORKER_S)
@@ -108,7 +108,8 @@ class OnDask:
         from distributed import as_completed
 
         assert self._client is not None
-        waiting, under_way, done = list(reversed(numbers)), dict[Future, int](), as_completed()
+        waiting, done = list(reversed(numbers)), as_completed(loop=self._client.loop)
+        under_way: dict[Future, int] = {}
         while waiting or under_way:
             # Workers come and go.
             at_once = 1 if alone else AHEAD * max(1, sum(self._client.nthreads().values()))

@@ -1,0 +1,80 @@
+"""Runs on a dask cluster: the same table, workers that die, clusters that are not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+from tasks_that_end import end_at_three, slow_square
+from test_sweep import declared, same, whole  # noqa: F401
+
+import zcube.sweep.on_dask as room
+from zcube.errors import InputError
+from zcube.progress import silent
+from zcube.sweep.executor import Lost
+from zcube.sweep.on_dask import OnDask
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Return the address of a scheduler with two worker processes."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as two,
+    ):
+        yield two.scheduler_address
+
+
+@pytest.fixture
+def on_dask(cluster):
+    with OnDask(cluster, None, [], silent) as executor:
+        yield executor
+
+
+def test_two_workers_give_the_table_to_the_byte(run, tmp_path, whole, cluster):  # noqa: F811
+    path, unbroken = whole
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--dask", cluster)
+    assert status == 0, err
+    assert same(tmp_path / "o", unbroken)
+
+
+def test_a_worker_killed_in_mid_run_loses_nothing(on_dask):
+    done = []
+    for number, (square, pid) in on_dask.as_done(slow_square, list(range(16)), lambda number, share: None):
+        done.append((number, square))
+        if len(done) == 3:
+            os.kill(pid, signal.SIGKILL)
+    assert sorted(done) == [(number, number * number) for number in range(16)]
+
+
+def test_a_task_that_ends_its_workers_is_lost_and_no_other_is(on_dask):
+    done = dict(on_dask.as_done(end_at_three, list(range(8)), lambda number, share: None))
+    lost = done.pop(3)
+    assert isinstance(lost, Lost) and "worker" in lost.why
+    assert done == {number: number * number for number in range(8) if number != 3}
+
+
+def test_a_worker_with_another_program_is_refused(cluster, monkeypatch):
+    monkeypatch.setattr(room, "program_digest", lambda: str(os.getpid()))
+    with pytest.raises(InputError, match="worker tcp"):
+        OnDask(cluster, None, [], silent).__enter__()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://", "", "127.0.0.1"])
+def test_a_cluster_that_does_not_answer_is_a_fault(run, tmp_path, monkeypatch, address):
+    monkeypatch.setattr(room, "ANSWER_S", 0.5)
+    path = declared(tmp_path, "[[points]]\nload.concurrency = 2\n")
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--dask", address)
+    assert status == 2 and "--dask" in err and "no cluster" in err
+
+
+def test_without_the_package_it_says_how_to_install_it(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    path = declared(tmp_path, "[[points]]\nload.concurrency = 2\n")
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--dask", "local")
+    assert status == 2 and "pip install 'zcube[dask]'" in err
