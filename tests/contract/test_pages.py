@@ -7,6 +7,8 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from zcube.report.inline_svg import inline_svg
 from zcube.report.page import render_page
-from zcube.report.palette import COLOURS
+from zcube.report.palette import COLOURS, LOAD
 from zcube.report.picture import svg_bytes, title
 
 VOID = {"meta", "br", "wbr", "img", "input"}
@@ -175,3 +177,12 @@ def test_the_first_fabrics_stand_out_of_both_papers(paper: str) -> None:
     for colour in COLOURS[:3]:
         low, high = sorted((luminance(colour), luminance(paper)))
         assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def test_links_are_as_full_in_every_picture() -> None:
+    """Pictures for papers and the page to explore have one scale of colours."""
+    style = (files("zcube.report") / "templates" / "topology.css").read_text()
+    steps = dict(re.findall(r"--heat-(\d): light-dark\((#\w{6}),", style))
+    assert tuple(steps[str(number)] for number in range(len(LOAD))) == LOAD
+    lightness = [lab(linear(colour))[0] for colour in LOAD]
+    assert all(fuller < emptier - 8 for emptier, fuller in pairwise(lightness))

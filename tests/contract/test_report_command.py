@@ -179,5 +179,5 @@ def test_markup_in_stored_results_stays_text(copied: Path) -> None:
     sealed(copied)
     page = rebuilt_page({copied: read_results(copied)})
     clean = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
-    assert clean.count("<script") == clean.count("</script>") == 2 and "\u202e" not in page
+    assert clean.count("<script") == clean.count("</script>") == 3 and "\u202e" not in page
     assert "&lt;script&gt;alert(1)" in page

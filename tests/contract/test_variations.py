@@ -247,7 +247,7 @@ def test_names_from_files_are_escaped_on_the_page(own_scenario: Path):
     own_scenario.write_text(SCENARIO.replace('"P:D"', '"<b>$x$"').replace("striped = {", '"<script>" = {'))
     comparison = zc.compare(own_scenario, {"seeds": 1}, sensitivity=True)
     page = render_html(comparison.document(), {}, {})
-    assert page.count("<script>") == page.count("</script>") == 1 and "<b>$x$" not in page and "&lt;b&gt;" in page
+    assert page.count("<script>") == page.count("</script>") == 2 and "<b>$x$" not in page and "&lt;b&gt;" in page
     assert set(zc.figures(comparison)) >= {"sensitivity"}
 
 

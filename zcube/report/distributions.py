@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from zcube.arrays import FloatArray
 from zcube.quantiles import QUANTILES
 from zcube.report.band_lines import band_of
 from zcube.report.palette import COLOURS, LINE
-from zcube.report.picture import CURVE, conditions, picture_text, plain, title
+from zcube.report.picture import CURVE, REACH, conditions, picture_text, plain, title
 from zcube.verdict.rows import significant
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def plot_distribution(results: Results, latency: Latency) -> Figure:
             linestyle=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],
             label=f"{shown}: {_quantiles(results, name, latency)}",
         )
-        line.set_gid(f"{CURVE}-{number}")
+        line.set_gid(CURVE + results.names[name])
         _shade(axes, results, name, latency, values)
     _scale(axes, [values for values in sorted_.values() if len(values)], latency)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, fontsize=8.5, frameon=False)
@@ -128,6 +129,8 @@ def _scale(axes: Axes, curves: list[FloatArray], latency: Latency) -> None:
     label = f"{latency.axis} ({latency.unit})"
     axes.set_xlim(0, 1.02 * end or 1.0)
     axes.set_ylim(0, 101)
+    reach = {"low": 0, "high": axes.get_xlim()[1], "top": axes.get_ylim()[1], "unit": latency.unit}
+    axes.patch.set_gid(REACH + json.dumps(reach))
     axes.set_xlabel(label if end == longest else f"{label}; the longest took {significant(longest, 3)} {latency.unit}")
     axes.set_ylabel("requests with at most this (%)")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcube.report.link_bands import Band
-from zcube.report.palette import PAPER, VERMILLION
+from zcube.report.palette import LOAD, PAPER
 from zcube.report.picture import conditions, picture_text, title
 from zcube.verdict.rows import significant
 
@@ -23,10 +23,6 @@ MOST_ROWS, MOST_COLUMNS = 300, 300
 
 _PANELS_PER_ROW = 2
 _TICKS = 20
-#: A full link, and one that carried nothing.
-_BRIM, _IDLE = "#7a1f00", (0.5, 0.5, 0.5, 0.12)
-#: What the scale tells, in percent of the line rate.
-_MARKS = (0, 1, 5, 10, 25, 50, 75, 100)
 
 
 def plot_link_heatmap(results: Results) -> Figure:
@@ -56,8 +52,8 @@ def plot_link_heatmap(results: Results) -> Figure:
     for axes in panels.flat[len(bands) :]:
         axes.set_axis_off()
     if image is not None:
-        bar = figure.colorbar(image, ax=panels, shrink=0.85, pad=0.015, ticks=_MARKS)
-        bar.set_label("utilisation over the window (%), by its square root; grey: carried nothing")
+        bar = figure.colorbar(image, ax=panels, shrink=0.85, pad=0.015)
+        bar.set_label("utilisation over the window (% of line rate)")
     title(figure, "How full the links out of switches were", conditions(results))
     return figure
 
@@ -69,7 +65,7 @@ def _uplinks(fullest: float) -> str:
 
 def _panel(axes: Axes, bands: Sequence[Band]) -> Any:
     """Draw one fabric; return the image for the colour bar, None if there is nothing to draw."""
-    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+    from matplotlib.colors import LinearSegmentedColormap
 
     if not bands:
         axes.set_axis_off()
@@ -88,12 +84,9 @@ def _panel(axes: Axes, bands: Sequence[Band]) -> Any:
         starts.append(at)
         cells[at : at + len(block), : block.shape[1]] = block
         at += len(block)
-    # Links that carried nothing are set apart from those that carried little; where there is no link the paper shows.
-    full = LinearSegmentedColormap.from_list("load", [(VERMILLION, 0.04), (VERMILLION, 0.7), (_BRIM, 1.0)])
-    shades = full.with_extremes(under=_IDLE)
-    cells[cells == 0.0] = -1.0
-    scale = PowerNorm(0.5, 0.0, 100.0)
-    image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap=shades, norm=scale)
+    # The scale ends where a link is full, whatever the fullest one was; where there is no link the paper shows.
+    shades = LinearSegmentedColormap.from_list("load", LOAD)
+    image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap=shades, vmin=0.0, vmax=100.0)
     for band, start in zip(bands, starts, strict=True):
         split = 2 if collapse else band.gpu_links
         _label_band(axes, band, start, split, 4 if collapse else band.percent.shape[1], gap)

@@ -105,6 +105,7 @@ def render_html(
     entries = definition_entries(document)
     return render_page(
         "report.html.j2",
+        scripts=["curves.js"],
         sections=sections,
         fabrics=fabrics,
         lead=sentences[0],

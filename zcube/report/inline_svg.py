@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from zcube.report.palette import INK, THEMED
-from zcube.report.picture import CONDITIONS_ID, CURVE, HEADLINE_ID
+from zcube.report.picture import CONDITIONS_ID, CURVE, HEADLINE_ID, REACH
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -122,8 +122,9 @@ def _plain(element: ElementTree.Element, ids: Mapping[str, str]) -> None:
     own = element.attrib.pop("id", "")
     if own in ids:
         element.set("id", ids[own])
-    elif own.startswith(CURVE):
-        element.set("class", CURVE)
+    for begins, attribute in ((CURVE, "data-curve"), (REACH, "data-reach")):
+        if own.startswith(begins):
+            element.set(attribute, own.removeprefix(begins))
 
 
 def _properties(style: str) -> Iterator[tuple[str, str]]:

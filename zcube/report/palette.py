@@ -26,6 +26,10 @@ THEMED = {
     "#cccccc": "var(--line)",
 }
 
+#: How full a link is, from 0 to 100 % of its line rate in steps of 20: as ``--heat-0`` to ``--heat-5`` of
+#: ``templates/topology.css`` on light paper.
+LOAD = ("#eef2f7", "#c9dcef", "#8fbfe0", "#4593c5", "#1c64a5", "#08306b")
+
 #: So that reports of different comparisons agree, the first fabric of these families always looks the same.
 FAMILY_COLOURS = {"zcube": BLUE, "spine-leaf": VERMILLION}
 

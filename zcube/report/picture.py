@@ -26,8 +26,8 @@ CREATOR = "zcube"
 
 #: Ids of what a page says itself, in words, so that its picture leaves it out.
 HEADLINE_ID, CONDITIONS_ID = "headline", "conditions"
-#: What ids of curves begin with that a page's reader can follow point by point.
-CURVE = "curve"
+#: What ids begin with, JSON behind it, of curves that a page's reader can follow, and of the axes that they stand in.
+CURVE, REACH = "curve:", "reach:"
 
 #: Characters of the conditions' line per inch of a picture's width.
 _CHARACTERS_PER_INCH = 14
