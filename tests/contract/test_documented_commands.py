@@ -18,6 +18,7 @@ from zcube.samples.catalog import SAMPLES, write_samples
 WORK = {
     "compare": ("zcube.searches:Searches.compared",),
     "matrix": ("zcube.matrix.loads:carried_load", "zcube.matrix.loads:served_load"),
+    "sweep": ("zcube.sweep.sweep:run_sweep",),
     "replay": ("zcube.replays.banded:replay_with_band",),
     "plan": ("zcube.plan.plan:plan", "zcube.plan.standing:fabric_plan", "zcube.plan.search.search:search"),
     "fabric check": ("zcube.routing.claims:check_fabric",),

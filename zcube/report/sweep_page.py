@@ -10,6 +10,7 @@ from zcube.report.inline_svg import inline_svg
 from zcube.report.names import display_names, printable
 from zcube.report.page import render_page
 from zcube.report.palette import fabric_colours
+from zcube.report.sweep_plot import number_columns
 from zcube.report.sweep_text import conditions_of, effect_cells, sweep_cells
 from zcube.sweep.effects import mean_interval
 
@@ -92,7 +93,7 @@ def _against(document: Mapping[str, Any]) -> str:
 
 def _drawn(sweep: Sweep, frame: pd.DataFrame) -> dict[str, Any]:
     """Return what the script draws: columns, fabrics with their colours, and every mark's mean and interval by column."""
-    numbers = [str(name) for name in frame if frame[name].dtype.kind in "if"]
+    numbers = number_columns(frame)
     overrides = [key for key in sweep.asked.keys if key in numbers and len(frame[key].unique()) > 1]
     columns = [*overrides, *(name for name in FIGURES if name in numbers)]
     families: dict[str, dict[str, Any]] = {}

@@ -45,7 +45,7 @@ def plots_of(asked: SweepSettings, frame: pd.DataFrame) -> list[tuple[str, str]]
     InputError
         With every column that the table lacks or that holds no number.
     """
-    numbers = [str(name) for name in frame if frame[name].dtype.kind in "if" and name not in ("point", "seed")]
+    numbers = number_columns(frame)
     chosen = [(plot.x, plot.y) for plot in asked.plots]
     if not chosen:
         keys = [key for key in asked.keys if key in numbers and len(frame[key].unique()) > 1]
@@ -55,6 +55,12 @@ def plots_of(asked: SweepSettings, frame: pd.DataFrame) -> list[tuple[str, str]]
         known = ", ".join(numbers)
         raise InputError(Fault(f"plot of {name}", "no column of numbers", f"one of {known}") for name in lacking)
     return chosen
+
+
+def number_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that hold numbers, at least one, which say more than a row's place."""
+    places = ("point", "seed")
+    return [str(name) for name in frame if frame[name].dtype.kind in "if" and name not in places and frame[name].notna().any()]
 
 
 def plot_columns(sweep: Sweep, frame: pd.DataFrame, x: str, y: str, under: str) -> Figure:

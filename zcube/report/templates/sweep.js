@@ -73,7 +73,9 @@
     });
     const dots = shown.map((mark, place) => {
       const [fabric, , values] = mark;
-      const [cx, cy, colour] = [across.at(values[x][0]), up.at(values[y][0]), fabrics[fabric].colour];
+      // Fabrics that are alike stand beside each other.
+      const aside = (fabric - (fabrics.length - 1) / 2) * Math.min(6, 40 / fabrics.length);
+      const [cx, cy, colour] = [across.at(values[x][0]) + aside, up.at(values[y][0]), fabrics[fabric].colour];
       const bar = { stroke: colour, "stroke-width": 1.2 };
       if (values[x].length > 1) svg.append(element("line", { x1: across.at(values[x][1]), x2: across.at(values[x][2]), y1: cy, y2: cy, ...bar }));
       if (values[y].length > 1) svg.append(element("line", { x1: cx, x2: cx, y1: up.at(values[y][1]), y2: up.at(values[y][2]), ...bar }));
