@@ -80,6 +80,7 @@ COMMANDS = {
         "matrix.html",
     ),
     "plan": ("plan --gpus 72 --switch 12.8T,25.6T --families spine-leaf,zcube,bcube --jobs 1", "plan.html"),
+    "sweep": (f"sweep {Path(__file__).with_name('small_sweep.toml')} --jobs 1", "sweep.html"),
     "standing": ("plan --from zcube-32 --to-gpus 64 --jobs 1", "plan.html"),
 }
 FABRICS = ("roft-256", "zcube-256")

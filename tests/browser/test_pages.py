@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -16,6 +17,7 @@ AXE = {
     "matrix": ((1280, "dark"),),
     "plan": ((1280, "light"),),
     "standing": ((390, "dark"),),
+    "sweep": ((390, "light"),),
 }
 #: How bad findings of axe are that no page may have.
 BAD = ("serious", "critical")
@@ -42,6 +44,25 @@ def test_a_page_is_fit_for_its_readers(kind: str, pages: Any, opened: Any) -> No
                 assert found.page.evaluate("document.documentElement.scrollWidth") == width
                 if (width, scheme) in AXE[kind]:
                     assert findings(found.page) == []
+
+
+def test_a_sweep_draws_what_is_chosen_and_says_what_the_table_says(pages: Any, opened: Any) -> None:
+    path = pages("sweep")
+    frame = pd.read_parquet(path.with_name("points.parquet"))
+    with opened(path) as found:
+        page = found.page
+        page.select_option("#sweep-x", label="network.nic_gbps")
+        page.select_option("#sweep-y", label="kv_transfer_s.mean")
+        marks = page.locator("#sweep-drawn circle[role=img]")
+        assert marks.count() == 8 and "kv_transfer_s.mean" in page.locator("#sweep-drawn svg").get_attribute("aria-label")
+        marks.first.focus()
+        for _ in range(7):
+            page.keyboard.press("ArrowRight")
+        told = page.locator("#sweep-told").inner_text()
+        last = frame[(frame["point"] == 3) & (frame["fabric"] == "zcube-32")]["kv_transfer_s.mean"].mean()
+        assert told.startswith("zcube-32, point 3") and f"kv_transfer_s.mean {last:.4g}" in told
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#sweep-told").inner_text().startswith("roft-32, point 0")
 
 
 def test_tables_sort_by_any_column(pages: Any, opened: Any) -> None:
