@@ -84,10 +84,8 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
     reach = reach_of(carrier.fabric, carrier.routing, scenario, task.card) if task.reach is None else task.reach
     recorder = None if task.recorded is None else TraceRecorder.of(carrier.fabric.gpus, scenario)
     model = carrier.model()
-    if task.keep and carrier.network.load_bins:
-        model.watch_load(
-            carrier.network.load_bins, scenario.load.horizon_s or max(float(task.trace.arrival_s[-1]), LEAST_RUN_S)
-        )
+    if task.keep:
+        carrier.watch_load(model, scenario.load.horizon_s or max(float(task.trace.arrival_s[-1]), LEAST_RUN_S))
     settings = settings_on(carrier, scenario)
     run = serve(carrier.fabric, model, task.trace, settings, task.card, task.compute, told, recorder, reach)
     packets = PacketOutcome.of(model, None) if task.keep and isinstance(model, PacketModel) else None

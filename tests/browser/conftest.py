@@ -72,17 +72,21 @@ def opened(browser: Any) -> Callable[..., Any]:
     return open_page
 
 
-#: Commands of the pages that readers get, and the page in the folder that each writes.
+#: Commands of the pages that readers get but for where they are written, and the page in the folder of those that write one.
 COMMANDS = {
     "matrix": (
         "matrix kv-funnel --fabrics roft-32,zcube-32 --transports ecmp+dcqcn,adaptive+pfc-only --seeds 2 --jobs 1 "
-        "--pattern-set transfers=12 --pattern-set mean_bytes=1e6",
+        "--pattern-set transfers=12 --pattern-set mean_bytes=1e6 --out",
         "matrix.html",
     ),
-    "plan": ("plan --gpus 72 --switch 12.8T,25.6T --families spine-leaf,zcube,bcube --jobs 1", "plan.html"),
-    "sweep": (f"sweep {Path(__file__).with_name('small_sweep.toml')} --jobs 1", "sweep.html"),
-    "standing": ("plan --from zcube-32 --to-gpus 64 --jobs 1", "plan.html"),
+    "plan": ("plan --gpus 72 --switch 12.8T,25.6T --families spine-leaf,zcube,bcube --jobs 1 --out", "plan.html"),
+    "fabric": ("fabric show zcube-32@switch:A1 --page", ""),
+    "replay": ("replay FLOWS --fabric zcube-32 --fidelity packet --page", ""),
+    "sweep": (f"sweep {Path(__file__).with_name('small_sweep.toml')} --jobs 1 --out", "sweep.html"),
+    "standing": ("plan --from zcube-32 --to-gpus 64 --jobs 1 --out", "plan.html"),
 }
+#: Transfers of the replay.
+FLOWS = "src,dst,bytes,start_s\n" + "".join(f"{at},{31 - at},{100_000 + at},{at * 1e-6:g}\n" for at in range(8))
 FABRICS = ("roft-256", "zcube-256")
 
 
@@ -104,10 +108,12 @@ def pages(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         if kind == "compare":
             return compared / "report.html"
         command, name = COMMANDS[kind]
-        folder = tmp_path_factory.mktemp(kind) / "out"
+        folder = tmp_path_factory.mktemp(kind)
+        (folder / "flows.csv").write_text(FLOWS)
+        out = folder / ("out" if name else "page.html")
         with pytest.raises(SystemExit) as ended:
-            main([*command.split(), "--out", str(folder)])
+            main([*command.replace("FLOWS", str(folder / "flows.csv")).split(), str(out)])
         assert not ended.value.code
-        return folder / name
+        return out / name if name else out
 
     return page

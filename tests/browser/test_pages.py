@@ -16,9 +16,13 @@ AXE = {
     "compare": ((390, "dark"), (1280, "light")),
     "matrix": ((1280, "dark"),),
     "plan": ((1280, "light"),),
+    "fabric": ((1280, "light"),),
+    "replay": ((1280, "dark"),),
     "standing": ((390, "dark"),),
     "sweep": ((390, "light"),),
 }
+#: Whether the page's own background is dark.
+DARK = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every((channel) => channel < 90)"
 #: How bad findings of axe are that no page may have.
 BAD = ("serious", "critical")
 
@@ -37,13 +41,17 @@ def findings(page: Any) -> list[str]:
 @pytest.mark.parametrize("kind", list(AXE))
 def test_a_page_is_fit_for_its_readers(kind: str, pages: Any, opened: Any) -> None:
     path: Path = pages(kind)
-    for width in WIDTHS:
-        for scheme in SCHEMES:
-            with opened(path, width, scheme) as found:
-                found.page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
-                assert found.page.evaluate("document.documentElement.scrollWidth") == width
+    with opened(path, WIDTHS[0], SCHEMES[0]) as found:
+        page = found.page
+        page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                assert page.evaluate("document.documentElement.scrollWidth") == width
+                assert page.evaluate(DARK) is (scheme == "dark")
                 if (width, scheme) in AXE[kind]:
-                    assert findings(found.page) == []
+                    assert findings(page) == []
 
 
 def test_a_sweep_draws_what_is_chosen_and_says_what_the_table_says(pages: Any, opened: Any) -> None:

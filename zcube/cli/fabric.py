@@ -94,8 +94,9 @@ def show_command(
 
 def _page(fabric: Fabric, document: dict[str, Any]) -> str:
     from zcube.report.fabric_page import fabric_page
+    from zcube.report.topology import fabric_section
 
-    return fabric_page(fabric, document, sys.argv[1:])
+    return fabric_page(fabric, document, sys.argv[1:], [fabric_section(fabric)])
 
 
 def check_command(

@@ -116,6 +116,11 @@ class Carrier:
         network = self.network
         return PacketModel(self.link_set, self.routing, self.packet, network.path_split, bin_s=network.bin_s)
 
+    def watch_load(self, model: FlowModel | PacketModel, expected_s: float) -> None:
+        """Let an idle network's links be read while it runs, unless no load over time is kept or the links are no fabric's."""
+        if self.network.load_bins and expected_s > 0.0 and self.network.fidelity != "ideal":
+            model.watch_load(self.network.load_bins, expected_s)
+
     def document(self) -> dict[str, Any]:
         """Return how bytes move, JSON-ready."""
         network = self.network

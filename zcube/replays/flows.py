@@ -214,7 +214,7 @@ def replay(
     if beside_fluid or carrier.packet is None:
         fluid = carrier.fluid()
         if carrier.packet is None:
-            watch_load(carrier, fluid, float((start_s + alone_s).max()))
+            carrier.watch_load(fluid, float((start_s + alone_s).max()))
         fluid.send(posted, routes)
         # The callback comes after so many events; where many transfers start together, an event is that much more work.
         at_once = max(1, 2000 * len(np.unique(start_s)) // len(flows))
@@ -224,17 +224,11 @@ def replay(
             return outcome(carrier, fluid, flows, start_s, alone_s, origin_s)
         fluid_s = fluid.completions().finish_s - start_s
     model = carrier.packets()
-    watch_load(carrier, model, float((start_s + alone_s).max()))
+    carrier.watch_load(model, float((start_s + alone_s).max()))
     model.send(posted, routes)
     longest_s = float((alone_s if fluid_s is None else fluid_s).max())
     run_packets(model, longest_s, lambda done, total: progress("simulating packets", done, total, "packets"))
     return outcome(carrier, model, flows, start_s, alone_s, origin_s, fluid_s)
-
-
-def watch_load(carrier: Carrier, model: FlowModel | PacketModel, expected_s: float) -> None:
-    """Let a model's links be read while it runs, unless the network keeps no load over time."""
-    if carrier.network.load_bins and expected_s > 0.0:
-        model.watch_load(carrier.network.load_bins, expected_s)
 
 
 def outcome(

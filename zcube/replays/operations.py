@@ -17,7 +17,7 @@ from zcube.network.dependent_run import OperationTimes, run_operations
 from zcube.network.protocol import FlowTable
 from zcube.progress import Progress, silent
 from zcube.replays.as_measured import as_measured
-from zcube.replays.flows import Replay, outcome, watch_load
+from zcube.replays.flows import Replay, outcome
 from zcube.replays.gpus import gpus_of_ranks
 from zcube.replays.recorded_times import RecordedTime, compared_times, simulated_times, times_document
 from zcube.trace.collectives import expanded
@@ -228,7 +228,7 @@ def replay_trace(
     asked = FlowTable(*ends, size_bytes, np.zeros(len(rows)), message_start_s=taken.message_start_s)
     routes, alone_s = carrier.route(asked, lambda places: [f"{word} {rows[place]}" for place in places], progress)
     model = carrier.model()
-    watch_load(carrier, model, float(alone_s.max()))
+    carrier.watch_load(model, float(alone_s.max()))
     progress("simulating", 0, len(trace), "operations")
 
     def told(done: int, total: int) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zcube.replays.operations import TraceReplay
 from zcube.report.article import Block, article_page
 from zcube.report.calibration_lines import calibration_lines
 from zcube.report.names import printable
 from zcube.report.packet_table import packet_text, paused_longest, port_cells
 from zcube.report.quantities import bytes_text, time_text
 from zcube.report.replay_figures import replay_figures
+from zcube.report.topology import replay_section
 from zcube.verdict.rows import ABSENT
 
 if TYPE_CHECKING:
     from zcube.replays.flows import Replay
-    from zcube.replays.operations import TraceReplay
 
 _CAPTIONS = {
     "timeline": "What every GPU of the trace computed and sent over time.",
@@ -35,7 +36,7 @@ def replay_page(replay: Replay | TraceReplay, call: Sequence[str] = ()) -> str:
     call : sequence of str
         What was called, without the name of the program.
     """
-    document = replay.document()
+    document, transfers = replay.document(), replay.transfers if isinstance(replay, TraceReplay) else replay
     pictures = {_CAPTIONS[name]: figure for name, figure in replay_figures(replay).items()}
     links = [["From", "To", "Utilisation (%)", "Paths at once"]] + [
         [printable(link["from"]), printable(link["to"]), f"{100 * link['utilisation']:.1f}", f"{link['peak_flows']:,}"]
@@ -55,7 +56,7 @@ def replay_page(replay: Replay | TraceReplay, call: Sequence[str] = ()) -> str:
         *_packets(document.get("packet")),
         Block("Calibration", "calibration", notes=measured),
     ]
-    return article_page(f"Replay on {printable(document['fabric'])}", [lead], blocks, call)
+    return article_page(f"Replay on {printable(document['fabric'])}", [lead], blocks, call, [replay_section(transfers)])
 
 
 _NOTE = "Slow-down: duration over what the flow would take with the network to itself. Utilisation: over the makespan."

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zcube.pricing.pieces import PiecePrices
+    from zcube.replays.flows import Replay
     from zcube.report.results import Results
 
 #: Boxes in a row; what is more stands together at first.
@@ -33,7 +34,7 @@ MOST_CABLES, MOST_LOADED_LINKS = 100_000, 8_192
 
 #: Columns of a run's tables that are shown, and rows of them that are read at most.
 _COLUMNS = {
-    "links": ("capacity_bps", "bytes", "peak_flows", "utilisation"),
+    "links": ("to", "capacity_bps", "bytes", "peak_flows", "utilisation"),
     "load": ("of", "link", "bin_start_s", "bin_end_s", "utilisation", "fullest_link_utilisation"),
 }
 MOST_ROWS = 20_000_000
@@ -59,6 +60,7 @@ def fabric_structure(fabric: Fabric, prices: PiecePrices | None = None) -> dict[
         "gpus_per_server": fabric.gpus_per_server,
         "nic_ports": fabric.nic_ports,
         "cables": kept,
+        "links": fabric.links,
         "roles": _roles(fabric, prices),
         "names": [printable(fabric.node_name(node)) for node in range(fabric.gpus, fabric.gpus + fabric.switches)],
         "price_book": None if prices is None else printable(prices.price_book),
@@ -113,7 +115,7 @@ def explored(
     length_s : float
         Length of the window that ``links`` is of.
     """
-    fits = links is not None and structure["too_many"] is None and len(links) >= 2 * structure["cables"] and length_s > 0
+    fits = links is not None and length_s > 0 and structure["too_many"] is None and _of_fabric(structure, links)
     return {
         **structure,
         "load": {"length_s": length_s, **_loads(structure, links)} if fits and links is not None else None,
@@ -151,6 +153,24 @@ def stored_section(results: Results, file: Callable[[str], Path | None]) -> Sect
             with shown_from(structure.parent, structure.name):
                 found[results.names[name]] = explored(described, links, load, results.fabrics[name]["window"]["length_s"])
     return topology_section(found) if found else None
+
+
+def _of_fabric(structure: Mapping[str, Any], links: pd.DataFrame) -> bool:
+    """Return whether links are the fabric's, as those of an ideal core are not."""
+    first = int(unpacked(structure["b"])[0]) - structure["gpus"]
+    return len(links) == structure["links"] and bool(links["to"].iloc[0] == structure["names"][first])
+
+
+def fabric_section(fabric: Fabric) -> Section:
+    """Return the section of a fabric alone."""
+    return topology_section({fabric.name: explored(fabric_structure(fabric))}, "Topology")
+
+
+def replay_section(replay: Replay) -> Section:
+    """Return the section of a replay."""
+    fabric, load = replay.carrier.fabric, replay.load
+    value = explored(fabric_structure(fabric), replay.links(), None if load is None else load.frame(), replay.makespan_s)
+    return topology_section({fabric.name: value})
 
 
 def _roles(fabric: Fabric, prices: PiecePrices | None) -> list[dict[str, Any]]:

@@ -369,10 +369,11 @@
     return list;
   }
   function linkButtons(links) {
-    const list = made("ul");
-    for (const link of links) {
-      const use = fabric.linkUse(link, bin), button = made("button", { type: "button", "data-link": link }, made("span", {}, fabric.linkName(link)));
-      button.append(made("span", {}, use === null ? "" : share(use)));
+    const list = made("ul"), names = links.map((link) => fabric.linkName(link));
+    for (const [at, link] of links.entries()) {
+      const use = fabric.linkUse(link, bin), parallel = names.indexOf(names[at]) !== names.lastIndexOf(names[at]);
+      const button = made("button", { type: "button", "data-link": link }, made("span", {}, parallel ? `${names[at]}, link ${link}` : names[at]));
+      if (fabric.load) button.append(made("span", {}, use === null ? "-" : share(use)));
       button.addEventListener("click", () => pickLink(link));
       list.append(made("li", {}, button));
     }
