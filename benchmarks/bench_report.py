@@ -3,8 +3,8 @@
     python benchmarks/bench_report.py [--requests 1500]
 
 The runs come first and are not counted. Then the folder is written with all its tables, pictures and the page, and the page is
-made once more from what was stored. Prints seconds of the clock and of the processor, and bytes of the page; the bound is for the
-processor's, which is the clock's where nothing else runs.
+made once more from what was stored. Prints seconds of the clock and of the processor, and bytes of the page; the bound is for
+the processor's, which is the clock's where nothing else runs.
 """
 
 from __future__ import annotations
