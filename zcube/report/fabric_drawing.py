@@ -194,7 +194,7 @@ class _Drawing:
 
         box = self.layout.boxes[number]
         width, height, bottom = box.width * _BOXES, self._height(box.row), self._bottom(box.row)
-        face = "white" if box.omitted else "#f1f1ee" if box.row == 0 else tint(self.colour, 0.22)
+        face = "#fbfbfa" if box.omitted else "#f1f1ee" if box.row == 0 else tint(self.colour, 0.22)
         edge = _FAILED if box.failed else "#999999" if box.omitted or box.row == 0 else self.colour
         style = (0, (3, 2)) if box.failed or box.omitted else "solid"
         pad = 0.03

@@ -12,7 +12,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.report.packet_picture import counted, drawn_port, paused_text
-from zcube.report.palette import ORANGE, PURPLE, SKY, VERMILLION
+from zcube.report.palette import INK, ORANGE, PURPLE, SKY, SOFT, VERMILLION
 from zcube.report.picture import title
 from zcube.report.quantities import bytes_text, time_text
 
@@ -33,7 +33,7 @@ FARTHEST_THRESHOLD = 4.0
 
 #: Parts of a row's height: the deepest queue above its line, a bin paused throughout below it, the gap between the two.
 _DEEPEST, _PAUSED, _GAP = 0.58, 0.2, 0.04
-_PAUSE_COLOUR, _LINE, _SOFT = "#222222", "#999999", "#555555"
+_PAUSE_COLOUR, _LINE, _SOFT = INK, "#999999", SOFT
 _TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
 

@@ -142,8 +142,8 @@ def _texts(names: Sequence[str]) -> list[str]:
 
 def _shown(value: Any) -> Any:
     """Return what a template writes: text without control characters and marks that turn writing round."""
-    # What is marked as safe was shown before; embedded pictures are plain ASCII.
-    if not isinstance(value, str) or hasattr(value, "__html__") or not value.strip() or value.startswith("data:"):
+    # What is marked as safe was shown before.
+    if not isinstance(value, str) or hasattr(value, "__html__") or not value.strip():
         return value
     return printable(value)
 
@@ -157,9 +157,3 @@ def is_page(path: Path) -> bool:
 def write_page(page: str, path: Path) -> None:
     """Write a page whole."""
     write_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
-
-
-def embedded(picture: bytes, form: str) -> str:
-    """Return a picture as the address that an ``img`` takes, so that the page stays one file."""
-    kinds = {"png": "image/png", "svg": "image/svg+xml"}
-    return f"data:{kinds[form]};base64,{base64.b64encode(picture).decode('ascii')}"

@@ -8,8 +8,9 @@ from typing import Any
 from zcube import __version__
 from zcube.plan.measures import VALUES, value_at
 from zcube.plan.objectives import OBJECTIVES
+from zcube.report.inline_svg import inline_svg
 from zcube.report.names import display_names, file_slugs, printable
-from zcube.report.page import embedded, render_page
+from zcube.report.page import render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.plan_measures import ABSENT, SECTIONS, SIMULATED
 
@@ -56,7 +57,10 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         refusals=[(names[name], fabric["refused"]) for name, fabric in fabrics.items() if fabric["refused"]][:MOST_LISTED],
         nearest=[_change(change) for change in document["nearest_demands"]],
         front=front,
-        pictures={name: embedded(picture, "svg") for name, picture in pictures.items()},
+        pictures={
+            name: inline_svg(picture, f"drawing-{slugs[name]}", f"{names[name]}: {printable(fabrics[name]['arrangement'])}")
+            for name, picture in pictures.items()
+        },
         ties=[[names[name] for name in group] for group in document["ties"]],
         plot=plot,
         measures=[(title, [_row(measure, fabrics, document["front"]) for measure in rows]) for title, rows in sections.items()],

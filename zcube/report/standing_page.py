@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zcube import __version__
+from zcube.report.inline_svg import inline_svg
 from zcube.report.names import printable
-from zcube.report.page import embedded, render_page
+from zcube.report.page import render_page
 
 #: What a scenario tells of a run with something failed, by the document's keys.
 SERVED = {
@@ -32,7 +33,10 @@ def standing_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) ->
         "standing.html.j2",
         fabric=printable(document["fabric"]),
         words=[printable(sentence) for sentence in _words(document)],
-        pictures=[(printable(name), embedded(picture, "svg")) for name, picture in pictures.items()],
+        pictures=[
+            (printable(name), inline_svg(picture, f"drawing-{number}", printable(name)))
+            for number, (name, picture) in enumerate(pictures.items())
+        ],
         growth=document["growth"],
         rooms=document["rooms"],
         placement=document["placement"],
