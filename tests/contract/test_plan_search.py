@@ -32,20 +32,27 @@ NEVER_RESUMED_ALIKE = {"run.json"}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a search that nothing ended."""
+    """The folder of a search that nothing ended, of a process of its own."""
     folder = tmp_path_factory.mktemp("search") / "whole"
-    _run(folder)
+    done = subprocess.run(_command(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def going_on(run):
+    """Run a search in this process, or go on with it; returns what it says."""
+
+    def search_on(folder, *options):
+        status, _, err = run(*SMALL, *SIZE, "--out", folder, *options)
+        assert status == 0, err
+        return err
+
+    return search_on
 
 
 def _command(folder, *options):
     return [sys.executable, "-m", "zcube", *SMALL, *SIZE, "--out", str(folder), *options]
-
-
-def _run(folder, *options):
-    done = subprocess.run(_command(folder, *options), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def _files(folder):
@@ -74,7 +81,7 @@ def test_a_search_finds_fabrics_that_other_verbs_read(whole, run):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="killed with a POSIX signal")
 @pytest.mark.parametrize("killed", [0, pytest.param(3, marks=pytest.mark.slow)])
-def test_killed_at_any_moment_it_ends_alike(whole, tmp_path, killed):
+def test_killed_at_any_moment_it_ends_alike(whole, going_on, tmp_path, killed):
     folder = tmp_path / "killed"
     with subprocess.Popen(_command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and _generation(folder) < killed:
@@ -84,12 +91,11 @@ def test_killed_at_any_moment_it_ends_alike(whole, tmp_path, killed):
         process.kill()
     reached = _generation(folder)
     assert killed <= reached
-    said = _run(folder).stderr
-    assert f"going on after generation {reached}" in said
+    assert f"going on after generation {reached}" in going_on(folder)
     assert _files(folder) == _files(whole)
 
 
-def test_interrupted_it_keeps_what_it_has(whole, tmp_path):
+def test_interrupted_it_keeps_what_it_has(whole, going_on, tmp_path):
     folder = tmp_path / "interrupted"
     with subprocess.Popen(_command(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and _generation(folder) < 2:
@@ -100,15 +106,15 @@ def test_interrupted_it_keeps_what_it_has(whole, tmp_path):
     assert "Traceback" not in err
     assert 2 <= _generation(folder) < 6
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "search.json"]
-    _run(folder)
+    going_on(folder)
     assert _files(folder) == _files(whole)
 
 
-def test_processes_do_not_show_and_generations_can_be_added(whole, tmp_path):
+def test_processes_do_not_show_and_generations_can_be_added(whole, going_on, tmp_path):
     folder = tmp_path / "more"
-    _run(folder, "--generations", "3", "--jobs", "2")
+    going_on(folder, "--generations", "3", "--jobs", "2")
     assert _generation(folder) == 3
-    _run(folder)
+    going_on(folder)
     assert _files(folder) == _files(whole)
 
 
@@ -152,9 +158,9 @@ def test_without_pymoo_the_extra_is_named(run, monkeypatch):
     assert "pip install 'zcube[search]'" in err
 
 
-def test_a_broken_state_is_refused(run, tmp_path):
+def test_a_broken_state_is_refused(run, going_on, tmp_path):
     folder = tmp_path / "broken"
-    _run(folder, "--generations", "1")
+    going_on(folder, "--generations", "1")
     state = json.loads((folder / "search.json").read_text())
     state["genomes"][0][0] = 10**6
     (folder / "search.json").write_text(json.dumps(state))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
 
+from zcube.cli import main
 from zcube.fabric.catalog import load_fabric
 from zcube.plan.rewiring.traffic import Funnel
 from zcube.routing.catalog import routing_for
@@ -28,18 +31,27 @@ def changes(*assignments):
     return tuple(part for assignment in assignments for part in ("--wire-set", assignment))
 
 
-@pytest.fixture
-def plain(tmp_path):
-    path = tmp_path / "plain.toml"
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "plain.toml"
     path.write_text(PLAIN)
     return path
 
 
-def test_a_funnel_ends_as_on_an_ideal_core_once_rewired(run, plain, tmp_path):
-    folder = tmp_path / "wired"
-    status, out, err = run("plan", "--from", plain, "--wire", "funnel", *changes(*SMALL), "--out", folder)
-    assert status == 0, err
-    assert "NIC cables moved" in out
+@pytest.fixture(scope="module")
+def wired(plain):
+    """The folder of a wiring that was found; what the command said is beside it."""
+    folder, said = plain.parent / "wired", io.StringIO()
+    with redirect_stdout(said), pytest.raises(SystemExit) as done:
+        main(["plan", "--from", str(plain), "--wire", "funnel", *changes(*SMALL), "--out", str(folder)])
+    assert done.value.code == 0
+    (plain.parent / "said.txt").write_text(said.getvalue())
+    return folder
+
+
+def test_a_funnel_ends_as_on_an_ideal_core_once_rewired(run, plain, wired):
+    folder = wired
+    assert "NIC cables moved" in (plain.parent / "said.txt").read_text()
     wiring = json.loads((folder / "plan.json").read_text())["wiring"]
     before, after = wiring["before"], wiring["after"]
     assert before["p99_over_ideal"] > 1.05
@@ -69,9 +81,8 @@ def test_listed_transfers_and_other_families_can_be_wired(run, tmp_path):
     assert run("fabric", "verify", folder / "rewired.toml", folder / "cables.csv")[0] == 0
 
 
-def test_rewired_again_it_begins_where_it_stands(run, plain, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert run("plan", "--from", plain, "--wire", "funnel", *changes(*SMALL), "--out", first)[0] == 0
+def test_rewired_again_it_begins_where_it_stands(run, wired, tmp_path):
+    first, second = wired, tmp_path / "second"
     again = (*SMALL, "funnel.placement=striped")
     assert run("plan", "--from", first / "rewired.toml", "--wire", "funnel", *changes(*again), "--out", second)[0] == 0
     wiring = json.loads((second / "plan.json").read_text())["wiring"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numba
 import pytest
 
+from zcube.cli import main
 from zcube.cli import progress as lines
 from zcube.cli.progress import COMPILING, RunProgress
 
@@ -112,10 +111,13 @@ def test_a_terminal_has_one_line_that_goes_at_the_end(clock: Clock, monkeypatch:
     assert text.rstrip().endswith("\x1b[2K") or "\x1b[?25h" in text[text.rindex("about 4 s left") :]
 
 
-def test_no_verb_writes_progress_to_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_verb_writes_progress_to_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     flows = tmp_path / "flows.csv"
     flows.write_text(FLOWS)
-    program = "import zcube.cli.progress as p; p.SILENT_S = -1.0; p.LINE_EVERY_S = 0.0; from zcube.cli import main; main()"
+    monkeypatch.setattr(lines, "SILENT_S", -1.0)
+    monkeypatch.setattr(lines, "LINE_EVERY_S", 0.0)
     small = ["--set", "requests.count=4", "--fabric", "roft-256", "--fabric", "zcube-256"]
     trace = str(tmp_path / "trace.parquet")
     phases = {
@@ -132,13 +134,15 @@ def test_no_verb_writes_progress_to_stdout(tmp_path: Path, monkeypatch: pytest.M
     }  # fmt: skip
     for words, named in phases.items():
         # The last one reads what the one before it wrote.
-        call = [sys.executable, "-c", program, *words, "--json"]
-        done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, env=os.environ.copy())
-        assert done.returncode == 0, done.stderr
-        json.loads(done.stdout)
-        said_phases = [line.partition(":")[0] for line in done.stderr.splitlines()]
+        with pytest.raises(SystemExit) as done:
+            main([*words, "--json"])
+        # What reaches the files that both streams stand for, whoever writes it.
+        out, err = capfd.readouterr()
+        assert not done.value.code, err
+        json.loads(out)
+        said_phases = [line.partition(":")[0] for line in err.splitlines()]
         found = [phase for phase in said_phases if phase in named]
-        assert list(dict.fromkeys(found)) == sorted(named, key=found.index), (words, done.stderr)
+        assert list(dict.fromkeys(found)) == sorted(named, key=found.index), (words, err)
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["plain", "behind an error of its clean-up"])

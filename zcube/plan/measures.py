@@ -18,7 +18,7 @@ from zcube.fabric.optics import Optics, optics_of
 from zcube.fabric.ports import check_port_budget, native_ports_used
 from zcube.network.adversary.funnels import funnel_load, several_to_one
 from zcube.network.adversary.patterns import PATTERNS, segment_gpus
-from zcube.network.adversary.shares import pattern_shares
+from zcube.network.adversary.shares import mean_share
 from zcube.network.degradation import degradation
 from zcube.plan.availability import availability
 from zcube.plan.candidate import Candidate
@@ -244,12 +244,12 @@ class Measuring:
         segment = segment_gpus(fabric)
 
         def share(name: str, its_seed: int) -> float:
-            return pattern_shares(fabric, routing, *PATTERNS[name](fabric.gpus, segment, its_seed)).mean
+            return mean_share(fabric, routing, *PATTERNS[name](fabric.gpus, segment, its_seed))
 
         random = [share("random", seed + number) for number in range(-(-PERMUTED_FLOWS // fabric.gpus))]
         structured = {name: share(name, seed) for name in STRUCTURED}
         if fabric.nic_ports > 1:
-            structured["transpose of NIC switches"] = pattern_shares(fabric, routing, *_wired_transpose(fabric)).mean
+            structured["transpose of NIC switches"] = mean_share(fabric, routing, *_wired_transpose(fabric))
         known = {name: value for name, value in structured.items() if not np.isnan(value)}
         worst = min(known, key=known.__getitem__) if known else None
         funnel = funnel_load(fabric, routing, *several_to_one(fabric.servers, fabric.gpus_per_server, 0, seed))

@@ -101,6 +101,23 @@ def pattern_shares(
     if not len(source):
         return PatternShare(0, 0, np.nan, np.nan, np.nan, NO_LINK)
     routes = routing.routes(source, target)
+    share = _shares(fabric, routing, source, target, routes, path_split)
+    lost = len(source) - int(routes.routed.sum())
+    low = float(np.percentile(share, 1))
+    return PatternShare(len(source), lost, float(share.mean()), float(share.min()), low, fullest_link(fabric, routes))
+
+
+def mean_share(fabric: Fabric, routing: Routing, source: IntArray, target: IntArray) -> float:
+    """Return the mean of :func:`pattern_shares` alone, nan without flows."""
+    source, target = crossing(fabric, source, target)
+    if not len(source):
+        return float("nan")
+    return float(_shares(fabric, routing, source, target, routing.routes(source, target), "pooled").mean())
+
+
+def _shares(
+    fabric: Fabric, routing: Routing, source: IntArray, target: IntArray, routes: Routes, path_split: PathSplit
+) -> FloatArray:
     routed = routes.routed
     share = np.zeros(len(source))
     if routed.any():
@@ -110,9 +127,7 @@ def pattern_shares(
         model.send(table, routes if routed.all() else routes.take(np.flatnonzero(routed)))
         model.advance(_LATER_S)
         share[routed] = model.rates_bps() / (fabric.nic_gbps * BITS_PER_GBIT)
-    lost = len(source) - int(routed.sum())
-    low = float(np.percentile(share, 1))
-    return PatternShare(len(source), lost, float(share.mean()), float(share.min()), low, fullest_link(fabric, routes))
+    return share
 
 
 def crossing(fabric: Fabric, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray]:
