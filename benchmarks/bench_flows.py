@@ -16,6 +16,7 @@ SimGrid is left out above ``--simgrid-limit`` flows, so for W2 unless that is ra
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 import tempfile
@@ -107,7 +108,9 @@ def compare(
     """Measure one workload on one fabric, each program in a process of its own, one after the other."""
     out = folder / "ours.npz"
     arguments = ["--solve", workload, fabric_name, str(out), "--seed", str(seed), *(["--small"] if small else [])]
-    ours = measured([sys.executable, __file__, *arguments])
+    # With its bytecode kept, as that of an installed package is.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    ours = measured([sys.executable, __file__, *arguments], environment)
     with np.load(out) as found:
         finish_s, solve_s, peak_bytes = found["finish_s"], float(found["solve_s"]), float(found["peak_bytes"])
     fabric = undelayed_fabric(fabric_name)
