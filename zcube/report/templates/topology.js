@@ -70,7 +70,7 @@
       this.opened = new Set();
       this.used = new Map();
       if (this.load) this.load.link.forEach((link, at) => this.used.set(link, at));
-      // Of switches the fullest of the links that leave them; of one whose links are left out at least that.
+      // Of places the fullest of the links that leave them; not known where all of these are among those left out.
       this.fullestOut = new Float64Array(this.servers + this.names.length);
       if (this.load)
         this.load.link.forEach((link, at) => {
@@ -110,7 +110,7 @@
     placeUse(place, bin, which) {
       if (bin >= 0) return place < this.servers ? null : this.over_time[which][bin * this.names.length + place - this.servers];
       if (!this.load) return null;
-      if (which === "switch_fullest" && place >= this.servers) return this.fullestOut[place];
+      if (which === "switch_fullest" && place >= this.servers) return this.fullestOut[place] || (this.load.left_out ? null : 0);
       const { out_bytes, out_bps } = this.load.nodes;
       if (!(out_bps[place] > 0)) return 0;
       return (8 * out_bytes[place]) / (out_bps[place] * this.load.length_s);
@@ -564,7 +564,7 @@
     const over = fabric.over_time;
     found("plain").hidden = !over;
     if (!over) return;
-    const window = (at) => fabric.placeUse(fabric.servers + at, -1, measured()) ?? 0;
+    const window = (at) => fabric.placeUse(fabric.servers + at, -1, measured());
     let shown = fabric.names.map((_, at) => at);
     if (shown.length > MOST_STRIPS) {
       const kept = new Set(shown.slice().sort((one, other) => window(other) - window(one)).slice(0, MOST_STRIPS));
@@ -577,7 +577,7 @@
       canvas.height = 1;
       const mean = window(at);
       body.append(made("tr", {}, made("th", { scope: "row" }, fabric.names[at]), made("td", { class: "strip" }, canvas),
-        made("td", { class: "number further" }, figure(mean, (100 * mean).toFixed(1))), made("td", { class: "number", "data-now": at })));
+        made("td", { class: "number further" }, mean === null ? "-" : figure(mean, (100 * mean).toFixed(1))), made("td", { class: "number", "data-now": at })));
     }
     found("begin").textContent = seconds(over.edges_s[0]);
     found("end").textContent = seconds(over.edges_s[fabric.bins]);
@@ -590,6 +590,7 @@
   function paint() {
     if (!body || !fabric.over_time) return;
     const values = fabric.over_time[measured()], count = fabric.names.length, ink = getComputedStyle(root).color;
+    const paper = getComputedStyle(document.body).backgroundColor;
     for (const canvas of body.querySelectorAll("canvas")) {
       const pen = canvas.getContext("2d"), at = Number(canvas.dataset.switch);
       for (let one = 0; one < fabric.bins; one++) {
@@ -598,8 +599,12 @@
         pen.fillRect(from, 0, to - from, 1);
       }
       if (bin >= 0) {
+        // Ink between paper, so that it is seen on every shade.
+        const from = Math.max(2, Math.min(476, Math.floor(480 * placeOfTime(bin))));
+        pen.fillStyle = paper;
+        pen.fillRect(from - 2, 0, 6, 1);
         pen.fillStyle = ink;
-        pen.fillRect(Math.min(478, Math.floor(480 * placeOfTime(bin))), 0, 2, 1);
+        pen.fillRect(from, 0, 2, 1);
       }
     }
     for (const cell of body.querySelectorAll("[data-now]")) {
