@@ -18,6 +18,8 @@ from zcube.report.inline_svg import inline_svg
 from zcube.report.page import render_page
 from zcube.report.palette import COLOURS, LOAD
 from zcube.report.picture import svg_bytes, title
+from zcube.report.results import Results
+from zcube.report.searches_plot import search_cells, search_figures
 
 VOID = {"meta", "br", "wbr", "img", "input"}
 #: Linear RGB as eyes without one kind of cone see it: Machado, Oliveira and Fernandes 2009, severity 1.
@@ -90,7 +92,8 @@ def test_the_page_of_a_replay_has_the_fullest_links(run: Any, tmp_path: Path) ->
     status, out, err = run("replay", tmp_path / "flows.csv", *options)
     assert status == 0, err
     document, page = json.loads(out), checked((tmp_path / "replay.html").read_text())
-    rows = [cells for cells in page.cells if len(cells) == 4 and cells[0] != "From"]
+    head = page.cells.index(["From", "To", "Utilisation (%)", "Paths at once"])
+    rows = page.cells[head + 1 : head + 1 + len(document["hot_links"])]
     assert [(cells[0], cells[1], cells[3]) for cells in rows] == [
         (link["from"], link["to"], f"{link['peak_flows']:,}") for link in document["hot_links"]
     ]
@@ -186,3 +189,26 @@ def test_links_are_as_full_in_every_picture() -> None:
     assert tuple(steps[str(number)] for number in range(len(LOAD))) == LOAD
     lightness = [lab(linear(colour))[0] for colour in LOAD]
     assert all(fuller < emptier - 8 for emptier, fuller in pairwise(lightness))
+
+
+def test_searches_over_loads_are_drawn_and_told() -> None:
+    """The points of the picture and the rows of the table are the runs of the search, by load."""
+    runs = [
+        {"load": 8.0, "ttft_p99_s": None, "ideal_ttft_p99_s": 3.0},
+        {"load": 4.0, "ttft_p99_s": 2.5, "ideal_ttft_p99_s": 2.0},
+    ]
+    capacity = [{"load": 6.0, "share": 0.4}, {"load": 2.0, "share": 0.99}]
+    document = {
+        "fabrics": {"a": {"family": "zcube", "network": {"fidelity": "flow", "nic_gbps": None}}},
+        "requests": {"requests": 9, "duration_s": 3.0},
+        "compute": {"model": "m"},
+        "seed": 0,
+        "knee": {"unit": "requests/s", "fabrics": {"a": {"holds": 4.0, "runs": runs}}},
+        "capacity": {"unit": "requests/s", "share": 0.9, "fabrics": {"a": {"load": None, "runs": capacity}}},
+    }
+    figures = dict(search_figures(Results(document, {"load": {"mode": "open"}}, {}, {}, {})))
+    knee, levels = (figures[name].axes[0].lines for name in ("knee", "capacity"))
+    assert [list(map(float, line.get_xdata())) for line in knee] == [[4.0], [4.0, 8.0], [4.0, 4.0]]
+    assert list(levels[0].get_xdata()) == [2.0, 6.0] and list(levels[0].get_ydata()) == pytest.approx([99.0, 40.0])
+    assert all(figure.axes[0].get_xlim()[0] == figure.axes[0].get_ylim()[0] == 0 for figure in figures.values())
+    assert search_cells(document["knee"], "knee", {"a": "A"})[1:] == [["A", "4.000", "2.500"], ["A", "8.000", "-"]]

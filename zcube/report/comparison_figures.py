@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zcube.report import plots
 from zcube.report.packet_tree_picture import plot_congestion_trees
 from zcube.report.picture import conditions
+from zcube.report.searches_plot import search_figures
 from zcube.report.variations_plot import variation_figures
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def comparison_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw a comparison's pictures one after the other, each with the name of its file, ending left out."""
     for name, draw in plots.FIGURES.items():
         yield name, draw(results)
+    yield from search_figures(results)
     yield from variation_figures(results)
     for fabric, trees in results.trees.items():
         under = f"{results.names[fabric]}: {conditions(results)}"

@@ -23,6 +23,7 @@ from zcube.report.page import Section, render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.part_colours import looks_of, parts_shown
 from zcube.report.request_lines import request_lines
+from zcube.report.searches_plot import search_cells
 from zcube.report.seed_lines import seed_lines
 from zcube.report.variations_table import SENSITIVITY_NOTE, SWEEP_NOTE, notes, sensitivity_cells, sweep_cells
 from zcube.report.waterfall import PANELS
@@ -35,6 +36,8 @@ from zcube.verdict.verdict import parts
 
 #: What the pictures show, by their names.
 CAPTIONS = {
+    "knee": "P99 time to first token at the loads that were searched, dotted on the ideal core; dashed: the knee found.",
+    "capacity": "Requests that met every bound at the loads that were searched; dashed: the capacity that was found.",
     "sensitivity": "One parameter changed at a time: what then changes against the baseline. The figures stand below.",
     "sweep": "One key at several values: output throughput and times to first token. The figures stand below.",
     "ttft_cdf": "Time to first token: which part of the completed requests had its first token within a time. With a "
@@ -118,7 +121,7 @@ def render_html(
         microscope_note=NOTE,
         pictures={name: _picture(name, caption, pictures[name]) for name, caption in captions.items() if name in pictures},
         trees=list(trees),
-        variations=_variations(document),
+        variations=_variations(document, names),
         definitions=entries.values(),
         errors=_stated_errors(document),
         counting_rule=document["counting_rule"],
@@ -143,9 +146,13 @@ def _picture(name: str, caption: str, svg: bytes) -> dict[str, Any]:
     return {"caption": caption, "svg": inline_svg(svg, name, caption), "alt": caption.split(":")[0]}
 
 
-def _variations(document: Document) -> list[dict[str, Any]]:
-    """Return title, cells and notes of every table of variations."""
-    found = []
+def _variations(document: Document, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return title, cells and notes of every table over loads or of variations."""
+    found = [
+        {"title": title, "key": key, "rows": search_cells(document[key], key, names), "words": 1, "notes": []}
+        for title, key in (("Tails against load", "knee"), ("Service levels against load", "capacity"))
+        if document.get(key)
+    ]
     for title, key, cells_of, note, words in (
         ("Sensitivity", "sensitivity", sensitivity_cells, SENSITIVITY_NOTE, 3),
         ("Sweep", "sweep", sweep_cells, SWEEP_NOTE, 2),
