@@ -193,6 +193,7 @@ def test_a_point_that_cannot_be_is_a_failed_row_and_a_value_that_never_can_a_fau
         ("[grid]\nload.concurrency = [" + ",".join(map(str, range(1, 1001))) + "]\nnetwork.nic_gbps = ["
          + ",".join(map(str, range(1, 1001))) + "]\n", "1,000,000"),
         ("[[points]]\nload.concurrency = 2\nwhat.ever = 1\n", "what"),
+        ("[latin_hypercube]\npoints = 4\nranges.kv.dtype = { values = ['fp8', 1979-05-27, nan] }\n", "kv.dtype"),
         ("[nonsense]\n", "unknown key"),
     ],
 )  # fmt: skip

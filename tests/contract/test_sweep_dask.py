@@ -65,6 +65,19 @@ def test_a_worker_with_another_program_is_refused(cluster, monkeypatch):
         OnDask(cluster, None, [], silent).__enter__()
 
 
+def test_kernels_are_compiled_by_one_worker_of_a_host(cluster, monkeypatch, tmp_path):
+    told = str(tmp_path / "compiled")
+
+    def compile_them(groups):
+        with open(told, "a") as file:  # noqa: PTH123
+            file.write(f"{','.join(groups)}\n")
+
+    monkeypatch.setattr(room, "missing_groups", lambda groups: [groups])
+    monkeypatch.setattr(room, "compile_groups", compile_them)
+    with OnDask(cluster, None, ["flow", "routing"], silent):
+        assert (tmp_path / "compiled").read_text() == "flow,routing\n"
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://", "", "127.0.0.1"])
 def test_a_cluster_that_does_not_answer_is_a_fault(run, tmp_path, monkeypatch, address):
     monkeypatch.setattr(room, "ANSWER_S", 0.5)

@@ -77,8 +77,9 @@ def _declared(sweep: SweepSettings) -> Iterator[tuple[dict[str, Any], tuple[str,
         for number, point in enumerate(sweep.points):
             yield point, (f"points: number {number}",)
     elif sweep.latin_hypercube is not None:
+        listed = [key for key, one in sweep.latin_hypercube.ranges.items() if one.values is not None]
         for drawn in _drawn(sweep.latin_hypercube):
-            yield drawn, ("latin_hypercube",)
+            yield drawn, ("latin_hypercube", *(f"latin_hypercube: {key} = {drawn[key]!r}" for key in listed))
     else:
         yield {}, ("set",)
 
