@@ -74,7 +74,7 @@ def test_a_comparison_as_frames_and_figures(comparison: zc.Comparison) -> None:
     links = comparison.links()
     assert links.groupby("fabric").size()["roft-256"] == zc.load_fabric("roft-256").links
     drawn = zc.figures(comparison)
-    assert set(drawn) == {"ttft_cdf", "ttft_parts", "link_load", "cost"}
+    assert set(drawn) == {"ttft_cdf", "tpot_cdf", "kv_transfer_cdf", "ttft_parts", "link_load", "cost"}
     assert all(isinstance(figure, Figure) for figure in drawn.values())
 
 
