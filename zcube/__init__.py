@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Fabric,
         FabricPlan,
         InputError,
+        Matrix,
         Network,
         Plan,
         Replay,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         load_requests,
         load_scenario,
         load_trace,
+        matrix,
         plan,
         plan_fabric,
         replay,
@@ -51,6 +53,7 @@ __all__ = [
     "Fabric",
     "FabricPlan",
     "InputError",
+    "Matrix",
     "Network",
     "Plan",
     "Replay",
@@ -68,6 +71,7 @@ __all__ = [
     "load_requests",
     "load_scenario",
     "load_trace",
+    "matrix",
     "plan",
     "plan_fabric",
     "replay",
@@ -76,8 +80,8 @@ __all__ = [
 # Nothing is imported before it is asked for, so that ``import zcube`` takes no time.
 __getattr__ = lazy_names(__name__, {name: f"zcube.front_door:{name}" for name in __all__} | {"calibrate": "zcube.calibrate"})
 
-# The planner's room has the name of its verb.
-keep_names(__name__, {"plan": "zcube.front_door:plan"})
+# The planner's and the matrix's room have the names of their verbs.
+keep_names(__name__, {name: f"zcube.front_door:{name}" for name in ("matrix", "plan")})
 
 
 def __dir__() -> list[str]:

@@ -10,18 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from zcube.calibrate.calibration import Calibration
 from zcube.calibrate.links import carrier_on
 from zcube.comparison import Comparison
-from zcube.errors import Fault, InputError, RunError, ZcubeError
+from zcube.errors import Fault, FaultList, InputError, RunError, ZcubeError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import OpticsRule, optics_of
 from zcube.fabric.wiring.rack_layout import load_layout
 from zcube.inputs import faults_of, validate
+from zcube.matrix.loads import carried_load
+from zcube.matrix.matrix import Matrix, run_matrix
+from zcube.matrix.settings import MatrixSettings
 from zcube.memory import MOST_JOBS
 from zcube.microscope.look import look, microscope_of
 from zcube.network import settings
 from zcube.network.carrier import Carrier
+from zcube.network.transports import load_transport
 from zcube.plan.candidates import generators
 from zcube.plan.demand import load_demand
 from zcube.plan.growth.renaming import Names
@@ -46,6 +51,7 @@ from zcube.run_time import runs_side_by_side
 from zcube.samples.catalog import Demo, write_samples
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
+from zcube.side_by_side import SideBySide
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
@@ -65,6 +71,7 @@ __all__ = [
     "Fabric",
     "FabricPlan",
     "InputError",
+    "Matrix",
     "Network",
     "Plan",
     "Replay",
@@ -81,6 +88,7 @@ __all__ = [
     "load_requests",
     "load_scenario",
     "load_trace",
+    "matrix",
     "plan",
     "plan_fabric",
     "replay",
@@ -285,6 +293,57 @@ def plan(
     return answer(site, progress, searched, jobs)
 
 
+def matrix(
+    source: str | Path,
+    *,
+    fabrics: Sequence[str] = ("roft-256", "zcube-256"),
+    transports: Sequence[str] = ("ecmp+dcqcn", "adaptive+dcqcn-nvidia"),
+    changes: Mapping[str, Any] | None = None,
+    pattern: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+    progress: Progress = silent,
+    **keys: Any,
+) -> Matrix:
+    """Carry the same transfers over every fabric with every transport; ``zcube matrix`` also takes scenarios.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``"kv-funnel"``, ``"all-to-all"`` or ``"permutation"``, which are made, or a file as of :func:`replay`.
+    fabrics, transports : sequence of str
+        Rows and columns: bundled names or files; the first of each is what others are compared with.
+    changes : mapping, optional
+        Keys of ``[network]`` in every cell.
+    pattern : mapping, optional
+        Keys of made transfers, e.g. ``{"transfers": 200}``.
+    jobs : int
+        Cells at a time, as of :func:`compare`.
+    progress : Progress, optional
+        Told what is under way and how much of it is done.
+    **keys
+        ``seeds``, ``seed``, ``fidelity``, ``queue_pairs``, ``cell_bytes``, ``failed_links``, ``slow_nics`` and so on, as the
+        options of ``zcube matrix``; docs/scenarios.md lists them.
+
+    Raises
+    ------
+    InputError
+        With every fault of what was given, before the first cell runs.
+    """
+    faults, columns, asked = FaultList(), {}, None
+    for name in transports:
+        with faults:
+            columns[name] = load_transport(name)
+    with faults:
+        asked = validate(MatrixSettings, {"fabrics": list(fabrics), "transports": list(transports), **keys}, "matrix")
+    faults.check()
+    assert asked is not None
+    load = carried_load(str(source), asked, columns, changes or {}, pattern or {})
+    if _checked_jobs(jobs) > 1:
+        _compile_ahead(asked.fidelity, progress)
+    with SideBySide(jobs, "zcube.matrix.cells", asked.memory_gb) as beside:
+        return run_matrix(asked, load, {}, lambda cell: None, progress, beside)
+
+
 def plan_fabric(
     fabric: FabricLike,
     *,
@@ -387,12 +446,13 @@ def demo(folder: str | Path = "zcube-demo", *, seed: int = 0) -> Demo:
     return write_samples(Path(folder), seed)
 
 
-def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Figure]:
+def figures(result: Comparison | Fabric | TraceReplay | Replay | Matrix | Calibration) -> dict[str, Figure]:
     """Draw a result: each picture as a matplotlib figure, by name.
 
     A comparison: distribution and parts of the time to first token, load of links, bill, and of the packet fidelity
     ``congestion_trees-<fabric>`` of each fabric with pauses. A fabric: its drawing. A trace replay:
     its timeline, and what its transfers give. A packet replay: congestion trees, and ports over time where it kept bins.
+    A matrix: its cells as shades. A calibration: measured against fitted.
 
     Raises
     ------
@@ -408,7 +468,16 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay) -> dict[str, Fig
         return dict(comparison_figures(Results.of(result)))
     if isinstance(result, Fabric):
         return {"fabric": draw_fabric(result)}
-    _check_type("result", result, TraceReplay | Replay, "what compare, replay or load_fabric returned")
+    if isinstance(result, Matrix):
+        from zcube.report.matrix_picture import plot_matrix
+
+        return {"matrix": plot_matrix(result.document())}
+    if isinstance(result, Calibration):
+        from zcube.report.calibration_plot import plot_calibration
+
+        return {"calibration": plot_calibration(result)}
+    expected = "what compare, replay, matrix, calibrate.fit or load_fabric returned"
+    _check_type("result", result, TraceReplay | Replay, expected)
     return replay_figures(result)
 
 

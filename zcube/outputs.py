@@ -36,7 +36,7 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     write : callable
         Called with the temporary path.
     """
-    path = path.resolve()
+    path = Path(path).resolve()
     with workplace(path) as folder:
         temporary = folder / path.name
         write(temporary)

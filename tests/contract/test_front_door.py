@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import zcube as zc
+from zcube.outputs import to_json
 
 SMALL = {
     "fabrics": ["roft-256", "zcube-256"], "baseline": "roft-256", "gpus": 256,
@@ -172,7 +173,10 @@ def test_measured_runs_are_read_from_one_file_or_several(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: zc.figures(3), "result: found a value of type int; expected what compare, replay or load_fabric returned"),
+        (
+            lambda: zc.figures(3),
+            "result: found a value of type int; expected what compare, replay, matrix, calibrate.fit or load_fabric returned",
+        ),
         (
             lambda: zc.replay("roft-256", FLOWS, {"fidelity": "packet"}),
             "network: found a value of type dict; expected a zcube.",
@@ -197,3 +201,26 @@ def test_a_plan_is_a_value_with_a_table_and_a_document():
     answer = zc.plan(gpus=64, nic=400, switch="12.8T", families=("spine-leaf", "zcube"))
     assert isinstance(answer, zc.Plan) and answer.met
     assert set(answer.front.names) <= set(answer.table().index) == set(answer.document()["fabrics"])
+
+
+def test_a_matrix_from_python_is_that_of_the_command_line(run, tmp_path) -> None:
+    rows, columns = ["roft-32", "zcube-32"], ["ecmp+dcqcn", "spray+dcqcn"]
+    made = zc.matrix(
+        "kv-funnel", fabrics=rows, transports=columns, seeds=2, fidelity="flow", pattern={"transfers": 30, "mean_bytes": 1e6}
+    )
+    options = ["--seeds", "2", "--fidelity", "flow", "--pattern-set", "transfers=30", "--pattern-set", "mean_bytes=1e6"]
+    names = ["--fabrics", ",".join(rows), "--transports", ",".join(columns)]
+    status, out, err = run("matrix", "kv-funnel", *names, *options, "--out", tmp_path / "matrix", "--json")
+    assert status == 0, err
+    assert json.loads(out) == json.loads(to_json(made.document()))
+    table = made.table()
+    assert list(table.index) == [(row, column) for row in rows for column in columns]
+    cell = made.document()["cells"]["zcube-32"]["spray+dcqcn"]
+    assert table.loc[("zcube-32", "spray+dcqcn"), "figures.duration_s.p99"] == cell["figures"]["duration_s"]["p99"]
+    assert set(zc.figures(made)) == {"matrix"}
+
+
+def test_a_matrix_refuses_all_that_is_wrong_at_once() -> None:
+    with pytest.raises(zc.InputError) as caught:
+        zc.matrix("kv-funnel", transports=["ecmp+dcqcn", "carrier-pigeon"], seeds=0, sails=3)
+    assert all(word in str(caught.value) for word in ("carrier-pigeon", "seeds", "sails"))

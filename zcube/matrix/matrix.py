@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zcube.kept_runs import Done, KeptRun
 from zcube.matrix.cells import Task, run_cell
@@ -14,6 +14,9 @@ from zcube.matrix.settings import MatrixSettings
 from zcube.progress import Progress, TogetherDone, silent
 from zcube.serving.repeats import mean_metrics, seed_noise
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 #: Statistics of transfers that are stated over the ideal core's.
@@ -90,6 +93,20 @@ class Matrix:
             "cells": cells,
         }
         return {"words": words(document), **document}
+
+    def table(self) -> pd.DataFrame:
+        """Return every figure of the cells but lists, a row each; a column has the document's keys, joined by points."""
+        import pandas as pd
+
+        from zcube.outputs import flat
+
+        cells = self.document()["cells"]
+        places = [(row, column) for row in cells for column in cells[row]]
+        rows = [
+            {key: value for key, value in flat(cells[row][column]).items() if not isinstance(value, list)}
+            for row, column in places
+        ]
+        return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(places, names=["fabric", "transport"]))
 
     def _transport(self, name: str) -> dict[str, Any]:
         return {
