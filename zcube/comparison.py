@@ -130,7 +130,9 @@ class FabricResult:
         """Return the ``packet`` section; its settings stand with the network's."""
         if self.packets is None:
             return {}
-        document = self.packets.document(self.run.completions.finish_s - self.run.flows.start_s)
+        flows = self.run.flows
+        spread_over = self.carrier.narrow_spread(flows.source, flows.target)
+        document = self.packets.document(self.run.completions.finish_s - flows.start_s, spread_over)
         return {"packet": {key: value for key, value in document.items() if key != "settings"}}
 
     def requests(self) -> pd.DataFrame:

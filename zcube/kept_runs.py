@@ -37,10 +37,12 @@ class Done:
     error: str | None = None
 
 
-def done_by(run: Callable[[], dict[str, Any]]) -> Done:
-    """Return what comes of a run; what goes wrong in it is kept, so that others go on."""
+def done_by(run: Callable[[], dict[str, Any]], raised: tuple[type[ZcubeError], ...] = ()) -> Done:
+    """Return what comes of a run; what goes wrong in it is kept, so that others go on, but for some errors that are raised."""
     try:
         return Done(run())
+    except raised:
+        raise
     except ZcubeError as error:
         return Done(None, str(error))
     except (ArithmeticError, AssertionError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:

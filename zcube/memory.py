@@ -9,6 +9,11 @@ from zcube.errors import Fault, InputError
 
 BYTES_PER_GB = 1e9
 
+
+class NoRoomError(InputError):
+    """A run would take more memory than may be used."""
+
+
 #: Runs that may be asked for at a time; each takes memory of its own.
 MOST_JOBS = 1024
 
@@ -38,13 +43,13 @@ def check_memory(needed_bytes: float, limit_gb: float | None, what: str) -> None
 
     Raises
     ------
-    InputError
+    NoRoomError
         With the estimate and the limit.
     """
     available = available_memory_bytes() if limit_gb is None else limit_gb * BYTES_PER_GB
     if available is not None and needed_bytes > available:
         origin = "available" if limit_gb is None else "allowed by --memory-gb"
-        raise InputError(
+        raise NoRoomError(
             Fault(
                 "memory",
                 f"{what}, about {needed_bytes / BYTES_PER_GB:.3g} GB",

@@ -159,14 +159,17 @@ def test_new_folder_runs_and_is_not_overwritten(run, tmp_path):
     assert run("new", tmp_path / "cluster")[0] == 2
 
 
-def test_interrupt_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_interrupt_leaves_nothing_behind(tmp_path, number, status, word):
     command = [sys.executable, "-m", "zcube", "compare", "--out", "run"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(3.0)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
+    assert process.returncode == status, err
+    assert "Traceback" not in err and word in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 
 import pytest
 
@@ -70,6 +72,21 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(run, tmp_path, monkeypat
     monkeypatch.setattr("zcube.matrix.matrix.run_cell", lambda task, told: (counted.append(task.name), before(task, told))[1])
     status, out, _ = matrix(run, tmp_path / "m", "--seeds", "2", "--json")
     assert status == 0 and out == whole and len(counted) == 6
+
+
+def test_sigterm_leaves_what_an_interrupt_leaves(run, tmp_path, monkeypatch, counted):
+    before = cells.run_cell
+
+    def stop(task, told):
+        if len(counted) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return before(task, told)
+
+    monkeypatch.setattr("zcube.matrix.matrix.run_cell", lambda task, told: (stop(task, told), counted.append(task.name))[0])
+    status, _, err = matrix(run, tmp_path / "m", "--seeds", "1")
+    assert status == 143 and "terminated" in err
+    assert len((tmp_path / "m" / "cells.jsonl").read_text().splitlines()) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def test_a_failed_cell_is_kept_with_its_error_and_the_rest_goes_on(run, tmp_path, monkeypatch):
@@ -188,3 +205,46 @@ def test_what_no_cell_can_have_is_refused_before_any_runs(run, tmp_path, options
         "matrix", "permutation", "--fabrics", "roft-32", "--transports", "roce-2023", "--out", str(out), *options
     )
     assert status == 2 and place in said and not out.exists()
+
+
+def test_a_source_that_nobody_knows_is_told_with_the_patterns(run, tmp_path):
+    status, _, err = run("matrix", "kv-funnl", "--out", tmp_path / "m")
+    assert status == 2 and "kv-funnl" in err and all(name in err for name in ("kv-funnel", "all-to-all", "permutation"))
+
+
+def test_too_little_memory_is_bad_input_also_where_only_nics_limit(run, tmp_path):
+    status, _, err = matrix(run, tmp_path / "m", "--seeds", "1", "--memory-gb", "0.1")
+    assert status == 2 and "allowed by --memory-gb" in err and "ideal core" in err
+    assert matrix(run, tmp_path / "m", "--seeds", "1", "--memory-gb", "8", transports="ecmp+dcqcn")[0] == 0
+
+
+def test_a_part_alone_is_told_with_what_holds_beside_it(run, tmp_path):
+    status, out, _ = matrix(run, tmp_path / "m", "--seeds", "1", "--json", transports="ecmp,pfc-only,roce-2023", fabrics="roft-32")
+    document = json.loads(out)
+    assert status == 0 and document["transports"]["roce-2023"]["left_open"] == []
+    (control,) = document["transports"]["ecmp"]["left_open"]
+    (paths,) = document["transports"]["pfc-only"]["left_open"]
+    assert "dcqcn, PFC, marks by table" in control and "path choice static" in paths
+    assert f"ecmp leaves open {control}." in document["words"]
+
+
+def test_packets_spread_over_few_paths_are_told_of(run, tmp_path):
+    """Two hashed paths where a leaf has four spines, though packets are to be spread."""
+    part = tmp_path / "few.toml"
+    part.write_text(
+        'description = "spray alone"\nkind = "balancing"\nsources = ["a test"]\n'
+        '[network.packet]\npath_choice = "spray"\n'
+    )
+    (tmp_path / "flows.csv").write_text("src,dst,bytes,start_s\n0,17,1e5,0\n")
+    status, out, _ = run(
+        "matrix", tmp_path / "flows.csv", "--fabrics", "roft-32", "--transports", f"{part},spray", "--seeds", "1", "--jobs", "1",
+        "--out", tmp_path / "m", "--json",
+    )  # fmt: skip
+    assert status == 0
+    (told,) = [words for words in json.loads(out)["words"] if "spreads packets" in words]
+    assert re.search(r"over 2 paths a transfer of \d+ shortest ones", told) and "few.toml" in told
+    replay = ("replay", tmp_path / "flows.csv", "--fabric", "roft-32", "--fidelity", "packet", "--packet-set", "path_choice=spray")
+    status, out, _ = run(*replay)
+    assert status == 0 and "routing ecmp lists no more" in out
+    status, out, _ = run(*replay, "--routing", "equal-paths")
+    assert status == 0 and "lists no more" not in out

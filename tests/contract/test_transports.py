@@ -77,3 +77,5 @@ def test_list_show_and_copy(run, tmp_path):
     target.write_text(target.read_text() + "# mine\n")
     assert run("transport", "copy", "roce-2023", target)[0] == 2
     assert run("transport", "copy", "nothing", tmp_path / "x.txt")[0] == 2
+    status, _, err = run("transport", "copy", "spray+dcqcn", tmp_path / "both.toml")
+    assert status == 2 and "each by itself" in err

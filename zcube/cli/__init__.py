@@ -1,13 +1,17 @@
 """The command line: one module per verb, no logic of its own.
 
-Data goes to stdout, talk and progress to stderr. Exit status: 0 done, 1 a run failed, 2 bad input, 130 interrupted.
+Data goes to stdout, talk and progress to stderr. Exit status: 0 done, 1 a run failed, 2 bad input, 130 interrupted, 143 ended
+by SIGTERM, which is cleaned up after like an interrupt.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from io import TextIOWrapper
 from typing import Any
@@ -20,6 +24,11 @@ class ExitStatus(IntEnum):
     FAILED = 1
     BAD_INPUT = 2
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as job schedulers and service managers send it."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(line_buffering=True)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    try:
-        status = _run([argument for argument in arguments if argument != "--debug"], debug)
-    except KeyboardInterrupt:
-        # While modules were loaded, or a fault was being told.
-        status = _say("interrupted", ExitStatus.INTERRUPTED)
+    with _sigterm_raised() as terminated:
+        try:
+            status = _run([argument for argument in arguments if argument != "--debug"], debug)
+        except KeyboardInterrupt:
+            # While modules were loaded, or a fault was being told.
+            status = ExitStatus.INTERRUPTED
+        if status == ExitStatus.INTERRUPTED:
+            status = _say("terminated", ExitStatus.TERMINATED) if terminated else _say("interrupted", status)
     # Python remembers an interrupt that left code compiled from text, as a dataclass or a kernel makes it, though it was caught
     # since, and ends under `-m` by SIGINT whatever the status; until it runs other such code.
     exec("")
@@ -57,7 +69,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     try:
         status = command().main(args=arguments, prog_name="zcube", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", ExitStatus.INTERRUPTED)
+        return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has gone; what it wanted it has.
         sys.stderr.close()
@@ -73,15 +85,36 @@ def _run(arguments: list[str], debug: bool) -> int:
         return ExitStatus.BAD_INPUT
     except Exception as error:
         if _was_interrupted(error):
-            return _say("interrupted", ExitStatus.INTERRUPTED)
+            return ExitStatus.INTERRUPTED
         if debug:
             raise
         kind = "" if isinstance(error, ZcubeError) else f"{type(error).__name__}: "
         return _say(f"error: {kind}{error}\nhint: --debug shows where", ExitStatus.FAILED)
-    # Some versions of Typer return this status instead of raising Abort.
-    if status == ExitStatus.INTERRUPTED:
-        return _say("interrupted", ExitStatus.INTERRUPTED)
+    # Some versions of Typer return the status of an interrupt instead of raising Abort.
     return status if isinstance(status, int) else ExitStatus.DONE
+
+
+@contextmanager
+def _sigterm_raised() -> Iterator[list[Terminated]]:
+    """Raise :class:`Terminated` when SIGTERM comes, once, so that a second one does not disturb who cleans up.
+
+    Yields the list that it is then in. Only the main thread hears of signals.
+    """
+    raised: list[Terminated] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield raised
+        return
+
+    def terminate(number: int, frame: Any) -> None:
+        if not raised:
+            raised.append(Terminated())
+            raise raised[0]
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield raised
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

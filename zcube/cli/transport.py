@@ -63,11 +63,12 @@ def copy_command(
     """Copy a bundled transport's file, to be changed and named as a column of zcube matrix."""
     from zcube.errors import Fault, InputError
     from zcube.inputs import bundled_folder, bundled_stems
-    from zcube.network.transports import KIND
+    from zcube.network.transports import AND, KIND
 
     faults = []
     if transport not in bundled_stems(KIND):
-        faults.append(Fault(transport, "no such transport", "one of " + ", ".join(bundled_stems(KIND))))
+        parts = "; of joined parts each by itself" if AND in transport else ""
+        faults.append(Fault(transport, "no such transport", f"one of {', '.join(bundled_stems(KIND))}{parts}"))
     if file.suffix != ".toml":
         faults.append(Fault(str(file), f"a name that ends in {file.suffix or 'nothing'}", "a name that ends in .toml"))
     if not file.parent.is_dir():

@@ -12,6 +12,7 @@ from zcube.fabric.model import Fabric
 from zcube.fabric_run import FabricTask, run_fabric
 from zcube.kept_runs import Done, done_by
 from zcube.matrix.conditions import Conditions
+from zcube.memory import NoRoomError
 from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.settings import Network
 from zcube.progress import ShareDone, share_simulated
@@ -59,6 +60,11 @@ class CarriedTask:
     carried: FlowList | CommTrace
     needed_bytes: float = 0.0
 
+    @property
+    def memory_gb(self) -> float | None:
+        """Most that its run may use, if that was said."""
+        return self.network.memory_gb
+
     def figures(self, told: ShareDone) -> dict[str, Any]:
         """Carry it and return how long transfers took and what packets met."""
         source, target = ends_of(self.carried)
@@ -77,10 +83,12 @@ class CarriedTask:
             traced = replay_trace(carrier, self.carried, progress=progress)
             done, whole_s = traced.transfers, float(traced.times.finish_s.max(initial=0.0))
         routes = carrier.routing.routes(source[:PAIRS_COUNTED], target[:PAIRS_COUNTED])
+        narrow = carrier.narrow_spread(source, target)
         return {
             "duration_s": spread(done.duration_s, maximum=True),
             "completion_s": whole_s,
             "senders_per_transfer": _senders(routes, self.network),
+            **({} if narrow is None else {"spread": {key: narrow[key] for key in ("paths", "shortest_paths")}}),
             **_packets(done),
         }
 
@@ -92,6 +100,11 @@ class ServedTask:
     name: str
     task: FabricTask
     needed_bytes: float
+
+    @property
+    def memory_gb(self) -> float | None:
+        """Most that its run may use, if that was said."""
+        return self.task.carrier.network.memory_gb
 
     def figures(self, told: ShareDone) -> dict[str, Any]:
         """Serve them and return the metrics that are kept, with what packets met."""
@@ -106,9 +119,16 @@ Task: TypeAlias = CarriedTask | ServedTask
 
 
 def run_cell(task: Task, told: ShareDone) -> Done:
-    """Run a cell; what goes wrong in it is kept, so that others go on."""
+    """Run a cell; what goes wrong in it is kept, so that others go on.
+
+    Raises
+    ------
+    NoRoomError
+        If it would take more memory than was said to be allowed.
+    """
     told(0.0)
-    return done_by(lambda: task.figures(told))
+    limited = task.memory_gb is not None
+    return done_by(lambda: task.figures(told), (NoRoomError,) if limited else ())
 
 
 def ends_of(carried: FlowList | CommTrace) -> tuple[np.ndarray, np.ndarray]:

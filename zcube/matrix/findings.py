@@ -83,7 +83,7 @@ def words(document: Mapping[str, Any]) -> list[str]:
         said.append(f"With {seeds} seed{'s' * (seeds > 1)} no difference is told from noise; {LEAST_SEEDS} are needed.")
     else:
         said += [*_cables_or_transport(document, known), *_by_transport(document, known)]
-    return [*said, *_queue_pairs(document)]
+    return [*said, *_queue_pairs(document), *_narrow_spreads(document), *_left_open(document)]
 
 
 def value_of(figures: Mapping[str, Any] | None, key: str) -> Any:
@@ -112,6 +112,26 @@ def _queue_pairs(document: Mapping[str, Any]) -> Iterator[str]:
             said.setdefault(listed, []).append(row)
     for listed, rows in said.items():
         yield f"Queue pairs of a transfer are not the same in every column on {', '.join(rows)}: {listed}."
+
+
+def _narrow_spreads(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say where packets are spread over fewer paths than there are, because a routing lists no more."""
+    for row, cells in document["cells"].items():
+        for column, cell in cells.items():
+            paths = value_of(cell["figures"], "spread.paths")
+            if paths is not None:
+                shortest = value_of(cell["figures"], "spread.shortest_paths")
+                yield f"On {row} {column} spreads packets over {paths:.3g} paths a transfer of {shortest:.3g} shortest ones."
+
+
+def _left_open(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say what holds in columns that are no whole transport where their parts say nothing."""
+    said: dict[str, list[str]] = {}
+    for column, transport in document["transports"].items():
+        for default in transport["left_open"]:
+            said.setdefault(default, []).append(column)
+    for default, columns in said.items():
+        yield f"{', '.join(columns)} leave{'s' * (len(columns) == 1)} open {default}."
 
 
 def _change(document: Mapping[str, Any], row: str, column: str, against: str) -> Mapping[str, Any] | None:

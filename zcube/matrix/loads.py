@@ -114,7 +114,7 @@ class CarriedLoad:
         """Return how bytes move in a cell."""
         if transport == IDEAL:
             other = next(iter(self.networks.values()))
-            return Network(fidelity="ideal", nic_gbps=other.nic_gbps, calibration=other.calibration)
+            return Network(fidelity="ideal", nic_gbps=other.nic_gbps, calibration=other.calibration, memory_gb=other.memory_gb)
         return self.networks[fabric, transport]
 
     def _conditions(self, ideal: bool) -> Conditions:
@@ -371,6 +371,9 @@ def _bills(fabrics: Mapping[str, Fabric], asked: MatrixSettings) -> dict[str, Bi
 
 def _read(source: str, fabrics: Mapping[str, Fabric]) -> FlowList | CommTrace:
     path = Path(source)
+    if not path.exists():
+        expected = f"a file of transfers or a trace; one of the patterns {', '.join(PATTERNS)}; or a scenario"
+        raise InputError(Fault(source, "neither a file nor a name that is known", expected))
     if is_trace(path):
         return read_trace(path)
     smallest = min(fabrics.values(), key=lambda fabric: fabric.gpus)

@@ -111,6 +111,7 @@ class Matrix:
     def _transport(self, name: str) -> dict[str, Any]:
         return {
             "parts": self.load.transports[name].document(),
+            "left_open": self.load.transports[name].left_open(self.load.network(next(iter(self.load.fabrics)), name)),
             "queue_pairs": {row: self.load.network(row, name).queue_pairs for row in self.load.fabrics},
             "sets": {fabric.family: self.load.transports[name].changes(fabric.family) for fabric in self.load.fabrics.values()},
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.arrays import FloatArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks
 from zcube.fabric.model import Fabric
@@ -145,6 +145,35 @@ class Carrier:
         """Return how bytes move, by the keys under which a recorded run says it."""
         listed = {"most_paths": self.network.most_paths} if self.routing.name == EqualPaths.name else {}
         return {**self.settings_document(), **listed, "calibration": None if self.measured is None else self.measured.applied()}
+
+    def narrow_spread(self, source: IntArray, target: IntArray) -> dict[str, Any] | None:
+        """Return over how many paths packets are spread, where a path choice is set and the routing lists fewer than there are.
+
+        Parameters
+        ----------
+        source, target : int array [pairs]
+            GPUs; of many the first ones are looked at.
+
+        Returns
+        -------
+        dict or None
+            Means over the pairs of different servers: ``paths`` that the routing lists and ``shortest_paths`` that there are;
+            ``routing`` and ``path_choice``.
+        """
+        every_path = (EqualPaths.name, "zcube-all-links")
+        if self.packet is None or self.packet.path_choice == "static" or self.routing.name in every_path:
+            return None
+        source, target = source[:PAIRS_SAMPLED], target[:PAIRS_SAMPLED]
+        apart = self.fabric.server_of(source) != self.fabric.server_of(target)
+        if not apart.any():
+            return None
+        ends = source[apart], target[apart]
+        every = routing_for(self.fabric, EqualPaths.name, seed=self.seed, most_paths=self.network.most_paths)
+        paths, shortest = (float(routing.routes(*ends).paths_per_flow.mean()) for routing in (self.routing, every))
+        if paths >= shortest:
+            return None
+        choice = self.packet.path_choice
+        return {"paths": paths, "shortest_paths": shortest, "routing": self.routing.name, "path_choice": choice}
 
     def route(
         self,

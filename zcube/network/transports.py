@@ -73,6 +73,24 @@ class Transport:
             set_key(data, key, value, self.name)
         return data
 
+    def left_open(self, network: Network) -> list[str]:
+        """Return what a network has that no part of this transport says, of what the network's fidelity looks at."""
+        kinds = {bundle.kind for bundle in self.bundles.values()}
+        if "whole" in kinds or network.fidelity == "ideal":
+            return []
+        packet, packets = network.packet, network.fidelity == "packet"
+        found = []
+        if "balancing" not in kinds:
+            chosen = f"path choice {packet.path_choice}" if packets else f"path split {network.path_split}"
+            found.append(f"how paths are chosen: routing {network.routing}, {chosen}")
+        if "control" not in kinds and packets:
+            pfc = "PFC" if packet.pfc else "no PFC"
+            marks = f", marks by {packet.marking_law}" if packet.control.marks else ""
+            found.append(f"what holds senders back: {packet.congestion_control}, {pfc}{marks}")
+        if "control" not in kinds and network.fidelity == "lossless":
+            found.append(f"what holds senders back: isolation {network.isolation:g}")
+        return found
+
     def document(self) -> dict[str, Any]:
         """Return what it is, JSON-ready."""
         return {name: bundle.model_dump(mode="json") for name, bundle in self.bundles.items()}

@@ -153,7 +153,8 @@ class Replay:
             said = self.carrier.measured.document(self.carrier.fabric, *ends)
             document["calibration"] = said | ({"band": self.band.document()} if self.band else {})
         if self.packets:
-            document["packet"] = self.packets.document(self.duration_s)
+            spread_over = self.carrier.narrow_spread(self.flows.source, self.flows.target)
+            document["packet"] = self.packets.document(self.duration_s, spread_over)
         return document if self.flows.coflow is None else {**document, "coflows": self._coflows(self.flows.coflow)}
 
     def _coflows(self, coflow: IntArray) -> dict[str, Any]:

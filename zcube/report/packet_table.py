@@ -31,6 +31,8 @@ def packet_text(section: Mapping[str, Any]) -> str:
     """
     counts, victims = section["counts"], section["victims"]
     lines = _row("Packets", _settings(section["settings"]))
+    if "narrow_spread" in section:
+        lines += _row("Paths", spread_text(section["narrow_spread"]))
     lines += _row("Pauses", _pauses(section))
     cuts = f"{counted(counts['notifications'], 'notification')}, {counted(counts['rate_cuts'], 'rate cut')}"
     lines += _row("Marked", f"{counted(counts['marks'], 'packet')}, {cuts}" if counts["marks"] else "none")
@@ -58,6 +60,13 @@ def packet_text(section: Mapping[str, Any]) -> str:
     if any(port not in paused for port in deepest):
         lines += ["", *port_lines("Deepest queues", deepest)]
     return "\n".join([*lines, "", *_notes(section)]) + "\n"
+
+
+def spread_text(spread: Mapping[str, Any]) -> str:
+    """Return that packets are spread over fewer paths than there are, as ``narrow_spread`` of a section says."""
+    few, all_of_them = f"{spread['paths']:.3g}", f"{spread['shortest_paths']:.3g}"
+    means = f"{spread['path_choice']} spreads packets over {few} paths a transfer of {all_of_them} shortest ones"
+    return f"{means}: routing {spread['routing']} lists no more, equal-paths lists all"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

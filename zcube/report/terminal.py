@@ -12,7 +12,7 @@ from zcube.report.columns import aligned
 from zcube.report.cost_lines import cost_lines
 from zcube.report.microscope_lines import NOTE, remarks, window_cells
 from zcube.report.names import display_names, printable
-from zcube.report.packet_table import paused_longest, port_lines
+from zcube.report.packet_table import paused_longest, port_lines, spread_text
 from zcube.report.quantities import time_text
 from zcube.report.request_lines import request_lines
 from zcube.report.seed_lines import seed_lines
@@ -74,6 +74,8 @@ def document_table(document: Document, width: int | None = None, colour: bool = 
     tables = paper.tables(shown_rows(document), document["fabrics"], names, document["baseline"])
     text = "".join(f"{paper.paragraphs(part)}\n" for part in parts(document)) + tables
     for name, fabric in document["fabrics"].items():
+        if narrow := fabric.get("packet", {}).get("narrow_spread"):
+            text += paper.paragraphs(f"{names[name]}: {spread_text(narrow)}.") + "\n"
         if paused := paused_longest(fabric["packet"]["ports"] if "packet" in fabric else []):
             text += paper.lines(port_lines(f"Paused longest on {names[name]}", paused))
     for key, cells_of, note in (

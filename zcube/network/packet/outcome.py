@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,8 +78,16 @@ class PacketOutcome:
         }
         return columns if self.fluid_s is None else {**columns, "fluid_ratio": duration_s / self.fluid_s}
 
-    def document(self, duration_s: FloatArray) -> dict[str, Any]:
-        """Return the summary, JSON-ready; docs/packets.md defines every key."""
+    def document(self, duration_s: FloatArray, narrow_spread: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the summary, JSON-ready; docs/packets.md defines every key.
+
+        Parameters
+        ----------
+        duration_s : float array [flows]
+            Of each transfer.
+        narrow_spread : mapping, optional
+            What :meth:`~zcube.network.carrier.Carrier.narrow_spread` says.
+        """
         victims = self.delays.victim_s > VICTIM_SHARE * duration_s
         document = {
             "settings": self.settings.model_dump(mode="json"),
@@ -92,6 +101,8 @@ class PacketOutcome:
                 "victim_s": float(self.delays.victim_s.sum()),
             },
         }
+        if narrow_spread is not None:
+            document["narrow_spread"] = dict(narrow_spread)
         if self.fluid_s is not None:
             document["fluid_ratio"] = spread(duration_s / self.fluid_s, maximum=True)
         return document
