@@ -219,7 +219,8 @@ def test_too_little_memory_is_bad_input_also_where_only_nics_limit(run, tmp_path
 
 
 def test_a_part_alone_is_told_with_what_holds_beside_it(run, tmp_path):
-    status, out, _ = matrix(run, tmp_path / "m", "--seeds", "1", "--json", transports="ecmp,pfc-only,roce-2023", fabrics="roft-32")
+    columns = "ecmp,pfc-only,roce-2023"
+    status, out, _ = matrix(run, tmp_path / "m", "--seeds", "1", "--json", transports=columns, fabrics="roft-32")
     document = json.loads(out)
     assert status == 0 and document["transports"]["roce-2023"]["left_open"] == []
     (control,) = document["transports"]["ecmp"]["left_open"]
@@ -232,18 +233,18 @@ def test_packets_spread_over_few_paths_are_told_of(run, tmp_path):
     """Two hashed paths where a leaf has four spines, though packets are to be spread."""
     part = tmp_path / "few.toml"
     part.write_text(
-        'description = "spray alone"\nkind = "balancing"\nsources = ["a test"]\n'
-        '[network.packet]\npath_choice = "spray"\n'
+        'description = "spray alone"\nkind = "balancing"\nsources = ["a test"]\n[network.packet]\npath_choice = "spray"\n'
     )
     (tmp_path / "flows.csv").write_text("src,dst,bytes,start_s\n0,17,1e5,0\n")
     status, out, _ = run(
-        "matrix", tmp_path / "flows.csv", "--fabrics", "roft-32", "--transports", f"{part},spray", "--seeds", "1", "--jobs", "1",
-        "--out", tmp_path / "m", "--json",
+        "matrix", tmp_path / "flows.csv", "--fabrics", "roft-32", "--transports", f"{part},spray",
+        "--seeds", "1", "--jobs", "1", "--out", tmp_path / "m", "--json",
     )  # fmt: skip
     assert status == 0
     (told,) = [words for words in json.loads(out)["words"] if "spreads packets" in words]
     assert re.search(r"over 2 paths a transfer of \d+ shortest ones", told) and "few.toml" in told
-    replay = ("replay", tmp_path / "flows.csv", "--fabric", "roft-32", "--fidelity", "packet", "--packet-set", "path_choice=spray")
+    replay = ("replay", tmp_path / "flows.csv", "--fabric", "roft-32", "--fidelity", "packet")
+    replay = (*replay, "--packet-set", "path_choice=spray")
     status, out, _ = run(*replay)
     assert status == 0 and "routing ecmp lists no more" in out
     status, out, _ = run(*replay, "--routing", "equal-paths")

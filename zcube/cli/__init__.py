@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             # While modules were loaded, or a fault was being told.
             status = ExitStatus.INTERRUPTED
         if status == ExitStatus.INTERRUPTED:
-            status = _say("terminated", ExitStatus.TERMINATED) if terminated else _say("interrupted", status)
+            said = ("terminated", ExitStatus.TERMINATED) if terminated else ("interrupted", ExitStatus.INTERRUPTED)
+            status = _say(*said)
     # Python remembers an interrupt that left code compiled from text, as a dataclass or a kernel makes it, though it was caught
     # since, and ends under `-m` by SIGINT whatever the status; until it runs other such code.
     exec("")
