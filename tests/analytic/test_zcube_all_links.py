@@ -1,4 +1,4 @@
-"""ZCube's two paths over every parallel link: as many as there are links, none twice, none that is down."""
+"""ZCube's two paths over every parallel link: all of them, none twice, none that is down, by turns over the ports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from zcube.fabric.catalog import load_fabric
+from zcube.network.protocol import FlowTable
+from zcube.network.transports import checked_network, load_transport
 from zcube.routing.catalog import routing_for
 
 
@@ -20,7 +22,19 @@ def test_both_paths_take_every_parallel_link_once(name, parallel):
     hops = all_links.link.reshape(len(source), 2 * parallel, 3)
     assert all(len(np.unique(hops[:, :, 1][row])) == 2 * parallel for row in range(0, len(source), 97))
     # The first member of each is the one that is taken by itself.
-    assert np.array_equal(hops[:, [0, parallel]], few.link.reshape(len(source), 2, 3))
+    assert np.array_equal(hops[:, [0, 1]], few.link.reshape(len(source), 2, 3))
+
+
+@pytest.mark.parametrize("name", ["zcube-32", "zcube-256"])
+def test_one_queue_pair_over_both_ports_has_the_rate_of_both(name):
+    """Paths listed port by port would leave one idle while packets in turn wait for the other."""
+    fabric = load_fabric(name)
+    network = checked_network({}, load_transport("mrc-2026"), fabric.family, "packet", fabric.nic_ports)
+    model = network.on(fabric).model()
+    model.send(FlowTable(np.array([0]), np.array([fabric.gpus - 8]), np.array([4e6]), np.zeros(1)))
+    model.advance(float("inf"))
+    wire_s = 4e6 * 8 / 400e9 * network.packet.wire_bytes(4096) / 4096
+    assert model.completions().finish_s[0] == pytest.approx(wire_s, rel=0.15)
 
 
 def test_a_link_that_is_down_is_left_out():

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
@@ -168,6 +170,17 @@ def test_parquet_holds_the_same_and_names_rows(path, tmp_path):
     assert all("row 2" in fault for fault in found)
     frame.assign(bytes=["many", "5"]).to_parquet(file)
     assert "bytes 'many'" in faults(file)[0]
+
+
+def test_a_parquet_column_of_nulls_alone_is_no_column(tmp_path):
+    """Arrow gives it a type of its own; as a column that is needed it is missing."""
+    file, rows = tmp_path / "flows.parquet", {"src": [0, 1], "dst": [1, 2], "bytes": [5, 6], "start_s": [0.0, 1.0]}
+    nothing = pa.array([None, None], pa.null())
+    parquet.write_table(pa.table({**rows, "coflow": nothing, "cap_gbps": nothing, "id": nothing}), file)
+    flows = read(file)
+    assert flows.coflow is None and flows.cap_bps is None and flows.flow_id.tolist() == [0, 1]
+    parquet.write_table(pa.table({**rows, "bytes": nothing}), file)
+    assert "no bytes" in faults(file)[0]
 
 
 def test_parquet_of_other_kinds_is_refused(tmp_path):

@@ -341,6 +341,8 @@ class Twin:
         pair, settings = queue.waiting.popleft(), self.settings
         if not self.may_send(pair):
             pair.state = "held"
+            if settings.queue_pair_ports == "all" and settings.path_choice not in ("spray-random", "flowlet"):
+                pair.turn = place_of(pair.ahead, pair.paths)
             return False
         number = pair.sent
         if pair.owed:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zcube.calibrate.links import carrier_on
+from zcube.errors import Fault
 from zcube.fabric.model import Fabric
 from zcube.fabric_run import FabricTask, run_fabric
 from zcube.kept_runs import Done, done_by
@@ -127,8 +128,10 @@ def run_cell(task: Task, told: ShareDone) -> Done:
         If it would take more memory than was said to be allowed.
     """
     told(0.0)
-    limited = task.memory_gb is not None
-    return done_by(lambda: task.figures(told), (NoRoomError,) if limited else ())
+    try:
+        return done_by(lambda: task.figures(told), (NoRoomError,) if task.memory_gb is not None else ())
+    except NoRoomError as error:
+        raise NoRoomError(Fault(f"{task.name}: {one.where}", one.found, one.expected) for one in error.faults) from error
 
 
 def ends_of(carried: FlowList | CommTrace) -> tuple[np.ndarray, np.ndarray]:

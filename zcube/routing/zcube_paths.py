@@ -92,7 +92,8 @@ class ZCubePaths:
         candidates = 2 * members + 2 * self.extra_detours
         rows = np.full((len(source), candidates, WIDTH), -1, dtype=np.int64)
         for column in range(2 * members):
-            rows[:, column, :3] = self._path(source, target, column // members, column % members)
+            # By turns over the ports, so that a queue pair of both, which sends in turn, lets none idle while it waits.
+            rows[:, column, :3] = self._path(source, target, column % 2, column // 2)
         rows[local] = -1
         rows[~self._works(rows)] = -1
         lost = ~(rows[:, :, 0] >= 0).any(axis=1) & ~local

@@ -326,8 +326,11 @@ def _check_bounds(path: Path | str, rows: int, size_bytes: int, max_rows: int) -
 
 
 def _cell_columns(path: Path | str, schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
-    """Return the wanted columns that a schema has, all of them of text or numbers."""
+    """Return the wanted columns that a schema has, all of text or numbers; one of nulls alone, which has no type, is none."""
+    import pyarrow as pa
+
     names = _once(f"{path}: schema", schema.names, wanted)
+    names = [name for name in names if not pa.types.is_null(schema.field(name).type)]
     nested = [name for name in names if not _holds_cells(schema.field(name).type)]
     if nested:
         raise InputError(Fault(f"{path}: column {name}", str(schema.field(name).type), "text or numbers") for name in nested)

@@ -24,6 +24,7 @@ from zcube.network.packet.state import (
     EMPTY,
     FIRST_SWITCH,
     HELD,
+    IN_TURN,
     KEY_BITS,
     LISTED,
     NONE,
@@ -81,6 +82,9 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     queue_of(net, queue).head = pair_of(net, pair).next
     if net.acknowledging == 1 and not _may_send(net, pair):
         pair_of(net, pair).state = HELD
+        if net.spanning == 1 and net.choice == IN_TURN:
+            # The path that it did not take is the next one still.
+            pair_of(net, pair).turn = max(path_taken(net, pair, pair_of(net, pair).ahead), 0)
         return False
     number = pair_of(net, pair).sent
     if net.selective == 1 and recovery_of(net, pair).owed > 0:
