@@ -18,6 +18,7 @@ from zcube.network.packet.state import (
     IN_TURN,
     KEY_BITS,
     LINK,
+    MOST_BUCKET_BITS,
     NEVER,
     NONE,
     NOWHERE,
@@ -182,7 +183,7 @@ def _bucket_shift(link_set: LinkSet, settings: PacketSettings, buckets: int) -> 
     if not up.any():
         return 0
     longest_s = (settings.unit_bytes * 8 / link_set.capacity_bps[up] + link_set.latency_s[up]).max()
-    return max(0, int(np.ceil(np.log2(2 * longest_s * PS / buckets))))
+    return min(max(0, int(np.ceil(np.log2(2 * longest_s * PS / buckets)))), MOST_BUCKET_BITS)
 
 
 def _window_ps(link_set: LinkSet, settings: PacketSettings) -> int:

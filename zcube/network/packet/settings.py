@@ -369,8 +369,6 @@ class PacketSettings(Declared):
             raise ValueError("spread_queue_pairs 1 where path_choice is static: every path has a queue pair of its own")
         if self.spread_queue_pairs > 1 and self.control.telemetry_s is not None:
             raise ValueError("spread_queue_pairs 1 where switches write telemetry: what is known of a path is one queue pair's")
-        if self.spread_queue_pairs > 1 and self.control.telemetry_s is not None:
-            raise ValueError("spread_queue_pairs 1 where switches write telemetry: what a sender knows belongs to its paths")
         if self.queue_pair_ports == "all" and self.path_choice in ("static", "adaptive"):
             raise ValueError(
                 "queue_pair_ports one where path_choice is static or adaptive; adaptive-every-switch chooses ports too"

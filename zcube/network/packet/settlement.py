@@ -15,6 +15,7 @@ from zcube.network.packet.starts import push_starts
 from zcube.network.packet.state import (
     BUCKET,
     CLAIM,
+    MOST_BUCKET_BITS,
     NEEDS_PACKETS,
     NET,
     NEVER,
@@ -238,7 +239,8 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     for field in NET.names or ():
         if field not in OWN and not (field.endswith("_at") and field[:-3] in TABLES):
             net[field] = tables.net[field]
-    net["bucket_shift"] += int(tables.net["buckets"][0]).bit_length() - LEAST_BUCKETS.bit_length()
+    wider = int(tables.net["buckets"][0]).bit_length() - LEAST_BUCKETS.bit_length()
+    net["bucket_shift"] = min(int(net["bucket_shift"][0]) + wider, MOST_BUCKET_BITS)
     net["buckets"], net["spans"], net["queues"] = LEAST_BUCKETS, LONG_BUCKETS, len(alone["queues"])
     net["span_shift"] = LEAST_BUCKETS.bit_length() - 2
     net["span"], net["log_room"] = 2, PAUSE_LOG_ROWS

@@ -91,6 +91,8 @@ BUCKET = np.dtype([("first", "i4"), ("count", "i4")])
 BLOCK = 8
 #: Events sorted at once, so that they stay near the processor, and values of a digit that they are sorted by.
 SORTED_AT_ONCE, DIGITS = 2048, 256
+#: Bits of a bucket's picoseconds, which stand before the 32 of the key.
+MOST_BUCKET_BITS = 32
 #: An event while it is sorted: what of its time lies within its bucket, before its key.
 SORTED = np.dtype([("order", "u8"), ("slot", "i8")])
 LINK = _whole_lines(

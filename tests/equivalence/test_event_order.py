@@ -1,0 +1,75 @@
+"""Events come out of the calendar in the order of time, key and number, however many share a bucket."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from zcube.compile_cache import compiled
+from zcube.fabric.catalog import load_fabric
+from zcube.network.link_set import LinkSet
+from zcube.network.packet.build import idle_network
+from zcube.network.packet.calendar import give_back, next_time, put, take_free, take_next
+from zcube.network.packet.records import packet_of
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.state import NEVER, SORTED_AT_ONCE
+
+
+@compiled()
+def ordered(table, time_ps, key, number, later_ps):
+    """Put events in, take them, putting in another so much later than each of the first ones, and return what came."""
+    net = table[0]
+    taken = np.empty((len(time_ps) + len(later_ps), 3), np.int64)
+    for at in range(len(time_ps)):
+        slot = take_free(net)
+        packet_of(net, slot).number = number[at]
+        put(net, slot, time_ps[at], key[at])
+    for at in range(len(taken)):
+        due_ps = next_time(net, NEVER - 1)
+        slot = take_next(net)
+        row = packet_of(net, slot)
+        taken[at, 0], taken[at, 1], taken[at, 2] = due_ps, row.key, row.number
+        give_back(net, slot)
+        if at < len(later_ps):
+            slot = take_free(net)
+            packet_of(net, slot).number = len(time_ps) + at
+            put(net, slot, due_ps + later_ps[at], key[at])
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("events", "span_ps", "keys"),
+    [
+        (1, 1, 1),
+        (7, 1, 3),  # one block of a bucket
+        (8, 1, 3),
+        (33, 90, 1 << 12),  # as few as are sorted by insertion, and one more
+        (300, 5, 1 << 28),
+        (450, 1, 2),  # nothing but ties
+        (SORTED_AT_ONCE + 1, 3, 1 << 13),
+        (3 * SORTED_AT_ONCE + 5, 1, 1 << 31),
+        (2500, 40_000_000_000, 1 << 20),  # most beyond the calendar's short buckets
+    ],
+)
+def test_events_come_in_order(events, span_ps, keys):
+    draw = np.random.default_rng(events)
+    tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
+    tables.add_packets(len(tables["packets"]) + 2 * events)
+    time_ps, key = draw.integers(0, span_ps, events), draw.integers(0, keys, events)
+    number, later_ps = draw.permutation(events), draw.integers(0, 1_000_000, events // 2)
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, later_ps).tolist()]
+    assert taken == sorted(taken)
+    later = {(int(taken[at][0] + later_ps[at]), int(key[at]), events + at) for at in range(len(later_ps))}
+    assert set(taken) == set(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True)) | later
+
+
+def test_events_of_the_slowest_links_come_in_order():
+    links = LinkSet.of_fabric(load_fabric("roft-256"))
+    tables = idle_network(replace(links, capacity_bps=np.full(len(links.capacity_bps), 1e3)), PacketSettings(), 0.0)
+    draw, none = np.random.default_rng(0), np.zeros(0, np.int64)
+    # So slow that a bucket as wide as elsewhere would hold times that do not fit before the key.
+    time_ps, key, number = draw.integers(0, 1 << 36, 900), draw.integers(0, 1 << 31, 900), np.arange(900)
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none).tolist()]
+    assert taken == sorted(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True))
