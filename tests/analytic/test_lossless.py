@@ -123,6 +123,31 @@ def test_a_failed_link_stops_its_own_and_a_repair_brings_them_back():
     np.testing.assert_allclose(model.rates_bps() / RATE, [1 / 2] * 3, rtol=SOLVED)
 
 
+@pytest.mark.parametrize("isolation", [0.0, 0.3, 1.0])
+def test_nothing_comes_over_a_failed_link_whatever_rounding_leaves_of_it(isolation):
+    """Rates that came and went do not add up to just nothing; what they leave of a link without capacity is no rate."""
+    draw, ends = np.random.default_rng(5), []
+    for _ in range(40):
+        hosts = int(draw.integers(3, 6))
+        network, links = star(hosts), 2 * hosts
+        pairs = [draw.choice(hosts, 2, replace=False) for _ in range(6)]
+        rows = [
+            (int(a), int(b), float(draw.choice([1e3, 1e9])), float(at))
+            for (a, b), at in zip(pairs, [0, 0, 1e-5, 1e-3, 1e-3, 1e-3])
+        ]
+        model = FlowModel(network.link_set, network, isolation=isolation)
+        model.send(flows(*rows))
+        model.change_capacity(draw.choice(links, 1), np.array([RATE / 4]), 1e-4)
+        down = draw.choice(links, 2, replace=False)
+        model.change_capacity(down, np.zeros(2), 1.1e-3)
+        crosses = np.array([np.isin(network.paths[a, b][0], down).any() for a, b, *_ in rows])
+        assert np.all(model.rates_bps()[crosses] == 0.0)
+        model.change_capacity(down, np.full(2, RATE), 2e-3)
+        model.advance(float("inf"))
+        ends.append(model.completions().finish_s.max())
+    assert np.all(np.isfinite(ends))
+
+
 def test_total_rate_may_exceed_max_min():
     """Shares by port hold three that come over one link to half of a trunk; whom they would slow behind it gets the other half.
 

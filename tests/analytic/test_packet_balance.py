@@ -182,6 +182,27 @@ def test_what_crosses_a_link_while_it_is_down_is_lost_and_sent_again():
     assert model.counts.repeats > model.counts.lost and model.received_bytes == size
 
 
+@pytest.mark.parametrize("up_s", [5e-6, 8e-6, 14e-6, 24e-6])
+def test_a_link_that_comes_back_while_its_headroom_is_full_drops_what_comes_until_the_pause_arrives(up_s):
+    """The pause ends with the link; its sender goes on at once, and sends what needs a second headroom until it is stopped."""
+    gbps, count = 25.0, 400
+    network = Network(("h0", "s"), ("h1", "s", gbps)).path("h0", "s", "h1")
+    failure = [{"link": "h0->s", "down_s": 4e-6, "up_s": up_s}]
+    settings = {"pfc_threshold": "static", "xoff_bytes": 20_000, "retransmit_timeout_s": 1e-3}
+    whole, model = network.model(**settings), network.model(**settings, link_failures=failure)
+    table = flows((0, 1, count * CELL))
+    run(whole, table)
+    run(model, table)
+    assert whole.counts.drops == 0 and whole.counts.pauses > 1
+    # The packet that exceeds XOFF, those sent until its frame arrives, twice; less those that left until the last arrived.
+    headroom_bytes = model.settings.headroom_of(network.link_set.capacity_bps, network.link_set.latency_s)[0]
+    room, round_trip = headroom_bytes // model.settings.unit_bytes, 2 * LATENCY_PS / FULL_PS
+    left = (up_s * 1e12 + 2 * LATENCY_PS - 5 * FULL_PS) / (FULL_PS * 400 / gbps)
+    expected = max(2 * (1 + round_trip) - room - left, 0)
+    assert model.counts.drops == pytest.approx(expected, abs=1) and (model.counts.drops > 0) == (up_s < 20e-6)
+    assert model.counts.repeats >= model.counts.drops + model.counts.lost and model.received_bytes == count * CELL
+
+
 def test_timeouts_bring_back_what_nothing_follows():
     network = wide(1)
     down = {"link": "spine0->leaf1", "down_s": 1e-6, "up_s": 80e-6}

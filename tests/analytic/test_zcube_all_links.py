@@ -37,6 +37,27 @@ def test_one_queue_pair_over_both_ports_has_the_rate_of_both(name):
     assert model.completions().finish_s[0] == pytest.approx(wire_s, rel=0.15)
 
 
+@pytest.mark.parametrize("senders", [2, 3])
+@pytest.mark.parametrize("name", ["zcube-32", "planes8-1024", "zcube-1024"])
+def test_an_incast_by_one_queue_pair_over_all_ports_takes_what_its_bytes_take(name, senders):
+    """A queue pair that its window holds loses no turn: ports that one sender left out would idle at the receiver."""
+    fabric = load_fabric(name)
+    network = checked_network({}, load_transport("mrc-2026"), fabric.family, "packet", fabric.nic_ports)
+    source, target, size = fabric.gpus - 8 * np.arange(1, senders + 1), np.zeros(senders, dtype=np.int64), 4_000_000
+    carrier = network.on(fabric)
+    model = carrier.model()
+    model.send(FlowTable(source, target, np.full(senders, float(size)), np.zeros(senders)))
+    model.advance(float("inf"))
+    packets, links = -(-size // network.packet.packet_payload_bytes), model.link_set
+    bits = senders * 8 * (size + packets * network.packet.header_bytes)
+    path = carrier.routing.routes(source[:1], target[:1])
+    path = path.link[path.first_hop[0] : path.first_hop[1]]
+    packet_s = 8 * network.packet.unit_bytes / links.capacity_bps[path]
+    way_s = float((packet_s + links.latency_s[path]).sum())
+    finish_s = model.completions().finish_s.max()
+    assert bits / 400e9 < finish_s < bits / 400e9 + way_s + senders * packet_s.max()
+
+
 def test_a_link_that_is_down_is_left_out():
     whole, broken = load_fabric("zcube-256"), load_fabric("zcube-256@link:A0-B0#3")
     source, target = np.zeros(248, dtype=np.int64), np.arange(8, 256)

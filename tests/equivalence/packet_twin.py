@@ -59,6 +59,7 @@ class Queue:
         self.link, self.priority = link, priority
         self.waiting, self.depth, self.paused, self.storm, self.paused_at = deque(), 0, False, False, None
         self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses, self.marks = 0, 0, False, 0, 0, 0, 0
+        self.came_back_full = False
 
 
 class Packet:
@@ -232,6 +233,7 @@ class Twin:
         link.broken = False
         for queue in link.queues:
             if queue.stopped:
+                queue.came_back_full = True
                 self.frame(queue, True)
 
     def miss(self, link, down):
@@ -530,8 +532,10 @@ class Twin:
             self.used[switch] += size
         elif came.held + size - came.extra <= self.threshold(switch) and size <= free:
             self.used[switch] += size
+        elif came.extra + size > self.headroom[came.link.number]:
+            assert came.came_back_full, "headroom too small"
+            return False
         else:
-            assert came.extra + size <= self.headroom[came.link.number], "headroom too small"
             came.extra += size
             if not came.stopped:
                 came.stopped = True
@@ -557,7 +561,7 @@ class Twin:
         self.used[switch] -= packet.size - spare
         below = came.held <= max(self.threshold(switch) - self.settings.xon_gap_bytes, 0)
         if came.stopped and came.extra == 0 and below:
-            came.stopped = False
+            came.stopped = came.came_back_full = False
             self.frame(came, False)
 
     def marked(self, queue, depth):

@@ -113,7 +113,10 @@ def free_largest(state: FluidState, link: int, frees: int) -> int:
 
 @inner
 def share_of(state: FluidState, link: int) -> float:
-    """Return the rate per weight at which a link's free subflows would fill it."""
+    """Return the rate per weight at which a link's free subflows would fill it; none at all over one that has failed."""
+    if state.links[link].capacity_bps == 0.0:
+        # What rounding leaves of others' rates would be one.
+        return 0.0
     return max(state.links[link].residual_bps, 0.0) / state.links[link].unfixed
 
 
