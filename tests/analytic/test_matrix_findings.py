@@ -62,7 +62,7 @@ def document(cells, families):
         "seeds": len(columns[first_column]),
         "baseline": {"fabric": first_row, "transport": first_column},
         "fabrics": {row: {"family": families[row]} for row in cells},
-        "transports": dict.fromkeys(columns),
+        "transports": {column: {"left_open": []} for column in columns},
         "cells": {row: {column: cell(row, column) for column in columns} for row in cells},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from zcube.matrix.loads import carried_load
 from zcube.matrix.settings import MatrixSettings
 from zcube.network.transports import load_transport
 
+# By its path: `zcube.matrix` is also the verb that the package offers.
+MATRIX = importlib.import_module("zcube.matrix.matrix")
 SMALL = ("--pattern-set", "transfers=12", "--pattern-set", "mean_bytes=1e6", "--jobs", "1")
 FABRICS, TRANSPORTS = "roft-32,zcube-32", "ecmp+dcqcn,adaptive+pfc-only"
 
@@ -28,7 +31,7 @@ def counted(monkeypatch):
         names.append(task.name)
         return before(task, told)
 
-    monkeypatch.setattr("zcube.matrix.matrix.run_cell", run_cell)
+    monkeypatch.setattr(MATRIX, "run_cell", run_cell)
     return names
 
 
@@ -65,11 +68,11 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(run, tmp_path, monkeypat
         ran.append(task.name)
         return before(task, told)
 
-    monkeypatch.setattr("zcube.matrix.matrix.run_cell", stop)
+    monkeypatch.setattr(MATRIX, "run_cell", stop)
     assert matrix(run, tmp_path / "m", "--seeds", "2", "--json")[0] == 130
     assert len((tmp_path / "m" / "cells.jsonl").read_text().splitlines()) == 4
     counted.clear()
-    monkeypatch.setattr("zcube.matrix.matrix.run_cell", lambda task, told: (counted.append(task.name), before(task, told))[1])
+    monkeypatch.setattr(MATRIX, "run_cell", lambda task, told: (counted.append(task.name), before(task, told))[1])
     status, out, _ = matrix(run, tmp_path / "m", "--seeds", "2", "--json")
     assert status == 0 and out == whole and len(counted) == 6
 
@@ -82,7 +85,7 @@ def test_sigterm_leaves_what_an_interrupt_leaves(run, tmp_path, monkeypatch, cou
             os.kill(os.getpid(), signal.SIGTERM)
         return before(task, told)
 
-    monkeypatch.setattr("zcube.matrix.matrix.run_cell", lambda task, told: (stop(task, told), counted.append(task.name))[0])
+    monkeypatch.setattr(MATRIX, "run_cell", lambda task, told: (stop(task, told), counted.append(task.name))[0])
     status, _, err = matrix(run, tmp_path / "m", "--seeds", "1")
     assert status == 143 and "terminated" in err
     assert len((tmp_path / "m" / "cells.jsonl").read_text().splitlines()) == 2

@@ -6,6 +6,7 @@ read only, or has a case.
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ READ = {
     ("trace check", "files"), ("trace check", "groups"), ("trace check", "topology"), ("trace export", "trace"),
     ("trace show", "trace"), ("calibrate run", "nccl_tests"),
     ("calibrate run", "python"), ("calibrate read", "files"), ("calibrate fit", "files"), ("calibrate check", "files"),
-    ("calibrate check", "calibration"),
+    ("calibrate check", "calibration"), ("model import", "config"), ("report", "folders"),
 }  # fmt: skip
 
 FLOWS = ("replay", "FILES/flows.csv", "--fabric", "zcube-n16")
@@ -41,6 +42,20 @@ MATRIX = (
     "matrix", "permutation", "--fabrics", "zcube-32", "--transports", "ecmp", "--fidelity", "flow", "--seeds", "1",
     "--jobs", "1", "--out",
 )  # fmt: skip
+#: A configuration of a language model, and a study of one run.
+CONFIG = {
+    "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128,
+    "vocab_size": 100, "max_position_embeddings": 1000,
+}  # fmt: skip
+SWEEP = """scenarios = ["glm51-pd-256"]
+fabrics = ["zcube-256"]
+seeds = 1
+[set]
+requests.count = 2
+load.concurrency = 1
+[[points]]
+network.queue_pairs = 2
+"""
 #: What is run for every path that is written, ending of its files ("/" for a folder), and what is put before the path.
 WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("compare", "out"): ((*COMPARE, "--out"), "/"),
@@ -48,6 +63,12 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("matrix", "out"): (MATRIX, "/"),
     ("new", "folder"): (("new",), "/"),
     ("plan", "out"): (("plan", "--gpus", "64", "--nic", "400", "--switch", "12.8T", "--families", "zcube", "--out"), "/"),
+    ("sweep", "out"): (("sweep", "FILES/sweep.toml", "--jobs", "1", "--out"), "/"),
+    ("report", "out"): (("report", "FILES/run", "--out"), ".html"),
+    ("demo", "folder"): (("demo",), "/"),
+    ("model import", "out"): (("model", "import", "FILES/config.json", "--out"), ".toml"),
+    ("fabric show", "page"): (("fabric", "show", "zcube-n16", "--page"), ".html"),
+    ("replay", "page"): ((*FLOWS, "--page"), ".html"),
     ("replay", "out"): ((*FLOWS, "--out"), ".csv"),
     ("replay", "links_out"): ((*FLOWS, "--links-out"), ".parquet"),
     ("replay", "paths_out"): ((*FLOWS, "--paths-out"), ".csv"),
@@ -77,11 +98,15 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("calibrate", "fit", str(MEASURED), "--draws", "0", "--out", "FILES/c.json", "--picture"),
         ".png",
     ),
+    ("calibrate fit", "page"): (
+        ("calibrate", "fit", str(MEASURED), "--draws", "0", "--out", "FILES/c.json", "--page"),
+        ".html",
+    ),
 }
 #: Verbs that write nothing, whatever they are told.
 SILENT = {
-    "cost", "warm", "trace check", "fabric show", "fabric check", "fabric adversary", "fabric degrade", "calibrate check",
-    "transport list", "transport show",
+    "cost", "warm", "trace check", "fabric check", "fabric adversary", "fabric degrade", "calibrate check",
+    "transport list", "transport show", "model list", "model show",
 }  # fmt: skip
 
 
@@ -113,7 +138,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "plan.csv").write_text(head + "leaf1,1,spine1,1\nleaf1,2,spine2,1\n")
     (folder / "found.csv").write_text(head + "leaf1,1,spine2,1\nleaf1,2,spine1,1\n")
     (folder / "recorded").write_bytes(next(sample.content for sample in samples() if sample.format == "nccl-log"))
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "sweep.toml").write_text(SWEEP)
     for call in (
+        (*COMPARE, "--out", folder / "run"),
         ("fabric", "export", "zcube-n16", "--format", "links", "--out", folder / "links.csv"),
         (*GENERATE, "--out", folder / "trace.jsonl"),
     ):
