@@ -95,6 +95,9 @@ def test_heads_of_keys_and_values_not_named_are_those_of_queries(write):
         (GROUPED | {"tie_word_embeddings": True}, {"tied_embeddings": True}),
         (GROUPED | {"sliding_window": 64}, {"window_layers": 4, "window_tokens": 64}),
         (GROUPED | {"sliding_window": 64, "use_sliding_window": False}, {"window_layers": 0, "window_tokens": 0}),
+        (GROUPED | {"sliding_window": 64, "use_sliding_window": True, "max_window_layers": 3}, {"window_layers": 1}),
+        (GROUPED | {"sliding_window": 64, "sliding_window_pattern": 2}, {"window_layers": 2, "full_layers": 2}),
+        (GROUPED | {"sliding_window": 0}, {"window_layers": 0}),
         (
             GROUPED | {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"] * 2},
             {"window_layers": 2, "full_layers": 2},
@@ -163,6 +166,10 @@ def test_what_was_not_looked_at_is_told(write):
         (SPARSE | {"index_topk_pattern": "FFSS"}, ["index_topk_pattern"]),
         (GROUPED | {"num_experts": 8, "num_experts_per_tok": 2, "decoder_sparse_step": 2}, ["decoder_sparse_step"]),
         (GROUPED | {"num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [2]}, ["mlp_only_layers"]),
+        (GROUPED | EXPERTS | {"mlp_only_layers": [0, 9]}, ["mlp_only_layers"]),
+        (GROUPED | EXPERTS | {"mlp_only_layers": [0], "num_hidden_layers": 1 << 30}, ["num_hidden_layers"]),
+        (GROUPED | EXPERTS | {"decoder_sparse_step": 2.0}, ["decoder_sparse_step"]),
+        (GROUPED | {"sliding_window": 64, "use_sliding_window": "false"}, ["use_sliding_window"]),
         (GROUPED | {"attention_chunk_size": 8192}, ["attention_chunk_size"]),
         (GROUPED | {"tie_word_embeddings": "yes"}, ["tie_word_embeddings"]),
         (GROUPED | {"sliding_window": 64, "swa_head_dim": 32, "head_dim": 64}, ["swa_head_dim"]),
@@ -177,6 +184,17 @@ def test_broken_or_unknown_configurations_are_refused_by_key(write, run, config,
     status, out, err = run("model", "import", str(path))
     assert (status, out) == (2, "")
     assert all(where in err for where in wheres)
+
+
+def test_keys_that_were_not_looked_at_cannot_steer_the_terminal(write, run):
+    _, _, err = run("model", "import", str(write(GROUPED | {"\x1b[2Jkey": 7} | {f"rank_{number}": 3 for number in range(40)})))
+    assert "\x1b" not in err
+    assert "and 11 more" in err
+
+
+def test_dense_layers_by_a_list_take_no_time(write):
+    big = GROUPED | EXPERTS | {"num_hidden_layers": 1 << 20, "mlp_only_layers": list(range(100_000))}
+    assert import_card(write(big)).card.first_dense_layers == 100_000
 
 
 def test_numbers_that_disagree_are_refused(write):

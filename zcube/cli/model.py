@@ -10,6 +10,8 @@ import typer
 
 from zcube.cli import completion
 
+#: Keys of a configuration that are named where they were not looked at.
+MOST_UNUSED = 30
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -47,6 +49,7 @@ def import_command(
     from zcube.llm.card_import import ImportedCard, import_card
     from zcube.outputs import to_json, write_file
     from zcube.report.model_table import card_document, card_text
+    from zcube.report.names import printable
 
     def write(found: ImportedCard, path: Path) -> None:
         write_file(path, lambda made: made.write_text(found.toml(), encoding="utf-8"))
@@ -60,4 +63,6 @@ def import_command(
     else:
         sys.stdout.write(card_text(found.card))
     if found.unused:
-        print(f"not looked at: {', '.join(found.unused)}", file=sys.stderr)
+        shown = [printable(key) for key in found.unused[:MOST_UNUSED]]
+        more = f" and {len(found.unused) - MOST_UNUSED} more" if len(found.unused) > MOST_UNUSED else ""
+        print(f"not looked at: {', '.join(shown)}{more}", file=sys.stderr)

@@ -80,7 +80,7 @@ _SILENT = {
     "layer_types", "mlp_layer_types", "mlp_only_layers", "moe_layer_freq", "decoder_sparse_step", "hybrid_layer_pattern",
     "indexer_types", "use_sliding_window", "full_attention_interval", "interleave_moe_layer_step", "text_config",
     "index_topk_freq", "index_skip_topk_offset", "swa_head_dim", "swa_v_head_dim", "swa_num_attention_heads",
-    "attention_chunk_size", "max_window_layers", "initial_context_length",
+    "attention_chunk_size", "max_window_layers", "sliding_window_pattern", "initial_context_length",
 }  # fmt: skip
 _SILENT_PARTS = (
     "rope",
@@ -162,8 +162,9 @@ def _number(value: Any, where: str, name: str) -> int:
         if not isinstance(value, bool):
             raise InputError(Fault(where, _short(value), "true or false"))
         return value
-    if isinstance(value, bool) or not isinstance(value, int) or not _LEAST.get(name, 0) <= value <= 1 << 30:
-        raise InputError(Fault(where, _short(value), f"a whole number from {_LEAST.get(name, 0)} to {1 << 30}"))
+    least, most = _LEAST.get(name, 0), 1 << 30 if name == "max_positions" else _MOST_LAYERS
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InputError(Fault(where, _short(value), f"a whole number from {least} to {most}"))
     return value
 
 
@@ -175,8 +176,8 @@ def _refuse(config: Mapping[str, Any], source: str) -> None:
     if config.get("attention_chunk_size") not in (None, 0, config.get("sliding_window")):
         told.append(("attention_chunk_size", "attention in chunks"))
     for key in ("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_freq"):
-        if isinstance(config.get(key), int) and config[key] > 1:
-            told.append((key, "experts in every second layer or fewer"))
+        if config.get(key) not in (None, 0, 1) and not isinstance(config[key], list):
+            told.append((key, f"{_short(config[key])}: experts in some layers in between"))
     if told:
         expected = "a model that a card's keys can express (docs/models.md)"
         raise InputError([Fault(f"{source}: {key}", what, expected) for key, what in told])
@@ -223,8 +224,8 @@ def _layers(config: Mapping[str, Any], found: dict[str, tuple[str, int]], source
         _set(found, "linear_layers", "layer_types", kinds.count("linear_attention"))
     elif pattern is not None:
         _set(found, "window_layers", "hybrid_layer_pattern", pattern.count(1))
-    elif "window_tokens" in found and config.get("use_sliding_window", True):
-        _set(found, "window_layers", found["window_tokens"][0], layers)
+    elif found.get("window_tokens", ("", 0))[1]:
+        _set(found, "window_layers", *_windowed(config, found["window_tokens"][0], layers, source))
     if "window_layers" not in found:
         for name in ("window_tokens", "window_kv_heads"):
             found.pop(name, None)
@@ -238,6 +239,26 @@ def _layers(config: Mapping[str, Any], found: dict[str, tuple[str, int]], source
         if not (own := indexers.count("full")):
             raise InputError(Fault(f"{source}: indexer_types", "no full one", "at least one layer with an indexer"))
         found["index_layers"] = "indexer_types", own
+
+
+def _windowed(config: Mapping[str, Any], key: str, layers: int, source: str) -> tuple[str, int]:
+    """Return how many layers keep a window, and the key that says it, where no list names them.
+
+    All of them (Mistral); all but the first ``max_window_layers`` where ``use_sliding_window`` switches windows on (Qwen2); all
+    but every ``sliding_window_pattern``-th (Gemma 3).
+    """
+    switch = config.get("use_sliding_window")
+    if switch is not None and not isinstance(switch, bool):
+        raise InputError(Fault(f"{source}: use_sliding_window", _short(switch), "true or false"))
+    if switch is False:
+        return key, 0
+    if switch and config.get("max_window_layers") is not None:
+        first = _number(config["max_window_layers"], f"{source}: max_window_layers", "")
+        return "max_window_layers", max(layers - first, 0)
+    if config.get("sliding_window_pattern") is not None:
+        every = _number(config["sliding_window_pattern"], f"{source}: sliding_window_pattern", "")
+        return "sliding_window_pattern", layers - layers // every if every else layers
+    return key, layers
 
 
 def _experts(config: Mapping[str, Any], found: dict[str, tuple[str, int]], source: str) -> None:
@@ -279,9 +300,12 @@ def _leading_dense(config: Mapping[str, Any], layers: int, source: str) -> tuple
     elif config.get("mlp_only_layers"):
         key = "mlp_only_layers"
         given = config[key]
-        if not isinstance(given, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in given):
-            raise InputError(Fault(f"{source}: {key}", _short(given), "a list of layers"))
-        sparse = [number not in set(given) for number in range(layers)]
+        if not isinstance(given, list) or any(type(one) is not int or not 0 <= one < layers for one in given):
+            raise InputError(Fault(f"{source}: {key}", _short(given), f"a list of layers, 0 to {layers - 1}"))
+        dense = set(given)
+        if dense != set(range(len(dense))):
+            raise InputError(Fault(f"{source}: {key}", _short(given), "dense layers in front only"))
+        return key, len(dense)
     if sparse is None:
         return None
     leading = next((number for number, one in enumerate(sparse) if one), len(sparse))
