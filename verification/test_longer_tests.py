@@ -12,7 +12,7 @@ TESTS = Path(__file__).resolve().parent.parent / "tests" / "contract"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["test_plan_search.py", "test_compile_cache.py"])
+@pytest.mark.parametrize("name", ["test_plan_search.py", "test_compile_cache.py", "test_side_by_side.py"])
 def test_the_longer_ones_pass(name: str) -> None:
     call = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "slow", str(TESTS / name)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)

@@ -61,13 +61,16 @@ def replace_in(path: Path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after))
 
 
-def test_four_processes_on_an_empty_cache(job):
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_on_an_empty_cache(job, processes):
     cache = job / "cache"
     surroundings = environment(NUMBA_CACHE_DIR=str(cache))
     pipe, command = subprocess.PIPE, [*REPLAY, "--json"]
-    started = [subprocess.Popen(command, cwd=job, env=surroundings, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    started = [
+        subprocess.Popen(command, cwd=job, env=surroundings, stdout=pipe, stderr=pipe, text=True) for _ in range(processes)
+    ]
     ended = [process.communicate(timeout=300) for process in started]
-    assert [process.returncode for process in started] == [0] * 4, [err for _, err in ended]
+    assert [process.returncode for process in started] == [0] * processes, [err for _, err in ended]
     assert len({out for out, _ in ended}) == 1
     cached = {path.name for path in cache.rglob("*.nbc")}
     assert cached

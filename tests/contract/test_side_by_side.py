@@ -166,7 +166,7 @@ def test_a_short_comparison_starts_no_process_and_a_long_one_does(monkeypatch: p
 # What comes of a comparison.
 
 
-@pytest.mark.parametrize("jobs", [2, 3])
+@pytest.mark.parametrize("jobs", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_file_of_a_comparison_is_the_same_to_the_byte(
     jobs: int, run: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
