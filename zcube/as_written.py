@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from zcube.arrays import IntArray
+from zcube.errors import Fault, InputError
 
 
 def _nowhere(module: str) -> bool:
@@ -67,6 +68,9 @@ def runs_as_written(kernel: Any) -> bool:
 
 def offer_as_written(kernel: Any) -> None:
     """Have a kernel's first call ask whether it is to run as written."""
+    if not hasattr(kernel, "py_func"):
+        expected = "unset: kernels take memory that functions without Numba cannot"
+        raise InputError(Fault("NUMBA_DISABLE_JIT", "set", expected))
     compile_for = kernel._compile_for_args
 
     def found(*arguments: Any, **named: Any) -> Any:

@@ -160,13 +160,16 @@ def test_new_folder_runs_and_is_not_overwritten(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "times", "status", "word"),
+    [(signal.SIGINT, 1, 130, "interrupted"), (signal.SIGINT, 4, 130, "interrupted"), (signal.SIGTERM, 1, 143, "terminated")],
 )
-def test_interrupt_leaves_nothing_behind(tmp_path, number, status, word):
+def test_interrupt_leaves_nothing_behind(tmp_path, number, times, status, word):
     command = [sys.executable, "-m", "zcube", "compare", "--out", "run"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(3.0)
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.05 * (times > 1))
         _, err = process.communicate(timeout=60)
     assert process.returncode == status, err
     assert "Traceback" not in err and word in err

@@ -253,3 +253,9 @@ def test_a_kernel_is_kept_in_the_folder_whatever_locators_the_user_set(monkeypat
     assert vars(config)["CACHE_LOCATOR_CLASSES"] == "InTreeCacheLocator"
     double.__module__ = "elsewhere"
     assert compiled()(double).stats.cache_path is None
+
+
+def test_a_numba_that_compiles_nothing_is_told(job):
+    ended = subprocess.run(REPLAY, cwd=job, env=environment(NUMBA_DISABLE_JIT="1"), capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "NUMBA_DISABLE_JIT: found set" in ended.stderr

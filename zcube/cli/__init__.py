@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             # While modules were loaded, or a fault was being told.
             status = ExitStatus.INTERRUPTED
         if status == ExitStatus.INTERRUPTED:
+            if argv is None and threading.current_thread() is threading.main_thread():
+                # Whoever presses the keys again has been heard: the process ends with its own status.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             said = ("terminated", ExitStatus.TERMINATED) if terminated else ("interrupted", ExitStatus.INTERRUPTED)
             status = _say(*said)
     # Python remembers an interrupt that left code compiled from text, as a dataclass or a kernel makes it, though it was caught
