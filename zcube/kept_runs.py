@@ -7,9 +7,9 @@ A process that is killed leaves at most the last line torn, which the next one c
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from zcube.errors import Fault, InputError, ZcubeError
 from zcube.inputs import Declared, read_bounded, validate
 from zcube.out_folder import out_folder
+from zcube.outputs import INFINITE
 
 try:
     import fcntl
@@ -27,6 +28,10 @@ except ImportError:  # pragma: no cover - Windows has no such locks, so that nob
     fcntl = None  # type: ignore[assignment]
 
 MOST_STORE_BYTES, MOST_RUNS = 1 << 30, 200_000
+#: Largest figures that are read, whole and other, so that their sums and squares are numbers too; longest texts among them.
+MOST_WHOLE, MOST_FIGURE, MOST_TEXT = (1 << 63) - 1, 1e100, 10_000
+#: Columns that tables of runs have of their own, which no figure may be named as.
+OWN_COLUMNS = frozenset({"point", "scenario", "fabric", "seed", "status", "error", "hash"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ def read_runs(path: Path) -> dict[str, KeptRun]:
     Raises
     ------
     InputError
-        With the lines that are no runs, the first 20.
+        With the lines that are no runs, that hold figures of another type than those before or out of range, or that give a
+        run other figures than a line before; the first 20.
     """
     if not path.is_file():
         return {}
@@ -83,14 +89,18 @@ def read_runs(path: Path) -> dict[str, KeptRun]:
     if len(lines) > MOST_RUNS:
         raise InputError(Fault(str(path), f"{len(lines)} lines", f"at most {MOST_RUNS} runs"))
     runs: dict[str, KeptRun] = {}
+    kinds: dict[str, str] = {}
     faults: list[Fault] = []
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"
         try:
             data = json.loads(line)
-            if not isinstance(data, dict) or not _finite(data.get("figures")):
-                raise ValueError("no figures")
+            if not isinstance(data, dict):
+                raise ValueError("no table")
             run = validate(KeptRun, data, where)
+            _check_figures(run.figures, kinds)
+            if run.key in runs and runs[run.key].figures != run.figures:
+                raise ValueError(f"other figures of {run.key[:12]}... than a line before")
         except InputError as error:
             faults += error.faults
         except (ValueError, RecursionError) as error:
@@ -107,12 +117,47 @@ def store_text(runs: Iterable[KeptRun]) -> str:
     return "".join(run.line() for run in sorted(runs, key=lambda run: run.key))
 
 
-def _finite(value: Any) -> bool:
+def _check_figures(figures: Mapping[str, Any], kinds: dict[str, str]) -> None:
+    """Refuse figures that no run of this program has; what kind each is of is noted, for the runs after it."""
+    if own := OWN_COLUMNS & set(figures):
+        raise ValueError(f"figures named {', '.join(sorted(own))}, as columns of the table")
+    found = dict(_kinds(figures, ""))
+    for key, kind in found.items():
+        if kinds.get(key, kind) != kind:
+            raise ValueError(f"figures.{key}: {kind}, {kinds[key]} in lines before")
+    kinds |= found
+
+
+def _kinds(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind of every figure by its key; a figure that is missing or infinite is of any."""
     if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+        yield key, "a table"
+        for inner, part in value.items():
+            yield from _kinds(part, f"{key}.{inner}" if key else inner)
+    elif isinstance(value, list):
+        yield key, "a list"
+        for part in value:
+            for _ in _kinds(part, key):
+                pass
+    elif isinstance(value, bool):
+        yield key, "a truth value"
+    elif isinstance(value, int | float):
+        if not abs(value) <= (MOST_WHOLE if isinstance(value, int) else MOST_FIGURE):
+            raise ValueError(f"figures.{key}: {str(value)[:20]}, which is out of range")
+        yield key, "a number"
+    elif isinstance(value, str) and value != INFINITE:
+        if len(value) > MOST_TEXT:
+            raise ValueError(f"figures.{key}: a text of {len(value)} characters")
+        yield key, "a text"
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors of an open file name it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 class KeptRuns:
@@ -148,7 +193,8 @@ class KeptRuns:
             self._handle = self._locked()
         self.runs = read_runs(self.folder / self._name)
         # Half a line, which a process that was killed had begun.
-        self._handle.truncate((self.folder / self._name).read_bytes().rfind(b"\n") + 1)
+        with _naming(self.folder / self._name):
+            self._handle.truncate((self.folder / self._name).read_bytes().rfind(b"\n") + 1)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -156,11 +202,23 @@ class KeptRuns:
             self._handle.close()
 
     def keep(self, run: KeptRun) -> None:
-        """Add a run."""
+        """Add a run; one that cannot be written whole is none.
+
+        Raises
+        ------
+        OSError
+            Naming the file, as of a disk that is full.
+        """
         assert self._handle is not None
+        with _naming(self.folder / self._name):
+            line, before = run.line().encode(), os.fstat(self._handle.fileno()).st_size
+            try:
+                while line:
+                    line = line[self._handle.write(line) :]
+            except OSError:
+                self._handle.truncate(before)
+                raise
         self.runs[run.key] = run
-        self._handle.write(run.line().encode())
-        self._handle.flush()
 
     def fill(self, folder: Path) -> None:
         """Write the store into a folder that is to take the place of this one."""
@@ -168,7 +226,8 @@ class KeptRuns:
 
     def _locked(self) -> IO[bytes]:
         path = self.folder / self._name
-        handle = path.open("ab")
+        # Unbuffered, so that nothing is left to be written when a write has failed.
+        handle = path.open("ab", buffering=0)
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,31 +4,61 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import platform
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distributions, version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zcube import __version__
+from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.fabric.model import Fabric
+from zcube.inputs import bundled_stems, is_file
+from zcube.llm.cards import card_names
+from zcube.llm.decode_node.figures import node_names
+from zcube.llm.devices import device_names
+from zcube.llm.tables.source import MAX_TABLE_BYTES
 from zcube.network.link_set import LinkSet
 from zcube.network.settings import Network
-from zcube.scenario import Scenario
+from zcube.pricing.price_book import PowerBook, PriceBook
+from zcube.scenario import Scenario, parted
 from zcube.trace.comm_trace import CommTrace
 from zcube.workload.flow_lists import FlowList
+from zcube.workload.readers.lines import MAX_FILE_BYTES
+from zcube.workload.source import GENERATOR
 
-#: Files named by a scenario count as what they hold; of a folder, as of measured tables, its CSV files up to so many.
-MOST_FILES = 1000
+
+def _none() -> Collection[str]:
+    return ()
+
+
+#: Keys of a scenario that name a file or a folder, at whatever depth, with the names that are no files there, since their
+#: readers look among these first. Every other text is what it says, whatever lies in the present folder.
+FILE_KEYS: Mapping[str, Callable[[], Collection[str]]] = {
+    "fabrics": lambda: bundled_stems("topologies"),
+    "baseline": lambda: bundled_stems("topologies"),
+    "model": card_names,
+    "device": device_names,
+    "node": node_names,
+    "price_book": PriceBook.bundled,
+    "power_book": PowerBook.bundled,
+    "source": lambda: (GENERATOR,),
+    "calibration": _none,
+    "parts": _none,
+    "racks": _none,
+    "tables": _none,
+}
+#: Files of a folder of measured tables that are read; :class:`~zcube.llm.tables.source.CsvSource` looks for them by name.
+TABLE_FILES = "*_sxm_*.csv"
 #: What of the program changes no figure, and the endings of what does: sources, cards, devices, books.
 _SHOWS_ONLY = ("cli", "report", "scenarios", "sweeps", "transports")
 _COUNTED = (".py", ".toml", ".cu", ".cuh")
 #: Packages whose releases may change a figure.
-_PACKAGES = ("aiconfigurator-core", "networkx", "numba", "numpy", "scipy", "simpy")
+_PACKAGES = ("aiconfigurator-core", "llvmlite", "networkx", "numba", "numpy", "pandas", "scipy", "simpy")
 
 
 @dataclass(frozen=True)
@@ -48,7 +78,7 @@ class Inputs:
 def program_digest() -> str:
     """Return the hash of the sources and data that figures come from, and of the versions of what they are made with."""
     package = Path(__file__).resolve().parent
-    digest = hashlib.sha256(repr([__version__, *sorted(set(_installed()))]).encode())
+    digest = hashlib.sha256(repr([__version__, platform.python_version(), *sorted(set(_installed()))]).encode())
     for path in sorted(path for path in package.rglob("*") if path.suffix in _COUNTED):
         name = path.relative_to(package)
         if name.parts[0] not in _SHOWS_ONLY:
@@ -87,20 +117,20 @@ def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> dic
     (reference,) = [one for one, known in scenario.labels.items() if known == label]
     return {
         "kind": "served",
-        "scenario": _by_content(data, files_named(data)),
+        "scenario": _by_content(data),
         "network": network_inputs(scenario.network_of(reference)),
         "fabric": fabric,
         "seed": seed,
     }
 
 
-def _by_content(value: Any, files: Mapping[str, str]) -> Any:
+def _by_content(value: Any, key: str = "") -> Any:
     """Return JSON-ready data with the hash of every file in the place of its name."""
     if isinstance(value, Mapping):
-        return {key: _by_content(part, files) for key, part in value.items()}
+        return {inner: _by_content(part, inner) for inner, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_by_content(part, files) for part in value]
-    return {"sha256": files[value]} if isinstance(value, str) and value in files else value
+        return [_by_content(part, key) for part in value]
+    return next(({"sha256": digest} for digest in files_named(value, key).values()), value)
 
 
 def network_inputs(network: Network) -> dict[str, Any]:
@@ -139,29 +169,44 @@ def carried_digest(carried: FlowList | CommTrace) -> str:
     return _hashed(*(getattr(carried, name) for name in names))
 
 
-def files_named(value: Any) -> dict[str, str]:
-    """Return the hash of every file and folder that JSON-ready data names."""
+def files_named(value: Any, key: str = "") -> dict[str, str]:
+    """Return the hash of every file and folder that JSON-ready data names under :data:`FILE_KEYS`, or that a key's value is."""
     if isinstance(value, Mapping):
-        found = [files_named(part) for part in value.values()]
+        found = [files_named(part, inner) for inner, part in value.items()]
     elif isinstance(value, list | tuple):
-        found = [files_named(part) for part in value]
+        found = [files_named(part, key) for part in value]
     else:
-        text = value if isinstance(value, str) and 0 < len(value) <= 4096 and "\0" not in value else None
-        path = None if text is None else Path(text)
+        path = _path_of(value, key)
         try:
-            return {text: file_digest(path)} if text and path and (path.is_file() or path.is_dir()) else {}
-        except OSError:
+            return {str(path): file_digest(path)} if path and (path.is_file() or path.is_dir()) else {}
+        except (OSError, ValueError):
             return {}  # Too long for a name, or not to be read: it is told of where it is read.
     return {name: digest for part in found for name, digest in part.items()}
 
 
+def _path_of(value: Any, key: str) -> Path | None:
+    """Return the path that a key's value is, None where it is none."""
+    if not isinstance(value, str) or key not in FILE_KEYS or not 0 < len(value) <= 4096:
+        return None
+    if key in ("fabrics", "baseline") and not is_file(value):
+        value = parted(value)[0]
+        value = value if is_file(value) else value.partition(FAILURES_AFTER)[0]
+    return None if value in FILE_KEYS[key]() else Path(value)
+
+
 def file_digest(path: Path) -> str:
-    """Return the hash of a file's bytes, or of the files of a folder."""
-    if not path.is_dir():
-        status = path.stat()
-        return _digest_of(path.resolve(), status.st_size, status.st_mtime_ns)
-    inside = sorted(islice((file for file in path.rglob("*.csv") if file.is_file()), MOST_FILES))
-    return _hashed(*(f"{file.relative_to(path)} {file_digest(file)}" for file in inside))
+    """Return the hash of a file's bytes, or of the tables in a folder; what is too large for any reader counts by its size."""
+    if path.is_dir():
+        inside = sorted(file for file in path.glob(TABLE_FILES) if file.is_file())
+        return _hashed(*(f"{file.name} {_bounded_digest(file, MAX_TABLE_BYTES)}" for file in inside))
+    return _bounded_digest(path, MAX_FILE_BYTES)
+
+
+def _bounded_digest(path: Path, most_bytes: int) -> str:
+    status = path.stat()
+    if status.st_size > most_bytes:
+        return _hashed("too large", status.st_size)
+    return _digest_of(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)

@@ -133,7 +133,7 @@ def _run(case: Case, label: str, alone: Scenario, seed: int, baseline: str) -> R
     except InputError as error:
         return Run(case, label, seed, None, None, str(error), baseline)
     inputs = Inputs(served_inputs(of_seed, alone.baseline_label, fabric, seed))
-    files = files_named([wired, of_seed.model_dump(mode="json")])
+    files = files_named(of_seed.model_dump(mode="json"))
     return Run(case, label, seed, inputs.key, RunTask(of_seed, files), baseline=baseline)
 
 
