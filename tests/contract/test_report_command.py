@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from zcube import __version__
 from zcube.comparison import compare
+from zcube.errors import InputError
 from zcube.out_folder import out_folder
 from zcube.report.folder import write_folder
 from zcube.report.rebuilt import rebuilt_page
-from zcube.report.stored import read_results
+from zcube.report.stored import read_results, stored_table
 from zcube.scenario import load_scenario
 from zcube.workplace import digest
 
@@ -33,7 +38,7 @@ def made(folder: Path, **changes: Any) -> Path:
     scenario = load_scenario("glm51-pd-256", SMALL | changes)
     record = {
         "record_version": 1,
-        "zcube_version": "0",
+        "zcube_version": __version__,
         "call": ["compare", "a b"],
         "scenario": scenario.model_dump(mode="json"),
     }
@@ -89,11 +94,22 @@ def test_what_is_there_is_not_lost(stored: tuple[Path, Path], run: Any, tmp_path
 def test_every_fault_is_told_at_once(stored: tuple[Path, Path], run: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(stored[0])
-    places = [tmp_path / "missing", tmp_path / "empty", tmp_path / "link", stored[0], stored[0]]
+    again = stored[0] / ".." / stored[0].name
+    places = [tmp_path / "missing", tmp_path / "empty", tmp_path / "link", stored[0], again]
     status, _, err = run("report", *places, "--out", tmp_path / "page.html")
     assert status == 2 and "4 faults" in err
     for found in ("no such folder", "no run.json", "a link", "1 named more than once"):
         assert found in err
+
+
+def test_a_page_where_nothing_can_be_written_is_refused_before_the_work(
+    stored: tuple[Path, Path], run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever runs as root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr("zcube.report.rebuilt.rebuilt_page", lambda runs: pytest.fail("work"))
+    status, _, err = run("report", stored[0], "--out", tmp_path / "page.html")
+    assert status == 2 and "cannot be written" in err
 
 
 def sealed(folder: Path) -> None:
@@ -130,7 +146,16 @@ def table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], No
     ("alter", "told"),
     [
         (lambda folder: (folder / "summary.json").write_text("{}"), "another content than was written"),
-        (lambda folder: (folder / "links-roft-256.parquet").unlink(), None),
+        (lambda folder: (folder / "cost.svg").unlink(), None),
+        (lambda folder: (folder / "links-roft-256.parquet").unlink(), "no file"),
+        (lambda folder: os.truncate(folder / "links-roft-256.parquet", 40 << 30), "42,949,672,960 bytes"),
+        (lambda folder: os.truncate(folder / "figures.json", 40 << 30), "42,949,672,960 bytes"),
+        (changed("run.json", lambda record: record.update(record_version=2)), "record_version"),
+        (changed("run.json", lambda record: record.update(zcube_version="0.0.1")), "zcube_version"),
+        (changed("figures.json", lambda found: bands(found).extend(bands(found)[:1] * 100)), "bands"),
+        (changed("figures.json", lambda found: bands(found)[0].update(percent=[[1] * 3000] * 1500)), "links, more than"),
+        (table(lambda frame: frame.assign(ttft_s=frame["ttft_s"].astype(str).astype("category"))), "expected numbers"),
+        (table(lambda frame: frame.assign(ttft_s=[[1.0]] * len(frame))), "expected numbers"),
         (lambda folder: (folder / "requests-roft-256.parquet").unlink(), "no file"),
         (changed("run.json", lambda record: record.pop("scenario")), "run.json"),
         (changed("summary.json", lambda document: document.update(schema_version=99)), "schema_version"),
@@ -157,6 +182,42 @@ def test_folders_that_were_changed_are_refused(
     assert status == (0 if told is None else 2) and out == "" and "Traceback" not in err
     assert (tmp_path / "page.html").exists() == (told is None)
     assert told is None or told in err
+
+
+def test_all_faults_of_a_folder_are_told_at_once(copied: Path, run: Any, tmp_path: Path) -> None:
+    (copied / "summary.json").write_text("{}")
+    (copied / "figures.json").write_text("{}")
+    for name in ("links-roft-256.parquet", "topology-zcube-256.json"):
+        (copied / name).unlink()
+    status, _, err = run("report", copied, "--out", tmp_path / "page.html")
+    assert status == 2 and "4 faults" in err
+    (copied / "summary.json").write_text(json.dumps({"schema_version": 0}))
+    for name in ("requests-roft-256.parquet", "requests-zcube-256.parquet"):
+        (copied / name).unlink()
+    assert "6 faults" in run("report", copied, "--out", tmp_path / "page.html")[2]
+
+
+@pytest.mark.parametrize(("name", "told"), [("number", "numbers"), ("text", "at most")])
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_before(tmp_path: Path, name: str, told: str) -> None:
+    path, rows = tmp_path / "a.parquet", 1_000_000
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), pa.array(["x" * 20_000]))
+    pq.write_table(pa.table({name: text}), path, store_schema=False)
+    assert path.stat().st_size < 100_000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(InputError, match=told):
+        stored_table(path, [name], 2 * rows, ("text",))
+    assert pa.default_memory_pool().max_memory() - before < 200 << 20
+
+
+def test_texts_of_a_table_are_read_as_they_were_written(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"to": ["a", "b", "a", None], "bytes": [1.0, 2.0, 3.0, 4.0]})
+    frame.to_parquet(tmp_path / "a.parquet", index=False, row_group_size=2)
+    found = stored_table(tmp_path / "a.parquet", ["to", "bytes"], 100, ("to",))
+    assert found["to"].tolist()[:3] == ["a", "b", "a"] and found["bytes"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    with pytest.raises(InputError, match="at most 3"):
+        stored_table(tmp_path / "a.parquet", ["to"], 3, ("to",))
+    with pytest.raises(InputError, match="texts"):
+        stored_table(tmp_path / "a.parquet", ["bytes"], 100, ("bytes",))
 
 
 def test_markup_in_stored_results_stays_text(copied: Path) -> None:

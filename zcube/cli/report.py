@@ -25,10 +25,12 @@ def report_command(
 
     faults, runs = FaultList(), {}
     target = Target("--out", out, (".html",), write_page, is_own=is_page)
-    for place in {folder: None for folder in folders}:
+    # A link is a fault of its own, whatever it leads to.
+    places = {folder.absolute() if folder.is_symlink() else folder.resolve(): folder for folder in reversed(folders)}
+    for place in reversed(places.values()):
         with faults:
             runs[place] = read_results(place)
-    repeated = len(folders) - len(set(folders))
+    repeated = len(folders) - len(places)
     more = [Fault("FOLDER", f"{repeated} named more than once", "each folder once")] if repeated else []
     with faults:
         check_targets([target], more=more)

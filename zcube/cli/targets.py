@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Target:
         if real.is_dir() or not real.parent.is_dir():
             found = "a folder" if real.is_dir() else f"no folder {self.path.parent}"
             return [Fault(where, found, "a file in a folder that exists")]
+        if not os.access(real.parent, os.W_OK | os.X_OK):
+            return [Fault(where, f"a folder that cannot be written, {real.parent}", "a file in a folder that can be")]
         if is_recorded(real):
             return [Fault(where, "a run record, or a file that the record beside it lists", "another name or folder")]
         if self.is_own is not None and real.is_file() and not self.is_own(real):

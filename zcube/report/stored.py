@@ -6,7 +6,7 @@ trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from zcube import __version__
 from zcube.comparison import SCHEMA_VERSION
 from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import json_document, read_bounded
-from zcube.out_folder import RUN_FILE, recorded_files
+from zcube.out_folder import RECORD_VERSION, RUN_FILE, recorded_files
 from zcube.report.congestion_tree import CongestionTree, PausedPort
 from zcube.report.distributions import LATENCIES
 from zcube.report.link_bands import Band, LinkLoad
@@ -26,13 +27,14 @@ from zcube.workplace import digest
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SUMMARY_FILE, FIGURES_FILE = "summary.json", "figures.json"
 FIGURES_VERSION = 1
-#: Largest documents and tables that are read.
-MOST_BYTES, MOST_REQUESTS = 1 << 26, 5_000_000
-#: Fabrics of a comparison that a report shows.
-MOST_FABRICS = 64
+#: Largest documents and tables that are read, and longest text of a table.
+MOST_BYTES, MOST_TABLE_BYTES, MOST_REQUESTS, MOST_TEXT = 1 << 26, 1 << 31, 5_000_000, 1_000
+#: Fabrics of a comparison that a report shows; bands of a fabric's link loads, and links in them.
+MOST_FABRICS, MOST_BANDS, MOST_CELLS = 64, 64, 4_000_000
 
 Value = TypeVar("Value")
 
@@ -56,26 +58,44 @@ def read_results(folder: Path) -> Results:
         were written, are too large, or do not hold what they should.
     """
     record, digests = recorded_files(folder)
-    document = _documents(folder, digests, SUMMARY_FILE, "schema_version", SCHEMA_VERSION)
-    figures = _documents(folder, digests, FIGURES_FILE, "figures_version", FIGURES_VERSION)
-    with _expected(folder / SUMMARY_FILE):
-        fabrics = list(document["fabrics"])
-        base, count, seed = document["baseline"], document["seeds"], document["seed"]
-        if not 1 <= len(fabrics) <= MOST_FABRICS or base not in fabrics or type(count) is not int or type(seed) is not int:
-            raise ValueError(f"{len(fabrics)} fabrics, baseline {base!r}")
-    with _expected(folder / RUN_FILE):
+    faults, tables = FaultList(), {}
+    for key, version in (("record_version", RECORD_VERSION), ("zcube_version", __version__)):
+        if record[key] != version or type(record[key]) is not type(version):
+            faults.faults.append(Fault(f"{folder / RUN_FILE}: {key}", repr(record[key])[:60], repr(version)))
+    faults.check()
+    gone = (name for name in digests if Path(name).name == name and Path(name).suffix in (".json", ".parquet"))
+    faults.faults.extend(_no_file(folder / name) for name in gone if not (folder / name).is_file())
+    document: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    scenario: dict[str, Any] = {}
+    fabrics: list[str] = []
+    call: tuple[str, ...] = ()
+    with faults:
+        document = _documents(folder, digests, SUMMARY_FILE, "schema_version", SCHEMA_VERSION)
+        with _expected(folder / SUMMARY_FILE):
+            named, base, count, seed = list(document["fabrics"]), document["baseline"], document["seeds"], document["seed"]
+            if not 1 <= len(named) <= MOST_FABRICS or base not in named or type(count) is not int or type(seed) is not int:
+                raise ValueError(f"{len(named)} fabrics, baseline {base!r}")
+            fabrics = named
+    with faults, _expected(folder / RUN_FILE):
         scenario = record["scenario"]
         call = tuple(str(word) for word in record.get("call", ()))
         if not isinstance(scenario, dict) or not isinstance(scenario["load"], dict):
             raise ValueError("no scenario")
-    with _expected(folder / FIGURES_FILE):
-        loads = {name: _read_load(figures["link_load"][name]) for name in fabrics}
-        trees = {name: tuple(map(_read_tree, found)) for name, found in figures["congestion_trees"].items() if name in fabrics}
-    results = Results(document, scenario, {}, loads, trees, call)
-    faults, tables = FaultList(), {}
-    for name, slug in results.slugs.items():
-        with faults:
-            tables[name] = _requests(_unchanged(folder, digests, f"requests-{slug}.parquet"))
+    loads: dict[str, LinkLoad] = {}
+    trees: dict[str, tuple[CongestionTree, ...]] = {}
+    with faults:
+        figures = _documents(folder, digests, FIGURES_FILE, "figures_version", FIGURES_VERSION)
+        with _expected(folder / FIGURES_FILE):
+            loads = {name: _read_load(figures["link_load"][name]) for name in fabrics}
+            trees = {
+                name: tuple(map(_read_tree, found)) for name, found in figures["congestion_trees"].items() if name in fabrics
+            }
+    if fabrics:
+        with faults, _expected(folder / SUMMARY_FILE):
+            for name, slug in Results(document, scenario, {}, loads, trees, call).slugs.items():
+                with faults:
+                    tables[name] = _requests(_unchanged(folder, digests, f"requests-{slug}.parquet"))
     faults.check()
     return Results(document, scenario, tables, loads, trees, call)
 
@@ -118,10 +138,17 @@ def _unchanged(folder: Path, digests: Mapping[str, str], name: str) -> Path:
     if name not in digests:
         raise InputError(Fault(str(path), f"a file that {RUN_FILE} does not list", "results of zcube compare of this version"))
     if path.is_symlink() or not path.is_file():
-        raise InputError(Fault(str(path), "no file", "the file that was written"))
+        raise InputError(_no_file(path))
+    size, most = path.stat().st_size, MOST_BYTES if path.suffix == ".json" else MOST_TABLE_BYTES
+    if size > most:
+        raise InputError(Fault(str(path), f"{size:,} bytes", f"at most {most:,}"))
     if digest(path) != digests[name]:
         raise InputError(Fault(str(path), "another content than was written", "the file as zcube compare wrote it"))
     return path
+
+
+def _no_file(path: Path) -> Fault:
+    return Fault(str(path), "no file", "the file that was written")
 
 
 def _requests(path: Path) -> pd.DataFrame:
@@ -137,22 +164,40 @@ def _requests(path: Path) -> pd.DataFrame:
         return pd.DataFrame({"counted": counted, **times})
 
 
-def stored_table(path: Path, columns: Sequence[str], most_rows: int) -> pd.DataFrame:
-    """Return columns of a table as it was written.
+def stored_table(path: Path, columns: Sequence[str], most_rows: int, texts: Container[str] = ()) -> pd.DataFrame:
+    """Return columns of a table as it was written; what they are is looked at before any of it is read.
+
+    Parameters
+    ----------
+    path : Path
+        A Parquet table.
+    columns : sequence of str
+        Which columns: numbers or truth values.
+    most_rows : int
+        How many rows it may have.
+    texts : container of str
+        Which of the columns are texts instead.
 
     Raises
     ------
     InputError
-        If it is no Parquet table, lacks a column, or is too large.
+        If it is no Parquet table, lacks a column, has one of another type, is too large, or holds a text that is too long.
     """
     from pyarrow import ArrowException, parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        # A text that many rows have is held once.
+        with parquet.ParquetFile(path, read_dictionary=[name for name in columns if name in texts]) as file:
             rows = file.metadata.num_rows
-            missing = [name for name in columns if name not in file.schema_arrow.names]
+            missing = [name for name in columns if file.schema_arrow.names.count(name) != 1]
             if missing:
                 raise InputError(Fault(str(path), f"no column {', '.join(missing)}", "a table of this version"))
+            wrong = [name for name in columns if not _is_of_type(file.schema_arrow.field(name).type, name in texts)]
+            if wrong:
+                faults = ((name, str(file.schema_arrow.field(name).type)[:60]) for name in wrong)
+                raise InputError(
+                    Fault(f"{path}: {name}", kind, "texts" if name in texts else "numbers") for name, kind in faults
+                )
             sizes = sum(
                 group.column(at).total_uncompressed_size
                 for number in range(file.num_row_groups)
@@ -161,16 +206,38 @@ def stored_table(path: Path, columns: Sequence[str], most_rows: int) -> pd.DataF
                 if group.column(at).path_in_schema in columns
             )
             if rows > most_rows or sizes > 16 * len(columns) * most_rows:
-                raise InputError(Fault(str(path), f"{rows:,} rows", f"at most {most_rows:,}"))
-            return file.read(columns=list(columns)).to_pandas()
+                raise InputError(Fault(str(path), f"{rows:,} rows, {sizes:,} bytes", f"at most {most_rows:,} rows"))
+            table = file.read(columns=list(columns))
+            for name in columns:
+                if name in texts and _longest(table[name]) > MOST_TEXT:
+                    raise InputError(Fault(f"{path}: {name}", "a longer text", f"at most {MOST_TEXT} characters"))
+            frame = table.to_pandas()
+            return frame.astype({name: object for name in columns if name in texts})
     except (ArrowException, OSError) as error:
         raise InputError(Fault(str(path), str(error).splitlines()[0][:100], "a Parquet table")) from error
 
 
+def _is_of_type(kind: pa.DataType, text: bool) -> bool:
+    """Return whether a column of an Arrow type, its texts read as a dictionary, is of texts, or else of plain numbers."""
+    from pyarrow import types
+
+    if text:
+        return types.is_dictionary(kind) and (types.is_string(kind.value_type) or types.is_large_string(kind.value_type))
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    """Return the bytes of the longest text of a dictionary's."""
+    from pyarrow import compute
+
+    lengths = (compute.max(compute.binary_length(chunk.dictionary)).as_py() for chunk in column.chunks)
+    return max((length or 0 for length in lengths), default=0)
+
+
 def recorded_file(folder: Path) -> Callable[[str], Path | None]:
-    """Return what gives the path of a file of a run by name, None where there is none, and refuses a changed one."""
+    """Return what gives the path of a file of a run by name, None where it wrote none, and refuses one changed or gone."""
     _, digests = recorded_files(folder)
-    return lambda name: _unchanged(folder, digests, name) if name in digests and (folder / name).is_file() else None
+    return lambda name: _unchanged(folder, digests, name) if name in digests else None
 
 
 def _load(load: LinkLoad) -> dict[str, Any]:
@@ -184,6 +251,11 @@ def _band(band: Band) -> dict[str, Any]:
 
 def _read_load(stored: Mapping[str, Any]) -> LinkLoad:
     bands = []
+    cells = sum(len(row) for band in stored["bands"] for row in band["percent"])
+    if len(stored["bands"]) > MOST_BANDS or cells > MOST_CELLS:
+        raise ValueError(
+            f"link_load: {len(stored['bands']):,} bands of {cells:,} links, more than {MOST_BANDS} or {MOST_CELLS:,}"
+        )
     for band in stored["bands"]:
         percent = np.array([[np.nan if cell is None else float(cell) for cell in row] for row in band["percent"]], dtype=float)
         if percent.ndim != 2 or not 0 <= _whole(band["gpu_links"]) <= percent.shape[1]:

@@ -37,6 +37,7 @@ _COLUMNS = {
     "links": ("to", "capacity_bps", "bytes", "peak_flows", "utilisation"),
     "load": ("of", "link", "bin_start_s", "bin_end_s", "utilisation", "fullest_link_utilisation"),
 }
+_TEXTS = ("to", "of")
 MOST_ROWS = 20_000_000
 
 #: What stands on the page of a fabric with more cables.
@@ -148,7 +149,9 @@ def stored_section(results: Results, file: Callable[[str], Path | None]) -> Sect
         structure = file(structure_file(slug))
         if structure is not None:
             tables = ((kind, file(f"{kind}-{slug}.parquet")) for kind in ("links", "load"))
-            links, load = (None if path is None else stored_table(path, _COLUMNS[kind], MOST_ROWS) for kind, path in tables)
+            links, load = (
+                None if path is None else stored_table(path, _COLUMNS[kind], MOST_ROWS, _TEXTS) for kind, path in tables
+            )
             described = json_document(structure, read_bounded(structure, MOST_BYTES))
             with shown_from(structure.parent, structure.name):
                 found[results.names[name]] = explored(described, links, load, results.fabrics[name]["window"]["length_s"])
