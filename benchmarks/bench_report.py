@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from zcube import __version__
 from zcube.comparison import compare
 from zcube.out_folder import out_folder
 from zcube.report.folder import PAGE_FILE, write_folder
@@ -43,7 +44,12 @@ def main() -> None:
     changes = {"fabrics": given.fabrics.split(","), "baseline": None, "seeds": 5, "requests.count": given.requests}
     scenario = load_scenario("glm51-pd-1024", changes)
     compared = compare(scenario)
-    record = {"record_version": 1, "zcube_version": "0", "call": ["compare"], "scenario": scenario.model_dump(mode="json")}
+    record = {
+        "record_version": 1,
+        "zcube_version": __version__,
+        "call": ["compare"],
+        "scenario": scenario.model_dump(mode="json"),
+    }
     with TemporaryDirectory() as place:
         folder = Path(place) / "out"
         _, *written = timed(lambda: write_folder(compared, record, out_folder(folder)))
