@@ -48,7 +48,7 @@ def check_memory(needed_bytes: float, limit_gb: float | None, what: str) -> None
     """
     available = available_memory_bytes() if limit_gb is None else limit_gb * BYTES_PER_GB
     if available is not None and needed_bytes > available:
-        origin = "available" if limit_gb is None else "allowed by --memory-gb"
+        origin = "available" if limit_gb is None else "allowed by memory_gb (--memory-gb)"
         raise NoRoomError(
             Fault(
                 "memory",

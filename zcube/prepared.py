@@ -205,11 +205,15 @@ def carriers_of(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyTy
             if carrier.network.bin_s:
                 expected = "0: a comparison keeps totals; zcube replay keeps bins"
                 faults.faults.append(Fault(f"fabric {name}: network.bin_s", f"{carrier.network.bin_s:g}", expected))
-            if scenario.gpus is not None and fabric.gpus != scenario.gpus:
-                expected = f"{scenario.gpus}, as the scenario's gpus"
-                faults.faults.append(Fault(f"fabric {name}: gpus", str(fabric.gpus), expected))
+            check_gpus(fabric, scenario.gpus, name)
     faults.check()
     return carriers
+
+
+def check_gpus(fabric: Fabric, gpus: int | None, name: str) -> None:
+    """Raise an :class:`~zcube.errors.InputError` where a fabric, named in a scenario, has not the GPUs that this declares."""
+    if gpus is not None and fabric.gpus != gpus:
+        raise InputError(Fault(f"fabric {name}: gpus", str(fabric.gpus), f"{gpus}, as the scenario's gpus"))
 
 
 def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:

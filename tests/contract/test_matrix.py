@@ -217,7 +217,7 @@ def test_a_source_that_nobody_knows_is_told_with_the_patterns(run, tmp_path):
 
 def test_too_little_memory_is_bad_input_also_where_only_nics_limit(run, tmp_path):
     status, _, err = matrix(run, tmp_path / "m", "--seeds", "1", "--memory-gb", "0.1")
-    assert status == 2 and "allowed by --memory-gb" in err and "ideal core" in err
+    assert status == 2 and "allowed by memory_gb (--memory-gb)" in err and "ideal core" in err
     assert matrix(run, tmp_path / "m", "--seeds", "1", "--memory-gb", "8", transports="ecmp+dcqcn")[0] == 0
 
 

@@ -15,7 +15,9 @@ from tasks_that_end import end_at_three, square
 
 import zcube.sweep.sweep as room
 from zcube.cli import main
-from zcube.inputs import bundled_stems
+from zcube.inputs import bundled_stems, resolve_declared
+from zcube.report.sweep_labels import column_label
+from zcube.report.variations_plot import tornado
 from zcube.sweep.executor import Lost, Processes
 from zcube.sweep.points import cases_of, points_of
 from zcube.sweep.runs import run_task, runs_of
@@ -202,6 +204,76 @@ def test_faults_of_a_sweep_are_told_with_the_file_and_the_key(run, tmp_path, poi
     assert status == 2 and told in err and "study.toml" in err and not (tmp_path / "o").exists()
 
 
+def test_all_faults_of_a_sweep_are_told_at_once(run, tmp_path):
+    points = '[grid]\nkv.blocking = []\nnetwork.nic_gbs = [4]\nload.concurrency = [-8, "a"]\n'
+    status, _, err = run("sweep", declared(tmp_path, points), "--dry-run")
+    assert status == 2 and all(words in err for words in ("kv.blocking", "nic_gbs", "found -8", "found 'a'"))
+    points = "[grid]\nnetwork.nic_gbs = [4]\n[[points]]\nload.concurrency = -8\n"
+    path = declared(tmp_path, points)
+    path.write_text(path.read_text().replace('["nic-cap-32"]', '["nic-cap-32", "no-such-one"]'))
+    status, _, err = run("sweep", path, "--dry-run")
+    assert status == 2 and all(words in err for words in ("one of grid, points", "nic_gbs", "found -8", "no-such-one"))
+
+
+def test_what_no_hash_holds_is_no_value_of_a_points(run, tmp_path, counted):
+    status, _, err = run("sweep", declared(tmp_path, "[grid]\nnetwork.memory_gb = [0.001, 4]\n"), "--out", tmp_path / "o")
+    assert status == 2 and "study.toml: network.memory_gb" in err and not (tmp_path / "o").exists()
+    frames = []
+    for gpus in ("[64, 32]", "[32, 64]"):
+        status, _, err = run("sweep", declared(tmp_path, f"[grid]\ngpus = {gpus}\n"), "--out", tmp_path / "o", "--jobs", "1")
+        assert status == 1 and "as the scenario's gpus" in err and len(counted) == 1
+        frames.append(pd.read_parquet(tmp_path / "o" / "points.parquet").set_index("gpus")["status"].to_dict())
+    assert frames == [{64: "failed", 32: "done"}] * 2
+
+
+@pytest.mark.parametrize("limits", [(0.001, 4), (4, 0.001)])
+def test_of_equal_runs_the_one_with_the_most_room_is_done(tmp_path, limits):
+    bundled = resolve_declared("nic-cap-32", "scenarios").read_text()
+    for name, limit in zip("ab", limits, strict=True):
+        (tmp_path / f"{name}.toml").write_text(bundled.replace("[network]\n", f"[network]\nmemory_gb = {limit}\n"))
+    path = declared(tmp_path, "")
+    path.write_text(path.read_text().replace('["nic-cap-32"]', '["a.toml", "b.toml"]'))
+    asked, where = load_sweep(str(path))
+    runs = list(runs_of(cases_of(asked, where)))
+    (left,) = room.missing(runs, {})
+    assert len(runs) == 2 and left.room_gb == 4
+
+
+def test_a_point_without_a_steady_window_tells_why_it_has_no_output(run, tmp_path):
+    status, out, _ = run(
+        "sweep", declared(tmp_path, "[grid]\nload.concurrency = [2, 4]\n", fabrics=BOTH), "--out", tmp_path / "o"
+    )
+    document = json.loads((tmp_path / "o" / "sweep.json").read_text())
+    causes = {one["no_rate"]["cause"] for one in document["points"]}
+    assert status == 0 and document["points"][0]["no_rate"]["runs"] == 1 and document["points"][0]["output"]["mean"] is None
+    for cause in causes:
+        assert cause in out and cause in (tmp_path / "o" / "sweep.html").read_text()
+    # The tornado has no panel for what has no change, and no axis that enlarges rounding.
+    drawn = tornado(document["effects"], "Key by key", "", "all points")
+    (axes,) = drawn.axes
+    assert "P99" in axes.get_xlabel() and axes.get_xlim()[1] - axes.get_xlim()[0] >= 0.2
+    assert "output throughput left out" in (tmp_path / "o" / "effects.svg").read_text()
+
+
+def test_a_report_of_a_sweeps_folder_says_where_its_page_is(run, whole):
+    status, _, err = run("report", whole[1])
+    assert status == 2 and "a folder of zcube sweep" in err and str(whole[1] / "sweep.html") in err
+
+
+@pytest.mark.parametrize(
+    ("column", "label"),
+    [
+        ("network.nic_gbps", "network.nic_gbps (Gb/s)"), ("ttft_s.p99", "TTFT P99 (s)"),
+        ("kv_transfer_s.mean", "KV transfer mean (s)"),
+        ("load.concurrency", "load.concurrency"), ("e2e_s.p10", "e2e_s.p10 (s)"),
+        ("set.requests.mean_tokens", "requests.mean_tokens (tokens)"),
+        ("throughput.output_tokens_per_s", "Output (tok/s)"),
+    ],
+)  # fmt: skip
+def test_axes_name_columns_with_their_units(column, label):
+    assert column_label(column) == label
+
+
 def test_too_many_runs_are_refused_before_any_is_made(run, tmp_path):
     path = declared(tmp_path, "[latin_hypercube]\npoints = 10000\nranges.kv.efficiency = { low = 0.5, high = 1 }\n", seeds=1000)
     began_s = time.monotonic()
@@ -285,9 +357,11 @@ def test_any_two_columns_can_be_plotted_and_others_are_told_of(run, tmp_path, wh
     plots = ("--plot", "load.concurrency,ttft_s.p50", "--plot", "kv_transfer_s.mean, e2e_s.mean")
     assert run("sweep", path, "--out", tmp_path / "o", "--jobs", "1", *plots)[0] == 0
     text = (tmp_path / "o" / "plot-2.svg").read_text()
-    assert "kv_transfer_s.mean" in text and "e2e_s.mean" in text and not (tmp_path / "o" / "plot-3.svg").exists()
+    assert "KV transfer mean (s)" in text and "End to end mean (s)" in text and not (tmp_path / "o" / "plot-3.svg").exists()
     status, _, err = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1", "--plot", "load.concurrency,nothing")
-    assert status == 2 and "nothing" in err and "ttft_s.p99" in err
+    assert status == 2 and "nothing" in err and "points.parquet" in err and len(err) < 400
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1", "--plot", "load.concurency,ttft_s.p9")
+    assert status == 2 and "expected load.concurrency," in err and "expected ttft_s.p99," in err
     assert run("sweep", path, "--out", tmp_path / "o", "--plot", "load.concurrency")[0] == 2
 
 

@@ -83,7 +83,18 @@ def test_a_cluster_that_does_not_answer_is_a_fault(run, tmp_path, monkeypatch, a
     monkeypatch.setattr(room, "ANSWER_S", 0.5)
     path = declared(tmp_path, "[[points]]\nload.concurrency = 2\n")
     status, _, err = run("sweep", path, "--out", tmp_path / "o", "--dask", address)
-    assert status == 2 and "--dask" in err and "no cluster" in err
+    assert status == 2 and "--dask" in err and "no cluster" in err and "kept:" not in err and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("address", ["locl", "tls://localhost:9", "tcp://host:99999"])
+def test_an_address_that_cannot_be_is_refused_before_dask_has_it(run, tmp_path, monkeypatch, address):
+    def connect(*given, **named):
+        raise AssertionError("a client was made")
+
+    monkeypatch.setattr("distributed.Client", connect)
+    path = declared(tmp_path, "[[points]]\nload.concurrency = 2\n")
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--dask", address)
+    assert status == 2 and "no cluster" in err and "Traceback" not in err and not (tmp_path / "o").exists()
 
 
 def test_without_the_package_it_says_how_to_install_it(run, tmp_path, monkeypatch):

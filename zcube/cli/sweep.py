@@ -47,17 +47,20 @@ def sweep_command(
     from zcube.kept_runs import KeptRuns
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
-    from zcube.sweep.points import cases_of
+    from zcube.sweep.points import load_cases
     from zcube.sweep.runs import runs_of
-    from zcube.sweep.settings import load_sweep
     from zcube.sweep.sweep import STORE_FILE, missing, run_sweep
 
     record = RunRecord()
-    asked, path = load_sweep(sweep)
+    if dask is not None:
+        from zcube.sweep.on_dask import check_address
+
+        check_address(dask)
+    asked, path, cases = load_cases(sweep)
     asked = _with_plots(asked, plot or ())
     with RunProgress() as progress:
         progress("building", 0, 0, "")
-        runs = list(runs_of(cases_of(asked, path)))
+        runs = list(runs_of(cases))
         kept = KeptRuns(
             out or DEFAULT_OUT / f"sweep-{path.stem}",
             STORE_FILE,
@@ -66,11 +69,10 @@ def sweep_command(
         if dry_run:
             _list(runs, missing(runs, kept.runs), jobs, json)
             return
-        with kept:
-            waiting = missing(runs, kept.runs)
+        # What cannot be begun makes no folder.
+        with _executor(missing(runs, kept.runs), dask, jobs, progress) as executor, kept:
             try:
-                with _executor(waiting, dask, jobs, progress) as executor:
-                    done = run_sweep(asked, runs, kept.runs, kept.keep, progress, executor)
+                done = run_sweep(asked, runs, kept.runs, kept.keep, progress, executor)
             except BaseException:
                 _say_kept(runs, kept)
                 raise

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SUMMARY_FILE, FIGURES_FILE = "summary.json", "figures.json"
 FIGURES_VERSION = 1
+#: What a sweep's folder has in their place.
+SWEEP_PAGE = "sweep.html"
 #: Largest documents and tables that are read, and longest text of a table.
 MOST_BYTES, MOST_TABLE_BYTES, MOST_REQUESTS, MOST_TEXT = 1 << 26, 1 << 31, 5_000_000, 1_000
 #: Fabrics of a comparison that a report shows; bands of a fabric's link loads, and links in them.
@@ -136,6 +138,9 @@ def _unchanged(folder: Path, digests: Mapping[str, str], name: str) -> Path:
     """Return the path of a file that the record lists, and that is as it was written."""
     path = folder / name
     if name not in digests:
+        if SWEEP_PAGE in digests:
+            expected = f"a folder of zcube compare; what the sweep says stands in {folder / SWEEP_PAGE}"
+            raise InputError(Fault(str(folder), "a folder of zcube sweep", expected))
         raise InputError(Fault(str(path), f"a file that {RUN_FILE} does not list", "results of zcube compare of this version"))
     if path.is_symlink() or not path.is_file():
         raise InputError(_no_file(path))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from zcube.outputs import to_json
 from zcube.progress import Progress
 from zcube.report.picture import save, svg_bytes
+from zcube.report.stored import SWEEP_PAGE
 from zcube.report.sweep_page import sweep_page
 from zcube.report.sweep_plot import plot_columns
 from zcube.report.sweep_text import conditions_of
-from zcube.report.variations_plot import tornado
+from zcube.report.variations_plot import left_out, tornado
 from zcube.sweep.sweep import STORE_FILE, Sweep
 from zcube.sweep.table import write_table
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from zcube.out_folder import OutFolder
 
-TABLE_FILE, DOCUMENT_FILE, PAGE_FILE = "points.parquet", "sweep.json", "sweep.html"
+TABLE_FILE, DOCUMENT_FILE = "points.parquet", "sweep.json"
 
 
 def write_sweep(
@@ -63,7 +64,7 @@ def write_sweep(
                 save(figure, temporary / f"{name}{ending}")
         drawn = {name: (caption, svg_bytes(figure)) for name, (caption, figure) in pictures.items()}
         page = sweep_page(sweep, frame, document, drawn)
-        (temporary / PAGE_FILE).write_text(page, encoding="utf-8", newline="\n")
+        (temporary / SWEEP_PAGE).write_text(page, encoding="utf-8", newline="\n")
 
     return folder.write(fill, run_record, grows=[STORE_FILE])
 
@@ -78,4 +79,5 @@ def _pictures(
         yield f"plot-{number}", (caption, plot_columns(sweep, frame, x, y, under))
     if document["effects"] is not None:
         figure = tornado(document["effects"], "Key by key over all points", under, "all points")
-        yield "effects", (f"How far each key moves the change against the baseline. {document['effects']['rule']}", figure)
+        words = "; ".join(["How far each key moves the change against the baseline", *left_out(document["effects"])])
+        yield "effects", (f"{words}. {document['effects']['rule']}", figure)

@@ -10,8 +10,9 @@ from zcube.report.inline_svg import inline_svg
 from zcube.report.names import display_names, printable
 from zcube.report.page import render_page
 from zcube.report.palette import fabric_colours
+from zcube.report.sweep_labels import column_label
 from zcube.report.sweep_plot import number_columns
-from zcube.report.sweep_text import conditions_of, effect_cells, sweep_cells
+from zcube.report.sweep_text import conditions_of, effect_cells, no_rate_lines, sweep_cells
 from zcube.sweep.effects import mean_interval
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def sweep_page(
         heads=cells[0],
         numbers=len(cells[0]) - 4,
         rows=cells[1 : MOST_MARKS + 1],
+        no_rates=no_rate_lines(document)[:MOST_MARKS],
         left_out=max(0, len(cells) - 1 - MOST_MARKS),
         effects=None if document["effects"] is None else effect_cells(document["effects"]),
         against=_against(document),
@@ -113,6 +115,9 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> dict[str, Any]:
         marks.append([order.index(first["fabric"]), ", ".join(words), values])
     return {
         "columns": [printable(name) for name in columns],
+        "labels": [printable(column_label(name)) for name in columns],
+        # None of the figures can be negative.
+        "from_zero": [name in FIGURES for name in columns],
         "start": [0, _at(columns, "throughput.output_tokens_per_s", "ttft_s.p99")],
         "fabrics": [{"name": names[fabric], "colour": colours[fabric]} for fabric in order],
         "marks": marks,

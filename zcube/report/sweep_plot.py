@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from zcube.errors import Fault, InputError
 from zcube.report.names import display_names
 from zcube.report.palette import fabric_colours
 from zcube.report.picture import picture_text, plain, title
+from zcube.report.sweep_labels import column_label
 from zcube.sweep.effects import JUDGED, mean_interval
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _LINES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 #: Lines of other overrides that a legend names.
 MOST_NAMED = 12
+#: Columns that are named in the place of one that is not there.
+NEAREST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,16 @@ def plots_of(asked: SweepSettings, frame: pd.DataFrame) -> list[tuple[str, str]]
         chosen = [(key, figure) for key in keys for figure in JUDGED.values() if figure in numbers]
     lacking = dict.fromkeys(name for plot in chosen for name in plot if name not in numbers)
     if lacking:
-        known = ", ".join(numbers)
-        raise InputError(Fault(f"plot of {name}", "no column of numbers", f"one of {known}") for name in lacking)
+        raise InputError(Fault(f"plot of {name}", "no column of numbers", _nearest(name, numbers)) for name in lacking)
     return chosen
+
+
+def _nearest(name: str, numbers: Sequence[str]) -> str:
+    """Return the columns whose names, or last parts of them, are most like one, and where all stand."""
+    near = get_close_matches(name, numbers, NEAREST, 0.5)
+    near += [one for one in numbers if name in one.split(".") and one not in near]
+    said = f"{', '.join(near[:NEAREST]) or ', '.join(numbers[:NEAREST])}, or another"
+    return f"{said} of the {len(numbers)} columns of numbers of points.parquet (docs/sweep.md)"
 
 
 def number_columns(frame: pd.DataFrame) -> list[str]:
@@ -90,8 +101,8 @@ def plot_columns(sweep: Sweep, frame: pd.DataFrame, x: str, y: str, under: str) 
         axes.text(0.5, 0.5, "no run has both", transform=axes.transAxes, ha="center", va="center")
     elif min(mark.y for mark in marks) >= 0:
         axes.set_ylim(bottom=0)
-    axes.set_xlabel(picture_text(x))
-    axes.set_ylabel(picture_text(y))
+    axes.set_xlabel(picture_text(column_label(x)))
+    axes.set_ylabel(picture_text(column_label(y)))
     plain(axes)
     if marks:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, frameon=False)

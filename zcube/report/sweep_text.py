@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Rows that the terminal is given; the rest stands in the table.
 MOST_ROWS = 200
+#: Places that a cause is told of.
+MOST_PLACES = 8
 HEADS = {"output": "Output tokens/s", "ttft_p99": "TTFT P99 (s)"}
 
 
@@ -30,6 +32,21 @@ def sweep_cells(document: Mapping[str, Any]) -> list[list[str]]:
         failed = f"{one['failed']} of {one['seeds']}" if one["failed"] else "-"
         cells.append([str(one["point"]), *scenario, *overrides, printable(one["fabric"]), *figures, failed])
     return cells
+
+
+def no_rate_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return why points have no output, a line a cause."""
+    places: dict[str, list[str]] = {}
+    for one in document["points"]:
+        if one["no_rate"] is not None:
+            held = one["no_rate"]
+            place = f"point {one['point']}, {printable(one['scenario'])}, {printable(one['fabric'])}"
+            places.setdefault(printable(held["cause"]), []).append(f"{place} ({held['runs']} of {one['seeds']} seeds)")
+    return [
+        f"No output without a steady window ({cause}): {'; '.join(held[:MOST_PLACES])}"
+        + (f" and {len(held) - MOST_PLACES:,} more" if len(held) > MOST_PLACES else "")
+        for cause, held in places.items()
+    ]
 
 
 def effect_cells(effects: Mapping[str, Any]) -> list[list[str]]:
@@ -81,6 +98,7 @@ def sweep_text(document: Mapping[str, Any]) -> str:
     lines += aligned(cells[: MOST_ROWS + 1], len(cells[0]) - len(HEADS) - 1)
     if len(cells) > MOST_ROWS + 1:
         lines.append(f"and {len(cells) - MOST_ROWS - 1:,} more rows, which stand in the table")
+    lines += no_rate_lines(document)[: MOST_ROWS + 1]
     effects = document["effects"]
     if effects is not None:
         lines += ["", f"{printable(effects['fabric'])} against {printable(effects['baseline'])}", ""]

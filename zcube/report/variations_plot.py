@@ -27,6 +27,8 @@ _DARK, _SOFT, _PUBLISHED = INK, SOFT, GREEN
 _SIDES = (SKY, ORANGE)
 #: Height of a setting and of what is around a panel's settings, in inches.
 _LINE, _AROUND = 0.24, 1.1
+#: Least half of what a tornado's axis spans.
+LEAST_REACH_PERCENT = 0.1
 
 
 NO_RATES = "no rates: every run was too brief for a window"
@@ -68,9 +70,10 @@ def tornado(sensitivity: Mapping[str, Any], head: str, under: str, own_words: st
     """
     from matplotlib.figure import Figure
 
+    shown = [one for one in _JUDGED if any(_changes(sensitivity, one[0]))] or _JUDGED[-1:]
     settings = max(1, *(sum(1 for _ in _changes(sensitivity, key)) for key, _, _ in _JUDGED))
-    figure = Figure(figsize=(8, len(_JUDGED) * (_LINE * settings + _AROUND) + 0.9), layout="constrained")
-    for axes, (key, words, published) in zip(figure.subplots(len(_JUDGED)), _JUDGED, strict=True):
+    figure = Figure(figsize=(8, len(shown) * (_LINE * settings + _AROUND) + 0.9), layout="constrained")
+    for axes, (key, words, published) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         mark = None if sensitivity["published"] is None else sensitivity["published"][published]
         _tornado(axes, sensitivity, key, f"change of {words} (%)", mark, own_words)
     others = [name for name in sensitivity["scenario"] if name != sensitivity["baseline"]]
@@ -80,8 +83,13 @@ def tornado(sensitivity: Mapping[str, Any], head: str, under: str, own_words: st
     )
     seeds = sensitivity["seeds"]
     whiskers = f"; whiskers: 95 % intervals over {seeds} seeds" if seeds > 1 else ""
-    title(figure, f"{head}: {against}", under + whiskers)
+    title(figure, f"{head}: {against}", under + whiskers + "".join(f"; {words}" for words in left_out(sensitivity)))
     return figure
+
+
+def left_out(sensitivity: Mapping[str, Any]) -> list[str]:
+    """Return, in words, the panels that a tornado leaves out."""
+    return [f"{words} left out, no change of it is known" for key, words, _ in _JUDGED if not any(_changes(sensitivity, key))]
 
 
 def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, published: float | None, own_words: str) -> None:
@@ -113,12 +121,21 @@ def _tornado(axes: Axes, sensitivity: Mapping[str, Any], key: str, label: str, p
     axes.axvline(0, color=_SOFT, linewidth=0.8, zorder=1)
     handles = []
     if centre is not None:
-        handles.append(axes.axvline(centre, color=_DARK, linewidth=1.2, zorder=1, label=f"{own_words} {centre:+.1f} %"))
+        handles.append(
+            axes.axvline(centre, color=_DARK, linewidth=1.2, zorder=1, label=f"{own_words} {round(centre, 1) + 0.0:+.1f} %")
+        )
     if published is not None:
         mark = f"published {100 * published:+.1f} %"
         handles.append(axes.axvline(100 * published, color=_PUBLISHED, linewidth=1.4, linestyle=(0, (4, 2)), label=mark))
     if handles:
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, frameon=False)
+    if not by_parameter:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "no change is known", transform=axes.transAxes, ha="center", va="center", color=_SOFT)
+    low, high = axes.get_xlim()
+    if high - low < 2 * LEAST_REACH_PERCENT:
+        # Rounding of the last digits is no change.
+        axes.set_xlim((low + high) / 2 - LEAST_REACH_PERCENT, (low + high) / 2 + LEAST_REACH_PERCENT)
     axes.set_xlabel(label)
     plain(axes)
 

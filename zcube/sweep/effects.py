@@ -45,10 +45,17 @@ def summary(runs: Sequence[Run], done: Sequence[Done]) -> list[dict[str, Any]]:
             "fabric": fabric,
             "seeds": len(rows),
             "failed": sum(done[row].error is not None for row in rows),
+            "no_rate": _no_rate([done[row] for row in rows]),
             **{name: mean_interval([_value(done[row], key) for row in rows]) for name, key in JUDGED.items()},
         }
         for (scenario, point, fabric), rows in places.items()
     ]
+
+
+def _no_rate(done: Sequence[Done]) -> dict[str, Any] | None:
+    """Return how many of a point's runs have no steady window, so no rates, and the first one's cause; None where all have."""
+    causes = [cause for one in done if (cause := (one.figures or {}).get("window.no_rate")) is not None]
+    return {"runs": len(causes), "cause": causes[0]} if causes else None
 
 
 def main_effects(runs: Sequence[Run], done: Sequence[Done]) -> dict[str, Any] | None:

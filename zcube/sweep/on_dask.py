@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 LOCAL = "local"
+_ADDRESS = re.compile(r"(tcp|tls)://([^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+EXPECTED = "the address of a dask scheduler that runs and has workers, as tcp://HOST:8786, or local"
 #: How long a scheduler may take to answer, and to have its first worker.
 ANSWER_S, FIRST_WORKER_S = 10.0, 60.0
 #: Tasks handed to the scheduler for each thread of the workers: one to do, one to go on with.
@@ -51,11 +54,12 @@ class OnDask:
         self._where = f"--dask {address}"
         self._cluster: Any = None
         self._client: Client | None = None
+        check_address(address)
         check_installed()
 
     def __enter__(self) -> Self:
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, Security
 
         self._progress("asking the cluster", 0, 0, "")
         try:
@@ -66,14 +70,15 @@ class OnDask:
                     target = self._cluster = LocalCluster(
                         n_workers=self._jobs or processors(), threads_per_worker=1, dashboard_address=":0", silence_logs=50
                     )
+            if self._address.startswith("tls:") and Security().get_connection_args("client").get("ssl_context") is None:
+                raise ValueError("no certificates: dask's distributed.comm.tls names none")
             self._client = Client(target, timeout=ANSWER_S, set_as_default=False)
             self._client.wait_for_workers(1, timeout=FIRST_WORKER_S)
             self._check_programs()
             self._warm()
         except (OSError, ValueError, TimeoutError) as error:
             self.__exit__(None, None, None)
-            expected = "the address of a dask scheduler that runs and has workers, as tcp://HOST:8786, or local"
-            raise InputError(Fault(self._where, f"no cluster ({_in_short(error)})", expected)) from error
+            raise InputError(Fault(self._where, f"no cluster ({_in_short(error)})", EXPECTED)) from error
         except BaseException as error:
             self.__exit__(type(error), error, None)
             raise
@@ -167,6 +172,13 @@ def _one_at_a_time(work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
     """Do a task in a worker; its threads, if it has several, wait for each other, for kernels and SimPy keep to one."""
     with _alone:
         return work(task, lambda share: None)
+
+
+def check_address(address: str) -> None:
+    """Raise an :class:`~zcube.errors.InputError` for what is no scheduler's address, over which dask takes its time."""
+    match = _ADDRESS.fullmatch(address)
+    if address != LOCAL and (match is None or not 0 < int(match["port"]) < 1 << 16):
+        raise InputError(Fault("--dask", f"no cluster's address: {address[:100]!r}", EXPECTED))
 
 
 def check_installed() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import set_key
+from zcube.inputs import read_toml, set_key
 from zcube.scenario import Scenario, load_scenario, with_tables
-from zcube.sweep.settings import MOST_RUNS, LatinHypercube, Range, SweepSettings
+from zcube.sweep.settings import MOST_RUNS, LatinHypercube, Range, SweepSettings, load_sweep, sound_parts, sweep_path
 
 #: Faults told of what is wrong at every point.
 MOST_TOLD = 20
@@ -103,6 +103,26 @@ def _at(asked: Range, part: float) -> Any:
     return int(min(max(round(value), asked.low), asked.high)) if asked.whole else value
 
 
+def load_cases(reference: str) -> tuple[SweepSettings, Path, list[Case]]:
+    """Read a sweep by bundled stem or path; return it, its path and its cases.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file, those of what its sound parts make of the scenarios among them.
+    """
+    faults = FaultList()
+    with faults:
+        asked, path = load_sweep(reference)
+        return asked, path, cases_of(asked, path)
+    with faults:
+        path = sweep_path(reference)
+        for part in sound_parts(read_toml(path)):
+            with faults:
+                cases_of(part, path)
+    raise InputError(faults.faults[:MOST_TOLD])
+
+
 def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
     """Return every point under every scenario, scenario by scenario.
 
@@ -119,7 +139,6 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
         with faults:
             beside = folder / reference
             scenarios[name] = load_scenario(str(beside) if beside.is_file() else reference)
-    faults.check()
     runs = sum(sweep.count * len(sweep.fabrics or one.fabrics) * (sweep.seeds or one.seeds) for one in scenarios.values())
     if runs > MOST_RUNS:
         found = f"{runs:,} runs ({sweep.count:,} points on every fabric under every seed)"
@@ -137,6 +156,12 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
             cases.append(case)
             for setting in (*point.settings, f"scenario {name}"):
                 refused.setdefault(setting, []).append(error)
+    for name in scenarios:
+        limits = {case.scenario.network.memory_gb for case in cases if case.scenario_name == name and case.scenario is not None}
+        if len(limits) > 1:
+            found = f"{len(limits)} values among the points of {name}"
+            fault = Fault(f"{path}: network.memory_gb", found, "one for all points, in [set]: it moves no figure")
+            faults.faults.append(fault)
     for errors in refused.values():
         if all(error is not None for error in errors):
             assert errors[0] is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.kept_runs import Done, done_by
 from zcube.outputs import flat
+from zcube.prepared import check_gpus
 from zcube.progress import ShareDone, share_simulated
 from zcube.run_inputs import Inputs, fabric_digest, file_digest, files_named, served_inputs
 from zcube.scenario import Scenario, changed, parted
@@ -106,6 +108,12 @@ class Run:
         return self.case.scenario_name, self.case.point.number
 
     @property
+    def room_gb(self) -> float:
+        """Memory that it may take, which is no part of its key: infinite where that is what there is."""
+        limit = None if self.task is None else self.task.scenario.network.memory_gb
+        return inf if limit is None else limit
+
+    @property
     def names(self) -> dict[str, str | int]:
         """What readers of the store are told."""
         return {"scenario": self.case.scenario_name, "point": self.case.point.number, "fabric": self.fabric, "seed": self.seed}
@@ -129,7 +137,7 @@ def runs_of(cases: Sequence[Case]) -> Iterator[Run]:
 def _run(case: Case, label: str, alone: Scenario, seed: int, baseline: str) -> Run:
     wired, of_seed = parted(alone.fabrics[0])[0], alone.model_copy(update={"seed": seed})
     try:
-        fabric = _digest(wired)
+        fabric = _digest(wired, alone.gpus)
     except InputError as error:
         return Run(case, label, seed, None, None, str(error), baseline)
     inputs = Inputs(served_inputs(of_seed, alone.baseline_label, fabric, seed))
@@ -138,5 +146,8 @@ def _run(case: Case, label: str, alone: Scenario, seed: int, baseline: str) -> R
 
 
 @cache
-def _digest(reference: str) -> str:
-    return fabric_digest(load_fabric(reference))
+def _digest(reference: str, gpus: int | None) -> str:
+    """Return the hash of a fabric; that it has the scenario's GPUs is no part of a run's key."""
+    fabric = load_fabric(reference)
+    check_gpus(fabric, gpus, reference)
+    return fabric_digest(fabric)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from zcube.inputs import Declared, read_toml, resolve_declared, validate
 
@@ -17,6 +18,8 @@ MOST_KEYS, MOST_VALUES, MOST_PLOTS = 32, 1000, 16
 #: What a sweep says for itself, and what only ``zcube compare`` looks at.
 OWN_KEYS = ("fabrics", "baseline", "seed", "seeds", "sensitivity", "description")
 
+#: How points are declared, one of them in a sweep.
+WAYS = ("grid", "points", "latin_hypercube")
 _RANGE_KEYS = frozenset({"low", "high", "values"})
 
 
@@ -35,6 +38,13 @@ def _by_key(table: Any, is_value: Any = None, before: str = "") -> Any:
 
 def _is_range(table: Mapping[str, Any]) -> bool:
     return bool(_RANGE_KEYS & table.keys())
+
+
+def _list_fault(key: str, values: Any) -> str | None:
+    """Return what is expected of a grid's values of a key, None where they are so."""
+    if not isinstance(values, list) or not 1 <= len(values) <= MOST_VALUES:
+        return f"for {key} a list of 1 to {MOST_VALUES} values"
+    return f"for {key} each value once" if any(value in values[:place] for place, value in enumerate(values)) else None
 
 
 Key = Annotated[str, Field(min_length=1, max_length=500)]
@@ -122,18 +132,15 @@ class SweepSettings(Declared):
     @field_validator("grid")
     @classmethod
     def _lists_of_values(cls, grid: dict[str, Any] | None) -> dict[str, Any] | None:
-        for key, values in (grid or {}).items():
-            if not isinstance(values, list) or not 1 <= len(values) <= MOST_VALUES:
-                raise ValueError(f"for {key} a list of 1 to {MOST_VALUES} values")
-            if any(value in values[:place] for place, value in enumerate(values)):
-                raise ValueError(f"for {key} each value once")
+        if wrong := [fault for key, values in (grid or {}).items() if (fault := _list_fault(key, values)) is not None]:
+            raise ValueError("; ".join(wrong))
         if grid is not None and prod(map(len, grid.values())) > MOST_POINTS:
             raise ValueError(f"at most {MOST_POINTS:,} combinations, not {prod(map(len, grid.values())):,}")
         return grid
 
     @model_validator(mode="after")
     def _one_set_of_points(self) -> Self:
-        ways = [name for name in ("grid", "points", "latin_hypercube") if getattr(self, name) is not None]
+        ways = [name for name in WAYS if getattr(self, name) is not None]
         if len(ways) > 1:
             raise ValueError(f"one of {', '.join(ways)}")
         if self.baseline is not None and self.fabrics is not None and self.baseline not in self.fabrics:
@@ -171,6 +178,28 @@ class SweepSettings(Declared):
         return 1 if self.latin_hypercube is None else self.latin_hypercube.points
 
 
+def sweep_path(reference: str) -> Path:
+    """Return the file of a sweep, a bundled stem or a path."""
+    return resolve_declared(reference, "sweeps")
+
+
+def sound_parts(data: Mapping[str, Any]) -> Iterator[SweepSettings]:
+    """Yield what can be read of a faulty sweep's file: each of its sets of points by itself, without the keys at fault."""
+    ways = [name for name in WAYS if name in data]
+    for way in ways or [""]:
+        part = {key: value for key, value in data.items() if key not in ways or key == way}
+        if isinstance(part.get("grid"), Mapping):
+            lists = _by_key(part["grid"])
+            part["grid"] = {key: values for key, values in lists.items() if _list_fault(key, values) is None}
+        try:
+            SweepSettings.model_validate(part)
+        except ValidationError as error:
+            wrong = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
+            part = {key: value for key, value in part.items() if key not in wrong}
+        with suppress(ValidationError):
+            yield SweepSettings.model_validate(part)
+
+
 def load_sweep(reference: str) -> tuple[SweepSettings, Path]:
     """Read a sweep by bundled stem or path; return it and its path.
 
@@ -179,5 +208,5 @@ def load_sweep(reference: str) -> tuple[SweepSettings, Path]:
     InputError
         With every fault of the file.
     """
-    path = resolve_declared(reference, "sweeps")
+    path = sweep_path(reference)
     return validate(SweepSettings, read_toml(path), str(path)), path

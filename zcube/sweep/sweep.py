@@ -103,9 +103,12 @@ def run_sweep(
 
 
 def missing(runs: Sequence[Run], known: Mapping[str, KeptRun]) -> list[Run]:
-    """Return the first of all runs with equal inputs, of those that are to be done."""
-    first = {run.key: run for run in reversed(runs) if run.key is not None and run.key not in known}
-    return [run for run in runs if run.key is not None and first.get(run.key) is run]
+    """Return one of all runs with equal inputs, of those that are to be done: of those with the most room the first."""
+    chosen: dict[str, Run] = {}
+    for run in runs:
+        if run.key is not None and run.key not in known and (run.key not in chosen or run.room_gb > chosen[run.key].room_gb):
+            chosen[run.key] = run
+    return [run for run in runs if run.key is not None and chosen.get(run.key) is run]
 
 
 def _done(run: Run, stored: Mapping[str, KeptRun], errors: Mapping[str, str]) -> Done:

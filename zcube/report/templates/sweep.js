@@ -1,7 +1,7 @@
 "use strict";
 // Any two columns of a sweep against each other: a mark a point and fabric, bars their intervals over the seeds.
 (() => {
-  const { columns, start, fabrics, marks } = JSON.parse(document.getElementById("sweep-data").textContent);
+  const { columns, labels, from_zero, start, fabrics, marks } = JSON.parse(document.getElementById("sweep-data").textContent);
   const [choice, drawn, told] = [".axes-choice", "#sweep-drawn", "#sweep-told"].map((one) => document.querySelector(one));
   const selects = ["x", "y"].map((axis) => document.getElementById(`sweep-${axis}`));
   if (!columns.length || !marks.length) return;
@@ -21,17 +21,18 @@
     return made;
   }
 
-  // From 0 where nothing is negative and 0 is not far off; steps of 1, 2 or 5.
-  function scale(values, from, to) {
+  // From 0 for what cannot be negative, else where nothing is and 0 is not far off; steps of 1, 2 or 5.
+  function scale(values, zero, from, to) {
     let [low, high] = [Math.min(...values), Math.max(...values)];
-    if (low >= 0 && low < 0.6 * high) low = 0;
+    if (zero || (low >= 0 && low < 0.6 * high)) low = 0;
+    if (zero && !high) high = 1;
     if (low === high) [low, high] = [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2];
     const rough = (high - low) / 5;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((one) => one * power >= rough);
     [low, high] = [Math.floor(low / step) * step, Math.ceil(high / step) * step];
     const ticks = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, place) => low + place * step);
-    return { at: (value) => from + ((value - low) / (high - low)) * (to - from), ticks };
+    return { at: (value) => from + ((Math.max(value, low) - low) / (high - low)) * (to - from), ticks };
   }
 
   function sentence([fabric, words, values], x, y) {
@@ -51,8 +52,8 @@
       svg.append(element("text", { x: width / 2, y: height / 2, "text-anchor": "middle", fill: "var(--soft)" }, "No run has both."));
       return;
     }
-    const across = scale(shown.flatMap(([, , values]) => values[x]), left, width - right);
-    const up = scale(shown.flatMap(([, , values]) => values[y]), height - bottom, top);
+    const across = scale(shown.flatMap(([, , values]) => values[x]), from_zero[x], left, width - right);
+    const up = scale(shown.flatMap(([, , values]) => values[y]), from_zero[y], height - bottom, top);
     const label = { "font-size": 12, fill: "var(--ink)" };
     for (const tick of across.ticks) {
       svg.append(element("line", { x1: across.at(tick), x2: across.at(tick), y1: top, y2: height - bottom, stroke: "var(--line)" }));
@@ -62,9 +63,9 @@
       svg.append(element("line", { x1: left, x2: width - right, y1: up.at(tick), y2: up.at(tick), stroke: "var(--line)" }));
       svg.append(element("text", { x: left - 8, y: up.at(tick) + 4, "text-anchor": "end", ...label }, plain(tick)));
     }
-    svg.append(element("text", { x: (left + width - right) / 2, y: height - 10, "text-anchor": "middle", ...label }, columns[x]));
+    svg.append(element("text", { x: (left + width - right) / 2, y: height - 10, "text-anchor": "middle", ...label }, labels[x]));
     const middle = (top + height - bottom) / 2;
-    svg.append(element("text", { x: 16, y: middle, transform: `rotate(-90 16 ${middle})`, "text-anchor": "middle", ...label }, columns[y]));
+    svg.append(element("text", { x: 16, y: middle, transform: `rotate(-90 16 ${middle})`, "text-anchor": "middle", ...label }, labels[y]));
     fabrics.forEach(({ name, colour }, place) => {
       const [columnsOf, at] = [Math.min(fabrics.length, 4), 190];
       if (place >= columnsOf) return;
