@@ -73,6 +73,19 @@ def test_a_sweep_draws_what_is_chosen_and_says_what_the_table_says(pages: Any, o
         assert page.locator("#sweep-told").inner_text().startswith("roft-32, point 0")
 
 
+def test_a_sweeps_axes_have_units_and_no_negative_times_and_its_pictures_fit(pages: Any, opened: Any) -> None:
+    with opened(pages("sweep")) as found:
+        page = found.page
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
+        page.select_option("#sweep-x", label="network.nic_gbps")
+        page.select_option("#sweep-y", label="ttft_s.p99")
+        texts = page.locator("#sweep-drawn text").all_text_contents()
+        assert "TTFT P99 (s)" in texts and "network.nic_gbps (Gb/s)" in texts
+        assert not any(text.startswith(("-", "\u2212")) for text in texts) and "0" in texts
+        assert page.evaluate("[...document.querySelectorAll('.picture')].every((one) => one.scrollWidth <= one.clientWidth)")
+
+
 def test_tables_sort_by_any_column(pages: Any, opened: Any) -> None:
     with opened(pages("compare")) as found:
         page = found.page

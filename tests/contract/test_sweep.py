@@ -220,9 +220,16 @@ def test_what_no_hash_holds_is_no_value_of_a_points(run, tmp_path, counted):
     assert status == 2 and "study.toml: network.memory_gb" in err and not (tmp_path / "o").exists()
     frames = []
     for gpus in ("[64, 32]", "[32, 64]"):
-        status, _, err = run("sweep", declared(tmp_path, f"[grid]\ngpus = {gpus}\n"), "--out", tmp_path / "o", "--jobs", "1")
+        status, _, err = run(
+            "sweep",
+            declared(tmp_path, f"[grid]\nload.concurrency = [2]\ngpus = {gpus}\n"),
+            "--out",
+            tmp_path / "o",
+            "--jobs",
+            "1",
+        )
         assert status == 1 and "as the scenario's gpus" in err and len(counted) == 1
-        frames.append(pd.read_parquet(tmp_path / "o" / "points.parquet").set_index("gpus")["status"].to_dict())
+        frames.append(pd.read_parquet(tmp_path / "o" / "points.parquet").set_index("set.gpus")["status"].to_dict())
     assert frames == [{64: "failed", 32: "done"}] * 2
 
 
