@@ -80,6 +80,7 @@ COMMANDS = {
         "matrix.html",
     ),
     "plan": ("plan --gpus 72 --switch 12.8T,25.6T --families spine-leaf,zcube,bcube --jobs 1 --out", "plan.html"),
+    "crowded": ("fabric show zcube-n64 --page", ""),
     "fabric": ("fabric show zcube-32@switch:A1 --page", ""),
     "replay": ("replay FLOWS --fabric zcube-32 --fidelity packet --page", ""),
     "sweep": (f"sweep {Path(__file__).with_name('small_sweep.toml')} --jobs 1 --out", "sweep.html"),

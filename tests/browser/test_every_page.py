@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import zcube.report
+
 pytestmark = pytest.mark.xdist_group("browser")
 
 WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
@@ -117,3 +119,72 @@ def test_the_tab_key_leads_through_the_page_and_out_of_it(kind: str, pages: Any,
         # The first stop is the link that skips to the content; none is without size, and the way has an end.
         assert 5 < len(stops) < 400
         assert all(min(stop) > 0 for stop in stops)
+
+
+def saved(page: Any, label: str) -> pd.DataFrame:
+    """Return a table as a page saves it."""
+    page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
+    with page.expect_download() as told:
+        page.click(f"button.csv[aria-label='Save as CSV: {label}']")
+    return pd.read_csv(told.value.path())
+
+
+def test_a_matrix_saves_values_and_intervals_as_numbers(pages: Any, opened: Any) -> None:
+    with opened(pages("matrix")) as found:
+        title = "Change against roft-32 under the same transport"
+        changes, figures = saved(found.page, title), saved(found.page, "All figures")
+        shown = found.page.locator(f"[aria-label='{title}'] tbody tr:last-child td").first.inner_text()
+    row = changes.iloc[-1]
+    percent, low, high = (float(row[f"ecmp+dcqcn{part} (%)"]) for part in ("", ", low", ", high"))
+    assert [text.strip() for text in shown.split("\n") if text.strip()] == [f"{percent:+.1f} %", f"{low:+.0f} to {high:+.0f} %"]
+    assert pd.api.types.is_numeric_dtype(figures["ecmp+dcqcn, half of the interval"])
+    assert pd.api.types.is_numeric_dtype(figures["ecmp+dcqcn"])
+
+
+def test_tables_are_saved_in_the_units_of_their_heads(pages: Any, opened: Any) -> None:
+    with opened(pages("compare")) as found:
+        strips = saved(found.page, "Load of switches over time")
+        window = found.page.locator("[data-strips] td.further data")
+        values = [float(text) for text in window.evaluate_all("all => all.map((one) => one.value)")]
+    assert list(strips) == ["Switch", "Window, %", "At the slider, %"]
+    assert list(strips["Window, %"]) == pytest.approx([100 * value for value in values], abs=0.0501)
+    with opened(pages("plan")) as found:
+        measures, bills = saved(found.page, "Measures"), saved(found.page, "Bills")
+    name = list(measures)[2]
+    capital = measures.set_index("Measure").loc["Capital", name]
+    lines = bills.set_index("Position")
+    totals = lines.filter(like=", USD", axis=0)
+    assert float(capital) in list(totals[f"{name}, USD"]) and totals[name].isna().all()
+    switches = lines.filter(regex="^switch ", axis=0).dropna(subset=[name])
+    assert list(switches[name] * switches["USD each"].astype(float)) == list(switches[f"{name}, USD"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-cmd", "'-cmd"),
+        ("+85.8 %", "85.8"),
+        ("-1,234.5", "-1234.5"),
+        ("-", "-"),
+        ("leaf0, rail 1", '"leaf0, rail 1"'),
+    ],
+)
+def test_only_texts_are_kept_from_being_formulas(shown: str, wanted: str, browser: Any) -> None:
+    page = browser.new_page()
+    page.set_content("<div class=wide aria-label=One><table><tbody><tr><td></td></tr></tbody></table></div>")
+    page.evaluate("text => { document.querySelector('td').textContent = text; }", shown)
+    page.add_script_tag(path=str(Path(zcube.report.__file__).with_name("templates") / "csv.js"))
+    with page.expect_download() as told:
+        page.click("button.csv")
+    assert told.value.path().read_text() == f"{wanted}\n"
+    page.close()
+
+
+def test_headline_figures_fit_a_phone(pages: Any, opened: Any) -> None:
+    with opened(pages("compare"), 390) as found:
+        sides = found.page.locator("table.headline td.number").evaluate_all(
+            "all => all.map((one) => one.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+        )
+    assert sides and all(0 <= left < right <= 390 for left, right in sides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,56 @@ def test_the_theme_button_paints_anew(compared: Path, opened: Any) -> None:
         page.click("[data-theme-switch]")
         page.click("[data-theme-switch]")
         page.wait_for_function(f"light => {fill} !== light", arg=light)
+
+
+def test_what_is_printed_from_a_dark_page_is_painted_light(compared: Path, opened: Any) -> None:
+    fills = "[...document.querySelectorAll('.node rect')].map((one) => one.style.fill)"
+    with opened(compared / "report.html") as light, opened(compared / "report.html", scheme="dark") as dark:
+        wanted, page = light.page.evaluate(fills), dark.page
+        before = page.evaluate(fills)
+        assert before != wanted
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(fills) == wanted
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.evaluate(fills) == before
+        page.emulate_media(media="print")
+        page.wait_for_function(f"wanted => JSON.stringify({fills}) === wanted", arg=json.dumps(wanted, separators=(",", ":")))
+        # The list of links stays as text; what only a hand can work does not.
+        assert page.is_visible("[data-told] [data-link]")
+        assert not any(page.is_visible(f"[data-{one}]") for one in ("slider", "find", "measure", "fabric"))
+        assert page.inner_text("[data-paper]") == "roft-256; switches show their fullest link."
+
+
+def test_the_side_panel_says_which_time_its_loads_are_of(compared: Path, opened: Any) -> None:
+    kept = pd.read_parquet(compared / "load-roft-256.parquet")
+    count = kept.loc[kept["of"] == "link", "link"].nunique()
+    with opened(compared / "report.html") as found:
+        page = found.page
+        page.fill("[data-find]", "leaf7")
+        page.press("[data-find]", "Enter")
+        assert "Load out, of line rate, whole window" in page.inner_text("[data-told]")
+        assert "Fullest links that leave, whole window:" in page.inner_text("[data-told]")
+        page.focus("[data-slider]")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("what => document.querySelector('[data-told]').innerText.includes(what)", arg="at the slider, ")
+        told = page.inner_text("[data-told]")
+        listed = [line.strip() for line in page.locator("[data-told] [data-link] span:last-child").all_inner_texts()]
+        assert "-" in listed and f"-: not among the {count} fullest links kept by time" in told
+
+
+def test_many_lines_are_left_out_of_no_pair_of_rows(pages: Any, opened: Any) -> None:
+    with opened(pages("crowded")) as found:
+        page = found.page
+        names = page.locator("[data-view] .hit title").all_text_contents()
+        servers = [name for name in names if name.startswith("s")]
+        assert 0.3 * len(names) < len(servers) < 0.7 * len(names)
+        assert page.inner_text("[data-lines]") == f"{len(names):,} of 8,256 lines are drawn."
+        # 64 blocks to a switch of A each, and to all 64 of B, and these to all of A.
+        # Names in neighbouring boxes do not run into each other.
+        boxes = page.evaluate(
+            "[...document.querySelectorAll('[data-view] .node')].map((one) => one.querySelector('text')).filter(Boolean)"
+            ".map((one) => one.getBoundingClientRect()).map(({ left, right, top }) => [Math.round(top), left, right])"
+        )
+        boxes.sort()
+        assert len(boxes) == 192
+        assert all(one[2] <= other[1] + 0.5 for one, other in pairwise(boxes) if one[0] == other[0])

@@ -66,6 +66,7 @@ def plot_kv_transfer_cdf(results: Results) -> Figure:
 def plot_distribution(results: Results, latency: Latency) -> Figure:
     """Draw which part of the completed requests had at most a latency, per fabric.
 
+    Under several seeds the curves, and the values told beside their names, are those of the first: its requests are kept.
     Later fabrics are drawn thinner and dashed, so that curves that coincide are all seen. The axis begins at 0.
 
     Parameters
@@ -79,6 +80,7 @@ def plot_distribution(results: Results, latency: Latency) -> Figure:
 
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
+    of_seed = f", seed {results.document['seed']}" if results.document["seeds"] > 1 else ""
     sorted_ = {name: latency.per_s * counted(results, name, latency.key) for name in results.fabrics}
     for number, (name, values) in enumerate(sorted_.items()):
         colour, shown = results.colours[name], picture_text(results.names[name])
@@ -93,7 +95,7 @@ def plot_distribution(results: Results, latency: Latency) -> Figure:
             color=colour,
             linewidth=max(1.4, 3.6 - 1.1 * number),
             linestyle=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],
-            label=f"{shown}: {_quantiles(results, name, latency)}",
+            label=f"{shown}{of_seed}: {_quantiles(values, latency)}",
         )
         line.set_gid(CURVE + results.names[name])
         _shade(axes, results, name, latency, values)
@@ -142,13 +144,10 @@ def _thinned(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     return values[kept], percent[kept]
 
 
-def _quantiles(results: Results, name: str, latency: Latency) -> str:
-    found = results.fabrics[name][latency.key]
-    texts = [(key, found[key]) for key in ("p50", "p90", "p99")]
-    known = [
-        f"{key.upper()} {significant(latency.per_s * value, 3)} {latency.unit}" for key, value in texts if value is not None
-    ]
-    return ", ".join(known) or "no value"
+def _quantiles(values: FloatArray, latency: Latency) -> str:
+    """Return what the drawn curve has at some of its marks, in the curve's unit."""
+    marks = [(key, float(np.quantile(values, QUANTILES[key]))) for key in ("p50", "p90", "p99")]
+    return ", ".join(f"{key.upper()} {significant(value, 3)} {latency.unit}" for key, value in marks)
 
 
 def _shade(axes: Axes, results: Results, name: str, latency: Latency, values: FloatArray) -> None:

@@ -100,8 +100,9 @@ def render_html(
         fabric_colours(document["fabrics"]),
         file_slugs(document["fabrics"]),
     )
+    of_seeds = _of_seeds(document)
     trees = {tree_picture_name(slugs[name]): _TREES.format(names[name]) for name in names}
-    captions = CAPTIONS | trees
+    captions = {name: f"{text}{of_seeds.get(name, '')}" for name, text in CAPTIONS.items()} | trees
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
     said = parts(document)
     sentences = [[printable(sentence) for sentence in part] for part in said]
@@ -121,6 +122,7 @@ def render_html(
         microscope_note=NOTE,
         pictures={name: _picture(name, caption, pictures[name]) for name, caption in captions.items() if name in pictures},
         trees=list(trees),
+        of_seeds=of_seeds,
         variations=_variations(document, names),
         definitions=entries.values(),
         errors=_stated_errors(document),
@@ -140,6 +142,17 @@ def render_html(
         seed=document["seed"],
         version=__version__,
     )
+
+
+def _of_seeds(document: Document) -> dict[str, str]:
+    """Return of pictures and tables which seeds they are of, nothing of it under one seed."""
+    seed, count = document["seed"], document["seeds"]
+    curves = f" Curves, and the values beside their names: seed {seed} alone; the page's figures: means over {count} seeds."
+    means, one = f" Means over {count} seeds.", f" Of seed {seed} alone."
+    links = f" Kinds of links: means over {count} seeds; single links: seed {seed} alone."
+    said = dict.fromkeys(("ttft_cdf", "tpot_cdf", "kv_transfer_cdf"), curves)
+    said |= {"ttft_parts": means, "which_link": links, "link_load": one, "fullest": one}
+    return said if count > 1 else dict.fromkeys(said, "")
 
 
 def _picture(name: str, caption: str, svg: bytes) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.globals["shade"] = shades.shade
-    own_scripts = _texts(["frame.js", *scripts, *(one.script for one in sections)])
+    # What every page has is one script.
+    own_scripts = ["\n".join(_texts(["frame.js", "csv.js"])), *_texts([*scripts, *(one.script for one in sections)])]
     own_styles = _texts(["frame.css", *styles, *(one.style for one in sections)])
     own_data = {**(data or {}), **{f"{one.anchor}-data": one.data for one in sections if one.data is not None}}
     page = environment.get_template(template).render(

@@ -83,7 +83,9 @@ def fabric_structure(fabric: Fabric, prices: PiecePrices | None = None) -> dict[
     }
 
 
-def topology_section(fabrics: Mapping[str, Mapping[str, Any]], title: str = "Load over time and topology") -> Section:
+def topology_section(
+    fabrics: Mapping[str, Mapping[str, Any]], title: str = "Load over time and topology", note: str = ""
+) -> Section:
     """Return the section of a page in which fabrics are explored.
 
     Parameters
@@ -92,11 +94,18 @@ def topology_section(fabrics: Mapping[str, Mapping[str, Any]], title: str = "Loa
         By the name shown: of each what :func:`explored` returns.
     title : str
         Heading.
+    note : str
+        What is said above it.
     """
     data = {"fabrics": [{"name": printable(name), **value} for name, value in fabrics.items()]}
     loaded = any(value["load"] for value in fabrics.values())
     names = [printable(name) for name in fabrics]
-    fields = {"names": names, "loaded": loaded, "over_time": any(value["over_time"] for value in fabrics.values())}
+    fields = {
+        "names": names,
+        "note": note,
+        "loaded": loaded,
+        "over_time": any(value["over_time"] for value in fabrics.values()),
+    }
     return Section(title, "topology", "topology.html.j2", fields, "topology.js", "topology.css", data, is_open=True)
 
 
@@ -155,7 +164,9 @@ def stored_section(results: Results, file: Callable[[str], Path | None]) -> Sect
             described = json_document(structure, read_bounded(structure, MOST_BYTES))
             with shown_from(structure.parent, structure.name):
                 found[results.names[name]] = explored(described, links, load, results.fabrics[name]["window"]["length_s"])
-    return topology_section(found) if found else None
+    seed, seeds = results.document["seed"], results.document["seeds"]
+    note = f"All loads in this section are those of seed {seed} alone, the first of {seeds}." if seeds > 1 else ""
+    return topology_section(found, note=note) if found else None
 
 
 def _of_fabric(structure: Mapping[str, Any], links: pd.DataFrame) -> bool:

@@ -1,5 +1,5 @@
 "use strict";
-// What every page can do: change its theme, open and sort, save tables as CSV, copy commands, tell definitions.
+// What every page can do: change its theme, open and sort, copy commands, tell definitions.
 (() => {
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   for (const tools of all(".tools")) tools.hidden = false;
@@ -22,13 +22,15 @@
       button.textContent = open ? "Close all" : "Open all";
     });
 
-  // On paper everything is open; afterwards what was closed is closed again.
+  // On paper everything is light and open; afterwards what was closed is closed again.
   let closed = [];
   addEventListener("beforeprint", () => {
+    document.documentElement.dataset.printing = "";
     closed = all("main details:not([open])");
     for (const one of closed) one.open = true;
   });
   addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.printing;
     for (const one of closed) one.open = false;
   });
 
@@ -87,38 +89,9 @@
     });
   }
 
-  // A cell that a spreadsheet would take for a formula is told as text.
-  function field(cell) {
-    const shown = cell.querySelector("data") ? cell.querySelector("data").value : text(cell).replace(/^([+-]?\d[\d,]*(\.\d+)?)$/, (number) => number.replace(/,/g, ""));
-    const plain = /^[=+\-@\t]/.test(shown) && !/^[+-]?\d*\.?\d+(e[+-]?\d+)?( ?%| pp)?$/i.test(shown) && shown !== "-" ? `'${shown}` : shown;
-    return /[",\n]/.test(plain) ? `"${plain.replace(/"/g, '""')}"` : plain;
-  }
-
-  function csv(table) {
-    return [...table.rows].map((row) => [...row.cells].map(field).join(",")).join("\r\n") + "\r\n";
-  }
-
-  function exported(table, label) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "csv";
-    button.textContent = "Save as CSV";
-    button.setAttribute("aria-label", `Save as CSV: ${label}`);
-    button.addEventListener("click", () => {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([csv(table)], { type: "text/csv" }));
-      link.download = `${label.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || "table"}.csv`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    });
-    return button;
-  }
-
   for (const region of all(".wide")) {
     const table = region.querySelector("table");
-    if (!table) continue;
-    sortable(table);
-    region.after(exported(table, region.getAttribute("aria-label") || "table"));
+    if (table) sortable(table);
   }
 
   // Only a region that scrolls needs a stop on the way of the Tab key.

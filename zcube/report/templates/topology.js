@@ -5,7 +5,7 @@
   const found = (name) => root.querySelector(`[data-${name}]`);
   const [view, told, slider, chooser, measure] = ["view", "told", "slider", "fabric", "measure"].map(found);
   const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
-  const WIDTH = 1200, LEFT = 110, RIGHT = 15, MOST_EDGES = 4000, HOT = 5, LISTED = 10;
+  const WIDTH = 1200, LEFT = 110, RIGHT = 15, MOST_EDGES = 4000, HOT = 5, LISTED = 10, SMALLEST = 4.4;
   const ARRAYS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
 
   async function unpacked(value) {
@@ -182,10 +182,30 @@
     return `M${low.x},${low.y}L${high.x},${high.y + high.height}`;
   };
 
+  // Of more lines than can be told apart every pair of rows keeps its share: the fullest, and of those without load ones far apart.
+  function linesKept() {
+    const pairs = new Map();
+    for (const edge of edges) {
+      const rows = `${boxes[edge.one].row} ${boxes[edge.other].row}`;
+      if (!pairs.has(rows)) pairs.set(rows, []);
+      pairs.get(rows).push(edge);
+    }
+    let left = MOST_EDGES;
+    return [...pairs.values()].sort((one, other) => one.length - other.length).flatMap((lines, at) => {
+      const count = Math.min(lines.length, Math.floor(left / (pairs.size - at)));
+      left -= count;
+      if (count === lines.length) return lines;
+      const loaded = lines.filter((edge) => edge.use > 0).sort((one, other) => other.use - one.use).slice(0, count);
+      const rest = lines.filter((edge) => !(edge.use > 0)), more = count - loaded.length;
+      return [...loaded, ...Array.from({ length: more }, (_, place) => rest[Math.floor((place * rest.length) / more)])];
+    });
+  }
+
   function drawEdges(layer) {
     layer.replaceChildren();
     for (const edge of edges) [edge.use, edge.fullest] = fullest(edge);
-    const order = edges.slice().sort((one, other) => (one.use ?? -1) - (other.use ?? -1)).slice(-MOST_EDGES);
+    const order = linesKept().sort((one, other) => (one.use ?? -1) - (other.use ?? -1));
+    found("lines").textContent = order.length < edges.length ? `${whole(order.length)} of ${whole(edges.length)} lines are drawn.` : "";
     const hot = new Set(order.slice(-HOT).filter((edge) => edge.use > 0));
     for (const edge of order) {
       const down = edge.cables.every((cable) => fabric.down[cable]);
@@ -249,7 +269,7 @@
       if (box.group) node.setAttribute("aria-expanded", "false");
       drawn(node, "rect", { x: box.x - box.width / 2, y: box.y, width: box.width, height: box.height, rx: 3 });
       const longest = Math.max(...writing(box).map((line) => line.length));
-      if (box.width + 3 > 4.2 * longest) drawn(node, "text", { "text-anchor": "middle" });
+      if (1.1 * box.width > SMALLEST * longest) drawn(node, "text", { "text-anchor": "middle" });
     });
     view.replaceChildren(svg);
     colour();
@@ -278,12 +298,11 @@
       text.style.fontSize = `${Math.max(7, Math.min(11, box.width / (0.62 * Math.max(...lines.map((line) => line.length)))))}px`;
     });
   }
-  // The name, over two lines where several stand together, or its number where it does not fit.
+  // The name, over two lines where several stand together, or its number where it does not fit in the smallest letters.
   function writing(box) {
-    const fits = (text) => box.width > 5.6 * text.length;
-    if (fits(box.name)) return [box.name];
-    if (box.group) return box.name.split(" to ");
-    return [/\d*$/.exec(box.name)[0] || box.name];
+    if (box.width > 5.6 * box.name.length) return [box.name];
+    const names = box.name.split(" to ");
+    return names.every((name) => box.width > SMALLEST * name.length) ? names : names.map((name) => /\d*$/.exec(name)[0] || name);
   }
   function inkOn(background) {
     const [red, green, blue] = background.match(/[\d.]+/g).map((channel) => (channel / 255) ** 2.2);
@@ -377,6 +396,7 @@
       button.addEventListener("click", () => pickLink(link));
       list.append(made("li", {}, button));
     }
+    if (fabric.load && links.some((link) => fabric.linkUse(link, bin) === null)) list.append(made("li", { class: "soft" }, `-: ${unknown()}`));
     return list;
   }
   const byUse = (links) =>
@@ -384,9 +404,12 @@
       .map((link) => [fabric.linkUse(link, bin) ?? -1, fabric.linkUse(link, -1) ?? -1, link])
       .sort((one, other) => other[0] - one[0] || other[1] - one[1] || one[2] - other[2])
       .map(([, , link]) => link);
+  // Which time the loads of a list are of, and why some have none.
+  const moment = () => (bin < 0 ? "whole window" : `at the slider, ${clock.textContent}`);
+  const unknown = () => (bin < 0 ? "not among the fullest links, which alone are on this page" : `not among the ${whole(fabric.over_time.links.length)} fullest links kept by time`);
   function binRow(value) {
     if (bin < 0) return ["At the slider", null];
-    return ["At the slider", value === null ? "not kept: the fullest links only" : figure(value, share(value))];
+    return ["At the slider", value === null ? unknown() : figure(value, share(value))];
   }
   function loadRows(link) {
     if (!fabric.load) return [];
@@ -394,9 +417,9 @@
     if (at === undefined && fabric.load.left_out) return [["Load", `at most ${share(fabric.load.fullest_left_out)}; not on this page`]];
     const [use, bytes, peak] = at === undefined ? [0, 0, 0] : ["utilisation", "bytes", "peak_flows"].map((key) => fabric.load[key][at]);
     return [
-      ["Load, of line rate", made("span", { "data-figure": "utilisation" }, figure(use, share(use)))],
-      ["Carried, bytes", made("span", { "data-figure": "bytes" }, figure(bytes, whole(bytes)))],
-      ["Most flows at once", made("span", { "data-figure": "peak_flows" }, figure(peak, whole(peak)))],
+      ["Load, of line rate, whole window", made("span", { "data-figure": "utilisation" }, figure(use, share(use)))],
+      ["Carried, bytes, whole window", made("span", { "data-figure": "bytes" }, figure(bytes, whole(bytes)))],
+      ["Most flows at once, whole window", made("span", { "data-figure": "peak_flows" }, figure(peak, whole(peak)))],
       binRow(fabric.linkUse(link, bin)),
     ];
   }
@@ -422,7 +445,7 @@
     const links = byUse(cables.flatMap((cable) => [2 * cable, 2 * cable + 1]));
     told.append(made("h3", {}, `${names[0]} and ${names[1]}`));
     told.append(listed([["Cables", `${whole(cables.length)} of ${rated(cables)}`], ...failed(cables), ...priced(cables)]));
-    told.append(made("p", { class: "soft" }, fabric.load ? "Its fullest links:" : "Its links:"), linkButtons(links.slice(0, LISTED)));
+    told.append(made("p", { class: "soft" }, fabric.load ? `Its fullest links, ${moment()}:` : "Its links:"), linkButtons(links.slice(0, LISTED)));
   }
   function tellPlaces({ places, of }) {
     const own = new Set(places), out = [], cables = [];
@@ -442,12 +465,12 @@
       const nodes = fabric.load.nodes;
       for (const [way, name] of [["out", "out"], ["in", "in"]]) {
         const bytes = sum(nodes[`${way}_bytes`]), bps = sum(nodes[`${way}_bps`]);
-        rows.push([`Carried ${name}, bytes`, made("span", { "data-figure": `${way}_bytes` }, figure(bytes, whole(bytes)))]);
+        rows.push([`Carried ${name}, bytes, whole window`, made("span", { "data-figure": `${way}_bytes` }, figure(bytes, whole(bytes)))]);
         const use = bps > 0 ? (8 * bytes) / (bps * fabric.load.length_s) : 0;
-        rows.push([`Load ${name}, of line rate`, made("span", { "data-figure": `${way}_utilisation` }, figure(use, share(use)))]);
+        rows.push([`Load ${name}, of line rate, whole window`, made("span", { "data-figure": `${way}_utilisation` }, figure(use, share(use)))]);
       }
       const peak = Math.max(0, ...out.map((link) => (fabric.used.has(link) ? fabric.load.peak_flows[fabric.used.get(link)] : 0)));
-      rows.push(["Most flows at once on a link", figure(peak, whole(peak))]);
+      rows.push(["Most flows at once on a link, whole window", figure(peak, whole(peak))]);
     }
     if (bin >= 0 && isSwitch && places.length === 1) {
       const [all, one] = ["switch", "switch_fullest"].map((which) => fabric.placeUse(first, bin, which));
@@ -461,7 +484,7 @@
       close.addEventListener("click", () => together(of));
       told.append(close);
     }
-    told.append(made("p", { class: "soft" }, fabric.load ? "Fullest links that leave:" : "Links that leave:"), linkButtons(byUse(out).slice(0, LISTED)));
+    told.append(made("p", { class: "soft" }, fabric.load ? `Fullest links that leave, ${moment()}:` : "Links that leave:"), linkButtons(byUse(out).slice(0, LISTED)));
   }
   function tell() {
     told.replaceChildren();
@@ -472,7 +495,7 @@
       told.append(made("h3", {}, fabric.name));
       told.append(listed([["Family", fabric.family], ["GPUs", whole(fabric.gpus)], ["Switches", whole(fabric.names.length)], ["Cables", whole(fabric.cables)]]));
       const links = fabric.load ? [...fabric.load.link] : [];
-      if (links.length) told.append(made("p", { class: "soft" }, "Fullest links:"), linkButtons(byUse(links).filter((link) => fabric.linkUse(link, bin) > 0).slice(0, LISTED)));
+      if (links.length) told.append(made("p", { class: "soft" }, `Fullest links, ${moment()}:`), linkButtons(byUse(links).filter((link) => fabric.linkUse(link, bin) > 0).slice(0, LISTED)));
       else told.append(made("p", {}, fabric.load ? "No link between servers and switches carried anything." : "Pick a box or a line."));
     }
     if (fabric.price_book) told.append(made("p", { class: "soft" }, `Price book ${fabric.price_book}, optics rule ${fabric.optics_rule}.`));
@@ -650,7 +673,14 @@
     measure.addEventListener("change", () => {
       colour();
       strips();
+      sayOnPaper();
     });
+
+  // What is chosen, where the choices themselves are not printed.
+  function sayOnPaper() {
+    const shown = measure ? `; switches show ${measure.selectedOptions[0].textContent}` : "";
+    found("paper").textContent = `${fabric.name}${shown}.`;
+  }
 
   async function choose(number) {
     fabric = await fabricAt(number);
@@ -663,6 +693,7 @@
     draw();
     strips();
     tell();
+    sayOnPaper();
     root.dataset.shown = String(number);
   }
   if (chooser) chooser.addEventListener("change", () => choose(Number(chooser.value)));
@@ -676,6 +707,7 @@
   document.querySelector("[data-topology-off]").hidden = true;
   readRamp();
   await choose(0);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  for (const asked of ["(prefers-color-scheme: dark)", "print"]) matchMedia(asked).addEventListener("change", repaint);
+  for (const turn of ["beforeprint", "afterprint"]) addEventListener(turn, repaint);
   new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 })();
