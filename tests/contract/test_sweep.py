@@ -264,7 +264,7 @@ def test_a_point_without_a_steady_window_tells_why_it_has_no_output(run, tmp_pat
 
 def test_a_report_of_a_sweeps_folder_says_where_its_page_is(run, whole):
     status, _, err = run("report", whole[1])
-    assert status == 2 and "a folder of zcube sweep" in err and str(whole[1] / "sweep.html") in err
+    assert status == 2 and "1 fault" in err and "a folder of zcube sweep" in err and str(whole[1] / "sweep.html") in err
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,9 @@ def read_results(folder: Path) -> Results:
         were written, are too large, or do not hold what they should.
     """
     record, digests = recorded_files(folder)
+    if SWEEP_PAGE in digests:
+        expected = f"a folder of zcube compare; what the sweep says stands in {folder / SWEEP_PAGE}"
+        raise InputError(Fault(str(folder), "a folder of zcube sweep", expected))
     faults, tables = FaultList(), {}
     for key, version in (("record_version", RECORD_VERSION), ("zcube_version", __version__)):
         if record[key] != version or type(record[key]) is not type(version):
@@ -138,9 +141,6 @@ def _unchanged(folder: Path, digests: Mapping[str, str], name: str) -> Path:
     """Return the path of a file that the record lists, and that is as it was written."""
     path = folder / name
     if name not in digests:
-        if SWEEP_PAGE in digests:
-            expected = f"a folder of zcube compare; what the sweep says stands in {folder / SWEEP_PAGE}"
-            raise InputError(Fault(str(folder), "a folder of zcube sweep", expected))
         raise InputError(Fault(str(path), f"a file that {RUN_FILE} does not list", "results of zcube compare of this version"))
     if path.is_symlink() or not path.is_file():
         raise InputError(_no_file(path))
