@@ -11,8 +11,17 @@ import pytest
 TESTS = Path(__file__).resolve().parent.parent / "tests" / "contract"
 
 
+LONGER = (
+    "test_compare_microscope.py",
+    "test_compile_cache.py",
+    "test_plan_search.py",
+    "test_plan_wiring.py",
+    "test_side_by_side.py",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["test_plan_search.py", "test_compile_cache.py", "test_side_by_side.py"])
+@pytest.mark.parametrize("name", LONGER)
 def test_the_longer_ones_pass(name: str) -> None:
     call = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "slow", str(TESTS / name)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)

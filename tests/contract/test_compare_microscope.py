@@ -131,6 +131,7 @@ def test_where_nothing_contends_there_is_no_window_and_the_band_is_the_runs_own(
     assert status == 2
 
 
+@pytest.mark.slow
 def test_it_repeats_byte_for_byte_and_is_in_the_folder(run, tmp_path):
     def once(name):
         status, out, err = run(

@@ -110,6 +110,7 @@ def test_interrupted_it_keeps_what_it_has(whole, going_on, tmp_path):
     assert _files(folder) == _files(whole)
 
 
+@pytest.mark.slow
 def test_processes_do_not_show_and_generations_can_be_added(whole, going_on, tmp_path):
     folder = tmp_path / "more"
     going_on(folder, "--generations", "3", "--jobs", "2")

@@ -64,6 +64,7 @@ def test_a_funnel_ends_as_on_an_ideal_core_once_rewired(run, plain, wired):
     np.testing.assert_array_equal(rewired.cables.b[rewired.nic_cable[:, 0]], fabric.cables.b[fabric.nic_cable[:, 0]])
 
 
+@pytest.mark.slow
 def test_equal_calls_find_equal_wirings(run, plain):
     call = ("plan", "--from", plain, "--wire", "funnel", *changes(*SMALL, "samples=1"), "--seed", "5", "--json")
     assert run(*call)[1] == run(*call)[1]

@@ -222,6 +222,7 @@ def test_searches_come_to_the_same_and_share_their_runs() -> None:
     assert others[0] == others[1] and len(set(others[0])) > 2
 
 
+@pytest.mark.slow
 def test_a_plan_that_simulates_comes_to_the_same(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
     scenario = tmp_path / "short.toml"
     words = ("--gpus", 256, "--nic", 400, "--switch", "25.6T", "--families", "zcube,spine-leaf")

@@ -13,6 +13,7 @@ from test_sweep import declared, same, whole  # noqa: F401
 import zcube.sweep.on_dask as room
 from zcube.errors import InputError
 from zcube.progress import silent
+from zcube.run_inputs import program_digest
 from zcube.sweep.executor import Lost
 from zcube.sweep.on_dask import OnDask
 
@@ -20,8 +21,14 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def this_program():
+    """Hash the program as it is now: another test of this process may have had packages of its own on the path."""
+    program_digest.cache_clear()
+
+
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(this_program):
     """Return the address of a scheduler with two worker processes."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
