@@ -13,6 +13,7 @@ import zcube
 from zcube.cli import main
 from zcube.network.packet.controls import controls
 from zcube.progress import silent
+from zcube.run_inputs import program_digest
 from zcube.warm import warm
 
 PACKAGES = Path(__file__).resolve().parent / "packages"
@@ -59,10 +60,12 @@ def installed(tmp_path, monkeypatch):
         places = [str(metadata.parent), str(folder)]
         monkeypatch.setattr(sys, "path", [*places, *sys.path])
         controls.cache_clear()
+        program_digest.cache_clear()
         return {**os.environ, "PYTHONPATH": os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])}
 
     yield install
     controls.cache_clear()
+    program_digest.cache_clear()
 
 
 @pytest.fixture
