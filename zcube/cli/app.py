@@ -48,6 +48,15 @@ app = typer.Typer(
     help="Simulate, price and compare the networks of GPU clusters: spine-leaf (ROFT) against ZCube.",
     epilog=_example("zcube compare glm51-pd-256 --set requests.count=900"),
 )
+
+
+def _group(name: str, told: str, example: str) -> typer.Typer:
+    """Return a group of verbs, which the program has."""
+    group = typer.Typer(help=told, no_args_is_help=True, epilog=_example(example), rich_markup_mode=None)
+    app.add_typer(group, name=name)
+    return group
+
+
 app.command("compare", epilog=_example("zcube compare glm51-pd-1024 --set load.rate_per_s=30 --seeds 5"))(compare_command)
 app.command("report", epilog=_example("zcube report zcube-out/zai-2026 other-run --out both.html"))(report_command)
 app.command(
@@ -56,12 +65,7 @@ app.command(
 app.command("sweep", epilog=_example("zcube sweep nic-rate-and-concurrency --jobs 2"))(sweep_command)
 app.command("cost", epilog=_example("zcube cost roft-1024 zcube-1024"))(cost_command)
 app.command("plan", epilog=_example("zcube plan --gpus 1024 --nic 400 --switch 25.6T"))(plan_command)
-fabric_app = typer.Typer(
-    help="Look at a fabric, draw, check, wire and attack it.",
-    no_args_is_help=True,
-    epilog=_example("zcube fabric show zcube-n64"),
-    rich_markup_mode=None,
-)
+fabric_app = _group("fabric", "Look at a fabric, draw, check, wire and attack it.", "zcube fabric show zcube-n64")
 fabric_app.command("show", epilog=_example("zcube fabric show zcube-n64 --json"))(show_command)
 fabric_app.command("draw", epilog=_example("zcube fabric draw roft-1024 --out roft.svg"))(draw_command)
 fabric_app.command("check", epilog=_example("zcube fabric check zcube-1024 --fail switch:A3"))(check_command)
@@ -74,14 +78,8 @@ fabric_app.command("adversary", epilog=_example("zcube fabric adversary zcube-25
 fabric_app.command("degrade", epilog=_example("zcube fabric degrade zcube-n64@switch:A0 roft-4096@switch:leaf0"))(
     degrade_command
 )
-app.add_typer(fabric_app, name="fabric")
 app.command("replay", epilog=_example("zcube replay flows.csv --fabric zcube-1024 --out done.csv"))(replay_command)
-trace_app = typer.Typer(
-    help="What an engine's GPUs send: generate, check, import, export, show.",
-    no_args_is_help=True,
-    epilog=_example("zcube trace show ep.parquet"),
-    rich_markup_mode=None,
-)
+trace_app = _group("trace", "What an engine's GPUs send: generate, check, import, export, show.", "zcube trace show ep.parquet")
 trace_app.command("generate", epilog=_example("zcube trace generate --engine sglang --prefill-nodes 2 --out ep.parquet"))(
     generate_command
 )
@@ -91,22 +89,12 @@ trace_app.command("import", epilog=_example("zcube trace import nccl.host0.log n
 trace_app.command("check", epilog=_example("zcube trace check nccl.host0.log nccl.host1.log"))(check_trace_command)
 trace_app.command("export", epilog=_example("zcube trace export ep.parquet --out ep.goal"))(export_trace_command)
 trace_app.command("show", epilog=_example("zcube trace show ep.parquet --picture ep.png"))(show_trace_command)
-app.add_typer(trace_app, name="trace")
-transport_app = typer.Typer(
-    help="Transports, the columns of zcube matrix: list, show, copy.",
-    no_args_is_help=True,
-    epilog=_example("zcube transport list"),
-    rich_markup_mode=None,
-)
+transport_app = _group("transport", "Transports, the columns of zcube matrix: list, show, copy.", "zcube transport list")
 transport_app.command("list", epilog=_example("zcube transport list --json"))(list_transports_command)
 transport_app.command("show", epilog=_example("zcube transport show spray+dcqcn"))(show_transport_command)
 transport_app.command("copy", epilog=_example("zcube transport copy roce-2023 mine.toml"))(copy_transport_command)
-app.add_typer(transport_app, name="transport")
-calibrate_app = typer.Typer(
-    help="Measure GPUs, fit the models' parameters, and test them.",
-    no_args_is_help=True,
-    epilog=_example("zcube calibrate fit nccl-tests.txt --path nvlink"),
-    rich_markup_mode=None,
+calibrate_app = _group(
+    "calibrate", "Measure GPUs, fit the models' parameters, and test them.", "zcube calibrate fit nccl-tests.txt --path nvlink"
 )
 calibrate_app.command("run", epilog=_example("zcube calibrate run --sizes 1K-1G --out runs.json"))(run_command)
 calibrate_app.command("read", epilog=_example("zcube calibrate read nccl-tests.txt --path nvlink --out runs.json"))(
@@ -118,18 +106,11 @@ calibrate_app.command("fit", epilog=_example("zcube calibrate fit nccl-tests.txt
 calibrate_app.command(
     "check", epilog=_example("zcube calibrate check nccl-tests-later.txt --path nvlink --calibration calibration.json")
 )(check_calibration_command)
-app.add_typer(calibrate_app, name="calibrate")
 app.command("demo", epilog=_example("zcube demo samples --seed 7"))(demo_command)
-model_app = typer.Typer(
-    help="Model cards: list, show, import a config.json.",
-    no_args_is_help=True,
-    epilog=_example("zcube model list"),
-    rich_markup_mode=None,
-)
+model_app = _group("model", "Model cards: list, show, import a config.json.", "zcube model list")
 model_app.command("list", epilog=_example("zcube model list --json"))(list_models_command)
 model_app.command("show", epilog=_example("zcube model show glm-5.1"))(show_model_command)
 model_app.command("import", epilog=_example("zcube model import config.json --out card.toml"))(import_model_command)
-app.add_typer(model_app, name="model")
 app.command("new", epilog=_example("zcube new my-cluster --scenario glm51-pd-256"))(new_command)
 app.command("warm", epilog=_example("zcube warm"))(warm_command)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import is_file, json_document, read_bounded, toml_value, validate
+from zcube.inputs import is_file, toml_value, validate
 from zcube.llm.cards import ModelCard
-from zcube.llm.config_file import KEYS, numbers_of
+from zcube.llm.config_file import KEYS, numbers_of, read_config
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ def import_card(path: Path, name: str | None = None) -> ImportedCard:
     """
     if not is_file(str(path)):
         raise InputError(Fault(str(path), "no such file", "a model's config.json"))
-    config = json_document(path, read_bounded(path))
-    if not isinstance(config, dict):
-        raise InputError(Fault(str(path), f"a JSON {type(config).__name__}", "an object"))
+    config = read_config(path)
     numbers = numbers_of(config, path.name)
     called = name or (path.parent.resolve().name if path.name == "config.json" else path.stem) or "model"
     kinds = config.get("architectures")

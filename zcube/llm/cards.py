@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import Declared, is_file, json_document, read_bounded, read_toml, validate
-from zcube.llm.config_file import KEYS, numbers_of
+from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.llm.config_file import KEYS, numbers_of, read_config
 
 _FOLDER = Path(__file__).resolve().parent / "models"
 
@@ -365,8 +365,5 @@ def load_card(reference: str) -> ModelCard:
         source = path.parent / card.config
         if not is_file(str(source)):
             raise InputError(Fault(f"{path.name}: config", repr(card.config), "a path to the model's config.json"))
-        config = json_document(source, read_bounded(source))
-        if not isinstance(config, dict):
-            raise InputError(Fault(str(source), f"a JSON {type(config).__name__}", "an object"))
-        card.check_config(config, card.config)
+        card.check_config(read_config(source), card.config)
     return card

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, FaultList, InputError
+from zcube.inputs import json_document, read_bounded
 
 #: Card field -> keys of a config.json, the usual one first.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -113,6 +115,20 @@ class ConfigNumbers:
 
     found: Mapping[str, tuple[str, int]]
     unused: tuple[str, ...] = field(default=())
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration.
+
+    Raises
+    ------
+    InputError
+        If the file is too large, or holds no JSON object.
+    """
+    config = json_document(path, read_bounded(path))
+    if not isinstance(config, dict):
+        raise InputError(Fault(str(path), f"a JSON {type(config).__name__}", "an object"))
+    return config
 
 
 def numbers_of(config: Mapping[str, Any], source: str) -> ConfigNumbers:
