@@ -106,23 +106,16 @@ CASES = {
         lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), 4e6, np.inf, 3_172_029, 64
     ),
     **{
-        f"{choice}-1024": Case(
-            lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), rate, np.inf, events, path_choice=choice
+        f"{name}-1024": Case(
+            lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), rate, np.inf, events, **{setting: name}
         )
-        for choice, events, rate in (
-            ("spray", 3_725_688, 5e6),
-            ("spray-random", 3_971_854, 5e6),
-            ("adaptive-every-switch", 3_718_730, 4e6),
-        )
-    },
-    **{
-        f"{transport}-1024": Case(
-            lambda: leaf_spine(1024, 64), lambda fabric: permutation(fabric, 2 * MIB), rate, np.inf, events, transport=transport
-        )
-        for transport, events, rate in (
-            ("mrc-2026", 4_774_264, 2.5e6),
-            ("nscc", 3_906_769, 2e6),
-            ("hpcc", 4_074_048, 1.5e6),
+        for setting, name, events, rate in (
+            ("path_choice", "spray", 3_725_688, 5e6),
+            ("path_choice", "spray-random", 3_971_854, 5e6),
+            ("path_choice", "adaptive-every-switch", 3_718_730, 4e6),
+            ("transport", "mrc-2026", 4_774_264, 2.5e6),
+            ("transport", "nscc", 3_906_769, 2e6),
+            ("transport", "hpcc", 4_074_048, 1.5e6),
         )
     },
     "all-to-all-n16": Case(lambda: load_fabric("zcube-n16"), all_to_all, 0.0, 90.0, 117_003_435),

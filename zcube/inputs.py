@@ -301,13 +301,14 @@ def _fault(detail: Any, source: str | Callable[[str], str], model: type[BaseMode
         return Fault(where, "nothing", "this key")
     if kind == "literal_error":
         known = detail["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
-        return Fault(where, _short(detail["input"]), f"one of {known}")
+        return Fault(where, short(detail["input"]), f"one of {known}")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("expected ").removeprefix("Input should be ")
-    found = "keys that disagree" if isinstance(detail["input"], dict) else _short(detail["input"])
+    found = "keys that disagree" if isinstance(detail["input"], dict) else short(detail["input"])
     return Fault(where, found, message)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value as a fault shows it: its beginning where it is long."""
     try:
         text = repr(value)
     except ValueError:

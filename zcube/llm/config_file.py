@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import json_document, read_bounded
+from zcube.inputs import json_document, read_bounded, short
 
 #: Card field -> keys of a config.json, the usual one first.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -176,11 +176,11 @@ def numbers_of(config: Mapping[str, Any], source: str) -> ConfigNumbers:
 def _number(value: Any, where: str, name: str) -> int:
     if name in _FLAGS:
         if not isinstance(value, bool):
-            raise InputError(Fault(where, _short(value), "true or false"))
+            raise InputError(Fault(where, short(value), "true or false"))
         return value
     least, most = _LEAST.get(name, 0), 1 << 30 if name == "max_positions" else _MOST_LAYERS
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InputError(Fault(where, _short(value), f"a whole number from {least} to {most}"))
+        raise InputError(Fault(where, short(value), f"a whole number from {least} to {most}"))
     return value
 
 
@@ -193,7 +193,7 @@ def _refuse(config: Mapping[str, Any], source: str) -> None:
         told.append(("attention_chunk_size", "attention in chunks"))
     for key in ("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_freq"):
         if config.get(key) not in (None, 0, 1) and not isinstance(config[key], list):
-            told.append((key, f"{_short(config[key])}: experts in some layers in between"))
+            told.append((key, f"{short(config[key])}: experts in some layers in between"))
     if told:
         expected = "a model that a card's keys can express (docs/models.md)"
         raise InputError([Fault(f"{source}: {key}", what, expected) for key, what in told])
@@ -225,7 +225,7 @@ def _attention(config: Mapping[str, Any], found: dict[str, tuple[str, int]], sou
         ("swa_num_attention_heads", "num_attention_heads"),
     ):
         if config.get(key) not in (None, config.get(like)):
-            raise InputError(Fault(f"{source}: {key}", _short(config[key]), f"the {like} of other layers"))
+            raise InputError(Fault(f"{source}: {key}", short(config[key]), f"the {like} of other layers"))
     if found.get("v_head_dim") is not None and found["v_head_dim"][1] == found.get("head_dim", ("", 0))[1]:
         found.pop("v_head_dim")
 
@@ -265,7 +265,7 @@ def _windowed(config: Mapping[str, Any], key: str, layers: int, source: str) -> 
     """
     switch = config.get("use_sliding_window")
     if switch is not None and not isinstance(switch, bool):
-        raise InputError(Fault(f"{source}: use_sliding_window", _short(switch), "true or false"))
+        raise InputError(Fault(f"{source}: use_sliding_window", short(switch), "true or false"))
     if switch is False:
         return key, 0
     if switch and config.get("max_window_layers") is not None:
@@ -317,10 +317,10 @@ def _leading_dense(config: Mapping[str, Any], layers: int, source: str) -> tuple
         key = "mlp_only_layers"
         given = config[key]
         if not isinstance(given, list) or any(type(one) is not int or not 0 <= one < layers for one in given):
-            raise InputError(Fault(f"{source}: {key}", _short(given), f"a list of layers, 0 to {layers - 1}"))
+            raise InputError(Fault(f"{source}: {key}", short(given), f"a list of layers, 0 to {layers - 1}"))
         dense = set(given)
         if dense != set(range(len(dense))):
-            raise InputError(Fault(f"{source}: {key}", _short(given), "dense layers in front only"))
+            raise InputError(Fault(f"{source}: {key}", short(given), "dense layers in front only"))
         return key, len(dense)
     if sparse is None:
         return None
@@ -336,9 +336,9 @@ def _listed(config: Mapping[str, Any], key: str, layers: int, source: str, allow
         return None
     right = isinstance(value, list) and len(value) == layers <= _MOST_LAYERS
     if not right:
-        found = f"a list of {len(value)}" if isinstance(value, list) else _short(value)
+        found = f"a list of {len(value)}" if isinstance(value, list) else short(value)
         raise InputError(Fault(f"{source}: {key}", found, f"a list of {layers}, one for each layer"))
-    other = sorted({_short(one) for one in value if isinstance(one, (list, dict)) or one not in allowed})
+    other = sorted({short(one) for one in value if isinstance(one, (list, dict)) or one not in allowed})
     if other:
         raise InputError(Fault(f"{source}: {key}", ", ".join(other)[:200], "only " + ", ".join(sorted(map(str, allowed)))))
     return list(value)
@@ -347,8 +347,3 @@ def _listed(config: Mapping[str, Any], key: str, layers: int, source: str, allow
 def _set(found: dict[str, tuple[str, int]], name: str, key: str, value: int) -> None:
     if value:
         found[name] = key, value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
