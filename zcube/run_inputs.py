@@ -54,8 +54,9 @@ FILE_KEYS: Mapping[str, Callable[[], Collection[str]]] = {
 }
 #: Files of a folder of measured tables that are read; :class:`~zcube.llm.tables.source.CsvSource` looks for them by name.
 TABLE_FILES = "*_sxm_*.csv"
-#: What of the program changes no figure, and the endings of what does: sources, cards, devices, books.
-_SHOWS_ONLY = ("cli", "report", "scenarios", "sweeps", "transports")
+#: What of the program changes no figure, or is hashed by itself as declared; a checkout has the bundled folders elsewhere.
+_NOT_COUNTED = ("cli", "report", "scenarios", "sweeps", "topologies", "transports")
+#: Endings of what does: sources, cards, devices, books.
 _COUNTED = (".py", ".toml", ".cu", ".cuh")
 #: Packages whose releases may change a figure.
 _PACKAGES = ("aiconfigurator-core", "llvmlite", "networkx", "numba", "numpy", "pandas", "scipy", "simpy")
@@ -81,7 +82,7 @@ def program_digest() -> str:
     digest = hashlib.sha256(repr([__version__, platform.python_version(), *sorted(set(_installed()))]).encode())
     for path in sorted(path for path in package.rglob("*") if path.suffix in _COUNTED):
         name = path.relative_to(package)
-        if name.parts[0] not in _SHOWS_ONLY:
+        if name.parts[0] not in _NOT_COUNTED:
             digest.update(str(name).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -16,12 +16,14 @@ from pydantic import BaseModel
 
 from zcube import run_inputs
 from zcube.errors import InputError
+from zcube.inputs import bundled_folder
 from zcube.kept_runs import OWN_COLUMNS, KeptRun, KeptRuns, read_runs
 from zcube.out_folder import out_folder
 from zcube.scenario import Scenario, load_scenario
 from zcube.sweep.table import BETWEEN, FIRST, LAST
 
 NAME = "runs.jsonl"
+BUNDLED = ("scenarios", "sweeps", "topologies", "transports")
 RECORD = {"record_version": 1, "zcube_version": "0"}
 
 
@@ -209,6 +211,20 @@ def test_the_programs_hash_has_its_data_and_what_it_is_made_with(tmp_path, monke
     with (package / "cli" / "app.py").open("a") as file:
         file.write("\n")
     assert digest() == seen[-1]
+
+
+def test_installed_or_from_a_checkout_it_is_one_program(tmp_path, monkeypatch):
+    """A wheel has the bundled folders in the package, a checkout beside it."""
+    checkout, wheel = tmp_path / "checkout" / "zcube", tmp_path / "wheel" / "zcube"
+    shutil.copytree(Path(run_inputs.__file__).parent, checkout, ignore=shutil.ignore_patterns("__pycache__", *BUNDLED))
+    shutil.copytree(checkout, wheel)
+    for folder in BUNDLED:
+        shutil.copytree(bundled_folder(folder), wheel / folder)
+    digests = set()
+    for package in (checkout, wheel):
+        monkeypatch.setattr(run_inputs, "__file__", str(package / "run_inputs.py"))
+        digests.add(run_inputs.program_digest.__wrapped__())
+    assert len(digests) == 1
 
 
 def test_a_file_counts_as_what_it_holds_and_a_pipe_as_nothing(tmp_path):
