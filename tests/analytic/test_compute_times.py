@@ -18,7 +18,7 @@ from zcube.llm.attention import (
 )
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
-from zcube.llm.devices import Device, device_names, load_device
+from zcube.llm.devices import Device, load_device, measured_device_names
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.measured import EXPERT_LAYOUTS, measure_errors, read_experts
@@ -73,7 +73,7 @@ def test_tiny_prefill_takes_the_launch_floor(device):
     assert prefill_attention_s(figures, work) == pytest.approx(figures.sparse_floor_us * 1e-6)
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", measured_device_names())
 def test_stated_error_is_what_the_tables_give(name, shared_data):
     device = load_device(name)
     found = measure_errors(GLM, device, shared_data / "aiconfigurator-glm5")
@@ -86,7 +86,7 @@ def test_stated_error_is_what_the_tables_give(name, shared_data):
             assert getattr(error, key) == pytest.approx(getattr(stated, key), rel=0.1), (operation, key)
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", measured_device_names())
 def test_better_than_the_published_simple_forms(name):
     # The simple forms this replaces reach 9-13 % (attention) and 19-20 % (experts) mean error on the same tables.
     stated = model(name).stated_error
@@ -96,7 +96,7 @@ def test_better_than_the_published_simple_forms(name):
     assert stated["prefill_moe"].mape == stated["decode_moe"].mape < 0.19
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", measured_device_names())
 @pytest.mark.parametrize("card", [GLM, DEEPSEEK])
 def test_stated_error_names_the_kernel_that_runs(name, card):
     spread = model(name, card, "dp8", "dp8").stated_error
@@ -294,7 +294,7 @@ def test_bad_batches_are_refused(contexts, steps):
 
 
 def test_unknown_device_and_incomplete_device():
-    with pytest.raises(InputError, match="b200, h200"):
+    with pytest.raises(InputError, match="b200, b300, gb200-nvl72"):
         load_device("tpu")
     data = load_device("h200").model_dump()
     del data["prefill"]["bf16"], data["stated_error"]["moe_fused"], data["experts"]["fused"]["balance"]["balanced"]

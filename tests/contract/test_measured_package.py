@@ -9,7 +9,7 @@ import pytest
 
 from zcube.llm.cards import load_card
 from zcube.llm.compute_choice import compute_model, described
-from zcube.llm.devices import device_names, load_device
+from zcube.llm.devices import load_device, measured_device_names
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.measured import measure_deepep_errors
 from zcube.llm.tables.grids import expert_points
@@ -27,7 +27,7 @@ def package():
     return open_source(None)
 
 
-@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("device", measured_device_names())
 def test_package_holds_the_points_of_the_extracts(package, device, shared_data):
     extract = CsvSource(shared_data / "aiconfigurator-glm5")
     for table in ("context", "generation"):
@@ -43,7 +43,7 @@ def _points(table):
     return dict(zip(keys, table.seconds))
 
 
-@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("device", measured_device_names())
 @pytest.mark.parametrize("card", ["glm-5.1", "deepseek-v3.2"])
 def test_models_and_devices_of_the_package(package, card, device):
     node = compute_model("measured", load_card(card), load_device(device), EngineLayout("cp8", "dp8"))
@@ -63,7 +63,7 @@ def test_models_and_devices_of_the_package(package, card, device):
     assert load_card(card).heads in context.heads
 
 
-@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("device", measured_device_names())
 def test_stated_error_of_experts_behind_deepep_is_what_the_tables_give(package, device):
     card = load_device(device)
     found = measure_deepep_errors(card, package)
@@ -75,7 +75,7 @@ def test_stated_error_of_experts_behind_deepep_is_what_the_tables_give(package, 
             assert getattr(error, key) == pytest.approx(getattr(stated, key), rel=0.1), (operation, key)
 
 
-@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("device", measured_device_names())
 @pytest.mark.parametrize("kernel", ["deepep_normal", "deepep_low_latency"])
 def test_held_out_experts_behind_deepep(package, device, kernel):
     figures, table = load_device(device).experts[kernel], read_deepep_experts(package, device, kernel)

@@ -106,7 +106,7 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
 #: Verbs that write nothing, whatever they are told.
 SILENT = {
     "cost", "warm", "trace check", "fabric check", "fabric adversary", "fabric degrade", "calibrate check",
-    "transport list", "transport show", "model list", "model show",
+    "transport list", "transport show", "model list", "model show", "device list", "device show",
 }  # fmt: skip
 
 

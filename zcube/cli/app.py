@@ -13,6 +13,8 @@ from zcube.cli.calibrate import fit_command, read_command, run_command
 from zcube.cli.compare import compare_command
 from zcube.cli.cost import cost_command
 from zcube.cli.demo import demo_command
+from zcube.cli.device import list_command as list_devices_command
+from zcube.cli.device import show_command as show_device_command
 from zcube.cli.fabric import adversary_command, check_command, degrade_command, draw_command, show_command
 from zcube.cli.matrix import matrix_command
 from zcube.cli.model import import_command as import_model_command
@@ -111,6 +113,9 @@ model_app = _group("model", "Model cards: list, show, import a config.json.", "z
 model_app.command("list", epilog=_example("zcube model list --json"))(list_models_command)
 model_app.command("show", epilog=_example("zcube model show glm-5.1"))(show_model_command)
 model_app.command("import", epilog=_example("zcube model import config.json --out card.toml"))(import_model_command)
+device_app = _group("device", "Device cards: list, show.", "zcube device list")
+device_app.command("list", epilog=_example("zcube device list --json"))(list_devices_command)
+device_app.command("show", epilog=_example("zcube device show gb200-nvl72"))(show_device_command)
 app.command("new", epilog=_example("zcube new my-cluster --scenario glm51-pd-256"))(new_command)
 app.command("warm", epilog=_example("zcube warm"))(warm_command)
 

@@ -55,6 +55,13 @@ def cards(incomplete: str) -> list[str]:
     return _begun(card_names(), incomplete)
 
 
+def devices(incomplete: str) -> list[str]:
+    """Complete the name of a bundled device."""
+    from zcube.llm.devices import device_names
+
+    return _begun(device_names(), incomplete)
+
+
 def price_books(incomplete: str) -> list[str]:
     """Complete the name of a bundled price book."""
     from zcube.pricing.price_book import PriceBook

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from zcube.errors import Fault, InputError
 from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.llm.scaled_device import Ratios, completed
 
 _FOLDER = Path(__file__).resolve().parent / "devices"
 
@@ -23,6 +24,7 @@ STATED_OPERATIONS = (
     *(f"moe_{kernel}" for kernel in EXPERT_KERNELS),
 )
 
+Sources: TypeAlias = dict[Annotated[str, Field(min_length=1, max_length=80)], Annotated[str, Field(max_length=1000)]]
 Positive = Annotated[float, Field(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
 
@@ -33,15 +35,65 @@ class Peaks(Declared):
     Attributes
     ----------
     fp8_tflops, bf16_tflops : float
-        Dense, TFLOP/s.
+        Dense, TFLOP/s. Where a GPU has no FP8, ``fp8_tflops`` is of what engines take in its place, ``int8_tflops``.
     memory_gbytes_per_s, nvlink_gbytes_per_s : float
-        Rates, GB/s; NVLink's in one direction.
+        Rates, GB/s; of the scale-up link, whatever its name, in one direction.
+    fp4_tflops, int8_tflops : float, optional
+        Dense, TFLOP/s and TOP/s; default: the GPU has none, or it is not given.
+    memory_gbytes : float, optional
+        Memory of one GPU, GB; default: not given.
     """
 
     fp8_tflops: Positive
     bf16_tflops: Positive
     memory_gbytes_per_s: Positive
     nvlink_gbytes_per_s: Positive
+    fp4_tflops: Positive | None = None
+    int8_tflops: Positive | None = None
+    memory_gbytes: Positive | None = None
+
+
+class NodeShape(Declared):
+    """What a server of the device has; defaults are those of HGX servers.
+
+    Attributes
+    ----------
+    gpus : int
+        GPUs of a server; dies, where each is a rank of its own.
+    gpus_per_package : int
+        Of which so many share a package.
+    scale_up : str
+        Name of the link among GPUs.
+    scale_up_gpus : int
+        GPUs that the scale-up link joins: those of a server, or of several.
+    nics, nic_gbps : int, float
+        NICs of a server for the back-end network, and the line rate of each, Gb/s.
+    """
+
+    gpus: Annotated[int, Field(ge=1, le=1024)] = 8
+    gpus_per_package: Annotated[int, Field(ge=1, le=16)] = 1
+    scale_up: Annotated[str, Field(min_length=1, max_length=80)] = "NVLink"
+    scale_up_gpus: Annotated[int, Field(ge=1, le=1024)] = 8
+    nics: Annotated[int, Field(ge=1, le=1024)] = 8
+    nic_gbps: Positive = 400.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> NodeShape:
+        wrong = []
+        if self.gpus % self.gpus_per_package:
+            wrong.append(f"whole packages of gpus_per_package = {self.gpus_per_package} as gpus, not {self.gpus}")
+        if self.scale_up_gpus % self.gpus:
+            wrong.append(f"whole servers of gpus = {self.gpus} as scale_up_gpus, not {self.scale_up_gpus}")
+        if max(self.gpus, self.nics) % min(self.gpus, self.nics):
+            wrong.append(f"nics that gpus = {self.gpus} share evenly, not {self.nics}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @property
+    def gpu_gbps(self) -> float:
+        """Rate of one GPU's share of the NICs, Gb/s."""
+        return self.nics * self.nic_gbps / self.gpus
 
 
 class PrefillAttention(Declared):
@@ -234,7 +286,7 @@ class DeclaredError(Declared):
     median, p90, mape : float
         Of the absolute relative errors; ``mape`` is their mean.
     points : int
-        How many.
+        How many; 0 where the device itself was not measured.
     against : str
         What they are errors against.
     """
@@ -242,17 +294,26 @@ class DeclaredError(Declared):
     median: NotNegative
     p90: NotNegative
     mape: NotNegative
-    points: Annotated[int, Field(ge=1)]
+    points: Annotated[int, Field(ge=0)]
     against: str
 
 
 class Device(Declared):
-    """One kind of GPU, eight to a node.
+    """One kind of GPU.
+
+    A device file that says ``scaled_from`` needs only ``peak``: what it does not say itself is that of a measured device,
+    scaled by what data sheets say of both; see :mod:`zcube.llm.scaled_device`.
 
     Attributes
     ----------
     name, description, source : str
         ``source`` names the measurements the figures were fitted to.
+    scaled_from : str, optional
+        Measured device whose figures are scaled; default: none is.
+    node : NodeShape
+        Servers of such GPUs.
+    sources : dict
+        Where figures of ``peak`` and ``node`` are published, by what they are of.
     padded_heads : int
         Attention kernels compute at least this many heads.
     prefill, decode : dict
@@ -270,8 +331,11 @@ class Device(Declared):
     name: str
     description: str
     source: str
+    scaled_from: str | None = None
     padded_heads: Annotated[int, Field(ge=1, le=1024)]
     peak: Peaks
+    node: NodeShape = NodeShape()
+    sources: Sources = Field(default={})
     prefill: dict[str, PrefillAttention]
     decode: dict[str, DecodeAttention]
     experts: dict[str, Experts]
@@ -304,6 +368,11 @@ def device_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
+def measured_device_names() -> list[str]:
+    """Return the names of the bundled devices whose figures were measured, sorted."""
+    return [name for name in device_names() if "scaled_from" not in read_toml(_FOLDER / f"{name}.toml")]
+
+
 def load_device(reference: str) -> Device:
     """Read a bundled device by name, or a device file by path.
 
@@ -316,4 +385,26 @@ def load_device(reference: str) -> Device:
     if not is_file(str(path)):
         names = ", ".join(device_names())
         raise InputError(Fault(reference, "no such device", f"a path to a TOML file or one of {names}"))
-    return validate(Device, read_toml(path), path.name)
+    declared = read_toml(path)
+    base = declared.get("scaled_from")
+    if base is None:
+        return validate(Device, declared, path.name)
+    if base not in measured_device_names():
+        names = ", ".join(measured_device_names())
+        raise InputError(Fault(f"{path.name}: scaled_from", repr(base), f"a measured device: {names}"))
+    measured = load_device(base)
+    try:
+        peak = Peaks.model_validate(declared.get("peak"))
+    except ValidationError:
+        # Told with all that is wrong.
+        return validate(Device, {**measured.model_dump(), **declared}, path.name)
+    return validate(Device, completed(declared, measured.model_dump(), _ratios(peak, measured.peak)), path.name)
+
+
+def _ratios(peak: Peaks, measured: Peaks) -> Ratios:
+    return Ratios(
+        fp8=peak.fp8_tflops / measured.fp8_tflops,
+        bf16=peak.bf16_tflops / measured.bf16_tflops,
+        memory=peak.memory_gbytes_per_s / measured.memory_gbytes_per_s,
+        link=peak.nvlink_gbytes_per_s / measured.nvlink_gbytes_per_s,
+    )

@@ -273,7 +273,7 @@ def _stated_errors(document: Document) -> list[tuple[str, str, str, str, str, st
         (
             operation.replace("_", " "),
             *(f"{100 * error[key]:.1f}" for key in ("median", "p90", "mape")),
-            f"{error['points']:,}",
+            f"{error['points']:,}" if error["points"] else "unmeasured",
             error["against"],
         )
         for operation, error in document["compute"]["stated_error"].items()

@@ -294,6 +294,7 @@ def stated_error(document: Document) -> str:
     errors = document["compute"]["stated_error"]
     parts = [
         f"{operation.replace('_', ' ')} {100 * error['median']:.1f} / {100 * error['p90']:.1f} %"
+        + ("" if error["points"] else " (unmeasured)")
         for operation, error in errors.items()
     ]
     return "error against measurements, median / P90: " + ", ".join(parts) if parts else "no stated error"
