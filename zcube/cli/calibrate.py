@@ -78,6 +78,7 @@ def read_command(
     out: Annotated[Path, typer.Option(help="Measurements to write, .json.")],
     path: PathClassOption = None,
     operation: Annotated[str | None, typer.Option(help="Operation of files that do not name it.")] = None,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of files that do not name them, as hccl_test's.")] = None,
     lenient: LenientOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -91,7 +92,7 @@ def read_command(
 
     written = [Target("--out", out, MEASURED, write_measurements)]
     check_targets(written, files)
-    measured = read_files(files, ReadOptions(path, operation, lenient))
+    measured = read_files(files, ReadOptions(path, operation, lenient, ranks))
     write_targets(written, measured)
     sys.stdout.write(to_json(measured.document()) if json else measurements_text(measured))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_document, join
 from zcube.calibrate.points import capped
-from zcube.calibrate.readers import nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
+from zcube.calibrate.readers import hccl_test, nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
 from zcube.calibrate.readers.options import ReadOptions
 from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import json_document, read_bounded
@@ -20,6 +20,7 @@ READERS: tuple[tuple[str, Callable[[str], bool], Callable[[str, str, ReadOptions
     ("NCCL Inspector JSON", nccl_inspector.recognise, nccl_inspector.read),
     ("nccl-tests JSON", nccl_tests_json.recognise, nccl_tests_json.read),
     ("NCCL latency table", nccl_table.recognise, nccl_table.read),
+    ("hccl_test text", hccl_test.recognise, hccl_test.read),
     ("nccl-tests text", nccl_tests_text.recognise, nccl_tests_text.read),
 )
 

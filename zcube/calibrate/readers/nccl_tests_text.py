@@ -1,7 +1,8 @@
-"""What the nccl-tests programs print (NVIDIA nccl-tests, ``src/util.cu``, and the headers of older versions).
+"""What the nccl-tests programs print (NVIDIA nccl-tests, ``src/util.cu``, and the headers of older versions), and rccl-tests'.
 
 A run is a header (program, devices), a table and a footer. Columns are found by their names, counted from the right, because
-older versions print empty ones. Sizes are bytes, times microseconds. A run without its footer was killed.
+older versions print empty ones. Sizes are bytes, times microseconds. A run without its footer was killed. AMD's rccl-tests is
+a fork of an older version that prints its own version above the devices, and does not name the program.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _DEVICE = re.compile(r"^#\s+Rank\s+(\d+)\s+(?:Group\s+(\d+)\s)?.*?\son\s+(\S+)\s
 _ROW = re.compile(r"\s*-?\d")
 _STARTING = re.compile(r"^# Collective test starting: (\S+)")
 _VERSION = re.compile(r"nccl-library=(\d+)")
+_RCCL_VERSION = re.compile(r"RCCL version\s*:?\s+([0-9][0-9.]{0,20})")
 _ITERATIONS = re.compile(r"(?<!warmup )iters: (\d+)")
 _TIMES = ("time", "cputime")
 _LONGEST_LINE = 4096
@@ -91,7 +93,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     InputError
         With every fault, unless lenient: a run that was killed, wrong units, lines that cannot be read.
     """
-    reader = _Reader(Gathering(source, options))
+    reader = _Reader(Gathering(source, options), "rccl" if "rccl-tests: Version" in text else "nccl")
     for number, line in enumerate(text.splitlines(), start=1):
         reader.take(number, without_launcher(line).rstrip())
     return reader.measurements()
@@ -108,8 +110,8 @@ def nccl_version(code: int) -> str:
 class _Reader:
     """Goes through the lines."""
 
-    def __init__(self, gathering: Gathering):
-        self._gathering = gathering
+    def __init__(self, gathering: Gathering, backend: str):
+        self._gathering, self._backend = gathering, backend
         # Older versions do not name the program; people name files after it.
         self._given = gathering.options.operation or Path(gathering.source).stem
         self._run: _Run | None = None
@@ -123,6 +125,8 @@ class _Reader:
             self._gathering.broken(f"line {number}", f"{len(line)} characters", f"at most {_LONGEST_LINE}")
         elif line.startswith("#"):
             self._comment(number, line)
+        elif rccl := _RCCL_VERSION.search(line):
+            self._version = rccl[1]
         elif _ROW.match(line) and self._run is not None and self._run.blocks:
             self._record(number, line.split())
 
@@ -135,7 +139,8 @@ class _Reader:
             Metadata(
                 hardware=f"{most}x {hardware}" if hardware else "",
                 nccl_version=self._version,
-                how="nccl-tests",
+                how=f"{self._backend}-tests",
+                backend=self._backend,
                 details={"hosts": self._hosts} if self._hosts else {},
             )
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.operations import NIC_PATHS, PATHS
-from zcube.calibrate.points import Metadata, Row, capped, row_faults
+from zcube.calibrate.points import MAX_RANKS, Metadata, Row, capped, row_faults
 from zcube.errors import Fault, InputError
 
 
@@ -21,6 +21,8 @@ class ReadOptions:
         Path class of all points, one of :data:`~zcube.calibrate.operations.PATHS`, in place of what the file says.
     operation : str, optional
         Operation of files that do not name it.
+    ranks : int, optional
+        Ranks of files that do not name them.
     lenient : bool
         Leave out what is broken and say so, instead of refusing.
     """
@@ -28,8 +30,11 @@ class ReadOptions:
     path: str | None = None
     operation: str | None = None
     lenient: bool = False
+    ranks: int | None = None
 
     def __post_init__(self) -> None:
+        if self.ranks is not None and not 1 <= self.ranks <= MAX_RANKS:
+            raise InputError(Fault("ranks", str(self.ranks), f"1 to {MAX_RANKS}"))
         if self.path is not None and self.path not in PATHS:
             raise InputError(Fault("path", repr(self.path)[:60], f"one of {', '.join(PATHS)}"))
 
