@@ -225,9 +225,7 @@ def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
     try:
         hit_probability(card, span)
     except InputError as error:
-        raise InputError(
-            [Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults]
-        ) from error
+        raise InputError([Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults]) from error
 
 
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:

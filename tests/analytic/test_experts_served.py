@@ -131,6 +131,23 @@ def test_a_fabric_slower_than_the_calibration_sets_the_time():
     close(run.journeys.finish_s[0] - run.journeys.first_token_s[0], burst_s)
 
 
+@pytest.mark.parametrize(("whole", "bursts"), [(False, 2), (True, 1)])
+def test_a_whole_burst_goes_on_when_a_request_ends(whole, bursts):
+    settings = decode_settings(2, prefill=8, expert_burst_steps=20, expert_whole_bursts=whole)
+    run = run_by_hand(trace_of([0.0, 0.0], [64, 64], [9, 5]), settings, ConstantTimes(1e-6))
+    life, experts = run.journeys, run.flow_kind == EXPERT
+    assert len(np.unique(run.flows.start_s[experts])) == bursts
+    assert (life.steps_at_end - life.steps_before).tolist() == [8, 4]
+    assert (life.finish_s[1] == life.finish_s[0]) == whole
+    # What eight steps of both would send, or four of both and four of one.
+    sent = run.flows.size_bytes[experts].sum()
+    (alone,) = (
+        one.flows.size_bytes[one.flow_kind == EXPERT].sum() / 8
+        for one in [run_by_hand(trace_of([0.0], [64], [9]), settings, ConstantTimes(1e-6))]
+    )
+    close(sent / alone, 16 if whole else 12)
+
+
 @pytest.mark.parametrize("decode", [{}, {"expert_pairs": "all", "expert_burst_steps": 3}, {"expert_overlap": True}])
 @pytest.mark.parametrize(("nodes", "batch"), [(2, 1), (2, 2), (3, 3), (4, 1)])
 def test_steps_send_what_the_generated_trace_sends(nodes, batch, decode):

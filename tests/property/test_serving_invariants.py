@@ -107,6 +107,7 @@ def scenarios(
             "first_token": draw(st.sampled_from(["prefill", "decode"])),
             "expert_overlap": draw(st.booleans()),
             "expert_burst_steps": draw(st.sampled_from([7, 30, 30])),
+            "expert_whole_bursts": draw(st.booleans()),
             "expert_pairs": draw(st.sampled_from(["turned", "turned", "turned", "all"])),
             "max_batch": draw(st.sampled_from([1, 3, 128])),
             "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
@@ -390,7 +391,12 @@ COUPLINGS = {
     "router.policy": ("disaggregated", "conditional"),
 }
 #: Keys of decode groups over nodes, whose requests are all disaggregated.
-GROUPS = {"decode.nodes_per_instance": (2,), "decode.expert_overlap": (False, True), "decode.expert_burst_steps": (1, 4)}
+GROUPS = {
+    "decode.nodes_per_instance": (2,),
+    "decode.expert_overlap": (False, True),
+    "decode.expert_burst_steps": (1, 4),
+    "decode.expert_whole_bursts": (False, True),
+}
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,8 @@ class DecodeInstance:
 
     def _burst(self, exchange: DecodeExchange, joined: list[int]) -> simpy.events.ProcessGenerator:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
-        requests, steps = self._size, min(exchange.burst_steps, self._least_left)
+        requests, left = self._size, self._batch[LEFT, : self._size].copy()
+        steps = min(exchange.burst_steps, int(left.max()) if exchange.whole_bursts else self._least_left)
         batch = self._batch[CONTEXT, :requests]
         each_s = np.sum([self._compute.decode_steps_s(batch[rows], steps) for rows in exchange.microbatches(requests)], axis=0)
         each_s /= self._tokens_per_step
@@ -220,8 +221,9 @@ class DecodeInstance:
             self._on_step(joined, min(start_s + first_s, now_s), before)
         finished = self._give_tokens(steps)
         self._recorder.leaves(self._servers, finished)
-        for request in finished:
-            self._on_finish(request, self._steps)
+        # Where a burst is not cut short, a request leaves at its end but has no more tokens than it wanted.
+        for request, made in zip(finished, left[left <= steps].tolist(), strict=True):
+            self._on_finish(request, before + made)
 
     def _sleep(self, seconds: float) -> None:
         """Let :attr:`_wake` come after some time, or before with the next request that joins."""

@@ -149,7 +149,7 @@ class DecodeExchange:
         self, group: ExpertGroup, plan: LowLatencyPlan, exchanges: Exchanges | None, nic_gbps: float, pool: DecodePool
     ):
         self._group, self._plan, self._exchanges, self._nic_gbps, self._pool = group, plan, exchanges, nic_gbps, pool
-        self.burst_steps = pool.expert_burst_steps
+        self.burst_steps, self.whole_bursts = pool.expert_burst_steps, pool.expert_whole_bursts
         self._turn = 0
         #: Of the batch of the last burst: its requests, what a step sends, and takes on an idle fabric.
         self._known: tuple[int, IntArray, ExchangeParts] = (0, np.zeros((GPUS_PER_NODE, 0), dtype=np.int64), NO_PARTS)

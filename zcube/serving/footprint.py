@@ -16,8 +16,8 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     What an unlimited cache leaves of a prompt is computed, and its KV pushed, in as many pieces as it has chunks, and one more
     where it shares its first chunk with the prompt before it. Each piece pushes one transfer per pair of ranks. Where an
     instance spans nodes, the GPUs of a node with a piece also send to those of the same rail in the other nodes, in every
-    burst. Decode counts as if every GPU had one request: then its bursts post, for each of a request's, what one GPU sends;
-    fuller batches post less.
+    burst. Decode counts as if every GPU had one request, in a closed loop its part of half of those under way: then bursts
+    post, for each of a request's, what one GPU sends; fuller batches post less.
     """
     new_tokens = np.maximum(trace.input_tokens - trace.ideal_hits() * trace.block_tokens, 1)
     pieces = int((-(-new_tokens // settings.prefill.chunk_tokens) + 1).sum())
@@ -27,9 +27,16 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     prefill, decode = settings.prefill, settings.decode
     exchanged = pieces * prefill.expert_bursts * (prefill.nodes_per_instance - 1) * GPUS_PER_NODE
     peers = (decode.nodes_per_instance - 1) * (GPUS_PER_NODE if decode.expert_pairs == "all" else 1)
-    bursts = int((-(-trace.output_tokens // decode.expert_burst_steps)).sum())
+    bursts = int((-(-trace.output_tokens // decode.expert_burst_steps)).sum() / _together(settings))
     store = settings.store_servers * settings.cache.store.nics
     blocks = np.minimum(store, trace.input_tokens // trace.block_tokens) if trace.block_tokens else np.zeros(1)
     # A prompt is read once at most, and written once.
     pushes_of_store = 2 * int(blocks.sum())
     return pushes_of_store + pushes * per_push + exchanged + bursts * peers
+
+
+def _together(settings: ServingSettings) -> float:
+    """Return how many requests a decode GPU is taken to have, 1 or more."""
+    load, decode = settings.load, settings.decode
+    held = min(load.concurrency / 2, decode.places * decode.nodes) if load.mode == "closed" else 0
+    return max(1.0, held / (GPUS_PER_NODE * decode.nodes))

@@ -126,9 +126,10 @@ class DecodePool(Declared):
     for its own. ``expert_overlap``: the batch is cut in two, and the exchanges of one half run beside the computation of the
     other; a step takes the longer of all exchanges and of what both halves compute one after the other. DeepSeek's engine
     does so; the default is SGLang's and vLLM's, which exchange and compute in turn unless asked. ``expert_burst_steps``: steps
-    whose exchanges are sent as one; a request joins between bursts. ``expert_pairs``: ``turned``, in a burst every GPU sends
-    what is for another node to one GPU of it, in turn to each; ``all``, to all eight, as the engine does. Both keep runs
-    short; docs/models.md has the error of that.
+    whose exchanges are sent as one; a request joins between bursts. ``expert_whole_bursts``: a burst goes on when one of its
+    requests ends, which leaves with the others at its end; else it is cut short there, which in batches of thousands is at
+    every step. ``expert_pairs``: ``turned``, in a burst every GPU sends what is for another node to one GPU of it, in turn to
+    each; ``all``, to all eight, as the engine does. All three keep runs short; docs/models.md has the error of that.
 
     ``first_token``: ``prefill``, the answer begins with the token that prefill made, given out when the KV cache has arrived in
     full (SGLang); ``decode``, the decode node computes the first token too, a step later (NVIDIA Dynamo's replay).
@@ -159,6 +160,7 @@ class DecodePool(Declared):
     first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
     expert_overlap: bool = False
     expert_burst_steps: int = Field(default=2, ge=1, le=1000)
+    expert_whole_bursts: bool = False
     expert_pairs: Literal["turned", "all"] = "turned"
     tokens_per_step: float = Field(
         default=1.0,
