@@ -14,7 +14,7 @@ import pytest
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import load_card
-from zcube.llm.compute import StatedError
+from zcube.llm.stated_error import StatedError
 from zcube.network.flow_model import ideal_model
 from zcube.network.protocol import NetworkModel
 from zcube.serving.run import ServingRun, serve

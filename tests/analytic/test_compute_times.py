@@ -247,32 +247,6 @@ def test_deepseek_runs_on_its_own_sizes():
     assert all(math.isfinite(step) and step > 0 for step in node.decode_steps_s([4000] * 64, 3))
 
 
-def test_without_an_indexer_every_token_is_attended_to():
-    """Latent attention alone: prefill by the dense form at any context, decode at the rate of chosen tokens."""
-    card, device = load_card("kimi-k2"), load_device("h200")
-    work = prefill_work(card, 64, 3000, 60 * K, padded_heads=64, all_slots=False)
-    contexts = 60 * K + np.arange(1, 3001)
-    assert bool(work.is_dense)
-    assert work.index_flops == 0.0
-    assert work.dense_flops == pytest.approx(2 * 64 * (128 + 64 + 128) * contexts.sum())
-    figures = device.prefill["fp8"]
-    assert prefill_attention_s(figures, work) == pytest.approx(
-        figures.dense_base_us * 1e-6
-        + work.linear_flops / (figures.linear_tflops * 1e12)
-        + work.dense_flops / (figures.dense_tflops * 1e12)
-    )
-    node = model("h200", card, "tp8", "tp8")
-    rates = decode_rates(card, device.decode["fp8"], 8, device.padded_heads)
-    assert (rates.longest_s, rates.context_s) == (0.0, 0.0)
-    short, long = (float(node.decode_steps_s(np.full(4, context), 1)[0]) for context in (1_000, 101_000))
-    assert long - short == pytest.approx(61 * 4 * 100_000 * rates.selected_s)
-    assert node.decode_steps_s(np.array([5_000, 70_000]), 6)[5] == pytest.approx(
-        node.decode_steps_s(np.array([5_005, 70_005]), 1)[0]
-    )
-    assert node.name.endswith("attention unmeasured")
-    assert not any("attention" in operation for operation in node.stated_error)
-
-
 def test_every_bad_choice_is_listed():
     with pytest.raises(InputError) as caught:
         model("h200", prefill="pp8", decode="cp8", kv_dtype="int4", moe_balance="flat", prefill_ep_nodes=0)

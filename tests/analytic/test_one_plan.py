@@ -74,7 +74,7 @@ def test_descriptors_add_up_to_the_bytes(connector, page, runs, whole, dtype, sp
     if push is None:
         assert not is_last and (connector != "mooncake-push" or span[1] < page)
         return
-    assert sum(pushes.descriptors(push)) == pushes.layer_bytes(push)
+    assert sum(pushes.descriptors(push)) == pushes.unit_bytes(push)[0]
 
 
 def generated(card, tokens, overlap):

@@ -14,7 +14,7 @@ import pytest
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.measured import MeasuredLinks, MessageStart
 from zcube.llm.cards import load_card
-from zcube.llm.compute import StatedError
+from zcube.llm.stated_error import StatedError
 from zcube.network.settings import Network
 from zcube.replays.flows import replay
 from zcube.serving.metrics import run_metrics

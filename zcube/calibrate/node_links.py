@@ -15,10 +15,11 @@ from pydantic import SkipValidation
 from zcube.calibrate.apply import NVLINK_PATHS, AppliedCalibration
 from zcube.calibrate.calibration import Calibration, Curve, Scaling
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import RooflineModel, StatedError
+from zcube.llm.compute import RooflineModel
 from zcube.llm.devices import Line
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.node_links import prefill_operations
+from zcube.llm.stated_error import StatedError
 from zcube.node import GPUS_PER_NODE
 
 #: Which of a node's lines an operation stands for; all count bytes as nccl-tests' size.

@@ -1,4 +1,4 @@
-"""Time of one layer's attention block (projections, MLA, sparse-attention indexer) on one GPU.
+"""Time of one layer's block of sparse latent attention (projections, MLA, indexer) on one GPU.
 
 Prefill, pieces of M new tokens at cached prefix P::
 
@@ -17,7 +17,8 @@ Decode, one step of n requests with cached contexts c::
     t = base + [max c >= topk] * sparse_base + max(weights / w, F_lin / b) + n * r + sum min(c + 1, topk) * s
         + max c * l + sum c * x
 
-A model without an indexer runs the dense forms at any context: the same figures beyond the 2,048 tokens they were fitted to.
+A layer that takes an earlier layer's choice (:attr:`~zcube.llm.cards.ModelCard.without_indexer`) has no indexer: its
+projections, logits and keys fall away. Dense latent attention at any context is :mod:`zcube.llm.kinds.latent`'s.
 
 The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconfigurator's GLM-5 tables.
 """
@@ -43,7 +44,7 @@ FITTED_HEADS = 64
 def projection_parameters(card: ModelCard, heads: Any) -> Any:
     """Return the attention and indexer weights one GPU holds with ``heads`` of the heads; latents are replicated."""
     per_head = (
-        card.q_lora_rank * (card.qk_nope_head_dim + card.qk_rope_head_dim)
+        (card.q_lora_rank or card.hidden) * (card.qk_nope_head_dim + card.qk_rope_head_dim)
         + card.kv_lora_rank * (card.qk_nope_head_dim + card.v_head_dim)
         + card.v_head_dim * card.hidden
     )
@@ -128,7 +129,7 @@ def prefill_work(
         dense_flops=sizes.dense_flops * contexts,
         sparse_flops=sizes.sparse_flops * selected,
         index_flops=sizes.index_flops * contexts,
-        prefix_tokens=prefix,
+        prefix_tokens=prefix * bool(card.index_heads),
         is_dense=new + prefix <= topk,
     )
 
@@ -180,7 +181,7 @@ def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
 def decode_rates(card: ModelCard, figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:
     """Return the coefficients that multiply context lengths; attention grows with heads beyond the padding.
 
-    Without an indexer every cached token is attended to at the rate of a chosen one, and none is looked through for a choice.
+    A layer without an indexer looks through no token.
     """
     per_token = 1e-6 / 1024
     chosen = 1.0 if card.index_heads else 0.0

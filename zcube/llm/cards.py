@@ -22,8 +22,8 @@ Count = Annotated[int, Field(ge=1, le=1 << 20)]
 #: The same, where the model may have none of it.
 CountOrNone = Annotated[int, Field(ge=0, le=1 << 20)]
 
-#: More than any context; products with it stay far inside 64-bit integers.
-_NO_CHOICE = 1 << 31
+#: Tokens attended to where there is no choice: more than any context; products with it stay far inside 64-bit integers.
+NO_CHOICE = 1 << 31
 
 _LATENT = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 _GROUPED = ("kv_heads", "head_dim")
@@ -181,9 +181,22 @@ class ModelCard(Declared):
         return "latent" if self.kv_lora_rank else "grouped"
 
     @property
+    def row_values(self) -> float:
+        """Values that a token adds to a layer's cache, indexer keys left out: the mean over the layers."""
+        if self.attention == "latent":
+            return float(self.kv_lora_rank + self.qk_rope_head_dim)
+        heads = self.full_layers * self.kv_heads + self.window_layers * (self.window_kv_heads or self.kv_heads)
+        return heads * (self.head_dim + self.value_head_dim) / self.layers
+
+    @property
     def indexed_layers(self) -> int:
         """Layers with an indexer of their own."""
         return self.index_layers or (self.layers if self.index_heads else 0)
+
+    @property
+    def without_indexer(self) -> ModelCard:
+        """The model as its layers are that take an earlier layer's choice: as many tokens attended to, no indexer."""
+        return self.model_copy(update={"index_heads": 0, "index_head_dim": 0})
 
     @property
     def full_layers(self) -> int:
@@ -276,20 +289,13 @@ class ModelCard(Declared):
     @property
     def attended_tokens(self) -> int:
         """Tokens that a query attends to at most: those the indexer chooses, else more than any context."""
-        return self.index_topk or _NO_CHOICE
+        return self.index_topk or NO_CHOICE
 
     @property
     def untimed(self) -> tuple[str, ...]:
-        """Parts without compute times and KV plans: these are of MLA, with indexers in every layer or none, and experts."""
-        found = []
-        if self.attention != "latent":
-            found.append("grouped queries")
-        elif self.index_heads and self.indexed_layers != self.layers:
-            found.append(f"indexers in {self.indexed_layers} of {self.layers} layers")
-        if self.attention == "latent" and not self.q_lora_rank:
-            found.append("queries without a latent")
-        found += ["sliding windows"] * bool(self.window_layers) + ["linear attention"] * bool(self.linear_layers)
-        return tuple(found + ["layers without experts alone"] * (not self.routed_experts))
+        """Parts without compute times: windows and linear layers beside latent attention, which no public model has."""
+        beside = [("sliding windows", self.window_layers), ("linear attention", self.linear_layers)]
+        return tuple(f"{part} beside latent attention" for part, layers in beside if layers and self.kv_lora_rank)
 
     def check_served(self, where: str = "compute.model") -> None:
         """Refuse a model of which a part has no times.
@@ -300,7 +306,7 @@ class ModelCard(Declared):
             Naming each part.
         """
         if self.untimed:
-            expected = "latent attention, with indexers in every layer or in none, and routed experts (zcube model list)"
+            expected = "latent attention in every layer, or grouped queries (zcube model list)"
             raise InputError(Fault(where, f"{self.name}, of which there are no times: {', '.join(self.untimed)}", expected))
 
     def check_indexed(self, where: str) -> None:
@@ -310,8 +316,13 @@ class ModelCard(Declared):
         ------
         InputError
         """
-        if not self.index_heads:
-            raise InputError(Fault(where, f"{self.name}, which has no indexer", "a model with an indexer in every layer"))
+        if not self.index_heads or self.indexed_layers != self.layers:
+            has = (
+                f"which has indexers in {self.indexed_layers} of {self.layers} layers"
+                if self.index_heads
+                else "which has no indexer"
+            )
+            raise InputError(Fault(where, f"{self.name}, {has}", "a model with an indexer in every layer"))
 
     def check_config(self, config: Mapping[str, Any], source: str) -> None:
         """Compare the card with a Hugging Face ``config.json``.

@@ -1,73 +1,42 @@
 """Compute time of an eight-GPU node: a fitted roofline with its stated error.
 
-The sum over the layers of attention block, experts (or dense feed-forward), norms, router and NVLink collectives, without
-overlap. Left out: exchanges of experts over nodes, with what of them stays inside (:mod:`zcube.llm.exchanges`), scheduler,
-sampling and detokenisation, the multi-token-prediction layer. The stated errors are per layer and operation, on the points
-the figures were fitted to; no whole iteration was measured. Attention and fused experts were fitted to GLM-5, experts
+The sum over the layers of attention block (by kind: :mod:`zcube.llm.kinds`), experts or dense feed-forward, norms, router and
+NVLink collectives, without overlap. Left out: exchanges of experts over nodes, with what of them stays inside
+(:mod:`zcube.llm.exchanges`), scheduler, sampling and detokenisation, the multi-token-prediction layer. The stated errors are
+per layer and operation; no whole iteration was measured. Sparse attention and fused experts were fitted to GLM-5, experts
 behind DeepEP to DeepSeek-V3, the only model whose were measured; another model takes the same device figures with its own
 sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, Self, TypeAlias, TypeGuard, get_args
+from typing import Any, Protocol, Self, get_args
 
 import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.llm.around import around_experts_s, norms_s
-from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
-from zcube.llm.decode_steps import MAX_CONTEXT, attention_steps_s
-from zcube.llm.devices import Device, Exchanges, ExpertKernel, Line
+from zcube.llm.compute_inputs import (
+    MAX_EP_NODES,
+    MAX_QUERY_TOKENS,
+    Pieces,
+    check_range,
+    checked_contexts,
+    checked_pieces,
+)
+from zcube.llm.devices import Device, Exchanges, Line
 from zcube.llm.engine_layout import EngineLayout
-from zcube.llm.experts import expert_layer_s
+from zcube.llm.feed_forward import FeedForward
+from zcube.llm.kinds.layer import mean_s, mean_time
+from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kv import KvDtype
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
-from zcube.llm.node_links import (
-    GPUS_PER_NODE,
-    DecodeLayout,
-    PrefillLayout,
-    decode_layer_s,
-    prefill_layer_s,
-    resident_share,
-)
-
-#: Numbers of the pieces of an iteration.
-Pieces: TypeAlias = Sequence[int] | IntArray
-
-#: Tokens a piece or a context may have, steps a call may ask for, nodes the experts may span.
-MAX_TOKENS = MAX_CONTEXT
-MAX_STEPS = 1 << 20
-MAX_EP_NODES = 128
-#: Tokens a request verifies in one decode step.
-MAX_QUERY_TOKENS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class StatedError:
-    """Relative error ``|model / measured - 1|`` of one operation.
-
-    Attributes
-    ----------
-    median, p90, mape : float
-        Median, 90th percentile and mean, as fractions.
-    points : int
-        Measured points.
-    against : str
-        The measurements, and the part of them that was used.
-    """
-
-    median: float
-    p90: float
-    mape: float
-    points: int
-    against: str
+from zcube.llm.node_links import GPUS_PER_NODE, DecodeLayout, PrefillLayout, decode_layer_s, prefill_layer_s
+from zcube.llm.stated_error import StatedError, stated_errors, unmeasured
 
 
 class ComputeModel(Protocol):
@@ -116,30 +85,18 @@ class RooflineModel:
 
     def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
         self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
-        if not card.index_heads:
-            self.name += ", attention unmeasured"
-        kv = table_dtype(engine)
-        self.stated_error: Mapping[str, StatedError] = _stated(card, device, engine)
+        if missing := unmeasured(card, device):
+            self.name += f", {', '.join(missing)} unmeasured"
+        self._prefill_kinds = layer_kinds(card, device, engine.kv_dtype, engine.prefill_layout)
+        self._decode_kinds = layer_kinds(card, device, engine.kv_dtype, engine.decode_layout)
+        self._feed_forward = FeedForward(card, device, engine)
+        self.stated_error: Mapping[str, StatedError] = stated_errors(card, device, engine)
         self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
-        self._decode_memory = device.memory
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
         self._ep_nodes, self._decode_nodes = engine.prefill_ep_nodes, engine.decode_ep_nodes
         self._decode_ranks = 1 if engine.decode_layout == "tp8" else GPUS_PER_NODE * engine.decode_ep_nodes
         self.exchanges: Exchanges | None = device.exchanges if engine.exchanges == "deepep" else None
-        self._moe_balance = engine.moe_balance
-        self._prefill_experts, self._decode_experts = engine.prefill_experts, engine.decode_experts
-        self._prefill, self._decode = device.prefill[kv], device.decode[kv]
-        self._prefill_heads = _heads(card, engine.prefill_layout)
-        self._prefill_sizes = prefill_sizes(
-            card, self._prefill_heads, padded_heads=device.padded_heads, all_slots=self._prefill.computes_all_slots
-        )
-        # Under tp8 heads are split, else tokens; under context parallelism every GPU reads the whole prefix's keys, under
-        # data parallelism only its requests'.
-        self._flops_share = 1.0 if engine.prefill_layout == "tp8" else 1.0 / GPUS_PER_NODE
-        self._gather_share = 1.0 / GPUS_PER_NODE if engine.prefill_layout == "dp8" else 1.0
-        self._decode_heads = _heads(card, engine.decode_layout)
-        self._rates = decode_rates(card, self._decode, self._decode_heads, device.padded_heads)
         self._keep_what_recurs()
 
     def _keep_what_recurs(self) -> None:
@@ -193,7 +150,7 @@ class RooflineModel:
         """
         model = copy(self)
         if kernel_us is not None:
-            model._decode_memory = self._decode_memory.model_copy(update={"base_us": kernel_us})
+            model._feed_forward = self._feed_forward.with_decode_kernel(kernel_us)
         if all_reduce_us is not None:
             links = self._device.links
             line = links.decode_all_reduce.model_copy(update={"base_us": all_reduce_us})
@@ -239,15 +196,10 @@ class RooflineModel:
         )
 
     def prefill_layer(self, new_tokens: Pieces, prefix_tokens: Pieces) -> PrefillLayer:
-        """Return one layer of an iteration; parameters and errors as :meth:`prefill_iteration_s`."""
-        new, prefix = _pieces(new_tokens, prefix_tokens)
-        figures = self._prefill
-        work = iteration_work(self._prefill_sizes, new, prefix, self._flops_share, self._gather_share)
-        attention_s = float(prefill_attention_s(figures, work))
-        projection_s = min(float(work.linear_flops) / (figures.linear_tflops * 1e12), attention_s)
-        indexer_s = 0.0 if work.is_dense else float(work.index_flops) / (figures.index_tflops * 1e12)
+        """Return one layer of an iteration, attention's mean over the layers; else as :meth:`prefill_iteration_s`."""
+        new, prefix = checked_pieces(new_tokens, prefix_tokens)
         experts_s, shared_s, dense_s, _, _ = self._by_tokens(sum(new))
-        return PrefillLayer(attention_s, projection_s, min(indexer_s, attention_s - projection_s), experts_s, shared_s, dense_s)
+        return PrefillLayer(*mean_time(self._prefill_kinds, new, prefix), experts_s, shared_s, dense_s)
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
@@ -272,16 +224,19 @@ class RooflineModel:
         InputError
             If there is no request or a number is out of range.
         """
-        contexts = _contexts(context_tokens, steps)
+        contexts = checked_contexts(context_tokens, steps)
         if steps == 0:
             check_range(contexts)
             return np.empty(0)
         fixed_s, rest_s = self._fixed_s(len(contexts))
         ranks = min(self._decode_ranks, len(contexts))
-        seconds = attention_steps_s(self._rates, self._card.attended_tokens, contexts, fixed_s, ranks, steps)
-        if seconds[0] < 0.0:
-            check_range(contexts)
-        seconds *= self._card.layers
+        seconds = np.zeros(steps)
+        for kind, of_kind_s in zip(self._decode_kinds, fixed_s, strict=True):
+            layer_s = kind.steps_s(contexts, of_kind_s, ranks, steps)
+            if layer_s[0] < 0.0:
+                check_range(contexts)
+            layer_s *= kind.layers
+            seconds += layer_s
         seconds += rest_s
         return seconds
 
@@ -303,28 +258,21 @@ class RooflineModel:
         InputError
             If a number is out of range.
         """
-        given = _contexts(context_tokens, 1)
+        given = checked_contexts(context_tokens, 1)
         check_range(given)
         contexts = given.tolist()
         wanted = (("query_tokens", query_tokens, MAX_QUERY_TOKENS), ("ep_nodes", ep_nodes, MAX_EP_NODES))
         faults = [Fault(key, str(value), f"1 .. {most}") for key, value, most in wanted if not 1 <= value <= most]
         if faults:
             raise InputError(faults)
-        card, figures, rates = self._card, self._decode, self._rates
-        tp8 = self._decode_layout == "tp8"
-        mine = contexts if tp8 else contexts[::GPUS_PER_NODE]
-        queries, longest = len(mine) * query_tokens, max(mine)
-        attended = query_tokens * sum(min(context + 1, card.attended_tokens) for context in mine)
-        attention_s = float(decode_fixed_s(card, figures, self._decode_heads, queries, self._device.padded_heads))
-        attention_s += rates.sparse_s * (longest >= card.attended_tokens) + rates.selected_s * attended
-        attention_s += rates.longest_s * longest + rates.context_s * sum(mine)
-        everyone = len(contexts) * query_tokens
+        mine = contexts if self._decode_layout == "tp8" else contexts[::GPUS_PER_NODE]
+        everyone, queries, forward = len(contexts) * query_tokens, len(mine) * query_tokens, self._feed_forward
         return DecodeLayer(
-            attention_s=attention_s,
-            experts_s=self._experts_s(self._decode_experts, everyone, ep_nodes),
-            shared_s=self._decode_shared_s(queries),
-            dense_s=self._decode_dense_s(queries),
-            head_s=self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, everyone, 2),
+            attention_s=mean_s(self._decode_kinds, [kind.step_s(mine, query_tokens) for kind in self._decode_kinds]),
+            experts_s=forward.decode_experts_s(everyone, ep_nodes),
+            shared_s=forward.decode_shared_s(queries),
+            dense_s=forward.decode_dense_s(queries),
+            head_s=forward.head_s(everyone),
         )
 
     def _prefill_by_tokens(self, new_tokens: int) -> tuple[float, float, float, float, float]:
@@ -333,65 +281,28 @@ class RooflineModel:
         Routed experts, the rest of such a layer, dense feed-forward, and the collectives of a layer with experts and of one
         without.
         """
-        card, memory, tokens, share = self._card, self._device.memory, float(new_tokens), new_tokens / GPUS_PER_NODE
-        # GPUs that slice heads hold all tokens; those that slice experts choose for all tokens.
-        own = tokens if self._prefill_layout == "tp8" else share
-        routed = tokens if self._prefill_experts == "fused" else share
-        shared_s = self._prefill_gemm_s(card.shared_experts * card.expert_parameters, tokens)
+        tokens = float(new_tokens)
         return (
-            self._experts_s(self._prefill_experts, tokens, self._ep_nodes),
-            shared_s + around_experts_s(card, memory, self._prefill_experts, own, routed),
-            self._prefill_gemm_s(card.dense_parameters, tokens) + norms_s(card, memory, own),
+            *self._feed_forward.prefill_s(tokens),
             self._prefill_links_s(tokens, True),
             self._prefill_links_s(tokens, False),
         )
 
-    def _experts_s(self, kernel: ExpertKernel, node_tokens: float, ep_nodes: int) -> float:
-        """Return the routed experts' time of one layer, of a node's tokens."""
-        figures = self._device.experts[kernel]
-        balance = figures.balance[self._moe_balance]
-        if kernel == "fused":
-            return float(expert_layer_s(self._card, figures, balance, node_tokens, GPUS_PER_NODE, 1))
-        group, tokens = GPUS_PER_NODE * ep_nodes, node_tokens * ep_nodes
-        resident = tokens * resident_share(self._card, group)
-        return float(expert_layer_s(self._card, figures, balance, tokens, 1, group, resident))
-
-    def _prefill_gemm_s(self, parameters: int, tokens: float) -> float:
-        # Sliced by weight or by token, each GPU does an eighth.
-        return 2.0 * parameters * tokens / GPUS_PER_NODE / (self._prefill.linear_tflops * 1e12)
-
     def _prefill_links_s(self, tokens: float, has_experts: bool) -> float:
         return prefill_layer_s(self._card, self._device.links, self._prefill_layout, tokens, self._ep_nodes, has_experts)
 
-    def _decode_fixed_s(self, requests: int) -> tuple[tuple[float, float], float]:
-        """Return what depends only on the batch size: attention of a fuller and an emptier GPU, and the rest."""
-        card, figures, nodes = self._card, self._decode, self._decode_nodes
+    def _decode_fixed_s(self, requests: int) -> tuple[tuple[tuple[float, float], ...], float]:
+        """Return what depends only on the batch size: attention by kind, of a fuller and an emptier GPU, and the rest."""
+        card, links, forward, nodes = self._card, self._device.links, self._feed_forward, self._decode_nodes
         fullest = -(-requests // self._decode_ranks)
-        attention = tuple(
-            float(decode_fixed_s(card, figures, self._decode_heads, count, self._device.padded_heads))
-            for count in (fullest, max(fullest - 1, 0))
-        )
-        moe_s = self._experts_s(self._decode_experts, requests / nodes, nodes) + self._decode_shared_s(fullest)
+        attention = tuple((kind.fixed_s(fullest), kind.fixed_s(max(fullest - 1, 0))) for kind in self._decode_kinds)
+        moe_s = forward.decode_experts_s(requests / nodes, nodes) + forward.decode_shared_s(fullest)
         if nodes == 1:
-            moe_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, True)
-        dense_s = self._decode_dense_s(fullest)
-        dense_s += decode_layer_s(card, self._device.links, self._decode_layout, requests, fullest, False)
-        head_s = self._gemm_s(card.embedding_parameters / GPUS_PER_NODE, -(-requests // nodes), 2)
-        rest_s = float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
-        return (attention[0], attention[1]), rest_s
-
-    def _decode_shared_s(self, tokens: int) -> float:
-        card, slices = self._card, GPUS_PER_NODE if self._decode_layout == "tp8" else 1
-        shared_s = self._gemm_s(card.shared_experts * card.expert_parameters / slices, tokens, 1)
-        return shared_s + around_experts_s(card, self._decode_memory, self._decode_experts, tokens, tokens)
-
-    def _decode_dense_s(self, tokens: int) -> float:
-        card, slices = self._card, GPUS_PER_NODE if self._decode_layout == "tp8" else 1
-        return self._gemm_s(card.dense_parameters / slices, tokens, 1) + norms_s(card, self._decode_memory, tokens)
-
-    def _gemm_s(self, parameters: float, tokens: int, bytes_per_parameter: int) -> float:
-        read_s = parameters * bytes_per_parameter / (self._decode.weight_gbytes_per_s * 1e9)
-        return max(read_s, 2.0 * parameters * tokens / (self._decode.linear_tflops * 1e12))
+            moe_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, True)
+        dense_s = forward.decode_dense_s(fullest)
+        dense_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, False)
+        head_s = forward.head_s(-(-requests // nodes))
+        return attention, float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
 
 
 def roofline(card: ModelCard, device: Device, engine: EngineLayout) -> ComputeModel:
@@ -429,81 +340,10 @@ def check_engine(card: ModelCard, device: Device, engine: EngineLayout) -> None:
             faults.append(Fault(key, str(nodes), f"1 .. {MAX_EP_NODES}"))
     if engine.decode_ep_nodes > 1 and engine.decode_layout != "dp8":
         faults.append(Fault("decode_ep_nodes", str(engine.decode_ep_nodes), f"1 with decode_layout = {engine.decode_layout}"))
+    if engine.prefill_layout == "cp8" and card.linear_layers:
+        expected = "tp8 or dp8 with linear layers, whose states run through a sequence"
+        faults.append(Fault("prefill_layout", "cp8", expected))
     if card.heads % GPUS_PER_NODE:
         faults.append(Fault(f"{card.name}: heads", str(card.heads), f"a multiple of {GPUS_PER_NODE}"))
     if faults:
         raise InputError(faults)
-
-
-def table_dtype(engine: EngineLayout) -> str:
-    """Return the KV dtype whose measurements hold."""
-    return "fp8" if engine.kv_dtype == "fp8" else "bf16"
-
-
-def _heads(card: ModelCard, layout: str) -> int:
-    return card.heads // GPUS_PER_NODE if layout == "tp8" else card.heads
-
-
-def _stated(card: ModelCard, device: Device, engine: EngineLayout) -> dict[str, StatedError]:
-    """Return the device's errors, found on models with indexers: of attention without one nothing was measured."""
-    kv = table_dtype(engine)
-    keys = {
-        "prefill_attention": f"prefill_attention_{kv}",
-        "decode_attention": f"decode_attention_{kv}",
-        "prefill_moe": f"moe_{engine.prefill_experts}",
-        "decode_moe": f"moe_{engine.decode_experts}",
-    }
-    if not card.index_heads:
-        keys = {operation: key for operation, key in keys.items() if not operation.endswith("_attention")}
-    return {operation: StatedError(**device.stated_error[key].model_dump()) for operation, key in keys.items()}
-
-
-def _pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int], list[int]]:
-    if not (_are_whole(new_tokens, 1) and _are_whole(prefix_tokens, 0) and len(new_tokens) == len(prefix_tokens)):
-        # Arrays, or something is wrong.
-        return _checked_pieces(new_tokens, prefix_tokens)
-    return new_tokens, prefix_tokens
-
-
-def _are_whole(numbers: Pieces, least: int) -> TypeGuard[list[int]]:
-    """Return whether some numbers are a list of whole ones in range, at least one of them."""
-    if type(numbers) is not list or not numbers:
-        return False
-    return all([type(number) is int and least <= number <= MAX_TOKENS for number in numbers])
-
-
-def _checked_pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int], list[int]]:
-    new, prefix = np.atleast_1d(np.asarray(new_tokens)), np.atleast_1d(np.asarray(prefix_tokens))
-    if new.shape != prefix.shape or new.ndim != 1 or not new.size:
-        shapes = f"shapes {new.shape} and {prefix.shape}"
-        raise InputError(Fault("new_tokens, prefix_tokens", shapes, "two lists of one length, at least 1"))
-    faults = []
-    for key, array, least in (("new_tokens", new, 1), ("prefix_tokens", prefix, 0)):
-        if array.dtype.kind not in "iu":
-            faults.append(Fault(key, f"numbers of type {array.dtype}", "whole numbers"))
-        elif array.min() < least or array.max() > MAX_TOKENS:
-            faults.append(Fault(key, f"{array.min()} .. {array.max()}", f"{least} .. {MAX_TOKENS}"))
-    if faults:
-        raise InputError(faults)
-    return new.tolist(), prefix.tolist()
-
-
-def _contexts(context_tokens: IntArray, steps: int) -> IntArray:
-    """Return contexts as the kernels take them; whether they are in range is for :func:`check_range`."""
-    given = np.asarray(context_tokens)
-    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
-        found = f"shape {given.shape} of type {given.dtype}"
-        raise InputError(Fault("context_tokens", found, "a list of whole numbers, at least 1"))
-    if not 0 <= steps <= MAX_STEPS:
-        raise InputError(Fault("steps", str(steps), f"0 .. {MAX_STEPS}"))
-    if given.dtype != np.int64 or not given.flags.c_contiguous:
-        check_range(given)
-        given = np.ascontiguousarray(given, dtype=np.int64)
-    return given
-
-
-def check_range(context_tokens: IntArray) -> None:
-    """Refuse contexts out of range."""
-    if context_tokens.min() < 0 or context_tokens.max() > MAX_TOKENS:
-        found = f"{context_tokens.min()} .. {context_tokens.max()}"
-        raise InputError(Fault("context_tokens", found, f"0 .. {MAX_TOKENS}"))

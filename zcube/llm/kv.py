@@ -9,6 +9,7 @@ With grouped queries a row is the keys and values of each of their heads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -55,12 +56,12 @@ class KvLayout:
 
 def row_bytes(card: ModelCard, layout: KvLayout) -> int:
     """Return the bytes of one token in one layer that keeps every token, without its indexer key."""
-    return latent_row_bytes(card, layout) if card.attention == "latent" else _grouped_row_bytes(card, layout, card.kv_heads)
+    return latent_row_bytes(card, layout) if card.attention == "latent" else card.kv_heads * _head_row_bytes(card, layout)
 
 
-def _grouped_row_bytes(card: ModelCard, layout: KvLayout, kv_heads: int) -> int:
-    """Keys and values of each of their heads; fp8 with one scale a tensor (vLLM), whose bytes are none a token."""
-    return kv_heads * (card.head_dim + card.value_head_dim) * (1 if layout.dtype == "fp8" else 2)
+def _head_row_bytes(card: ModelCard, layout: KvLayout) -> int:
+    """Key and value of one of their heads; fp8 with one scale a tensor (vLLM), whose bytes are none a token."""
+    return (card.head_dim + card.value_head_dim) * (1 if layout.dtype == "fp8" else 2)
 
 
 def state_bytes(card: ModelCard) -> int:
@@ -90,7 +91,63 @@ def index_row_bytes(card: ModelCard, layout: KvLayout) -> int:
 
 def bytes_per_token(card: ModelCard, layout: KvLayout) -> int:
     """Return the bytes one token adds over all layers, page rounding and layers with a full window left out."""
-    return _full_layers(card, layout) * row_bytes(card, layout) + _indexed_layers(card, layout) * index_row_bytes(card, layout)
+    parts = cache_parts(card, layout)
+    return sum(part.units * (part.row_bytes + part.index_bytes) for part in parts if not part.window_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class CachePart:
+    """Layers that keep alike what they keep, in units that lie on one GPU: a layer, or one head of keys and values of it.
+
+    Attributes
+    ----------
+    layers, heads : int
+        Layers, and units in each; latents and indexer keys are whole wherever they are held.
+    row_bytes, index_bytes : int
+        Bytes a token of a unit: its row, and its indexer key.
+    window_tokens : int
+        Tokens kept; 0: all.
+    state_bytes : int
+        Bytes a unit keeps of a request whatever its length.
+    """
+
+    layers: int
+    heads: int
+    row_bytes: int = 0
+    index_bytes: int = 0
+    window_tokens: int = 0
+    state_bytes: int = 0
+
+    @property
+    def units(self) -> int:
+        """Units of one full copy."""
+        return self.layers * self.heads
+
+    def unit_bytes(self, tokens: IntArray, layout: KvLayout) -> IntArray:
+        """Return what a unit keeps of contexts of some tokens."""
+        rows = np.minimum(tokens, self.window_tokens) if self.window_tokens else tokens
+        keys = tokens if layout.dtype == "bf16" else PAGE_TOKENS * -(-tokens // PAGE_TOKENS)
+        return self.row_bytes * rows + self.index_bytes * keys + self.state_bytes * (tokens > 0)
+
+
+def cache_parts(card: ModelCard, layout: KvLayout) -> tuple[CachePart, ...]:
+    """Return what a model keeps, by kind of layer; MTP layers are as the model's first, with an indexer of their own."""
+    more, index = layout.layers(card) - card.layers, index_row_bytes(card, layout)
+    indexed = card.indexed_layers + (more if card.index_heads else 0)
+    full = card.full_layers + more
+    if card.attention == "latent":
+        row = latent_row_bytes(card, layout)
+        parts = [CachePart(indexed, 1, row, index), CachePart(full - indexed, 1, row)]
+    else:
+        parts = [CachePart(full, card.kv_heads, _head_row_bytes(card, layout))]
+    window_heads = card.window_kv_heads or card.kv_heads or 1
+    window_row = _head_row_bytes(card, layout) if card.kv_heads else latent_row_bytes(card, layout)
+    parts.append(CachePart(card.window_layers, window_heads, window_row, window_tokens=card.window_tokens))
+    if card.linear_layers:
+        # A head of keys goes with its heads of values where these divide evenly.
+        heads = math.gcd(card.linear_key_heads, card.linear_value_heads)
+        parts.append(CachePart(card.linear_layers, heads, state_bytes=state_bytes(card) // card.linear_layers // heads))
+    return tuple(part for part in parts if part.layers)
 
 
 def kv_bytes(card: ModelCard, tokens: ArrayLike, layout: KvLayout | None = None) -> Any:
@@ -121,24 +178,7 @@ def kv_bytes(card: ModelCard, tokens: ArrayLike, layout: KvLayout | None = None)
     """
     layout = layout or KvLayout()
     count = _lengths(tokens)
-    index = index_row_bytes(card, layout)
-    indexed = index * count if layout.dtype == "bf16" else index * PAGE_TOKENS * -(-count // PAGE_TOKENS)
-    total = _full_layers(card, layout) * row_bytes(card, layout) * count + _indexed_layers(card, layout) * indexed
-    if card.window_layers:
-        row = row_bytes(card, layout)
-        if card.window_kv_heads:
-            row = _grouped_row_bytes(card, layout, card.window_kv_heads)
-        total = total + card.window_layers * row * np.minimum(count, card.window_tokens)
-    return (total + state_bytes(card) * (count > 0))[()]
-
-
-def _full_layers(card: ModelCard, layout: KvLayout) -> int:
-    return layout.layers(card) - card.window_layers - card.linear_layers
-
-
-def _indexed_layers(card: ModelCard, layout: KvLayout) -> int:
-    """Layers whose indexer keys are shipped; an MTP layer has its own."""
-    return card.indexed_layers + (layout.layers(card) - card.layers if card.index_heads else 0)
+    return sum((part.units * part.unit_bytes(count, layout) for part in cache_parts(card, layout)), np.zeros_like(count))[()]
 
 
 def tilert_descriptors(card: ModelCard, tokens: int, dtype: Literal["fp8", "bf16"] = "fp8") -> IntArray:

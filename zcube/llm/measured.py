@@ -13,9 +13,9 @@ import numpy as np
 from zcube.arrays import FloatArray
 from zcube.llm.attention import decode_fixed_s, decode_rates, prefill_attention_s, prefill_work
 from zcube.llm.cards import ModelCard, load_card
-from zcube.llm.compute import StatedError
 from zcube.llm.devices import EXPERT_KERNELS, DecodeAttention, Device, Experts, PrefillAttention
 from zcube.llm.experts import expert_layer_s
+from zcube.llm.stated_error import StatedError, relative_error
 from zcube.llm.tables import read as tables
 from zcube.llm.tables.read import LARGEST_DECODE_BATCH, AttentionTable, ExpertTable, Source, read_attention
 from zcube.llm.tables.source import CsvSource
@@ -55,6 +55,7 @@ def read_decode(folder: Path, device: str, kv: str) -> AttentionTable:
 def read_experts(folder: Path, device: str) -> ExpertTable:
     """Read GLM-5's fp8 expert points of the layouts the figures are fitted to; as :func:`read_prefill`."""
     table = tables.read_experts(CsvSource(folder), device, load_card("glm-5.1"))
+    assert table is not None
     return table.rows(np.array([pair in EXPERT_LAYOUTS for pair in zip(table.moe_tp, table.moe_ep)], dtype=bool))
 
 
@@ -99,12 +100,6 @@ def model_experts_s(figures: Experts, table: ExpertTable) -> FloatArray:
         sizes = table.tokens[rows], table.moe_tp[rows], table.moe_ep[rows]
         seconds[rows] = expert_layer_s(table.card, figures, balance, *sizes)
     return seconds
-
-
-def relative_error(model_s: FloatArray, measured_s: FloatArray, against: str) -> StatedError:
-    """Return the distribution of ``|model / measured - 1|``."""
-    error = np.abs(model_s / measured_s - 1.0)
-    return StatedError(float(np.median(error)), float(np.quantile(error, 0.9)), float(error.mean()), int(error.size), against)
 
 
 def measure_errors(card: ModelCard, device: Device, folder: Path) -> dict[str, StatedError]:

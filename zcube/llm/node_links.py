@@ -31,9 +31,9 @@ def resident_share(card: ModelCard, ranks: int) -> float:
 
 
 def attention_gather_s(card: ModelCard, links: NodeLinks, tokens: float) -> float:
-    """Return the time to gather new latents, and indexer keys where there are any, under context parallelism: all-gathers."""
+    """Return the time to gather new rows, and indexer keys in layers that have them, under context parallelism: all-gathers."""
     keys = links.gather.seconds(tokens * _BF16 * card.index_head_dim) if card.index_heads else 0.0
-    return keys + links.gather.seconds(tokens * _BF16 * (card.kv_lora_rank + card.qk_rope_head_dim))
+    return keys * (card.indexed_layers / card.layers) + links.gather.seconds(tokens * _BF16 * card.row_values)
 
 
 def prefill_layer_s(

@@ -12,6 +12,7 @@ import simpy
 
 from zcube.arrays import IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
+from zcube.llm.schedules.kv_shards import UnitSend
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
@@ -25,14 +26,14 @@ SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
 class Lane:
     """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
 
-    ``layers`` are those that each pair carries, ``all_layers`` those of all pairs; ``paths`` their numbers in the network;
-    ``carried`` is False where failures leave a pair without a path.
+    ``units`` [pairs, parts] are those of each part of the cache that a pair carries, ``all_units`` [parts] those of all pairs;
+    ``paths`` their numbers in the network; ``carried`` is False where failures leave a pair without a path.
     """
 
     source_gpus: IntArray
     target_gpus: IntArray
-    layers: IntArray
-    all_layers: int
+    units: IntArray
+    all_units: IntArray
     paths: IntArray
     carried: bool
 
@@ -54,7 +55,7 @@ class Lanes:
         self._transfers = transfers
         self._servers = np.array(sources, dtype=np.int64), np.array(targets, dtype=np.int64)
         ranks = plan.ranks
-        #: By the source's rank: GPU that sends, GPU that receives and layers of every send, and the first of each target rank.
+        #: By the source's rank: GPU that sends, GPU that receives and units of every send, and the first of each target rank.
         self._sends = [
             _sends([plan.sends(source_rank, rank) for rank in range(ranks.decode_dp)])
             for source_rank in range(ranks.prefill_dp)
@@ -71,15 +72,15 @@ class Lanes:
         return lane
 
     def _lane(self, source_node: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
-        _, _, layers, first = self._sends[source_rank]
+        _, _, units, first = self._sends[source_rank]
         (sources, source), (targets, target) = divmod(source_node, SOURCES_AT_ONCE), divmod(target_node, TARGETS_AT_ONCE)
         key = source_rank, sources, targets
         if key not in self._found:
             self._found[key] = self._find(*key)
         send = slice(first[target_rank], first[target_rank + 1])
         out, into, paths = (column[source, target, send].copy() for column in self._found[key])
-        carried = layers[send].copy()
-        return Lane(out, into, carried, int(carried.sum()), paths, self._transfers.carries(out, into))
+        carried = units[send].copy()
+        return Lane(out, into, carried, carried.sum(axis=0), paths, self._transfers.carries(out, into))
 
     def _find(self, source_rank: int, sources: int, targets: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return source, target and path of every send between two blocks of nodes [sources, targets, sends]."""
@@ -90,9 +91,11 @@ class Lanes:
         return source, target, self._transfers.paths(source.ravel(), target.ravel()).reshape(source.shape)
 
 
-def _sends(by_rank: list[list[tuple[int, int, int]]]) -> tuple[IntArray, IntArray, IntArray, list[int]]:
-    out, into, layers = np.array([send for sends in by_rank for send in sends], dtype=np.int64).T.copy()
-    return out, into, layers, [0, *accumulate(len(sends) for sends in by_rank)]
+def _sends(by_rank: list[list[UnitSend]]) -> tuple[IntArray, IntArray, IntArray, list[int]]:
+    every = [send for sends in by_rank for send in sends]
+    out, into = np.array([(send.source_rank, send.target_rank) for send in every], dtype=np.int64).T.copy()
+    units = np.array([send.units for send in every], dtype=np.int64)
+    return out, into, units, [0, *accumulate(len(sends) for sends in by_rank)]
 
 
 @dataclass(slots=True, eq=False)
@@ -189,14 +192,14 @@ class KvShipper:
         """Push what may go at some moments, each with the tokens that exist then."""
         if not shipment.granted or shipment.last_posted or shipment.failed:
             return
-        lane, plan, starts_s, layer_bytes = shipment.lane, self._plan, [], []
+        lane, plan, starts_s, unit_bytes = shipment.lane, self._plan, [], []
         for end_s, tokens in ends:
             push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens, shipment.held_tokens)
             if push is None:
                 continue
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
             starts_s.append(end_s + self._setup_s)
-            layer_bytes.append(plan.layer_bytes(push))
+            unit_bytes.append(plan.unit_bytes(push))
             if push.is_last:
                 self._on_post(shipment, end_s)
             if not lane.carried:
@@ -208,12 +211,12 @@ class KvShipper:
             self._at(starts_s[0], lambda _: self._fail(shipment))
             return
         rows, count = len(lane.paths), len(starts_s)
-        start_s, paths, sizes = np.full(rows, starts_s[0]), lane.paths, lane.layers * layer_bytes[0]
+        start_s, paths, sizes = np.full(rows, starts_s[0]), lane.paths, lane.units @ unit_bytes[0]
         if count > 1:
             start_s, paths = np.repeat(starts_s, rows), np.tile(paths, count)
-            sizes = np.concatenate([lane.layers * size for size in layer_bytes])
+            sizes = np.concatenate([lane.units @ size for size in unit_bytes])
         shipment.starts_s += starts_s
-        shipment.push_bytes += [lane.all_layers * size for size in layer_bytes]
+        shipment.push_bytes += [int(lane.all_units @ size) for size in unit_bytes]
         if prepared is not None:
             pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
             self._at(starts_s[0], lambda _: self._recorder.pushes(*pushed))

@@ -8,6 +8,9 @@
 * ``tilert``: prefill GPU 0 writes one contiguous plane each of latents, rotary parts and indexer keys per layer (237
   descriptors for GLM-5.1) to decode GPU 0, which copies latents to its seven peers over NVLink.
 
+With grouped queries rows are keys and values of heads, sliced under tensor parallelism (:mod:`zcube.llm.schedules.kv_shards`).
+What layers of a window keep, and the state of linear ones, goes with the last push, as SGLang sends the state of hybrid models.
+
 Who sends to whom is the rank map's (:mod:`zcube.llm.rankmap`). :class:`KvPushes` says what may go out once tokens exist, for
 a serving run that learns the ends of its chunks as they come; :func:`kv_plan` plans a request whose chunks are known.
 Sources: SGLang disaggregation, vLLM KV connectors, TileRT 0.1.5 ``pd_vllm``.
@@ -25,8 +28,9 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.kv import PAGE_TOKENS, KvLayout, index_row_bytes, latent_row_bytes, tilert_descriptors
+from zcube.llm.kv import PAGE_TOKENS, CachePart, KvLayout, cache_parts, latent_row_bytes, tilert_descriptors
 from zcube.llm.rankmap import RankMap
+from zcube.llm.schedules.kv_shards import UnitSend, unit_sends
 from zcube.llm.schedules.slices import Slicing
 
 Connector: TypeAlias = Literal["mooncake-push", "after-prefill", "nixl-pull", "tilert"]
@@ -108,7 +112,7 @@ class KvPlan:
 
 
 class Push(NamedTuple):
-    """What goes out of a request at once, the same of every layer.
+    """What goes out of a request at once, the same of every layer that keeps every token.
 
     Attributes
     ----------
@@ -151,19 +155,16 @@ class KvPushes:
         if faults := [*_engine_faults(card, connector, ranks, layout), *_page_faults(page_tokens, page_runs)]:
             raise InputError(faults)
         self._card, self._layout = card, layout
-        self.connector, self.ranks, self.layers = connector, ranks, layout.layers(card)
+        self.connector, self.ranks, self.parts = connector, ranks, cache_parts(card, layout)
         self.page_tokens = page_tokens
         self._single, self._runs = connector == "nixl-pull", page_runs
-        self._latent_bytes, self._index_bytes = latent_row_bytes(card, layout), index_row_bytes(card, layout)
         # fp8 keys and scales of a page lie together, so that only whole pages exist.
         self._whole = whole_last_page, whole_last_page or layout.dtype != "bf16"
-        self._inject_bytes = latent_row_bytes(card, KvLayout("bf16")) * self.layers if connector == "tilert" else 0
+        self._inject_bytes = latent_row_bytes(card, KvLayout("bf16")) * layout.layers(card) if connector == "tilert" else 0
 
-    def sends(self, source_rank: int = 0, target_rank: int = 0) -> list[tuple[int, int, int]]:
-        """Return who sends for a request held by two data-parallel ranks: source GPU, target GPU and layers carried."""
-        ranks = self.ranks
-        sends = ranks.sends(source_rank if ranks.prefill_dp > 1 else 0, target_rank if ranks.decode_dp > 1 else 0)
-        return [(send.source_rank, send.target_rank, round(send.fraction * self.layers)) for send in sends]
+    def sends(self, source_rank: int = 0, target_rank: int = 0) -> list[UnitSend]:
+        """Return who sends for a request held by two data-parallel ranks, and the units of each part of the cache."""
+        return unit_sends(self.ranks, self.parts, source_rank, target_rank)
 
     def ready(self, sent_tokens: int, existing_tokens: int, prompt_tokens: int, decode_prefix_tokens: int = 0) -> Push | None:
         """Return what may go out, None if nothing may.
@@ -188,34 +189,44 @@ class KvPushes:
             return None
         return Push((min(sent_tokens, end), end), (first_key, end), is_last)
 
-    def layer_bytes(self, push: Push) -> int:
-        """Return the bytes of one layer."""
-        page, (first, end), (first_key, end_key) = self.page_tokens, push.latents, push.indexer
-        tokens = -(-(end - first) // page) * page if self._whole[0] else end - first
-        keys = -(-(end_key - first_key) // page) * page if self._whole[1] else end_key - first_key
-        return tokens * self._latent_bytes + keys * self._index_bytes
+    def unit_bytes(self, push: Push) -> IntArray:
+        """Return the bytes of one unit of each part of the cache."""
+        return np.array([self._part_bytes(part, push) for part in self.parts], dtype=np.int64)
 
-    def descriptors(self, push: Push) -> list[int]:
-        """Return the sizes of one layer's descriptors."""
+    def _part_bytes(self, part: CachePart, push: Push) -> int:
+        page, (first, end), (first_key, end_key) = self.page_tokens, _rows(part, push), push.indexer
+        if self._whole[0]:
+            # Whole pages from the one in which a window begins.
+            tokens = (-(-end // page) - first // page) * page if part.window_tokens else -(-(end - first) // page) * page
+        else:
+            tokens = end - first
+        keys = -(-(end_key - first_key) // page) * page if self._whole[1] else end_key - first_key
+        return tokens * part.row_bytes + keys * part.index_bytes + part.state_bytes * push.is_last
+
+    def descriptors(self, push: Push, part: int = 0) -> list[int]:
+        """Return the sizes of the descriptors of one unit of a part of the cache."""
         if self.connector == "tilert":
             dtype: Literal["fp8", "bf16"] = "fp8" if self._layout.dtype == "fp8" else "bf16"
             return list(tilert_descriptors(self._card, push.latents[1], dtype)[0].tolist())
-        return [size for buffer in self._buffers(push) for size in self._cut(*buffer)]
+        return [size for buffer in self._buffers(self.parts[part], push) for size in self._cut(*buffer)]
 
     def inject_bytes(self, prompt_tokens: int) -> int:
         """Return the bytes decode GPU 0 copies to each of its peers (TileRT), else 0."""
         return self._inject_bytes * prompt_tokens
 
-    def _buffers(self, push: Push) -> list[tuple[int, int, int]]:
-        """Return pages, rows missing in the last of them, and bytes of a row, of latents and of index keys if there are any."""
-        buffers = []
+    def _buffers(self, part: CachePart, push: Push) -> list[tuple[int, int, int]]:
+        """Return pages, rows missing in them, and bytes of a row, of rows and of index keys if there are any."""
+        if part.state_bytes:
+            # One buffer, whatever the tokens; a page of one row.
+            return [(1, self.page_tokens - 1, part.state_bytes)] if push.is_last else []
+        buffers, page = [], self.page_tokens
         for (first, end), whole, row_bytes in zip(
-            (push.latents, push.indexer), self._whole, (self._latent_bytes, self._index_bytes), strict=True
+            (_rows(part, push), push.indexer), self._whole, (part.row_bytes, part.index_bytes), strict=True
         ):
             if not row_bytes:
                 continue
-            pages = -(-(end - first) // self.page_tokens)
-            buffers.append((pages, 0 if whole else pages * self.page_tokens - (end - first), row_bytes))
+            pages = -(-end // page) - first // page if part.window_tokens else -(-(end - first) // page)
+            buffers.append((pages, 0 if whole else pages * page - (end - first), row_bytes))
         return buffers
 
     def _cut(self, pages: int, missing: int, row_bytes: int) -> list[int]:
@@ -279,19 +290,27 @@ def kv_plan(
         if push is None:
             continue
         sent = max(sent, push.latents[1])
-        of_layer = np.array(pushes.descriptors(push), dtype=np.int64)
+        of_unit = [np.array(pushes.descriptors(push, part), dtype=np.int64) for part in range(len(pushes.parts))]
         transfers += [
-            KvTransfer(chunk, source, target, np.tile(of_layer, layers), slicing)
-            for source, target, layers in pushes.sends(source_rank, target_rank)
+            KvTransfer(chunk, source, target, np.concatenate([np.tile(*both) for both in zip(of_unit, units)]), slicing)
+            for source, target, units in pushes.sends(source_rank, target_rank)
         ]
     return KvPlan(connector, tuple(transfers), pushes.inject_bytes(int(chunk_ends[-1])))
+
+
+def _rows(part: CachePart, push: Push) -> tuple[int, int]:
+    """Return first and last of the rows that go out of a part: a window's tokens go with the push that ends the prompt."""
+    if not part.window_tokens:
+        return push.latents
+    end = push.latents[1]
+    return (max(0, end - part.window_tokens), end) if push.is_last else (end, end)
 
 
 def _engine_faults(card: ModelCard, connector: str, ranks: RankMap, layout: KvLayout) -> list[Fault]:
     faults = []
     if connector not in CONNECTORS:
         faults.append(Fault("connector", repr(connector), "one of " + ", ".join(CONNECTORS)))
-    if connector == "tilert" and not card.index_heads:
+    if connector == "tilert" and not (card.index_heads and card.indexed_layers == card.layers):
         faults.append(Fault("connector", f"tilert with {card.name}", "another, or a model with an indexer in every layer"))
     if (connector == "tilert") != ranks.single_pair:
         faults.append(Fault("rank map", ranks.name, "tp8-tilert for the connector tilert, and for no other"))

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.kv import KvLayout, index_row_bytes, latent_row_bytes
+from zcube.llm.kv import KvLayout, bytes_per_token
 from zcube.llm.layer_times import LayerTimes, PrefillLayer
 from zcube.llm.rankmap import layer_counts
 from zcube.llm.schedules.pieces import Piece, context_tokens, layer_times, new_tokens
@@ -75,7 +75,7 @@ class LayerSplit:
                     Fault("buffer_tokens", str(self.buffer_tokens), f"at least the {tokens} tokens of the contexts")
                 )
             tokens = self.buffer_tokens
-        return (latent_row_bytes(card, self.kv) + index_row_bytes(card, self.kv)) * tokens
+        return -(-bytes_per_token(card, self.kv) // card.layers) * tokens
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,10 @@ class CpGather:
         """Return the sizes for new tokens of an iteration."""
         share = -(-tokens // GPUS_PER_NODE)
         hidden = share * _BF16 * card.hidden
-        latents = share * _BF16 * (card.kv_lora_rank + card.qk_rope_head_dim)
-        return cls(share * _BF16 * card.index_head_dim, latents, hidden, hidden * GPUS_PER_NODE)
+        latents = round(share * _BF16 * card.row_values)
+        return cls(
+            share * _BF16 * card.index_head_dim * card.indexed_layers // card.layers, latents, hidden, hidden * GPUS_PER_NODE
+        )
 
 
 def append_tp8(

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from zcube.inputs import Declared
-from zcube.llm.compute import MAX_EP_NODES
 from zcube.llm.compute_choice import ComputeKind
+from zcube.llm.compute_inputs import MAX_EP_NODES
 from zcube.llm.decode_node.figures import NodeFigures
 from zcube.llm.kv import KvDtype
 from zcube.llm.schedules.kv_plans import MAX_PAGE_TOKENS, MAX_TOKENS, Connector

@@ -6,7 +6,6 @@ requests and the mean context; experts by ranks and tokens of the group.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,28 +114,27 @@ def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tupl
     return share, pieces, max(0.0, context - (share / pieces + 1) / 2)
 
 
-def described_ranges(
-    prefill: AttentionTable, decode: AttentionTable, experts: Mapping[str, ExpertTable | None]
-) -> Mapping[str, str]:
-    """Return what the tables cover, by operation (``experts`` is by operation); the text says what happens beyond."""
+BEYOND = "; beyond, the roofline times the ratio at the nearest measured point"
 
-    def span(values: FloatArray) -> str:
-        return f"{values.min():.0f} .. {values.max():.0f}"
 
-    beyond = "; beyond, the roofline times the ratio at the nearest measured point"
-    tokens = prefill.batch * prefill.new_tokens
+def covered_attention(phase: str, table: AttentionTable) -> str:
+    """Return what a table of sparse attention covers; the text says what happens beyond."""
+    if phase == "prefill":
+        tokens = _span(table.batch * table.new_tokens)
+        return f"{tokens} new tokens on a GPU, {_span(table.batch)} pieces, prefix {_span(table.prefix_tokens)}{BEYOND}"
+    spans = f"{_span(table.batch)} requests on a GPU, context {_span(table.prefix_tokens)}"
+    return f"{spans}, the larger the batch the shorter{BEYOND}"
 
-    def covered(table: ExpertTable | None) -> str:
-        if table is None:
-            return "no table: the roofline"
-        return f"{span(table.tokens)} tokens of the group, {span(table.moe_ep)} ranks, sizes of {table.card.name}{beyond}"
 
-    return {
-        "prefill_attention": f"{span(tokens)} new tokens on a GPU, {span(prefill.batch)} pieces, "
-        f"prefix {span(prefill.prefix_tokens)}{beyond}",
-        "decode_attention": f"{span(decode.batch)} requests on a GPU, context {span(decode.prefix_tokens)}, "
-        f"the larger the batch the shorter{beyond}",
-    } | {operation: covered(table) for operation, table in experts.items()}
+def covered_experts(table: ExpertTable | None) -> str:
+    """Return what a table of experts covers."""
+    if table is None:
+        return "no table: the roofline"
+    return f"{_span(table.tokens)} tokens of the group, {_span(table.moe_ep)} ranks, sizes of {table.card.name}{BEYOND}"
+
+
+def _span(values: FloatArray) -> str:
+    return f"{values.min():.0f} .. {values.max():.0f}"
 
 
 def _with_heads(table: AttentionTable, heads: int, phase: str) -> AttentionTable:

@@ -15,9 +15,9 @@ import numpy as np
 from zcube.arrays import BoolArray, FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.compute import StatedError
 from zcube.llm.devices import Device, ExpertKernel, Experts
-from zcube.llm.measured import LEAST_NEW_TOKENS, relative_error
+from zcube.llm.measured import LEAST_NEW_TOKENS
+from zcube.llm.stated_error import StatedError, relative_error
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.grids import decode_points, expert_points, prefill_points
 from zcube.llm.tables.read import AttentionTable, ExpertTable
@@ -28,19 +28,17 @@ Pairs: TypeAlias = tuple[FloatArray, FloatArray]
 FEW_PIECES = 4
 
 
-def held_out_errors(
-    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable
-) -> dict[str, StatedError]:
-    """Return the held-out error of attention by operation: ``prefill_attention`` and ``decode_attention``.
+def held_out_errors(phase: str, card: ModelCard, device: Device, kv: str, table: AttentionTable) -> dict[str, StatedError]:
+    """Return the held-out error of sparse attention by operation, ``prefill_attention`` or ``decode_attention``.
 
     If the table has points of more than four pieces, those are ``prefill_attention_many_pieces``.
     """
-    pairs = held_out_pairs(card, device, kv, prefill, decode)
-    table = f"points held out of NVIDIA aiconfigurator's {device.name} table, every second value of every coordinate"
+    pairs = (held_out_prefill if phase == "prefill" else held_out_decode)(card, device, kv, table)
+    text = f"points held out of NVIDIA aiconfigurator's {device.name} table, every second value of every coordinate"
     notes = {
-        "prefill_attention": f"{table}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in at most {FEW_PIECES} pieces",
-        "prefill_attention_many_pieces": f"{table}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in more pieces",
-        "decode_attention": f"{table}, {kv} KV",
+        "prefill_attention": f"{text}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in at most {FEW_PIECES} pieces",
+        "prefill_attention_many_pieces": f"{text}, {kv} KV, >= {LEAST_NEW_TOKENS} new tokens in more pieces",
+        "decode_attention": f"{text}, {kv} KV",
     }
     return {operation: relative_error(*pairs[operation], note) for operation, note in notes.items() if operation in pairs}
 
@@ -61,25 +59,28 @@ def held_out_experts(figures: Experts, table: ExpertTable) -> Pairs:
             rows = table.rows(np.asarray((table.balance == balance) & (table.moe_tp == moe_tp)))
             axes, ratio = expert_points(figures, rows)
             parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
-    return _predict(parts)
+    return predicted(parts)
 
 
-def held_out_pairs(
-    card: ModelCard, device: Device, kv: str, prefill: AttentionTable, decode: AttentionTable
-) -> dict[str, Pairs]:
-    """Return predicted and measured times of attention held out, both divided by the roofline, by operation."""
+def held_out_prefill(card: ModelCard, device: Device, kv: str, table: AttentionTable) -> dict[str, Pairs]:
+    """Return predicted and measured times of sparse prefill held out, both divided by the roofline, by operation."""
     few_parts, many_parts = [], []
-    for heads in np.unique(prefill.heads):
-        axes, ratio, regimes = prefill_points(card, device, kv, prefill.rows(prefill.heads == heads))
+    for heads in np.unique(table.heads):
+        axes, ratio, regimes = prefill_points(card, device, kv, table.rows(table.heads == heads))
         enough, few = axes[:, 0] >= LEAST_NEW_TOKENS, axes[:, 1] <= FEW_PIECES
         few_parts += [(axes[rows], ratio[rows], (enough & few)[rows]) for rows in regimes]
         many_parts += [(axes[rows], ratio[rows], (enough & ~few)[rows]) for rows in regimes]
-    decode_parts = []
-    for heads in np.unique(decode.heads):
-        axes, ratio = decode_points(card, device, kv, decode.rows(decode.heads == heads))
-        decode_parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
-    many = {"prefill_attention_many_pieces": _predict(many_parts)} if prefill.batch.max() > FEW_PIECES else {}
-    return many | {"prefill_attention": _predict(few_parts), "decode_attention": _predict(decode_parts)}
+    many = {"prefill_attention_many_pieces": predicted(many_parts)} if table.batch.max() > FEW_PIECES else {}
+    return many | {"prefill_attention": predicted(few_parts)}
+
+
+def held_out_decode(card: ModelCard, device: Device, kv: str, table: AttentionTable) -> dict[str, Pairs]:
+    """Return predicted and measured times of sparse decode; as :func:`held_out_prefill`."""
+    parts = []
+    for heads in np.unique(table.heads):
+        axes, ratio = decode_points(card, device, kv, table.rows(table.heads == heads))
+        parts.append((axes, ratio, np.ones(len(ratio), dtype=bool)))
+    return {"decode_attention": predicted(parts)}
 
 
 def every_second(axes: FloatArray) -> BoolArray:
@@ -90,16 +91,23 @@ def every_second(axes: FloatArray) -> BoolArray:
     return stay
 
 
-def _predict(parts: Iterable[tuple[FloatArray, FloatArray, BoolArray]]) -> Pairs:
-    predicted, measured = [], []
+def predicted(parts: Iterable[tuple[FloatArray, FloatArray, BoolArray]]) -> Pairs:
+    """Return predicted and measured ratios of the points struck out of parts: coordinates, ratios, those that count.
+
+    Raises
+    ------
+    InputError
+        If no point can be struck out.
+    """
+    ours, measured = [], []
     for axes, ratio, wanted in parts:
         stay = every_second(axes)
         if not stay.any():
             continue
         grid = RatioGrid(axes[stay], ratio[stay])
         out = ~stay & wanted
-        predicted += [float(grid.at(*point)) for point in axes[out]]
+        ours += [float(grid.at(*point)) for point in axes[out]]
         measured += ratio[out].tolist()
     if not measured:
         raise InputError(Fault("measured table", "no point to hold out", "three values of a coordinate, other points beside"))
-    return np.array(predicted), np.array(measured)
+    return np.array(ours), np.array(measured)

@@ -47,7 +47,7 @@ def measured_links(card: ModelCard, links: NodeLinks, source: Source, device: st
 
     all_reduce, decode_all_reduce: SGLang's custom all-reduce in a CUDA graph, 8 GPUs. gather: NCCL in fp16, 8 GPUs,
     geometric mean of all-gather and reduce-scatter. dispatch, combine, low_latency_*: DeepEP on one node for this
-    model's hidden size and experts; bytes follow from the tokens as in :mod:`zcube.llm.node_links`.
+    model's hidden size and experts, if they were measured; bytes follow from the tokens as in :mod:`zcube.llm.node_links`.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def measured_links(card: ModelCard, links: NodeLinks, source: Source, device: st
             found[name] = _scaled(getattr(links, name), size_bytes, seconds)
     if source.find("nccl", device):
         found["gather"] = _scaled(links.gather, *_gather(source, device))
-    if source.find("deepep_normal", device) and source.find("deepep_low_latency", device):
+    if card.moe_layers and source.find("deepep_normal", device) and source.find("deepep_low_latency", device):
         for name, (size_bytes, seconds) in _deepep(card, source, device).items():
             found[name] = _scaled(getattr(links, name), size_bytes, seconds)
     return links.model_copy(update=found)
@@ -122,6 +122,8 @@ def _deepep(card: ModelCard, source: Source, device: str) -> dict[str, tuple[Flo
     for name, bytes_per_token in sizes.items():
         rows, table = (model, "deepep_low_latency") if name.startswith("low") else (normal, "deepep_normal")
         frame, path = source.frame(table, device, (*rows, "num_token", times[name]), rows)
+        if frame.empty:
+            continue
         tokens, latency_us = columns(frame[frame["num_token"] >= 1], ("num_token", times[name]), path)
         found[name] = (tokens * bytes_per_token, latency_us * 1e-6)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from zcube.arrays import BoolArray, FloatArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.devices import ExpertKernel
-from zcube.llm.tables.source import CsvSource, PackageSource, Rows
+from zcube.llm.tables.source import CsvSource, PackageSource
 from zcube.node import GPUS_PER_NODE
 
 Source: TypeAlias = CsvSource | PackageSource
@@ -29,16 +30,21 @@ DEEPEP_MODEL = "deepseek-v3.2"
 _PADDED_ROWS = 128
 #: Ranks from which on DeepEP's experts are read; a B200 has 4 and 16, not 8.
 _LEAST_DEEPEP_RANKS = 4
-#: Bundled card -> the name under which the tables hold its attention. GLM-5 and GLM-5.1 have the same sizes; GLM-5.2
-#: shares its indexer between layers and is another model.
+#: Bundled card -> the name under which the tables hold its attention. GLM-5 and GLM-5.1 have the same sizes,
+#: and so have GLM-5.2's layers with an indexer.
 MEASURED_MODELS = {"glm-5.1": "zai-org/GLM-5-FP8", "deepseek-v3.2": "deepseek-ai/DeepSeek-V3.2"}
 GLM_5 = MEASURED_MODELS["glm-5.1"]
+#: Bundled card -> the name under which the tables hold its layers that take an earlier layer's choice.
+SHARED_MODELS = {"glm-5.2": "zai-org/GLM-5.2-FP8"}
 _TABLE_DTYPE = {"fp8": "fp8", "bf16": "bfloat16"}
 _ATTENTION_COLUMNS = ("model", "kv_cache_dtype", "num_heads", "batch_size", "isl", "step", "latency")
+#: Types of the fused kernel's weights, the first that was measured in a model's sizes counts.
+MOE_DTYPES = ("fp8_block", "fp8", "w4a16_mxfp4", "w4a8_mxfp4_mxfp8", "nvfp4", "bfloat16")
 _MOE_COLUMNS = ("moe_dtype", "num_tokens", "moe_tp_size", "moe_ep_size", "distribution", "latency")
 #: What may differ between two cards whose layers take the same time.
 _NOT_TIMED = (
-    "name", "description", "source", "layers", "first_dense_layers", "vocabulary", "mtp_layers", "max_positions", "config",
+    "name", "description", "source", "layers", "index_layers", "first_dense_layers", "vocabulary", "mtp_layers",
+    "max_positions", "config",
 )  # fmt: skip
 
 
@@ -98,18 +104,28 @@ class ExpertTable:
 
 
 def table_model(card: ModelCard) -> str:
-    """Return the name under which the tables hold a model with this card's layer sizes.
+    """Return the name under which the tables hold a model with this card's layer sizes, of layers with an indexer.
 
     Raises
     ------
     InputError
         If no measured model has them.
     """
+    return _named(card, MEASURED_MODELS)
+
+
+def shared_model(card: ModelCard) -> str:
+    """Return the same of the layers that take an earlier layer's choice, of a card ``without_indexer``."""
+    return _named(card, SHARED_MODELS)
+
+
+def _named(card: ModelCard, models: Mapping[str, str]) -> str:
     sizes = card.model_dump(exclude=set(_NOT_TIMED))
-    for name, model in MEASURED_MODELS.items():
-        if load_card(name).model_dump(exclude=set(_NOT_TIMED)) == sizes:
+    for name, model in models.items():
+        known = load_card(name)
+        if (known if card.index_heads else known.without_indexer).model_dump(exclude=set(_NOT_TIMED)) == sizes:
             return model
-    expected = "layer sizes of " + " or ".join(MEASURED_MODELS) + ", or the roofline"
+    expected = "layer sizes of " + " or ".join(models) + ", or the roofline"
     raise InputError(Fault(f"model card {card.name}", "layer sizes that no measured table has", expected))
 
 
@@ -158,7 +174,7 @@ def read_kernel(source: Source, device: str, card: ModelCard, kernel: ExpertKern
     Returns
     -------
     ExpertTable or None
-        None where the source has no table of a kernel behind DeepEP.
+        None where the source has no table of a kernel behind DeepEP, or none of the model's sizes.
 
     Raises
     ------
@@ -168,12 +184,26 @@ def read_kernel(source: Source, device: str, card: ModelCard, kernel: ExpertKern
     return read_experts(source, device, card) if kernel == "fused" else read_deepep_experts(source, device, kernel)
 
 
-def read_experts(source: Source, device: str, card: ModelCard) -> ExpertTable:
-    """Read the fused kernel's points; as :func:`read_kernel`."""
-    frame, path = source.frame("moe", device, _MOE_COLUMNS, _expert_rows(card))
+def read_experts(source: Source, device: str, card: ModelCard) -> ExpertTable | None:
+    """Read the fused kernel's points, of fp8 weights or, where a model's sizes have none, of the next of :data:`MOE_DTYPES`.
+
+    None where the package has none of its sizes; errors as :func:`read_kernel`.
+    """
+    if not source.find("moe", device) and not isinstance(source, CsvSource):
+        return None
+    sizes = _expert_rows(card)
+    if isinstance(source, CsvSource):
+        sizes["moe_dtype"] = MOE_DTYPES[0]
+    frame, path = source.frame("moe", device, _MOE_COLUMNS, sizes)
     sliced = (frame["moe_tp_size"] == GPUS_PER_NODE) & (frame["moe_ep_size"] == 1)
     spread = (frame["moe_tp_size"] == 1) & (frame["moe_ep_size"] >= GPUS_PER_NODE)
-    return _expert_table(card, frame[(sliced | spread) & frame["distribution"].isin(BALANCES)], path)
+    frame = frame[(sliced | spread) & frame["distribution"].isin(BALANCES)]
+    if isinstance(source, CsvSource):
+        return _expert_table(card, frame, path)
+    for dtype in MOE_DTYPES:
+        if not (found := frame[frame["moe_dtype"] == dtype]).empty:
+            return _expert_table(card, found, path)
+    return None
 
 
 def read_deepep_experts(source: Source, device: str, kernel: ExpertKernel) -> ExpertTable | None:
@@ -181,7 +211,8 @@ def read_deepep_experts(source: Source, device: str, kernel: ExpertKernel) -> Ex
     if not source.find(f"moe_{kernel}", device):
         return None
     card = load_card(DEEPEP_MODEL)
-    frame, path = source.frame(f"moe_{kernel}", device, _MOE_COLUMNS, _expert_rows(card))
+    rows = {**_expert_rows(card), "moe_dtype": MOE_DTYPES[0]}
+    frame, path = source.frame(f"moe_{kernel}", device, _MOE_COLUMNS, rows)
     frame = frame.assign(distribution=frame["distribution"].replace("uniform", "balanced"))
     keep = (frame["moe_ep_size"] >= _LEAST_DEEPEP_RANKS) & frame["distribution"].isin(BALANCES)
     if kernel == "deepep_normal":
@@ -190,9 +221,8 @@ def read_deepep_experts(source: Source, device: str, kernel: ExpertKernel) -> Ex
     return _expert_table(card, frame[keep], path)
 
 
-def _expert_rows(card: ModelCard) -> Rows:
+def _expert_rows(card: ModelCard) -> dict[str, str | int]:
     return {
-        "moe_dtype": "fp8_block",
         "hidden_size": card.hidden,
         "inter_size": card.moe_intermediate,
         "topk": card.experts_per_token,

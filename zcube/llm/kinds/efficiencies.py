@@ -1,0 +1,212 @@
+"""Efficiencies of attention kernels: what share of a data sheet's rates they reach, by device and kind.
+
+A file a device, ``zcube/llm/efficiencies/NAME.toml``, fitted by ``benchmarks/fit_attention.py`` to every second point of
+NVIDIA aiconfigurator's tables; its ``stated_error`` is over the other points. A device without a file, or a kind without a
+table there, takes ``default.toml``, one set fitted to all measured devices together; its errors are the wide ones between
+devices.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from zcube.inputs import Declared, read_toml, validate
+from zcube.llm.devices import DeclaredError, NotNegative, Positive
+
+_FOLDER = Path(__file__).resolve().parents[1] / "efficiencies"
+#: File of devices that were not measured.
+DEFAULT = "default"
+
+#: Kinds with efficiencies; sparse attention has figures in the device's own file.
+Kind: TypeAlias = Literal["latent", "grouped", "window", "linear"]
+
+Share = Annotated[float, Field(gt=0, le=2)]
+
+
+class GemmEfficiency(Declared):
+    """A dense product of fp8 weights: ``base_us`` a kernel, shares of the fp8 peak and of the memory's rate."""
+
+    base_us: NotNegative
+    peak_share: Share
+    memory_share: Share
+
+
+class ScoreEfficiency(Declared):
+    """Attention over keys and values in prefill; see :mod:`zcube.llm.kinds.grouped`.
+
+    Attributes
+    ----------
+    base_us : float
+        Fixed time.
+    tile_tokens : float
+        Tokens of a tile of queries; the tile on the diagonal is computed whole.
+    row_units : float
+        Tiles that run side by side: one tile's row of keys takes this many times its share of the GPU.
+    peak_share : float
+        Of the peak of the keys' type (bf16, or fp8).
+    memory_share : float
+        Of the memory's rate, for queries and results.
+    """
+
+    base_us: NotNegative
+    tile_tokens: Positive
+    row_units: Positive
+    peak_share: Share
+    memory_share: Share
+
+
+class StepEfficiency(Declared):
+    """Attention over keys and values in one decode step; see :mod:`zcube.llm.kinds.grouped`.
+
+    Attributes
+    ----------
+    base_us : float
+        Fixed time.
+    request_us : float
+        Of a request and head of keys and values.
+    memory_share : float
+        Of the memory's rate, for keys and values.
+    longest_us_per_ktoken : float
+        Per 1,024 tokens of the longest context.
+    """
+
+    base_us: NotNegative
+    request_us: NotNegative
+    memory_share: Share
+    longest_us_per_ktoken: NotNegative
+
+
+class GroupedEfficiency(Declared):
+    """Kernels of grouped queries with one size of head."""
+
+    prefill: ScoreEfficiency
+    decode: StepEfficiency
+
+
+class LatentPrefill(Declared):
+    """A whole block of dense latent attention in prefill: least and fixed time, shares of the fp8 and of the bf16 peak."""
+
+    floor_us: NotNegative
+    base_us: NotNegative
+    linear_share: Share
+    attention_share: Share
+
+
+class LatentStep(Declared):
+    """A whole block of dense latent attention in one decode step.
+
+    Attributes
+    ----------
+    base_us : float
+        Fixed time.
+    weight_share, linear_share : float
+        Of the memory's rate and of the fp8 peak, for the projections.
+    request_us : float
+        Of a request.
+    memory_share, attention_share : float
+        Of the memory's rate and of the bf16 peak, for the latents of every cached token; the two add up.
+    longest_us_per_ktoken : float
+        Per 1,024 tokens of the longest context.
+    """
+
+    base_us: NotNegative
+    weight_share: Share
+    linear_share: Share
+    request_us: NotNegative
+    memory_share: Share
+    attention_share: Share
+    longest_us_per_ktoken: NotNegative
+
+
+class LatentEfficiency(Declared):
+    """Blocks of dense latent attention."""
+
+    prefill: LatentPrefill
+    decode: LatentStep
+
+
+class LinearEfficiency(Declared):
+    """Kernels of the gated delta rule with their convolution; see :mod:`zcube.llm.kinds.linear`.
+
+    Attributes
+    ----------
+    base_us : float
+        Fixed time in prefill.
+    chunk_us : float
+        Of a chunk of 64 tokens, one after the other in a sequence.
+    peak_share : float
+        Of the bf16 peak.
+    memory_share : float
+        Of the memory's rate, for what goes in and out.
+    cache_mbytes : float
+        Of what goes in and out, what stays in the cache, in MB.
+    step_us : float
+        Fixed time of a decode step.
+    state_share : float
+        Of the memory's rate, for states read and written.
+    """
+
+    base_us: NotNegative
+    chunk_us: NotNegative
+    peak_share: Share
+    memory_share: Share
+    cache_mbytes: NotNegative
+    step_us: NotNegative
+    state_share: Share
+
+
+class Efficiencies(Declared):
+    """What the kernels of one device reach.
+
+    Attributes
+    ----------
+    source : str
+        What they were fitted to.
+    gemm : GemmEfficiency
+        Projections of kinds that were measured by their kernels alone.
+    grouped, window : dict
+        By KV type (``fp8``, ``bf16``) and size of a head.
+    latent : LatentEfficiency or None
+    linear : LinearEfficiency or None
+    stated_error : dict
+        By phase and kind, such as ``decode_window``, ``prefill_grouped``.
+    """
+
+    source: str
+    gemm: GemmEfficiency
+    grouped: dict[str, dict[int, GroupedEfficiency]] = Field(default_factory=dict)
+    window: dict[str, dict[int, GroupedEfficiency]] = Field(default_factory=dict)
+    latent: LatentEfficiency | None = None
+    linear: LinearEfficiency | None = None
+    stated_error: dict[str, DeclaredError]
+
+    def has(self, kind: Kind) -> bool:
+        """Return whether a kind was measured."""
+        return bool(getattr(self, kind))
+
+    def of_heads(self, kind: Literal["grouped", "window"], kv: str, head_dim: int) -> GroupedEfficiency:
+        """Return the kernels of the measured size of head that is nearest."""
+        sizes = getattr(self, kind)[kv]
+        chosen: GroupedEfficiency = sizes[min(sizes, key=lambda size: abs(size - head_dim))]
+        return chosen
+
+
+@lru_cache(maxsize=64)
+def load_efficiencies(device: str, kind: Kind | None = None) -> Efficiencies:
+    """Return a device's efficiencies, or the default ones where the device, or this kind on it, was not measured."""
+    path = _FOLDER / f"{device}.toml"
+    if device in measured_devices():
+        found = validate(Efficiencies, read_toml(path), path.name)
+        if kind is None or found.has(kind):
+            return found
+    path = _FOLDER / f"{DEFAULT}.toml"
+    return validate(Efficiencies, read_toml(path), path.name)
+
+
+def measured_devices() -> list[str]:
+    """Return the devices with a file of their own, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml") if path.stem != DEFAULT)

@@ -1,0 +1,55 @@
+"""Sparse latent attention: layers with an indexer of their own, and layers that take an earlier one's choice.
+
+Forms and figures are :mod:`zcube.llm.attention`'s, fitted to blocks measured whole. A layer without an indexer has the same
+block without the indexer's projections, logits and keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
+from zcube.llm.cards import ModelCard
+from zcube.llm.devices import Device
+from zcube.llm.kinds.layer import AttentionTime, Roofline
+from zcube.llm.kinds.spread import Spread
+
+
+class SparseLatent(Roofline):
+    """Layers of sparse latent attention.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model, or :attr:`~zcube.llm.cards.ModelCard.without_indexer` of it.
+    device, kv, spread
+        GPU, measured KV dtype, and how a node spreads it.
+    layers : int
+        How many.
+    """
+
+    def __init__(self, card: ModelCard, device: Device, kv: str, spread: Spread, layers: int):
+        self.name: Literal["sparse", "shared index"] = "sparse" if card.index_heads else "shared index"
+        self.layers, self.attended_tokens = layers, card.attended_tokens
+        self.card, self._padded = card, device.padded_heads
+        self.heads = spread.heads(card.heads)
+        self._prefill, self._decode = device.prefill[kv], device.decode[kv]
+        self._sizes = prefill_sizes(
+            card, self.heads, padded_heads=device.padded_heads, all_slots=self._prefill.computes_all_slots
+        )
+        self._work_share, self._gather_share = spread.work_share, spread.prefix_share if card.index_heads else 0.0
+        self.rates = decode_rates(card, self._decode, self.heads, device.padded_heads)
+
+    def prefill(self, new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> AttentionTime:
+        """Return one layer's time in an iteration of a node."""
+        figures = self._prefill
+        work = iteration_work(self._sizes, new_tokens, prefix_tokens, self._work_share, self._gather_share)
+        total_s = float(prefill_attention_s(figures, work))
+        projection_s = min(float(work.linear_flops) / (figures.linear_tflops * 1e12), total_s)
+        indexer_s = 0.0 if work.is_dense else float(work.index_flops) / (figures.index_tflops * 1e12)
+        return AttentionTime(total_s, projection_s, min(indexer_s, total_s - projection_s))
+
+    def fixed_s(self, requests: int) -> float:
+        """Return what one layer takes in a decode step whatever the contexts."""
+        return float(decode_fixed_s(self.card, self._decode, self.heads, requests, self._padded))

@@ -1,0 +1,79 @@
+"""Errors that a compute model states: by operation, against what was measured; what was not measured is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zcube.arrays import FloatArray
+from zcube.llm.cards import ModelCard
+from zcube.llm.devices import DeclaredError, Device
+from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.kinds.efficiencies import Kind, load_efficiencies, measured_devices
+from zcube.llm.kinds.of_model import table_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class StatedError:
+    """Relative error ``|model / measured - 1|`` of one operation.
+
+    Attributes
+    ----------
+    median, p90, mape : float
+        Median, 90th percentile and mean, as fractions.
+    points : int
+        Measured points.
+    against : str
+        The measurements, and the part of them that was used.
+    """
+
+    median: float
+    p90: float
+    mape: float
+    points: int
+    against: str
+
+
+def relative_error(model_s: FloatArray, measured_s: FloatArray, against: str) -> StatedError:
+    """Return the distribution of ``|model / measured - 1|``."""
+    error = np.abs(model_s / measured_s - 1.0)
+    return StatedError(float(np.median(error)), float(np.quantile(error, 0.9)), float(error.mean()), int(error.size), against)
+
+
+def measured_kinds(card: ModelCard) -> tuple[Kind, ...]:
+    """Return the kinds of a model's layers that have efficiencies of their own; sparse attention has the device's figures."""
+    kinds: tuple[tuple[Kind, bool], ...] = (
+        ("latent", card.attention == "latent" and not card.index_heads),
+        ("grouped", card.attention == "grouped" and card.full_layers > 0),
+        ("window", card.window_layers > 0),
+        ("linear", card.linear_layers > 0),
+    )
+    return tuple(kind for kind, has in kinds if has)
+
+
+def unmeasured(card: ModelCard, device: Device) -> list[str]:
+    """Return the kinds of attention that nobody measured on a device, whose efficiencies are other devices'."""
+    measured = device.name in measured_devices()
+    return [f"{kind} attention" for kind in measured_kinds(card) if not (measured and load_efficiencies(device.name).has(kind))]
+
+
+def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict[str, StatedError]:
+    """Return the errors by operation: ``prefill_attention``, ``decode_attention``, ``prefill_moe``, ``decode_moe``.
+
+    Of a model with several kinds of attention the attention is given by kind, such as ``decode_attention_window``.
+    """
+    kv = table_dtype(engine.kv_dtype)
+    found: dict[str, DeclaredError] = {}
+    if card.index_heads:
+        found |= {f"{phase}_attention": device.stated_error[f"{phase}_attention_{kv}"] for phase in ("prefill", "decode")}
+    kinds = measured_kinds(card)
+    for kind in kinds:
+        errors, suffix = load_efficiencies(device.name, kind).stated_error, f"_{kind}" if len(kinds) > 1 else ""
+        found |= {f"{phase}_attention{suffix}": errors[f"{phase}_{kind}"] for phase in ("prefill", "decode")}
+    if card.moe_layers:
+        found |= {
+            "prefill_moe": device.stated_error[f"moe_{engine.prefill_experts}"],
+            "decode_moe": device.stated_error[f"moe_{engine.decode_experts}"],
+        }
+    return {operation: StatedError(**error.model_dump()) for operation, error in found.items()}
