@@ -7,8 +7,10 @@ import ctypes
 import numba
 import numpy as np
 import pytest
+from llvmlite.binding import Linkage
 
 from zcube.network.kernels import INLINED, UNCOUNTED, UNWRAPPED, address, inlined, inner, kernel
+from zcube.network.linking import WholeCompiler
 
 # What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple, or puts there.
 ABSENT = {"_nrt": "NRT_decref", "no_cpython_wrapper": "cpython", "no_cfunc_wrapper": "@cfunc."}
@@ -105,3 +107,21 @@ def test_a_kernel_is_called_by_its_address():
         pytest.fail(f"Numba {numba.__version__} no longer gives a kernel's address, see zcube/network/kernels.py: {error}")
     ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(place)(row.ctypes.data, 7)
     assert row["entered"] == 7
+
+
+def test_parts_of_a_whole_kernel_are_seen_by_nothing_else():
+    @inner
+    def looped(number):
+        total = 0
+        for step in range(number):
+            total += step * step % 7
+        return total
+
+    @numba.njit(pipeline_class=WholeCompiler)
+    def outer(first, second):
+        return looped(first) + looped(second)
+
+    assert outer(5, 3) == sum(step * step % 7 for step in (*range(5), *range(3)))
+    (made,) = outer.overloads.values()
+    kept = [function for function in made.library._final_module.functions if "looped" in function.name]
+    assert all(function.linkage == Linkage.internal for function in kept), f"Numba {numba.__version__}, see linking.py"

@@ -28,6 +28,16 @@ UNUSED = {
 }  # fmt: skip
 
 
+class WholeLibrary(JITCodeLibrary):
+    """Code of a kernel that Python calls, whose parts nothing else sees: one that is called in one place becomes part of that."""
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
 class LinkedLibrary(JITCodeLibrary):
     """Code of one kernel for others to link, together with what it calls; never machine code."""
 
@@ -67,6 +77,29 @@ class LinkedLowering(NativeLowering):
         function, helper, _, environment = state["cr"]
         state["cr"] = type(state["cr"])(function, helper, never_called, environment)
         return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class WholeLowering(NativeLowering):
+    """Lowering into a :class:`WholeLibrary`."""
+
+    _name = "zcube_whole_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        """Lower a function."""
+        state.library = WholeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return bool(super().run_pass(state))
+
+
+class WholeCompiler(CompilerBase):
+    """Numba's compiler, with :class:`WholeLowering`."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Return the passes."""
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [(WholeLowering if step is NativeLowering else step, name) for step, name in passes.passes]
+        return [passes]
 
 
 class LinkedCompiler(CompilerBase):

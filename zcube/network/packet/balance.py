@@ -149,6 +149,11 @@ def path_taken(net: Net, pair: int, hop: int) -> int:
     first, low, high = pair_of(net, pair).first_path, 0, pair_of(net, pair).paths
     if high == 1:
         return NONE
+    # Most often paths are equally long.
+    start = path_of(net, first).item
+    guess = (hop - start) // (path_of(net, first + 1).item - start)
+    if 0 <= guess < high - 1 and path_of(net, first + guess).item <= hop < path_of(net, first + guess + 1).item:
+        return guess
     while high - low > 1:
         middle = (low + high) // 2
         if path_of(net, first + middle).item <= hop:

@@ -115,7 +115,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
     net["log_room"] = PAUSE_LOG_ROWS
     net["fetching"] = tables["links"].nbytes + queues.nbytes >= FETCHED_FROM_BYTES
-    net["current"] = net["free"] = NONE
+    net["current"] = net["free"] = net["ready"] = NONE
     tables.add_packets(links + FIRST_PACKETS)
     return tables
 

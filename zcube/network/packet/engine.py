@@ -6,12 +6,13 @@ import numpy as np
 
 from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
+from zcube.network.linking import WholeCompiler
 from zcube.network.packet.balance import shallowest, shortest_hop
 from zcube.network.packet.buffers import admit
-from zcube.network.packet.calendar import enter, give_back, next_time, not_before, take_next
+from zcube.network.packet.calendar import enter, give_back, next_time, not_before, put, take_free, take_next
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.failures import change_link, rest_paths
-from zcube.network.packet.lookahead import fetch_next
+from zcube.network.packet.lookahead import fetch_last, fetch_next
 from zcube.network.packet.pauses import apply_frame
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import receive
@@ -61,7 +62,7 @@ from zcube.network.packet.watchdog import drop, end_waiting
 _NUMBER = (1 << KEY_BITS) - 1
 
 
-@compiled()
+@compiled(pipeline_class=WholeCompiler)
 def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
     """Process events up to a time, and return why it stopped.
 
@@ -102,6 +103,7 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
             net.events += 1
             pop_start(net)
             start_flow(net, flow)
+            take_ready(net)
             continue
         if net.free_count < 8:
             return NEEDS_PACKETS
@@ -109,6 +111,7 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         net.events += 1
         slot = take_next(net)
         if net.fetching == 1 and net.current != NONE:
+            fetch_last(net, net.current)
             ahead = packet_of(net, net.current).next
             if ahead != NONE:
                 fetch_next(net, ahead)
@@ -119,7 +122,23 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
             other_event(net, slot, kind, packet_of(net, slot).key & _NUMBER)
             if net.given_up != NONE:
                 return GIVES_UP
+        take_ready(net)
     return SPENT
+
+
+@inner
+def take_ready(net: Net) -> None:
+    """Take at once the events of the queue pair that may send again at the present time, while they are next in order."""
+    while net.ready != NONE:
+        pair = net.ready
+        net.ready = NONE
+        key, at = (READY << KEY_BITS) | pair, net.current
+        is_next = at == NONE or packet_of(net, at).time_ps > net.now_ps or packet_of(net, at).key > key
+        if is_next and net.free_count >= 8:
+            net.events += 1
+            rouse(net, pair)
+        else:
+            put(net, take_free(net), net.now_ps, key)
 
 
 @inner

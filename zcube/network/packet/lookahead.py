@@ -22,6 +22,8 @@ def fetch_first(net: Net, slot: int, key: int) -> None:
     elif kind == WAKE:
         fetch(link_of(net, key & _NUMBER))
         fetch(queue_of(net, (key & _NUMBER) << net.class_shift))
+        if net.headers != NONE:
+            fetch(queue_of(net, ((key & _NUMBER) << net.class_shift) + net.headers))
     elif kind == ACKNOWLEDGED:
         fetch(echo_of(net, slot))
         fetch(pair_of(net, key & _NUMBER))
@@ -48,3 +50,14 @@ def fetch_next(net: Net, slot: int) -> None:
         head = queue_of(net, link << net.class_shift).head
         if head != NONE and link_of(net, link).from_switch != NONE:
             fetch(packet_of(net, head))
+
+
+@inner
+def fetch_last(net: Net, slot: int) -> None:
+    """Fetch what is found by what was fetched next, as the event before is taken."""
+    key = packet_of(net, slot).key
+    if key >> KEY_BITS == WAKE:
+        link = key & _NUMBER
+        head = queue_of(net, link << net.class_shift).head
+        if head != NONE and link_of(net, link).from_switch != NONE:
+            fetch(hop_of(net, packet_of(net, head).hop - 1))

@@ -124,6 +124,9 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
         enlist(net, pair, max(next_ps, now_ps))
     else:
         pair_of(net, pair).state = PACED
+        if net.spanning == 1 and next_ps <= now_ps and net.ready == NONE:
+            net.ready = pair
+            return True
         put(net, take_free(net), max(next_ps, now_ps), (READY << KEY_BITS) | pair)
     return True
 

@@ -244,7 +244,7 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     net["buckets"], net["spans"], net["queues"] = LEAST_BUCKETS, LONG_BUCKETS, len(alone["queues"])
     net["span_shift"] = LEAST_BUCKETS.bit_length() - 2
     net["span"], net["log_room"] = 2, PAUSE_LOG_ROWS
-    net["current"] = net["free"] = NONE
+    net["current"] = net["free"] = net["ready"] = NONE
     net["look_ps"] = net["bins_end_ps"] = NEVER
     alone.add_packets(len(links) + FIRST_PACKETS)
     describe_pairs(alone, 0, len(pairs))

@@ -400,6 +400,7 @@ NET = np.dtype(
         ("log_room", "i8"),
         ("logged", "i8"),  # pauses that have ended
         ("now_ps", "i8"),
+        ("ready", "i8"),  # queue pair whose READY is due now and not in the calendar, NONE between events
         ("bucket", "i8"),  # absolute number of the calendar's current bucket
         ("current", "i8"),  # first event of the current bucket, sorted
         ("filed", "i8"),  # events in later buckets

@@ -19,6 +19,7 @@ import numpy as np
 
 from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
+from zcube.network.linking import WholeCompiler
 from zcube.network.packet import engine
 from zcube.network.packet.ended import end_by_law
 from zcube.network.packet.frozen import freeze
@@ -50,7 +51,7 @@ from zcube.network.packet.state import (
 from zcube.network.packet.thaw import thaw
 
 
-@compiled(as_written=False)
+@compiled(as_written=False, pipeline_class=WholeCompiler)
 def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
     """Process events up to a time as :func:`zcube.network.packet.engine.advance` does, and advance what is steady by rate."""
     net = table[0]
