@@ -29,7 +29,7 @@ UNUSED = {
 
 
 class WholeLibrary(JITCodeLibrary):
-    """Code of a kernel that Python calls, whose parts nothing else sees: one that is called in one place becomes part of that."""
+    """Code of a kernel that Python calls, whose parts nothing else sees: one called in one place becomes part of that."""
 
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
