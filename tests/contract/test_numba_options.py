@@ -109,19 +109,39 @@ def test_a_kernel_is_called_by_its_address():
     assert row["entered"] == 7
 
 
-def test_parts_of_a_whole_kernel_are_seen_by_nothing_else():
-    @inner
-    def looped(number):
-        total = 0
-        for step in range(number):
-            total += step * step % 7
-        return total
+@inner
+def mingled(first, second, more):
+    total = 0
+    for step in range(first):
+        for other in range(step):
+            if (step ^ other) % second == 1:
+                total += other // second
+            elif (step + other) % second == 2:
+                total -= step // second
+            else:
+                total ^= step * other % second
+            total += other * total % second
+        if total % second == 3:
+            total += step // second
+    return total + more
 
+
+def test_parts_of_a_whole_kernel_are_neither_seen_by_others_nor_taken_for_theirs():
     @numba.njit(pipeline_class=WholeCompiler)
-    def outer(first, second):
-        return looped(first) + looped(second)
+    def whole(first, second):
+        return mingled(first, second, 3) + mingled(second, first, 3) + mingled(first + second, first, 3)
 
-    assert outer(5, 3) == sum(step * step % 7 for step in (*range(5), *range(3)))
-    (made,) = outer.overloads.values()
-    kept = [function for function in made.library._final_module.functions if "looped" in function.name]
-    assert all(function.linkage == Linkage.internal for function in kept), f"Numba {numba.__version__}, see linking.py"
+    @numba.njit
+    def plain(first, second, more):
+        return mingled(first, second, more) + mingled(second, first, more) + mingled(first + second, first, more)
+
+    def written(first, second, more):
+        ends = ((first, second), (second, first), (first + second, first))
+        return sum(mingled.py_func(*each, more) for each in ends)
+
+    assert whole(5, 3) == written(5, 3, 3)
+    (made,) = whole.overloads.values()
+    kept = [function for function in made.library._final_module.functions if "mingled" in function.name]
+    assert [function.linkage for function in kept] == [Linkage.internal], f"Numba {numba.__version__}, see linking.py"
+    # Of the first one LLVM knows that it always adds 3.
+    assert plain(9, 7, 10) == written(9, 7, 10), f"Numba {numba.__version__} mixes functions of one name, see linking.py"

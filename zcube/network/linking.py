@@ -32,10 +32,13 @@ class WholeLibrary(JITCodeLibrary):
     """Code of a kernel that Python calls, whose parts nothing else sees: one called in one place becomes part of that."""
 
     def _optimize_final_module(self) -> None:
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
-                function.linkage = "internal"
+        for function in _defined(self._final_module, Linkage.linkonce_odr):
+            function.linkage = "internal"
         super()._optimize_final_module()
+        # LLVM may have changed what they take. Yet as it loads a function that several kernels have, it keeps any of that name
+        # that is loaded, one which is internal to another kernel too.
+        for function in _defined(self._final_module, Linkage.internal):
+            function.name = f"whole.{function.name}"
 
 
 class LinkedLibrary(JITCodeLibrary):
@@ -52,9 +55,8 @@ class LinkedLibrary(JITCodeLibrary):
             module = self._final_module
             for library in dict.fromkeys(self._linking_libraries):
                 module.link_in(library._get_module_for_linking(), preserve=True)
-            for function in module.functions:
-                if not function.is_declaration and function.linkage == Linkage.external:
-                    function.linkage = "linkonce_odr"
+            for function in _defined(module, Linkage.external):
+                function.linkage = "linkonce_odr"
             self._linked = module
         return self._linked
 
@@ -111,6 +113,11 @@ class LinkedCompiler(CompilerBase):
         used = [(step, name) for step, name in passes.passes if step._name not in UNUSED]
         passes.passes = [(LinkedLowering if step is NativeLowering else step, name) for step, name in used]
         return [passes]
+
+
+def _defined(module: Any, linkage: Linkage) -> list[Any]:
+    """Return the functions of a module that it defines with a linkage."""
+    return [function for function in module.functions if not function.is_declaration and function.linkage == linkage]
 
 
 def widen_arguments(dispatcher: Any) -> None:
