@@ -58,6 +58,26 @@ def test_the_pfc_watchdog_frees_the_ring_by_dropping(recovery):
     assert model.counts.storms > 0 and model.counts.drops > 0 and model.counts.repeats >= model.counts.drops
 
 
+def test_the_pfc_watchdog_frees_the_ring_by_forwarding():
+    """Nothing is dropped where it waits; what is forwarded in spite of a pause may find the next buffer full, or go through."""
+    model, table = ring(pfc_watchdog_s=200e-6, pfc_watchdog_action="forward")
+    finish = run(model, table)
+    assert np.all(finish > 200e6) and model.received_bytes == model.posted_bytes
+    dropping = ring(pfc_watchdog_s=200e-6)[0]
+    run(dropping, table)
+    assert model.counts.storms > 0 and model.counts.drops < dropping.counts.drops
+
+
+def test_a_ring_whose_pauses_are_refreshed_is_a_deadlock_and_one_whose_pauses_expire_is_not():
+    model, table = ring(pause_quanta=65535)
+    with pytest.raises(RunError, match=r"deadlock.*s0->s1"):
+        run(model, table)
+    assert model.counts.expiries == model.counts.drops == 0
+    model, table = ring(pause_quanta=65535, pause_refresh=None)
+    assert np.all(run(model, table) > 65535 * 512 / 400e9 * 1e12)
+    assert model.counts.expiries > 0 and model.received_bytes == model.posted_bytes
+
+
 def test_a_priority_per_switch_link_frees_the_ring():
     model, table = ring(priorities=2)
     assert np.all(run(model, table) > 0) and model.counts.drops == 0

@@ -107,10 +107,10 @@ def test_a_window_of_packets_bounds_what_is_sent_ahead_of_a_loss(window):
         ({"trimming": True, "pfc": False}, "recovery selective where trimming"),
         ({"recovery": "selective", "skip": {"mode": "steady"}}, "skip.mode off where recovery is selective"),
         ({"selective_window_packets": 100}, "a power of two"),
-        (
-            {"congestion_control": "hpcc", "path_choice": "spray", "spread_queue_pairs": 2},
-            "spread_queue_pairs 1 where switches write telemetry",
-        ),
+        ({"pause_quanta": 100, "pfc": False}, "pfc true where there are pause_quanta"),
+        ({"pause_quanta": 100, "skip": {"mode": "steady"}}, "skip.mode off where there is a pfc_watchdog_s or pause_quanta"),
+        ({"tier_buffers": [{"tier": 1}]}, "buffer_bytes or switch_class, one of them"),
+        ({"tier_buffers": [{"tier": 2, "buffer_bytes": 1 << 20}] * 2}, "tier_buffers with each tier once"),
     ],
 )
 def test_what_does_not_go_together_is_named(settings, told):

@@ -55,6 +55,53 @@ def test_buffers_are_those_of_the_vendor_s_table():
     }
 
 
+def test_each_tier_has_its_buffer():
+    """Hosts, leaves (tier 1), spines (2), a core (3); a tier that is not there is left out."""
+    network = Network(
+        ("h0", "leaf0"), ("h1", "leaf1"), ("leaf0", "spine0"), ("leaf1", "spine1"), ("spine0", "core"), ("spine1", "core")
+    )
+    tiers = (
+        {"tier": 1, "switch_class": "tomahawk-4"},
+        {"tier": 3, "buffer_bytes": 7 << 20},
+        {"tier": 8, "buffer_bytes": 1 << 20},
+    )
+    tables = idle_network(network.link_set, PacketSettings(pfc=False, tier_buffers=tiers), 0.0)
+    # By name: core, leaf0, leaf1, spine0, spine1.
+    assert tables["switches"]["shared"].tolist() == [7 << 20, 112_000_000, 112_000_000, 32 << 20, 32 << 20]
+
+
+def paused_uplink(**settings):
+    """Three senders behind one uplink of which the far switch's buffer takes little: the uplink's pauses last long."""
+    network = Network(("h0", "a"), ("h1", "a"), ("a", "b"), ("h2", "b"), ("b", "h3"))
+    network.path("h0", "a", "b", "h3").path("h1", "a", "b", "h3").path("h2", "b", "h3")
+    model = network.model(pfc_threshold="static", xoff_bytes=20_000, **settings)
+    finish = run(model, flows(*((sender, 3, 4 << 20) for sender in range(3))))
+    return finish, model.counts
+
+
+@pytest.mark.parametrize("quanta", [40, 300, 65535])
+def test_a_pause_that_is_refreshed_lasts_as_one_that_is_let_go(quanta):
+    """Each frame sent again is there before the one before expires: transfers end at the same picosecond."""
+    plain, counts = paused_uplink()
+    for part in (0.1, 0.5, 0.9):
+        finish, refreshed = paused_uplink(pause_quanta=quanta, pause_refresh=part)
+        assert finish.tolist() == plain.tolist() and refreshed.pauses == counts.pauses
+        assert refreshed.expiries == refreshed.drops == 0
+    assert (paused_uplink(pause_quanta=40)[1].events > counts.events) and counts.pauses > 0
+
+
+def test_a_pause_that_is_not_refreshed_ends_after_its_quanta_and_what_comes_then_is_lost():
+    """The queue is let go 512 bits times the quanta after the frame took effect, to the picosecond."""
+    network = Network(("h0", "a"), ("a", "b"), ("h1", "b"), ("b", "h2"))
+    network.path("h0", "a", "b", "h2").path("h1", "b", "h2")
+    model = network.model(pfc_threshold="static", xoff_bytes=20_000, xon_gap_bytes=20_000, pause_quanta=100, pause_refresh=None)
+    finish = run(model, flows((0, 2, 4 << 20), (1, 2, 4 << 20)))
+    log = model.pause_log()
+    lasted = np.round((np.asarray(log.until_s) - np.asarray(log.from_s)) * 1e12).astype(int)
+    assert lasted.max() == 100 * 512 * 1000 // 400 and (lasted == lasted.max()).sum() == model.counts.expiries > 0
+    assert model.counts.drops > 0 and np.all(finish > 0) and model.received_bytes == model.posted_bytes
+
+
 def test_a_switch_has_the_buffer_of_its_class():
     network = star(3)
     for settings, size in (({}, 32 << 20), ({"switch_class": "tomahawk-5"}, 165_000_000)):

@@ -16,7 +16,9 @@ from itertools import pairwise
 import numpy as np
 from control_twins import CONTROLS
 
-PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, STORM, START = range(13)
+PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, STORM, EXPIRY, REFRESH, START = (
+    range(15)
+)
 WORD = (1 << 64) - 1
 PS = 10**12
 
@@ -59,7 +61,7 @@ class Queue:
         self.link, self.priority = link, priority
         self.waiting, self.depth, self.paused, self.storm, self.paused_at = deque(), 0, False, False, None
         self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses, self.marks = 0, 0, False, 0, 0, 0, 0
-        self.came_back_full = False
+        self.overfull, self.until, self.told_at = False, None, None
 
 
 class Packet:
@@ -100,7 +102,7 @@ class Twin:
         self.now, self.heap, self.serial = 0, [], 0
         self.lost, self.under_way = 0, []
         self.marks = self.drops = self.repeats = self.hops = self.pauses = 0
-        self.storms = self.trims = self.headers_lost = self.duplicates = self.timeouts = self.header_hops = 0
+        self.storms = self.expiries = self.trims = self.headers_lost = self.duplicates = self.timeouts = self.header_hops = 0
         self.selective = settings.recovery == "selective"
         self.recalls = self.needs.rests and self.selective
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
@@ -110,16 +112,17 @@ class Twin:
                 link.kmin = float("inf")
         self.headroom = settings.headroom_of(link_set.capacity_bps, link_set.latency_s)
         self.used, self.shared = {}, {}
+        memory = self.buffers()
         for link in self.links:
             if not link.to_host:
                 self.used[link.target] = 0
                 taken = self.headroom[link.number] * settings.priorities * settings.traffic_classes if settings.pfc else 0
-                self.shared[link.target] = self.shared.get(link.target, settings.memory_bytes) - taken
+                self.shared[link.target] = self.shared.get(link.target, memory[link.target]) - taken
         for link in self.links:
             if not link.from_host:
                 self.used.setdefault(link.source, 0)
-                self.shared.setdefault(link.source, settings.memory_bytes)
-        self.shared = {name: int(max(left, settings.memory_bytes / 2)) for name, left in self.shared.items()}
+                self.shared.setdefault(link.source, memory[link.source])
+        self.shared = {name: int(max(left, memory[name] / 2)) for name, left in self.shared.items()}
         self.flows, pairs = [], 0
         for number in range(len(flows)):
             flow = Flow(number, int(np.ceil(flows.size_bytes[number])), round(flows.start_s[number] * PS))
@@ -136,6 +139,20 @@ class Twin:
         while self.heap:
             self.now, *_, action = heapq.heappop(self.heap)
             action()
+
+    def buffers(self):
+        """Every switch's buffer, by the number of links from the nearest host."""
+        tier = {link.target: 1 for link in self.links if link.from_host} | {
+            link.source: 1 for link in self.links if link.to_host
+        }
+        while new := {
+            link.target: tier[link.source] + 1
+            for link in self.links
+            if not link.to_host and link.source in tier and link.target not in tier
+        }:
+            tier |= new
+        given = {entry.tier: entry.buffer_bytes for entry in self.settings.tier_buffers}
+        return {name: given.get(number, self.settings.memory_bytes) for name, number in tier.items()}
 
     def add_pairs(self, flow, routes, link_set, caps, number):
         groups = {}
@@ -218,7 +235,7 @@ class Twin:
     def fail(self, link):
         link.broken = True
         for queue in link.queues:
-            queue.applied, queue.paused = queue.frames, False
+            queue.applied, queue.paused, queue.storm = queue.frames, False, False
             while queue.waiting and not link.from_host:
                 self.free(queue, queue.waiting.popleft())
                 self.lost += 1
@@ -233,7 +250,7 @@ class Twin:
         link.broken = False
         for queue in link.queues:
             if queue.stopped:
-                queue.came_back_full = True
+                queue.overfull = True
                 self.frame(queue, True)
 
     def miss(self, link, down):
@@ -477,7 +494,7 @@ class Twin:
         elif link.from_host:
             link.relayed.append(packet)
             self.stir(link)
-        elif queue.storm:
+        elif queue.storm and self.settings.pfc_watchdog_action == "drop":
             self.drops += 1
         elif self.admit(packet, came, queue):
             queue.waiting.append(packet)
@@ -533,7 +550,7 @@ class Twin:
         elif came.held + size - came.extra <= self.threshold(switch) and size <= free:
             self.used[switch] += size
         elif came.extra + size > self.headroom[came.link.number]:
-            assert came.came_back_full, "headroom too small"
+            assert came.overfull, "headroom too small"
             return False
         else:
             came.extra += size
@@ -561,7 +578,7 @@ class Twin:
         self.used[switch] -= packet.size - spare
         below = came.held <= max(self.threshold(switch) - self.settings.xon_gap_bytes, 0)
         if came.stopped and came.extra == 0 and below:
-            came.stopped = came.came_back_full = False
+            came.stopped = came.overfull = False
             self.frame(came, False)
 
     def marked(self, queue, depth):
@@ -584,25 +601,51 @@ class Twin:
         )
         place = queue.link.number << 4 | queue.priority
         self.at(self.now + delay, PAUSE, place, lambda: self.apply_frame(queue, stop, number))
+        if stop and self.settings.pause_quanta is not None and self.settings.pause_refresh is not None:
+            sent = queue.told_at = self.now
+            due = self.now + int(self.settings.pause_refresh * self.hold(queue))
+            self.at(due, REFRESH, place, lambda: self.frame(queue, True) if queue.stopped and queue.told_at == sent else None)
+
+    def hold(self, queue):
+        return queue.link.wire(self.settings.pause_quanta * 64)
+
+    def expire_pause(self, queue, until):
+        if queue.until == until and (queue.paused or queue.storm):
+            self.expiries += queue.paused
+            queue.overfull = True
+            self.let_go(queue)
+
+    def let_go(self, queue):
+        resumes, queue.paused, queue.storm = queue.paused, False, False
+        if resumes:
+            self.stir(queue.link)
 
     def apply_frame(self, queue, stop, number):
         if number >= queue.applied and not queue.link.broken:
-            queue.applied = number
-            resumes = queue.paused and not stop
-            if stop and not queue.paused and not queue.link.from_host and self.settings.pfc_watchdog_s is not None:
+            queue.applied, forwards = number, queue.storm and self.settings.pfc_watchdog_action == "forward"
+            if not stop:
+                self.let_go(queue)
+                return
+            if self.settings.pause_quanta is not None:
+                until = queue.until = self.now + self.hold(queue)
+                place = queue.link.number << 4 | queue.priority
+                self.at(until, EXPIRY, place, lambda: self.expire_pause(queue, until))
+            if forwards:
+                return
+            if not queue.paused and not queue.link.from_host and self.settings.pfc_watchdog_s is not None:
                 began = queue.paused_at = self.now
                 due = self.now + round(self.settings.pfc_watchdog_s * PS)
                 self.at(due, STORM, queue.link.number << 4 | queue.priority, lambda: self.end_waiting(queue, began))
-            queue.paused = stop
-            queue.storm = queue.storm and not resumes
-            if resumes:
-                self.stir(queue.link)
+            queue.paused = True
 
     def end_waiting(self, queue, began):
         if queue.paused and queue.paused_at == began:
             queue.storm = True
             self.storms += 1
-            while queue.waiting:
+            if self.settings.pfc_watchdog_action == "forward":
+                queue.paused, queue.overfull = False, True
+                self.stir(queue.link)
+            while queue.waiting and queue.paused:
                 self.free(queue, queue.waiting.popleft())
                 self.drops += 1
 

@@ -143,7 +143,6 @@ def test_twins_of_selective_recovery_and_trimming_agree(installed, control):
     for seed in seeds(32):
         draw = np.random.default_rng(seed)
         more = draw_recovery(draw)
-        more |= {"spread_queue_pairs": 1} if control == "hpcc" else {}
         counts = assert_twins_agree(draw, control, **more)
         seen += np.array([counts.drops, counts.repeats, counts.timeouts, counts.late, counts.duplicates, counts.trims,
                           counts.headers_lost]) > 0  # fmt: skip
@@ -159,17 +158,56 @@ def test_twins_of_two_traffic_classes_agree(installed, service):
         assert_twins_agree(draw, None, **more)
 
 
-def test_twins_of_the_pfc_watchdog_agree():
+@pytest.mark.parametrize(("action", "cases"), [("drop", 40), ("forward", 24)])
+def test_twins_of_the_pfc_watchdog_agree(action, cases):
     storms = 0
-    for seed in seeds(40):
+    for seed in seeds(cases):
         draw = np.random.default_rng(seed)
         more = {"pfc": True, "pfc_watchdog_s": float(draw.choice([2e-7, 1e-6, 3e-6])), "path_choice": "static"}
         more |= {"recovery": str(draw.choice(["selective", "go-back-n"])), "pfc_threshold": "static"}
         more |= {"xoff_bytes": int(draw.integers(5_000, 40_000)), "retransmit_timeout_s": 2e-5}
+        more |= {"pfc_watchdog_action": action}
         counts = assert_twins_agree(draw, None, **more)
         assert counts.storms == 0 or more["recovery"] == "go-back-n" or counts.repeats == counts.drops + counts.duplicates
         storms += counts.storms > 0
     assert storms > 3
+
+
+@pytest.mark.parametrize("refreshed", [True, False])
+def test_twins_where_pauses_expire_agree(refreshed):
+    seen = np.zeros(3)
+    for seed in seeds(16):
+        draw = np.random.default_rng(seed)
+        more = {"pfc": True, "path_choice": "static", "pfc_threshold": "static", "retransmit_timeout_s": 2e-5}
+        more |= {"pause_quanta": int(draw.choice([20, 150, 500, 3000])), "xoff_bytes": int(draw.integers(5_000, 40_000))}
+        more |= {"pause_refresh": float(draw.choice([0.05, 0.5, 0.99])) if refreshed else None}
+        more |= {"recovery": str(draw.choice(["selective", "go-back-n"]))}
+        if draw.random() < 0.3:
+            more |= {"pfc_watchdog_s": 2e-6, "pfc_watchdog_action": str(draw.choice(["drop", "forward"]))}
+        counts = assert_twins_agree(draw, None, **more)
+        assert not refreshed or counts.expiries == 0
+        assert not refreshed or counts.drops == 0 or "pfc_watchdog_s" in more
+        seen += np.array([counts.pauses, counts.expiries, counts.drops]) > 0
+    assert seen[0] > 5 and (refreshed or np.all(seen > 2)), seen
+
+
+def test_twins_of_hpcc_with_several_queue_pairs_on_the_same_paths_agree():
+    cuts = 0
+    for seed in seeds(6):
+        draw = np.random.default_rng(seed)
+        more = {"pfc": True, "path_choice": str(draw.choice(["spray", "spray-random", "adaptive-every-switch"]))}
+        more |= {"spread_queue_pairs": int(draw.integers(2, 4)), "queue_pair_ports": str(draw.choice(["one", "all"]))}
+        cuts += assert_twins_agree(draw, "hpcc", **more).rate_cuts
+    assert cuts > 20
+
+
+def test_twins_of_buffers_by_tier_agree():
+    paused = 0
+    for seed in seeds(6):
+        draw = np.random.default_rng(seed)
+        tiers = [{"tier": tier, "buffer_bytes": int(draw.choice([1 << 16, 1 << 19]))} for tier in (1, 2) if draw.random() < 0.7]
+        paused += assert_twins_agree(draw, None, pfc_threshold="dynamic", tier_buffers=tiers).pauses > 0
+    assert paused > 1
 
 
 def run_both(fabric, routing, settings, flows, split):
@@ -199,8 +237,8 @@ def assert_twins_agree(draw, control=None, **more):
     ours = (counts.packet_hops, counts.marks, counts.drops, counts.repeats, counts.pauses, counts.rate_cuts)
     cuts = sum(pair.cuts for flow in twin.flows for pair in flow.pairs)
     assert ours == (twin.hops, twin.marks, twin.drops, twin.repeats, twin.pauses, cuts)
-    again = (counts.trims, counts.headers_lost, counts.duplicates, counts.control_hops, counts.storms)
-    assert again == (twin.trims, twin.headers_lost, twin.duplicates, twin.header_hops, twin.storms)
+    again = (counts.trims, counts.headers_lost, counts.duplicates, counts.control_hops, counts.storms, counts.expiries)
+    assert again == (twin.trims, twin.headers_lost, twin.duplicates, twin.header_hops, twin.storms, twin.expiries)
     assert model.received_bytes == model.posted_bytes
     links = model.link_table()
     assert links.size_bytes.tolist() == [link.payload for link in twin.links]

@@ -163,8 +163,7 @@ def checked_network(
         return network
     if fidelity != "packet":
         return network.model_copy(update={"path_split": "fixed" if packet.path_choice.startswith("spray") else "pooled"})
-    # What a switch writes of a path is one queue pair's, so that several cannot share it.
-    if "spread_queue_pairs" in packet.model_fields_set or packet.control.telemetry_s is not None:
+    if "spread_queue_pairs" in packet.model_fields_set:
         return network
     ports = nic_ports if packet.queue_pair_ports == "one" else 1
     set_key(data, "packet.spread_queue_pairs", max(1, network.queue_pairs // ports), where("packet"))

@@ -7,14 +7,16 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
-from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
+from zcube.network.packet.settings import QUANTUM_BYTES, WINDOW_BITS, PacketSettings
 from zcube.network.packet.state import (
     BUCKET,
     CLAIM,
     DRAWN,
+    DROPS,
     EVERY_SWITCH,
     FIRST_SWITCH,
     FLOWLETS,
+    FORWARDS,
     IN_TURN,
     KEY_BITS,
     LINK,
@@ -27,6 +29,7 @@ from zcube.network.packet.state import (
     PS,
     QUEUE,
     SWITCH,
+    TIMED,
     picoseconds,
 )
 from zcube.network.packet.tables import Tables
@@ -55,6 +58,25 @@ def switch_numbers(link_set: LinkSet) -> tuple[list[str], IntArray, IntArray]:
     source = [NONE if host else number[name] for name, host in zip(link_set.source, link_set.leaves_gpu)]
     target = [NONE if host else number[name] for name, host in zip(link_set.target, link_set.enters_gpu)]
     return names, np.array(source, dtype=np.int64), np.array(target, dtype=np.int64)
+
+
+def switch_tiers(leaves: IntArray, enters: IntArray, switches: int) -> IntArray:
+    """Return the tier of each switch: 1 of those with a host, and one more than the lowest next to it of others.
+
+    Parameters
+    ----------
+    leaves, enters : int array [links]
+        Switch that each link leaves and enters, as of :func:`switch_numbers`.
+    switches : int
+        How many there are.
+    """
+    tier = np.zeros(switches, dtype=np.int64)
+    inner = (leaves >= 0) & (enters >= 0)
+    tier[leaves[(leaves >= 0) & ~inner]] = tier[enters[(enters >= 0) & ~inner]] = reached = 1
+    while (beyond := inner & (tier[leaves] == reached) & (tier[enters] == 0)).any():
+        reached += 1
+        tier[enters[beyond]] = reached
+    return tier
 
 
 def reverse_links(link_set: LinkSet) -> IntArray:
@@ -97,7 +119,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
         links=_links(link_set, settings, leaves, enters),
         queues=queues,
-        switches=_switches(settings, names, enters, queues, shift),
+        switches=_switches(settings, switch_tiers(leaves, enters, len(names)), enters, queues, shift),
     )
     net = tables.net
     _set(net, settings, shift, bin_s)
@@ -105,6 +127,8 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
     net["bucket_shift"] = _bucket_shift(link_set, settings, buckets)
+    if settings.pause_quanta is not None:
+        tables["timed"] = np.zeros(len(queues), TIMED)
     if settings.skip.mode != "off":
         tables["claims"] = np.zeros(links, CLAIM)
         tables["claims"]["frozen"] = NONE
@@ -139,6 +163,9 @@ def _set(net: np.ndarray, settings: PacketSettings, shift: int, bin_s: float) ->
         "trim_run": settings.trim_run,
         "lossless": settings.pfc,
         "storm_ps": max(picoseconds(settings.pfc_watchdog_s or 0.0), settings.pfc_watchdog_s is not None),
+        "storm_action": FORWARDS if settings.pfc_watchdog_action == "forward" else DROPS,
+        "hold_bytes": (settings.pause_quanta or 0) * QUANTUM_BYTES,
+        "refresh": (settings.pause_refresh or 0.0) if settings.pause_quanta is not None else 0.0,
         "ordered": settings.ordered,
         "selective": settings.recovery == "selective",
         "repeating": settings.ordered or settings.recovery == "selective",
@@ -223,19 +250,19 @@ def idle_queues(headroom: FloatArray | IntArray) -> np.ndarray:
     return queues
 
 
-def _switches(settings: PacketSettings, names: list[str], enters: IntArray, queues: np.ndarray, shift: int) -> np.ndarray:
+def _switches(settings: PacketSettings, tiers: IntArray, enters: IntArray, queues: np.ndarray, shift: int) -> np.ndarray:
     """Return switches whose shared buffer is what headroom leaves of it, half of it at least.
 
     Headroom is counted as for packets, so that cells leave the shared part as it is.
     """
-    switches = np.zeros(len(names), SWITCH)
+    switches, memory = np.zeros(len(tiers), SWITCH), settings.memory_of(tiers)
     into = enters >= 0
     headroom = queues["headroom"][:: 1 << shift] - (0 if settings.headroom_bytes is not None else 3 * settings.unit_bytes)
     packet = 0 if settings.headroom_bytes is not None else 3 * settings.wire_bytes(settings.packet_payload_bytes)
-    taken = np.bincount(enters[into], (headroom[into] + packet) * settings.data_queues, minlength=len(names))
-    least = settings.memory_bytes / 2
+    taken = np.bincount(enters[into], (headroom[into] + packet) * settings.data_queues, minlength=len(tiers))
+    least = memory / 2
     if settings.cell_bytes:
-        least = max(least, settings.least_threshold_bytes / min(settings.pfc_alpha, 1.0))
-    switches["headroom"] = np.bincount(enters[into], queues["headroom"][:: 1 << shift][into] * settings.data_queues, len(names))
-    switches["shared"] = np.maximum(settings.memory_bytes - (taken if settings.pfc else 0), least)
+        least = np.maximum(least, settings.least_threshold_bytes / min(settings.pfc_alpha, 1.0))
+    switches["headroom"] = np.bincount(enters[into], queues["headroom"][:: 1 << shift][into] * settings.data_queues, len(tiers))
+    switches["shared"] = np.maximum(memory - (taken if settings.pfc else 0), least)
     return switches

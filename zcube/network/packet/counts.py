@@ -43,7 +43,9 @@ class PacketCounts:
     trims, headers_lost : int
         Packets of which switches cut the payload, and headers of such that were dropped.
     storms : int
-        Pauses after which the PFC watchdog dropped what waited.
+        Pauses after which the PFC watchdog dropped what waited, or forwarded it.
+    expiries : int
+        Pauses that ended because no further frame came in time.
     reused : int
         Transfers that went as others had gone and were not simulated again.
     """
@@ -64,6 +66,7 @@ class PacketCounts:
     trims: int
     headers_lost: int
     storms: int
+    expiries: int
     reused: int
 
     @staticmethod
@@ -71,7 +74,7 @@ class PacketCounts:
         """Read the counts."""
         net = tables.net[0]
         names = ("events", "packet_hops", "control_hops", "pauses", "marks", "notices", "drops", "repeats", "timeouts", "late",
-                 "lost", "duplicates", "trims", "headers_lost", "storms", "reused")  # fmt: skip
+                 "lost", "duplicates", "trims", "headers_lost", "storms", "expiries", "reused")  # fmt: skip
         counted = {name: int(net[name]) for name in names}
         rate_cuts = int(tables["pairs"]["sender"]["cuts"].sum())
         return PacketCounts(notifications=counted.pop("notices"), rate_cuts=rate_cuts, **counted)

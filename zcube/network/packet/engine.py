@@ -13,7 +13,7 @@ from zcube.network.packet.calendar import enter, give_back, next_time, not_befor
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.failures import change_link, rest_paths
 from zcube.network.packet.lookahead import fetch_last, fetch_next
-from zcube.network.packet.pauses import apply_frame
+from zcube.network.packet.pauses import apply_frame, expire, refresh
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import receive
 from zcube.network.packet.records import (
@@ -36,7 +36,9 @@ from zcube.network.packet.state import (
     ARRIVAL,
     BROKEN,
     CHANGE,
+    DROPS,
     EVERY_SWITCH,
+    EXPIRY,
     GIVES_UP,
     KEY_BITS,
     NEEDS_BINS,
@@ -49,6 +51,7 @@ from zcube.network.packet.state import (
     PAUSE,
     REACHED,
     READY,
+    REFRESH,
     SPENT,
     STORM,
     TIMEOUT,
@@ -180,7 +183,7 @@ def arrive(net: Net, slot: int, number: int) -> None:
         stir(net, link)
         return
     size = packet_of(net, slot).size >> 1
-    if queue_of(net, wanted).storm == 1:
+    if queue_of(net, wanted).storm == DROPS:
         drop(net, slot, wanted)
     elif admit(net, came_by, wanted, link_of(net, link).from_switch, size):
         append(net, wanted, slot)
@@ -211,7 +214,15 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
         check_progress(net, number)
     elif kind == STORM:
         give_back(net, slot)
-        end_waiting(net, number)
+        if end_waiting(net, number):
+            stir(net, number >> net.class_shift)
+    elif kind == EXPIRY:
+        give_back(net, slot)
+        if expire(net, number):
+            stir(net, number >> net.class_shift)
+    elif kind == REFRESH:
+        give_back(net, slot)
+        refresh(net, number)
     elif kind == CHANGE:
         stage = packet_of(net, slot).number
         give_back(net, slot)

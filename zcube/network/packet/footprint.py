@@ -8,8 +8,8 @@ from zcube.arrays import FloatArray
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.control import state_bytes
-from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
-from zcube.network.packet.state import BLOCK, ECHO, FLOW, PACKET, PAIR, PART, PROBE, READING, READINGS, RECOVERY, WINDOW
+from zcube.network.packet.settings import QUANTUM_BYTES, WINDOW_BITS, PacketSettings
+from zcube.network.packet.state import BLOCK, ECHO, FLOW, PACKET, PAIR, PART, PROBE, PS, READING, READINGS, RECOVERY, WINDOW
 
 #: Tables at most double when they run short.
 GROWTH = 2
@@ -55,13 +55,17 @@ def memory_bound_bytes(
     selective = settings.recovery == "selective"
     answers = 3 if selective else 2 if control.acknowledged or settings.acknowledgements == "packets" else 1
     pairs = _queue_pairs(link_set, settings, len(flow_bytes), subflows)
-    records = min(network, whole) * answers + pairs * (1 + EVENTS_PER_PAIR) + queues * EVENTS_PER_QUEUE + FIRST_PACKETS
+    timed = _timed_events(link_set, settings)
+    records = (
+        min(network, whole) * answers + pairs * (1 + EVENTS_PER_PAIR) + queues * (EVENTS_PER_QUEUE + timed) + FIRST_PACKETS
+    )
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
     pair_bytes = PAIR.itemsize + state_bytes(control.handlers())
     path_bytes = HOP_BYTES + REST_BYTES * control.rests
     per_path = pair_bytes * pairs + path_bytes * max(pairs, subflows * settings.spread_queue_pairs)
     ways = settings.path_choice == "adaptive-every-switch"
-    per_path += HOP_BYTES * (hops + subflows) * (1 + (class_shift(settings) > 0) + ways)
+    places = (hops + subflows) * (settings.spread_queue_pairs if control.telemetry_s is not None else 1)
+    per_path += HOP_BYTES * (places * (1 + ways) + (hops + subflows) * (class_shift(settings) > 0))
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
         per_path += PROBE.itemsize * subflows
@@ -72,7 +76,7 @@ def memory_bound_bytes(
     echo_bytes = ECHO.itemsize if control.acknowledged or selective else 0
     if control.telemetry_s is not None:
         echo_bytes += READING.itemsize * READINGS
-        per_path += READING.itemsize * (hops + subflows) * (1 + (class_shift(settings) > 0)) + HOP_BYTES * 2 * len(links)
+        per_path += READING.itemsize * (places + (hops + subflows) * (class_shift(settings) > 0)) + HOP_BYTES * 2 * len(links)
     tables = (
         (PACKET.itemsize + HOP_BYTES + BLOCK * HOP_BYTES // 2 + echo_bytes) * records
         + echo_bytes * len(links)
@@ -82,6 +86,19 @@ def memory_bound_bytes(
     # A part settles in a network of its own.
     networks, known = (2, settings.skip.reuse_bytes) if settings.skip.mode == "reuse" else (1, 0)
     return float(networks * (idle.bytes + GROWTH * tables) + known + 16.0 * bins * queues)
+
+
+def _timed_events(link_set: LinkSet, settings: PacketSettings) -> float:
+    """Return a bound on events of a queue where pauses expire: frames sent again that are under way, an expiry, a refresh."""
+    if settings.pause_quanta is None:
+        return 0.0
+    up = link_set.capacity_bps > 0
+    hold_s = settings.pause_quanta * QUANTUM_BYTES * 8 / link_set.capacity_bps[up]
+    under_way_s = (
+        link_set.latency_s[up] + settings.pause_reaction_s + settings.pause_frame_bytes * 8 / link_set.capacity_bps[up]
+    )
+    apart_s = np.maximum((settings.pause_refresh or 1.0) * hold_s, 1 / PS)
+    return 3.0 + float((under_way_s / apart_s).max(initial=0.0))
 
 
 def _queue_pairs(link_set: LinkSet, settings: PacketSettings, flows: int, subflows: int) -> int:

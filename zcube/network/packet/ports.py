@@ -11,19 +11,11 @@ from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.records import depth_of, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, TRIMMED, WAKE, Net
 from zcube.network.packet.telemetry import take_reading
+from zcube.network.packet.wire import wire_ps
 from zcube.routing.hashing import ODD, mix
 
 #: Packets of a class in a row are counted so far; weights are less.
 LONGEST_RUN = 1 << 30
-
-
-@inner
-def wire_ps(net: Net, link: int, size: int) -> int:
-    """Return what a link takes for so many bytes, to the nearest picosecond."""
-    if size == net.mtu:
-        return link_of(net, link).full_ps
-    kbps = link_of(net, link).kbps
-    return (size * 8_000_000_000 + kbps // 2) // kbps
 
 
 @inner

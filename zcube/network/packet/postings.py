@@ -52,7 +52,11 @@ class Postings:
         flow, port = routes.flow_of_path, routes.first_link
         order, first_path = self._grouped(flow, port)
         pairs, paths = len(first_path) - 1, len(order)
-        first, last = self._hops, self._hops + len(routes.link) + subflows
+        # What switches have reported of a path stands by its place in hops, so that queue pairs with the same paths need places
+        # of their own.
+        copies = self._settings.spread_queue_pairs if tables.net["telemetry_ps"][0] else 1
+        first, length = self._hops, len(routes.link) + subflows
+        last = first + copies * length
         back = self._back_rows(routes, order[first_path[:-1]])
         wanted = {"flows": self.flows + count, "pairs": self.pairs + pairs, "paths": self._paths + paths}
         for name in ("starts", "done", "live"):
@@ -75,12 +79,13 @@ class Postings:
             tables.grow("known", last + len(back))
         tables.grow("states", (self.pairs + pairs) * int(tables.net["state_bytes"][0]))
         classes = self._classes(flows)
-        tables["hops"][first:last] = self._rows(routes, classes)
+        tables["hops"][first:last] = np.tile(self._rows(routes, classes), copies)
         tables["hops"][last : last + len(back)] = back
         if tables.net["adaptive"][0] == EVERY_SWITCH:
             tables.grow("ways", last)
-            tables["ways"][first:last] = first + ways_on(routes)
-        tables["paths"][self._paths : self._paths + paths] = (first + routes.first_hop[:-1] + np.arange(subflows))[order]
+            tables["ways"][first:last] = (ways_on(routes) + first + length * np.arange(copies)[:, None]).ravel()
+        place = first + length * np.repeat(np.arange(pairs) % copies, np.diff(first_path))
+        tables["paths"][self._paths : self._paths + paths] = place + (routes.first_hop[:-1] + np.arange(subflows))[order]
         self._fill_pairs(tables["pairs"][self.pairs : self.pairs + pairs], routes, flows, flow, port, order, first_path, last)
         new = tables["flows"][self.flows : self.flows + count]
         pair_end = self.pairs + np.searchsorted(flow[order][first_path[:-1]], np.arange(count), side="right")

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from zcube.arrays import FloatArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.inputs import Declared
 from zcube.network.packet.controls import BUILT_IN, controls
 from zcube.network.packet.controls.dcqcn import Dcqcn
@@ -58,6 +58,13 @@ MIB = 1 << 20
 
 #: Packets of a window whose state lies in one row.
 WINDOW_BITS = 64
+
+
+#: What a switch does with what waits for a port that the PFC watchdog has given up on; SONiC's ``drop`` and ``forward``.
+WatchdogAction = Literal["drop", "forward"]
+
+#: Bytes of a pause's quantum, 512 bits.
+QUANTUM_BYTES = 64
 
 
 class MarkingThreshold(Declared):
@@ -109,6 +116,20 @@ SWITCH_BUFFERS: Mapping[str, int] = MappingProxyType(
     {f"tomahawk-{number}": megabytes * 1_000_000 for number, megabytes in ((1, 16), (2, 42), (3, 64), (4, 112), (5, 165))}
 )
 SwitchClass = Literal["tomahawk-1", "tomahawk-2", "tomahawk-3", "tomahawk-4", "tomahawk-5"]
+
+
+class TierBuffer(Declared):
+    """The buffer of the switches of a tier."""
+
+    tier: int = Field(ge=1, le=8, description="1: switches with hosts; 2: those next to them, and so on")
+    buffer_bytes: int | None = Field(default=None, ge=1 << 16, le=1 << 40, description="of each of them")
+    switch_class: SwitchClass | None = Field(default=None, description="or that of a chip")
+
+    @model_validator(mode="after")
+    def _one(self) -> TierBuffer:
+        if (self.buffer_bytes is None) == (self.switch_class is None):
+            raise ValueError("buffer_bytes or switch_class, one of them")
+        return self
 
 
 #: How a port serves two classes of traffic: that of experts first, or by turns of so many packets each.
@@ -174,6 +195,9 @@ class PacketSettings(Declared):
     switch_class: SwitchClass | None = Field(
         default=None, description="its buffer in place of `buffer_bytes`, as a vendor's sheet has it; None: none"
     )
+    tier_buffers: tuple[TierBuffer, ...] = Field(
+        default=(), max_length=8, description="of tiers whose switches have another; a tier that a fabric has not is left out"
+    )
     pfc: bool = Field(default=True, description="whether switches pause what fills them, and lose nothing")
     pfc_threshold: Threshold = Field(
         default="dynamic", description="`dynamic`: XOFF at `pfc_alpha` of the free buffer; `static`: at `xoff_bytes`"
@@ -186,8 +210,24 @@ class PacketSettings(Declared):
         default=None,
         gt=0,
         le=10,
-        description="a switch drops what waits for a port paused for so long, and all that comes, until the pause ends; None: "
-        "none does, and a ring of pauses ends the run",
+        description="a switch gives up on a port paused for so long, until the pause ends; None: none does, and a ring of "
+        "pauses ends the run",
+    )
+    pfc_watchdog_action: WatchdogAction = Field(
+        default="drop", description="then: `drop` what waits for the port and all that comes; `forward` it, paused or not"
+    )
+    pause_quanta: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="a pause expires after so many times 512 bits of its link (IEEE 802.1Qbb); None: it holds until let go",
+    )
+    pause_refresh: float | None = Field(
+        default=0.5,
+        ge=0.01,
+        lt=1,
+        description="part of the quanta after which a frame that still holds is sent again; None: none is, and what comes "
+        "after the pause is lost where the buffer is full",
     )
     pause_frame_bytes: int = Field(default=84, ge=0, le=4096, description="on the wire; 64, preamble and gap 20")
     pause_reaction_s: float = Field(default=0.0, ge=0, le=1e-3, description="from the arrival of a pause to its effect")
@@ -315,6 +355,9 @@ class PacketSettings(Declared):
             raise ValueError("marking_kmax_s above marking_kmin_s")
         if self.switch_class is not None and self.buffer_bytes != PacketSettings.model_fields["buffer_bytes"].default:
             raise ValueError("buffer_bytes or switch_class, not both")
+        tiers = [entry.tier for entry in self.tier_buffers]
+        if len(set(tiers)) < len(tiers):
+            raise ValueError("tier_buffers with each tier once")
         return self
 
     @model_validator(mode="after")
@@ -323,8 +366,10 @@ class PacketSettings(Declared):
             raise ValueError("pfc false where trimming is on: with PFC a packet always has room")
         if self.pfc_watchdog_s is not None and not self.pfc:
             raise ValueError("pfc true where there is a pfc_watchdog_s: without it nothing is paused")
-        if self.skip.mode != "off" and self.pfc_watchdog_s is not None:
-            raise ValueError("skip.mode off where there is a pfc_watchdog_s: what is lost is never steady")
+        if self.pause_quanta is not None and not self.pfc:
+            raise ValueError("pfc true where there are pause_quanta: without it nothing is paused")
+        if self.skip.mode != "off" and (self.pfc_watchdog_s is not None or self.pause_quanta is not None):
+            raise ValueError("skip.mode off where there is a pfc_watchdog_s or pause_quanta: their events are never steady")
         if self.skip.mode != "off" and self.traffic_classes == 2:
             raise ValueError("skip.mode off where there are two traffic classes: the law knows one queue a link")
         if self.trimming and self.recovery != "selective":
@@ -367,8 +412,6 @@ class PacketSettings(Declared):
     def _many_paths(self) -> PacketSettings:
         if self.path_choice == "static" and self.spread_queue_pairs > 1:
             raise ValueError("spread_queue_pairs 1 where path_choice is static: every path has a queue pair of its own")
-        if self.spread_queue_pairs > 1 and self.control.telemetry_s is not None:
-            raise ValueError("spread_queue_pairs 1 where switches write telemetry: what is known of a path is one queue pair's")
         if self.queue_pair_ports == "all" and self.path_choice in ("static", "adaptive"):
             raise ValueError(
                 "queue_pair_ports one where path_choice is static or adaptive; adaptive-every-switch chooses ports too"
@@ -417,7 +460,8 @@ class PacketSettings(Declared):
     @property
     def ordered(self) -> bool:
         """Whether receivers take packets in order only, and ask again from what is missing."""
-        lossy = not self.pfc or self.reorder != "cost" or len(self.link_failures) > 0 or self.pfc_watchdog_s is not None
+        ends = self.pfc_watchdog_s is not None or (self.pause_quanta is not None and self.pause_refresh is None)
+        lossy = not self.pfc or self.reorder != "cost" or len(self.link_failures) > 0 or ends
         return lossy and self.recovery == "go-back-n"
 
     @property
@@ -459,7 +503,14 @@ class PacketSettings(Declared):
     @property
     def memory_bytes(self) -> int:
         """Buffer of a switch, headroom included."""
-        return self.buffer_bytes if self.switch_class is None else SWITCH_BUFFERS[self.switch_class]
+        return _buffer_bytes(self.buffer_bytes, self.switch_class)
+
+    def memory_of(self, tier: IntArray) -> IntArray:
+        """Return the buffers of switches by their tiers, headroom included."""
+        found = np.full(len(tier), self.memory_bytes)
+        for entry in self.tier_buffers:
+            found[tier == entry.tier] = _buffer_bytes(entry.buffer_bytes or 0, entry.switch_class)
+        return found
 
     def marking_of(self, capacity_bps: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return KMIN and KMAX in bytes and PMAX of links; beyond the last rate as for it.
@@ -490,6 +541,10 @@ class PacketSettings(Declared):
             return np.full(len(capacity_bps), float(self.headroom_bytes))
         travel = capacity_bps / 8 * (2 * latency_s + self.pause_reaction_s)
         return np.asarray(np.ceil(travel) + self.pause_frame_bytes + 3 * self.unit_bytes)
+
+
+def _buffer_bytes(given_bytes: int, switch_class: SwitchClass | None) -> int:
+    return given_bytes if switch_class is None else SWITCH_BUFFERS[switch_class]
 
 
 @cache

@@ -27,7 +27,7 @@ Net = Any
 NEVER = 1 << 62
 
 #: Kinds of events in the order in which those of one picosecond are taken; flow starts come after all of them.
-PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, STORM = range(12)
+PAUSE, ARRIVAL, TRIMMED, NOTICE, REPEAT, ACKNOWLEDGED, READY, TIMEOUT, ALARM, WAKE, CHANGE, STORM, EXPIRY, REFRESH = range(14)
 #: Numbers of control packets: an acknowledgement, a congestion notification; a packet asked for again lies below these.
 ACKNOWLEDGE, CONGESTION = -1, -2
 
@@ -36,6 +36,9 @@ ACKNOWLEDGE, CONGESTION = -1, -2
 DESCRIBED = ("packet_bytes", "hops", "base_rtt_ps")
 #: What is the matter with a link: it is down; this is known.
 BROKEN, AVOIDED = 1, 2
+
+#: What the PFC watchdog makes of a queue that has been paused for too long.
+DROPS, FORWARDS = 1, 2
 
 #: How a sender chooses a path for each packet: in turn, by a draw, by a draw for each flowlet.
 IN_TURN, DRAWN, FLOWLETS = range(3)
@@ -126,7 +129,7 @@ QUEUE = _whole_lines(
         ("head", "i4"),  # packets; at a NIC the queue pairs that may send
         ("tail", "i4"),
         ("paused", "i1"),
-        ("storm", "i1"),  # 1: paused for so long that its packets are dropped until it is let go
+        ("storm", "i1"),  # DROPS or FORWARDS from a pause that lasted too long until it is let go
         ("watched", "i1"),  # 1 while a STORM is in the calendar
         ("off", "i1"),  # 1 from XOFF to XON
         ("root", "i4"),  # congested queue at the end of the chain of pauses that stopped this one
@@ -149,6 +152,16 @@ QUEUE = _whole_lines(
         ("frames", "i4"),  # pause and resume frames sent
         ("applied", "i4"),  # number of the last frame that took effect at the link's source
     ],
+)
+#: Beside a queue's record, where pauses expire.
+TIMED = np.dtype(
+    [
+        ("until_ps", "i8"),  # when its pause expires
+        ("sent_ps", "i8"),  # when a frame that stops it was last sent
+        ("expiring", "i1"),  # 1 while an EXPIRY is in the calendar
+        ("refreshing", "i1"),  # 1 while a REFRESH is
+    ],
+    align=True,
 )
 SWITCH = np.dtype(
     [
@@ -365,6 +378,7 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "tallies": _WHOLE,  # likewise, a row per digit
         "links": LINK,
         "queues": QUEUE,
+        "timed": TIMED,  # by the number of a queue, where pauses expire
         "switches": SWITCH,
         "pairs": PAIR,
         "recoveries": RECOVERY,  # by the number of a queue pair, where packets are repeated one by one
@@ -428,6 +442,7 @@ NET = np.dtype(
         ("trims", "i8"),
         ("headers_lost", "i8"),
         ("storms", "i8"),  # pauses that the PFC watchdog has ended waiting for
+        ("expiries", "i8"),  # pauses that ended because no further frame came
         ("pauses", "i8"),
         ("active", "i8"),  # flows under way
         ("looks", "i8"),  # at parts
@@ -464,7 +479,10 @@ NET = np.dtype(
         ("trim_room", "i8"),  # that a port's queue of trimmed packets holds
         ("trim_run", "i8"),  # of them sent in a row while data waits
         ("lossless", "i8"),
-        ("storm_ps", "i8"),  # of a pause, after which the PFC watchdog drops; 0: there is none
+        ("storm_ps", "i8"),  # of a pause, after which the PFC watchdog acts; 0: there is none
+        ("storm_action", "i8"),  # what it does, DROPS or FORWARDS
+        ("hold_bytes", "i8"),  # a pause lasts as long as these take on its link; 0: until it is let go
+        ("refresh", "f8"),  # part of it after which a frame that still holds is sent again; 0: none is
         ("ordered", "i8"),  # 1: receivers take packets in order only
         ("holds", "i8"),  # packets from the first missing one on that a receiver which takes them in order can hold
         ("repeating", "i8"),  # 1: senders see to what has not arrived
