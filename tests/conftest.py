@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
+import io
 import os
+import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import zcube
 from zcube.cli import main
+from zcube.fabric.families import families
 from zcube.network.packet.controls import controls
 from zcube.progress import silent
+from zcube.routing.catalog import routings
 from zcube.run_inputs import program_digest
 from zcube.warm import warm
 
 PACKAGES = Path(__file__).resolve().parent / "packages"
+
+
+#: What compiles all kernels while tests are collected.
+WARMING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -29,7 +42,38 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(places)
     is_worker = hasattr(session.config, "workerinput")
     if not is_worker and session.config.getoption("numprocesses", None):
-        warm(silent)
+        call = [sys.executable, "-m", "zcube", "warm"]
+        session.config.stash[WARMING] = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage among what is collected: it stays, and would be looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Begin to test once all kernels are compiled, here if not beside."""
+    node.config.stash[WARMING].wait()
+    warm(silent)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a module's tests to one process, which makes its fixtures once; a group is given as a whole."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Modules(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return super()._split_scope(nodeid).partition("::")[0]
+
+    return Modules(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +87,32 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
+def on_the_path(monkeypatch):
+    """Let folders of installed packages stand before all others for this test; returns the environment of a subprocess."""
+    known = set(sys.modules)
+
+    def forget():
+        for asked_once in (families, routings, controls, program_digest):
+            asked_once.cache_clear()
+
+    def put(*folders: Path) -> dict[str, str]:
+        places = [str(folder) for folder in folders]
+        monkeypatch.setattr(sys, "path", [*places, *sys.path])
+        importlib.invalidate_caches()
+        forget()
+        put.folders = [*folders, *put.folders]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])}
+
+    put.folders = []
+    yield put
+    for name in set(sys.modules) - known:
+        if any(Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(folder) for folder in put.folders):
+            del sys.modules[name]
+    forget()
+
+
+@pytest.fixture
+def installed(tmp_path, on_the_path):
     """Install a package of tests/packages, entry points and all, for this test; returns the environment of a subprocess."""
 
     def install(name: str) -> dict[str, str]:
@@ -57,15 +126,22 @@ def installed(tmp_path, monkeypatch):
         metadata.mkdir(parents=True)
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
         (metadata / "entry_points.txt").write_text(points)
-        places = [str(metadata.parent), str(folder)]
-        monkeypatch.setattr(sys, "path", [*places, *sys.path])
-        controls.cache_clear()
-        program_digest.cache_clear()
-        return {**os.environ, "PYTHONPATH": os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])}
+        return on_the_path(metadata.parent, folder)
 
-    yield install
-    controls.cache_clear()
-    program_digest.cache_clear()
+    return install
+
+
+@pytest.fixture(scope="session")
+def ran():
+    """Run the command line in this process, for what is made once a module; returns status, stdout, stderr."""
+
+    def run_main(*arguments: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as exit_info:
+            main([str(argument) for argument in arguments])
+        return int(exit_info.value.code or 0), out.getvalue(), err.getvalue()
+
+    return run_main
 
 
 @pytest.fixture

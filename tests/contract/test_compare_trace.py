@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -20,21 +18,16 @@ SMALL = [
 ]  # fmt: skip
 
 
-def compare(*options):
-    command = [sys.executable, "-m", "zcube", "compare", *SMALL, *map(str, options)]
-    return subprocess.run(command, check=True, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(ran, tmp_path_factory):
     """A comparison's document, and the trace of each fabric by its label."""
     folder = tmp_path_factory.mktemp("recorded")
     files = {"roft-256": folder / "roft.parquet", "zcube-256": folder / "zcube.jsonl"}
-    first = compare("--trace-out", files["roft-256"])
-    assert f"written: {files['roft-256']}" in first.stderr
-    second = compare("--trace-fabric", "zcube-256", "--trace-out", files["zcube-256"])
-    assert second.stdout == first.stdout
-    return json.loads(first.stdout), files
+    status, first, err = ran("compare", *SMALL, "--trace-out", files["roft-256"])
+    assert status == 0 and f"written: {files['roft-256']}" in err
+    status, second, _ = ran("compare", *SMALL, "--trace-fabric", "zcube-256", "--trace-out", files["zcube-256"])
+    assert status == 0 and second == first
+    return json.loads(first), files
 
 
 @pytest.mark.parametrize("label", ["roft-256", "zcube-256"])

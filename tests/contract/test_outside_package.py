@@ -1,13 +1,12 @@
 """A package outside the project adds a family and routing policies by entry points alone; what does not fit is named.
 
-``tests/outside_package`` is such a package as pip would install it: a module and its ``dist-info``. Each test runs a Python of
-its own, so that nothing is left in this one's registries.
+``tests/outside_package`` is such a package as pip would install it: a module and its ``dist-info``. One test runs a Python of
+its own; the others run in this one, whose registries forget what they found after each.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,18 +29,17 @@ port_gbps = 400
 """
 
 
-def python(*arguments: object, packages: Path = OUTSIDE) -> subprocess.CompletedProcess[str]:
-    """Run Python with a folder of installed packages on its path, and the outside package's behind it."""
-    path = os.pathsep.join([str(packages), str(OUTSIDE), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    command = [sys.executable, *(str(argument) for argument in arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+@pytest.fixture
+def zcube(run, on_the_path):
+    """Run a verb where the outside package is installed; returns its document."""
+    on_the_path(OUTSIDE)
 
+    def document(*arguments: object) -> dict[str, object]:
+        status, out, err = run(*arguments, "--json")
+        assert status == 0, err
+        return json.loads(out)
 
-def zcube(*arguments: object) -> dict[str, object]:
-    done = python("-m", "zcube", *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return document
 
 
 @pytest.fixture
@@ -51,18 +49,20 @@ def mesh(tmp_path: Path) -> Path:
     return path
 
 
-def test_its_family_is_loaded_and_its_routing_is_the_default(mesh: Path) -> None:
+def test_its_family_is_loaded_and_its_routing_is_the_default(mesh: Path, on_the_path) -> None:
+    """In a Python of its own, as started by a user."""
     code = (
         "import sys; from zcube.fabric.catalog import load_fabric; from zcube.routing.catalog import routing_for, routings_of;"
         "fabric = load_fabric(sys.argv[1]); routing = routing_for(fabric);"
         "print(fabric.family, type(fabric.structure).__name__, routing.name, *routings_of(fabric))"
     )
-    done = python("-c", code, mesh)
+    call = [sys.executable, "-c", code, str(mesh)]
+    done = subprocess.run(call, capture_output=True, text=True, env=on_the_path(OUTSIDE), timeout=600, check=False)
     policies = ["mesh-xy", "shortest-path", "ecmp", "equal-paths"]
     assert done.stdout.split() == ["mesh", "MeshStructure", "mesh-xy", *policies], done.stderr
 
 
-def test_show_and_check(mesh: Path) -> None:
+def test_show_and_check(mesh: Path, zcube, run) -> None:
     """A 4 x 8 grid: 4 * 7 + 3 * 8 links; corners are 3 + 7 links apart, and switches on that path one more."""
     shown = zcube("fabric", "show", mesh)
     assert (shown["family"], shown["switches"], shown["switch_links"]) == ("mesh", 32, 4 * 7 + 3 * 8)
@@ -72,12 +72,12 @@ def test_show_and_check(mesh: Path) -> None:
     assert {claim["name"]: claim["holds"] for claim in checked["claims"] if claim["holds"] is not None} == {
         "port budget": True, "duplex links": True, "connected": True, "well-formed paths": True, "free of deadlock": True,
     }  # fmt: skip
-    cut = python("-m", "zcube", "fabric", "check", mesh, "--fail", "link:sw0-sw1", "--json")
-    assert cut.returncode == 1
-    assert {claim["name"] for claim in json.loads(cut.stdout)["claims"] if claim["holds"] is False} == {"connected"}
+    status, cut, _ = run("fabric", "check", mesh, "--fail", "link:sw0-sw1", "--json")
+    assert status == 1
+    assert {claim["name"] for claim in json.loads(cut)["claims"] if claim["holds"] is False} == {"connected"}
 
 
-def test_replay(mesh: Path, tmp_path: Path) -> None:
+def test_replay(mesh: Path, zcube, tmp_path: Path) -> None:
     """Two transfers over one 400G link of the first row take twice as long as one."""
     flows = tmp_path / "flows.csv"
     flows.write_text("id,src,dst,bytes,start_s\na,s0g0,s2g0,1e9,0\nb,s1g0,s2g1,1e9,0\n")
@@ -86,7 +86,7 @@ def test_replay(mesh: Path, tmp_path: Path) -> None:
     assert replayed["makespan_s"] == pytest.approx(2e9 * 8 / 400e9, rel=1e-3)
 
 
-def test_compare(mesh: Path) -> None:
+def test_compare(mesh: Path, zcube) -> None:
     small = ["--set", "requests.count=40", "--set", "load.rate_per_s=5"]
     nodes = ["--set", "gpus=256", "--set", "prefill.nodes=24", "--set", "decode.nodes=8", "--set", "baseline=roft-256"]
     document = zcube("compare", "glm51-pd-1024", *small, *nodes, "--fabric", "roft-256", "--fabric", mesh)
@@ -95,15 +95,15 @@ def test_compare(mesh: Path) -> None:
     assert document["fabrics"]["mesh"]["requests"]["completed"] > 0
 
 
-def test_its_policy_is_there_for_the_fabrics_it_names(mesh: Path, tmp_path: Path) -> None:
+def test_its_policy_is_there_for_the_fabrics_it_names(mesh: Path, zcube, run, tmp_path: Path) -> None:
     flows = tmp_path / "flows.csv"
     flows.write_text("id,src,dst,bytes,start_s\na,s0g0,s9g0,1e6,0\n")
     for fabric in ("dragonfly-1056", "slim-fly-1024"):
         assert zcube("replay", flows, "--fabric", fabric, "--routing", "one-queue-pair")["routing"] == "one-queue-pair"
     for fabric in ("roft-256", mesh):
-        refused = python("-m", "zcube", "replay", flows, "--fabric", fabric, "--routing", "one-queue-pair")
-        assert refused.returncode == 2
-        assert "one-queue-pair on" in refused.stderr and "default or one of" in refused.stderr
+        status, _, err = run("replay", flows, "--fabric", fabric, "--routing", "one-queue-pair")
+        assert status == 2
+        assert "one-queue-pair on" in err and "default or one of" in err
 
 
 WRONG = {
@@ -119,13 +119,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_does_not_fit_is_named(case: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_named(case: str, run, on_the_path, tmp_path: Path) -> None:
     entry_points, where, expected = WRONG[case]
     info = tmp_path / "wrong-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(entry_points)
-    done = python("-m", "zcube", "fabric", "check", "roft-256", packages=tmp_path)
-    assert done.returncode == 2
-    assert where in done.stderr and expected in done.stderr
-    assert "Traceback" not in done.stderr
+    on_the_path(tmp_path, OUTSIDE)
+    status, _, err = run("fabric", "check", "roft-256")
+    assert status == 2
+    assert where in err and expected in err
+    assert "Traceback" not in err

@@ -55,25 +55,40 @@ def completed(programs):
     return complete
 
 
-def test_bash_completes_verbs_options_and_names_by_value(completed):
-    lines = {
-        "zcube fab": ["fabric"],
-        "zcube fabric deg": ["degrade"],
-        "zcube compare --microscope-w": ["--microscope-window-s"],
-        "zcube compare glm51-pd-1": [name for name in bundled_stems("scenarios") if name.startswith("glm51-pd-1")],
-        "zcube compare --fabric zcube-": [name for name in bundled_stems("topologies") if name.startswith("zcube-")],
-        "zcube fabric show slim": ["slim-fly-1024"],
-        "zcube matrix kv-funnel --fabrics roft-256,mpft-1": ["roft-256,mpft-1024", "roft-256,mpft-16384"],
-        "zcube matrix kv-funnel --transports ecmp+dcqcn,spray+sw": ["ecmp+dcqcn,spray+swift"],
-        "zcube sweep queue": ["queue-pairs-and-rails"],
-        "zcube transport show spec": ["spectrum-x-2025"],
-        "zcube trace generate --model ": card_names(),
-        "zcube plan --objectives capital_usd,": [f"capital_usd,{name}" for name in OBJECTIVES],
-        "zcube replay flows.csv --fabric roft-32 --fidelity lo": ["lossless"],
-        # A file's name is bash's own to complete.
-        "zcube replay flo": [],
-    }
-    assert dict(zip(lines, map(sorted, completed(*lines)), strict=True)) == {line: sorted(made) for line, made in lines.items()}
+#: What is offered for lines that a user has typed, each up to where TAB is pressed.
+OFFERED = {
+    "zcube fab": ["fabric"],
+    "zcube fabric deg": ["degrade"],
+    "zcube compare --microscope-w": ["--microscope-window-s"],
+    "zcube compare glm51-pd-1": [name for name in bundled_stems("scenarios") if name.startswith("glm51-pd-1")],
+    "zcube compare --fabric zcube-": [name for name in bundled_stems("topologies") if name.startswith("zcube-")],
+    "zcube fabric show slim": ["slim-fly-1024"],
+    "zcube matrix kv-funnel --fabrics roft-256,mpft-1": ["roft-256,mpft-1024", "roft-256,mpft-16384"],
+    "zcube matrix kv-funnel --transports ecmp+dcqcn,spray+sw": ["ecmp+dcqcn,spray+swift"],
+    "zcube sweep queue": ["queue-pairs-and-rails"],
+    "zcube transport show spec": ["spectrum-x-2025"],
+    "zcube trace generate --model ": card_names(),
+    "zcube plan --objectives capital_usd,": [f"capital_usd,{name}" for name in OBJECTIVES],
+    "zcube replay flows.csv --fabric roft-32 --fidelity lo": ["lossless"],
+    # A file's name is bash's own to complete.
+    "zcube replay flo": [],
+}
+#: Lines that bash itself completes, of every kind one.
+BY_BASH = ("zcube fabric deg", "zcube compare --microscope-w", "zcube matrix kv-funnel --fabrics roft-256,mpft-1", "zcube replay flo")
+
+
+@pytest.mark.parametrize("line", OFFERED)
+def test_verbs_options_and_names_are_completed_by_value(run, monkeypatch, line):
+    """As bash's function asks the program."""
+    monkeypatch.setenv("_ZCUBE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    assert sorted(run()[1].split()) == sorted(OFFERED[line])
+
+
+def test_bash_completes_as_it_is_offered(completed):
+    offered = dict(zip(BY_BASH, map(sorted, completed(*BY_BASH)), strict=True))
+    assert offered == {line: sorted(OFFERED[line]) for line in BY_BASH}
 
 
 def test_completion_is_installed_for_the_shell_that_asks(programs):

@@ -1,8 +1,6 @@
 """``zcube trace`` and ``zcube replay`` of a trace: from an engine's schedule to times on two fabrics."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -16,10 +14,11 @@ EP32 = (
 
 
 @pytest.fixture(scope="module")
-def ep32(tmp_path_factory):
+def ep32(ran, tmp_path_factory):
     path = tmp_path_factory.mktemp("traces") / "ep32.parquet"
-    command = [sys.executable, "-m", "zcube", *EP32, str(path)]
-    return path, json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    status, out, err = ran(*EP32, path)
+    assert status == 0, err
+    return path, json.loads(out)
 
 
 def test_an_expert_parallel_prefill_moves_the_published_bytes_a_token(ep32):

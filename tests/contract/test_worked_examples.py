@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -41,12 +38,19 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def zcube(package: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
-    words = [sys.executable, "-m", *shlex.split(command), *more]
-    return subprocess.run(
-        words, cwd=package, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=600, check=False
-    )
+@pytest.fixture
+def zcube(package, run, on_the_path, monkeypatch):
+    """Run a command of the page in its folder, where its package is installed; returns stdout."""
+    on_the_path(package)
+    monkeypatch.chdir(package)
+
+    def printed(command: str, *more: str) -> str:
+        program, *words = shlex.split(command)
+        status, out, err = run(*words, *more)
+        assert (program, status) == ("zcube", 0), err
+        return out
+
+    return printed
 
 
 def test_the_page_has_every_file_of_the_package(package: Path) -> None:
@@ -59,36 +63,26 @@ def test_the_page_has_every_file_of_the_package(package: Path) -> None:
     assert len(commands()) == 6
 
 
-def test_a_family_and_a_routing(package: Path) -> None:
+def test_a_family_and_a_routing(zcube) -> None:
     """Four switches in a row have three cables between them; a path crosses at most all four."""
     show, cost, check = commands()[:3]
-    shown = zcube(package, show, "--json")
-    assert shown.returncode == 0, shown.stderr
-    counts = json.loads(shown.stdout)
+    counts = json.loads(zcube(show, "--json"))
     assert (counts["family"], counts["switches"], counts["switch_links"], counts["diameter_switches"]) == ("chain", 4, 3, 4)
-    priced = zcube(package, cost, "--json")
-    assert priced.returncode == 0, priced.stderr
-    checked = zcube(package, check, "--json")
-    assert checked.returncode == 0, checked.stderr
-    document = json.loads(checked.stdout)
+    zcube(cost, "--json")
+    document = json.loads(zcube(check, "--json"))
     assert document["routing"] == "chain-paths"
     assert {claim["name"] for claim in document["claims"] if claim["holds"]} >= {"well-formed paths", "free of deadlock"}
 
 
-def test_a_congestion_control(package: Path) -> None:
+def test_a_congestion_control(zcube) -> None:
     """A quarter of 400 Gb/s for 4 MB in packets of 4,096 bytes with 82 of headers; delays of the path are below a hundredth."""
-    done = zcube(package, commands()[3], "--json")
-    assert done.returncode == 0, done.stderr
     alone_s = 4e6 * (4096 + 82) / 4096 * 8 / (0.25 * 400e9)
-    assert json.loads(done.stdout)["makespan_s"] == pytest.approx(alone_s, rel=0.02)
+    assert json.loads(zcube(commands()[3], "--json"))["makespan_s"] == pytest.approx(alone_s, rel=0.02)
 
 
-def test_a_model(package: Path) -> None:
+def test_a_model(zcube) -> None:
     """39 layers and one draft layer ship 656 bytes of latents and 132 of index keys a token, fp8 and scales."""
     generate, replay = commands()[4:]
-    done = zcube(package, generate)
-    assert done.returncode == 0, done.stderr
-    replayed = zcube(package, replay, "--json")
-    assert replayed.returncode == 0, replayed.stderr
-    sent = {row["operation"]: row["bytes"] for row in json.loads(replayed.stdout)["trace"]["operations_by_name"]}
-    assert sent["kv-write"] == (39 + 1) * 4096 * (656 + 132)
+    zcube(generate)
+    operations = json.loads(zcube(replay, "--json"))["trace"]["operations_by_name"]
+    assert {row["operation"]: row["bytes"] for row in operations}["kv-write"] == (39 + 1) * 4096 * (656 + 132)
