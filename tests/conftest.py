@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from zcube.cli import main
 from zcube.fabric.families import families
 from zcube.network.packet.controls import controls
 from zcube.progress import silent
+from zcube.report import comparison_figures
 from zcube.routing.catalog import routings
 from zcube.run_inputs import program_digest
 from zcube.warm import warm
@@ -142,6 +144,13 @@ def ran():
         return int(exit_info.value.code or 0), out.getvalue(), err.getvalue()
 
     return run_main
+
+
+@pytest.fixture
+def one_picture(monkeypatch):
+    """Let a comparison's folder hold one picture, for tests that look at none of the others: drawing takes longest of all."""
+    drawn = comparison_figures.comparison_figures
+    monkeypatch.setattr(comparison_figures, "comparison_figures", lambda results: islice(drawn(results), 1))
 
 
 @pytest.fixture

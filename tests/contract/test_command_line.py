@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 SMALL = ["--set", "requests.count=40", "--set", "load.rate_per_s=4"]
 #: So few requests have no steady state; their rates are wanted all the same.
 SMALL += ["--set", "measure.least_requests=10", "--set", "measure.least_turnovers=0", "--set", "measure.least_filled=0"]
@@ -78,7 +80,7 @@ def test_a_recorded_run_is_repeated_from_its_record(run, tmp_path):
 
 def test_real_mooncake_trace_is_served_whole(run, shared_data):
     trace = shared_data / "mooncake" / "conversation_trace.jsonl"
-    status, out, err = run("compare", "glm51-pd-1024", "--requests", trace, "--json")
+    status, out, err = run("compare", "glm51-pd-1024", "--requests", trace, "--fabric", "zcube-1024", "--json")
     assert status == 0, err
     document = json.loads(out)
     assert document["requests"]["requests"] == 12_031

@@ -61,11 +61,16 @@ def replace_in(path: Path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after))
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_processes_on_an_empty_cache(job, processes):
+@pytest.mark.parametrize(
+    ("processes", "verb"),
+    # A kernel of the check is compiled where it is needed, those of a replay ahead.
+    [(2, [*REPLAY[:3], "fabric", "check", "roft-256.toml"]), pytest.param(4, REPLAY, marks=pytest.mark.slow)],
+    ids=["check", "replay"],
+)
+def test_processes_on_an_empty_cache(job, processes, verb):
     cache = job / "cache"
     surroundings = environment(NUMBA_CACHE_DIR=str(cache))
-    pipe, command = subprocess.PIPE, [*REPLAY, "--json"]
+    pipe, command = subprocess.PIPE, [*verb, "--json"]
     started = [
         subprocess.Popen(command, cwd=job, env=surroundings, stdout=pipe, stderr=pipe, text=True) for _ in range(processes)
     ]

@@ -31,11 +31,11 @@ NEVER_RESUMED_ALIKE = {"run.json"}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder of a search that nothing ended, of a process of its own."""
+def whole(ran, tmp_path_factory):
+    """The folder of a search that nothing ended."""
     folder = tmp_path_factory.mktemp("search") / "whole"
-    done = subprocess.run(_command(folder), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    status, _, err = ran(*SMALL, *SIZE, "--out", folder)
+    assert status == 0, err
     return folder
 
 

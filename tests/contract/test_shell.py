@@ -74,7 +74,12 @@ OFFERED = {
     "zcube replay flo": [],
 }
 #: Lines that bash itself completes, of every kind one.
-BY_BASH = ("zcube fabric deg", "zcube compare --microscope-w", "zcube matrix kv-funnel --fabrics roft-256,mpft-1", "zcube replay flo")
+BY_BASH = (
+    "zcube fabric deg",
+    "zcube compare --microscope-w",
+    "zcube matrix kv-funnel --fabrics roft-256,mpft-1",
+    "zcube replay flo",
+)
 
 
 @pytest.mark.parametrize("line", OFFERED)

@@ -196,8 +196,8 @@ def test_every_file_of_a_comparison_is_the_same_to_the_byte(
     "changes",
     [
         {"network.fidelity": "packet", "network.packet.cell_bytes": 65536, "requests.count": 8},
-        {"network.fidelity": "ideal", "load.mode": "closed", "load.concurrency": 20},
-        {"network.zcube-256.nic_gbps": 40.0, "load.horizon_s": 4.0},
+        pytest.param({"network.fidelity": "ideal", "load.mode": "closed", "load.concurrency": 20}, marks=pytest.mark.slow),
+        pytest.param({"network.zcube-256.nic_gbps": 40.0, "load.horizon_s": 4.0}, marks=pytest.mark.slow),
         {"decode.nodes": 4, "decode.nodes_per_instance": 2, "requests.count": 10},
     ],
     ids=["packet", "ideal, closed loop", "a cap and a horizon", "experts over decode nodes"],

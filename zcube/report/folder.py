@@ -89,9 +89,10 @@ def _draw(results: Results, folder: Path, progress: Progress) -> dict[str, bytes
     drawn = {}
     progress("drawing", 0, 0, "")
     for name, figure in comparison_figures(results):
-        # First as a report made again draws it: a second layout may differ by what a float can hold.
-        for suffix in (".svg", ".png"):
-            save(figure, folder / f"{name}{suffix}")
+        # First as a report made again draws it; the other keeps its layout, which takes as long as drawing.
+        save(figure, folder / f"{name}.svg")
+        figure.set_layout_engine("none")
+        save(figure, folder / f"{name}.png")
         drawn[name] = (folder / f"{name}.svg").read_bytes()
     return drawn
 
