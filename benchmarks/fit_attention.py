@@ -16,13 +16,15 @@ from scipy.optimize import least_squares
 
 from zcube.errors import InputError
 from zcube.llm.cards import NO_CHOICE, load_card
-from zcube.llm.devices import Peaks
+from zcube.llm.devices import DecodeAttention, PrefillAttention, load_device
 from zcube.llm.kinds import efficiencies as kinds
 from zcube.llm.kinds.grouped import HeadShape, pairs, read_rates, score_s
 from zcube.llm.kinds.latent import block_s, step_fixed_s, step_token_s
 from zcube.llm.kinds.linear import StateShape, chunks_s, state_s
 from zcube.llm.kv import KvLayout, latent_row_bytes
+from zcube.llm.measured import model_decode_s, model_prefill_s
 from zcube.llm.tables.kernels import halves, read_blocks, read_gemms, read_heads, read_states
+from zcube.llm.tables.read import read_attention, shared_model
 from zcube.llm.tables.source import open_source
 
 CARD = load_card("deepseek-v3")
@@ -30,16 +32,8 @@ LEAST_TOKENS = 512
 #: More than an iteration computes; beyond, the kernels of linear attention leave the cache by far.
 MOST_LINEAR_TOKENS = 1 << 17
 FOLDER = Path(kinds.__file__).resolve().parents[1] / "efficiencies"
-#: Data sheets: fp8 and bf16 TFLOP/s (dense), memory and NVLink GB/s, as NVIDIA publishes them.
-PEAKS = {
-    "h100": (1979, 989, 3350, 450), "h200": (1979, 989, 4800, 450), "b200": (4500, 2250, 8000, 900),
-    "b300": (4500, 2250, 8000, 900), "gb200": (5000, 2500, 8000, 900), "gb300": (5000, 2500, 8000, 900),
-}  # fmt: skip
-
-
-def peaks_of(device):
-    fp8, bf16, memory, nvlink = PEAKS[device]
-    return Peaks(fp8_tflops=fp8, bf16_tflops=bf16, memory_gbytes_per_s=memory, nvlink_gbytes_per_s=nvlink)
+#: Devices with tables.
+DEVICES = ("h100", "h200", "b200", "b300", "gb200-nvl72", "gb300-nvl72")
 
 
 def fit(model_class, start, parts):
@@ -67,7 +61,9 @@ def fit(model_class, start, parts):
 def _bounds(name):
     if name.endswith("_share"):
         return 0.005, 1.2
-    return {"tile_tokens": (1, 512), "row_units": (1, 1000), "floor_us": (1, 5000)}.get(name, (1e-5, 1000))
+    if name.endswith(("_tflops", "_gbytes_per_s")):
+        return 10, 20_000
+    return {"tile_tokens": (1, 512), "row_units": (1, 1000)}.get(name, (1e-5, 5000))
 
 
 def stated(all_errors, against):
@@ -89,7 +85,7 @@ class Fit:
         found = []
         for device in self.devices:
             try:
-                found.append((peaks_of(device), read(self.source, *arguments[:1], device, *arguments[1:])))
+                found.append((load_device(device).peak, read(self.source, *arguments[:1], device, *arguments[1:])))
             except InputError as error:
                 print(f"# {device}: {error}")
         return found
@@ -100,7 +96,7 @@ class Fit:
         for peak, points in tables:
             if keep is not None:
                 points = points.rows(keep(points))
-            if len(points) < 8:
+            if len(points.seconds) < 8:
                 continue
             given, other = (points.rows(half) for half in halves(points))
             parts.append((lambda figures, peak=peak, given=given: model(figures, peak, given), given.seconds))
@@ -156,7 +152,7 @@ def fit_heads(run, kind):
             start = {"base_us": 10, "request_us": 0.02, "memory_share": 0.8, "longest_us_per_ktoken": 0.1}
             if kind == "window":
                 del start["longest_us_per_ktoken"]
-            step_class = kinds.StepEfficiency if kind == "grouped" else _WindowStep
+            step_class = kinds.StepEfficiency if kind == "grouped" else _with(kinds.StepEfficiency, longest_us_per_ktoken=0)
             decode, step_error = run.run(step_class, start, generation, steps(kv), chosen)
             if decode is None:
                 continue
@@ -167,15 +163,52 @@ def fit_heads(run, kind):
     return found, all_errors
 
 
-class _WindowStep:
-    """A step whose longest context does not count."""
+def fit_shared(device, source):
+    """Fit a device's layers that share an indexer (GLM-5.2), from where its layers with one were fitted."""
+    card, found, all_errors = load_card("glm-5.2").without_indexer, {}, {"prefill": [], "decode": []}
+    for kv in ("fp8", "bf16"):
+        tables = []
+        for table in ("context", "generation"):
+            try:
+                points = read_attention(source, table, device.name, kv, shared_model(card))
+            except InputError as error:
+                print(f"# {device.name}: {error}")
+                return {}, {}
+            tables.append((device, points.rows(points.batch * points.new_tokens >= (table == "context") * LEAST_TOKENS)))
+        own = device.prefill[kv].model_dump()
+        all_slots = own.pop("computes_all_slots")
+        for name in ("index_tflops", "gather_gbytes_per_s"):
+            del own[name]
+        fixed = {"computes_all_slots": all_slots, "index_tflops": 1, "gather_gbytes_per_s": 1}
+        prefill, error = Fit([], source).run(
+            _with(PrefillAttention, **fixed), {name: value or 1 for name, value in own.items()}, tables[:1],
+            lambda figures, device, points: model_prefill_s(card, figures, points, device.padded_heads),
+        )  # fmt: skip
+        start = device.decode[kv].model_dump()
+        unused = {name: start.pop(name) for name in ("longest_us_per_ktoken", "context_us_per_ktoken")}
+        decode, step_error = Fit([], source).run(
+            _with(DecodeAttention, **dict.fromkeys(unused, 0)), {name: value or 1 for name, value in start.items()}, tables[1:],
+            lambda figures, device, points: model_decode_s(card, figures, points, device.padded_heads),
+        )  # fmt: skip
+        print(f"# shared {kv}: prefill {_median(error)}, decode {_median(step_error)}")
+        found[kv] = kinds.SharedIndex(prefill=prefill, decode=decode)
+        all_errors["prefill"] += error
+        all_errors["decode"] += step_error
+    return found, all_errors
 
-    def __new__(cls, **values):
-        return kinds.StepEfficiency(longest_us_per_ktoken=0, **values)
 
-    @staticmethod
-    def model_construct(**values):
-        return kinds.StepEfficiency.model_construct(longest_us_per_ktoken=0, **values)
+def _with(model_class, **fixed):
+    """Return what builds figures of which some are given."""
+
+    class Part:
+        def __new__(cls, **values):
+            return model_class(**fixed, **values)
+
+        @staticmethod
+        def model_construct(**values):
+            return model_class.model_construct(**fixed, **values)
+
+    return Part
 
 
 def fit_latent(run):
@@ -276,6 +309,9 @@ def fitted(name, devices, source):
     for kind in ("grouped", "window"):
         values[kind], found = fit_heads(run, kind)
         values["stated_error"] |= {f"{phase}_{kind}": stated(error, against) for phase, error in found.items() if error}
+    if len(devices) == 1:
+        values["shared"], found = fit_shared(load_device(devices[0]), source)
+        values["stated_error"] |= {f"{phase}_shared": stated(error, against) for phase, error in found.items() if error}
     for kind, fit_kind in (("latent", fit_latent), ("linear", fit_linear)):
         values[kind], found = fit_kind(run)
         values["stated_error"] |= {f"{phase}_{kind}": stated(error, against) for phase, error in found.items() if error}
@@ -293,6 +329,9 @@ def as_toml(found):
             for size, kernels in sizes.items():
                 for phase in ("prefill", "decode"):
                     lines += ["", f"[{kind}.{kv}.{size}.{phase}]", *_lines(getattr(kernels, phase))]
+    for kv, blocks in found.shared.items():
+        for phase in ("prefill", "decode"):
+            lines += ["", f"[shared.{kv}.{phase}]", *_lines(getattr(blocks, phase))]
     if found.latent:
         for phase in ("prefill", "decode"):
             lines += ["", f"[latent.{phase}]", *_lines(getattr(found.latent, phase))]
@@ -311,12 +350,12 @@ def _lines(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=[*PEAKS, "default"], action="append")
+    parser.add_argument("--device", choices=[*DEVICES, "default"], action="append")
     parser.add_argument("--write", action="store_true", help="write the files, else print them")
     arguments = parser.parse_args()
     source = open_source(None)
-    for name in arguments.device or [*PEAKS, "default"]:
-        devices = list(PEAKS) if name == "default" else [name]
+    for name in arguments.device or [*DEVICES, "default"]:
+        devices = list(DEVICES) if name == "default" else [name]
         text = as_toml(fitted(name, devices, source))
         if arguments.write:
             FOLDER.mkdir(exist_ok=True)

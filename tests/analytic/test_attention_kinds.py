@@ -115,8 +115,8 @@ def test_dense_latent_attention_counts_every_token():
 def test_layers_that_share_an_indexer_have_no_work_of_one():
     own, shared = (load_card(name) for name in ("glm-5.1", "glm-5.2"))
     found = kinds(shared)
-    assert {name: kind.layers for name, kind in found.items()} == {"sparse": 21, "shared index": 57}
-    with_index, without = (found[name].prefill([8192], [32_768]) for name in ("sparse", "shared index"))
+    assert {name: kind.layers for name, kind in found.items()} == {"sparse": 21, "shared": 57}
+    with_index, without = (found[name].prefill([8192], [32_768]) for name in ("sparse", "shared"))
     assert without.indexer_s == 0.0 < with_index.indexer_s
     assert with_index == kinds(own)["sparse"].prefill([8192], [32_768])
     nodes = [roofline(card, H200, EngineLayout("cp8", "dp8")) for card in (own, shared)]
@@ -126,7 +126,7 @@ def test_layers_that_share_an_indexer_have_no_work_of_one():
     # Of two models that differ in nothing else, the step differs by the 57 layers' indexers alone.
     contexts = np.full(64, 60_000)
     steps = [float(node.decode_steps_s(contexts, 1)[0]) for node in nodes]
-    per_layer = [kinds(shared)[name].step_s([60_000] * 8, 1) for name in ("sparse", "shared index")]
+    per_layer = [kinds(shared)[name].step_s([60_000] * 8, 1) for name in ("sparse", "shared")]
     assert steps[0] - steps[1] == pytest.approx(57 * (per_layer[0] - per_layer[1]), rel=1e-6)
 
 

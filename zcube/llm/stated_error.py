@@ -42,8 +42,9 @@ def relative_error(model_s: FloatArray, measured_s: FloatArray, against: str) ->
 
 
 def measured_kinds(card: ModelCard) -> tuple[Kind, ...]:
-    """Return the kinds of a model's layers that have efficiencies of their own; sparse attention has the device's figures."""
+    """Return the kinds of a model's layers with efficiencies; an indexer in every layer has the device's figures."""
     kinds: tuple[tuple[Kind, bool], ...] = (
+        ("shared", bool(card.index_heads) and card.indexed_layers < card.layers),
         ("latent", card.attention == "latent" and not card.index_heads),
         ("grouped", card.attention == "grouped" and card.full_layers > 0),
         ("window", card.window_layers > 0),
@@ -63,14 +64,16 @@ def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict
 
     Of a model with several kinds of attention the attention is given by kind, such as ``decode_attention_window``.
     """
-    kv = table_dtype(engine.kv_dtype)
+    kv, kinds = table_dtype(engine.kv_dtype), measured_kinds(card)
+    several = len(kinds) + bool(card.index_heads) > 1
     found: dict[str, DeclaredError] = {}
-    if card.index_heads:
-        found |= {f"{phase}_attention": device.stated_error[f"{phase}_attention_{kv}"] for phase in ("prefill", "decode")}
-    kinds = measured_kinds(card)
-    for kind in kinds:
-        errors, suffix = load_efficiencies(device.name, kind).stated_error, f"_{kind}" if len(kinds) > 1 else ""
-        found |= {f"{phase}_attention{suffix}": errors[f"{phase}_{kind}"] for phase in ("prefill", "decode")}
+    for phase in ("prefill", "decode"):
+        own = device.stated_error[f"{phase}_attention_{kv}"]
+        if card.index_heads:
+            found[f"{phase}_attention{'_sparse' if several else ''}"] = own
+        for kind in kinds:
+            errors = load_efficiencies(device.name, kind).stated_error
+            found[f"{phase}_attention{f'_{kind}' if several else ''}"] = errors.get(f"{phase}_{kind}", own)
     if card.moe_layers:
         found |= {
             "prefill_moe": device.stated_error[f"moe_{engine.prefill_experts}"],

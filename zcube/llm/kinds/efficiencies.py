@@ -15,14 +15,17 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from zcube.inputs import Declared, read_toml, validate
-from zcube.llm.devices import DeclaredError, NotNegative, Positive
+from zcube.llm.devices import DeclaredError, DecodeAttention, NotNegative, Positive, PrefillAttention
 
 _FOLDER = Path(__file__).resolve().parents[1] / "efficiencies"
 #: File of devices that were not measured.
 DEFAULT = "default"
 
-#: Kinds with efficiencies; sparse attention has figures in the device's own file.
-Kind: TypeAlias = Literal["latent", "grouped", "window", "linear"]
+#: Devices whose GPU is another's but for its links.
+_SAME_KERNELS = {"h800": "h100"}
+
+#: Kinds with efficiencies; sparse attention with an indexer in every layer has figures in the device's own file.
+Kind: TypeAlias = Literal["shared", "latent", "grouped", "window", "linear"]
 
 Share = Annotated[float, Field(gt=0, le=2)]
 
@@ -159,6 +162,13 @@ class LinearEfficiency(Declared):
     state_share: Share
 
 
+class SharedIndex(Declared):
+    """Blocks of sparse attention without an indexer, figures as a device's own: indexer and gather do not count."""
+
+    prefill: PrefillAttention
+    decode: DecodeAttention
+
+
 class Efficiencies(Declared):
     """What the kernels of one device reach.
 
@@ -170,6 +180,8 @@ class Efficiencies(Declared):
         Projections of kinds that were measured by their kernels alone.
     grouped, window : dict
         By KV type (``fp8``, ``bf16``) and size of a head.
+    shared : dict
+        By KV type, layers that take an earlier layer's choice.
     latent : LatentEfficiency or None
     linear : LinearEfficiency or None
     stated_error : dict
@@ -180,6 +192,7 @@ class Efficiencies(Declared):
     gemm: GemmEfficiency
     grouped: dict[str, dict[int, GroupedEfficiency]] = Field(default_factory=dict)
     window: dict[str, dict[int, GroupedEfficiency]] = Field(default_factory=dict)
+    shared: dict[str, SharedIndex] = Field(default_factory=dict)
     latent: LatentEfficiency | None = None
     linear: LinearEfficiency | None = None
     stated_error: dict[str, DeclaredError]
@@ -198,7 +211,7 @@ class Efficiencies(Declared):
 @lru_cache(maxsize=64)
 def load_efficiencies(device: str, kind: Kind | None = None) -> Efficiencies:
     """Return a device's efficiencies, or the default ones where the device, or this kind on it, was not measured."""
-    path = _FOLDER / f"{device}.toml"
+    path = _FOLDER / f"{_SAME_KERNELS.get(device, device)}.toml"
     if device in measured_devices():
         found = validate(Efficiencies, read_toml(path), path.name)
         if kind is None or found.has(kind):
@@ -208,5 +221,6 @@ def load_efficiencies(device: str, kind: Kind | None = None) -> Efficiencies:
 
 
 def measured_devices() -> list[str]:
-    """Return the devices with a file of their own, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml") if path.stem != DEFAULT)
+    """Return the devices with a file of their own, or with the kernels of one that has, sorted."""
+    files = {path.stem for path in _FOLDER.glob("*.toml")} - {DEFAULT}
+    return sorted(files | {device for device, same in _SAME_KERNELS.items() if same in files})

@@ -94,6 +94,19 @@ def read_rates(figures: StepEfficiency, peak: Peaks, shape: HeadShape) -> tuple[
     return figures.base_us * 1e-6, request_s, token_s, figures.longest_us_per_ktoken * 1e-6 / 1024
 
 
+def kernel_prefill_s(figures: ScoreEfficiency, peak: Peaks, shape: HeadShape, batch: Any, tokens: Any, window: Any) -> Any:
+    """Return the kernel's time for equal pieces without a prefix, elementwise; ``window`` :data:`NO_CHOICE`: every token."""
+    edges = np.where(np.asarray(window) == NO_CHOICE, 1, 2)
+    return score_s(figures, peak, shape, batch * pairs(tokens, 0, window), batch * tokens, np.minimum(tokens, window), edges)
+
+
+def kernel_step_s(figures: StepEfficiency, peak: Peaks, shape: HeadShape, batch: Any, context: Any, window: Any) -> Any:
+    """Return the kernel's time in a decode step of equal contexts, elementwise; the longest of a window does not count."""
+    base_s, request_s, token_s, longest_s = read_rates(figures, peak, shape)
+    longest = np.where(np.asarray(window) == NO_CHOICE, context, 0)
+    return base_s + batch * (request_s + np.minimum(context + 1, window) * token_s) + longest * longest_s
+
+
 class Grouped(Roofline):
     """Layers of grouped queries.
 
@@ -152,15 +165,11 @@ class Grouped(Roofline):
 
     def measured_prefill_s(self, batch: Any, tokens: Any) -> Any:
         """Return the kernel's time for equal pieces without a prefix, elementwise."""
-        edges, longest = 1 if self.attended_tokens == NO_CHOICE else 2, np.minimum(tokens, self.attended_tokens)
-        all_pairs = batch * pairs(tokens, 0, self.attended_tokens)
-        return score_s(self._figures.prefill, self._peak, self.shape, all_pairs, batch * tokens, longest, edges)
+        return kernel_prefill_s(self._figures.prefill, self._peak, self.shape, batch, tokens, self.attended_tokens)
 
     def measured_step_s(self, batch: Any, context: Any) -> Any:
         """Return the kernel's time in a decode step of equal contexts, elementwise."""
-        rates = self.rates
-        attended = np.minimum(context + 1, self.attended_tokens) * rates.selected_s + context * rates.context_s
-        return self._base_s + batch * (self._request_s + attended) + context * rates.longest_s
+        return kernel_step_s(self._figures.decode, self._peak, self.shape, batch, context, self.attended_tokens)
 
 
 def grouped_parameters(card: ModelCard, shape: HeadShape) -> int:

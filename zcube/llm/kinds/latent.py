@@ -57,6 +57,18 @@ def step_token_s(card: ModelCard, figures: LatentStep, peak: Peaks, heads: Any, 
     return read_s + flops / (figures.attention_share * peak.bf16_tflops * 1e12)
 
 
+def measured_prefill_s(card: ModelCard, figures: LatentPrefill, peak: Peaks, heads: Any, batch: Any, tokens: Any) -> Any:
+    """Return the block's time for equal pieces without a prefix, elementwise."""
+    return block_s(card, figures, peak, heads, batch * tokens, batch * tokens * (tokens + 1) / 2)[0]
+
+
+def measured_step_s(card: ModelCard, figures: LatentStep, peak: Peaks, heads: Any, batch: Any, context: Any) -> Any:
+    """Return the block's time in a decode step of equal contexts, elementwise; as measured, with fp8 KV."""
+    token_s = step_token_s(card, figures, peak, heads, latent_row_bytes(card, KvLayout("fp8")))
+    fixed_s = step_fixed_s(card, figures, peak, heads, batch)
+    return fixed_s + batch * (context + 1) * token_s + context * figures.longest_us_per_ktoken * 1e-6 / 1024
+
+
 class Latent(Roofline):
     """Layers of dense latent attention; parameters as :class:`~zcube.llm.kinds.grouped.Grouped`."""
 
@@ -89,13 +101,9 @@ class Latent(Roofline):
         return float(fixed_s) + requests * self._token_s
 
     def measured_prefill_s(self, batch: Any, tokens: Any, heads: Any) -> Any:
-        """Return the block's time for equal pieces without a prefix, elementwise; measured in fp8 KV."""
-        all_pairs = batch * tokens * (tokens + 1) / 2
-        return block_s(self._card, self._figures.prefill, self._peak, heads, batch * tokens, all_pairs)[0]
+        """Return the block's time for equal pieces without a prefix, elementwise."""
+        return measured_prefill_s(self._card, self._figures.prefill, self._peak, heads, batch, tokens)
 
     def measured_step_s(self, batch: Any, context: Any, heads: Any) -> Any:
-        """Return the block's time in a decode step of equal contexts, elementwise; as measured, with fp8 KV."""
-        figures, row_bytes = self._figures.decode, latent_row_bytes(self._card, KvLayout("fp8"))
-        token_s = step_token_s(self._card, figures, self._peak, heads, row_bytes)
-        fixed_s = step_fixed_s(self._card, figures, self._peak, heads, batch)
-        return fixed_s + batch * (context + 1) * token_s + context * figures.longest_us_per_ktoken * 1e-6 / 1024
+        """Return the block's time in a decode step of equal contexts, elementwise."""
+        return measured_step_s(self._card, self._figures.decode, self._peak, heads, batch, context)

@@ -25,7 +25,7 @@ class LayerKind(Protocol):
     Attributes
     ----------
     name : str
-        ``sparse``, ``shared index``, ``latent``, ``grouped``, ``window`` or ``linear``.
+        ``sparse``, ``shared``, ``latent``, ``grouped``, ``window`` or ``linear``.
     layers : int
         How many.
     attended_tokens : int

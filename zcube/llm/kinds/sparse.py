@@ -1,7 +1,7 @@
 """Sparse latent attention: layers with an indexer of their own, and layers that take an earlier one's choice.
 
 Forms and figures are :mod:`zcube.llm.attention`'s, fitted to blocks measured whole. A layer without an indexer has the same
-block without the indexer's projections, logits and keys.
+block without the indexer's projections, logits and keys; where such layers were measured, with figures of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device
+from zcube.llm.kinds.efficiencies import load_efficiencies
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.spread import Spread
 
@@ -30,11 +31,12 @@ class SparseLatent(Roofline):
     """
 
     def __init__(self, card: ModelCard, device: Device, kv: str, spread: Spread, layers: int):
-        self.name: Literal["sparse", "shared index"] = "sparse" if card.index_heads else "shared index"
+        self.name: Literal["sparse", "shared"] = "sparse" if card.index_heads else "shared"
         self.layers, self.attended_tokens = layers, card.attended_tokens
         self.card, self._padded = card, device.padded_heads
         self.heads = spread.heads(card.heads)
-        self._prefill, self._decode = device.prefill[kv], device.decode[kv]
+        shared = None if card.index_heads else load_efficiencies(device.name, "shared").shared.get(kv)
+        self._prefill, self._decode = (shared.prefill, shared.decode) if shared else (device.prefill[kv], device.decode[kv])
         self._sizes = prefill_sizes(
             card, self.heads, padded_heads=device.padded_heads, all_slots=self._prefill.computes_all_slots
         )

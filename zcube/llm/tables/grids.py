@@ -76,19 +76,10 @@ def decode_ratios(card: ModelCard, device: Device, kv: str, table: AttentionTabl
     return RatioGrid(*decode_points(card, device, kv, _with_heads(table, heads, "decode")))
 
 
-def expert_ratios(figures: Experts, table: ExpertTable, balance: str, moe_tp: int) -> RatioGrid:
-    """Return the expert grid of one load distribution and slicing.
-
-    Raises
-    ------
-    InputError
-        If the table has no such point.
-    """
+def expert_ratios(figures: Experts, table: ExpertTable, balance: str, moe_tp: int) -> RatioGrid | None:
+    """Return the expert grid of one load distribution and slicing, None where these were not measured."""
     keep = np.asarray((table.balance == balance) & (table.moe_tp == moe_tp))
-    if not keep.any():
-        found = ", ".join(f"TP{int(tp)}" for tp in np.unique(table.moe_tp[table.balance == balance])) or "no point"
-        raise InputError(Fault(f"expert table, balance {balance}", found, f"points of experts sliced TP{moe_tp}"))
-    return RatioGrid(*expert_points(figures, table.rows(keep)))
+    return RatioGrid(*expert_points(figures, table.rows(keep))) if keep.any() else None
 
 
 def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tuple[float, float, float]:

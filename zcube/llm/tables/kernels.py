@@ -91,6 +91,9 @@ def read_heads(source: Source, phase: str, device: str, kv: str) -> HeadPoints:
     kv : {"fp8", "bf16"}
         KV dtype; fp8 prefill computes in fp8, decode in bf16.
 
+    Where several kernels were measured side by side, as on B200, those of a size of head and window are the kernel's with most
+    points.
+
     Raises
     ------
     InputError
@@ -101,11 +104,19 @@ def read_heads(source: Source, phase: str, device: str, kv: str) -> HeadPoints:
     rows: dict[str, str | int] = {"kv_cache_dtype": _TABLE_DTYPE[kv]}
     if phase == "context":
         rows["attn_dtype"] = _TABLE_DTYPE[kv]
-    frame, path = source.frame(f"{phase}_attention", device, names, rows)
+    frame, path = source.frame(f"{phase}_attention", device, (*names, "kernel_source"), rows)
+    frame = _of_usual_kernel(frame)
     if phase == "generation":
         frame = frame[frame["batch_size"] <= LARGEST_DECODE_BATCH]
     batch, tokens, heads, kv_heads, head_dim, window, latency_ms = columns(frame, names, path)
     return HeadPoints(batch, tokens, heads, kv_heads, head_dim, window, latency_ms * 1e-3)
+
+
+def _of_usual_kernel(frame: Any) -> Any:
+    """Return the rows of the kernel that was measured most, for each size of head and window."""
+    sizes = ["head_dim", "window_size"]
+    counts = frame.groupby([*sizes, "kernel_source"], as_index=False).size().sort_values(["size", "kernel_source"])
+    return frame.merge(counts.drop_duplicates(sizes, keep="last")[[*sizes, "kernel_source"]], on=[*sizes, "kernel_source"])
 
 
 def read_blocks(source: Source, phase: str, device: str) -> BlockPoints:
@@ -127,8 +138,8 @@ def read_states(source: Source, phase: str, device: str) -> StatePoints:
     """Read the gated delta rule's kernels, summed over the convolution and the rule; as :func:`read_heads`."""
     keys = ["batch_size", "seq_len", "num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim"]
     frame, path = source.frame("linear", device, (*keys, "kernel_source", "latency"), {"phase": phase})
-    # Several models share a shape: the mean of each kernel, then the sum of the two.
-    frame = frame.groupby([*keys, "kernel_source"], as_index=False)["latency"].mean()
+    # Several models share a shape: the least of each kernel, which other work on the GPU only raises, then the sum of the two.
+    frame = frame.groupby([*keys, "kernel_source"], as_index=False)["latency"].min()
     kernels = frame.groupby(keys)["latency"].transform("size") == frame["kernel_source"].nunique()
     frame = frame[kernels].groupby(keys, as_index=False)["latency"].sum()
     if phase == "generation":
@@ -148,6 +159,6 @@ def read_gemms(source: Source, device: str) -> GemmPoints:
 def halves(points: Any) -> tuple[BoolArray, BoolArray]:
     """Return which points a fit is given and which it is held against: every second, in the order of their coordinates."""
     coordinates = [getattr(points, field.name) for field in fields(points)][:-1]
-    fitted = np.zeros(len(points), dtype=bool)
+    fitted = np.zeros(len(coordinates[0]), dtype=bool)
     fitted[np.lexsort(coordinates)[::2]] = True
     return fitted, ~fitted

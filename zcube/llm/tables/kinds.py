@@ -36,9 +36,11 @@ from zcube.node import GPUS_PER_NODE
 
 Phase: TypeAlias = Literal["prefill", "decode"]
 #: Phase -> what the tables call it.
-_TABLE: dict[Phase, str] = {"prefill": "context", "decode": "generation"}
+TABLE_OF_PHASE: dict[Phase, str] = {"prefill": "context", "decode": "generation"}
 #: Fewer new tokens than this measure the launch; the error does not count them.
 LEAST_NEW_TOKENS = 512
+#: More than an iteration of a node computes; the error does not count them either.
+MOST_NEW_TOKENS = 1 << 17
 #: Least measured points of a shape to interpolate among.
 LEAST_POINTS = 8
 NO_TABLE = "no table: the roofline"
@@ -74,7 +76,7 @@ def measured_phase(
     errors: dict[str, StatedError] = {}
     covers: dict[str, str] = {}
     for kind in kinds:
-        suffix = f"_{kind.name.replace(' ', '_')}" if len(kinds) > 1 else ""
+        suffix = f"_{kind.name}" if len(kinds) > 1 else ""
         if isinstance(kind, SparseLatent):
             found = _sparse(phase, kind, device, kv, layout, source)
         else:
@@ -110,7 +112,8 @@ def measured_kind(
         scaled = Scaled(kind, prefill_ratio=_at_pieces(ratios, layout))
     else:
         scaled = Scaled(kind, decode_ratio=lambda requests, context: ratios.at(requests, context))
-    counts = axes[:, 0] * axes[:, 1] >= (LEAST_NEW_TOKENS if phase == "prefill" else 0)
+    tokens = axes[:, 0] * axes[:, 1]
+    counts = (tokens >= LEAST_NEW_TOKENS) & (tokens <= MOST_NEW_TOKENS) if phase == "prefill" else tokens > 0
     text = f"points held out of NVIDIA aiconfigurator's {device.name} table, every second value of every coordinate"
     error = relative_error(*predicted([(axes, ratio, counts)]), f"{text}, {kv} KV, {kind.name} attention")
     return Measured(scaled, {f"{phase}_attention": error}, _covers(phase, axes))
@@ -119,7 +122,7 @@ def measured_kind(
 def _sparse(phase: Phase, kind: SparseLatent, device: Device, kv: str, layout: PrefillLayout, source: Source) -> Measured:
     card, heads = kind.card, kind.heads
     model = table_model(card) if card.index_heads else shared_model(card)
-    table = read_attention(source, _TABLE[phase], device.name, kv, model)
+    table = read_attention(source, TABLE_OF_PHASE[phase], device.name, kv, model)
     if phase == "prefill":
         ratios = prefill_ratios(card, device, kv, table, heads)
 
@@ -164,18 +167,18 @@ def _grid(phase: Phase, kind: Any, points: Any, *more: Any) -> _Grid | None:
 
 
 def _heads(phase: Phase, kind: Grouped, card: ModelCard, device: Device, kv: str, source: Source) -> _Grid | None:
-    if not source.find(f"{_TABLE[phase]}_attention", device.name) or card.value_head_dim != card.head_dim:
+    if not source.find(f"{TABLE_OF_PHASE[phase]}_attention", device.name) or card.value_head_dim != card.head_dim:
         return None
-    shape, table = kind.shape, read_heads(source, _TABLE[phase], device.name, kv)
+    shape, table = kind.shape, read_heads(source, TABLE_OF_PHASE[phase], device.name, kv)
     window = card.window_tokens if kind.name == "window" else 0
     same = (table.heads == shape.heads) & (table.kv_heads == shape.kv_heads)
     return _grid(phase, kind, table.rows(same & (table.head_dim == shape.head_dim) & (table.window == window)))
 
 
 def _blocks(phase: Phase, kind: Latent, card: ModelCard, device: Device, kv: str, source: Source) -> _Grid | None:
-    if not source.find(f"latent_{_TABLE[phase]}", device.name):
+    if not source.find(f"latent_{TABLE_OF_PHASE[phase]}", device.name):
         return None
-    table = read_blocks(source, _TABLE[phase], device.name)
+    table = read_blocks(source, TABLE_OF_PHASE[phase], device.name)
     sizes = np.unique(table.heads)
     heads = sizes[np.abs(np.log(sizes / kind.heads)).argmin()]
     return _grid(phase, kind, table.rows(table.heads == heads), heads)
@@ -184,7 +187,7 @@ def _blocks(phase: Phase, kind: Latent, card: ModelCard, device: Device, kv: str
 def _states(phase: Phase, kind: Linear, card: ModelCard, device: Device, kv: str, source: Source) -> _Grid | None:
     if not source.find("linear", device.name):
         return None
-    shape, table = kind.shape, read_states(source, _TABLE[phase], device.name)
+    shape, table = kind.shape, read_states(source, TABLE_OF_PHASE[phase], device.name)
     same = (table.key_heads == shape.key_heads) & (table.value_heads == shape.value_heads)
     return _grid(phase, kind, table.rows(same & (table.key_dim == shape.key_dim) & (table.value_dim == shape.value_dim)))
 

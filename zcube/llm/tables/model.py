@@ -14,9 +14,10 @@ from pathlib import Path
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import RooflineModel, check_engine
-from zcube.llm.devices import Device
+from zcube.llm.devices import Device, ExpertKernel
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.feed_forward import FeedForward
+from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.grids import covered_experts, expert_ratios
 from zcube.llm.tables.held_out import held_out_expert_error
 from zcube.llm.tables.kinds import measured_phase
@@ -54,20 +55,20 @@ class MeasuredModel(RooflineModel):
         self._decode_kinds, more, covers_more = measured_phase("decode", self._decode_kinds, card, device, engine, source)
         kernels = {"prefill_moe": engine.prefill_experts, "decode_moe": engine.decode_experts} if card.moe_layers else {}
         experts = {kernel: read_kernel(source, device.name, card, kernel) for kernel in sorted(set(kernels.values()))}
-        held = {operation: (kernel, experts[kernel]) for operation, kernel in kernels.items()}
-        found |= more | {
-            operation: held_out_expert_error(card, device, kernel, table)
-            for operation, (kernel, table) in held.items()
-            if table is not None
-        }
+        ratios: dict[ExpertKernel, RatioGrid] = {}
+        for kernel, table in experts.items():
+            sliced = GPUS_PER_NODE if kernel == "fused" else 1
+            grid = table and expert_ratios(device.experts[kernel], table, engine.moe_balance, sliced)
+            if grid:
+                ratios[kernel] = grid
+        for operation, kernel in kernels.items():
+            table = experts[kernel] if kernel in ratios else None
+            covers[operation] = covered_experts(table)
+            if table is not None:
+                found[operation] = held_out_expert_error(card, device, kernel, table)
         # What has no table keeps the roofline's error.
-        self.stated_error = {**self.stated_error, **found}
-        self.range = covers | covers_more | {operation: covered_experts(table) for operation, (_, table) in held.items()}
-        ratios = {
-            kernel: expert_ratios(device.experts[kernel], table, engine.moe_balance, GPUS_PER_NODE if kernel == "fused" else 1)
-            for kernel, table in experts.items()
-            if table is not None
-        }
+        self.stated_error = {**self.stated_error, **found, **more}
+        self.range: Mapping[str, str] = {**covers, **covers_more}
         self._feed_forward = FeedForward(card, device, engine, ratios)
         self.tables: Mapping[str, str] = {"source": source.label, **source.read}
         self.name += f", interpolated in {source.describe()}"

@@ -18,8 +18,11 @@ from zcube.errors import Fault, InputError
 #: Largest table read, in bytes and in rows; the published ones stay below 3 MB and 300,000 rows.
 MAX_TABLE_BYTES = 64 << 20
 MAX_TABLE_ROWS = 4 << 20
-PACKAGE, EXTRA = "aiconfigurator-core", "measured"
-_DATA = "aiconfigurator_core/systems/data"
+#: The package and its announced successor, of which PyPI has a placeholder without tables so far; the first with tables counts.
+PACKAGES, EXTRA = ("aiconfigurator-core", "aisimulate"), "measured"
+_DATA = ("aiconfigurator_core/systems/data", "aisimulate/systems/data", "aisimulate_core/systems/data")
+#: Devices whose tables lie under another name than their own or their own with ``_sxm``.
+SYSTEMS = {"gb200-nvl72": "gb200", "gb300-nvl72": "gb300"}
 #: Rows to keep: column -> value.
 Rows = Mapping[str, str | int]
 
@@ -118,16 +121,19 @@ class PackageSource:
         The package's version.
     read : dict
         Tables read so far, with the version of the engine or library that was measured.
+    package : str
+        One of :data:`PACKAGES`.
     """
 
     folder: Path
     version: str
     read: dict[str, str] = field(default_factory=dict)
+    package: str = PACKAGES[0]
 
     @property
     def label(self) -> str:
         """Return package and version."""
-        return f"{PACKAGE} {self.version}"
+        return f"{self.package} {self.version}"
 
     def describe(self) -> str:
         """Return package, version, and the engine and library versions of the tables read."""
@@ -137,7 +143,7 @@ class PackageSource:
         """Return the newest version's file of a table, None if there is none."""
         name = TABLES[table]
         system = self.folder / f"{device}_sxm"
-        parent = (system if system.is_dir() else self.folder / device) / name.family / name.framework
+        parent = (system if system.is_dir() else self.folder / SYSTEMS.get(device, device)) / name.family / name.framework
         found = sorted(parent.glob(f"*/{name.file}.parquet"), key=lambda path: _version(path.parent.name))
         return found[-1] if found else None
 
@@ -182,15 +188,20 @@ def open_source(folder: Path | None) -> CsvSource | PackageSource:
         if not folder.is_dir():
             raise InputError(Fault(str(folder), "no such folder", "a folder of aiconfigurator's CSV tables"))
         return CsvSource(folder)
-    try:
-        package = distribution(PACKAGE)
-    except PackageNotFoundError as error:
-        hint = f"the extra {EXTRA} (pip install 'zcube[{EXTRA}]'), or a folder of CSV tables"
-        raise InputError(Fault(f"package {PACKAGE}", "not installed", hint)) from error
-    data = Path(str(package.locate_file(_DATA)))
-    if not data.is_dir():
-        raise InputError(Fault(f"package {PACKAGE} {package.version}", f"no folder {_DATA}", "a version that has it"))
-    return PackageSource(data, package.version)
+    found = []
+    for name in PACKAGES:
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            continue
+        for data in (Path(str(package.locate_file(folder))) for folder in _DATA):
+            if data.is_dir():
+                return PackageSource(data, package.version, package=name)
+        found.append(f"{name} {package.version}")
+    if found:
+        raise InputError(Fault(f"package {', '.join(found)}", f"no folder {' or '.join(_DATA)}", "a version that has it"))
+    hint = f"the extra {EXTRA} (pip install 'zcube[{EXTRA}]'), or a folder of CSV tables"
+    raise InputError(Fault(f"package {PACKAGES[0]}", "not installed", hint))
 
 
 def _version(text: str) -> tuple[int, ...]:
