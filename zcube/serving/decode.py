@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
+from zcube.llm.layer_times import LayerTimes
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, give_tokens
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.recording import Recorder
@@ -208,12 +209,15 @@ class DecodeInstance:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
         requests, left = self._size, self._batch[LEFT, : self._size].copy()
         steps = min(exchange.burst_steps, int(left.max()) if exchange.whole_bursts else self._least_left)
-        batch = self._batch[CONTEXT, :requests]
-        each_s = np.sum([self._compute.decode_steps_s(batch[rows], steps) for rows in exchange.microbatches(requests)], axis=0)
+        batches = [self._batch[CONTEXT, rows] for rows in exchange.microbatches(requests)]
+        each_s = np.sum([self._compute.decode_steps_s(contexts, steps) for contexts in batches], axis=0)
         each_s /= self._tokens_per_step
-        start_s, before, compute_s = self._env.now, self._steps, float(each_s.sum())
+        start_s, before, compute_s, stages = self._env.now, self._steps, float(each_s.sum()), None
+        if exchange.in_stages:
+            layers = cast(LayerTimes, self._compute)
+            stages = exchange.stages(batches, layers, steps, compute_s, self._tokens_per_step)
         self._recorder.joins(self._servers, joined)
-        yield from exchange.steps(requests, steps, compute_s)
+        yield from exchange.steps(requests, steps, compute_s, stages)
         now_s = self._env.now
         self._steps, self._last_end_s = before + steps, now_s
         if joined:

@@ -7,7 +7,7 @@ several steps, are sent together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import simpy
@@ -15,11 +15,19 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.devices import Exchanges
 from zcube.llm.exchanges import NO_PARTS, ExchangeParts, low_latency_parts, normal_parts
+from zcube.llm.expert_traffic import (
+    low_latency_combine_bytes,
+    low_latency_dispatch_bytes,
+    normal_combine_bytes,
+    normal_dispatch_bytes,
+)
+from zcube.llm.layer_times import LayerTimes, PrefillLayer
 from zcube.llm.schedules.low_latency_plan import LowLatencyPlan
 from zcube.llm.schedules.normal_plan import NormalPlan, dealt
 from zcube.llm.schedules.pieces import first_half
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
+from zcube.serving.overlap import Stages, stages_of
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool, PrefillPool
 from zcube.serving.transfers import Transfers
@@ -52,7 +60,7 @@ class ExpertGroup:
         self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
 
     def burst(
-        self, pair: IntArray, size_bytes: IntArray, alone: ExchangeParts, compute_s: float
+        self, pair: IntArray, size_bytes: IntArray, alone: ExchangeParts, compute_s: float, stages: Stages | None = None
     ) -> simpy.events.ProcessGenerator:
         """Let exchanges that are sent together pass, and what is computed with them.
 
@@ -64,6 +72,8 @@ class ExpertGroup:
             What the exchanges take on an idle fabric.
         compute_s : float
             Computation.
+        stages : Stages, optional
+            What of it the exchanges run beside; default: of all, or of nothing.
         """
         env, recorder, start_s = self._env, self._recorder, self._env.now
         recorder.exchanges(self.servers, self._source[pair], self._target[pair], size_bytes, alone)
@@ -75,7 +85,10 @@ class ExpertGroup:
         if len(pair):
             yield self._transfers.send(self._paths[pair], size_bytes)
         end_s = max(env.now, start_s + alone.data_s) + alone.latency_s
-        end_s = max(end_s, start_s + compute_s) if self._overlap else end_s + compute_s
+        if stages is not None:
+            end_s = start_s + stages.seconds(end_s - start_s)
+        else:
+            end_s = max(end_s, start_s + compute_s) if self._overlap else end_s + compute_s
         yield env.timeout(seconds_between(env.now, end_s))
 
 
@@ -98,7 +111,7 @@ class PrefillExchange:
 
     def __init__(self, group: ExpertGroup, plan: NormalPlan, exchanges: Exchanges | None, nic_gbps: float, pool: PrefillPool):
         self._group, self._plan, self._exchanges, self._nic_gbps = group, plan, exchanges, nic_gbps
-        self._overlap = pool.expert_overlap
+        self._overlap, self._in_stages, self._sm_share = pool.expert_overlap, pool.expert_stages, pool.expert_sm_share
         self._layers = plan.routing.card.moe_layers
         self._bursts = burst_sizes(self._layers, pool.expert_bursts)
 
@@ -107,15 +120,25 @@ class PrefillExchange:
         """Whether its nodes reach each other."""
         return self._group.carried
 
-    def iteration(self, node_tokens: IntArray, compute_s: float) -> simpy.events.ProcessGenerator:
-        """Let an iteration pass in which nodes compute so many tokens."""
+    def iteration(
+        self, node_tokens: IntArray, compute_s: float, layer: Callable[[], PrefillLayer]
+    ) -> simpy.events.ProcessGenerator:
+        """Let an iteration pass in which nodes compute so many tokens; ``layer`` has the computation of the slowest node."""
         first = first_half(node_tokens)
         batches = [dealt(first), dealt(node_tokens - first)] if self._overlap else [dealt(node_tokens)]
-        rails, alone = self._plan.layer_rails(batches), self._alone(batches)
+        rails, alone, stages = self._plan.layer_rails(batches), self._alone(batches), None
+        if self._in_stages:
+            one, card = layer(), self._plan.routing.card
+            of_layer = one.attention_s, one.experts_s, one.shared_s
+            sent = normal_dispatch_bytes(card.hidden, card.experts_per_token)
+            share = sent / (sent + normal_combine_bytes(card.hidden, card.experts_per_token))
+            stages = stages_of("prefill", self._layers, of_layer, compute_s, share, self._sm_share)
         for layers in self._bursts:
+            part = layers / self._layers
             yield from self._group.burst(
-                rails.pair, rails.size_bytes * layers, alone.times(layers), compute_s * layers / self._layers
-            )
+                rails.pair, rails.size_bytes * layers, alone.times(layers), compute_s * layers / self._layers,
+                None if stages is None else stages.part(part),
+            )  # fmt: skip
 
     def _alone(self, batches: list[IntArray]) -> ExchangeParts:
         """Return what one layer's exchanges take on an idle fabric, paced by the GPU with most tokens."""
@@ -150,6 +173,7 @@ class DecodeExchange:
     ):
         self._group, self._plan, self._exchanges, self._nic_gbps, self._pool = group, plan, exchanges, nic_gbps, pool
         self.burst_steps, self.whole_bursts = pool.expert_burst_steps, pool.expert_whole_bursts
+        self.in_stages = pool.expert_stages
         self._turn = 0
         #: Of the batch of the last burst: its requests, what a step sends, and takes on an idle fabric.
         self._known: tuple[int, IntArray, ExchangeParts] = (0, np.zeros((GPUS_PER_NODE, 0), dtype=np.int64), NO_PARTS)
@@ -167,7 +191,37 @@ class DecodeExchange:
             return [everyone]
         return [everyone[rounds % 2 == 0], everyone[rounds % 2 == 1]]
 
-    def steps(self, requests: int, steps: int, compute_s: float) -> simpy.events.ProcessGenerator:
+    def stages(
+        self, contexts: list[IntArray], compute: LayerTimes, steps: int, compute_s: float, faster: float
+    ) -> Stages | None:
+        """Return what of the computation of some steps exchanges run beside; None where a batch is too small to be cut in two.
+
+        Parameters
+        ----------
+        contexts : list of int array
+            Of the microbatches.
+        compute : LayerTimes
+            Times of single layers.
+        steps : int
+            Steps.
+        compute_s : float
+            All their computation.
+        faster : float
+            By which a step is faster than one without speculative decoding.
+        """
+        if len(contexts) == 1:
+            return None
+        routing = self._plan.routing
+        card, of_layer = routing.card, np.zeros(3)
+        for batch in contexts:
+            # The first node's requests, in the order of the deal.
+            layer = compute.decode_layer(batch[np.arange(len(batch)) % routing.ranks < GPUS_PER_NODE], ep_nodes=routing.nodes)
+            of_layer += np.array([layer.attention_s, layer.experts_s, layer.shared_s]) * steps / faster
+        sent = low_latency_dispatch_bytes(card.hidden)
+        share = sent / (sent + low_latency_combine_bytes(card.hidden))
+        return stages_of("decode", card.moe_layers, tuple(of_layer.tolist()), compute_s, share)
+
+    def steps(self, requests: int, steps: int, compute_s: float, stages: Stages | None = None) -> simpy.events.ProcessGenerator:
         """Let steps of a batch pass that compute so long together."""
         if self._known[0] != requests:
             self._known = requests, *self._step(requests)
@@ -179,7 +233,7 @@ class DecodeExchange:
             pair, size_bytes = np.arange(sent.shape[1]) + self._turn * sent.shape[1], sent.sum(axis=0)
             self._turn = (self._turn + 1) % GPUS_PER_NODE
         full = size_bytes > 0
-        yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s)
+        yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s, stages)
 
     def _step(self, requests: int) -> tuple[IntArray, ExchangeParts]:
         routing, alone = self._plan.routing, NO_PARTS

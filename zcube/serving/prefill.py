@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, cast
 
 import numpy as np
 import simpy
 
 from zcube.llm.compute import ComputeModel
+from zcube.llm.layer_times import LayerTimes
 from zcube.serving.clock import seconds_between
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.recording import Recorder
@@ -174,19 +176,17 @@ class PrefillInstance:
                 yield from self._pause(MEMORY if self._short else READ if self._awaits_read else None)
                 continue
             self._recorder.iteration(self._servers, started)
-            compute_s = max(
-                [
-                    self._compute.prefill_iteration_s([tokens for _, tokens in taken], [job.done_tokens for job, _ in taken])
-                    for taken in pieces.values()
-                    if taken
-                ]
-            )
+            computed = [
+                ([tokens for _, tokens in taken], [job.done_tokens for job, _ in taken]) for taken in pieces.values() if taken
+            ]
+            compute_s, slowest = max([(self._compute.prefill_iteration_s(*one), at) for at, one in enumerate(computed)])
             if self._exchange is None:
                 self._recorder.computes(self._servers, compute_s)
                 yield self._env.timeout(compute_s)
             else:
                 tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
-                yield from self._exchange.iteration(tokens, compute_s)
+                layers = cast(LayerTimes, self._compute)
+                yield from self._exchange.iteration(tokens, compute_s, partial(layers.prefill_layer, *computed[slowest]))
             yield from self._end_reads([job for taken in pieces.values() for job, _ in taken])
             for node, taken in pieces.items():
                 for job, count in taken:

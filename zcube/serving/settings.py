@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -12,6 +12,8 @@ from zcube.llm.engine_layout import EngineLayout, ExchangeLimit
 from zcube.llm.rankmap import rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
 from zcube.serving.cache_settings import Cache
+
+Pool = TypeVar("Pool", "PrefillPool", "DecodePool")
 
 
 def layout_name(tensor_parallel: int, context_parallel: int) -> str:
@@ -24,6 +26,12 @@ def _whole_instances(span: int, info: ValidationInfo) -> int:
     if nodes % span:
         raise ValueError(f"nodes_per_instance that divides nodes = {nodes}, so that instances are whole")
     return span
+
+
+def _with_overlap(pool: Pool) -> Pool:
+    if pool.expert_stages and not pool.expert_overlap:
+        raise ValueError("expert_overlap with expert_stages")
+    return pool
 
 
 def _layout_spans(layout: str, info: ValidationInfo) -> str:
@@ -56,7 +64,8 @@ class PrefillPool(Declared):
     their sum. The default is DeepSeek's engine; SGLang and vLLM do so when asked (``--enable-two-batch-overlap``,
     ``--enable-dbo``). ``expert_bursts``: parts in which an iteration's exchanges are sent, each of as many whole layers as any
     other or one more, computed meanwhile; the engine exchanges twice a layer, fewer bursts keep runs short. docs/models.md has
-    the error of that.
+    the error of that. ``expert_stages``: with overlap, what runs beside what is as DeepSeek's profile shows it, and
+    ``expert_sm_share`` of the SMs are missing to computation beside an exchange: 24 of 132 there, 20 SMs as DeepEP is measured.
 
     ``kv_capacity_tokens``: one pool of memory, as SGLang has it. A prompt claims room for all of its tokens when it starts and
     gives it back when its transfer has ended; cached blocks that it reuses are held once. Where the cache that nobody needs
@@ -79,10 +88,18 @@ class PrefillPool(Declared):
         default=None, ge=1, description="requests queued or under way at a node beyond which it takes no more; open loop only"
     )
     expert_overlap: bool = True
+    expert_stages: bool = False
+    expert_sm_share: float = Field(default=0.0, ge=0, lt=1, description="with expert_stages only")
     expert_bursts: int = Field(default=8, ge=1, le=1000)
 
     _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
     _layout_spans = field_validator("layout")(_layout_spans)
+
+    @model_validator(mode="after")
+    def _stages_overlap(self) -> PrefillPool:
+        if self.expert_sm_share and not self.expert_stages:
+            raise ValueError("expert_stages with expert_sm_share")
+        return _with_overlap(self)
 
 
 Engine: TypeAlias = Literal["batched", "tilert"]
@@ -124,8 +141,9 @@ class DecodePool(Declared):
     ``batched`` runs in instances of one node or, with expert parallelism across nodes, several.
     An instance of several nodes shares its experts (DeepEP's low-latency mode); its requests keep in step, each node has room
     for its own. ``expert_overlap``: the batch is cut in two, and the exchanges of one half run beside the computation of the
-    other; a step takes the longer of all exchanges and of what both halves compute one after the other. DeepSeek's engine
-    does so; the default is SGLang's and vLLM's, which exchange and compute in turn unless asked. ``expert_burst_steps``: steps
+    other; a step takes the longer of all exchanges and of what both halves compute one after the other, or with
+    ``expert_stages`` what the order of DeepSeek's profile makes it take. DeepSeek's engine overlaps; the default is SGLang's
+    and vLLM's, which exchange and compute in turn unless asked. ``expert_burst_steps``: steps
     whose exchanges are sent as one; a request joins between bursts. ``expert_whole_bursts``: a burst goes on when one of its
     requests ends, which leaves with the others at its end; else it is cut short there, which in batches of thousands is at
     every step. ``expert_pairs``: ``turned``, in a burst every GPU sends what is for another node to one GPU of it, in turn to
@@ -159,6 +177,7 @@ class DecodePool(Declared):
     )
     first_token: Literal["prefill", "decode"] = Field(default="prefill", description="who makes an answer's first token")
     expert_overlap: bool = False
+    expert_stages: bool = False
     expert_burst_steps: int = Field(default=2, ge=1, le=1000)
     expert_whole_bursts: bool = False
     expert_pairs: Literal["turned", "all"] = "turned"
@@ -171,6 +190,10 @@ class DecodePool(Declared):
 
     _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
     _layout_spans = field_validator("layout")(_layout_spans)
+
+    @model_validator(mode="after")
+    def _stages_overlap(self) -> DecodePool:
+        return _with_overlap(self)
 
     @property
     def asked_first(self) -> bool:
@@ -402,6 +425,8 @@ class ServingSettings(Declared):
             "kv.efficiency": (self.kv.efficiency, 1.0),
             "cache.pool.tokens": (self.cache.pool.tokens, 0),
             "cache.store.tokens": (self.cache.store.tokens, 0),
+            "prefill.expert_stages": (self.prefill.expert_stages, False),
+            "decode.expert_stages": (self.decode.expert_stages, False),
         }
         return {key: value for key, (value, default) in keys.items() if value != default}
 
