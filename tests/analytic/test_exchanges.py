@@ -106,6 +106,14 @@ def test_normal_times_published_on_h800_over_node_counts_left_out():
             assert exchange_s(figures, nodes, 4096 * away * message, 0, 400) == pytest.approx(published_s, rel=0.12)
 
 
+def test_normal_times_of_h800_with_its_nvlink():
+    # The same README: over two nodes NVLink decides, which its card was fitted to; four are left out of that.
+    exchanges = load_device("h800").exchanges
+    for nodes, reached, rates, error in ((2, 1.992, (43, 43), 0.01), (4, 3.6, (58, 57), 0.08)):
+        published_s = [4096 * reached * payload / (rate * 1e9) for payload, rate in zip((7392, 14_336), rates)]
+        assert normal_s(EVEN, exchanges, nodes, 4096, 400) == pytest.approx(published_s, rel=error)
+
+
 def test_bad_nodes_and_rates_are_refused():
     for nodes, nic_gbps in ((0, 400), (5000, 400), (2, 0)):
         with pytest.raises(InputError):
