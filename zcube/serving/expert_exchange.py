@@ -219,7 +219,8 @@ class DecodeExchange:
             of_layer += np.array([layer.attention_s, layer.experts_s, layer.shared_s]) * steps / faster
         sent = low_latency_dispatch_bytes(card.hidden)
         share = sent / (sent + low_latency_combine_bytes(card.hidden))
-        return stages_of("decode", card.moe_layers, tuple(of_layer.tolist()), compute_s, share)
+        attention_s, experts_s, shared_s = of_layer.tolist()
+        return stages_of("decode", card.moe_layers, (attention_s, experts_s, shared_s), compute_s, share)
 
     def steps(self, requests: int, steps: int, compute_s: float, stages: Stages | None = None) -> simpy.events.ProcessGenerator:
         """Let steps of a batch pass that compute so long together."""
