@@ -88,7 +88,8 @@ def test_scaled_figures_are_those_of_the_measured_device_times_ratios():
     assert H20.decode["fp8"].longest_us_per_ktoken == pytest.approx(H200.decode["fp8"].longest_us_per_ktoken / memory)
     assert (H20.decode["fp8"].base_us, H20.padded_heads) == (H200.decode["fp8"].base_us, H200.padded_heads)
     assert H20.links == H200.links.model_copy(update={key: getattr(H20.links, key) for key in type(H20.links).model_fields})
-    for name in ("dispatch", "low_latency_combine"):
+    # Normal mode's were measured on H800.
+    for name in ("low_latency_dispatch", "low_latency_combine"):
         fast, slow = getattr(H200.exchanges, name), getattr(H800.exchanges, name)
         assert slow.nvlink_gbytes_per_s == pytest.approx(fast.nvlink_gbytes_per_s * 200 / 450)
         assert (slow.rail_efficiency, slow.base_us) == (fast.rail_efficiency, fast.base_us)
