@@ -59,7 +59,7 @@ _NOT_COUNTED = ("cli", "report", "scenarios", "sweeps", "topologies", "transport
 #: Endings of what does: sources, cards, devices, books.
 _COUNTED = (".py", ".toml", ".cu", ".cuh")
 #: Packages whose releases may change a figure.
-_PACKAGES = ("aiconfigurator-core", "llvmlite", "networkx", "numba", "numpy", "pandas", "scipy", "simpy")
+_PACKAGES = ("aiconfigurator-core", "aisimulate", "llvmlite", "networkx", "numba", "numpy", "pandas", "scipy", "simpy")
 
 
 @dataclass(frozen=True)

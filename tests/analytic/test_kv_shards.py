@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zcube.llm.cards import card_names, load_card
-from zcube.llm.kv import KvLayout, cache_parts, kv_bytes, state_bytes
+from zcube.llm.kv import KvLayout, bytes_per_token, cache_parts, kv_bytes, room_tokens, state_bytes
 from zcube.llm.rankmap import rank_map, resolve_rank_map
 from zcube.llm.schedules.kv_plans import KvPushes, kv_plan
 from zcube.llm.schedules.kv_shards import unit_sends
@@ -88,3 +88,13 @@ def test_a_window_that_begins_within_a_page_goes_from_that_page_on():
     # Tokens 872 to 1000 lie on the pages that begin at 832, 896 and 960.
     assert pushes.unit_bytes(push)[1] == 3 * 64 * 128
     assert sum(pushes.descriptors(push, 1)) == 3 * 64 * 128
+
+
+@pytest.mark.parametrize("name", card_names())
+def test_memory_of_a_request_is_told_in_tokens_that_every_layer_keeps(name):
+    card, lengths = load_card(name), np.array([0, 64, 6400, 64_000])
+    room, row = room_tokens(card, lengths, FP8), bytes_per_token(card, FP8)
+    assert (room * row >= kv_bytes(card, lengths, FP8)).all()
+    assert ((room - 1) * row < kv_bytes(card, lengths, FP8))[1:].all()
+    if not (card.window_layers or card.linear_layers):
+        assert room.tolist() == lengths.tolist()

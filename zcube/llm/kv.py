@@ -181,6 +181,21 @@ def kv_bytes(card: ModelCard, tokens: ArrayLike, layout: KvLayout | None = None)
     return sum((part.units * part.unit_bytes(count, layout) for part in cache_parts(card, layout)), np.zeros_like(count))[()]
 
 
+def room_tokens(card: ModelCard, tokens: ArrayLike, layout: KvLayout) -> Any:
+    """Return the tokens whose rows take as much memory as contexts of some tokens do.
+
+    More than they have themselves where layers of a window or linear ones keep something beside; a model that keeps every token
+    alike takes its own tokens. Memory is declared in tokens, so that this is what a request claims of it.
+    """
+    count = _lengths(tokens)
+    beside = [part for part in cache_parts(card, layout) if part.window_tokens or part.state_bytes]
+    row = bytes_per_token(card, layout)
+    if not beside or not row:
+        return count[()]
+    kept = sum((part.units * part.unit_bytes(count, layout) for part in beside), np.zeros_like(count))
+    return (count - -kept // row)[()]
+
+
 def tilert_descriptors(card: ModelCard, tokens: int, dtype: Literal["fp8", "bf16"] = "fp8") -> IntArray:
     """Return the sizes of the RDMA writes of one TileRT transfer.
 

@@ -10,6 +10,7 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
+from zcube.llm.kv import room_tokens
 from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
 from zcube.serving.arrivals import Arrivals
@@ -51,7 +52,9 @@ class Cluster:
     ):  # fmt: skip
         self._env, self._settings, self._card, self._progress, self._recorder = env, settings, card, progress, recorder
         self._placed = placed
-        self.journeys = Journeys(trace)
+        self.journeys, kv = Journeys(trace), settings.engine().kv
+        self.journeys.prompt_room_tokens = room_tokens(card, trace.input_tokens, kv)
+        self.journeys.room_tokens = room_tokens(card, trace.input_tokens + trace.output_tokens, kv)
         self.transfers = Transfers(env, model, reach, kv_cap_bps)
         self.finished = env.event()
         self._work = WorkDone(trace)
@@ -102,22 +105,23 @@ class Cluster:
 
     def _could_be_held(self, request: int) -> bool:
         """Return whether a request is short enough for the model and for the memory of the nodes that it would pass."""
-        prompt = int(self.journeys.trace.input_tokens[request])
-        return self._prefill.fits(prompt) and self._could_be_decoded(prompt + int(self.journeys.trace.output_tokens[request]))
+        return self._prefill.fits(request) and self._could_be_decoded(request)
 
-    def _could_be_decoded(self, tokens: int) -> bool:
-        return tokens <= self._card.max_positions and self._decode.fits(tokens)
+    def _could_be_decoded(self, request: int) -> bool:
+        trace = self.journeys.trace
+        fits_model = int(trace.input_tokens[request] + trace.output_tokens[request]) <= self._card.max_positions
+        return fits_model and self._decode.fits(int(self.journeys.room_tokens[request]))
 
     def _route(self, request: int) -> None:
         """Send a request to its nodes."""
         journeys, trace = self.journeys, self.journeys.trace
         input_tokens, blocks = int(trace.input_tokens[request]), self._site.full_blocks(request)
-        total = input_tokens + int(trace.output_tokens[request])
+        room = int(journeys.room_tokens[request])
         node, new_tokens, local = NOBODY, 0, self._decode.computes(blocks, input_tokens, self._prefill.queued)
         if local is None:
             node, new_tokens = self._prefill.choose(blocks, input_tokens)
-        nowhere = local is None and (node == NOBODY or not self._prefill.fits(input_tokens))
-        if nowhere or not self._could_be_decoded(total):
+        nowhere = local is None and (node == NOBODY or not self._prefill.fits(request))
+        if nowhere or not self._could_be_decoded(request):
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
@@ -125,12 +129,12 @@ class Cluster:
         target_rank = self._decode.takes(decode_node, self._in_turn)
         journeys.decode_node[request] = decode_node
         if local is not None:
-            assigned = self._assigned[request] = Assigned(request, blocks, NOBODY, NOBODY, local, target_rank, total)
+            assigned = self._assigned[request] = Assigned(request, blocks, NOBODY, NOBODY, local, target_rank, room)
             self._decode.reserve(assigned).callbacks.append(lambda _: self._decode.compute_prompt(assigned))
             return
         journeys.prefill_node[request] = node
         source_rank = self._prefill.takes(node, self._in_turn)
-        assigned = self._assigned[request] = Assigned(request, blocks, node, source_rank, decode_node, target_rank, total)
+        assigned = self._assigned[request] = Assigned(request, blocks, node, source_rank, decode_node, target_rank, room)
         job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
         self._prefill.submit(assigned, job)
         if self._preallocates:

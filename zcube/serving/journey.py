@@ -64,6 +64,9 @@ class Journeys:
         Bytes read for it out of host memory and over the fabric, whether it came to use them or not.
     kv_bytes : float array
         KV bytes put on the network before the end of the run, copies included.
+    prompt_room_tokens, room_tokens : int array
+        Memory that the prompt, and the prompt with its answer, take of a node, in tokens; see
+        :func:`zcube.llm.kv.room_tokens`.
     outcome : int array
         Index into :data:`OUTCOMES`.
     """
@@ -80,6 +83,7 @@ class Journeys:
         self.steps_before, self.steps_at_end = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.pool_tokens, self.store_tokens = (np.zeros(count, dtype=np.int64) for _ in range(2))
         self.kv_bytes, self.pool_bytes, self.store_bytes = (np.zeros(count) for _ in range(3))
+        self.prompt_room_tokens, self.room_tokens = trace.input_tokens, trace.input_tokens + trace.output_tokens
         self.outcome = np.zeros(count, dtype=np.int8)
 
     def cut(self, end_s: float) -> None:

@@ -39,7 +39,6 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
     held_s = _overlap_s(granted, left, window.start_s, window.end_s)
     posted, arrived = journeys.kv_post_s, np.fmin(_or_end(journeys.kv_end_s, run.end_s), left)
     under_way_s = _overlap_s(posted, arrived, window.start_s, window.end_s)
-    tokens = journeys.trace.input_tokens + journeys.trace.output_tokens
     here = asked & window.holds(asked_s)
     return {
         "prefill": {
@@ -48,7 +47,7 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
         },
         "decode": {
             "batch": float(held_s.sum()) / (room * settings.decode.places) if room else 0.0,
-            "kv_memory": float(held_s @ tokens) / (room * settings.decode.kv_capacity_tokens) if room else 0.0,
+            "kv_memory": float(held_s @ journeys.room_tokens) / (room * settings.decode.kv_capacity_tokens) if room else 0.0,
             "in_transfer": float(under_way_s.sum() / held_s.sum()) if held_s.any() else 0.0,
             "waited": float((_or_end(granted, run.end_s) > asked_s)[here].mean()) if here.any() else 0.0,
             **_queue(asked_s[asked], _or_end(granted, run.end_s)[asked], window, came),

@@ -82,9 +82,9 @@ class PrefillNodes:
         """Return the instance that a node belongs to."""
         return self._instances[node // self._pool.nodes_per_instance]
 
-    def fits(self, prompt_tokens: int) -> bool:
+    def fits(self, request: int) -> bool:
         """Return whether a prompt could ever be held."""
-        return self._memory is None or prompt_tokens <= self._memory.capacity_tokens
+        return self._memory is None or int(self._site.journeys.prompt_room_tokens[request]) <= self._memory.capacity_tokens
 
     def choose(self, blocks: IntArray, input_tokens: int) -> tuple[int, int]:
         """Return the node that is to take a prompt and the tokens it would compute, see :func:`zcube.serving.router.choose`."""
@@ -124,7 +124,8 @@ class PrefillNodes:
         site, request, node = self._site, assigned.request, assigned.prefill_node
         hit = self._caches.hit(node, assigned.blocks)
         if self._memory is not None:
-            assigned.claim = self._memory.claim(node, assigned.blocks, hit, input_tokens)
+            room = int(site.journeys.prompt_room_tokens[request])
+            assigned.claim = self._memory.claim(node, assigned.blocks, hit, room)
             if assigned.claim is None:
                 site.recorder.lacks_memory(site.placed.prefill[node])
                 return None
