@@ -28,6 +28,7 @@ from zcube.kept_runs import KeptRun
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import DecodeNode
 from zcube.llm.devices import Device
+from zcube.llm.kinds.efficiencies import Efficiencies
 from zcube.llm.schedules.options import EngineOptions
 from zcube.matrix.settings import MatrixSettings
 from zcube.network.packet.controls import BUILT_IN
@@ -76,6 +77,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Counts", "`zcube cost --counts KEY=VALUE,...`.", Counts),
     ("Model card", "`compute.model`; bundled ones in `zcube/llm/models/`.", ModelCard),
     ("Device", "`compute.device`; bundled ones in `zcube/llm/devices/`.", Device),
+    ("Efficiencies", "Of attention's kernels; bundled ones in `zcube/llm/efficiencies/`, by device.", Efficiencies),
     ("TileRT's node", "`decode.tilert.node`; the bundled one in `zcube/llm/decode_node/`.", DecodeNode),
     ("Measuring", "`zcube calibrate run --set KEY=VALUE`.", MeasureSettings),
     ("Measuring tiles", "`zcube calibrate run --kind tiles --set KEY=VALUE`.", TileSettings),

@@ -31,7 +31,15 @@ Share = Annotated[float, Field(gt=0, le=2)]
 
 
 class GemmEfficiency(Declared):
-    """A dense product of fp8 weights: ``base_us`` a kernel, shares of the fp8 peak and of the memory's rate."""
+    """A dense product of fp8 weights.
+
+    Attributes
+    ----------
+    base_us : float
+        Fixed time of a kernel.
+    peak_share, memory_share : float
+        Of the fp8 peak, and of the memory's rate for weights.
+    """
 
     base_us: NotNegative
     peak_share: Share
@@ -84,14 +92,30 @@ class StepEfficiency(Declared):
 
 
 class GroupedEfficiency(Declared):
-    """Kernels of grouped queries with one size of head."""
+    """Kernels of grouped queries with one size of head.
+
+    Attributes
+    ----------
+    prefill : ScoreEfficiency
+        In prefill.
+    decode : StepEfficiency
+        In a decode step.
+    """
 
     prefill: ScoreEfficiency
     decode: StepEfficiency
 
 
 class LatentPrefill(Declared):
-    """A whole block of dense latent attention in prefill: least and fixed time, shares of the fp8 and of the bf16 peak."""
+    """A whole block of dense latent attention in prefill.
+
+    Attributes
+    ----------
+    floor_us, base_us : float
+        Least time, set by the host that launches the kernels, and fixed time on the GPU.
+    linear_share, attention_share : float
+        Of the fp8 peak, for the projections, and of the bf16 peak, for attention.
+    """
 
     floor_us: NotNegative
     base_us: NotNegative
@@ -126,7 +150,15 @@ class LatentStep(Declared):
 
 
 class LatentEfficiency(Declared):
-    """Blocks of dense latent attention."""
+    """Blocks of dense latent attention.
+
+    Attributes
+    ----------
+    prefill : LatentPrefill
+        In prefill.
+    decode : LatentStep
+        In a decode step.
+    """
 
     prefill: LatentPrefill
     decode: LatentStep
@@ -163,7 +195,15 @@ class LinearEfficiency(Declared):
 
 
 class SharedIndex(Declared):
-    """Blocks of sparse attention without an indexer, figures as a device's own: indexer and gather do not count."""
+    """Blocks of sparse attention without an indexer.
+
+    Attributes
+    ----------
+    prefill : PrefillAttention
+        As a device's own figures; those of indexer and gather do not count.
+    decode : DecodeAttention
+        Likewise.
+    """
 
     prefill: PrefillAttention
     decode: DecodeAttention
@@ -183,7 +223,9 @@ class Efficiencies(Declared):
     shared : dict
         By KV type, layers that take an earlier layer's choice.
     latent : LatentEfficiency or None
+        Dense latent attention; None: not measured.
     linear : LinearEfficiency or None
+        Linear layers; None: not measured.
     stated_error : dict
         By phase and kind, such as ``decode_window``, ``prefill_grouped``.
     """
