@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+#: Faults that an error lists; the rest is counted.
+MOST_FAULTS = 1000
+#: Characters of a fault's place, of what was found and of what is expected that are shown.
+MOST_SHOWN = 1500
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -26,13 +31,17 @@ class Fault:
     expected: str
 
     def __str__(self) -> str:
-        text = f"{self.where}: found {self.found}; expected {self.expected}"
-        # What an input holds must not steer a terminal.
-        return text if text.isprintable() else "".join(map(_shown, text))
+        return f"{_shown(self.where)}: found {_shown(self.found)}; expected {_shown(self.expected)}"
 
 
-def _shown(character: str) -> str:
-    return character if character.isprintable() or character == "\n" else repr(character)[1:-1]
+def _shown(text: str) -> str:
+    """Return the beginning of a text, whose keys and cells may have any length, such that it does not steer a terminal."""
+    if not text.isprintable():
+        text = (
+            "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text[:MOST_SHOWN])
+            + text[MOST_SHOWN : MOST_SHOWN + 1]
+        )
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 class ZcubeError(Exception):
@@ -53,7 +62,14 @@ class InputError(ZcubeError):
     exit_status = 2
 
     def __init__(self, faults: Iterable[Fault] | Fault):
-        self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        found = (faults,) if isinstance(faults, Fault) else tuple(dict.fromkeys(faults))
+        # One that was listed so before has one more, which says so.
+        if len(found) > MOST_FAULTS + 1:
+            rest = Fault(
+                found[MOST_FAULTS].where, f"{len(found) - MOST_FAULTS} more faults", "none; the first ones are listed above"
+            )
+            found = (*found[:MOST_FAULTS], rest)
+        self.faults: tuple[Fault, ...] = found
         # The faults are the argument, so that the error survives being pickled and raised again.
         super().__init__(self.faults)
 
@@ -77,7 +93,7 @@ class FaultList:
         """Keep the faults of a check that found some; any other error goes on."""
         if not isinstance(error, InputError):
             return False
-        self.faults.extend(fault for fault in error.faults if fault not in self.faults)
+        self.faults[:] = dict.fromkeys([*self.faults, *error.faults])
         return True
 
     def check(self) -> None:

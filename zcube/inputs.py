@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zcube.errors import Fault, FaultList, InputError
+from zcube.input_files import is_file, read_bounded
 
 #: A declared file is a page of text; anything larger is not one of ours.
 MAX_DECLARED_BYTES = 1 << 20
@@ -27,7 +28,17 @@ class Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class NotTomlError(InputError):
+    """A text that is no TOML."""
+
+
 Model = TypeVar("Model", bound=BaseModel)
+
+#: Levels of tables and lists in a document; and what is longer than the longest whole number.
+MAX_DEPTH, _TOO_LONG = 100, 10**4300
+
+#: A TOML key of as many parts.
+_LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}""", re.ASCII)
 
 #: A key's part in quotes may hold dots and equals signs, as the names of fabrics and files do.
 _KEY_PART = re.compile(r"""(?:^|\.)\s*("[^"]*"(?=\s*(?:\.|$))|'[^']*'(?=\s*(?:\.|$))|[^.]*)""")
@@ -53,14 +64,6 @@ def bundled_stems(kind: str) -> list[str]:
     return sorted(path.stem for path in bundled_folder(kind).glob("*.toml"))
 
 
-def is_file(reference: str) -> bool:
-    """Return whether a text is the path of a file; one that cannot be a path (too long, say) is not."""
-    try:
-        return Path(reference).is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def resolve_declared(reference: str, kind: str) -> Path:
     """Find a declared file by bundled stem or by path.
 
@@ -81,28 +84,7 @@ def resolve_declared(reference: str, kind: str) -> Path:
     if is_file(reference):
         return Path(reference)
     stems = ", ".join(bundled_stems(kind))
-    raise InputError(Fault(reference, "no such file", f"a path to a TOML file or one of {kind}: {stems}"))
-
-
-def read_bounded(path: Path, most_bytes: int = MAX_DECLARED_BYTES) -> str:
-    """Return the text of a file of bounded size; a byte-order mark, which spreadsheets write, is left out.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, too large or not UTF-8.
-    """
-    try:
-        with path.open("rb") as handle:
-            raw = handle.read(most_bytes + 1)
-    except OSError as error:
-        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
-    if len(raw) > most_bytes:
-        raise InputError(Fault(str(path), "a larger file", f"a file of at most {most_bytes} bytes"))
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+    raise InputError(Fault(reference or "''", "no such file", f"a path to a TOML file or one of {kind}: {stems}"))
 
 
 def json_document(path: Path, text: str) -> Any:
@@ -115,6 +97,7 @@ def json_document(path: Path, text: str) -> Any:
     """
     try:
         document = json.loads(text, parse_constant=_refuse)
+        _check_tree(document)
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
         return document
@@ -138,7 +121,34 @@ def read_toml(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, too large, not UTF-8 or not TOML; a syntax error names the line.
     """
-    return toml_document(str(path), read_bounded(path))
+    return toml_document(str(path), read_bounded(path, MAX_DECLARED_BYTES))
+
+
+def _check_tree(document: Any) -> None:
+    """Refuse what is nested deeper than any document, which functions that call themselves for each level cannot take.
+
+    Also whole numbers of more digits than Python writes, which TOML may give in hexadecimal.
+
+    Raises
+    ------
+    RecursionError, ValueError
+        As parsers do of what is too deep or too long for them.
+    """
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        # Documents are wide rather than deep.
+        inner: list[Any] = []
+        for one in level:
+            values = one.values() if isinstance(one, dict) else one if isinstance(one, list) else (one,)
+            for value in values:
+                if isinstance(value, dict | list):
+                    inner.append(value)
+                elif type(value) is int and not -_TOO_LONG < value < _TOO_LONG:
+                    raise ValueError("a number of thousands of digits")
+        if not inner:
+            return
+        level = inner
+    raise RecursionError
 
 
 def toml_document(where: str, text: str) -> dict[str, Any]:
@@ -146,18 +156,25 @@ def toml_document(where: str, text: str) -> dict[str, Any]:
 
     Raises
     ------
+    NotTomlError
+        At ``where``, if it is no TOML.
     InputError
-        At ``where``, if it is no TOML, nested too deeply, or has a number of more digits than Python reads.
+        If it is nested too deeply, or has a number of more digits than Python reads.
     """
     try:
-        return tomllib.loads(text)
+        # What a key of many parts takes grows with their square.
+        if _LONG_KEY.search(text):
+            raise RecursionError
+        document = tomllib.loads(text)
+        _check_tree(document)
+        return document
     except tomllib.TOMLDecodeError as error:
-        raise InputError(Fault(where, str(error), "TOML 1.0")) from error
+        raise NotTomlError(Fault(where, str(error), "TOML 1.0")) from error
     except RecursionError as error:
         raise InputError(Fault(where, "TOML that is nested too deeply", "a plain document")) from error
     except ValueError as error:
         # Python reads no whole number of more than 4,300 digits; underscores may stand among them.
-        digits = re.search(r"[0-9_]{4300,}", text)
+        digits = re.search(r"0[xob][0-9a-fA-F_]{3000,}|[0-9_]{4300,}", text)
         line = 1 + text.count("\n", 0, digits.start()) if digits else 1
         found = f"a number of thousands of digits (at line {line})"
         raise InputError(Fault(where, found, "numbers of at most 18 digits")) from error
@@ -251,11 +268,9 @@ def _parse(assignment: str, option: str) -> tuple[str, Any]:
         raise InputError(Fault(option, repr(assignment), "KEY=VALUE on one line, e.g. load.rate_per_s=40"))
     key, text = found["key"].strip(), found["value"]
     try:
-        return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return key, toml_document(option, f"value = {text}")["value"]
+    except NotTomlError:
         return key, text
-    except (RecursionError, ValueError):
-        return key, toml_document(option, f"value = {text}")
 
 
 def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -> None:

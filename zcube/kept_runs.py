@@ -18,7 +18,8 @@ from typing import IO, Any, Self
 from pydantic import ConfigDict, Field
 
 from zcube.errors import Fault, InputError, ZcubeError
-from zcube.inputs import Declared, read_bounded, validate
+from zcube.input_files import read_bounded
+from zcube.inputs import Declared, validate
 from zcube.out_folder import out_folder
 from zcube.outputs import INFINITE
 

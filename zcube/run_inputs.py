@@ -17,7 +17,8 @@ import numpy as np
 from zcube import __version__
 from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.fabric.model import Fabric
-from zcube.inputs import bundled_stems, is_file
+from zcube.input_files import is_file
+from zcube.inputs import bundled_stems
 from zcube.llm.cards import card_names
 from zcube.llm.decode_node.figures import node_names
 from zcube.llm.devices import device_names

@@ -27,14 +27,14 @@ from zcube.calibrate.tile_choices import TileChoices
 from zcube.errors import Fault, InputError
 from zcube.fabric.catalog import FAILURES_AFTER
 from zcube.fabric.optics import OpticsRule
+from zcube.input_files import is_file, read_bounded
 from zcube.inputs import (
+    MAX_DECLARED_BYTES,
     Declared,
     assign,
     assigned,
     bundled_folder,
-    is_file,
     json_document,
-    read_bounded,
     read_toml,
     resolve_declared,
     set_key,
@@ -444,7 +444,7 @@ def read_run(path: Path) -> dict[str, Any]:
     InputError
         If it cannot be read, or holds none.
     """
-    record = json_document(path, read_bounded(path))
+    record = json_document(path, read_bounded(path, MAX_DECLARED_BYTES))
     if not isinstance(record, dict) or not isinstance(record.get("scenario"), dict):
         raise InputError(Fault(f"{path}: scenario", "nothing", "the scenario of a recorded run"))
     return dict(record)

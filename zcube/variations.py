@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -10,7 +9,7 @@ from typing import Any
 
 from zcube.comparison import Comparison, compare
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import toml_document
+from zcube.inputs import NotTomlError, toml_document
 from zcube.prepared import named_by
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed, with_tables
@@ -83,11 +82,9 @@ def swept(scenario: Scenario, assignment: str, option: str = "--sweep") -> tuple
 
 def _values(text: str, option: str) -> list[Any]:
     try:
-        return list(tomllib.loads(f"values = [{text}]")["values"])
-    except tomllib.TOMLDecodeError:
-        return [word.strip() for word in text.split(",") if word.strip()]
-    except (RecursionError, ValueError):
         return list(toml_document(option, f"values = [{text}]")["values"])
+    except NotTomlError:
+        return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def alternatives(scenario: Scenario) -> tuple[Variation, ...]:

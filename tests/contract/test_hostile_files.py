@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from measured_outputs import text
 
-from zcube.errors import Fault, InputError
+from zcube import input_files
+from zcube.calibrate.calibration import read_calibration
+from zcube.calibrate.readers import read_measured
+from zcube.errors import MOST_FAULTS, Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.custom import links_beside, write_topology
 from zcube.fabric.wiring.link_list import read_links_csv
+from zcube.input_files import MAX_COLUMNS
 from zcube.inputs import assigned, json_document, read_toml
+from zcube.llm.cards import load_card
+from zcube.llm.decode_node.figures import load_node
+from zcube.llm.devices import load_device
+from zcube.llm.tables.read import GLM_5, read_attention
+from zcube.llm.tables.source import CsvSource
+from zcube.network.transports import load_transport
 from zcube.pricing.price_book import load_price_book
 from zcube.scenario import load_scenario
+from zcube.trace.files import read_trace
 from zcube.trace.importers.catalog import import_trace
+from zcube.trace.importers.group_file import read_groups
 from zcube.variations import swept
 from zcube.workload.flow_lists import flows_of_frame, read_flows
+from zcube.workload.readers import read_requests
 
 DEEP = "a = " + "[" * 2000 + "]" * 2000 + "\n"
 LONG = 'family = "spine-leaf"\n\ngpus = ' + "9" * 5000 + "\n"
@@ -151,3 +169,155 @@ def test_all_ranks_of_a_table_are_those_of_its_groups_too(tmp_path):
     path.write_text("rank,op,bytes,group\n0,all-reduce,1000,0;5\n0,all-reduce,1000,\n")
     trace = import_trace([path]).trace
     assert sorted(map(len, trace.groups)) == [2, 6]
+
+
+def test_tables_in_tables_are_as_deep_as_documents_are(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("a = " + "[" * 101 + "]" * 101)
+    assert "nested too deeply" in only_fault(read_toml, path).found
+    path.write_text(".".join("a" * 90) + " = 1\n")
+    assert read_toml(path)["a"]
+
+
+def test_numbers_that_nobody_can_write_are_refused_wherever_they_stand(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"\nfamily = [[{'0x' + 'f' * 4000}]]\n")
+    assert "(at line 2)" in only_fault(load_fabric, str(path)).found
+
+
+def test_a_list_of_fifty_thousand_faults_is_told_soon_and_shortly(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'kind = "control"\nsources = [{"0, " * 50_000}0]\n')
+    with pytest.raises(InputError) as error:
+        load_transport(str(path))
+    assert len(error.value.faults) == MOST_FAULTS + 1 and "more faults" in error.value.faults[-1].found
+    assert pickle.loads(pickle.dumps(error.value)).faults == error.value.faults
+
+
+def test_many_faults_gathered_are_told_each_once():
+    faults = FaultList()
+    for _ in range(2):
+        with faults:
+            raise InputError(Fault("a", str(number), "b") for number in range(20_000))
+    assert len(faults.faults) == MOST_FAULTS + 1
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "\x1b" * 1_000_000])
+def test_what_was_found_is_shown_shortly_however_long(text):
+    assert len(str(Fault(text, text, text))) < 5_000
+
+
+@pytest.mark.parametrize("column", ["batch_size", "step", "latency"])
+def test_a_table_of_times_with_words_for_numbers(tmp_path, column):
+    path = tmp_path / "h200_sxm_glm5_dsa_generation.csv"
+    cells = {"model": GLM_5, "kv_cache_dtype": "fp8", "num_heads": 8, "batch_size": 1, "isl": 1, "step": 0, "latency": 0.1}
+    path.write_text(",".join(cells) + "\n" + ",".join(map(str, (cells | {column: "many"}).values())) + "\n")
+    fault = only_fault(read_attention, CsvSource(tmp_path), "generation", "h200", "fp8")
+    assert fault.where == f"{path}: {column}"
+
+
+@pytest.mark.parametrize("algbw", ["9" * 300, "inf", "1e300"])
+def test_rates_beyond_all_numbers_in_a_table_of_nccl_tests(tmp_path, algbw):
+    path = tmp_path / "alltoall.txt"
+    lines = text().splitlines()
+    row = next(number for number, line in enumerate(lines) if line.lstrip().startswith("8192"))
+    cells = lines[row].split()
+    cells[6] = algbw
+    lines[row] = "  ".join(cells)
+    path.write_text("\n".join(lines))
+    assert f"line {row + 1}" in only_fault(read_measured, path).where
+
+
+def device(path):
+    return Path("/dev/zero")
+
+
+def folder(path):
+    return path
+
+
+def gone(path):
+    return path / "none.any"
+
+
+def long_name(path):
+    return path / ("x" * 300)
+
+
+def with_nul(path):
+    return path / "a\0b"
+
+
+READERS = [read_toml, read_links_csv, read_trace, read_calibration, read_requests, read_measured, read_groups]
+
+
+@pytest.mark.parametrize("read", [*READERS, lambda path: read_flows(path, numbers), lambda path: import_trace([path])])
+@pytest.mark.parametrize("place", [device, folder, gone, long_name, with_nul], ids=lambda place: place.__name__)
+def test_what_is_no_file_is_named_by_every_reader(tmp_path, read, place):
+    assert only_fault(read, place(tmp_path)).where == str(place(tmp_path))
+
+
+def test_a_parquet_table_that_says_it_has_more_than_it_may(tmp_path):
+    path = tmp_path / "flows.parquet"
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({f"c{number}": [0] for number in range(MAX_COLUMNS + 1)}), path)
+    assert f"{MAX_COLUMNS + 1} columns" in only_fault(read_flows, path, numbers).found
+
+
+def test_keys_of_many_parts_take_no_time(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(("[x]\n" + ".".join("a" * 100_000) + " = 1\n") * 4)
+    began = time.process_time()
+    assert "nested too deeply" in only_fault(read_toml, path).found
+    assert "nested too deeply" in only_fault(assigned, ["a={" + ".".join("b" * 50_000) + "=1}"]).found
+    assert time.process_time() - began < 2
+
+
+def test_texts_with_many_dots_are_no_keys_of_many_parts(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'a = "{". " * 500}{"x" * 100_000}"\nb = [{"1.5, " * 500}]\n')
+    assert len(read_toml(path)["b"]) == 500
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_events_of_a_kind_that_is_no_name(tmp_path, kind):
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"schema": "dynamo.request.trace.v1", "event_type": kind}) + "\n")
+    assert only_fault(read_requests, path).where == f"{path}: line 1"
+
+
+@pytest.mark.parametrize(
+    "load", [load_fabric, load_scenario, load_price_book, load_card, load_device, load_node, load_transport]
+)
+def test_an_empty_name_has_a_place(load):
+    assert only_fault(load, "").where
+
+
+#: Modules that open a file themselves, and why it is none that a user gives, or none that is taken into memory.
+OWN_DOORS = {
+    "input_files.py": "the door",
+    "workload/flow_files.py": "Arrow's CSV reader, on a file that came through the door",
+    "llm/tables/source.py": "Arrow's filter on a table that came through the door",
+    "run_inputs.py": "hashes of files, block by block",
+    "workplace.py": "its own marks; hashes",
+    "out_folder.py": "its own record, of a bounded size",
+    "kept_runs.py": "its own store, which was read through the door",
+    "samples/catalog.py": "its own samples, of their size",
+    "report/page.py": "its own templates",
+    "report/picture.py": "its own pictures",
+    "report/folder.py": "its own pictures",
+    "cli/transport.py": "bundled files",
+    "scenario.py": "bundled files",
+    "memory.py": "the kernel's files",
+    "compile_cache.py": "its own sources",
+    "calibrate/measure": "what its own processes wrote; the kernel's files",
+    "fuzz": "its own files",
+}
+
+
+def test_every_reader_comes_through_one_door():
+    package = Path(input_files.__file__).parent
+    opens = re.compile(r"""\.open\((?:"rb?"|encoding)|\.read_text\(|\.read_bytes\(|(?<!\w)open\(\w+(?:\)|, "rb?")|"""
+                       r"(?:parquet|pq)\.(?:ParquetFile|read_\w+)\(|read_csv\(|json\.load\(|tomllib\.load\(")  # fmt: skip
+    found = {str(path.relative_to(package)) for path in package.rglob("*.py") if opens.search(path.read_text(encoding="utf-8"))}
+    assert {name for name in found if not name.startswith(tuple(OWN_DOORS))} == set()

@@ -21,7 +21,8 @@ from zcube.calibrate.regimes import Piece, evaluate
 from zcube.calibrate.residuals import interpolated
 from zcube.calibrate.scaling import ScalingPiece, at_ranks
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, json_document, read_bounded, validate
+from zcube.input_files import read_bounded
+from zcube.inputs import Declared, json_document, validate
 from zcube.outputs import write_file
 
 if TYPE_CHECKING:

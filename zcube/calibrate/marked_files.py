@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from zcube.calibrate.measurements import MAX_FILE_BYTES
 from zcube.errors import Fault, InputError
-from zcube.inputs import json_document, read_bounded, validate
+from zcube.input_files import read_bounded
+from zcube.inputs import json_document, validate
 from zcube.outputs import to_json, write_file
 
 Model = TypeVar("Model", bound=BaseModel)

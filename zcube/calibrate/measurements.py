@@ -38,7 +38,8 @@ from zcube.calibrate.points import (
     row_of,
 )
 from zcube.errors import Fault, InputError
-from zcube.inputs import json_document, read_bounded, validate
+from zcube.input_files import read_bounded
+from zcube.inputs import json_document, validate
 from zcube.outputs import to_json, write_file
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ def verify_command(
     from zcube.fabric.wiring.cabling import EXACT, NameRule, Wiring
     from zcube.fabric.wiring.formats import read_wiring, write_wiring
     from zcube.fabric.wiring.verify import apply_correction, verify
-    from zcube.inputs import is_file
+    from zcube.input_files import is_file
     from zcube.outputs import to_json
 
     target = Target("--corrected", corrected, (".csv",), lambda result, path: None, any_new_name=True)

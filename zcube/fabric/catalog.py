@@ -13,7 +13,8 @@ from zcube.fabric.families import families
 from zcube.fabric.model import Fabric
 from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import MAX_CABLES
-from zcube.inputs import is_file, read_toml, resolve_declared, set_key, validate
+from zcube.input_files import is_file
+from zcube.inputs import read_toml, resolve_declared, set_key, validate
 
 #: Parts a topology's name from what has failed in it: ``zcube-1024@switch:A3,link:A0-B5``.
 FAILURES_AFTER = "@"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import is_file, toml_value, validate
+from zcube.input_files import is_file
+from zcube.inputs import toml_value, validate
 from zcube.llm.cards import ModelCard
 from zcube.llm.config_file import KEYS, numbers_of, read_config
 

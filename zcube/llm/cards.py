@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, validate
 from zcube.llm.config_file import KEYS, numbers_of, read_config
 
 _FOLDER = Path(__file__).resolve().parent / "models"
@@ -370,7 +371,9 @@ def load_card(reference: str) -> ModelCard:
     """
     path = _FOLDER / f"{reference}.toml" if reference in card_names() else Path(reference)
     if not is_file(str(path)):
-        raise InputError(Fault(reference, "no such model card", f"a path to a TOML file or one of {', '.join(card_names())}"))
+        raise InputError(
+            Fault(reference or "''", "no such model card", f"a path to a TOML file or one of {', '.join(card_names())}")
+        )
     card = validate(ModelCard, read_toml(path), path.name)
     if card.config:
         source = path.parent / card.config

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import json_document, read_bounded, short
+from zcube.input_files import read_bounded
+from zcube.inputs import MAX_DECLARED_BYTES, json_document, short
 
 #: Card field -> keys of a config.json, the usual one first.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -125,7 +126,7 @@ def read_config(path: Path) -> dict[str, Any]:
     InputError
         If the file is too large, or holds no JSON object.
     """
-    config = json_document(path, read_bounded(path))
+    config = json_document(path, read_bounded(path, MAX_DECLARED_BYTES))
     if not isinstance(config, dict):
         raise InputError(Fault(str(path), f"a JSON {type(config).__name__}", "an object"))
     return config

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, validate
 from zcube.llm.scaled_device import Ratios, completed
 
 _FOLDER = Path(__file__).resolve().parent / "devices"
@@ -384,7 +385,7 @@ def load_device(reference: str) -> Device:
     path = _FOLDER / f"{reference}.toml" if reference in device_names() else Path(reference)
     if not is_file(str(path)):
         names = ", ".join(device_names())
-        raise InputError(Fault(reference, "no such device", f"a path to a TOML file or one of {names}"))
+        raise InputError(Fault(reference or "''", "no such device", f"a path to a TOML file or one of {names}"))
     declared = read_toml(path)
     base = declared.get("scaled_from")
     if base is None:

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.families import families
-from zcube.inputs import Declared, is_file, read_toml, resolve_declared, set_key, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, resolve_declared, set_key, validate
 from zcube.network.protocol import Fidelity
 from zcube.network.settings import Network, told_with_routings
 

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.spec import SwitchSpec
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, validate
 from zcube.plan.failure_rates import Part
 from zcube.pricing.price_book import MAX_FIGURE, PriceBook, box_key
 

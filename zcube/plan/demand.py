@@ -14,7 +14,8 @@ from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.optics import OpticsRule
 from zcube.fabric.spec import MAX_GPUS, SwitchSpec
 from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, validate
 from zcube.node import GPUS_PER_NODE
 from zcube.plan.catalogue import MAX_FAILURES_A_YEAR, Catalogue, SwitchEntry, load_catalogue
 from zcube.plan.failure_rates import HOURS_A_YEAR, PARTS, FailureRate, Part, failure_rates
@@ -179,7 +180,7 @@ def load_demand(file: str | None, options: Mapping[str, Any], families: tuple[st
     data: dict[str, Any] = {}
     if file is not None:
         if not is_file(file):
-            raise InputError(Fault(file, "no such file", "a TOML file with the keys of a demand, e.g. gpus = 1024"))
+            raise InputError(Fault(file or "''", "no such file", "a TOML file with the keys of a demand, e.g. gpus = 1024"))
         data = _beside(read_toml(Path(file)), Path(file).parent)
     for key, value in options.items():
         if value is not None:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, validate
 
 #: Rates of one table, and the largest figure of a single piece of network hardware taken, USD or W.
 MAX_RATES = 64

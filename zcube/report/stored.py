@@ -17,7 +17,8 @@ import numpy as np
 from zcube import __version__
 from zcube.comparison import SCHEMA_VERSION
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import json_document, read_bounded
+from zcube.input_files import check_table, parquet_file, read_bounded
+from zcube.inputs import json_document
 from zcube.out_folder import RECORD_VERSION, RUN_FILE, recorded_files
 from zcube.report.congestion_tree import CongestionTree, PausedPort
 from zcube.report.distributions import LATENCIES
@@ -188,38 +189,23 @@ def stored_table(path: Path, columns: Sequence[str], most_rows: int, texts: Cont
     InputError
         If it is no Parquet table, lacks a column, has one of another type, is too large, or holds a text that is too long.
     """
-    from pyarrow import ArrowException, parquet
-
-    try:
-        # A text that many rows have is held once.
-        with parquet.ParquetFile(path, read_dictionary=[name for name in columns if name in texts]) as file:
-            rows = file.metadata.num_rows
-            missing = [name for name in columns if file.schema_arrow.names.count(name) != 1]
-            if missing:
-                raise InputError(Fault(str(path), f"no column {', '.join(missing)}", "a table of this version"))
-            wrong = [name for name in columns if not _is_of_type(file.schema_arrow.field(name).type, name in texts)]
-            if wrong:
-                faults = ((name, str(file.schema_arrow.field(name).type)[:60]) for name in wrong)
-                raise InputError(
-                    Fault(f"{path}: {name}", kind, "texts" if name in texts else "numbers") for name, kind in faults
-                )
-            sizes = sum(
-                group.column(at).total_uncompressed_size
-                for number in range(file.num_row_groups)
-                for group in [file.metadata.row_group(number)]
-                for at in range(group.num_columns)
-                if group.column(at).path_in_schema in columns
-            )
-            if rows > most_rows or sizes > 16 * len(columns) * most_rows:
-                raise InputError(Fault(str(path), f"{rows:,} rows, {sizes:,} bytes", f"at most {most_rows:,} rows"))
-            table = file.read(columns=list(columns))
-            for name in columns:
-                if name in texts and _longest(table[name]) > MOST_TEXT:
-                    raise InputError(Fault(f"{path}: {name}", "a longer text", f"at most {MOST_TEXT} characters"))
-            frame = table.to_pandas()
-            return frame.astype({name: object for name in columns if name in texts})
-    except (ArrowException, OSError) as error:
-        raise InputError(Fault(str(path), str(error).splitlines()[0][:100], "a Parquet table")) from error
+    # A text that many rows have is held once.
+    with parquet_file(path, MOST_TABLE_BYTES, "a Parquet table", [name for name in columns if name in texts]) as file:
+        missing = [name for name in columns if file.schema_arrow.names.count(name) != 1]
+        if missing:
+            raise InputError(Fault(str(path), f"no column {', '.join(missing)}", "a table of this version"))
+        wrong = [name for name in columns if not _is_of_type(file.schema_arrow.field(name).type, name in texts)]
+        if wrong:
+            faults = ((name, str(file.schema_arrow.field(name).type)[:60]) for name in wrong)
+            raise InputError(Fault(f"{path}: {name}", kind, "texts" if name in texts else "numbers") for name, kind in faults)
+        check_table(path, file, most_rows, 16 * len(columns) * most_rows, columns)
+        table = file.read(columns=list(columns))
+        table.validate(full=True)
+        for name in columns:
+            if name in texts and _longest(table[name]) > MOST_TEXT:
+                raise InputError(Fault(f"{path}: {name}", "a longer text", f"at most {MOST_TEXT} characters"))
+        frame = table.to_pandas()
+        return frame.astype({name: object for name in columns if name in texts})
 
 
 def _is_of_type(kind: pa.DataType, text: bool) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.fabric.model import CableKind, Fabric
-from zcube.inputs import json_document, read_bounded
+from zcube.input_files import read_bounded
+from zcube.inputs import json_document
 from zcube.report.fabric_layout import grouped
 from zcube.report.names import printable
 from zcube.report.packed import packed, smallest, unpacked

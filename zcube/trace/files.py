@@ -47,6 +47,7 @@ import numpy as np
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
+from zcube.input_files import GZIP, PARQUET, check_table, opened, parquet_file, starts_with
 from zcube.inputs import Declared
 from zcube.memory import check_memory
 from zcube.node import GPUS_PER_NODE
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MARK = "zcube_trace"
 SUFFIXES = (".parquet", ".jsonl")
-_GZIP = b"\x1f\x8b"
 
 #: A trace of the most operations, one line each.
 MAX_FILE_BYTES = 32 << 30
@@ -127,16 +127,15 @@ def read_trace(path: str | Path) -> CommTrace:
         row or line and key.
     """
     path = Path(path)
-    first = _starts_with(path)
-    if first == b"PAR1":
+    first = starts_with(path, MAX_FILE_BYTES)
+    if first == PARQUET:
         return _read_parquet(path)
-    if first.startswith(_GZIP):
+    if first.startswith(GZIP):
         raise InputError(Fault(str(path), "gzip data", "a trace as Parquet or JSON Lines, unpacked"))
     from zcube.trace.lines import read_lines
 
-    _check_size(path)
-    check_memory(_MEMORY_PER_BYTE * path.stat().st_size, None, f"reading {path}")
-    with path.open("rb") as handle:
+    with opened(path, MAX_FILE_BYTES) as handle:
+        check_memory(_MEMORY_PER_BYTE * path.stat().st_size, None, f"reading {path}")
         header = _header(_first_line(handle, path), f"{path}: line 1")
         columns = read_lines(handle, path, header.names, header.phases, MAX_LINE_BYTES)
     return _trace(columns, header, path, lambda row: f"{path}: line {columns.line[row]}")
@@ -145,37 +144,19 @@ def read_trace(path: str | Path) -> CommTrace:
 def is_trace(path: Path) -> bool:
     """Return whether a file is marked as a communication trace; reads no operation. A file that cannot be read is not."""
     try:
-        if _starts_with(path) == b"PAR1":
-            from pyarrow import ArrowException, parquet
-
-            try:
-                return MARK.encode() in (parquet.read_schema(path).metadata or {})
-            except ArrowException:
-                return False
-        with path.open("rb") as handle:
+        if starts_with(path, MAX_FILE_BYTES) == PARQUET:
+            with parquet_file(path, MAX_FILE_BYTES) as file:
+                return MARK.encode() in (file.schema_arrow.metadata or {})
+        with opened(path, MAX_FILE_BYTES) as handle:
             first = handle.read(4).removeprefix(codecs.BOM_UTF8)
             first = first + handle.readline(MAX_LINE_BYTES) if first.startswith(b"{") else b""
-    except (OSError, ValueError, InputError):
+    except InputError:
         return False
     try:
         document = json.loads(first)
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and MARK in document
-
-
-def _starts_with(path: Path) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            return handle.read(4)
-    except OSError as error:
-        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
-
-
-def _check_size(path: Path) -> None:
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise InputError(Fault(str(path), f"{size} bytes", f"at most {MAX_FILE_BYTES} bytes"))
 
 
 def _first_line(handle: Any, path: Path) -> bytes:
@@ -276,42 +257,29 @@ def _write_parquet(trace: CommTrace, path: Path) -> None:
 
 def _read_parquet(path: Path) -> CommTrace:
     import pyarrow as pa
-    from pyarrow import parquet
 
     from zcube.trace.parquet_columns import COLUMNS, NEEDED, TEXTS, read_columns
 
-    _check_size(path)
-    try:
-        with parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            text = (schema.metadata or {}).get(MARK.encode())
-            if text is None:
-                raise InputError(Fault(f"{path}: metadata", f"no {MARK}", f"a trace, with the key {MARK}"))
-            header = _header(text, f"{path}: metadata {MARK}")
-            _check_rows(file.metadata, path)
-        missing = [name for name in NEEDED if name not in schema.names]
-        if missing:
-            raise InputError(Fault(f"{path}: schema", f"no column {name}", f"the column {name}") for name in missing)
-        twice = [name for name in COLUMNS if schema.names.count(name) > 1]
-        if twice:
-            raise InputError(Fault(f"{path}: schema", f"several columns {name}", f"one column {name}") for name in twice)
-        # Text that repeats is unpacked once, however many rows hold it.
-        texts = [name for name in TEXTS if name in schema.names and pa.types.is_string(schema.field(name).type)]
-        with parquet.ParquetFile(path, read_dictionary=texts) as file:
-            table = _table(file, [name for name in COLUMNS if name in schema.names], path)
+    with parquet_file(path, MAX_FILE_BYTES) as file:
+        schema = file.schema_arrow
+        text = (schema.metadata or {}).get(MARK.encode())
+        if text is None:
+            raise InputError(Fault(f"{path}: metadata", f"no {MARK}", f"a trace, with the key {MARK}"))
+        header = _header(text, f"{path}: metadata {MARK}")
+        unpacked = check_table(path, file, MAX_OPERATIONS, MAX_FILE_BYTES)
+        check_memory(file.metadata.num_rows * _BYTES_PER_OPERATION + unpacked, None, f"reading {path}")
+    missing = [name for name in NEEDED if name not in schema.names]
+    if missing:
+        raise InputError(Fault(f"{path}: schema", f"no column {name}", f"the column {name}") for name in missing)
+    twice = [name for name in COLUMNS if schema.names.count(name) > 1]
+    if twice:
+        raise InputError(Fault(f"{path}: schema", f"several columns {name}", f"one column {name}") for name in twice)
+    # Text that repeats is unpacked once, however many rows hold it.
+    texts = [name for name in TEXTS if name in schema.names and pa.types.is_string(schema.field(name).type)]
+    with parquet_file(path, MAX_FILE_BYTES, read_dictionary=texts) as file:
+        table = _table(file, [name for name in COLUMNS if name in schema.names], path)
         columns = read_columns(table, path, header.names, header.phases)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        found = (str(error).splitlines() or [""])[0][:160]
-        raise InputError(Fault(str(path), found, "a whole Parquet file")) from error
     return _trace(columns, header, path, lambda row: f"{path}: row {row + 1}")
-
-
-def _check_rows(metadata: Any, path: Path) -> None:
-    """Refuse what would be too large once unpacked."""
-    if metadata.num_rows > MAX_OPERATIONS:
-        raise InputError(Fault(str(path), f"{metadata.num_rows} rows", f"at most {MAX_OPERATIONS}"))
-    unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    check_memory(metadata.num_rows * _BYTES_PER_OPERATION + unpacked, None, f"reading {path}")
 
 
 def _table(file: Any, columns: list[str], path: Path) -> pa.Table:

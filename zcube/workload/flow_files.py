@@ -7,6 +7,7 @@ marks for empty cells and for words.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
+from zcube.input_files import GZIP, PARQUET, check_table, opened, parquet_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,21 +49,16 @@ def check_file(path: Path) -> Literal["csv", "parquet"]:
         If it is no file, empty, too large, compressed or binary.
     """
     expected = "a table as CSV text or Parquet"
-    try:
-        size = path.stat().st_size
+    with opened(path, MAX_FILE_BYTES, expected) as handle:
         if not path.is_file():
             raise InputError(Fault(str(path), "something that is not a file", expected))
-        with path.open("rb") as handle:
-            start = handle.read(4096)
-    except OSError as error:
-        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
-    if not size or size > MAX_FILE_BYTES:
-        found = f"a file of {size} bytes" if size else "an empty file"
-        raise InputError(Fault(str(path), found, f"{expected} of at most {MAX_FILE_BYTES} bytes"))
-    if start.startswith(b"PAR1"):
+        start = handle.read(4096)
+    if not start:
+        raise InputError(Fault(str(path), "an empty file", expected))
+    if start.startswith(PARQUET):
         return "parquet"
-    if start.startswith(b"\x1f\x8b") or b"\0" in start:
-        raise InputError(Fault(str(path), "gzip data" if start.startswith(b"\x1f\x8b") else "binary data", expected))
+    if start.startswith(GZIP) or b"\0" in start:
+        raise InputError(Fault(str(path), "gzip data" if start.startswith(GZIP) else "binary data", expected))
     return "csv"
 
 
@@ -249,26 +246,26 @@ class ArrowRows:
     def of_parquet(cls, path: Path, wanted: Sequence[str], max_rows: int) -> Self:
         """Read a Parquet file, at most ``max_rows`` rows."""
         import pyarrow as pa
-        from pyarrow import parquet
 
-        try:
-            metadata = parquet.read_metadata(path)
-            size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-            _check_bounds(path, metadata.num_rows, size, max_rows)
-            schema = parquet.read_schema(path)
+        with parquet_file(path, MAX_FILE_BYTES) as file:
+            check_table(path, file, max_rows, MAX_TABLE_BYTES)
+            schema = file.schema_arrow
             names = _cell_columns(path, schema, wanted)
-            # Text that repeats is unpacked once, however many rows hold it.
-            text = [name for name in names if pa.types.is_string(schema.field(name).type)]
-            return cls(path, names, parquet.read_table(path, columns=names, read_dictionary=text))
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(Fault(str(path), str(error).splitlines()[0][:160], "a whole Parquet file")) from error
+        # Text that repeats is unpacked once, however many rows hold it.
+        text = [name for name in names if pa.types.is_string(schema.field(name).type)]
+        with parquet_file(path, MAX_FILE_BYTES, read_dictionary=text) as file:
+            table = file.read(columns=names)
+            # A corrupt page may hold codes beyond its dictionary, or text that is not UTF-8.
+            table.validate(full=True)
+            return cls(path, names, table)
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, wanted: Sequence[str], max_rows: int) -> Self:
         """Take the columns of a pandas frame."""
         import pyarrow as pa
 
-        _check_bounds("frame", len(frame), 0, max_rows)
+        if len(frame) > max_rows:
+            raise InputError(Fault("frame", f"{len(frame)} rows", f"at most {max_rows} rows"))
         try:
             table = pa.Table.from_pandas(frame[_once("frame", list(frame.columns), wanted)], preserve_index=False)
         except pa.ArrowException as error:
@@ -316,13 +313,6 @@ class ArrowRows:
             found = f"{column} {_short('' if value is None else str(value))}"
             listed.append(Fault(f"{self.path}: row {row + 1}", found, expected))
         return _with_rest(listed, count, self.path)
-
-
-def _check_bounds(path: Path | str, rows: int, size_bytes: int, max_rows: int) -> None:
-    if rows > max_rows:
-        raise InputError(Fault(str(path), f"{rows} rows", f"at most {max_rows} rows"))
-    if size_bytes > MAX_TABLE_BYTES:
-        raise InputError(Fault(str(path), f"{size_bytes} bytes unpacked", f"at most {MAX_TABLE_BYTES} bytes"))
 
 
 def _cell_columns(path: Path | str, schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
@@ -407,7 +397,7 @@ def _header(path: Path) -> tuple[int, list[str]]:
 
 def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number of each line and its text, cut off where it is too long; bytes that are not UTF-8 become surrogates."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as handle:
+    with opened(path, MAX_FILE_BYTES) as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape") as handle:
         number = 0
         while text := handle.readline(MAX_LINE_BYTES + 2):
             number += 1
@@ -420,7 +410,7 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
 def _count_lines(path: Path) -> int:
     """Return how many line ends a file has; a carriage return alone is one, too."""
     lines = 0
-    with path.open("rb") as handle:
+    with opened(path, MAX_FILE_BYTES) as handle:
         while block := handle.read(1 << 22):
             lines += max(block.count(b"\n"), block.count(b"\r"))
     return lines

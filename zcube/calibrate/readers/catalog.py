@@ -12,7 +12,8 @@ from zcube.calibrate.points import capped
 from zcube.calibrate.readers import hccl_test, nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
 from zcube.calibrate.readers.options import ReadOptions
 from zcube.errors import Fault, FaultList, InputError
-from zcube.inputs import json_document, read_bounded
+from zcube.input_files import read_bounded
+from zcube.inputs import json_document
 
 #: Name, test, reader; the first that recognises a file reads it. The whole text is tested: NCCL's log, an environment or keys
 #: in another order may put pages before what tells a format.

@@ -239,7 +239,8 @@ class _Reader:
         if algbw >= 0.1 and 0 < time_us < math.inf and 0 < size_bytes <= MAX_SIZE_BYTES:
             ratio = size_bytes / (time_us * 1e3) / algbw
             if not 1 / _AGREEMENT < ratio < _AGREEMENT:
-                found = f"{time_us:g} us, which with {algbw:g} GB/s is off by a factor of {max(ratio, 1 / ratio):.3g}"
+                factor = max(ratio, 1 / ratio) if ratio else math.inf
+                found = f"{time_us:g} us, which with {algbw:g} GB/s is off by a factor of {factor:.3g}"
                 return self._gathering.broken(where, found, "times in microseconds throughout")
         hosts = run.group_hosts or 0
         assert run.operation is not None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import read_bounded
+from zcube.input_files import read_bounded
 
 #: Largest wiring file read; the GraphML of a 16,384-GPU fabric takes about 30 MB.
 MAX_FILE_BYTES = 64 << 20
@@ -63,7 +63,7 @@ def shown(text: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a wiring file of at most :data:`MAX_FILE_BYTES`; see :func:`zcube.inputs.read_bounded`."""
+    """Return the text of a wiring file of at most :data:`MAX_FILE_BYTES`; see :func:`zcube.input_files.read_bounded`."""
     return read_bounded(path, MAX_FILE_BYTES)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, is_file, read_toml, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, read_toml, validate
 from zcube.llm.devices import DeclaredError, Device, NotNegative, Positive, load_device
 
 _FOLDER = Path(__file__).resolve().parent
@@ -185,7 +186,7 @@ def load_node(reference: str, device: Device | None = None, figures: NodeFigures
     path = _FOLDER / f"{reference}.toml" if reference in node_names() else Path(reference)
     if not is_file(str(path)):
         names = ", ".join(node_names())
-        raise InputError(Fault(reference, "no such decode node", f"a path to a TOML file or one of {names}"))
+        raise InputError(Fault(reference or "''", "no such decode node", f"a path to a TOML file or one of {names}"))
     node = validate(DecodeNode, _with_device(read_toml(path), device), path.name)
     return node if figures is None else node.model_copy(update=figures.given)
 

@@ -6,6 +6,7 @@ Of the package (``aiconfigurator-core``, Apache-2.0) only the data files are ope
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.input_files import check_table, parquet_file, read_bounded
 
 #: Largest table read, in bytes and in rows; the published ones stay below 3 MB and 300,000 rows.
 MAX_TABLE_BYTES = 64 << 20
 MAX_TABLE_ROWS = 4 << 20
+#: What the columns of one may unpack to.
+MAX_UNPACKED_BYTES = 1 << 30
 #: The package and its announced successor, of which PyPI has a placeholder without tables so far; the first with tables counts.
 PACKAGES, EXTRA = ("aiconfigurator-core", "aisimulate"), "measured"
 _DATA = ("aiconfigurator_core/systems/data", "aisimulate/systems/data", "aisimulate_core/systems/data")
@@ -54,6 +58,8 @@ TABLES = {
     "deepep_normal": TableName("deepep_normal", "comm", "sglang", "wideep_deepep_normal_perf"),
     "deepep_low_latency": TableName("deepep_ll", "comm", "sglang", "wideep_deepep_ll_perf"),
 }
+#: Columns that hold names.
+_NAMES = frozenset(("model", "kv_cache_dtype", "op_name", "nccl_dtype", "moe_dtype", "distribution", "backend"))
 
 
 @dataclass
@@ -95,17 +101,19 @@ class CsvSource:
         """
         import pandas as pd
 
+        columns = tuple(columns)
         path = self.find(table, device) or self.folder / f"{device}_sxm_{TABLES[table].csv}.csv"
-        _check_size(path)
+        text = read_bounded(path, MAX_TABLE_BYTES)
         try:
-            frame = pd.read_csv(path, nrows=MAX_TABLE_ROWS)
-        except ValueError as error:
-            raise InputError(Fault(str(path), str(error), "a CSV table")) from error
+            frame = pd.read_csv(io.StringIO(text), nrows=MAX_TABLE_ROWS)
+        except (ValueError, OverflowError) as error:
+            raise InputError(Fault(str(path), str(error)[:200], "a CSV table")) from error
         _check_columns(path, columns, frame.columns)
+        _check_numbers(path, columns, frame)
         for column, value in rows.items():
             if column in frame.columns:
                 frame = frame[frame[column] == value]
-        self.read[table] = f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        self.read[table] = f"{path.name} sha256 {hashlib.sha256(text.encode()).hexdigest()[:12]}"
         return frame, path
 
 
@@ -155,22 +163,16 @@ class PackageSource:
         InputError
             If the package has no such table, or it is too large, not Parquet or lacks a column.
         """
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.find(table, device)
         if path is None:
             raise InputError(Fault(f"{self.label}: {device}", f"no {table} table", "a device with measured tables"))
-        _check_size(path)
-        try:
-            file = pq.ParquetFile(path)
-            if file.metadata.num_rows > MAX_TABLE_ROWS:
-                raise InputError(Fault(str(path), f"{file.metadata.num_rows} rows", f"at most {MAX_TABLE_ROWS}"))
-            _check_columns(path, (*columns, *rows), file.schema_arrow.names)
-            wanted = list(dict.fromkeys((*columns, *rows)))
-            frame = pq.read_table(path, columns=wanted, filters=[(key, "==", value) for key, value in rows.items()])
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(Fault(str(path), str(error), "a Parquet table")) from error
+        wanted = tuple(dict.fromkeys((*columns, *rows)))
+        with parquet_file(path, MAX_TABLE_BYTES, "a Parquet table") as file:
+            _check_columns(path, wanted, file.schema_arrow.names)
+            check_table(path, file, MAX_TABLE_ROWS, MAX_UNPACKED_BYTES, wanted)
+            frame = pq.read_table(path, columns=list(wanted), filters=[(key, "==", value) for key, value in rows.items()])
         framework = {"sglang": "SGLang", "nccl": "NCCL"}[TABLES[table].framework]
         self.read[table] = f"{framework} {path.parent.name}"
         return frame.to_pandas(), path
@@ -208,9 +210,11 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text))
 
 
-def _check_size(path: Path) -> None:
-    if not path.is_file() or path.stat().st_size > MAX_TABLE_BYTES:
-        raise InputError(Fault(str(path), "no usable file", f"a table of at most {MAX_TABLE_BYTES} bytes"))
+def _check_numbers(path: Path, needed: Iterable[str], frame: Any) -> None:
+    """Refuse columns that hold anything but numbers, unless they are names."""
+    wrong = [name for name in needed if name not in _NAMES and len(frame) and frame[name].dtype.kind not in "iuf"]
+    if wrong:
+        raise InputError(Fault(f"{path}: {name}", "cells that are no numbers", "numbers alone") for name in wrong)
 
 
 def _check_columns(path: Path, needed: Iterable[str], found: Iterable[str]) -> None:

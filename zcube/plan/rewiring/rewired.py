@@ -18,7 +18,8 @@ from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.recabling import recabled
 from zcube.fabric.wiring.formats import fabric_text, read_links
 from zcube.fabric.wiring.rack_layout import RackLayout
-from zcube.inputs import Declared, assign, is_file, read_toml, resolve_declared, toml_value, validate
+from zcube.input_files import is_file
+from zcube.inputs import Declared, assign, read_toml, resolve_declared, toml_value, validate
 from zcube.network.packet.model import PacketModel, ideal_packet_model, packet_model
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import Declared, json_document, read_bounded, validate
+from zcube.input_files import read_bounded
+from zcube.inputs import Declared, json_document, validate
 from zcube.plan.demand import Demand
 from zcube.plan.search.settings import MOST_FABRICS, SearchSettings
 from zcube.plan.search.space import Space

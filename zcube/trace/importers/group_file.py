@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import json_document, read_bounded
+from zcube.input_files import read_bounded
+from zcube.inputs import json_document
 from zcube.trace.comm_trace import MAX_RANKS
 from zcube.trace.importers.calls import MAX_MEMBERS
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from zcube.errors import Fault, InputError
-from zcube.inputs import is_file
+from zcube.errors import Fault
+from zcube.input_files import GZIP, is_file, opened
 from zcube.trace.importers.report import FileReport
 
 MAX_FILE_BYTES = 16 << 30
@@ -24,7 +24,6 @@ CHUNK_BYTES = 1 << 18
 HEAD_BYTES = 1 << 20
 
 _PACKED_BYTES = 1 << 14
-_GZIP = b"\x1f\x8b"
 
 
 class CutShort(Exception):  # noqa: N818
@@ -97,15 +96,11 @@ class Source:
         CutShort
             If packed data are cut short, corrupt or too large; all that could be unpacked has been yielded before.
         """
-        try:
-            with self.path.open("rb") as handle:
-                packed = handle.read(2) == _GZIP
-                handle.seek(0)
-                # An empty chunk would read as the end of the file.
-                yield from filter(None, _unpacked(handle)) if packed else iter(lambda: handle.read(CHUNK_BYTES), b"")
-        except (OSError, ValueError) as error:
-            found = getattr(error, "strerror", None) or "an unreadable file"
-            raise InputError(Fault(str(self.path), found, "a readable file")) from error
+        with opened(self.path, MAX_FILE_BYTES) as handle:
+            packed = handle.read(2) == GZIP
+            handle.seek(0)
+            # An empty chunk would read as the end of the file.
+            yield from filter(None, _unpacked(handle)) if packed else iter(lambda: handle.read(CHUNK_BYTES), b"")
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines that are not blank; longer ones than :data:`MAX_LINE_BYTES` are skipped."""

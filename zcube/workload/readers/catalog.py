@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, InputError
+from zcube.input_files import opened
 from zcube.workload.readers import bailian, csv_table, dynamo, mooncake
 from zcube.workload.readers.fields import json_object, short
-from zcube.workload.readers.lines import Faults, Line, check_file, text_lines
+from zcube.workload.readers.lines import MAX_FILE_BYTES, Faults, Line, check_file, text_lines
 from zcube.workload.readers.options import ReadOptions
 from zcube.workload.requests import MAX_REQUESTS, RequestTrace
 
@@ -64,13 +65,10 @@ def read_requests(
     options = options or ReadOptions()
     check_file(path, FORMATS)
     faults = Faults(path)
-    try:
-        with path.open("rb") as handle:
-            lines = text_lines(handle, faults, FORMATS)
-            number, first = next(lines, (0, ""))
-            return _read(path, number, first, lines, faults, options, max_requests)
-    except OSError as error:
-        raise InputError(Fault(str(path), error.strerror or "an unreadable file", "a readable file")) from error
+    with opened(path, MAX_FILE_BYTES, FORMATS) as handle:
+        lines = text_lines(handle, faults, FORMATS)
+        number, first = next(lines, (0, ""))
+        return _read(path, number, first, lines, faults, options, max_requests)
 
 
 def _read(

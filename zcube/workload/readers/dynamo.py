@@ -26,7 +26,7 @@ SCHEMA = "dynamo.request.trace.v1"
 WHAT = f"an NVIDIA Dynamo request trace (JSON lines of schema {SCHEMA})"
 SOURCE = "Requests that an NVIDIA Dynamo frontend recorded (dynamo.request.trace.v1)."
 #: Events of a recording that are no requests.
-_PASSED_OVER = frozenset(("request_payload", "tool_start", "tool_end", "tool_error"))
+_PASSED_OVER = ("request_payload", "tool_start", "tool_end", "tool_error")
 
 
 def recognise(record: dict[str, Any] | None, line: str) -> bool:

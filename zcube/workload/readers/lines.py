@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from zcube.errors import Fault, InputError
-from zcube.inputs import is_file
+from zcube.input_files import GZIP, is_file
 from zcube.workload.requests import MAX_REQUESTS
 
 MAX_FILE_BYTES = 2 << 30
@@ -83,7 +83,7 @@ def text_lines(handle: BinaryIO, faults: Faults, expected: str) -> Iterator[Line
     number = 0
     while raw := handle.readline(MAX_LINE_BYTES + 1):
         number += 1
-        if number == 1 and raw.startswith(b"\x1f\x8b"):
+        if number == 1 and raw.startswith(GZIP):
             faults.stop(None, "gzip data", f"{expected}, uncompressed (run gunzip first)")
         if b"\0" in raw:
             faults.stop(number, "binary data", expected)

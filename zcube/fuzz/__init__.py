@@ -1,0 +1,1 @@
+"""Inputs by a hostile hand: sound files of every kind, changed in many ways, and their readers under limits."""
