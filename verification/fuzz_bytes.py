@@ -1,18 +1,27 @@
-"""Bytes chosen by what they reach in a reader, by atheris (extra fuzz): python verification/fuzz_bytes.py 'requests Azure' -runs=100000.
+"""Bytes chosen by what they reach in a reader, by atheris (extra ``fuzz``).
 
-What follows the kind is libFuzzer's; the exit status is not 0 where an input was neither read nor refused.
+python verification/fuzz_bytes.py 'requests Azure' -runs=100000. What follows the kind is libFuzzer's; the exit status is not 0
+where an input was neither read nor refused.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
 
 #: Rooms of readers; kernels are compiled, which instrumented code cannot be.
-ROOMS = ("zcube.inputs", "zcube.input_files", "zcube.trace", "zcube.workload.readers", "zcube.fabric.wiring", "zcube.calibrate.readers")
+ROOMS = (
+    "zcube.inputs",
+    "zcube.input_files",
+    "zcube.trace",
+    "zcube.workload.readers",
+    "zcube.fabric.wiring",
+    "zcube.calibrate.readers",
+)
 
 with atheris.instrument_imports(include=list(ROOMS)):
     from zcube.errors import InputError
@@ -33,12 +42,12 @@ def main() -> None:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        try:
+        with suppress(InputError):
             kind.read(path)
-        except InputError:
-            pass
 
-    atheris.Setup([sys.argv[0], str(seeds), f"-timeout={MOST_TIME_S:g}", "-rss_limit_mb=2000", "-max_len=100000", *options], read)
+    atheris.Setup(
+        [sys.argv[0], str(seeds), f"-timeout={MOST_TIME_S:g}", "-rss_limit_mb=2000", "-max_len=100000", *options], read
+    )
     atheris.Fuzz()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -59,7 +59,7 @@ TABLES = {
     "deepep_low_latency": TableName("deepep_ll", "comm", "sglang", "wideep_deepep_ll_perf"),
 }
 #: Columns that hold names.
-_NAMES = frozenset(("model", "kv_cache_dtype", "op_name", "nccl_dtype", "moe_dtype", "distribution", "backend"))
+_NAMES = frozenset(("model", "kv_cache_dtype", "op_name", "moe_dtype", "distribution", "kernel_source"))
 
 
 @dataclass
@@ -109,7 +109,8 @@ class CsvSource:
         except (ValueError, OverflowError) as error:
             raise InputError(Fault(str(path), str(error)[:200], "a CSV table")) from error
         _check_columns(path, columns, frame.columns)
-        _check_numbers(path, columns, frame)
+        names = _NAMES.union(column for column, value in rows.items() if isinstance(value, str))
+        _check_numbers(path, [name for name in columns if name not in names], frame)
         for column, value in rows.items():
             if column in frame.columns:
                 frame = frame[frame[column] == value]
@@ -210,11 +211,14 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text))
 
 
-def _check_numbers(path: Path, needed: Iterable[str], frame: Any) -> None:
-    """Refuse columns that hold anything but numbers, unless they are names."""
-    wrong = [name for name in needed if name not in _NAMES and len(frame) and frame[name].dtype.kind not in "iuf"]
+def _check_numbers(path: Path, needed: Sequence[str], frame: Any) -> None:
+    """Refuse columns that hold anything but numbers."""
+    wrong = [name for name in needed if len(frame) and frame[name].dtype.kind not in "iuf"]
     if wrong:
-        raise InputError(Fault(f"{path}: {name}", "cells that are no numbers", "numbers alone") for name in wrong)
+        raise InputError(
+            Fault(f"{path}: {name}", "cells that are no numbers", f"numbers in the columns {', '.join(needed)}")
+            for name in wrong
+        )
 
 
 def _check_columns(path: Path, needed: Iterable[str], found: Iterable[str]) -> None:
