@@ -317,7 +317,7 @@ OWN_DOORS = {
 
 def test_every_reader_comes_through_one_door():
     package = Path(input_files.__file__).parent
-    opens = re.compile(r"""\.open\((?:"rb?"|encoding)|\.read_text\(|\.read_bytes\(|(?<!def )(?<![\w.])open\(\w+(?:\)|, "rb?")|"""
+    opens = re.compile(r"""\.open\((?:"rb?"|encoding)|\.read_text\(|\.read_bytes\(|(?<!def )(?<![\w.])open\(\w+(?:\)|,)|"""
                        r"(?:parquet|pq)\.(?:ParquetFile|read_\w+)\(|read_csv\(|json\.load\(|tomllib\.load\(")  # fmt: skip
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if opens.search(path.read_text(encoding="utf-8"))}
     assert {name for name in found if not name.startswith(tuple(OWN_DOORS))} == set()
