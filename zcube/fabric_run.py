@@ -82,7 +82,7 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
     carrier, scenario = task.carrier, task.scenario
     told(0.0)
     reach = reach_of(carrier.fabric, carrier.routing, scenario, task.card) if task.reach is None else task.reach
-    recorder = None if task.recorded is None else TraceRecorder.of(carrier.fabric.gpus, scenario)
+    recorder = None if task.recorded is None else TraceRecorder.of(carrier.fabric, scenario)
     model = carrier.model()
     if task.keep:
         carrier.watch_load(model, scenario.load.horizon_s or max(float(task.trace.arrival_s[-1]), LEAST_RUN_S))

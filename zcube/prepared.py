@@ -200,7 +200,7 @@ def carriers_of(scenario: Scenario, built: Mapping[str, Fabric] = MappingProxyTy
         with faults:
             label = scenario.labels[name]
             fabric = built[label] if label in built else load_fabric(parted(name)[0])
-            place(fabric, scenario)
+            place(fabric, scenario.on(label))
             carriers[label] = carrier = carrier_on(fabric, scenario.network_of(name), scenario.seed)
             if carrier.network.bin_s:
                 expected = "0: a comparison keeps totals; zcube replay keeps bins"

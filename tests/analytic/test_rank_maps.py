@@ -68,7 +68,7 @@ def test_every_fault_of_a_layout_is_listed():
     with pytest.raises(InputError) as caught:
         resolve_rank_map(3, 16, layer_split=True, layers=0)
     assert [fault.where for fault in caught.value.faults] == ["prefill_tp", "decode_tp", "layers", "layer_split"]
-    with pytest.raises(InputError, match="at most 8"):
+    with pytest.raises(InputError, match="a divisor of 8"):
         resolve_rank_map(4, 1, prefill_cp=4)
 
 

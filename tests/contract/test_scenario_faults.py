@@ -141,9 +141,9 @@ def test_what_decode_nodes_hold_is_refused_where_it_means_nothing(scenario_file)
 
 
 def test_faults_between_keys_are_listed_at_once(scenario_file):
-    assignments = ("baseline=hpn-256", "kv.rank_map=tp3-tp5")
+    assignments = ("baseline=hpn-256", "kv.rank_map=tp8/dp8")
     text = "\n".join(str(fault) for fault in faults_of(scenario_file, *assignments))
-    for part in ("baseline", "hpn-256", "rank_map", "tp3-tp5"):
+    for part in ("baseline", "hpn-256", "rank_map", "tp8/dp8"):
         assert part in text, text
 
 
@@ -158,7 +158,7 @@ def test_a_fault_between_keys_does_not_hide_behind_one_key(scenario_file):
     ("assignments", "key", "found", "expected"),
     [
         (["baseline=hpn-256"], "baseline", "hpn-256", "roft-256"),
-        (["kv.rank_map=tp3-tp5"], "rank_map", "tp3-tp5", "cp8-dp8"),
+        (["kv.rank_map=tp8/dp8"], "rank_map", "tp8/dp8", "cp8-dp8"),
         (['fabrics=["roft-256", "roft-256"]'], "fabrics", "", "repetition"),
         (["prefill.nodes=3", "prefill.nodes_per_instance=2", "prefill.layout=dp8"], "prefill", "3", "nodes_per_instance"),
         (["prefill.nodes_per_instance=2", "prefill.layout=cp8"], "prefill", "cp8", "dp8"),

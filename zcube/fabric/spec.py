@@ -71,7 +71,7 @@ class FabricSpec(Declared):
     family: str = Field(default="", description="which family of fabrics the file declares")
     description: str = Field(default="", max_length=400, description="one line, shown with results")
     gpus: int = Field(ge=1, le=MAX_GPUS, description="GPUs in the cluster")
-    gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=256, description="GPUs that share NVLink")
+    gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=1024, description="GPUs that the scale-up link joins")
     nic_gbps: float = Field(default=400.0, gt=0, le=1e6, description="line rate of one GPU, all NIC ports together, Gb/s")
     nvlink_gbps: float = Field(default=3600.0, gt=0, le=1e6, description="NVLink rate of one GPU, each direction, Gb/s")
     link_latency_s: float = Field(default=5e-7, ge=0, le=1.0, description="delay of a link and of the device it leads into")

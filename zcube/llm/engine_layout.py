@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import ExpertKernel
 from zcube.llm.kv import KvDtype, KvLayout
+from zcube.llm.layout import Layout, layout_of
 from zcube.llm.node_links import DecodeLayout, PrefillLayout
 from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
 from zcube.llm.schedules.expert_routing import ExpertRouting
@@ -22,15 +23,16 @@ ExchangeLimit: TypeAlias = Literal["deepep", "links"]
 
 @dataclass(frozen=True, slots=True)
 class EngineLayout:
-    """Layout of a prefill-decode engine on nodes of eight GPUs.
+    """Layout of a prefill-decode engine.
 
     Attributes
     ----------
-    prefill_layout : {"tp8", "cp8", "dp8"}
-        Attention sliced by heads, by tokens of a sequence, or by requests. Experts are sliced eightfold in tp8 and cp8 of one
-        node, else spread over the GPUs, with tokens exchanged by DeepEP.
-    decode_layout : {"tp8", "dp8"}
-        As above.
+    prefill_layout : str
+        Attention sliced by heads (``tp8``), by tokens of a sequence (``cp8``), or by requests (``dp8``), see
+        :mod:`zcube.llm.layout`. Experts are sliced over the GPUs of a stage in the former two of one node, else spread over the
+        GPUs, with tokens exchanged by DeepEP.
+    decode_layout : str
+        As above, but for ``cp``.
     prefill_ep_nodes : int
         Nodes of a prefill instance, over which the experts are spread; each computes as many tokens as any other.
     decode_ep_nodes : int
@@ -47,6 +49,10 @@ class EngineLayout:
         What limits exchanges of experts over nodes.
     layer_split : bool
         Under cp8, whether each prefill GPU holds, and sends, its own layers only.
+    prefill_gpus, decode_gpus : int
+        GPUs of a node, of all its stages.
+    prefill_stages, decode_stages : int
+        Pipeline stages of a node.
     """
 
     prefill_layout: PrefillLayout
@@ -59,6 +65,26 @@ class EngineLayout:
     connector: Connector = "mooncake-push"
     layer_split: bool = False
     exchanges: ExchangeLimit = "deepep"
+    prefill_gpus: int = GPUS_PER_NODE
+    decode_gpus: int = GPUS_PER_NODE
+    prefill_stages: int = 1
+    decode_stages: int = 1
+
+    @property
+    def prefill_sizes(self) -> Layout:
+        """Sizes of prefill's layout on a stage.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit it.
+        """
+        return layout_of(self.prefill_layout, self.prefill_gpus // self.prefill_stages)
+
+    @property
+    def decode_sizes(self) -> Layout:
+        """Sizes of decode's layout on a stage; as :attr:`prefill_sizes`."""
+        return layout_of(self.decode_layout, self.decode_gpus // self.decode_stages)
 
     @property
     def kv(self) -> KvLayout:
@@ -68,12 +94,12 @@ class EngineLayout:
     @property
     def prefill_experts(self) -> ExpertKernel:
         """What computes the routed experts in prefill."""
-        return "deepep_normal" if self.prefill_layout == "dp8" or self.prefill_ep_nodes > 1 else "fused"
+        return "deepep_normal" if self.prefill_layout.startswith("dp") or self.prefill_ep_nodes > 1 else "fused"
 
     @property
     def decode_experts(self) -> ExpertKernel:
         """What computes the routed experts in decode."""
-        return "deepep_low_latency" if self.decode_layout == "dp8" else "fused"
+        return "deepep_low_latency" if self.decode_layout.startswith("dp") else "fused"
 
     def ranks(self, card: ModelCard) -> RankMap:
         """Return who sends whose KV to whom."""
@@ -81,11 +107,15 @@ class EngineLayout:
         if self.connector == "tilert":
             return rank_map("tp8-tilert", layers)
         return resolve_rank_map(
-            prefill_tp=GPUS_PER_NODE if self.prefill_layout == "tp8" else 1,
-            decode_tp=GPUS_PER_NODE if self.decode_layout == "tp8" else 1,
-            prefill_cp=GPUS_PER_NODE if self.prefill_layout == "cp8" else 1,
+            prefill_tp=self.prefill_sizes.tp,
+            decode_tp=self.decode_sizes.tp,
+            prefill_cp=self.prefill_sizes.cp,
             layer_split=self.layer_split,
             layers=layers,
+            prefill_gpus=self.prefill_gpus // self.prefill_stages,
+            decode_gpus=self.decode_gpus // self.decode_stages,
+            prefill_stages=self.prefill_stages,
+            decode_stages=self.decode_stages,
         )
 
     def kv_pushes(self, card: ModelCard) -> KvPushes:
@@ -94,8 +124,8 @@ class EngineLayout:
 
     def prefill_exchange(self, card: ModelCard) -> NormalPlan:
         """Return what a prefill instance's exchanges send under even routing."""
-        return NormalPlan(ExpertRouting(card, self.prefill_ep_nodes))
+        return NormalPlan(ExpertRouting(card, self.prefill_ep_nodes, gpus_per_node=self.prefill_gpus))
 
     def decode_exchange(self, card: ModelCard) -> LowLatencyPlan:
         """Return what a decode instance's exchanges send under even routing."""
-        return LowLatencyPlan(ExpertRouting(card, self.decode_ep_nodes))
+        return LowLatencyPlan(ExpertRouting(card, self.decode_ep_nodes, gpus_per_node=self.decode_gpus))

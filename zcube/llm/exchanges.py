@@ -27,8 +27,6 @@ from zcube.llm.expert_traffic import (
 from zcube.llm.node_links import resident_share
 from zcube.node import GPUS_PER_NODE
 
-_PEERS_SHARE = (GPUS_PER_NODE - 1) / GPUS_PER_NODE
-
 
 class ExchangeTimes(NamedTuple):
     """Seconds of one layer's two exchanges."""
@@ -56,7 +54,9 @@ class ExchangeParts(NamedTuple):
 NO_PARTS = ExchangeParts(0.0, 0.0)
 
 
-def low_latency_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeTimes:
+def low_latency_s(
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float, gpus_per_node: int = GPUS_PER_NODE
+) -> ExchangeTimes:
     """Return the times of DeepEP's low-latency mode: one message a token and expert, straight to its owner.
 
     Parameters
@@ -66,46 +66,54 @@ def low_latency_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: flo
     exchanges : Exchanges
         The device's figures.
     nodes : int
-        Nodes of the expert-parallel group, eight GPUs each.
+        Nodes of the expert-parallel group.
     tokens : float
         Tokens of each GPU.
     nic_gbps : float
         Line rate of a GPU's NIC, Gb/s.
+    gpus_per_node : int
+        GPUs of each, which the scale-up link joins.
 
     Raises
     ------
     InputError
         If the nodes are out of range or the rate is not positive.
     """
-    return ExchangeTimes(*(sum(parts) for parts in _low_latency(card, exchanges, nodes, tokens, nic_gbps)))
+    return ExchangeTimes(*(sum(parts) for parts in _low_latency(card, exchanges, nodes, tokens, nic_gbps, gpus_per_node)))
 
 
-def normal_s(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeTimes:
+def normal_s(
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float, gpus_per_node: int = GPUS_PER_NODE
+) -> ExchangeTimes:
     """Return the times of DeepEP's normal mode: once a token and node over the rail, then over NVLink.
 
     As :func:`low_latency_s`; calibrated for two nodes and more.
     """
-    return ExchangeTimes(*(sum(parts) for parts in _normal(card, exchanges, nodes, tokens, nic_gbps)))
+    return ExchangeTimes(*(sum(parts) for parts in _normal(card, exchanges, nodes, tokens, nic_gbps, gpus_per_node)))
 
 
-def low_latency_parts(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeParts:
+def low_latency_parts(
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float, gpus_per_node: int = GPUS_PER_NODE
+) -> ExchangeParts:
     """Return what makes up a layer's two exchanges in low-latency mode; parameters as :func:`low_latency_s`."""
-    dispatch, combine = _low_latency(card, exchanges, nodes, tokens, nic_gbps)
+    dispatch, combine = _low_latency(card, exchanges, nodes, tokens, nic_gbps, gpus_per_node)
     return dispatch.then(combine)
 
 
-def normal_parts(card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float) -> ExchangeParts:
+def normal_parts(
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float, gpus_per_node: int = GPUS_PER_NODE
+) -> ExchangeParts:
     """Return what makes up a layer's two exchanges in normal mode; parameters as :func:`low_latency_s`."""
-    dispatch, combine = _normal(card, exchanges, nodes, tokens, nic_gbps)
+    dispatch, combine = _normal(card, exchanges, nodes, tokens, nic_gbps, gpus_per_node)
     return dispatch.then(combine)
 
 
 def _low_latency(
-    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float, gpus_per_node: int
 ) -> tuple[ExchangeParts, ExchangeParts]:
     _check(nodes, nic_gbps)
     messages = tokens * card.experts_per_token
-    away, inside = messages * (nodes - 1) / nodes, messages / nodes * _PEERS_SHARE
+    away, inside = messages * (nodes - 1) / nodes, messages / nodes * (gpus_per_node - 1) / gpus_per_node
     dispatch, combine = low_latency_dispatch_bytes(card.hidden), low_latency_combine_bytes(card.hidden)
     return (
         exchange_parts(exchanges.low_latency_dispatch, nodes, away * dispatch, inside * dispatch, nic_gbps),
@@ -114,12 +122,12 @@ def _low_latency(
 
 
 def _normal(
-    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float
+    card: ModelCard, exchanges: Exchanges, nodes: int, tokens: float, nic_gbps: float, gpus_per_node: int
 ) -> tuple[ExchangeParts, ExchangeParts]:
     _check(nodes, nic_gbps)
     away = tokens * hit_probability(card, nodes) * (nodes - 1)
-    ranks = GPUS_PER_NODE * nodes
-    inside = tokens * resident_share(card, ranks) * ranks * _PEERS_SHARE
+    ranks = gpus_per_node * nodes
+    inside = tokens * resident_share(card, ranks) * ranks * (gpus_per_node - 1) / gpus_per_node
     of_token = card.hidden, card.experts_per_token
     dispatch, combine = normal_dispatch_bytes(*of_token), normal_combine_bytes(*of_token)
     return (

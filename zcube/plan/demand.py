@@ -86,7 +86,7 @@ class Demand(Declared):
     """
 
     gpus: int = Field(ge=2, le=MAX_GPUS)
-    gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=256)
+    gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=1024)
     nic: float | str = 400.0
     switch: tuple[str, ...] = Field(default=("25.6T", "51.2T"), min_length=1, max_length=MAX_SWITCHES)
     mixed_switches: bool = True

@@ -41,7 +41,7 @@ class CacheStore(Declared):
     servers: int | None = Field(
         default=None, ge=1, le=100_000, description="how many, the first of a pool; default: one of its own, all of a pool"
     )
-    nics: int = Field(default=8, ge=1, le=8, description="NICs of a server that it uses, of GPU 0 on")
+    nics: int = Field(default=8, ge=1, le=1024, description="NICs of a server that it uses, of GPU 0 on; at most all")
     latency_s: float = Field(default=0.00037, ge=0, le=10, description="time before a read or a write reaches the network")
     writes: Literal["carried", "free"] = Field(
         default="carried", description="whether new blocks cross the fabric to it, or are there when they are computed"

@@ -17,9 +17,8 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.kv import KvLayout, bytes_per_token
-from zcube.node import GPUS_PER_NODE
 from zcube.serving.cache_settings import Cache
-from zcube.serving.placement import Placed, store_ends
+from zcube.serving.placement import Seated, store_ends, store_nics
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.transfers import Transfers, read_of, write_of
 
@@ -63,7 +62,7 @@ class CacheTiers:
     """
 
     def __init__(
-        self, env: simpy.Environment, transfers: Transfers, asked: Cache, placed: Placed, card: ModelCard, layout: KvLayout,
+        self, env: simpy.Environment, transfers: Transfers, asked: Cache, placed: Seated, card: ModelCard, layout: KvLayout,
         block_tokens: int, chained: bool, data_parallel: bool,
     ):  # fmt: skip
         self._env, self._transfers, self._asked, self._data_parallel = env, transfers, asked, data_parallel
@@ -75,6 +74,7 @@ class CacheTiers:
         #: When each node's link to host memory is free.
         self._free_s = [0.0] * len(placed.prefill)
         self._prefill, self._holders = placed.prefill, np.array(placed.store, dtype=np.int64)
+        self._placed, self._nics = placed, store_nics(asked, placed)
         self._lanes: dict[tuple[int, int, bool], IntArray | None] = {}
 
     def read(self, request: int, node: int, rank: int, blocks: IntArray, held: int) -> Read | None:
@@ -140,7 +140,7 @@ class CacheTiers:
 
     def _by_nic(self, blocks: IntArray, node: int) -> tuple[IntArray, int]:
         """Return the bytes of blocks behind each NIC of the store [servers * nics], and those that the node holds itself."""
-        servers, nics = max(1, len(self._holders)), self._asked.store.nics
+        servers, nics = max(1, len(self._holders)), self._nics
         holder, nic = blocks % servers, blocks // servers % nics
         counts = np.bincount(holder * nics + nic, minlength=servers * nics).reshape(servers, nics)
         own = self._holders == self._prefill[node]
@@ -152,9 +152,10 @@ class CacheTiers:
         """Return the paths between every NIC of the store and a prefill node, any one for its own; None if some are cut."""
         key = node, rank if self._data_parallel else 0, reads
         if key not in self._lanes:
-            held, there = store_ends(self._asked, self._holders, self._prefill[node], key[1] if self._data_parallel else None)
+            first, rank_there = self._prefill[node], key[1] if self._data_parallel else None
+            held, there = store_ends(self._asked, self._placed, self._holders, first, rank_there)
             source, target = (held, there) if reads else (there, held)
-            other = held // GPUS_PER_NODE != there // GPUS_PER_NODE
+            other = np.repeat(self._holders != first, self._nics)
             found = None
             if self._transfers.carries(source[other], target[other]):
                 found = np.full(len(held), -1, dtype=np.int64)

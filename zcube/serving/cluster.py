@@ -16,7 +16,7 @@ from zcube.progress import ShareDone
 from zcube.serving.arrivals import Arrivals
 from zcube.serving.decode_nodes import DecodeHooks, DecodeNodes
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
-from zcube.serving.placement import Placed
+from zcube.serving.placement import Seated
 from zcube.serving.prefill import Pause, PrefillHooks, PrefillJob
 from zcube.serving.prefill_nodes import PrefillNodes
 from zcube.serving.reach import Reach
@@ -46,7 +46,7 @@ class Cluster:
     """
 
     def __init__(
-        self, env: simpy.Environment, model: NetworkModel, trace: RequestTrace, settings: ServingSettings, placed: Placed,
+        self, env: simpy.Environment, model: NetworkModel, trace: RequestTrace, settings: ServingSettings, placed: Seated,
         card: ModelCard, compute: ComputeModel, progress: ShareDone, recorder: Recorder, nic_gbps: float,
         reach: Reach | None = None, kv_cap_bps: float | None = None,
     ):  # fmt: skip

@@ -20,6 +20,7 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, give_tokens
 from zcube.serving.expert_exchange import DecodeExchange
+from zcube.serving.pipeline import Pipeline
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import DecodePool
 
@@ -121,8 +122,8 @@ class DecodeInstance:
         Told of steps.
     on_prompt : callable
         ``on_prompt(request, ended)``: called when a prompt begins to be computed here, and when it has been.
-    exchange : DecodeExchange or None
-        What its nodes send each other; None where they send nothing.
+    exchange : DecodeExchange, Pipeline or None
+        What its nodes, or the stages of its node, send each other; None where they send nothing.
     tokens_per_step : float
         Output tokens that speculative decoding makes in the computing time of one step without it.
     """
@@ -130,7 +131,7 @@ class DecodeInstance:
     def __init__(
         self, env: simpy.Environment, compute: ComputeModel, on_finish: Callable[[int, int], None],
         on_step: Callable[[list[int], float, int], None], servers: Sequence[int], recorder: Recorder,
-        on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | None = None, tokens_per_step: float = 1.0,
+        on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | Pipeline | None = None, tokens_per_step: float = 1.0,
     ):  # fmt: skip
         self._env, self._compute, self._exchange, self._tokens_per_step = env, compute, exchange, tokens_per_step
         self._on_finish, self._on_step, self._servers, self._recorder = on_finish, on_step, list(servers), recorder
@@ -205,7 +206,7 @@ class DecodeInstance:
             for request in finished:
                 self._on_finish(request, self._steps)
 
-    def _burst(self, exchange: DecodeExchange, joined: list[int]) -> simpy.events.ProcessGenerator:
+    def _burst(self, exchange: DecodeExchange | Pipeline, joined: list[int]) -> simpy.events.ProcessGenerator:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
         requests, left = self._size, self._batch[LEFT, : self._size].copy()
         steps = min(exchange.burst_steps, int(left.max()) if exchange.whole_bursts else self._least_left)

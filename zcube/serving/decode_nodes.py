@@ -12,6 +12,7 @@ from zcube.arrays import IntArray
 from zcube.serving.clock import seconds_between
 from zcube.serving.decode import DecodeInstance, DecodeNode
 from zcube.serving.expert_exchange import DecodeExchange
+from zcube.serving.pipeline import Pipeline
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.site import Assigned, Site
 from zcube.serving.tilert_decode import Desk, TileRtNode, request_times
@@ -79,10 +80,14 @@ class DecodeNodes:
         plan = site.settings.engine().decode_exchange(site.card) if span > 1 and site.card.moe_layers else None
         nodes = []
         for first in range(0, pool.nodes, span):
-            servers, exchange = site.placed.decode[first : first + span], None
+            servers = site.placed.decode[first : first + span]
+            exchange: DecodeExchange | Pipeline | None = None
+            if pool.pipeline_stages > 1:
+                exchange = site.pipeline(servers[0], pool, pool.expert_burst_steps)
             if plan is not None:
-                group = site.expert_group(servers, plan.source, plan.target, pool.expert_overlap)
-                exchange = DecodeExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool)
+                group = site.expert_group(servers, pool.gpus_per_node, plan.source, plan.target, pool.expert_overlap)
+                domains = site.placed.domains(servers)
+                exchange = DecodeExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool, domains)
             instance = DecodeInstance(
                 site.env, site.compute, self._hooks.finish, self._hooks.step, servers, site.recorder, self._on_local_prompt,
                 exchange, pool.tokens_per_step,

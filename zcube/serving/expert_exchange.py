@@ -41,7 +41,9 @@ class ExpertGroup:
     env, transfers, recorder
         Clock, network, and who is told.
     servers : sequence of int
-        Servers of its nodes, in order.
+        First GPUs of its nodes, in order.
+    gpus_per_node : int
+        GPUs of each.
     source, target : int array [pairs]
         Who sends to whom, GPUs numbered within the group.
     overlap : bool
@@ -49,12 +51,12 @@ class ExpertGroup:
     """
 
     def __init__(
-        self, env: simpy.Environment, transfers: Transfers, recorder: Recorder, servers: Sequence[int], source: IntArray,
-        target: IntArray, overlap: bool,
+        self, env: simpy.Environment, transfers: Transfers, recorder: Recorder, servers: Sequence[int],
+        gpus_per_node: int, source: IntArray, target: IntArray, overlap: bool,
     ):  # fmt: skip
         self._env, self._transfers, self._recorder, self._overlap = env, transfers, recorder, overlap
         self.servers = list(servers)
-        self._source, self._target = (_on_servers(self.servers, gpus) for gpus in (source, target))
+        self._source, self._target = (_on_nodes(self.servers, gpus_per_node, gpus) for gpus in (source, target))
         #: Whether its nodes reach each other.
         self.carried = transfers.carries(self._source, self._target)
         self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
@@ -107,11 +109,17 @@ class PrefillExchange:
         Line rate of a GPU's NIC.
     pool : PrefillPool
         Says what overlaps, and how many bursts.
+    domains : int, optional
+        Servers that its nodes lie in, which DeepEP's own time counts as nodes; default: one for each node.
     """
 
-    def __init__(self, group: ExpertGroup, plan: NormalPlan, exchanges: Exchanges | None, nic_gbps: float, pool: PrefillPool):
+    def __init__(
+        self, group: ExpertGroup, plan: NormalPlan, exchanges: Exchanges | None, nic_gbps: float, pool: PrefillPool,
+        domains: int | None = None,
+    ):  # fmt: skip
         self._group, self._plan, self._exchanges, self._nic_gbps = group, plan, exchanges, nic_gbps
         self._overlap, self._in_stages, self._sm_share = pool.expert_overlap, pool.expert_stages, pool.expert_sm_share
+        self._domains = domains or plan.routing.nodes
         self._layers = plan.routing.card.moe_layers
         self._bursts = burst_sizes(self._layers, pool.expert_bursts)
 
@@ -125,7 +133,8 @@ class PrefillExchange:
     ) -> simpy.events.ProcessGenerator:
         """Let an iteration pass in which nodes compute so many tokens; ``layer`` has the computation of the slowest node."""
         first = first_half(node_tokens)
-        batches = [dealt(first), dealt(node_tokens - first)] if self._overlap else [dealt(node_tokens)]
+        parts = [first, node_tokens - first] if self._overlap else [node_tokens]
+        batches = [dealt(tokens, self._plan.routing.gpus_per_node) for tokens in parts]
         rails, alone, stages = self._plan.layer_rails(batches), self._alone(batches), None
         if self._in_stages:
             one, card = layer(), self._plan.routing.card
@@ -147,8 +156,9 @@ class PrefillExchange:
             return alone
         for tokens in batches:
             if tokens.any():
+                size = routing.ranks // self._domains
                 alone = alone.then(
-                    normal_parts(routing.card, self._exchanges, routing.nodes, float(tokens.max()), self._nic_gbps)
+                    normal_parts(routing.card, self._exchanges, self._domains, float(tokens.max()), self._nic_gbps, size)
                 )
         return alone
 
@@ -166,17 +176,21 @@ class DecodeExchange:
         As :class:`PrefillExchange`.
     pool : DecodePool
         Says what overlaps, how many steps a burst has, and whether all pairs of GPUs send in each.
+    domains : int, optional
+        As :class:`PrefillExchange`.
     """
 
     def __init__(
-        self, group: ExpertGroup, plan: LowLatencyPlan, exchanges: Exchanges | None, nic_gbps: float, pool: DecodePool
-    ):
+        self, group: ExpertGroup, plan: LowLatencyPlan, exchanges: Exchanges | None, nic_gbps: float, pool: DecodePool,
+        domains: int | None = None,
+    ):  # fmt: skip
+        self._domains = domains or plan.routing.nodes
         self._group, self._plan, self._exchanges, self._nic_gbps, self._pool = group, plan, exchanges, nic_gbps, pool
         self.burst_steps, self.whole_bursts = pool.expert_burst_steps, pool.expert_whole_bursts
         self.in_stages = pool.expert_stages
         self._turn = 0
         #: Of the batch of the last burst: its requests, what a step sends, and takes on an idle fabric.
-        self._known: tuple[int, IntArray, ExchangeParts] = (0, np.zeros((GPUS_PER_NODE, 0), dtype=np.int64), NO_PARTS)
+        self._known: tuple[int, IntArray, ExchangeParts] = (0, np.zeros((0, 0), dtype=np.int64), NO_PARTS)
 
     @property
     def carried(self) -> bool:
@@ -232,17 +246,18 @@ class DecodeExchange:
         else:
             # Every GPU sends to one of each other node, in turn to all, what is for that node.
             pair, size_bytes = np.arange(sent.shape[1]) + self._turn * sent.shape[1], sent.sum(axis=0)
-            self._turn = (self._turn + 1) % GPUS_PER_NODE
+            self._turn = (self._turn + 1) % self._plan.routing.gpus_per_node
         full = size_bytes > 0
         yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s, stages)
 
     def _step(self, requests: int) -> tuple[IntArray, ExchangeParts]:
         routing, alone = self._plan.routing, NO_PARTS
-        batches = [dealt_to_gpus(len(rows), routing.nodes) for rows in self.microbatches(requests)]
+        batches = [dealt_to_gpus(len(rows), routing.nodes, routing.gpus_per_node) for rows in self.microbatches(requests)]
         if self._exchanges is not None:
             for tokens in batches:
+                size = routing.ranks // self._domains
                 alone = alone.then(
-                    low_latency_parts(routing.card, self._exchanges, routing.nodes, float(tokens.max()), self._nic_gbps)
+                    low_latency_parts(routing.card, self._exchanges, self._domains, float(tokens.max()), self._nic_gbps, size)
                 )
         return self._plan.step_bytes(batches), alone.times(routing.card.moe_layers)
 
@@ -254,15 +269,15 @@ def burst_sizes(layers: int, bursts: int) -> list[int]:
     return [share + (burst < rest) for burst in range(count)]
 
 
-def dealt_to_gpus(requests: int, nodes: int) -> IntArray:
+def dealt_to_gpus(requests: int, nodes: int, gpus_per_node: int = GPUS_PER_NODE) -> IntArray:
     """Return the requests of each GPU of a group [ranks] when a batch is dealt out node by node."""
-    share, rest = divmod(requests, nodes * GPUS_PER_NODE)
-    node, gpu = np.divmod(np.arange(nodes * GPUS_PER_NODE), GPUS_PER_NODE)
+    share, rest = divmod(requests, nodes * gpus_per_node)
+    node, gpu = np.divmod(np.arange(nodes * gpus_per_node), gpus_per_node)
     tokens: IntArray = share + (gpu * nodes + node < rest)
     return tokens
 
 
-def _on_servers(servers: Sequence[int], gpus: IntArray) -> IntArray:
+def _on_nodes(firsts: Sequence[int], gpus_per_node: int, gpus: IntArray) -> IntArray:
     """Return the fabric's numbers of GPUs that are numbered within an instance."""
-    node, rail = np.divmod(gpus.ravel(), GPUS_PER_NODE)
-    return np.asarray(servers, dtype=np.int64)[node] * GPUS_PER_NODE + rail
+    node, rail = np.divmod(gpus.ravel(), gpus_per_node)
+    return np.asarray(firsts, dtype=np.int64)[node] + rail

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.llm.rankmap import rank_map
-from zcube.node import GPUS_PER_NODE
 from zcube.serving.settings import ServingSettings
 from zcube.workload.requests import RequestTrace
 
@@ -16,15 +14,17 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     What an unlimited cache leaves of a prompt is computed, and its KV pushed, in as many pieces as it has chunks, and one more
     where it shares its first chunk with the prompt before it. Each piece pushes one transfer per pair of ranks. Where an
     instance spans nodes, the GPUs of a node with a piece also send to those of the same rail in the other nodes, in every
-    burst. Decode counts as if every GPU had one request, in a closed loop its part of half of those under way: then bursts
-    post, for each of a request's, what one GPU sends; fuller batches post less.
+    burst. Decode counts as if every GPU had one request: then its bursts post, for each of a request's, what one GPU sends;
+    fuller batches post less. A pipeline posts one transfer for each GPU of every stage but the last, in every piece and burst.
+>>>>>>> e3a3911 (Seat nodes of any size on servers of any size, read rank maps by rule, and let pipelines span servers)
     """
     new_tokens = np.maximum(trace.input_tokens - trace.ideal_hits() * trace.block_tokens, 1)
     pieces = int((-(-new_tokens // settings.prefill.chunk_tokens) + 1).sum())
-    ranks = rank_map(settings.kv.rank_map)
+    ranks = settings.ranks
     per_push = max(len(ranks.sends(source, target)) for source in range(ranks.prefill_dp) for target in range(ranks.decode_dp))
     pushes = pieces if settings.kv.push == "per-chunk" else len(trace)
     prefill, decode = settings.prefill, settings.decode
+<<<<<<< HEAD
     exchanged = pieces * prefill.expert_bursts * (prefill.nodes_per_instance - 1) * GPUS_PER_NODE
     peers = (decode.nodes_per_instance - 1) * (GPUS_PER_NODE if decode.expert_pairs == "all" else 1)
     bursts = int((-(-trace.output_tokens // decode.expert_burst_steps)).sum() / _together(settings))

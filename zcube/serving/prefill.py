@@ -15,6 +15,7 @@ from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes
 from zcube.serving.clock import seconds_between
 from zcube.serving.expert_exchange import PrefillExchange
+from zcube.serving.pipeline import Pipeline
 from zcube.serving.recording import Recorder
 from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
 from zcube.serving.settings import PrefillPool
@@ -95,8 +96,8 @@ class PrefillInstance:
         Kept up to date for its nodes.
     hooks : PrefillHooks
         What it reports.
-    exchange : PrefillExchange or None
-        What its nodes send each other; None where they send nothing.
+    exchange : PrefillExchange, Pipeline or None
+        What its nodes, or the stages of its node, send each other; None where they send nothing.
     recorder : Recorder
         Told of every iteration.
     overtakes : bool
@@ -114,7 +115,7 @@ class PrefillInstance:
         pool: PrefillPool,
         loads: PrefillLoads,
         hooks: PrefillHooks,
-        exchange: PrefillExchange | None,
+        exchange: PrefillExchange | Pipeline | None,
         recorder: Recorder,
         overtakes: bool = False,
         blocks: bool = False,

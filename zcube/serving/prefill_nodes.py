@@ -6,6 +6,7 @@ from zcube.arrays import IntArray
 from zcube.serving.cache_tiers import CacheTiers
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.kv_memory import KvMemory
+from zcube.serving.pipeline import Pipeline
 from zcube.serving.prefill import Pause, PrefillHooks, PrefillInstance, PrefillJob
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.router import PrefillLoads, choose
@@ -58,10 +59,14 @@ class PrefillNodes:
         plan = site.settings.engine().prefill_exchange(site.card) if span > 1 and site.card.moe_layers else None
         instances = []
         for first in range(0, pool.nodes, span):
-            servers, exchange = site.placed.prefill[first : first + span], None
+            servers = site.placed.prefill[first : first + span]
+            exchange: PrefillExchange | Pipeline | None = None
+            if pool.pipeline_stages > 1:
+                exchange = site.pipeline(servers[0], pool)
             if plan is not None:
-                group = site.expert_group(servers, plan.rail_rank, plan.peers(), pool.expert_overlap)
-                exchange = PrefillExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool)
+                group = site.expert_group(servers, pool.gpus_per_node, plan.rail_rank, plan.peers(), pool.expert_overlap)
+                domains = site.placed.domains(servers)
+                exchange = PrefillExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool, domains)
             instance = PrefillInstance(
                 site.env, range(first, first + span), servers, site.compute, pool, self._loads, hooks, exchange, site.recorder,
                 overtakes=_overtakes(site.settings), blocks=site.settings.kv.blocking == "step",

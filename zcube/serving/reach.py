@@ -12,9 +12,9 @@ from zcube.arrays import IntArray
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.schedules.kv_plans import KvPushes
-from zcube.node import GPUS_PER_NODE
+from zcube.llm.stages import stage_pairs
 from zcube.routing.routes import Routing
-from zcube.serving.placement import Placed, place, store_ends
+from zcube.serving.placement import Seated, place, store_ends
 from zcube.serving.settings import ServingSettings
 
 #: Pairs routed at once, and pairs named in a document.
@@ -81,7 +81,7 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
     return Reach(fabric.gpus, checked, np.unique(np.concatenate(cut)))
 
 
-def _pairs(placed: Placed, pushes: KvPushes, settings: ServingSettings) -> Iterator[tuple[IntArray, IntArray]]:
+def _pairs(placed: Seated, pushes: KvPushes, settings: ServingSettings) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield sources and targets of KV, one prefill server after the other, of expert traffic and of the store's."""
     sends = sorted(
         {
@@ -92,28 +92,34 @@ def _pairs(placed: Placed, pushes: KvPushes, settings: ServingSettings) -> Itera
         }
     )
     out, into = np.array(sends, dtype=np.int64).reshape(-1, 2).T
-    decode = np.array(placed.decode, dtype=np.int64)[:, None] * GPUS_PER_NODE
-    for server in placed.prefill:
+    decode = np.array(placed.decode, dtype=np.int64)[:, None]
+    for first in placed.prefill:
         target = (decode + into).ravel()
-        yield np.tile(server * GPUS_PER_NODE + out, len(decode)), target
-    for gpus in _instances(placed.prefill, settings.prefill.nodes_per_instance):
+        yield np.tile(first + out, len(decode)), target
+    for gpus in _instances(placed.prefill, settings.prefill.nodes_per_instance, placed.prefill_gpus):
         # Normal mode stays on the rail.
         one, other = np.nonzero(~np.eye(len(gpus), dtype=bool))
         yield gpus[one].ravel(), gpus[other].ravel()
-    for gpus in _instances(placed.decode, settings.decode.nodes_per_instance):
-        one, other = np.nonzero(np.repeat(np.repeat(~np.eye(len(gpus), dtype=bool), GPUS_PER_NODE, 0), GPUS_PER_NODE, 1))
+    size = placed.decode_gpus
+    for pool, firsts in ((settings.prefill, placed.prefill), (settings.decode, placed.decode)):
+        if pool.pipeline_stages > 1:
+            near, far = stage_pairs(pool.pipeline_stages, pool.stage_gpus)
+            for first in firsts:
+                yield first + near, first + far
+    for gpus in _instances(placed.decode, settings.decode.nodes_per_instance, size):
+        one, other = np.nonzero(np.repeat(np.repeat(~np.eye(len(gpus), dtype=bool), size, 0), size, 1))
         yield gpus.ravel()[one], gpus.ravel()[other]
     holders = np.array(placed.store, dtype=np.int64)
-    ranks = range(GPUS_PER_NODE) if pushes.ranks.prefill_dp > 1 else (None,)
-    for server in placed.prefill if placed.store else ():
+    ranks = range(placed.prefill_gpus) if pushes.ranks.prefill_dp > 1 else (None,)
+    for first in placed.prefill if placed.store else ():
         for rank in ranks:
-            held, there = store_ends(settings.cache, holders[holders != server], server, rank)
+            held, there = store_ends(settings.cache, placed, holders[holders != first], first, rank)
             yield held, there
             if settings.cache.store.writes == "carried":
                 yield there, held
 
 
-def _instances(servers: Sequence[int], span: int) -> Iterator[IntArray]:
-    """Yield the GPUs [nodes, 8] of every instance that spans nodes."""
-    for first in range(0, len(servers) if span > 1 else 0, span):
-        yield np.array(servers[first : first + span], dtype=np.int64)[:, None] * GPUS_PER_NODE + np.arange(GPUS_PER_NODE)
+def _instances(firsts: Sequence[int], span: int, size: int) -> Iterator[IntArray]:
+    """Yield the GPUs [nodes, size] of every instance that spans nodes."""
+    for first in range(0, len(firsts) if span > 1 else 0, span):
+        yield np.array(firsts[first : first + span], dtype=np.int64)[:, None] + np.arange(size)

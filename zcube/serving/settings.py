@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from zcube.errors import InputError
 from zcube.inputs import Declared
 from zcube.llm.decode_node.figures import NodeFigures
 from zcube.llm.engine_layout import EngineLayout, ExchangeLimit
-from zcube.llm.rankmap import rank_map, rank_map_names
+from zcube.llm.layout import LAYOUT_PATTERN, MAX_STAGE_GPUS, layout_of
+from zcube.llm.node_links import DecodeLayout, PrefillLayout
+from zcube.llm.rankmap import MAX_STAGES, RankMap, named_layouts, rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
+from zcube.node import GPUS_PER_NODE
 from zcube.serving.cache_settings import Cache
 
 Pool = TypeVar("Pool", "PrefillPool", "DecodePool")
-
-
-def layout_name(tensor_parallel: int, context_parallel: int) -> str:
-    """Return the layout of an eight-GPU node whose attention is sliced so: tp8, cp8, or dp8 where it is not sliced."""
-    return "tp8" if tensor_parallel == 8 else "cp8" if context_parallel == 8 else "dp8"
 
 
 def _whole_instances(span: int, info: ValidationInfo) -> int:
@@ -35,9 +34,26 @@ def _with_overlap(pool: Pool) -> Pool:
 
 
 def _layout_spans(layout: str, info: ValidationInfo) -> str:
-    if info.data.get("nodes_per_instance", 1) > 1 and layout != "dp8":
-        raise ValueError("dp8 where nodes_per_instance > 1: DeepEP goes with data-parallel attention")
+    gpus, stages = info.data.get("gpus_per_node"), info.data.get("pipeline_stages")
+    if gpus is None or stages is None:
+        return layout
+    layout_of(layout, gpus // stages)
+    if info.data.get("nodes_per_instance", 1) > 1 and not layout.startswith("dp"):
+        raise ValueError(f"dp, as dp{gpus}, where nodes_per_instance > 1: DeepEP goes with data-parallel attention")
+    if stages > 1 and layout.startswith("dp"):
+        raise ValueError("tp or cp where pipeline_stages > 1: exchanges of experts within stages have no model")
     return layout
+
+
+def _whole_stages(stages: int, info: ValidationInfo) -> int:
+    gpus, span = info.data.get("gpus_per_node", stages), info.data.get("nodes_per_instance", 1)
+    if gpus % stages:
+        raise ValueError(f"pipeline_stages that divides gpus_per_node = {gpus}, so that stages are alike")
+    if stages > 1 and span > 1:
+        raise ValueError(
+            "1 with nodes_per_instance > 1: a pipeline is one node, whose gpus_per_node are those of all its stages"
+        )
+    return stages
 
 
 class Load(Declared):
@@ -57,7 +73,48 @@ class Load(Declared):
     horizon_s: float | None = Field(default=None, gt=0, le=1e7, description="end of the run; default: when all are done")
 
 
-class PrefillPool(Declared):
+class Nodes(Declared):
+    """What both pools say of their nodes.
+
+    A node is what shares a queue: some GPUs that the scale-up link joins, as many of a server as fit, or a pipeline of
+    ``pipeline_stages`` such groups. An iteration or step goes through p stages in m parts, ``microbatches``. Prefill's takes
+    ``(m + p - 1) / (m p)`` of what one stage with all layers would, a bubble of ``(p - 1) / (m + p - 1)``; decode's next step
+    of a part begins when the part's token is out, so that ``max(m, p)`` takes the place of the numerator. Activations, two
+    bytes a hidden value and token, go from every GPU of a stage to its like in the next, an equal share each; what of a part's
+    transfers nothing hides comes on top (:mod:`zcube.serving.pipeline`).
+    """
+
+    gpus_per_node: int = Field(
+        default=GPUS_PER_NODE, ge=1, le=MAX_STAGE_GPUS * MAX_STAGES, description="GPUs of a node, of all its stages"
+    )
+    nodes: int = Field(ge=1, le=100_000, description="nodes in the pool")
+    nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
+    pipeline_stages: int = Field(default=1, ge=1, le=MAX_STAGES, description="groups of GPUs a node's layers are dealt to")
+    microbatches: int | None = Field(
+        default=None, ge=1, le=1024, description="parts of an iteration or step in a pipeline; default: as many as stages"
+    )
+
+    _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
+    _whole_stages = field_validator("pipeline_stages")(_whole_stages)
+
+    @model_validator(mode="after")
+    def _parts_of_a_pipeline(self) -> Nodes:
+        if self.microbatches is not None and self.pipeline_stages == 1:
+            raise ValueError("pipeline_stages above 1 with microbatches")
+        return self
+
+    @property
+    def stage_gpus(self) -> int:
+        """GPUs of a stage."""
+        return self.gpus_per_node // self.pipeline_stages
+
+    @property
+    def parts(self) -> int:
+        """Parts of an iteration or step."""
+        return self.microbatches or self.pipeline_stages
+
+
+class PrefillPool(Nodes):
     """Nodes that compute prompts, in instances of one node or, with expert parallelism across nodes, several.
 
     ``expert_overlap``: two microbatches hide exchanges behind computation, an iteration takes the longer of the two; without it
@@ -73,9 +130,9 @@ class PrefillPool(Declared):
     have room is rejected.
     """
 
-    nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
-    nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
-    layout: Literal["tp8", "cp8", "dp8"] = Field(default="cp8", description="attention layout inside a node")
+    layout: str = Field(
+        default="cp8", pattern=LAYOUT_PATTERN, description="attention layout inside a stage: tp, cp or dp, and a size"
+    )
     chunk_tokens: int = Field(default=8192, ge=64, le=1 << 20, description="tokens a node computes in one iteration at most")
     prefix_cache_tokens: int = Field(default=2_000_000, ge=0, le=10**10, description="KV a node keeps for reuse; inferred")
     kv_capacity_tokens: int | None = Field(
@@ -92,7 +149,6 @@ class PrefillPool(Declared):
     expert_sm_share: float = Field(default=0.0, ge=0, lt=1, description="with expert_stages only")
     expert_bursts: int = Field(default=8, ge=1, le=1000)
 
-    _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
     _layout_spans = field_validator("layout")(_layout_spans)
 
     @model_validator(mode="after")
@@ -135,7 +191,7 @@ class TileRt(Declared):
         return self
 
 
-class DecodePool(Declared):
+class DecodePool(Nodes):
     """Nodes that generate: ``batched``, continuous batching, or ``tilert``, one request a node at a time.
 
     ``batched`` runs in instances of one node or, with expert parallelism across nodes, several.
@@ -162,11 +218,13 @@ class DecodePool(Declared):
     0.16) to 2.2 (TileRT 0.1.5). Tokens come one after the other, evenly (inferred).
     """
 
-    nodes: int = Field(ge=1, le=100_000, description="8-GPU nodes in the pool")
     engine: Engine = Field(default="batched", description="what runs on the nodes; a fabric named NAME+tilert has its own")
     tilert: TileRt = TileRt()
-    nodes_per_instance: int = Field(default=1, ge=1, le=128, description="nodes that share one expert-parallel group")
-    layout: Literal["tp8", "dp8"] = Field(default="dp8", description="attention layout inside a node")
+    layout: str = Field(
+        default="dp8",
+        pattern=LAYOUT_PATTERN.replace("|cp", ""),
+        description="attention layout inside a stage: tp or dp, and a size",
+    )
     max_batch: int = Field(
         default=128, ge=1, le=65_536, description="requests a node holds, KV under way included; tilert holds 1"
     )
@@ -188,7 +246,6 @@ class DecodePool(Declared):
         description="by which speculative decoding, its own cost counted, is faster than a step a token",
     )
 
-    _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
     _layout_spans = field_validator("layout")(_layout_spans)
 
     @model_validator(mode="after")
@@ -219,7 +276,7 @@ class KvTransfer(Declared):
     a calibration holds the measured rate of NICs, that takes its place.
     """
 
-    rank_map: str = Field(default="cp8-dp8", description="a named prefill-to-decode rank map")
+    rank_map: str = Field(default="cp8-dp8", description="a prefill-to-decode rank map: both layouts, or tp8-tilert")
     push: Literal["per-chunk", "after-prefill"] | None = Field(
         default=None,
         description="whole pages after every chunk (SGLang, mooncake-push), or everything after the last one (vLLM); default: "
@@ -238,20 +295,25 @@ class KvTransfer(Declared):
     @field_validator("rank_map")
     @classmethod
     def _known_map(cls, name: str) -> str:
-        if name not in rank_map_names():
-            raise ValueError("one of " + ", ".join(rank_map_names()))
+        if named_layouts(name) is None:
+            raise ValueError("layouts of prefill and decode, such as " + ", ".join(rank_map_names()))
         return name
 
     @model_validator(mode="after")
     def _one_write_of_tilert(self) -> KvTransfer:
-        if self.push == "per-chunk" and rank_map(self.rank_map).single_pair:
+        if self.push == "per-chunk" and self.single_pair:
             raise ValueError(f"push = after-prefill with rank_map = {self.rank_map}: TileRT writes a request's cache once")
         return self
 
     @property
+    def single_pair(self) -> bool:
+        """Whether GPU 0 sends to GPU 0, as TileRT's do."""
+        return self.rank_map.endswith("-tilert")
+
+    @property
     def connector(self) -> Connector:
         """The KV connector, by the name that traces of engines use."""
-        if rank_map(self.rank_map).single_pair:
+        if self.single_pair:
             return "tilert"
         return "after-prefill" if self.push == "after-prefill" else "mooncake-push"
 
@@ -351,19 +413,20 @@ class ServingSettings(Declared):
 
     @model_validator(mode="after")
     def _consistent(self) -> ServingSettings:
-        ranks = rank_map(self.kv.rank_map)
-        wanted = {
-            "prefill.layout": (self.prefill.layout, layout_name(ranks.prefill_tp, ranks.prefill_cp)),
-            "decode.layout": (self.decode.layout, layout_name(ranks.decode_tp, 1)),
-        }
+        names = named_layouts(self.kv.rank_map) or ("", "")
+        pools: tuple[tuple[str, Nodes, str], ...] = (
+            ("prefill", self.prefill, self.prefill.layout), ("decode", self.decode, self.decode.layout)
+        )  # fmt: skip
         wrong = [
-            f"{key} = {name} for kv.rank_map = {self.kv.rank_map}, not {found}"
-            for key, (found, name) in wanted.items()
-            if found != name
+            f"{pool}.layout = {name} for kv.rank_map = {self.kv.rank_map}, not {layout}"
+            for (pool, nodes, layout), name in zip(pools, names, strict=True)
+            if not _same_layout(layout, name, nodes.stage_gpus)
         ]
+        if not wrong:
+            wrong += _rank_map_faults(self)
         if self.load.mode == "closed" and self.prefill.max_queue is not None:
             wrong.append("no prefill.max_queue in a closed loop, which would reject the rest of a trace at one instant")
-        if ranks.single_pair and self.decode.prefix_cache_tokens:
+        if self.kv.single_pair and self.decode.prefix_cache_tokens:
             wrong.append(f"no decode.prefix_cache_tokens with kv.rank_map = {self.kv.rank_map}: TileRT ships whole prompts")
         if self.router.policy == "conditional" and not self.decode.prefix_cache_tokens:
             wrong.append("decode.prefix_cache_tokens with router.policy = conditional, which goes by what decode nodes hold")
@@ -386,7 +449,9 @@ class ServingSettings(Declared):
         if engine == "batched":
             return []
         wrong, busy = [], self.decode.tilert.when_busy
-        if not rank_map(self.kv.rank_map).single_pair:
+        if any(pool.gpus_per_node != GPUS_PER_NODE or pool.pipeline_stages > 1 for pool in (self.prefill, self.decode)):
+            wrong.append(f"gpus_per_node = {GPUS_PER_NODE} with decode.engine = tilert, which runs on nodes of eight B200 only")
+        if not self.kv.single_pair:
             wrong.append(f"kv.rank_map = tp8-tilert for decode.engine = tilert, not {self.kv.rank_map}")
         if self.decode.tokens_per_step != 1.0:
             wrong.append("decode.tokens_per_step = 1 with decode.engine = tilert, which has decode.tilert.accepted_tokens")
@@ -406,17 +471,29 @@ class ServingSettings(Declared):
     def engine(self, moe_balance: str = "power_law_1.2", exchanges: ExchangeLimit = "deepep") -> EngineLayout:
         """Return the engine's layout, with the balance of its experts' load and what limits their exchanges over nodes."""
         return EngineLayout(
-            prefill_layout=self.prefill.layout,
-            decode_layout=self.decode.layout,
+            prefill_layout=cast("PrefillLayout", self.prefill.layout),
+            decode_layout=cast("DecodeLayout", self.decode.layout),
             prefill_ep_nodes=self.prefill.nodes_per_instance,
             decode_ep_nodes=self.decode.nodes_per_instance,
             kv_dtype=self.kv.dtype,
             with_mtp_layer=self.kv.with_mtp_layer,
             moe_balance=moe_balance,
             connector=self.kv.connector,
-            layer_split=rank_map(self.kv.rank_map).layer_split,
+            layer_split="-layersplit-" in self.kv.rank_map,
             exchanges=exchanges,
+            prefill_gpus=self.prefill.gpus_per_node,
+            decode_gpus=self.decode.gpus_per_node,
+            prefill_stages=self.prefill.pipeline_stages,
+            decode_stages=self.decode.pipeline_stages,
         )
+
+    @property
+    def ranks(self) -> RankMap:
+        """The rank map, on the nodes of both pools; of a layer split as of the default number of layers."""
+        return rank_map(
+            self.kv.rank_map, prefill_gpus=self.prefill.stage_gpus, decode_gpus=self.decode.stage_gpus,
+            prefill_stages=self.prefill.pipeline_stages, decode_stages=self.decode.pipeline_stages,
+        )  # fmt: skip
 
     @property
     def unrecorded(self) -> dict[str, Any]:
@@ -439,6 +516,22 @@ class ServingSettings(Declared):
 
     @property
     def nodes(self) -> int:
-        """8-GPU nodes that both pools, and a store with servers of its own, take."""
+        """Nodes of both pools, and servers of a store that has its own."""
         own = self.store_servers if self.cache.store.placement == "own" else 0
         return self.prefill.nodes + self.decode.nodes + own
+
+
+def _same_layout(one: str, other: str, gpus: int) -> bool:
+    """Return whether two names are of one layout on so many GPUs."""
+    try:
+        return layout_of(one, gpus)[1:] == layout_of(other, gpus)[1:]
+    except ValueError:
+        return False
+
+
+def _rank_map_faults(settings: ServingSettings) -> list[str]:
+    try:
+        settings.ranks  # noqa: B018
+    except InputError as error:
+        return [f"{fault.expected} for {fault.where}, not {fault.found}" for fault in error.faults]
+    return []

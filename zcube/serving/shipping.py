@@ -13,7 +13,6 @@ import simpy
 from zcube.arrays import IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.llm.schedules.kv_shards import UnitSend
-from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.recording import Recorder
 from zcube.serving.transfers import Transfers
@@ -48,12 +47,12 @@ class Lanes:
     plan : KvPushes
         Which GPUs send between two ranks.
     sources, targets : sequence of int
-        Servers of the prefill and of the decode nodes.
+        First GPUs of the prefill and of the decode nodes.
     """
 
     def __init__(self, transfers: Transfers, plan: KvPushes, sources: Sequence[int], targets: Sequence[int]):
         self._transfers = transfers
-        self._servers = np.array(sources, dtype=np.int64), np.array(targets, dtype=np.int64)
+        self._firsts = np.array(sources, dtype=np.int64), np.array(targets, dtype=np.int64)
         ranks = plan.ranks
         #: By the source's rank: GPU that sends, GPU that receives and units of every send, and the first of each target rank.
         self._sends = [
@@ -85,8 +84,8 @@ class Lanes:
     def _find(self, source_rank: int, sources: int, targets: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return source, target and path of every send between two blocks of nodes [sources, targets, sends]."""
         out, into, _, _ = self._sends[source_rank]
-        source = self._servers[0][sources * SOURCES_AT_ONCE : (sources + 1) * SOURCES_AT_ONCE, None, None] * GPUS_PER_NODE + out
-        target = self._servers[1][targets * TARGETS_AT_ONCE : (targets + 1) * TARGETS_AT_ONCE, None] * GPUS_PER_NODE + into
+        source = self._firsts[0][sources * SOURCES_AT_ONCE : (sources + 1) * SOURCES_AT_ONCE, None, None] + out
+        target = self._firsts[1][targets * TARGETS_AT_ONCE : (targets + 1) * TARGETS_AT_ONCE, None] + into
         source, target = (column.copy() for column in np.broadcast_arrays(source, target))
         return source, target, self._transfers.paths(source.ravel(), target.ravel()).reshape(source.shape)
 

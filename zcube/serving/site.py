@@ -15,9 +15,10 @@ from zcube.serving.cache_tiers import Read
 from zcube.serving.expert_exchange import ExpertGroup
 from zcube.serving.journey import Journeys
 from zcube.serving.kv_memory import Claim
-from zcube.serving.placement import Placed
+from zcube.serving.pipeline import Pipeline
+from zcube.serving.placement import Seated
 from zcube.serving.recording import Recorder
-from zcube.serving.settings import ServingSettings
+from zcube.serving.settings import Nodes, ServingSettings
 from zcube.serving.shipping import Shipment
 from zcube.serving.transfers import Transfers
 from zcube.serving.work_done import WorkDone
@@ -30,7 +31,7 @@ class Site:
     env: simpy.Environment
     transfers: Transfers
     settings: ServingSettings
-    placed: Placed
+    placed: Seated
     card: ModelCard
     compute: ComputeModel
     recorder: Recorder
@@ -38,9 +39,13 @@ class Site:
     journeys: Journeys
     work: WorkDone
 
-    def expert_group(self, servers: Sequence[int], source: IntArray, target: IntArray, overlap: bool) -> ExpertGroup:
-        """Return the nodes on some servers as a group that exchanges tokens."""
-        return ExpertGroup(self.env, self.transfers, self.recorder, servers, source, target, overlap)
+    def expert_group(self, firsts: Sequence[int], gpus: int, source: IntArray, target: IntArray, overlap: bool) -> ExpertGroup:
+        """Return nodes of so many GPUs from some on as a group that exchanges tokens."""
+        return ExpertGroup(self.env, self.transfers, self.recorder, firsts, gpus, source, target, overlap)
+
+    def pipeline(self, first: int, pool: Nodes, burst_steps: int = 1) -> Pipeline:
+        """Return the stages of a node from a GPU on."""
+        return Pipeline(self.env, self.transfers, self.recorder, first, pool, self.card.hidden, burst_steps)
 
     def full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""

@@ -16,10 +16,12 @@ from numpy.typing import ArrayLike
 
 from zcube.arrays import IntArray
 from zcube.errors import RunError
+from zcube.fabric.model import Fabric
 from zcube.llm.exchanges import ExchangeParts
 from zcube.memory import check_memory
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
+from zcube.serving.placement import Seated, place
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 from zcube.trace.builder import TraceBuilder
@@ -36,6 +38,7 @@ class _Request:
 
     arrival_s: float
     arrival: list[int]
+    first: int = NONE
     computed: IntArray | None = None
     memory: list[int] = field(default_factory=list)
     room: int = NONE
@@ -71,13 +74,16 @@ class TraceRecorder(Recorder):
         Whether an instance's iterations wait for its pushes.
     asks_first : bool
         Whether prompts wait for room at decode before they start.
+    seated : Seated, optional
+        Where nodes are, which are told of by their first GPUs; default: nodes of eight.
     """
 
     keeps_order = True
 
-    def __init__(self, gpus: int, blocks: bool = False, asks_first: bool = False):
+    def __init__(self, gpus: int, blocks: bool = False, asks_first: bool = False, seated: Seated | None = None):
         self._blocks, self._asks_first = blocks, asks_first
-        self._builder = TraceBuilder(gpus, GPUS_PER_NODE)
+        self._sizes = {} if seated is None else seated.sizes()
+        self._builder = TraceBuilder(gpus, GPUS_PER_NODE if seated is None else seated.server_gpus)
         self._checked = 0
         #: The operation after which each GPU goes on.
         self._last: IntArray = np.full(gpus, NONE, dtype=np.int64)
@@ -94,9 +100,9 @@ class TraceRecorder(Recorder):
         self._pushed: dict[int, list[int]] = {}
 
     @classmethod
-    def of(cls, gpus: int, settings: ServingSettings) -> TraceRecorder:
+    def of(cls, fabric: Fabric, settings: ServingSettings) -> TraceRecorder:
         """Return the recorder of a run with some settings."""
-        return cls(gpus, settings.kv.blocking == "step", settings.decode.asked_first)
+        return cls(fabric.gpus, settings.kv.blocking == "step", settings.decode.asked_first, place(fabric, settings))
 
     def trace(self, metadata: Mapping[str, Any]) -> CommTrace:
         """Return what has been recorded."""
@@ -142,7 +148,7 @@ class TraceRecorder(Recorder):
     def leaves(self, servers: Sequence[int], requests: Sequence[int]) -> None:
         """Keep what ended requests."""
         for request in requests:
-            self._requests[request].ended = np.unique(self._last[_gpus(servers)]).tolist()
+            self._requests[request].ended = np.unique(self._last[self._gpus(servers)]).tolist()
 
     def _phase(self, servers: Sequence[int]) -> str:
         return "decode" if servers[0] in self._decoding else "prefill"
@@ -152,7 +158,7 @@ class TraceRecorder(Recorder):
     ) -> None:
         """Write transfers that wait for their sender; beside and after them, what DeepEP takes of its own."""
         self._check_room()
-        phase, gpus = self._phase(servers), _gpus(servers)
+        phase, gpus = self._phase(servers), self._gpus(servers)
         start_s, waits = self._begun.get(servers[0], (0.0, []))
         rows = self._builder.transfer(
             "expert-exchange", source, target, size_bytes, phase=phase, start_s=start_s, after=[self._last[source], *waits]
@@ -168,7 +174,7 @@ class TraceRecorder(Recorder):
     def computes(self, servers: Sequence[int], seconds: float) -> None:
         """Write a computation per GPU, which waits for that GPU."""
         self._check_room()
-        gpus = _gpus(servers)
+        gpus = self._gpus(servers)
         start_s, waits = self._begun.pop(servers[0], (0.0, []))
         phase = self._phase(servers)
         name = "decode-steps" if phase == "decode" else "prefill-chunk"
@@ -178,13 +184,14 @@ class TraceRecorder(Recorder):
 
     def meets(self, servers: Sequence[int]) -> None:
         """Write a computation without length that waits for an exchange and for all GPUs of the instance."""
-        gpus = _gpus(servers)
+        gpus = self._gpus(servers)
         waits = [*self._exchanged.pop(servers[0]), *np.unique(self._last[gpus]).tolist()]
         self._last[gpus] = self._builder.compute("nodes-in-step", gpus[0], 0.0, phase=self._phase(servers), after=waits)
 
     def computed(self, request: int, server: int) -> None:
         """Keep what the next push of a prompt waits for."""
-        self._requests[request].computed = self._last[_gpus([server])]
+        self._requests[request].first = server
+        self._requests[request].computed = self._last[self._gpus([server])]
 
     def lacks_memory(self, server: int) -> None:
         """Keep from now on whose transfers free memory."""
@@ -204,7 +211,7 @@ class TraceRecorder(Recorder):
         self._check_room()
         if server in self._stretches:
             self._write_stretch(server)
-        state, gpus = self._requests[request], _gpus([server])
+        state, gpus = self._requests[request], self._gpus([server])
         waits = [*state.arrival, *([state.room] if state.room != NONE else [])]
         self._last[gpus] = self._builder.compute(
             "prefill-chunk", gpus, seconds, phase="prefill", start_s=state.arrival_s, after=[self._last[gpus], *waits]
@@ -218,7 +225,7 @@ class TraceRecorder(Recorder):
 
     def taken_in(self, server: int, request: int, convert_s: float, inject_s: float) -> None:
         """Write a computation of GPU 0, which waits for the cache, and one of all GPUs after it."""
-        state, gpus = self._requests[request], _gpus([server])
+        state, gpus = self._requests[request], self._gpus([server])
         after: list[ArrayLike] = [self._last[gpus[:1]], *state.sent]
         converted = self._builder.compute("kv-convert", gpus[:1], convert_s, phase="decode", after=after)
         self._last[gpus] = self._builder.compute(
@@ -240,7 +247,7 @@ class TraceRecorder(Recorder):
         room = self._rooms[server]
         if room.freed or room.given != NONE:
             waits = [room.given, *room.freed]
-            room.given = int(self._builder.compute("kv-room", server * GPUS_PER_NODE, 0.0, phase="kv", after=waits)[0])
+            room.given = int(self._builder.compute("kv-room", server, 0.0, phase="kv", after=waits)[0])
             room.freed = []
         self._requests[request].room = room.given
 
@@ -249,7 +256,7 @@ class TraceRecorder(Recorder):
         self._check_room()
         state = self._requests[request]
         assert state.computed is not None
-        waits: list[ArrayLike] = [state.computed[source % GPUS_PER_NODE], state.room]
+        waits: list[ArrayLike] = [state.computed[source - state.first], state.room]
         return self._builder.compute("kv-setup", source, seconds, phase="kv", after=waits)
 
     def pushes(self, request: int, source: IntArray, target: IntArray, size_bytes: IntArray, prepared: IntArray | None) -> None:
@@ -258,7 +265,7 @@ class TraceRecorder(Recorder):
         rows = self._builder.transfer("kv-write", source, target, size_bytes, phase="kv", after=[prepared])
         self._requests[request].sent += rows.tolist()
         if self._blocks:
-            self._pushed.setdefault(int(source[0]) // GPUS_PER_NODE, []).extend(rows.tolist())
+            self._pushed.setdefault(self._requests[request].first, []).extend(rows.tolist())
 
     def decodes(self, server: int, start_s: float, end_s: float, joined: Sequence[int], finished: Sequence[int]) -> None:
         """Write, once a batch changes, its steps as a computation per GPU, which waits for the last one and for what joined."""
@@ -276,7 +283,7 @@ class TraceRecorder(Recorder):
 
     def _write_stretch(self, server: int) -> int:
         self._check_room()
-        stretch, gpus = self._stretches.pop(server), _gpus([server])
+        stretch, gpus = self._stretches.pop(server), self._gpus([server])
         waits = [wait for request in stretch.joined for wait in self._requests[request].sent]
         seconds = seconds_between(stretch.start_s, stretch.end_s)
         self._last[gpus] = self._builder.compute(
@@ -293,6 +300,7 @@ class TraceRecorder(Recorder):
             self._checked = count
             check_memory(count * BYTES_PER_OPERATION, None, f"a trace of {count} operations")
 
-
-def _gpus(servers: Sequence[int]) -> IntArray:
-    return (np.asarray(servers, dtype=np.int64)[:, None] * GPUS_PER_NODE + np.arange(GPUS_PER_NODE)).ravel()
+    def _gpus(self, firsts: Sequence[int]) -> IntArray:
+        """Return the GPUs of nodes, of one instance, by their first ones."""
+        size = self._sizes.get(firsts[0], GPUS_PER_NODE)
+        return (np.asarray(firsts, dtype=np.int64)[:, None] + np.arange(size)).ravel()

@@ -48,6 +48,8 @@ class ExpertRouting:
         Of the draws.
     power_law_tokens : int
         Tokens that bound the power law.
+    gpus_per_node : int
+        GPUs of each node.
     """
 
     card: ModelCard
@@ -56,6 +58,7 @@ class ExpertRouting:
     balance: str = "balanced"
     seed: int = 0
     power_law_tokens: int = 4096
+    gpus_per_node: int = GPUS_PER_NODE
 
     def __post_init__(self) -> None:
         card, faults = self.card, []
@@ -69,7 +72,7 @@ class ExpertRouting:
     @property
     def ranks(self) -> int:
         """GPUs of the group."""
-        return self.nodes * GPUS_PER_NODE
+        return self.nodes * self.gpus_per_node
 
     @property
     def redundant_experts(self) -> int:
@@ -102,7 +105,7 @@ class LayerRouting:
 
     def node_chances(self) -> FloatArray:
         """Return the chance that a token has an expert on each node, shape (nodes,)."""
-        return self._chances(self._held.reshape(self._routing.nodes, GPUS_PER_NODE, -1).sum(axis=1))
+        return self._chances(self._held.reshape(self._routing.nodes, self._routing.gpus_per_node, -1).sum(axis=1))
 
     def rank_chances(self) -> FloatArray:
         """Return the chance that a token has an expert on each GPU, shape (ranks,)."""
@@ -126,7 +129,7 @@ class LayerRouting:
             share = self._mean_over_groups(self._held) if chosen < groups else self._held.sum(axis=1)
             return self._random.multinomial(sent, share / share.sum())
         least, rest = np.divmod(sent, ranks)
-        turn = (np.arange(ranks)[None, :] - np.arange(ranks)[:, None] - layer * GPUS_PER_NODE) % ranks
+        turn = (np.arange(ranks)[None, :] - np.arange(ranks)[:, None] - layer * self._routing.gpus_per_node) % ranks
         return (least[:, None] + (turn < rest[:, None])).astype(np.int64)
 
     def _mean_over_groups(self, held: FloatArray) -> FloatArray:

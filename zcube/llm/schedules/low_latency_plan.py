@@ -11,14 +11,13 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.llm.expert_traffic import low_latency_combine_bytes, low_latency_dispatch_bytes
 from zcube.llm.schedules.expert_routing import ExpertRouting
-from zcube.node import GPUS_PER_NODE
 
 
 class LowLatencyPlan:
     """Who sends how much to whom in one expert-parallel group.
 
-    Pairs of GPUs in different nodes stand in eight turns. In turn t a GPU meets, in every other node, the one whose index is
-    its own plus t, so that a turn pairs the GPUs of any two nodes off and all turns hold every pair once.
+    Pairs of GPUs in different nodes stand in as many turns as a node has GPUs. In turn t a GPU meets, in every other node, the
+    one whose index is its own plus t, so that a turn pairs the GPUs of any two nodes off and all turns hold every pair once.
 
     Attributes
     ----------
@@ -33,13 +32,13 @@ class LowLatencyPlan:
 
     def __init__(self, routing: ExpertRouting):
         self.routing = routing
-        ranks, nodes = routing.ranks, routing.nodes
+        ranks, nodes, size = routing.ranks, routing.nodes, routing.gpus_per_node
         rank, node = np.divmod(np.arange(ranks * nodes), nodes)
-        away = rank // GPUS_PER_NODE != node
+        away = rank // size != node
         rank, node = rank[away], node[away]
-        turn = np.arange(GPUS_PER_NODE)[:, None]
-        self.source = np.tile(rank, (GPUS_PER_NODE, 1))
-        self.target = node * GPUS_PER_NODE + (rank + turn) % GPUS_PER_NODE
+        turn = np.arange(size)[:, None]
+        self.source = np.tile(rank, (size, 1))
+        self.target = node * size + (rank + turn) % size
         self._more = _further_messages(routing)
 
     def step_bytes(self, microbatches: list[IntArray]) -> IntArray:
@@ -65,7 +64,7 @@ def _further_messages(routing: ExpertRouting) -> IntArray:
     """Return in how many layers a GPU sends one message more to the owner so many GPUs on [GPUs on, messages left over]."""
     card, ranks = routing.card, routing.ranks
     layers = np.arange(card.first_dense_layers, card.layers)
-    turn = (np.arange(ranks)[:, None] - layers * GPUS_PER_NODE) % ranks
+    turn = (np.arange(ranks)[:, None] - layers * routing.gpus_per_node) % ranks
     count = np.zeros((ranks, ranks), dtype=np.int64)
     np.add.at(count, (np.arange(ranks)[:, None], turn), 1)
     return np.concatenate([np.zeros((ranks, 1), dtype=np.int64), count.cumsum(axis=1)[:, :-1]], axis=1)

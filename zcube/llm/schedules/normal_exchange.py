@@ -13,7 +13,6 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.normal_plan import NormalPlan, message_bytes
-from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 
 PHASE = "prefill"
@@ -109,12 +108,12 @@ class NormalExchange:
     def _inside(
         self, name: str, layer: int, size_bytes: IntArray, after: list[IntArray], reverse: bool = False
     ) -> list[IntArray]:
-        relay = self._plan.relay
-        gpu = relay // GPUS_PER_NODE * GPUS_PER_NODE + self._plan.gpu
+        relay, size = self._plan.relay, self.routing.gpus_per_node
+        gpu = relay // size * size + self._plan.gpu
         source, target = (gpu, relay) if reverse else (relay, gpu)
         rows = self._send(name, layer, source, target, size_bytes, [wait[source] for wait in after])
         order = np.lexsort((source, target))
-        return list(rows[order].reshape(-1, GPUS_PER_NODE - 1).T)
+        return list(rows[order].reshape(-1, size - 1).T) if size > 1 else []
 
     def _send(
         self, name: str, layer: int, source: IntArray, target: IntArray, size_bytes: IntArray, after: list[IntArray]

@@ -48,20 +48,21 @@ class NormalPlan:
 
     def __init__(self, routing: ExpertRouting):
         self.routing = routing
-        nodes, ranks, card = routing.nodes, routing.ranks, routing.card
+        nodes, ranks, card, size = routing.nodes, routing.ranks, routing.card, routing.gpus_per_node
         self.dispatch_bytes = normal_dispatch_bytes(card.hidden, card.experts_per_token)
         self.combine_bytes = normal_combine_bytes(card.hidden, card.experts_per_token)
         rank, node = np.divmod(np.arange(ranks * nodes), nodes)
-        away = rank // GPUS_PER_NODE != node
+        away = rank // size != node
         self.rail_rank, self.rail_node = rank[away], node[away]
-        relay, gpu = np.divmod(np.arange(ranks * GPUS_PER_NODE), GPUS_PER_NODE)
-        other = relay % GPUS_PER_NODE != gpu
+        relay, gpu = np.divmod(np.arange(ranks * size), size)
+        other = relay % size != gpu
         self.relay, self.gpu = relay[other], gpu[other]
         self._chances = routing.layer(0).node_chances() if routing.counts == "expected" else None
 
     def peers(self) -> IntArray:
         """Return the GPU a GPU's messages to another node go to [rail pairs]."""
-        return self.rail_node * GPUS_PER_NODE + self.rail_rank % GPUS_PER_NODE
+        size = self.routing.gpus_per_node
+        return self.rail_node * size + self.rail_rank % size
 
     def tokens_reaching(self, layer: int, batch: int, tokens: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return the tokens of a layer per (GPU, other node), and per (relay, other GPU of its node).
@@ -74,11 +75,12 @@ class NormalPlan:
             Tokens of each GPU.
         """
         drawn, nodes, ranks = self.routing.layer(layer, batch), self.routing.nodes, self.routing.ranks
+        size = self.routing.gpus_per_node
         by_node = drawn.tokens_reaching(tokens, drawn.node_chances())
         by_rank = drawn.tokens_reaching(tokens, drawn.rank_chances())
         # The relay of node j and rail r carries what all GPUs of rail r send to the GPUs of node j.
-        on_rail = by_rank.reshape(nodes, GPUS_PER_NODE, nodes, GPUS_PER_NODE).sum(axis=0)
-        relayed = on_rail.transpose(1, 0, 2).reshape(ranks, GPUS_PER_NODE)
+        on_rail = by_rank.reshape(nodes, size, nodes, size).sum(axis=0)
+        relayed = on_rail.transpose(1, 0, 2).reshape(ranks, size)
         return by_node[self.rail_rank, self.rail_node], relayed[self.relay, self.gpu]
 
     def layer_rails(self, microbatches: list[IntArray]) -> RailBytes:
@@ -95,7 +97,7 @@ class NormalPlan:
         for tokens in microbatches:
             reached = tokens[self.rail_rank] * self._chances[self.rail_node]
             sent[self.rail_rank, self.rail_node] += message_bytes(reached, self.dispatch_bytes)
-            sent[peers, self.rail_rank // GPUS_PER_NODE] += message_bytes(reached, self.combine_bytes)
+            sent[peers, self.rail_rank // self.routing.gpus_per_node] += message_bytes(reached, self.combine_bytes)
         size_bytes = sent[self.rail_rank, self.rail_node]
         full = np.flatnonzero(size_bytes)
         return RailBytes(self.rail_rank[full], peers[full], size_bytes[full], full)
@@ -106,7 +108,7 @@ def message_bytes(tokens: FloatArray, of_token: int) -> IntArray:
     return np.rint(tokens * of_token).astype(np.int64)
 
 
-def dealt(node_tokens: ArrayLike) -> IntArray:
+def dealt(node_tokens: ArrayLike, gpus_per_node: int = GPUS_PER_NODE) -> IntArray:
     """Return the tokens of each GPU [ranks] when nodes deal theirs evenly, as the compute model assumes."""
-    share, rest = np.divmod(np.asarray(node_tokens, dtype=np.int64)[:, None], GPUS_PER_NODE)
-    return (share + (np.arange(GPUS_PER_NODE) < rest)).ravel()
+    share, rest = np.divmod(np.asarray(node_tokens, dtype=np.int64)[:, None], gpus_per_node)
+    return (share + (np.arange(gpus_per_node) < rest)).ravel()
