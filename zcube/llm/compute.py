@@ -35,7 +35,8 @@ from zcube.llm.kinds.layer import mean_s, mean_time
 from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kv import KvDtype
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
-from zcube.llm.node_links import GPUS_PER_NODE, DecodeLayout, PrefillLayout, decode_layer_s, prefill_layer_s
+from zcube.llm.layout import layout_of
+from zcube.llm.node_links import decode_layer_s, prefill_layer_s
 from zcube.llm.stated_error import StatedError, stated_errors, unmeasured
 
 
@@ -87,15 +88,17 @@ class RooflineModel:
         self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
         if missing := unmeasured(card, device):
             self.name += f", {', '.join(missing)} unmeasured"
-        self._prefill_kinds = layer_kinds(card, device, engine.kv_dtype, engine.prefill_layout)
-        self._decode_kinds = layer_kinds(card, device, engine.kv_dtype, engine.decode_layout)
+        self._prefill_kinds = layer_kinds(card, device, engine.kv_dtype, engine.prefill_layout, engine.prefill_stage_gpus)
+        self._decode_kinds = layer_kinds(card, device, engine.kv_dtype, engine.decode_layout, engine.decode_stage_gpus)
         self._feed_forward = FeedForward(card, device, engine)
         self.stated_error: Mapping[str, StatedError] = stated_errors(card, device, engine)
         self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
         self._ep_nodes, self._decode_nodes = engine.prefill_ep_nodes, engine.decode_ep_nodes
-        self._decode_ranks = 1 if engine.decode_layout == "tp8" else GPUS_PER_NODE * engine.decode_ep_nodes
+        self._prefill_gpus, self._decode_gpus = engine.prefill_stage_gpus, engine.decode_stage_gpus
+        self._decode_dp = engine.decode_sizes.dp
+        self._decode_ranks = self._decode_dp * engine.decode_ep_nodes
         self.exchanges: Exchanges | None = device.exchanges if engine.exchanges == "deepep" else None
         self._keep_what_recurs()
 
@@ -204,8 +207,7 @@ class RooflineModel:
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
 
-        Under dp8 request i sits on GPU ``i % ranks`` of the instance's eight per node; the GPUs run in lockstep and the slowest
-        sets the pace.
+        Under dp8 request i sits on GPU ``i % ranks`` of the instance; the GPUs run in lockstep and the slowest sets the pace.
 
         Parameters
         ----------
@@ -265,7 +267,7 @@ class RooflineModel:
         faults = [Fault(key, str(value), f"1 .. {most}") for key, value, most in wanted if not 1 <= value <= most]
         if faults:
             raise InputError(faults)
-        mine = contexts if self._decode_layout == "tp8" else contexts[::GPUS_PER_NODE]
+        mine = contexts[:: self._decode_dp]
         everyone, queries, forward = len(contexts) * query_tokens, len(mine) * query_tokens, self._feed_forward
         return DecodeLayer(
             attention_s=mean_s(self._decode_kinds, [kind.step_s(mine, query_tokens) for kind in self._decode_kinds]),
@@ -289,7 +291,8 @@ class RooflineModel:
         )
 
     def _prefill_links_s(self, tokens: float, has_experts: bool) -> float:
-        return prefill_layer_s(self._card, self._device.links, self._prefill_layout, tokens, self._ep_nodes, has_experts)
+        links, layout, gpus = self._device.links, self._prefill_layout, self._prefill_gpus
+        return prefill_layer_s(self._card, links, layout, tokens, self._ep_nodes, has_experts, gpus)
 
     def _decode_fixed_s(self, requests: int) -> tuple[tuple[tuple[float, float], ...], float]:
         """Return what depends only on the batch size: attention by kind, of a fuller and an emptier GPU, and the rest."""
@@ -298,9 +301,9 @@ class RooflineModel:
         attention = tuple((kind.fixed_s(fullest), kind.fixed_s(max(fullest - 1, 0))) for kind in self._decode_kinds)
         moe_s = forward.decode_experts_s(requests / nodes, nodes) + forward.decode_shared_s(fullest)
         if nodes == 1:
-            moe_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, True)
+            moe_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, True, self._decode_gpus)
         dense_s = forward.decode_dense_s(fullest)
-        dense_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, False)
+        dense_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, False, self._decode_gpus)
         head_s = forward.head_s(-(-requests // nodes))
         return attention, float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
 
@@ -327,23 +330,36 @@ def roofline(card: ModelCard, device: Device, engine: EngineLayout) -> ComputeMo
 def check_engine(card: ModelCard, device: Device, engine: EngineLayout) -> None:
     """Refuse choices that a compute model does not offer, all at once."""
     offered = (
-        ("prefill_layout", engine.prefill_layout, get_args(PrefillLayout)),
-        ("decode_layout", engine.decode_layout, get_args(DecodeLayout)),
         ("kv_dtype", engine.kv_dtype, get_args(KvDtype)),
         ("moe_balance", engine.moe_balance, tuple(device.experts["fused"].balance)),
     )
     faults = [
+        *_layout_faults(card, "prefill_layout", engine.prefill_layout, engine.prefill_stage_gpus),
+        *_layout_faults(card, "decode_layout", engine.decode_layout, engine.decode_stage_gpus),
+    ]
+    if engine.decode_layout.startswith("cp"):
+        faults.append(Fault("decode_layout", repr(engine.decode_layout), "tp or dp and a size"))
+    faults += [
         Fault(key, repr(value), "one of " + ", ".join(choices)) for key, value, choices in offered if value not in choices
     ]
     for key, nodes in (("prefill_ep_nodes", engine.prefill_ep_nodes), ("decode_ep_nodes", engine.decode_ep_nodes)):
         if not 1 <= nodes <= MAX_EP_NODES:
             faults.append(Fault(key, str(nodes), f"1 .. {MAX_EP_NODES}"))
-    if engine.decode_ep_nodes > 1 and engine.decode_layout != "dp8":
+    if engine.decode_ep_nodes > 1 and not engine.decode_layout.startswith("dp"):
         faults.append(Fault("decode_ep_nodes", str(engine.decode_ep_nodes), f"1 with decode_layout = {engine.decode_layout}"))
-    if engine.prefill_layout == "cp8" and card.linear_layers:
-        expected = "tp8 or dp8 with linear layers, whose states run through a sequence"
-        faults.append(Fault("prefill_layout", "cp8", expected))
-    if card.heads % GPUS_PER_NODE:
-        faults.append(Fault(f"{card.name}: heads", str(card.heads), f"a multiple of {GPUS_PER_NODE}"))
+    if engine.prefill_layout.startswith("cp") and card.linear_layers:
+        expected = "tp or dp and a size with linear layers, whose states run through a sequence"
+        faults.append(Fault("prefill_layout", repr(engine.prefill_layout), expected))
     if faults:
         raise InputError(faults)
+
+
+def _layout_faults(card: ModelCard, key: str, layout: str, gpus: int) -> list[Fault]:
+    """Return what is wrong with a layout, on so many GPUs and for a model's heads."""
+    try:
+        sizes = layout_of(layout, gpus)
+    except ValueError as error:
+        return [Fault(key, repr(layout), str(error))]
+    if card.heads % sizes.tp:
+        return [Fault(f"{card.name}: heads", str(card.heads), f"a multiple of {sizes.tp}, over which {key} slices them")]
+    return []

@@ -9,7 +9,6 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.devices import ExpertKernel
 from zcube.llm.kv import KvDtype, KvLayout
 from zcube.llm.layout import Layout, layout_of
-from zcube.llm.node_links import DecodeLayout, PrefillLayout
 from zcube.llm.rankmap import RankMap, rank_map, resolve_rank_map
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.kv_plans import Connector, KvPushes
@@ -55,8 +54,8 @@ class EngineLayout:
         Pipeline stages of a node.
     """
 
-    prefill_layout: PrefillLayout
-    decode_layout: DecodeLayout
+    prefill_layout: str
+    decode_layout: str
     prefill_ep_nodes: int = 1
     decode_ep_nodes: int = 1
     kv_dtype: KvDtype = "fp8"
@@ -71,6 +70,16 @@ class EngineLayout:
     decode_stages: int = 1
 
     @property
+    def prefill_stage_gpus(self) -> int:
+        """GPUs of a stage of a prefill node."""
+        return self.prefill_gpus // self.prefill_stages
+
+    @property
+    def decode_stage_gpus(self) -> int:
+        """GPUs of a stage of a decode node."""
+        return self.decode_gpus // self.decode_stages
+
+    @property
     def prefill_sizes(self) -> Layout:
         """Sizes of prefill's layout on a stage.
 
@@ -79,12 +88,12 @@ class EngineLayout:
         ValueError
             If they do not fit it.
         """
-        return layout_of(self.prefill_layout, self.prefill_gpus // self.prefill_stages)
+        return layout_of(self.prefill_layout, self.prefill_stage_gpus)
 
     @property
     def decode_sizes(self) -> Layout:
         """Sizes of decode's layout on a stage; as :attr:`prefill_sizes`."""
-        return layout_of(self.decode_layout, self.decode_gpus // self.decode_stages)
+        return layout_of(self.decode_layout, self.decode_stage_gpus)
 
     @property
     def kv(self) -> KvLayout:
@@ -112,8 +121,8 @@ class EngineLayout:
             prefill_cp=self.prefill_sizes.cp,
             layer_split=self.layer_split,
             layers=layers,
-            prefill_gpus=self.prefill_gpus // self.prefill_stages,
-            decode_gpus=self.decode_gpus // self.decode_stages,
+            prefill_gpus=self.prefill_stage_gpus,
+            decode_gpus=self.decode_stage_gpus,
             prefill_stages=self.prefill_stages,
             decode_stages=self.decode_stages,
         )

@@ -1,11 +1,12 @@
-"""Collectives among the eight GPUs of a node over NVLink, per layer.
+"""Collectives among the GPUs of a node over NVLink, per layer.
+
+Lines of all-reduce and gather are of eight GPUs. Among n a GPU sends (n - 1) / n of the bytes instead of 7 / 8; that starts
+stay what they are is inferred: switches reduce and copy, so that steps do not grow with the GPUs.
 
 None overlaps with computation: NVIDIA's GLM-5 context-parallel profile shows the layer's steps in series.
 """
 
 from __future__ import annotations
-
-from typing import Literal, TypeAlias
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import NodeLinks
@@ -15,12 +16,11 @@ from zcube.llm.expert_traffic import (
     normal_combine_bytes,
     normal_dispatch_bytes,
 )
+from zcube.llm.layout import layout_of
 from zcube.node import GPUS_PER_NODE
 
-PrefillLayout: TypeAlias = Literal["tp8", "cp8", "dp8"]
-DecodeLayout: TypeAlias = Literal["tp8", "dp8"]
-
-_PEERS_SHARE = (GPUS_PER_NODE - 1) / GPUS_PER_NODE
+#: Share of the bytes that a GPU of eight sends to the others.
+_OF_EIGHT = (GPUS_PER_NODE - 1) / GPUS_PER_NODE
 #: Bytes per token of the indexer keys and latents gathered under context parallelism: bf16, 128 and 576 values.
 _BF16 = 2
 
@@ -37,7 +37,7 @@ def attention_gather_s(card: ModelCard, links: NodeLinks, tokens: float) -> floa
 
 
 def prefill_layer_s(
-    card: ModelCard, links: NodeLinks, layout: PrefillLayout, tokens: float, ep_nodes: int, has_experts: bool
+    card: ModelCard, links: NodeLinks, layout: str, tokens: float, ep_nodes: int, has_experts: bool, gpus: int = GPUS_PER_NODE
 ) -> float:
     """Return the time of one layer's collectives in prefill.
 
@@ -54,47 +54,63 @@ def prefill_layer_s(
         Nodes the experts are spread over.
     has_experts : bool
         Whether this is an MoE layer.
+    gpus : int
+        GPUs of a stage of the node. Groups that share the requests exchange side by side.
     """
-    hidden_bytes = tokens * _BF16 * card.hidden
-    dispatched = has_experts and (layout == "dp8" or ep_nodes > 1)
-    seconds = _dispatch_combine_s(card, links, tokens) if dispatched and ep_nodes == 1 else 0.0
-    if layout == "tp8":
+    kind, tp, cp, dp = layout_of(layout, gpus)
+    beyond = _against_eight(tp * cp)
+    group_tokens = tokens / dp * beyond
+    hidden_bytes = group_tokens * _BF16 * card.hidden
+    dispatched = has_experts and (kind == "dp" or ep_nodes > 1)
+    seconds = _dispatch_combine_s(card, links, tokens, gpus) if dispatched and ep_nodes == 1 and gpus > 1 else 0.0
+    if tp * cp == 1:
+        return seconds
+    if kind == "tp":
         second = links.gather if dispatched else links.all_reduce
         return seconds + links.all_reduce.seconds(hidden_bytes) + second.seconds(hidden_bytes)
-    if layout == "cp8":
+    if kind == "cp":
         scatter = links.reduce_scatter or links.gather
         hidden = 0.0 if dispatched else links.gather.seconds(hidden_bytes) + scatter.seconds(hidden_bytes)
-        return seconds + attention_gather_s(card, links, tokens) + hidden
-    return seconds
+        return seconds + attention_gather_s(card, links, group_tokens) + hidden
+    # Groups that slice heads reduce what attention gives.
+    return seconds + links.all_reduce.seconds(hidden_bytes)
 
 
-def prefill_operations(layout: PrefillLayout, ep_nodes: int) -> tuple[str, ...]:
+def _against_eight(gpus: int) -> float:
+    """Return what a GPU of so many sends in a collective, over what one of eight does."""
+    return (gpus - 1) / gpus / _OF_EIGHT
+
+
+def prefill_operations(layout: str, ep_nodes: int) -> tuple[str, ...]:
     """Return NCCL's collectives of :func:`prefill_layer_s` by their plain names; dispatch and combine are DeepEP's."""
-    if layout == "tp8":
+    if layout.startswith("tp"):
         return ("all-reduce", *(("all-gather",) if ep_nodes > 1 else ()))
-    return ("all-gather", "reduce-scatter") if layout == "cp8" else ()
+    return ("all-gather", "reduce-scatter") if layout.startswith("cp") else ()
 
 
-def _dispatch_combine_s(card: ModelCard, links: NodeLinks, tokens: float) -> float:
-    # Every GPU forwards, by symmetry, as many copies as it receives, seven eighths of them to another GPU.
-    copies = tokens * resident_share(card, GPUS_PER_NODE) * _PEERS_SHARE
+def _dispatch_combine_s(card: ModelCard, links: NodeLinks, tokens: float, gpus: int) -> float:
+    # Every GPU forwards, by symmetry, as many copies as it receives, all but its own to another GPU.
+    copies = tokens * resident_share(card, gpus) * ((gpus - 1) / gpus)
     dispatch = copies * normal_dispatch_bytes(card.hidden, card.experts_per_token)
     combine = copies * normal_combine_bytes(card.hidden, card.experts_per_token)
     return links.dispatch.seconds(dispatch) + links.combine.seconds(combine)
 
 
 def decode_layer_s(
-    card: ModelCard, links: NodeLinks, layout: DecodeLayout, requests: int, fullest: int, has_experts: bool
+    card: ModelCard, links: NodeLinks, layout: str, requests: int, fullest: int, has_experts: bool, gpus: int = GPUS_PER_NODE
 ) -> float:
     """Return the time of one layer's collectives in one decode step.
 
     tp8: two small all-reduces. dp8: low-latency dispatch and combine, paced by the GPU with most requests; of experts over
     several nodes :mod:`zcube.llm.exchanges` has them.
     """
-    if layout == "tp8":
-        return 2 * links.decode_all_reduce.seconds(requests * _BF16 * card.hidden)
-    if not has_experts:
-        return 0.0
-    messages = fullest * card.experts_per_token * _PEERS_SHARE
+    kind, tp, _, dp = layout_of(layout, gpus)
+    group_bytes = -(-requests // dp) * _BF16 * card.hidden
+    reduced_s = links.decode_all_reduce.seconds(group_bytes * _against_eight(tp)) if tp > 1 else 0.0
+    if kind == "tp":
+        return 2 * reduced_s
+    if not has_experts or gpus == 1:
+        return reduced_s
+    messages = fullest * card.experts_per_token * ((gpus - 1) / gpus)
     dispatch = links.low_latency_dispatch.seconds(messages * low_latency_dispatch_bytes(card.hidden))
-    return dispatch + links.low_latency_combine.seconds(messages * low_latency_combine_bytes(card.hidden))
+    return reduced_s + dispatch + links.low_latency_combine.seconds(messages * low_latency_combine_bytes(card.hidden))

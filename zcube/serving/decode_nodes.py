@@ -83,7 +83,7 @@ class DecodeNodes:
             servers = site.placed.decode[first : first + span]
             exchange: DecodeExchange | Pipeline | None = None
             if pool.pipeline_stages > 1:
-                exchange = site.pipeline(servers[0], pool, pool.expert_burst_steps)
+                exchange = site.pipeline(servers[0], pool, pool.expert_burst_steps, pool.expert_whole_bursts)
             if plan is not None:
                 group = site.expert_group(servers, pool.gpus_per_node, plan.source, plan.target, pool.expert_overlap)
                 domains = site.placed.domains(servers)

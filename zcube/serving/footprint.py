@@ -16,7 +16,6 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     instance spans nodes, the GPUs of a node with a piece also send to those of the same rail in the other nodes, in every
     burst. Decode counts as if every GPU had one request: then its bursts post, for each of a request's, what one GPU sends;
     fuller batches post less. A pipeline posts one transfer for each GPU of every stage but the last, in every piece and burst.
->>>>>>> e3a3911 (Seat nodes of any size on servers of any size, read rank maps by rule, and let pipelines span servers)
     """
     new_tokens = np.maximum(trace.input_tokens - trace.ideal_hits() * trace.block_tokens, 1)
     pieces = int((-(-new_tokens // settings.prefill.chunk_tokens) + 1).sum())
@@ -24,9 +23,10 @@ def expected_transfers(trace: RequestTrace, settings: ServingSettings) -> int:
     per_push = max(len(ranks.sends(source, target)) for source in range(ranks.prefill_dp) for target in range(ranks.decode_dp))
     pushes = pieces if settings.kv.push == "per-chunk" else len(trace)
     prefill, decode = settings.prefill, settings.decode
-<<<<<<< HEAD
-    exchanged = pieces * prefill.expert_bursts * (prefill.nodes_per_instance - 1) * GPUS_PER_NODE
-    peers = (decode.nodes_per_instance - 1) * (GPUS_PER_NODE if decode.expert_pairs == "all" else 1)
+    exchanged = pieces * prefill.expert_bursts * (prefill.nodes_per_instance - 1) * prefill.gpus_per_node
+    peers = (decode.nodes_per_instance - 1) * (decode.gpus_per_node if decode.expert_pairs == "all" else 1)
+    exchanged += pieces * (prefill.pipeline_stages - 1) * prefill.stage_gpus
+    peers += (decode.pipeline_stages - 1) * decode.stage_gpus
     bursts = int((-(-trace.output_tokens // decode.expert_burst_steps)).sum() / _together(settings))
     store = settings.store_servers * settings.cache.store.nics
     blocks = np.minimum(store, trace.input_tokens // trace.block_tokens) if trace.block_tokens else np.zeros(1)
@@ -39,4 +39,4 @@ def _together(settings: ServingSettings) -> float:
     """Return how many requests a decode GPU is taken to have, 1 or more."""
     load, decode = settings.load, settings.decode
     held = min(load.concurrency / 2, decode.places * decode.nodes) if load.mode == "closed" else 0
-    return max(1.0, held / (GPUS_PER_NODE * decode.nodes))
+    return max(1.0, held / (decode.gpus_per_node * decode.nodes))

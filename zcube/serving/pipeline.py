@@ -43,15 +43,17 @@ class Pipeline:
         Values of a token's hidden state.
     burst_steps : int
         Decode steps whose transfers are sent together.
+    whole_bursts : bool
+        Whether a burst of steps goes on where requests end within it.
     """
 
     def __init__(
         self, env: simpy.Environment, transfers: Transfers, recorder: Recorder, first: int, pool: Nodes, hidden: int,
-        burst_steps: int = 1,
+        burst_steps: int = 1, whole_bursts: bool = False,
     ):  # fmt: skip
         self._env, self._transfers, self._recorder, self._firsts = env, transfers, recorder, [first]
         self._stages, self._parts, self._gpus, self._hidden = pool.pipeline_stages, pool.parts, pool.stage_gpus, hidden
-        self.burst_steps = burst_steps
+        self.burst_steps, self.whole_bursts = burst_steps, whole_bursts
         source, target = stage_pairs(self._stages, self._gpus)
         self._source, self._target = source + first, target + first
         #: Whether its stages reach each other.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -11,7 +11,6 @@ from zcube.inputs import Declared
 from zcube.llm.decode_node.figures import NodeFigures
 from zcube.llm.engine_layout import EngineLayout, ExchangeLimit
 from zcube.llm.layout import LAYOUT_PATTERN, MAX_STAGE_GPUS, layout_of
-from zcube.llm.node_links import DecodeLayout, PrefillLayout
 from zcube.llm.rankmap import MAX_STAGES, RankMap, named_layouts, rank_map, rank_map_names
 from zcube.llm.schedules.kv_plans import Connector
 from zcube.node import GPUS_PER_NODE
@@ -471,8 +470,8 @@ class ServingSettings(Declared):
     def engine(self, moe_balance: str = "power_law_1.2", exchanges: ExchangeLimit = "deepep") -> EngineLayout:
         """Return the engine's layout, with the balance of its experts' load and what limits their exchanges over nodes."""
         return EngineLayout(
-            prefill_layout=cast("PrefillLayout", self.prefill.layout),
-            decode_layout=cast("DecodeLayout", self.decode.layout),
+            prefill_layout=self.prefill.layout,
+            decode_layout=self.decode.layout,
             prefill_ep_nodes=self.prefill.nodes_per_instance,
             decode_ep_nodes=self.decode.nodes_per_instance,
             kv_dtype=self.kv.dtype,

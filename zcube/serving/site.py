@@ -43,9 +43,10 @@ class Site:
         """Return nodes of so many GPUs from some on as a group that exchanges tokens."""
         return ExpertGroup(self.env, self.transfers, self.recorder, firsts, gpus, source, target, overlap)
 
-    def pipeline(self, first: int, pool: Nodes, burst_steps: int = 1) -> Pipeline:
+    def pipeline(self, first: int, pool: Nodes, burst_steps: int = 1, whole_bursts: bool = False) -> Pipeline:
         """Return the stages of a node from a GPU on."""
-        return Pipeline(self.env, self.transfers, self.recorder, first, pool, self.card.hidden, burst_steps)
+        hidden = self.card.hidden
+        return Pipeline(self.env, self.transfers, self.recorder, first, pool, hidden, burst_steps, whole_bursts)
 
     def full_blocks(self, request: int) -> IntArray:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""

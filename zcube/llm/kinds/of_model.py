@@ -11,6 +11,7 @@ from zcube.llm.kinds.linear import Linear
 from zcube.llm.kinds.sparse import SparseLatent
 from zcube.llm.kinds.spread import spread_of
 from zcube.llm.kv import KvDtype
+from zcube.node import GPUS_PER_NODE
 
 
 def table_dtype(kv: KvDtype) -> str:
@@ -18,9 +19,9 @@ def table_dtype(kv: KvDtype) -> str:
     return "fp8" if kv == "fp8" else "bf16"
 
 
-def layer_kinds(card: ModelCard, device: Device, kv: KvDtype, layout: str) -> tuple[LayerKind, ...]:
-    """Return the kinds of a model's layers under a layout, together ``card.layers`` of them."""
-    spread, dtype = spread_of(layout), table_dtype(kv)
+def layer_kinds(card: ModelCard, device: Device, kv: KvDtype, layout: str, gpus: int = GPUS_PER_NODE) -> tuple[LayerKind, ...]:
+    """Return the kinds of a model's layers under a layout of so many GPUs, together ``card.layers`` of them."""
+    spread, dtype = spread_of(layout, gpus), table_dtype(kv)
     kinds: list[LayerKind] = []
     if card.index_heads:
         kinds.append(SparseLatent(card, device, dtype, spread, card.indexed_layers))

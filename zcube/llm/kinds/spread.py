@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zcube.llm.layout import layout_of
 from zcube.node import GPUS_PER_NODE
 
 
@@ -31,8 +32,7 @@ class Spread:
         return max(1, -(-count // self.slices))
 
 
-def spread_of(layout: str) -> Spread:
-    """Return the spread of ``tp8``, ``cp8`` or ``dp8``."""
-    if layout == "tp8":
-        return Spread(GPUS_PER_NODE, 1.0, 1.0)
-    return Spread(1, 1.0 / GPUS_PER_NODE, 1.0 / GPUS_PER_NODE if layout == "dp8" else 1.0)
+def spread_of(layout: str, gpus: int = GPUS_PER_NODE) -> Spread:
+    """Return the spread of a layout, ``tp8`` say, over the GPUs of a stage; see :func:`zcube.llm.layout.layout_of`."""
+    sizes = layout_of(layout, gpus)
+    return Spread(sizes.tp, 1.0 / (sizes.cp * sizes.dp), 1.0 / sizes.dp)

@@ -25,7 +25,6 @@ from zcube.llm.decode_node.step import step_document
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import LayerTimes
-from zcube.llm.node_links import PrefillLayout
 from zcube.llm.schedules.assembly import Assembly
 from zcube.llm.schedules.kv_plans import Connector
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
@@ -120,7 +119,7 @@ def _choices(engine: Engine, options: EngineOptions) -> tuple[PrefillSchedule, D
 
 def _layout(options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule, connector: Connector) -> EngineLayout:
     return EngineLayout(
-        prefill_layout=cast("PrefillLayout", prefill.removesuffix("-layersplit")),
+        prefill_layout=prefill.removesuffix("-layersplit"),
         decode_layout="tp8" if decode == "tilert" else decode,
         prefill_ep_nodes=max(1, options.prefill_nodes) if prefill == "dp8" else 1,
         kv_dtype=options.kv_dtype,

@@ -10,6 +10,7 @@ disaggregation does so for caches other than MLA's).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ def unit_sends(ranks: RankMap, parts: Sequence[CachePart], source_rank: int, tar
     source_rank, target_rank : int
         Data-parallel ranks of prefill and decode node.
     """
+    if ranks.prefill_stages > 1 or ranks.decode_stages > 1:
+        return _between_stages(ranks, parts, source_rank, target_rank)
     source, target = source_rank if ranks.prefill_dp > 1 else 0, target_rank if ranks.decode_dp > 1 else 0
     sends = ranks.sends(source, target)
     sliced = [part.heads > 1 and not ranks.single_pair and max(ranks.prefill_tp, ranks.decode_tp) > 1 for part in parts]
@@ -49,6 +52,23 @@ def unit_sends(ranks: RankMap, parts: Sequence[CachePart], source_rank: int, tar
             for pair, units in _whole_sends(sends, part.units).items():
                 found[pair][number] = units
     return [UnitSend(*pair, tuple(units)) for pair, units in found.items() if any(units)]
+
+
+def _between_stages(ranks: RankMap, parts: Sequence[CachePart], source_rank: int, target_rank: int) -> list[UnitSend]:
+    """Return the transfers of pipelines: of every pair of stages that share layers, as between nodes that have these alone.
+
+    Layers of each part are dealt to stages in proportion (inferred: kinds of layers alternate).
+    """
+    pairs = [(out, into, share) for into, sharers in enumerate(ranks.stage_pairs()) for out, share in sharers]
+    alone = replace(ranks, prefill_stages=1, decode_stages=1)
+    dealt = [_dealt([share for _, _, share in pairs], part.layers) for part in parts]
+    return [
+        UnitSend(out * ranks.prefill_gpus + send.source_rank, into * ranks.decode_gpus + send.target_rank, send.units)
+        for number, (out, into, _) in enumerate(pairs)
+        for send in unit_sends(
+            alone, [replace(part, layers=dealt[at][number]) for at, part in enumerate(parts)], source_rank, target_rank
+        )
+    ]
 
 
 def _whole_sends(sends: Sequence[Send], units: int) -> dict[tuple[int, int], int]:

@@ -14,8 +14,8 @@ from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device, Experts
+from zcube.llm.layout import layout_of
 from zcube.llm.measured import model_decode_s, model_experts_s, model_prefill_s
-from zcube.llm.node_links import PrefillLayout
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.read import AttentionTable, ExpertTable
 from zcube.node import GPUS_PER_NODE
@@ -82,7 +82,7 @@ def expert_ratios(figures: Experts, table: ExpertTable, balance: str, moe_tp: in
     return RatioGrid(*expert_points(figures, table.rows(keep))) if keep.any() else None
 
 
-def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tuple[float, float, float]:
+def equal_pieces(layout: str, new: IntArray, prefix: IntArray, gpus: int = GPUS_PER_NODE) -> tuple[float, float, float]:
     """Return the equal pieces that stand for one GPU's share of an iteration: new tokens, pieces, prefix.
 
     Pieces of n_i tokens count as ``(sum n)**2 / sum n**2`` equal ones; the prefix is the one that leaves the mean context
@@ -90,18 +90,21 @@ def equal_pieces(layout: PrefillLayout, new: IntArray, prefix: IntArray) -> tupl
 
     Parameters
     ----------
-    layout : {"tp8", "cp8", "dp8"}
-        How the node's GPUs share the pieces.
+    layout : str
+        How a stage's GPUs share the pieces: ``tp8``, ``cp8`` or ``dp8``.
     new, prefix : int array, shape (pieces,)
         New and cached tokens of each piece.
+    gpus : int
+        GPUs of the stage.
     """
+    sizes = layout_of(layout, gpus)
     tokens = new.astype(np.float64)
     total = float(tokens.sum())
     pieces = total**2 / float((tokens**2).sum())
     context = float((tokens * (prefix + (tokens + 1) / 2)).sum()) / total
-    share = total if layout == "tp8" else total / GPUS_PER_NODE
-    if layout == "dp8":
-        pieces = max(1.0, pieces / GPUS_PER_NODE)
+    share = total / (sizes.cp * sizes.dp)
+    if sizes.dp > 1:
+        pieces = max(1.0, pieces / sizes.dp)
     return share, pieces, max(0.0, context - (share / pieces + 1) / 2)
 
 

@@ -25,14 +25,13 @@ from zcube.llm.kinds.linear import Linear
 from zcube.llm.kinds.of_model import table_dtype
 from zcube.llm.kinds.scaled import Scaled
 from zcube.llm.kinds.sparse import SparseLatent
-from zcube.llm.node_links import PrefillLayout
+from zcube.llm.layout import layout_of
 from zcube.llm.stated_error import StatedError, relative_error
 from zcube.llm.tables.grid import RatioGrid
 from zcube.llm.tables.grids import BEYOND, covered_attention, decode_ratios, equal_pieces, prefill_ratios
 from zcube.llm.tables.held_out import held_out_errors, predicted
 from zcube.llm.tables.kernels import read_blocks, read_heads, read_states
 from zcube.llm.tables.read import Source, read_attention, shared_model, table_model
-from zcube.node import GPUS_PER_NODE
 
 Phase: TypeAlias = Literal["prefill", "decode"]
 #: Phase -> what the tables call it.
@@ -70,7 +69,8 @@ def measured_phase(
     InputError
         If a table is not usable, or sparse attention has sizes that no table has.
     """
-    layout: PrefillLayout = engine.prefill_layout if phase == "prefill" else engine.decode_layout
+    layout = engine.prefill_layout if phase == "prefill" else engine.decode_layout
+    gpus = engine.prefill_stage_gpus if phase == "prefill" else engine.decode_stage_gpus
     kv = table_dtype(engine.kv_dtype)
     scaled: list[LayerKind] = []
     errors: dict[str, StatedError] = {}
@@ -78,9 +78,9 @@ def measured_phase(
     for kind in kinds:
         suffix = f"_{kind.name}" if len(kinds) > 1 else ""
         if isinstance(kind, SparseLatent):
-            found = _sparse(phase, kind, device, kv, layout, source)
+            found = _sparse(phase, kind, device, kv, (layout, gpus), source)
         else:
-            found = measured_kind(phase, kind, card, device, kv, layout, source)
+            found = measured_kind(phase, kind, card, device, kv, (layout, gpus), source)
         scaled.append(found.kind)
         errors |= {f"{operation}{suffix}": error for operation, error in found.errors.items()}
         covers[f"{phase}_attention{suffix}"] = found.covers
@@ -88,7 +88,7 @@ def measured_phase(
 
 
 def measured_kind(
-    phase: Phase, kind: LayerKind, card: ModelCard, device: Device, kv: str, layout: PrefillLayout, source: Source
+    phase: Phase, kind: LayerKind, card: ModelCard, device: Device, kv: str, layout: tuple[str, int], source: Source
 ) -> Measured:
     """Return a kind other than sparse attention scaled by the tables of a source, or as it is where they lack it.
 
@@ -99,7 +99,7 @@ def measured_kind(
     kind : LayerKind
         A kind of :mod:`zcube.llm.kinds`.
     card, device, kv, layout
-        What it was built from; ``kv``: ``fp8`` or ``bf16``.
+        What it was built from; ``kv``: ``fp8`` or ``bf16``; ``layout`` with the GPUs of a stage.
     source : CsvSource or PackageSource
         Where the tables lie.
     """
@@ -109,7 +109,7 @@ def measured_kind(
     axes, ratio = grid
     ratios = RatioGrid(axes, ratio)
     if phase == "prefill":
-        scaled = Scaled(kind, prefill_ratio=_at_pieces(ratios, layout))
+        scaled = Scaled(kind, prefill_ratio=_at_pieces(ratios, layout_of(*layout).dp))
     else:
         scaled = Scaled(kind, decode_ratio=lambda requests, context: ratios.at(requests, context))
     tokens = axes[:, 0] * axes[:, 1]
@@ -119,7 +119,7 @@ def measured_kind(
     return Measured(scaled, {f"{phase}_attention": error}, _covers(phase, axes))
 
 
-def _sparse(phase: Phase, kind: SparseLatent, device: Device, kv: str, layout: PrefillLayout, source: Source) -> Measured:
+def _sparse(phase: Phase, kind: SparseLatent, device: Device, kv: str, layout: tuple[str, int], source: Source) -> Measured:
     card, heads = kind.card, kind.heads
     model = table_model(card) if card.index_heads else shared_model(card)
     table = read_attention(source, TABLE_OF_PHASE[phase], device.name, kv, model)
@@ -129,7 +129,7 @@ def _sparse(phase: Phase, kind: SparseLatent, device: Device, kv: str, layout: P
         def at(new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> float:
             new, prefix = np.asarray(new_tokens), np.asarray(prefix_tokens)
             is_dense = bool(np.all(new + prefix <= card.index_topk))
-            return ratios.at(is_dense, *equal_pieces(layout, new, prefix))
+            return ratios.at(is_dense, *equal_pieces(layout[0], new, prefix, layout[1]))
 
         scaled = Scaled(kind, prefill_ratio=at)
     else:
@@ -138,12 +138,12 @@ def _sparse(phase: Phase, kind: SparseLatent, device: Device, kv: str, layout: P
     return Measured(scaled, held_out_errors(phase, card, device, kv, table), covered_attention(phase, table))
 
 
-def _at_pieces(grid: RatioGrid, layout: PrefillLayout) -> Callable[[Sequence[int], Sequence[int]], float]:
+def _at_pieces(grid: RatioGrid, groups: int) -> Callable[[Sequence[int], Sequence[int]], float]:
     def ratio(new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> float:
         """Take the ratio at as many equal pieces as have the same sum and sum of squares, of the mean context's length."""
         new, prefix = np.asarray(new_tokens, dtype=np.float64), np.asarray(prefix_tokens, dtype=np.float64)
         total = float(new.sum())
-        pieces = total**2 / float((new**2).sum()) / (GPUS_PER_NODE if layout == "dp8" else 1)
+        pieces = total**2 / float((new**2).sum()) / groups
         return float(grid.at(max(1.0, pieces), float((new * (new + prefix)).sum()) / total))
 
     return ratio

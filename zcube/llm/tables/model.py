@@ -59,7 +59,7 @@ class MeasuredModel(RooflineModel):
         for kernel, table in experts.items():
             sliced = GPUS_PER_NODE if kernel == "fused" else 1
             grid = table and expert_ratios(device.experts[kernel], table, engine.moe_balance, sliced)
-            if grid:
+            if grid and (kernel != "fused" or _sliced(engine) == {GPUS_PER_NODE}):
                 ratios[kernel] = grid
         for operation, kernel in kernels.items():
             table = experts[kernel] if kernel in ratios else None
@@ -97,3 +97,12 @@ def measured(card: ModelCard, device: Device, engine: EngineLayout, tables: Path
     if isinstance(source, CsvSource) and (not card.index_heads or table_model(card) != GLM_5):
         raise InputError(Fault(f"model card {card.name}", "CSV tables, which hold GLM-5 only", "the package's tables"))
     return MeasuredModel(card, device, source, engine)
+
+
+def _sliced(engine: EngineLayout) -> set[int]:
+    """Return over how many GPUs the fused kernel's experts are sliced: tables of it are of eight."""
+    phases = (
+        (engine.prefill_experts, engine.prefill_stage_gpus),
+        (engine.decode_experts, engine.decode_stage_gpus),
+    )
+    return {gpus for kernel, gpus in phases if kernel == "fused"}
