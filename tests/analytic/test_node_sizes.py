@@ -35,7 +35,7 @@ def fabric_file(path, gpus, server, **keys):
         **keys,
     }
     text = "".join(f"{key} = {value}\n" for key, value in rows.items())
-    path.write_text(text + '[switch]\nmodel = "25.6T"\nports = 64\nport_gbps = 400\n')
+    path.write_text(text + '[switch]\nmodel = "51.2T"\nports = 128\nport_gbps = 400\n')
     return str(path)
 
 
