@@ -31,7 +31,7 @@ def fabric_file(path, gpus, server, **keys):
         "family": '"spine-leaf"',
         "gpus": gpus,
         "gpus_per_server": server,
-        "rail_optimised": str(server <= 16).lower(),
+        "rail_optimised": "true",
         **keys,
     }
     text = "".join(f"{key} = {value}\n" for key, value in rows.items())

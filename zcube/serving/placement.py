@@ -101,16 +101,17 @@ def place(fabric: Fabric, settings: ServingSettings) -> Seated:
 
 def _packed(order: Placed, prefill: Nodes, decode: Nodes, size: int) -> tuple[list[int], int]:
     """Return the first GPU of every node, in the order of seats, and the GPU behind the last."""
+    numbers = {seat: number for pool in (order.prefill, order.decode) for number, seat in enumerate(pool)}
     is_prefill = set(order.prefill)
     firsts, at = [], 0
-    for seat in range(len(order.prefill) + len(order.decode)):
+    for seat in range(len(numbers)):
         pool = prefill if seat in is_prefill else decode
-        # A stage, and a node that a server could hold, never lies in two.
+        # A stage, and a node or instance that a server could hold, never lies in two.
+        begins = pool.nodes_per_instance if numbers[seat] % pool.nodes_per_instance == 0 else 1
         whole = pool.gpus_per_node if pool.gpus_per_node <= size else pool.stage_gpus
-        if pool.gpus_per_node <= size:
-            at = at if at % size + whole <= size else -(-at // size) * size
-        elif at % size % whole:
-            at = -(-at // size) * size
+        wanted = min(begins * pool.gpus_per_node, size)
+        fits = at % size + wanted <= size if pool.gpus_per_node <= size else at % whole == 0
+        at = at if fits else -(-at // size) * size
         firsts.append(at)
         at += pool.gpus_per_node
     return firsts, at
