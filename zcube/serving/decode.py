@@ -214,7 +214,7 @@ class DecodeInstance:
         each_s = np.sum([self._compute.decode_steps_s(contexts, steps) for contexts in batches], axis=0)
         each_s /= self._tokens_per_step
         start_s, before, compute_s, stages = self._env.now, self._steps, float(each_s.sum()), None
-        if exchange.in_stages:
+        if isinstance(exchange, DecodeExchange) and exchange.in_stages:
             layers = cast(LayerTimes, self._compute)
             stages = exchange.stages(batches, layers, steps, compute_s, self._tokens_per_step)
         self._recorder.joins(self._servers, joined)

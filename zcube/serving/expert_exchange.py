@@ -229,7 +229,9 @@ class DecodeExchange:
         card, of_layer = routing.card, np.zeros(3)
         for batch in contexts:
             # The first node's requests, in the order of the deal.
-            layer = compute.decode_layer(batch[np.arange(len(batch)) % routing.ranks < GPUS_PER_NODE], ep_nodes=routing.nodes)
+            layer = compute.decode_layer(
+                batch[np.arange(len(batch)) % routing.ranks < routing.gpus_per_node], ep_nodes=routing.nodes
+            )
             of_layer += np.array([layer.attention_s, layer.experts_s, layer.shared_s]) * steps / faster
         sent = low_latency_dispatch_bytes(card.hidden)
         share = sent / (sent + low_latency_combine_bytes(card.hidden))

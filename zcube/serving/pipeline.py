@@ -60,8 +60,11 @@ class Pipeline:
         self.carried = transfers.carries(self._source, self._target)
         self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
 
-    def iteration(self, node_tokens: IntArray, compute_s: float) -> simpy.events.ProcessGenerator:
-        """Let an iteration of prefill pass: so many tokens, and what one stage with all layers would take for them."""
+    def iteration(self, node_tokens: IntArray, compute_s: float, layer: object) -> simpy.events.ProcessGenerator:
+        """Let an iteration of prefill pass: so many tokens, and what one stage with all layers would take for them.
+
+        What a single ``layer`` takes is of no account here.
+        """
         stages, parts = self._stages, self._parts
         each_s = compute_s / (stages * parts)
         busy_s = (parts + stages - 1) * each_s
@@ -72,8 +75,11 @@ class Pipeline:
         everyone = np.arange(requests)
         return [everyone[part :: self._parts] for part in range(min(self._parts, requests))]
 
-    def steps(self, requests: int, steps: int, compute_s: float) -> simpy.events.ProcessGenerator:
-        """Let steps of a batch pass, whose parts one stage with all layers would take so long for together."""
+    def steps(self, requests: int, steps: int, compute_s: float, beside: object) -> simpy.events.ProcessGenerator:
+        """Let steps of a batch pass, whose parts one stage with all layers would take so long for together.
+
+        There are no exchanges of experts that anything could run ``beside``.
+        """
         stages, parts = self._stages, min(self._parts, requests)
         each_s = compute_s / (stages * parts)
         full_s, through_s = parts * each_s, stages * each_s
