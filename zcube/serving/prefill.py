@@ -12,7 +12,7 @@ import numpy as np
 import simpy
 
 from zcube.llm.compute import ComputeModel
-from zcube.llm.layer_times import LayerTimes
+from zcube.llm.layer_times import LayerTimes, PrefillLayer
 from zcube.serving.clock import seconds_between
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.pipeline import Pipeline
@@ -186,8 +186,8 @@ class PrefillInstance:
                 yield self._env.timeout(compute_s)
             else:
                 tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
-                layers = cast(LayerTimes, self._compute)
-                yield from self._exchange.iteration(tokens, compute_s, partial(layers.prefill_layer, *computed[slowest]))
+                layer = partial(_layer, self._compute, *computed[slowest])
+                yield from self._exchange.iteration(tokens, compute_s, layer)
             yield from self._end_reads([job for taken in pieces.values() for job, _ in taken])
             for node, taken in pieces.items():
                 for job, count in taken:
@@ -277,3 +277,8 @@ class PrefillInstance:
             self._running[node].popleft()
             self._loads.held[node] -= 1
         self._hooks.progress(node, job)
+
+
+def _layer(compute: ComputeModel, new_tokens: list[int], prefix_tokens: list[int]) -> PrefillLayer:
+    """Return a layer of an iteration, which not every compute model knows."""
+    return cast(LayerTimes, compute).prefill_layer(new_tokens, prefix_tokens)
