@@ -67,6 +67,15 @@ def document(cells, families):
     }
 
 
+def test_what_is_worse_than_the_baseline_is_not_called_best():
+    base = np.array([2.0, 2.1, 1.9, 2.0, 2.05])
+    cells = {"old": {"plain": base, "late": base * 1.5}, "cube": {"plain": base * 0.7, "late": base * 1.1}}
+    said = words(document(cells, {"old": "spine-leaf", "cube": "zcube"}))
+    (transport,) = (line for line in said if line.startswith("Transport alone"))
+    assert transport.startswith("Transport alone, none of which is lower, the nearest old with late: +50.0%")
+    assert any(line.startswith("Both, none of which is lower, the nearest cube with late: +10.0%") for line in said)
+
+
 def test_sentences_name_who_wins_and_where_zcube_does_not():
     base = np.array([2.0, 2.1, 1.9, 2.0, 2.05])
     cells = {

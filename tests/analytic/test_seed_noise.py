@@ -89,6 +89,14 @@ def test_a_difference_of_three_deviations_is_mostly_found():
     assert np.mean(found) > 0.99
 
 
+def test_few_seeds_are_why_a_change_is_unsure_beside_an_interval_without_zero():
+    noise = seed_noise(metrics(2.0, 2.1, 2.2), metrics(1.0, 1.05, 1.1))["ttft_s.p99"]
+    assert noise["difference_interval"][0] > 0 and noise["differs"] is None
+    (row,) = (row for row in ROWS if row.label == "TTFT P99")
+    told, better = row.against({"ttft_s": {"p99": 2.1}, "noise": {"ttft_s.p99": noise}}, {"ttft_s": {"p99": 1.05}})
+    assert told == "unsure, too few seeds" and better is None
+
+
 def test_a_row_prints_what_the_noise_allows():
     (row,) = (row for row in ROWS if row.label == "TTFT P99")
     base = {"ttft_s": {"p99": 1.0}}

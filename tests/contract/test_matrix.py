@@ -200,6 +200,7 @@ def test_one_seed_fails_the_same_links_under_every_transport(monkeypatch):
         (["--failed-links", "100000"], "--failed-links"),
         (["--slow-nics", "33"], "--slow-nics"),
         (["--set", "packet.pfc=false"], "--set packet.pfc"),
+        (["--set", "packet.pause_quanta=0"], "error: 1 fault in the input\n  --set packet.pause_quanta: found 0;"),
     ],
 )
 def test_what_no_cell_can_have_is_refused_before_any_runs(run, tmp_path, options, place):

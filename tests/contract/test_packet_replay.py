@@ -171,6 +171,14 @@ def test_what_is_steady_is_skipped_if_asked_for(run, tmp_path):
     assert status == 2 and "--packet-skip" in err
 
 
+def test_faults_met_on_the_fabric_name_the_option(run, tmp_path):
+    path = tmp_path / "flows.csv"
+    path.write_text("src,dst,bytes,start_s\n0,9,4000000,0\n")
+    failure = 'link_failures=[{link="nope->x",down_s=0}]'
+    status, _, err = run("replay", path, "--fabric", "roft-32", "--fidelity", "packet", "--packet-set", failure)
+    assert status == 2 and "--packet-set link_failures[0].link: found 'nope->x'" in err, err
+
+
 def test_how_many_equal_paths_are_listed_can_be_said(run, tmp_path):
     path = tmp_path / "flows.csv"
     path.write_text("src,dst,bytes,start_s\n0,9,4000000,0\n")

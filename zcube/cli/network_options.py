@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,6 +84,20 @@ def network_from(given: Mapping[str, Any]) -> Network:
     data = {key: given[key] for key in Network.model_fields if given.get(key) is not None}
     with told_with_routings(data, _option):
         return validate(Network, data | {"packet": packet}, _option)
+
+
+@contextmanager
+def told_by_options() -> Iterator[None]:
+    """Name the options that keys of packets stand behind which turn out to be wrong on a fabric."""
+    from zcube.errors import Fault, InputError
+
+    try:
+        yield
+    except InputError as error:
+        named = [_option(one.where) if one.where.startswith("packet.") else one.where for one in error.faults]
+        raise InputError(
+            Fault(where, one.found, one.expected) for where, one in zip(named, error.faults, strict=True)
+        ) from error
 
 
 def _option(key: str) -> str:

@@ -24,6 +24,7 @@ from zcube.cli.network_options import (
     RoutingOption,
     SkipOption,
     network_from,
+    told_by_options,
 )
 from zcube.memory import MOST_JOBS
 
@@ -151,7 +152,11 @@ def replay_command(
     read = [trace, *([] if against is None else [against])]
     asked = [*(target for kind in targets.values() for target in kind), *pages]
     check_targets(asked, read, _faults(given, targets, traced))
-    with KernelsAhead(needed_groups(fidelity), traced or not may_be_little(trace)) as ahead, RunProgress() as progress:
+    with (
+        told_by_options(),
+        KernelsAhead(needed_groups(fidelity), traced or not may_be_little(trace)) as ahead,
+        RunProgress() as progress,
+    ):
         chosen = carrier_on(load(fabric, None), network_from(given), seed)
         progress("reading", 0, 0, "")
         task = (_trace_task if traced else _flows_task)(given, chosen)

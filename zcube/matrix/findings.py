@@ -193,7 +193,8 @@ def _cables_or_transport(document: Mapping[str, Any], known: Mapping[tuple[str, 
                 continue
             low, high = change["relative_interval"]
             outside = "" if change["differs"] else ", inside the noise"
+            lead = "at best" if change["relative"] < 0 else "none of which is lower, the nearest"
             yield (
-                f"{what}, at best {best[0]} with {best[1]}: {change['relative']:+.1%} ({low:+.1%} to {high:+.1%}) "
+                f"{what}, {lead} {best[0]} with {best[1]}: {change['relative']:+.1%} ({low:+.1%} to {high:+.1%}) "
                 f"against {row} with {column}{outside}."
             )

@@ -354,7 +354,9 @@ def _networks(
     for label, fabric in fabrics.items():
         for name, transport in transports.items():
             with faults:
-                networks[label, name] = checked_network(common, transport, fabric.family, asked.fidelity, fabric.nic_ports)
+                networks[label, name] = checked_network(
+                    common, transport, fabric.family, asked.fidelity, fabric.nic_ports, "--set"
+                )
     faults.check()
     return networks
 

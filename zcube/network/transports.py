@@ -130,8 +130,9 @@ def load_transport(reference: str) -> Transport:
 
 
 def checked_network(
-    common: Mapping[str, Any], transport: Transport, family: str, fidelity: Fidelity = "packet", nic_ports: int = 1
-) -> Network:
+    common: Mapping[str, Any], transport: Transport, family: str, fidelity: Fidelity = "packet", nic_ports: int = 1,
+    option: str | None = None,
+) -> Network:  # fmt: skip
     """Return how bytes move on fabrics of a family under a transport.
 
     Parameters
@@ -148,6 +149,8 @@ def checked_network(
     nic_ports : int
         Of a GPU. Where packets are spread and the transport does not say by how many queue pairs, a transfer has as many as
         where they are not, shared out to the ports.
+    option : str, optional
+        That keys for every column were given by, which names what is wrong with those that the transport does not set.
 
     Raises
     ------
@@ -156,7 +159,12 @@ def checked_network(
     """
     data = transport.over(common, family)
     data["fidelity"] = fidelity
-    where = f"transport {transport.name}: network.{{}}".format
+    its_own = transport.changes(family)
+
+    def where(key: str) -> str:
+        given = option is not None and key and not any(own == key or own.startswith(f"{key}.") for own in its_own)
+        return f"{option} {key}" if given else f"transport {transport.name}: network.{key}"
+
     with told_with_routings(data, where):
         network = validate(Network, data, where)
     packet = network.packet

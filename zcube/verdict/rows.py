@@ -12,7 +12,7 @@ Document = Mapping[str, Any]
 #: Stands where there is no value: a latency nobody had, a price the book does not hold.
 ABSENT = "-"
 #: Stand in place of a change that lies within the noise of the seeds, or that too few seeds cannot tell from it.
-NO_DIFFERENCE, UNSURE = "no difference", "unsure"
+NO_DIFFERENCE, UNSURE = "no difference", "unsure, too few seeds"
 
 Style = Literal["measure", "count", "usd", "percent"]
 Better = Literal["lower", "higher", "neither"]
@@ -98,7 +98,8 @@ class Row:
     def against(self, fabric: Document, base: Document) -> tuple[str, bool | None]:
         """Return the change of a fabric's value against the baseline's, and whether it is better; None where that is open.
 
-        Under several seeds a change that lies in the noise is "no difference", and one of too few seeds to tell is "unsure".
+        Under several seeds a change that lies in the noise is "no difference", and one of too few seeds to tell is unsure,
+        whatever its interval.
         Under one seed the noise is not known, so that no change is better or worse but that of an exact value.
         """
         value, reference = self.value(fabric), self.value(base)

@@ -248,5 +248,7 @@ def _check_readings(routes: Routes) -> None:
     switches = int(routes.hops_per_path.max(initial=0)) - 1
     if switches >= READINGS:
         raise InputError(
-            Fault("congestion_control", f"a path over {switches} switches", f"at most {READINGS - 1} that write telemetry")
+            Fault(
+                "packet.congestion_control", f"a path over {switches} switches", f"at most {READINGS - 1} that write telemetry"
+            )
         )
