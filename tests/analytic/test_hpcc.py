@@ -79,6 +79,35 @@ def test_links_are_95_percent_full_and_queues_near_zero(senders):
     assert model.counts.pauses == 0
 
 
+@pytest.mark.parametrize("step_bytes", [25.0, 80.0, 150.0, 300.0])
+def test_sixteen_to_one_queues_by_additive_increase(step_bytes):
+    """Figure 14, first 10 ms: within 4 KB at the 95th percentile up to 150 bytes, 13 KB at 300.
+
+    The paper's sample is what stands there each microsecond, a bin's the deepest in it. Of T it gives the round trip of 4 us.
+    """
+    model = star(17, gbps=100.0, latency_s=1e-6).model(
+        bin_s=1e-6, **PAPER, hpcc={"additive_increase_bytes": step_bytes, "base_rtt_s": 4.2e-6}
+    )
+    model.send(flows(*((sender, 16, 1 << 34) for sender in range(16))))
+    model.advance(1e-2)
+    held, rates = np.percentile(model.depth_bins()[:10_000, 2 * 16 + 1], 95), model._tables["flows"]["received"][:16]
+    if step_bytes <= 150:
+        assert held <= 4_000
+    else:
+        assert held == pytest.approx(13_000, rel=0.2)
+    assert rates.sum() ** 2 / (16 * (rates**2).sum()) > 0.998
+
+
+def test_mice_beside_two_elephants_meet_no_queue():
+    """Figure 9e, 25 Gb/s: close to the base round trip all the time."""
+    model = star(4, gbps=25.0, latency_s=1e-6).model(**PAPER, hpcc={"base_rtt_s": 9e-6})
+    start_s = 2e-3 + 1e-5 * np.arange(100)
+    model.send(flows((0, 3, 1 << 34), (1, 3, 1 << 34), *((2, 3, 1000, start) for start in start_s)))
+    model.advance(5e-3)
+    late_us = (model.completions().finish_s[2:] - start_s) * 1e6
+    assert np.percentile(late_us, 95) < 2 * (1 + 1090 * 8 / 25e3) + 1
+
+
 @pytest.mark.parametrize("senders", [4, 16])
 def test_an_incast_is_answered_within_a_round_trip_and_drains_at_the_line_rate(senders):
     """All begin at the line rate. Once the first packets that met a queue are acknowledged, nothing is added to it."""

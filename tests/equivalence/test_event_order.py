@@ -14,7 +14,7 @@ from zcube.network.packet.build import idle_network
 from zcube.network.packet.calendar import give_back, next_time, put, take_free, take_next
 from zcube.network.packet.records import packet_of
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import NEVER, SORTED_AT_ONCE
+from zcube.network.packet.state import BLOCK, NEVER, SORTED_AT_ONCE
 
 
 @compiled()
@@ -63,6 +63,21 @@ def test_events_come_in_order(events, span_ps, keys):
     assert taken == sorted(taken)
     later = {(int(taken[at][0] + later_ps[at]), int(key[at]), events + at) for at in range(len(later_ps))}
     assert set(taken) == set(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True)) | later
+
+
+@pytest.mark.parametrize("each", [2, 8])
+def test_there_are_blocks_for_buckets_that_take_most_of_them(each):
+    """Two events take a block of their own, eight take two of seven."""
+    tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
+    buckets, shift = int(tables.net["buckets"][0]), int(tables.net["bucket_shift"][0])
+    events = each * (buckets - 1)
+    tables.add_packets(len(tables["packets"]) + events)
+    time_ps = (1 + np.arange(events) % (buckets - 1)) << shift
+    key, number, none = np.zeros(events, np.int64), np.arange(events), np.zeros(0, np.int64)
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none).tolist()]
+    assert taken == sorted(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True))
+    used = int(tables.net["blocks_used"][0])
+    assert used == -(-each // (BLOCK - 1)) * (buckets - 1) and (used + 1) * BLOCK <= len(tables["blocks"])
 
 
 def test_events_of_the_slowest_links_come_in_order():

@@ -126,7 +126,7 @@ def unfile(net: Net, at: int) -> int:
 
 @inner
 def _take_block(net: Net) -> int:
-    """Return a free block; there is one for every two records, the first of them is none."""
+    """Return a free block; there are as many as buckets can take, the first of them is none."""
     block = net.free_block
     if block == 0:
         net.blocks_used += 1

@@ -52,7 +52,9 @@ class Tables:
         net["free"] = have
         net["free_count"] += size - have
         self.grow("far", size)
-        self.grow("blocks", (size // 2 + 2) * BLOCK)
+        # Of a bucket with one event there is none, and of others one for every so many events and one begun.
+        buckets = int(net["buckets"][0])
+        self.grow("blocks", (min(size // 2, buckets + size // (BLOCK - 1)) + 2) * BLOCK)
         self.cover_packets()
 
     def cover_packets(self) -> None:
