@@ -114,3 +114,12 @@ def test_how_packets_are_spread_and_what_failed_is_said():
     said = "paths by spray-random; 2 queue pairs with the same paths; queue pairs over all ports; 256 packets held for order; "
     assert said + "1 failure of links" in text
     assert "Lost             1 packet on links that went down\n" in text
+
+
+def test_how_pauses_end_and_buffers_by_tier_are_said():
+    more = {"pause_quanta": 1000, "pause_refresh": None, "pfc_watchdog_s": 1e-3, "pfc_watchdog_action": "forward"}
+    tiers = {"tier_buffers": [{"tier": 2, "switch_class": "tomahawk-5"}]}
+    settings = PacketSettings(**more, **tiers).model_dump(mode="json")
+    text = packet_text(section(settings=settings, counts={**COUNTS, "late": 0, "storms": 2, "expiries": 1}))
+    assert "; 1 tier with another; pauses of 1,000 quanta, not refreshed" in text
+    assert "PFC watchdog     2 pauses ended by forwarding\nExpired          1 pause that no further frame held\n" in text

@@ -12,6 +12,7 @@ from zcube.report.quantities import bytes_text, time_text
 #: Ports of a list.
 MOST_PORTS = 10
 
+_STORM = {"drop": "dropping", "forward": "forwarding"}
 _QUANTILES = ("mean", "p50", "p90", "p99", "max")
 
 
@@ -41,7 +42,12 @@ def packet_text(section: Mapping[str, Any]) -> str:
         "Dropped", f"{counted(counts['drops'], 'packet')}, {again}" if counts["drops"] or counts["repeats"] else "none"
     )
     if counts.get("storms"):
-        lines += _row("PFC watchdog", f"{counted(counts['storms'], 'pause')} ended by dropping")
+        lines += _row(
+            "PFC watchdog",
+            f"{counted(counts['storms'], 'pause')} ended by {_STORM[section['settings'].get('pfc_watchdog_action', 'drop')]}",
+        )
+    if counts.get("expiries"):
+        lines += _row("Expired", f"{counted(counts['expiries'], 'pause')} that no further frame held")
     if counts.get("trims"):
         lines += _row("Trimmed", f"{counted(counts['trims'], 'packet')}, {counted(counts['headers_lost'], 'header')} dropped")
     if counts.get("lost"):
@@ -82,6 +88,12 @@ def _settings(settings: Mapping[str, Any]) -> str:
         parts.append(f"PFC, XOFF at {settings['pfc_alpha']:.4g} of the free buffer")
     chip = settings.get("switch_class")
     parts.append(f"buffer of a {chip}" if chip else f"buffer {bytes_text(settings['buffer_bytes'])}")
+    if settings.get("tier_buffers"):
+        parts.append(f"{counted(len(settings['tier_buffers']), 'tier')} with another")
+    if settings.get("pause_quanta"):
+        parts.append(
+            f"pauses of {settings['pause_quanta']:,} quanta" + ("" if settings["pause_refresh"] else ", not refreshed")
+        )
     if settings.get("marking_law") == "time":
         parts.append(f"marks from {settings['marking_kmin_s'] * 1e6:.4g} to {settings['marking_kmax_s'] * 1e6:.4g} us of queue")
     if settings["path_choice"] != "static":
