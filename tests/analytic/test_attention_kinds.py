@@ -16,6 +16,8 @@ from zcube.llm.kinds.linear import CHUNK_TOKENS, StateShape, chunks_s, state_s
 from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kinds.spread import spread_of
 from zcube.llm.kv import state_bytes
+from zcube.llm.schedules.engines import generate
+from zcube.llm.schedules.options import EngineOptions
 
 QWEN, GPT, LINEAR, LLAMA = (
     load_card(name) for name in ("qwen3-235b-a22b", "gpt-oss-120b", "qwen3.5-397b-a17b", "llama-3.1-405b")
@@ -157,3 +159,23 @@ def test_a_device_that_was_not_measured_says_so():
     stated = node.stated_error["decode_attention_window"]
     assert stated.against.endswith("under one set of efficiencies")
     assert spread_of("tp8").heads(4) == 1
+
+
+@pytest.mark.parametrize("name", ["glm-5.2", "qwen3-235b-a22b", "gpt-oss-120b", "qwen3.5-397b-a17b", "llama-3.1-405b"])
+def test_a_generated_trace_computes_what_the_compute_model_says(name):
+    card = load_card(name)
+    options = EngineOptions(new_tokens=2048, prefill_layout="tp8", decode_layout="tp8", decode_steps=1)
+    trace = generate("vllm", card, options)
+    node = compute_model("roofline", card, load_device(options.device), EngineLayout("tp8", "tp8", kv_dtype=options.kv_dtype))
+    layer, step = node.prefill_layer([2048], [0]), node.decode_layer(np.array([options.decode_context]))
+    for phase, gpu, seconds in (("prefill", 0, layer.attention_s), ("decode", 8, step.attention_s)):
+        rows = (
+            (trace.source == gpu) & (trace.phase == trace.phases.index(phase)) & (trace.name == trace.names.index("attention"))
+        )
+        assert trace.duration_s[rows].sum() == pytest.approx(card.layers * seconds)
+
+
+def test_a_dense_models_trace_has_no_exchanges_of_experts():
+    with pytest.raises(InputError, match="a dense model") as caught:
+        generate("sglang", LLAMA, EngineOptions(prefill_layout="dp8", decode_layout="dp8"))
+    assert len(caught.value.faults) == 2

@@ -80,6 +80,7 @@ def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = No
     if engine == "tilert":
         card.check_indexed("engine tilert")
     prefill, decode, connector = _choices(engine, chosen)
+    _check_experts(card, chosen, prefill, decode)
     layout = _layout(chosen, prefill, decode, connector)
     times = compute_model(chosen.compute, card, load_device(chosen.device), layout)
     if chosen.decode_kernel_us is not None and isinstance(times, RooflineModel):
@@ -115,6 +116,16 @@ def _choices(engine: Engine, options: EngineOptions) -> tuple[PrefillSchedule, D
         options.decode_layout or kind.decode[0],
         options.connector or kind.connectors[0],
     )
+
+
+def _check_experts(card: ModelCard, options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule) -> None:
+    """Refuse schedules that are exchanges of experts for a model that has none."""
+    asked = (("prefill_layout", prefill, options.prefill_nodes), ("decode_layout", decode, options.decode_nodes))
+    faults = [
+        Fault(key, f"dp8 with {card.name}, a dense model", "tp8") for key, layout, nodes in asked if nodes and layout == "dp8"
+    ]
+    if faults and not card.moe_layers:
+        raise InputError(faults)
 
 
 def _layout(options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule, connector: Connector) -> EngineLayout:
