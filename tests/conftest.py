@@ -146,11 +146,13 @@ def ran():
     return run_main
 
 
-@pytest.fixture
-def one_picture(monkeypatch):
-    """Let a comparison's folder hold one picture, for tests that look at none of the others: drawing takes longest of all."""
+@pytest.fixture(scope="module")
+def one_picture():
+    """Let folders of comparisons hold one picture, in a module that looks at none of the others: drawing takes longest."""
     drawn = comparison_figures.comparison_figures
-    monkeypatch.setattr(comparison_figures, "comparison_figures", lambda results: islice(drawn(results), 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison_figures, "comparison_figures", lambda results: islice(drawn(results), 1))
+        yield
 
 
 @pytest.fixture

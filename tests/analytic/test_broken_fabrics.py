@@ -18,6 +18,8 @@ from zcube.serving.metrics import run_metrics
 from zcube.serving.reach import reach_of
 from zcube.serving.run import ServingRun, serve
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 TWO_NODES = {"nodes": 2, "nodes_per_instance": 2, "layout": "dp8"}
 
 

@@ -17,6 +17,8 @@ from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.side_by_side import IN_THIS_PROCESS
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 CARD, DEVICE = load_card("glm-5.1"), load_device("h200")
 TOKENS = 8192
 #: Start in seconds, bytes per second of nccl-tests' size, among eight.

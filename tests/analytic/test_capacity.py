@@ -16,6 +16,8 @@ from zcube.other_loads import OtherLoads
 from zcube.scenario import load_scenario
 from zcube.verdict.capacities import capacity_rule, capacity_sentences
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 SMALL: dict[str, Any] = {
     "fabrics": ["roft-256", "zcube-256"],
     "requests.count": 60,

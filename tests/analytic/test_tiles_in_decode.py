@@ -21,6 +21,8 @@ from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.scenario import load_scenario
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 CARD = load_card("glm-5.1")
 TP8 = {"prefill.layout": "tp8", "decode.layout": "tp8", "kv.rank_map": "tp8-tilert", "kv.push": "after-prefill"}
 

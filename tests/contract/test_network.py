@@ -27,6 +27,8 @@ from zcube.scenario import load_scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.workload.flow_lists import FlowList
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 FEW = ["requests.count=30", "load.rate_per_s=20"]
 
 

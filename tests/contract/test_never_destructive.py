@@ -17,6 +17,8 @@ from recorded_formats import samples
 
 from zcube.cli.app import app
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 CALIBRATIONS = Path(__file__).resolve().parents[2] / "calibrations"
 MEASURED = CALIBRATIONS / "2x-h200-nvlink.json"
 

@@ -13,6 +13,8 @@ from zcube.scenario import load_scenario
 from zcube.workload.offered import offered_requests
 from zcube.workload.source import Requests
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 SCENARIO = "glm51-pd-1024"
 
 

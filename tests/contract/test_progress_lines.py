@@ -15,6 +15,8 @@ from zcube.cli import main
 from zcube.cli import progress as lines
 from zcube.cli.progress import COMPILING, RunProgress
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 FLOWS = "src,dst,bytes,start_s\n0,9,1e6,0\n"
 
 

@@ -12,6 +12,8 @@ import pytest
 from zcube import fabric_run
 from zcube.cli import main
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 SMALL = [
     "nic-cap-32", "--fabric", "roft-32", "--set", "requests.count=60", "--set", "load.concurrency=12", "--set",
     "measure.least_requests=5", "--set", "measure.least_filled=0", "--set", "measure.least_turnovers=0", "--seeds", "1",

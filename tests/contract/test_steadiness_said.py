@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 SMALL = [
     "compare", "glm51-pd-256", "--fabric", "roft-256", "--set", "load.mode=open", "--set", "load.rate_per_s=40",
     "--set", "requests.count=600", "--set", "requests.coding_agent.output_tokens_mu=4", "--set", "prefill.nodes=4",

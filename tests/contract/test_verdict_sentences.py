@@ -14,6 +14,8 @@ import zcube as zc
 from zcube.report.html import render_html
 from zcube.report.terminal import document_table
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 TEXT = "glm51-pd-256"
 #: Long enough for a window.
 LOAD = {

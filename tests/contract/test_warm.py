@@ -235,20 +235,16 @@ assert not heard and not ended.value.code
 
 
 @pytest.mark.parametrize("fidelity", ["packet", "lossless"])
-def test_a_first_little_replay_compiles_nothing_and_says_the_same(warmed, flows, tmp_path, fidelity):
-    table = [tmp_path / name for name in ("first.csv", "later.csv")]
-    words = ["replay", flows, "--fabric", "roft-256", "--fidelity", fidelity, "--json", "--out"]
-    said = []
-    for code, kernels, out in zip((FIRST, VERB), (tmp_path / "kernels", warmed.parent), table, strict=True):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(kernels)}
-        asked = [sys.executable, "-c", code, *words, str(out)]
-        said.append(subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert said[0] == said[1] and said[0]
-    assert table[0].read_bytes() == table[1].read_bytes()
+def test_a_first_little_replay_compiles_nothing_and_says_the_same(warmed, run, tmp_path, fidelity):
+    flows, first, later = (tmp_path / name for name in ("flows.csv", "first.csv", "later.csv"))
+    flows.write_text("src,dst,bytes,start_s\n0,100,200000,0\n1,101,200000,0\n2,3,400000,0.00001\n")
+    words = ["replay", str(flows), "--fabric", "roft-256", "--fidelity", fidelity, "--json", "--out"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    asked = [sys.executable, "-c", FIRST, *words, str(first)]
+    said = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout
+    assert (0, said) == run(*words, later)[:2] and said
+    assert first.read_bytes() == later.read_bytes()
     assert not list((tmp_path / "kernels").rglob("*.nbi"))
-
-
-VERB = "import sys; from zcube.cli import main; main(sys.argv[1:])"
 
 
 def test_what_counts_as_little(flows, monkeypatch, tmp_path):

@@ -82,7 +82,8 @@ def scenarios(
     declared = {
         "fabrics": FABRICS,
         "seed": draw(st.integers(0, 1 << 40)),
-        "requests": {"source": "coding-agent", "count": draw(st.integers(20, 40))},
+        # Decode over nodes sends with every burst of steps; fewer answers have thousands of them.
+        "requests": {"source": "coding-agent", "count": draw(st.integers(4, 8) if decode_span > 1 else st.integers(20, 40))},
         "load": {
             "mode": mode,
             "rate_per_s": draw(st.sampled_from([0.5, 5.0, 50.0])),
@@ -320,7 +321,7 @@ class WatchedMemory(KvMemory):
         self.check()
 
 
-@SOME
+@settings(SOME, max_examples=20)
 @given(scenarios(prefill={"kv_capacity_tokens": 150_000, "prefix_cache_tokens": 100_000}))
 def test_memory_is_never_overdrawn_and_given_back_in_full(scenario: Scenario):
     with pytest.MonkeyPatch.context() as patch:
@@ -373,10 +374,13 @@ def test_experts_send_the_plans_bytes_up_to_the_end(scenario: Scenario):
     if scenario.decode.nodes_per_instance > 1 and not (life.outcome == UNFINISHED).any():
         # A decode step gives each request of its batch one token; the first of an answer may be prefill's.
         answers = life.trace.output_tokens[life.outcome == COMPLETED] - (scenario.decode.first_token == "prefill")
-        assert sum(tokens for tokens, _ in steps) == answers.sum()
+        tokens = sum(tokens for tokens, _ in steps)
+        # A burst that is not cut short goes on for those whose answers have ended in it.
+        more = (scenario.decode.expert_burst_steps - 1) * len(answers) if scenario.decode.expert_whole_bursts else 0
+        assert answers.sum() <= tokens <= answers.sum() + more
         # By hand: 8 messages a token and layer out (6,352 B) and back (12,288 B), as many nodes' share of them elsewhere.
         away = 1 - 1 / scenario.decode.nodes_per_instance
-        assert sum(planned for _, planned in steps) == pytest.approx(answers.sum() * 75 * 8 * 18_640 * away, rel=0.02)
+        assert sum(planned for _, planned in steps) == pytest.approx(tokens * 75 * 8 * 18_640 * away, rel=0.02)
 
 
 def _decode_servers(scenario: Scenario) -> list[int]:
