@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zcube.workplace import ASIDE
+
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
 _AT_FDCWD = -100
@@ -44,8 +46,8 @@ def _exchanged_at_once(one: Path, other: Path) -> bool:
 
 
 def _exchange_in_steps(one: Path, other: Path) -> None:
-    aside = one.with_name(one.name + ".aside")
-    with _signals_held_back():
+    aside = one.with_name(ASIDE)
+    with signals_held_back():
         other.rename(aside)
         try:
             one.rename(other)
@@ -56,7 +58,7 @@ def _exchange_in_steps(one: Path, other: Path) -> None:
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Let interrupts wait until the block has ended, where the system can."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

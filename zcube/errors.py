@@ -114,5 +114,11 @@ class RunError(ZcubeError):
     exit_status = 1
 
 
+class OutputError(RunError, OSError):
+    """A file or folder that was asked for cannot be written; the message names it."""
+
+    exit_status = 1
+
+
 class NetworkStoppedError(RunError):
     """A network cannot go on: a transfer has no path, or ports wait for each other."""

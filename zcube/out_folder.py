@@ -11,18 +11,19 @@ follow each other with signals held back, and a failure of the second undoes the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zcube.atomic_names import exchange_names
-from zcube.errors import Fault, InputError
+from zcube.errors import Fault, InputError, OutputError
 from zcube.outputs import to_json
-from zcube.workplace import digest, digests, workplace
+from zcube.workplace import digest, digests, give_up, no_place, workplace
 
 RUN_FILE = "run.json"
 #: Version of the record's form.
@@ -73,8 +74,7 @@ class OutFolder:
             If the record is no JSON.
         """
         to_json(record)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with workplace(self.path, self.held) as temporary:
+        with _parents(self.path), workplace(self.path, self.held) as temporary:
             fill(temporary)
             listed: dict[str, Any] = {FILES_KEY: digests(temporary)}
             if grows:
@@ -97,7 +97,7 @@ class OutFolder:
             return _beside(temporary, self.path)
         exchange_names(temporary, self.path)
         if _held_now(temporary) == self.held:
-            shutil.rmtree(temporary, ignore_errors=True)
+            give_up(temporary)
         else:
             # Another run came between the look and the exchange: what it wrote is kept.
             _beside(temporary, self.path)
@@ -134,8 +134,7 @@ def new_folder(path: Path, fill: Callable[[Path], Any]) -> None:
         faults = [Fault(str(path), "something there already", "a name that is free")]
     if faults:
         raise InputError(faults)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with workplace(path) as temporary:
+    with _parents(path), workplace(path) as temporary:
         fill(temporary)
         temporary.chmod(0o755)
         temporary.rename(path)
@@ -179,8 +178,8 @@ def _place_faults(path: Path) -> list[Fault]:
     above = next(folder for folder in (path.resolve().parent, *path.resolve().parents) if os.path.lexists(folder))
     if not above.is_dir():
         return [Fault(where, f"{above} above it, which is a file", "a path through folders")]
-    if not os.access(above, os.W_OK | os.X_OK):
-        return [Fault(where, f"{above}, which cannot be written", "a folder that may be written")]
+    if why := no_place(above):
+        return [Fault(where, f"{above}, which {why}", "a folder that may be written")]
     return []
 
 
@@ -245,15 +244,33 @@ def _beside(temporary: Path, path: Path) -> Path:
     """Give a folder the first free name of NAME-2, NAME-3 and so on, and return it."""
     for number in range(2, MOST_SIBLINGS):
         free = path.with_name(f"{path.name}-{number}")
-        try:
-            # Whoever makes the name first has it.
-            free.mkdir()
-        except FileExistsError:
+        if os.path.lexists(free):
             continue
-        exchange_names(temporary, free)
-        temporary.rmdir()
+        try:
+            # Fails if the name has been taken meanwhile by anything but an empty folder.
+            temporary.rename(free)
+        except OSError:
+            if not os.path.lexists(free):
+                raise
+            continue
         return free
     raise InputError(Fault(str(path), f"{MOST_SIBLINGS} folders of that name and a number", "a free name"))
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above a target, which go again if nothing comes of it."""
+    made = [folder for folder in path.parents if not os.path.lexists(folder)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError) and not isinstance(error, OutputError):
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise
 
 
 def _named(names: list[str]) -> str:

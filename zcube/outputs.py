@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from zcube.atomic_names import signals_held_back
 from zcube.workplace import workplace
 
 #: Stands in JSON for an infinite number: a quantile that falls on a request which failed, a price per token where none came.
 INFINITE = "infinity"
+#: Errors of file systems that have no hard links.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+#: Name in a workplace of what a target held.
+_BEFORE = "before"
 
 
 def to_json(document: Any) -> str:
@@ -35,9 +44,79 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         The target; where it is a link, what it leads to, so that the link stays.
     write : callable
         Called with the temporary path.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what was there before is there still.
     """
     path = Path(path).resolve()
     with workplace(path) as folder:
         temporary = folder / path.name
         write(temporary)
         temporary.replace(path)
+
+
+def write_new_file(path: Path, text: str) -> bool:
+    """Write one file unless something has its name, and return whether it was written.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with workplace(path) as folder:
+        temporary = folder / path.name
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        if os.path.lexists(path):
+            return False
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            # Something has taken it meanwhile.
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            temporary.rename(path)
+        return True
+
+
+def write_files(texts: Mapping[Path, str]) -> None:
+    """Write several files that belong together: all get their names, or none.
+
+    An end that the program does not hear of (SIGKILL) between the last two steps, or a disk that fails there and goes on
+    failing, leaves each file whole, the first with its new content and the others with their old one.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written; what was there before is there still.
+    """
+    with ExitStack() as stack:
+        made: list[tuple[Path, Path]] = []
+        for given, text in texts.items():
+            path = given.resolve()
+            folder = stack.enter_context(workplace(path))
+            (folder / path.name).write_text(text, encoding="utf-8", newline="\n")
+            if path.exists():
+                shutil.copy2(path, folder / _BEFORE)
+            made.append((folder / path.name, path))
+        with signals_held_back():
+            _name_all(made)
+
+
+def _name_all(made: Sequence[tuple[Path, Path]]) -> None:
+    """Give files their names; if one cannot have its own, those before it get their old content back."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for temporary, path in made:
+            temporary.replace(path)
+            done.append((temporary.with_name(_BEFORE), path))
+    except OSError:
+        for before, path in reversed(done):
+            if before.exists():
+                before.replace(path)
+            else:
+                path.unlink()
+        raise

@@ -1,12 +1,14 @@
 """A hidden folder beside a target in which its next content is made; what dead makers left beside the same target is cleared.
 
-A workplace ``.NAME.XXXXXXXX`` holds a mark, locked while its maker lives, and the content. Whoever makes the next one for the
-same target clears those whose lock is free. A folder without the mark is not ours and stays; so does a content that is neither
-the one begun there nor, unchanged, the one it was to replace.
+A workplace ``.NAME.zcube-XXXXXXXX`` holds a mark, locked while its maker lives, and the content. Whoever makes the next one for
+the same target clears those whose lock is free, wherever their maker ended: an empty one that has no mark yet, one whose mark
+was not written yet and whose content is empty, one that was being cleared. Any other folder without the mark is not ours and
+stays; so does a content that is neither the one begun there nor, unchanged, the one it was to replace.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +18,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from zcube.errors import OutputError
 
 try:
     import fcntl
@@ -24,8 +28,12 @@ except ImportError:  # pragma: no cover - Windows has no such locks, so nothing 
     fcntl = None  # type: ignore[assignment]
 
 MARK = "zcube-at-work"
-#: Name of the content in a workplace, and the largest mark read.
-_CONTENT, _MOST_MARK_BYTES = "content", 1 << 26
+#: Names in a workplace of the content, of one that is given up, and of one whose name is being exchanged in steps.
+_CONTENT, _GIVEN_UP, ASIDE = "content", "given-up", "content.aside"
+#: Largest mark read, and longest name of a target that stands in its workplace's name.
+_MOST_MARK_BYTES, _MOST_NAME_BYTES = 1 << 26, 200
+#: What a target's folder must have free, on its disk, before work starts.
+LEAST_ROOM_BYTES = 1 << 20
 
 
 @contextmanager
@@ -38,19 +46,57 @@ def workplace(path: Path, replaces: Mapping[str, str] | None = None) -> Iterator
         The target.
     replaces : mapping of str to str, optional
         Digests of the files of a folder that may take the content's name when names are exchanged.
+
+    Raises
+    ------
+    OutputError
+        Naming the target, for whatever the system refuses.
     """
-    clear_leftovers(path)
-    here = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))
-    content = here / _CONTENT
-    content.mkdir()
-    made = content.stat().st_ino
-    lock = _locked_mark(here, {"content": made, "replaces": replaces})
+    here = None
     try:
-        yield content
-    finally:
-        if not os.path.lexists(content) or content.stat().st_ino == made:
-            shutil.rmtree(here, ignore_errors=True)
-        lock.close()
+        clear_leftovers(path)
+        here, lock = _begun(path)
+        content, made = here / _CONTENT, None
+        try:
+            content.mkdir()
+            made = content.stat().st_ino
+            if lock is not None:
+                json.dump({"content": made, "replaces": replaces}, lock)
+                lock.flush()
+            yield content
+        finally:
+            if not os.path.lexists(content) or content.stat().st_ino == made:
+                _clear(here)
+            if lock is not None:
+                lock.close()
+    except OutputError:
+        raise
+    except OSError as error:
+        elsewhere = error.filename is not None and here is not None and str(here) not in str(error.filename)
+        of = f" ({error.filename})" if elsewhere else ""
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}{of}") from error
+
+
+def give_up(content: Path) -> None:
+    """Let a content that took the place of the one begun go with its workplace, however far the removal comes."""
+    try:
+        content.rename(content.with_name(_GIVEN_UP))
+    except OSError:
+        shutil.rmtree(content, ignore_errors=True)
+
+
+def no_place(folder: Path) -> str:
+    """Return why nothing can be written into a folder that exists, nothing where something can."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "cannot be written"
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(folder)
+        free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
+        if disk.f_blocks and free * disk.f_frsize < LEAST_ROOM_BYTES:
+            return f"has {free * disk.f_frsize} bytes free on its disk"
+        if disk.f_files and not disk.f_ffree:
+            return "has no room for another file on its disk"
+    return ""
 
 
 def clear_leftovers(path: Path) -> None:
@@ -60,14 +106,24 @@ def clear_leftovers(path: Path) -> None:
     for entry in _siblings(path):
         try:
             # A mark that is no plain file is another's, and one that is a pipe would hold up who opens it.
-            with os.fdopen(os.open(entry / MARK, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as lock:
+            descriptor = os.open(entry / MARK, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            if entry.name.startswith(_prefix(path)):
+                # Fails unless it is empty: its maker was ended, or has to begin again.
+                with contextlib.suppress(OSError):
+                    entry.rmdir()
+            continue
+        except OSError:
+            continue
+        try:
+            with os.fdopen(descriptor, "rb") as lock:
                 if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):
                     continue
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_done_with(entry, json.loads(lock.read(_MOST_MARK_BYTES))):
-                    shutil.rmtree(entry, ignore_errors=True)
+                if _is_done_with(entry, path, lock.read(_MOST_MARK_BYTES)):
+                    _clear(entry)
         except (OSError, ValueError, RecursionError):
-            # No mark, one that is held, or a file system without locks.
+            # A mark that is held, or a file system without locks.
             continue
 
 
@@ -88,37 +144,75 @@ def digest(path: Path, first_bytes: int | None = None) -> str:
 def _siblings(path: Path) -> list[Path]:
     try:
         with os.scandir(path.parent) as entries:
-            named = [entry for entry in entries if entry.name.startswith(_prefix(path))]
+            named = [entry for entry in entries if entry.name.startswith((f".{path.name}.", _prefix(path)))]
             return [Path(entry.path) for entry in named if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name}."
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= _MOST_NAME_BYTES else hashlib.sha256(name).hexdigest()
+    return f".{short}.zcube-"
 
 
-def _locked_mark(here: Path, mark: Mapping[str, Any]) -> IO[str]:
-    """Write the mark and return it open and locked; it gets its name only then, so that nobody sees it unlocked."""
-    hidden = here / f"{MARK}.new"
-    lock = hidden.open("w", encoding="utf-8")
-    json.dump(mark, lock)
-    lock.flush()
-    if fcntl is not None:
+def _begun(path: Path) -> tuple[Path, IO[str] | None]:
+    """Make a workplace and return it with its mark, empty and locked; without one on a file system that has no locks."""
+    while True:
+        here = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))
+        mark = here / MARK
+        try:
+            lock = mark.open("x", encoding="utf-8")
+        except FileNotFoundError:
+            # Another run has found it empty, and cleared it.
+            continue
+        except BaseException:
+            with contextlib.suppress(OSError):
+                here.rmdir()
+            raise
+        if fcntl is None:
+            return here, lock
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(mark.stat(), os.fstat(lock.fileno())):
+                return here, lock
+        except (BlockingIOError, FileNotFoundError):
+            # Another run is clearing it, or has.
+            pass
         except OSError:
-            # A file system without locks: without its name the mark tells nobody that this folder may be cleared.
-            return lock
-        hidden.rename(here / MARK)
-    return lock
+            # A file system without locks: an empty mark tells nobody that what is made here may be cleared.
+            lock.close()
+            return here, None
+        lock.close()
 
 
-def _is_done_with(here: Path, mark: Any) -> bool:
+def _is_done_with(here: Path, path: Path, text: bytes) -> bool:
     """Return whether a dead maker's workplace holds the content begun there, what it was to replace, or nothing."""
-    content = here / _CONTENT
-    if not isinstance(mark, dict) or {entry.name for entry in here.iterdir()} - {MARK, _CONTENT}:
+    content, aside = here / _CONTENT, here / ASIDE
+    if {entry.name for entry in here.iterdir()} - {MARK, _CONTENT, _GIVEN_UP, ASIDE}:
         return False
-    if not os.path.lexists(content) or content.stat().st_ino == mark.get("content"):
+    try:
+        mark = json.loads(text)
+    except (ValueError, RecursionError):
+        # Nothing is made before the mark is whole.
+        return not os.path.lexists(content) or (stat.S_ISDIR(content.lstat().st_mode) and not any(content.iterdir()))
+    if not isinstance(mark, dict):
+        return False
+    if os.path.lexists(aside):
+        # Names were being exchanged in steps: the target has its old content again, or the new one.
+        aside.rename(content if os.path.lexists(path) else path)
+    if not os.path.lexists(content) or content.lstat().st_ino == mark.get("content"):
         return True
     return content.is_dir() and not content.is_symlink() and digests(content) == mark.get("replaces")
+
+
+def _clear(here: Path) -> None:
+    """Remove a workplace, in an order by which it is known as one until it is gone."""
+    content, given_up = here / _CONTENT, here / _GIVEN_UP
+    shutil.rmtree(given_up, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if os.path.lexists(content):
+            content.rename(given_up)
+            shutil.rmtree(given_up)
+        (here / MARK).unlink(missing_ok=True)
+        here.rmdir()

@@ -84,7 +84,7 @@ def test_what_a_living_run_makes_stays(tmp_path: Path, kind: str) -> None:
 
 def left_behind(path: Path, **mark: object) -> Path:
     """Make what a run leaves that is killed, with a file in its content."""
-    here = path.with_name(f".{path.name}.abcd1234")
+    here = path.with_name(f".{path.name}.zcube-abcd1234")
     (here / "content").mkdir(parents=True)
     (here / "content" / "mine.txt").write_text("mine")
     (here / MARK).write_text(json.dumps({"content": (here / "content").stat().st_ino, "replaces": None} | mark))

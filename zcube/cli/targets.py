@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from zcube.errors import Fault, InputError
 from zcube.out_folder import is_recorded
+from zcube.workplace import no_place
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Target:
         if real.is_dir() or not real.parent.is_dir():
             found = "a folder" if real.is_dir() else f"no folder {self.path.parent}"
             return [Fault(where, found, "a file in a folder that exists")]
-        if not os.access(real.parent, os.W_OK | os.X_OK):
-            return [Fault(where, f"a folder that cannot be written, {real.parent}", "a file in a folder that can be")]
+        if why := no_place(real.parent):
+            return [Fault(where, f"a folder that {why}, {real.parent}", "a file in a folder that can be written")]
         if is_recorded(real):
             return [Fault(where, "a run record, or a file that the record beside it lists", "another name or folder")]
         if self.is_own is not None and real.is_file() and not self.is_own(real):

@@ -64,6 +64,8 @@ def copy_command(
     from zcube.errors import Fault, InputError
     from zcube.inputs import bundled_folder, bundled_stems
     from zcube.network.transports import AND, KIND
+    from zcube.outputs import write_new_file
+    from zcube.workplace import no_place
 
     faults = []
     if transport not in bundled_stems(KIND):
@@ -73,15 +75,14 @@ def copy_command(
         faults.append(Fault(str(file), f"a name that ends in {file.suffix or 'nothing'}", "a name that ends in .toml"))
     if not file.parent.is_dir():
         faults.append(Fault(str(file), f"no folder {file.parent}", "a file in a folder that exists"))
+    elif why := no_place(file.parent):
+        faults.append(Fault(str(file), f"a folder that {why}, {file.parent}", "a file in a folder that can be written"))
     if faults:
         raise InputError(faults)
     text = (bundled_folder(KIND) / f"{transport}.toml").read_text(encoding="utf-8")
-    try:
-        with file.open("x", encoding="utf-8") as handle:
-            handle.write(text)
-    except FileExistsError as error:
+    if not write_new_file(file, text):
         # A copy that nobody has changed is as good as a new one.
         if file.is_file() and file.read_bytes() == text.encode():
             return
-        raise InputError(Fault(str(file), "something there already", "a name that is free")) from error
+        raise InputError(Fault(str(file), "something there already", "a name that is free"))
     print(f"written: {file}\nuse it: zcube matrix kv-funnel --transports {file}", file=sys.stderr)

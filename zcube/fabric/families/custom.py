@@ -23,7 +23,7 @@ from zcube.fabric.spec import FabricSpec, SwitchSpec
 from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
 from zcube.inputs import read_toml
-from zcube.outputs import write_file
+from zcube.outputs import write_files
 
 #: What switches of an imported fabric are unless it needs more.
 SWITCH_PORTS, SWITCH_PORT_GBPS = 64, 400.0
@@ -118,9 +118,9 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
     switch = SwitchSpec(model=f"{switch_ports}x{switch_port_gbps:g}G", ports=switch_ports, port_gbps=switch_port_gbps)
     check_port_budget(CustomSpec(links=str(source), switch=switch).of_links(table, topology.stem), str(source))
-    write_file(links, lambda temporary: temporary.write_text(table.to_csv()))
     content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
-    write_file(topology, lambda temporary: temporary.write_text(content))
+    # First what names the other, so that the next import may replace both, wherever this one ends.
+    write_files({topology: content, links: table.to_csv()})
     return int((table.medium[np.concatenate(_split(table))] == NO_MEDIUM).sum())
 
 
