@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -167,18 +167,18 @@ def fake_machine() -> Any:
 class Harness:
     """Makes cases in a folder of its own."""
 
-    def __init__(self, base: Path, pattern: str):
+    def __init__(self, base: Path, only: Sequence[str]):
         self.base, self.number = base, 0
         self.files = base / "files"
         self.files.mkdir(parents=True)
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[str] = []
+        asked = [call for call in writing_verbs.WRITTEN if any(part in " ".join(call) for part in only)]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            writing_verbs.make_files(self.files)
+            writing_verbs.make_files(self.files, asked)
         self.cases = [
             case
-            for verb, name in writing_verbs.WRITTEN
-            if pattern in f"{verb} {name}"
+            for verb, name in asked
             for is_old in ((False,) if (verb, name) in NEW_ONLY else (False, True))
             if (case := Case(verb, name, is_old, self.files)) and self.learn(case)
         ]
@@ -318,16 +318,18 @@ def plan(cases: list[Case], faults: int, kills: int, seed: int) -> Iterator[tupl
                 yield case, call.place, error, error in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and draw.random() < 0.5
 
 
-def run(faults: int, kills: int, seed: int, pattern: str = "", again: float = 0.1) -> dict[str, Any]:
+def run(faults: int, kills: int, seed: int, only: Sequence[str] = ("",), again: float = 0.1) -> dict[str, Any]:
     """Make faults and kills, and return a summary."""
     draw, done = random.Random(seed + 1), Counter()
     with tempfile.TemporaryDirectory(prefix="zcube-faults-") as folder:
-        harness = Harness(Path(folder).resolve(), pattern)
+        harness = Harness(Path(folder).resolve(), only)
+        told = 0
         calls = sum(len(case.calls) for case in harness.cases)
         for case, at, decision, lasting in plan(harness.cases, faults, kills, seed):
             harness.meet(case, at, decision, lasting, draw.random() < again * (case.cpu_s < 1.0))
             done["kills" if decision < 0 else "faults"] += 1
-            print(f"\r{dict(done)} {len(harness.wrong)} wrong", end="", file=sys.stderr)
+            print(*harness.wrong[told:], sep="\n", end="", file=sys.stderr)
+            told = len(harness.wrong)
     verbs = sorted({case.verb for case in harness.cases})
     outcomes = dict(sorted(harness.outcomes.items()))
     return {"verbs": verbs, "calls": calls, **done, "outcomes": outcomes, "wrong": harness.wrong}
@@ -338,7 +340,7 @@ if __name__ == "__main__":
     parser.add_argument("--faults", type=int, default=500)
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="part of the verb and its argument's name")
+    parser.add_argument("--only", nargs="*", default=[""], help="parts of verbs and their arguments' names")
     parser.add_argument("--again", type=float, default=0.1, help="share of cases after which the verb is run again")
     asked = parser.parse_args()
     if reason := missing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from zcube.cli import main
@@ -85,8 +86,9 @@ WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
 }
 
 
-def make_files(folder: Path) -> None:
-    """Make what the calls read, named ``FILES/...`` there."""
+def make_files(folder: Path, read_by: Iterable[tuple[str, str]] = WRITTEN) -> None:
+    """Make what some calls read, named ``FILES/...`` there; by default all."""
+    read = {part for call in read_by for part in WRITTEN[call][0]}
     sys.path.append(str(Path(__file__).parent / "contract"))
     from recorded_formats import samples
 
@@ -97,11 +99,12 @@ def make_files(folder: Path) -> None:
     (folder / "recorded").write_bytes(next(sample.content for sample in samples() if sample.format == "nccl-log"))
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "sweep.toml").write_text(SWEEP)
-    for call in (
-        (*COMPARE, "--out", folder / "run"),
-        ("fabric", "export", "zcube-n16", "--format", "links", "--out", folder / "links.csv"),
-        (*GENERATE, "--out", folder / "trace.jsonl"),
-    ):
+    made = {
+        "run": (*COMPARE, "--out", folder / "run"),
+        "links.csv": ("fabric", "export", "zcube-n16", "--format", "links", "--out", folder / "links.csv"),
+        "trace.jsonl": (*GENERATE, "--out", folder / "trace.jsonl"),
+    }
+    for call in (made[name] for name in made if f"FILES/{name}" in read):
         try:
             main([str(part) for part in call])
         except SystemExit as done:

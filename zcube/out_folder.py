@@ -23,7 +23,7 @@ from typing import Any
 from zcube.atomic_names import exchange_names
 from zcube.errors import Fault, InputError, OutputError
 from zcube.outputs import to_json
-from zcube.workplace import digest, digests, give_up, no_place, workplace
+from zcube.workplace import digest, digests, give_up, no_place, no_way, workplace
 
 RUN_FILE = "run.json"
 #: Version of the record's form.
@@ -166,6 +166,8 @@ def recorded_files(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def _place_faults(path: Path) -> list[Fault]:
     """Return what is wrong with a path before its content is looked at."""
     where, expected = str(path), "a folder to write, or a new name"
+    if why := no_way(path):
+        return [Fault(where, why, expected)]
     if path.is_symlink():
         return [Fault(where, "a link", expected)]
     if path.exists() and not path.is_dir():

@@ -99,6 +99,17 @@ def no_place(folder: Path) -> str:
     return ""
 
 
+def no_way(path: Path) -> str:
+    """Return why the system cannot follow a path that need not exist, nothing where it can."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return f"a path that cannot be followed: {(error.strerror or str(error)).lower()}"
+    return ""
+
+
 def clear_leftovers(path: Path) -> None:
     """Remove the workplaces beside a target whose makers are dead."""
     if fcntl is None:

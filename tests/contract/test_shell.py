@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from documented_commands import parsed
@@ -186,3 +187,13 @@ def test_a_reader_of_the_pipe_has_a_line_as_soon_as_it_is_there(tmp_path):
         assert process.stdout.readline() == "a result\n"
         process.communicate("read\n")
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [("cost", "roft-32"), ("--help",)])
+def test_a_full_disk_under_standard_output_is_named(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zcube", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: standard output cannot be written: No space left on device\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from zcube.atomic_names import exchange_names
+from zcube.errors import OutputError
 from zcube.out_folder import out_folder
-from zcube.outputs import write_file
+from zcube.outputs import write_file, write_files, write_new_file
 from zcube.workplace import MARK, clear_leftovers, digests, workplace
 
 RECORD = {"record_version": 1, "zcube_version": "0"}
@@ -23,7 +26,7 @@ STOPS = """
 import sys, time
 from pathlib import Path
 from zcube.out_folder import out_folder
-from zcube.outputs import write_file
+from zcube.outputs import write_file, write_files, write_new_file
 
 def stop(place):
     (place / "half.csv" if place.is_dir() else place).write_text("half")
@@ -154,3 +157,134 @@ def test_a_mark_that_is_no_plain_file_is_anothers(tmp_path: Path, kind: str) -> 
     os.mkfifo(here / MARK) if kind == "a pipe" else (here / MARK).symlink_to(tmp_path / "mark")
     clear_leftovers(tmp_path / "out")
     assert (here / "content" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "left", ["empty", "no mark yet", "half a mark", "no content", "half removed", "removed but for its mark"]
+)
+def test_whatever_instant_its_maker_was_killed_at_a_workplace_goes(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "out.csv"
+    here = tmp_path / ".out.csv.zcube-abcd1234"
+    here.mkdir()
+    if left != "empty":
+        (here / MARK).write_text("" if left == "no mark yet" else '{"content": ' if left == "half a mark" else "{}")
+    if left == "half a mark":
+        (here / "content").mkdir()
+    elif left == "half removed":
+        (here / "given-up").mkdir()
+        (here / "given-up" / "rest").write_text("rest")
+    write_file(path, lambda temporary: temporary.write_text("new"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_hidden_folder_of_the_users_stays_though_it_is_empty_and_begins_with_the_name(tmp_path: Path) -> None:
+    (tmp_path / ".out.csv.d").mkdir()
+    write_file(tmp_path / "out.csv", lambda temporary: temporary.write_text("new"))
+    assert (tmp_path / ".out.csv.d").is_dir()
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_an_old_folder_killed_between_the_steps_of_an_exchange_comes_back_or_goes(tmp_path: Path, renames: int) -> None:
+    """Where the system cannot exchange two names at once."""
+    path = tmp_path / "out"
+    write("folder", path)
+    old = digests(path)
+    here = left_behind(path, replaces=old)
+    path.rename(here / "content.aside")
+    if renames == 2:
+        (here / "content").rename(path)
+    clear_leftovers(path)
+    assert not hidden(tmp_path)
+    assert digests(path) == old if renames == 1 else (path / "mine.txt").exists()
+
+
+def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".csv")
+    write_file(path, lambda temporary: temporary.write_text("new"))
+    assert path.read_text() == "new" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_the_target_is_named_where_the_system_names_none(tmp_path: Path, number: int) -> None:
+    def fail(temporary: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for path, make in (
+        (tmp_path / "a.csv", write_file),
+        (tmp_path / "a", lambda path, fill: out_folder(path).write(fill, RECORD)),
+    ):
+        with pytest.raises(OutputError, match=f"^{re.escape(str(path))} cannot be written: {os.strerror(number)}$"):
+            make(path, fail)
+
+
+def test_folders_made_on_the_way_go_if_nothing_comes_of_it(tmp_path: Path) -> None:
+    def fail(temporary: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError):
+        out_folder(tmp_path / "a" / "b" / "out").write(fail, RECORD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_told_before_work_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run) -> None:
+    whole = os.statvfs(tmp_path)
+
+    def full(path: object) -> os.statvfs_result:
+        return os.statvfs_result((*whole[:3], 7, 7, *whole[5:10]))
+
+    monkeypatch.setattr(os, "statvfs", full)
+    for arguments in (
+        ("fabric", "draw", "zcube-n16", "--out", tmp_path / "a.svg"), ("transport", "copy", "roce-2023", tmp_path / "a.toml"),
+        ("compare", "--out", tmp_path / "run"),
+    ):  # fmt: skip
+        status, _, err = run(*arguments)
+        assert status == 2 and "bytes free on its disk" in err, err
+
+
+def test_paths_that_cannot_be_followed_are_faults(tmp_path: Path, run) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "loop.svg").symlink_to(tmp_path / "loop.svg")
+    draw = ("fabric", "draw", "zcube-n16", "--out")
+    long = "a" * 300
+    for arguments in (
+        (*draw, tmp_path / "loop" / "x.svg"), (*draw, tmp_path / "loop.svg"), (*draw, tmp_path / f"{long}.svg"),
+        ("demo", tmp_path / "loop" / "x"), ("demo", tmp_path / long),
+        ("transport", "copy", "roce-2023", tmp_path / f"{long}.toml"),
+    ):  # fmt: skip
+        status, _, err = run(*arguments)
+        assert status == 2 and "cannot be followed" in err, err
+
+
+def test_files_that_belong_together_get_their_names_or_keep_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one.toml", tmp_path / "other.csv"
+    write_files({one: "1", other: "1"})
+    replace = Path.replace
+
+    def fails_at_the_second(self: Path, target: Path) -> Path:
+        if self.name == "other.csv":
+            raise OSError(errno.EIO, "no")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_at_the_second)
+    for before in ("1", None):
+        with pytest.raises(OutputError):
+            write_files({one: "2", other: "2"})
+        assert [path.read_text() if path.exists() else None for path in (one, other)] == [before, before]
+        one.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_file_takes_no_name_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.toml"
+
+    def without_links(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    assert write_new_file(path, "1") and not write_new_file(path, "2") and path.read_text() == "1"
+    path.unlink()
+    monkeypatch.setattr(Path, "hardlink_to", without_links)
+    assert write_new_file(path, "2") and path.read_text() == "2"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.toml"]

@@ -6,15 +6,19 @@ by SIGTERM, which is cleaned up after like an interrupt.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from io import TextIOWrapper
 from typing import Any
+
+#: Errors that only what writes meets.
+OF_FULL_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ExitStatus(IntEnum):
@@ -92,8 +96,15 @@ def _run(arguments: list[str], debug: bool) -> int:
             return ExitStatus.INTERRUPTED
         if debug:
             raise
+        if isinstance(error, OSError) and error.filename is None and error.errno in OF_FULL_DISKS:
+            # Whatever writes a file names it.
+            return _say_no_output(error)
         kind = "" if isinstance(error, ZcubeError) else f"{type(error).__name__}: "
         return _say(f"error: {kind}{error}\nhint: --debug shows where", ExitStatus.FAILED)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _say_no_output(error)
     # Some versions of Typer return the status of an interrupt instead of raising Abort.
     return status if isinstance(status, int) else ExitStatus.DONE
 
@@ -133,6 +144,13 @@ def _usage_error() -> type[Any]:
     import typer
 
     return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _say_no_output(error: OSError) -> int:
+    # Python would write what is left again as it ends, and end by a status of its own.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _say(f"error: standard output cannot be written: {error.strerror or error}", ExitStatus.FAILED)
 
 
 def _say(text: str, status: ExitStatus) -> int:

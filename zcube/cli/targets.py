@@ -10,7 +10,7 @@ from typing import Any
 
 from zcube.errors import Fault, InputError
 from zcube.out_folder import is_recorded
-from zcube.workplace import no_place
+from zcube.workplace import no_place, no_way
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ class Target:
         """Return what is wrong with it: a file of the user's that it would replace, or a name that cannot be written."""
         if self.path is None:
             return []
-        where, real = f"{self.option} {self.path}", self.path.resolve()
+        where = f"{self.option} {self.path}"
+        if why := no_way(self.path):
+            return [Fault(where, why, "a file in a folder that exists")]
+        real = self.path.resolve()
         suffix = next((path.suffix for path in (self.path, real) if path.suffix not in self.endings), None)
         if suffix is not None and (real.is_file() or not self.any_new_name):
             there = " of a file that is there" if self.any_new_name else ""
@@ -79,7 +82,7 @@ def check_targets(targets: Sequence[Target], read: Iterable[Path] = (), more: It
     faults = [fault for target in targets for fault in target.faults()]
     taken = {path.resolve() for path in read}
     for target in targets:
-        if target.path is not None:
+        if target.path is not None and not no_way(target.path):
             if target.path.resolve() in taken:
                 faults.append(Fault(f"{target.option} {target.path}", "a file named before", "a file of its own"))
             taken.add(target.path.resolve())

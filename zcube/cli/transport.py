@@ -65,7 +65,7 @@ def copy_command(
     from zcube.inputs import bundled_folder, bundled_stems
     from zcube.network.transports import AND, KIND
     from zcube.outputs import write_new_file
-    from zcube.workplace import no_place
+    from zcube.workplace import no_place, no_way
 
     faults = []
     if transport not in bundled_stems(KIND):
@@ -73,7 +73,9 @@ def copy_command(
         faults.append(Fault(transport, "no such transport", f"one of {', '.join(bundled_stems(KIND))}{parts}"))
     if file.suffix != ".toml":
         faults.append(Fault(str(file), f"a name that ends in {file.suffix or 'nothing'}", "a name that ends in .toml"))
-    if not file.parent.is_dir():
+    if why := no_way(file):
+        faults.append(Fault(str(file), why, "a file in a folder that exists"))
+    elif not file.parent.is_dir():
         faults.append(Fault(str(file), f"no folder {file.parent}", "a file in a folder that exists"))
     elif why := no_place(file.parent):
         faults.append(Fault(str(file), f"a folder that {why}, {file.parent}", "a file in a folder that can be written"))

@@ -12,6 +12,7 @@ from typing import Any
 from zcube import __version__
 from zcube.out_folder import RECORD_VERSION, out_folder
 from zcube.samples import measurements, recordings, requests, transfers
+from zcube.workplace import no_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,9 @@ def write_samples(folder: Path, seed: int = 0) -> Demo:
 def _is_there(folder: Path, contents: Mapping[str, bytes]) -> bool:
     """Return whether a folder holds all these files with this content."""
     return all(
-        (path := folder / name).is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+        not no_way(path := folder / name)
+        and path.is_file()
+        and path.stat().st_size == len(content)
+        and path.read_bytes() == content
         for name, content in contents.items()
     )

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import (
     Field,
-    ModelWrapValidatorHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     create_model,
@@ -18,6 +17,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.inputs import Declared
