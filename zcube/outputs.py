@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zcube.atomic_names import signals_held_back
-from zcube.workplace import workplace
+from zcube.workplace import is_being_made, workplace
 
 #: Stands in JSON for an infinite number: a quantile that falls on a request which failed, a price per token where none came.
 INFINITE = "infinity"
@@ -36,7 +36,7 @@ def flat(document: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write one file through a temporary name.
+    """Write one file through a temporary name; without one into a folder that is itself being made.
 
     Parameters
     ----------
@@ -51,6 +51,9 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         If it cannot be written; what was there before is there still.
     """
     path = Path(path).resolve()
+    if is_being_made(path.parent):
+        write(path)
+        return
     with workplace(path) as folder:
         temporary = folder / path.name
         write(temporary)

@@ -85,6 +85,11 @@ def give_up(content: Path) -> None:
         shutil.rmtree(content, ignore_errors=True)
 
 
+def is_being_made(folder: Path) -> bool:
+    """Return whether a folder is the content of a workplace, whose files need no names of their own before they are whole."""
+    return folder.name == _CONTENT and (folder.parent / MARK).is_file()
+
+
 def no_place(folder: Path) -> str:
     """Return why nothing can be written into a folder that exists, nothing where something can."""
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -220,10 +225,11 @@ def _is_done_with(here: Path, path: Path, text: bytes) -> bool:
 def _clear(here: Path) -> None:
     """Remove a workplace, in an order by which it is known as one until it is gone."""
     content, given_up = here / _CONTENT, here / _GIVEN_UP
-    shutil.rmtree(given_up, ignore_errors=True)
     with contextlib.suppress(OSError):
-        if os.path.lexists(content):
-            content.rename(given_up)
+        if os.path.lexists(given_up):
             shutil.rmtree(given_up)
+        if os.path.lexists(content):
+            give_up(content)
+            shutil.rmtree(given_up, ignore_errors=not os.path.lexists(given_up))
         (here / MARK).unlink(missing_ok=True)
         here.rmdir()

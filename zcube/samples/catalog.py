@@ -12,7 +12,7 @@ from typing import Any
 from zcube import __version__
 from zcube.out_folder import RECORD_VERSION, out_folder
 from zcube.samples import measurements, recordings, requests, transfers
-from zcube.workplace import no_way
+from zcube.workplace import clear_leftovers, no_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ def write_samples(folder: Path, seed: int = 0) -> Demo:
     contents = {name: make(seed) for sample in SAMPLES for name, make in sample.makers.items()}
     sizes = MappingProxyType({name: len(content) for name, content in contents.items()})
     if _is_there(folder, contents):
+        clear_leftovers(folder)
         return Demo(folder, seed, sizes, is_new=False)
 
     def fill(temporary: Path) -> None:
