@@ -8,13 +8,14 @@ by how much figures differ from the first one's.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,17 @@ print(platform.python_version(), *(f"{name} {m.version(name)}" for name in names
 """
 
 
-def results(python: str, threads: int) -> dict[str, str]:
+def results(python: str, threads: int, names: Sequence[str]) -> dict[str, str]:
     """Return what every command gives as text, or how it failed."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONSAFEPATH": "1", "NUMBA_NUM_THREADS": str(threads)}
     environment |= {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "flows.csv").write_text(flows())
-        for name, command in COMMANDS.items():
+        for name in names:
             words = [
-                str(threads) if word == "JOBS" else word.replace("FILE", "made").replace("FOLDER", "out") for word in command
+                str(threads) if word == "JOBS" else word.replace("FILE", "made").replace("FOLDER", "out")
+                for word in COMMANDS[name]
             ]
             call = [python, "-m", "zcube", *words]
             done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -103,13 +105,18 @@ def side_by_side(one: Any, other: Any) -> Iterator[float]:
         raise ValueError(f"{one} {other}")
 
 
-def main(pythons: list[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pythons", nargs="+", metavar="PYTHON")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", default=list(COMMANDS), choices=list(COMMANDS), metavar="COMMAND")
+    asked = parser.parse_args()
     first: dict[str, str] | None = None
     failed = 0
-    for python in pythons:
+    for python in asked.pythons:
         versions = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout.strip()
-        for threads in (1, 2):
-            found = results(python, threads)
+        for threads in asked.threads:
+            found = results(python, threads, asked.only)
             first = first or found
             said = {name: difference(first[name], text) for name, text in found.items()}
             whole = hashlib.sha256("".join(found.values()).encode()).hexdigest()[:12]
@@ -124,4 +131,4 @@ def main(pythons: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
