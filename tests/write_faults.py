@@ -16,10 +16,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -330,14 +332,18 @@ def plan(cases: list[Case], faults: int, kills: int, seed: int) -> Iterator[tupl
                 yield case, call.place, error, error in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and draw.random() < 0.5
 
 
-def run(faults: int, kills: int, seed: int, only: Sequence[str] = ("",), again: float = 0.1) -> dict[str, Any]:
-    """Make faults and kills, and return a summary."""
+def run(faults: int, kills: int, seed: int, only: Sequence[str] = ("",), again: float = 0.1, seconds: float = inf
+) -> dict[str, Any]:
+    """Make faults and kills, at most for so long, and return a summary."""
     draw, done = random.Random(seed + 1), Counter()
     with tempfile.TemporaryDirectory(prefix="zcube-faults-") as folder:
         harness = Harness(Path(folder).resolve(), only)
         told = 0
         calls = sum(len(case.calls) for case in harness.cases)
+        begun_s = time.monotonic()
         for case, at, decision, lasting in plan(harness.cases, faults, kills, seed):
+            if time.monotonic() - begun_s > seconds:
+                break
             harness.meet(case, at, decision, lasting, draw.random() < again * (case.cpu_s < 1.0))
             done["kills" if decision < 0 else "faults"] += 1
             for wrong in harness.wrong[told:]:
@@ -355,9 +361,10 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[""], help="parts of verbs and their arguments' names")
     parser.add_argument("--again", type=float, default=0.1, help="share of cases after which the verb is run again")
+    parser.add_argument("--seconds", type=float, default=inf, help="after which no further case begins")
     asked = parser.parse_args()
     if reason := missing():
         sys.exit(reason)
-    summary = run(asked.faults, asked.kills, asked.seed, asked.only, asked.again)
+    summary = run(asked.faults, asked.kills, asked.seed, asked.only, asked.again, asked.seconds)
     print(json.dumps(summary, indent=1))
     sys.exit(bool(summary["wrong"]))
