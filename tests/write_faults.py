@@ -332,7 +332,8 @@ def plan(cases: list[Case], faults: int, kills: int, seed: int) -> Iterator[tupl
                 yield case, call.place, error, error in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and draw.random() < 0.5
 
 
-def run(faults: int, kills: int, seed: int, only: Sequence[str] = ("",), again: float = 0.1, seconds: float = inf
+def run(
+    faults: int, kills: int, seed: int, only: Sequence[str] = ("",), again: float = 0.1, seconds: float = inf
 ) -> dict[str, Any]:
     """Make faults and kills, at most for so long, and return a summary."""
     draw, done = random.Random(seed + 1), Counter()
