@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parent.parent / "tests" / "contract"
+TESTS = Path(__file__).resolve().parent.parent / "tests"
 
 
 LONGER = (
-    "test_compare_microscope.py",
-    "test_compile_cache.py",
-    "test_plan_search.py",
-    "test_plan_wiring.py",
-    "test_side_by_side.py",
+    "analytic/test_node_sizes.py",
+    "contract/test_compare_microscope.py",
+    "contract/test_compile_cache.py",
+    "contract/test_plan_search.py",
+    "contract/test_plan_wiring.py",
+    "contract/test_side_by_side.py",
 )
 
 

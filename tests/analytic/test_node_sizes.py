@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.cli.app import command
@@ -19,6 +19,10 @@ from zcube.llm.layout import layout_of
 from zcube.llm.node_links import decode_layer_s, prefill_layer_s
 from zcube.llm.rankmap import rank_map
 from zcube.llm.stages import bubble_share, stage_bytes, stage_pairs
+from zcube.plan.placement.kv_sample import KvLoad
+from zcube.plan.placement.nic_affinity import nic_affinity
+from zcube.plan.placement.placing import placement_report
+from zcube.routing.catalog import routing_for
 from zcube.scenario import load_scenario
 from zcube.serving.placement import place
 
@@ -118,14 +122,13 @@ def sized(prefill, decode, *more):
     return load_scenario("glm51-pd-256", assignments=[*layouts, *sizes, *more])
 
 
+@settings(max_examples=20)
 @given(server=st.sampled_from([4, 8, 16, 72]), sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)), kind=st.booleans())
 def test_no_gpu_has_two_places(server, sizes, kind):
     prefill, decode = (max(1, server // size) for size in sizes)
     fabric = replace(load_fabric("roft-4096"), gpus_per_server=server, gpus=server * 56)
-    settings = sized(
-        prefill, decode, "placement.kind=" + ("striped" if kind else "blocked"), "prefill.nodes=5", "decode.nodes=7"
-    )
-    seated = place(fabric, settings)
+    asked = sized(prefill, decode, "placement.kind=" + ("striped" if kind else "blocked"), "prefill.nodes=5", "decode.nodes=7")
+    seated = place(fabric, asked)
     taken = [first + gpu for first, gpus in seated.sizes().items() for gpu in range(gpus)]
     assert len(taken) == len(set(taken)) == 5 * prefill + 7 * decode
     assert all(first // server == (first + gpus - 1) // server for first, gpus in seated.sizes().items())
@@ -205,10 +208,10 @@ PIPELINE = (
 
 
 def test_pipelines_of_the_same_layers_send_stage_to_stage():
-    settings = load_scenario("glm51-pd-256", assignments=PIPELINE)
-    sends = settings.engine().kv_pushes(GLM).sends()
+    asked = load_scenario("glm51-pd-256", assignments=PIPELINE)
+    sends = asked.engine().kv_pushes(GLM).sends()
     assert [(send.source_rank, send.target_rank) for send in sends] == [(rank, rank) for rank in range(16)]
-    layers = settings.engine().kv.layers(GLM)
+    layers = asked.engine().kv.layers(GLM)
     assert {sum(send.units) for send in sends} == {-(-layers // 2), layers // 2}
 
 
@@ -236,8 +239,8 @@ def nodes_of(size):
 @pytest.mark.parametrize(
     ("server", "more"),
     [
-        (4, nodes_of(4)),
-        (16, (*nodes_of(16), "compute.device=ascend-910c")),
+        pytest.param(4, nodes_of(4), marks=pytest.mark.slow),
+        pytest.param(16, (*nodes_of(16), "compute.device=ascend-910c"), marks=pytest.mark.slow),
         (72, (*nodes_of(8), "decode.nodes=9", "decode.nodes_per_instance=9", "compute.device=gb200-nvl72")),
         (8, PIPELINE),
     ],
@@ -246,3 +249,19 @@ def test_comparisons_run_to_their_end(tmp_path, capsys, server, more):
     found = compared(tmp_path, capsys, server, server * 8 if server < 72 else 216, *more)
     assert found["requests"]["completed"] == 24
     assert found["ttft_s"]["p50"] > 0
+
+
+# ---- placement and NICs
+
+
+def test_placement_and_nic_affinity_of_servers_of_sixteen(tmp_path):
+    fabric = load_fabric(fabric_file(tmp_path / "mine.toml", 64, 16))
+    load = KvLoad(prefill_nodes=2, decode_nodes=2, rank_map="tp16-tp16", transfers=20)
+    report = placement_report(fabric, routing_for, load, trials=3)
+    assert {row.transfer_s["mean"] > 0 for row in report.rows} == {True}
+    ranks = rank_map("tp16-tp16", prefill_gpus=16, decode_gpus=16)
+    found = nic_affinity(fabric, routing_for(fabric), report.best.placed, ranks)
+    assert sorted(found.rules) == [(gpu, gpu) for gpu in range(16)]
+    assert len(found.nic_names) == 16 * fabric.nic_ports
+    with pytest.raises(InputError, match="divides the 16 GPUs"):
+        placement_report(fabric, routing_for, load.model_copy(update={"rank_map": "tp12-tp12"}), trials=3)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zcube.llm.rankmap import RankMap
     from zcube.plan.placement.kv_sample import KvLoad
 
 
@@ -92,14 +91,15 @@ def _load(nodes: str | None, ranks: str) -> KvLoad | None:
     """Return the load of ``--nodes 64+64``: prefill and decode nodes."""
     from zcube.errors import Fault, InputError
     from zcube.inputs import validate
-    from zcube.llm.rankmap import rank_map
+    from zcube.llm.rankmap import named_layouts, rank_map
     from zcube.plan.placement.kv_sample import KvLoad
 
-    known: RankMap = rank_map(ranks)
+    if named_layouts(ranks) is None:
+        rank_map(ranks)
     if nodes is None:
         return None
     parts = nodes.split("+")
     if len(parts) != 2:
         raise InputError(Fault("--nodes", repr(nodes), "prefill and decode nodes, e.g. 64+64"))
     prefill, decode = (_whole(part, "--nodes") for part in parts)
-    return validate(KvLoad, {"prefill_nodes": prefill, "decode_nodes": decode, "rank_map": known.name}, "--nodes")
+    return validate(KvLoad, {"prefill_nodes": prefill, "decode_nodes": decode, "rank_map": ranks}, "--nodes")

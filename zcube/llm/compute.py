@@ -1,4 +1,4 @@
-"""Compute time of an eight-GPU node: a fitted roofline with its stated error.
+"""Compute time of a node, or of a stage of one: a fitted roofline with its stated error.
 
 The sum over the layers of attention block (by kind: :mod:`zcube.llm.kinds`), experts or dense feed-forward, norms, router and
 NVLink collectives, without overlap. Left out: exchanges of experts over nodes, with what of them stays inside
@@ -41,7 +41,7 @@ from zcube.llm.stated_error import StatedError, stated_errors, unmeasured
 
 
 class ComputeModel(Protocol):
-    """How long an eight-GPU node computes.
+    """How long a node computes.
 
     Attributes
     ----------

@@ -225,7 +225,7 @@ class Line(Declared):
 
 
 class NodeLinks(Declared):
-    """Collectives among the eight GPUs of a node, over NVLink; see :mod:`zcube.llm.node_links`.
+    """Collectives among eight GPUs of a node, over NVLink; see :mod:`zcube.llm.node_links`.
 
     Attributes
     ----------

@@ -179,7 +179,9 @@ def fabric_plan(
         if load is not None:
             placement = placement_report(last, _plain(seed), load, trials=trials, seed=seed, progress=progress)
             progress("deriving the NIC-affinity map", 0, 0, "")
-            affinity = nic_affinity(last, _plain(seed)(last), placement.best.placed, rank_map(load.rank_map), nic_names)
+            size = last.gpus_per_server
+            ranks = rank_map(load.rank_map, prefill_gpus=size, decode_gpus=size)
+            affinity = nic_affinity(last, _plain(seed)(last), placement.best.placed, ranks, nic_names)
     with faults:
         if failures:
             report = failure_report(

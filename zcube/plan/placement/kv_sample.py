@@ -55,7 +55,7 @@ class KvSample:
     start_s: FloatArray
 
 
-def kv_sample(load: KvLoad, nic_gbps: float, seed: int) -> KvSample:
+def kv_sample(load: KvLoad, nic_gbps: float, seed: int, gpus_per_node: int = GPUS_PER_NODE) -> KvSample:
     """Draw requests: nodes and ranks uniform, sizes log-normal, arrivals Poisson.
 
     Parameters
@@ -66,13 +66,16 @@ def kv_sample(load: KvLoad, nic_gbps: float, seed: int) -> KvSample:
         Line rate of a GPU's NIC, Gb/s.
     seed : int
         Of the draw.
+    gpus_per_node : int
+        GPUs of a node, whose layouts the rank map names.
 
     Raises
     ------
     InputError
-        If there is no such rank map.
+        If there is no such rank map on such nodes.
     """
-    rule, draw = rank_map(load.rank_map), stream(seed, "KV transfers")
+    rule = rank_map(load.rank_map, prefill_gpus=gpus_per_node, decode_gpus=gpus_per_node)
+    draw = stream(seed, "KV transfers")
     count = load.transfers
     prefill, decode = draw.integers(load.prefill_nodes, size=count), draw.integers(load.decode_nodes, size=count)
     source, target = draw.integers(rule.prefill_dp, size=count), draw.integers(rule.decode_dp, size=count)
@@ -80,7 +83,7 @@ def kv_sample(load: KvLoad, nic_gbps: float, seed: int) -> KvSample:
     table = {
         (one, other): rule.sends(one, other) for one in range(rule.prefill_dp) for other in range(rule.decode_dp)
     }  # fmt: skip
-    busiest = [np.zeros(GPUS_PER_NODE), np.zeros(GPUS_PER_NODE)]
+    busiest = [np.zeros(gpus_per_node), np.zeros(gpus_per_node)]
     for sends in table.values():
         for send in sends:
             busiest[0][send.source_rank] += send.fraction / len(table)

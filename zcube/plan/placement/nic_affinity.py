@@ -66,6 +66,7 @@ class AffinityMap:
     exceptions: tuple[tuple[int, int, int, int, tuple[NicPair, ...]], ...]
     exception_count: int
     nic_names: tuple[str, ...]
+    gpus_per_node: int = GPUS_PER_NODE
 
     def document(self) -> dict[str, Any]:
         """Return the map as JSON-ready data, for an engine to read."""
@@ -93,7 +94,7 @@ class AffinityMap:
         }
 
     def _paths(self, pairs: Sequence[NicPair]) -> list[dict[str, Any]]:
-        ports = len(self.nic_names) // GPUS_PER_NODE
+        ports = len(self.nic_names) // self.gpus_per_node
         return [
             {
                 "local": {
@@ -134,10 +135,11 @@ def nic_affinity(
     InputError
         If there are more or fewer names than NIC ports.
     """
-    ports = GPUS_PER_NODE * fabric.nic_ports
+    size = fabric.gpus_per_server
+    ports = size * fabric.nic_ports
     if nic_names is not None and len(nic_names) != ports:
         raise InputError(Fault("nic names", f"{len(nic_names)} names", f"{ports}, one a NIC port of a server"))
-    names = nic_names or [cage_name(gpu, port, 0) for gpu in range(GPUS_PER_NODE) for port in range(fabric.nic_ports)]
+    names = nic_names or [cage_name(gpu, port, 0) for gpu in range(size) for port in range(fabric.nic_ports)]
     talking = sorted(
         {
             (send.source_rank, send.target_rank)
@@ -158,7 +160,7 @@ def nic_affinity(
         others = np.flatnonzero(of_pair != usual).tolist()
         count += len(others)
         exceptions += [(*pairs[at], source, target, kinds[of_pair[at]]) for at in others[: MAX_EXCEPTIONS - len(exceptions)]]
-    return AffinityMap(fabric.name, routing.name, ranks.name, placed, rules, tuple(exceptions), count, tuple(names))
+    return AffinityMap(fabric.name, routing.name, ranks.name, placed, rules, tuple(exceptions), count, tuple(names), size)
 
 
 def _nic_pairs(
@@ -167,10 +169,10 @@ def _nic_pairs(
     """Return the NIC pairs that occur, paths in order, each once, and which of them each pair of servers has."""
     kinds: dict[tuple[NicPair, ...], int] = {}
     of_pair = np.zeros(len(pairs), dtype=np.int64)
-    server = np.array(pairs, dtype=np.int64)
+    server, size = np.array(pairs, dtype=np.int64), fabric.gpus_per_server
     for at in range(0, len(pairs), ROUTED_AT_ONCE):
         some = server[at : at + ROUTED_AT_ONCE]
-        routes = routing.routes(some[:, 0] * GPUS_PER_NODE + source, some[:, 1] * GPUS_PER_NODE + target)
+        routes = routing.routes(some[:, 0] * size + source, some[:, 1] * size + target)
         width = int(routes.paths_per_flow.max(initial=0))
         rows = np.full((routes.flows, width, 4), -1, dtype=np.int64)
         rows[np.arange(width) < routes.paths_per_flow[:, None]] = _nic_ends(fabric, routes, port_of)
@@ -189,7 +191,7 @@ def _nic_ends(fabric: Fabric, routes: Routes, port_of: IntArray) -> IntArray:
     at = np.flatnonzero(fabric.cables.kind[cable] == CableKind.NIC)
     path = routes.path_of_hop[at]
     ends = np.full((routes.subflows, 4), -1, dtype=np.int64)
-    gpu, port = fabric.cables.a[cable[at]] % GPUS_PER_NODE, port_of[cable[at]]
+    gpu, port = fabric.cables.a[cable[at]] % fabric.gpus_per_server, port_of[cable[at]]
     # Written from the last to the first, so that the first stays; the other way round for the last.
     ends[path[::-1], 0], ends[path[::-1], 1] = gpu[::-1], port[::-1]
     ends[path, 2], ends[path, 3] = gpu, port

@@ -17,9 +17,9 @@ import numpy as np
 from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
+from zcube.llm.rankmap import rank_map
 from zcube.network.flow_model import flow_model
 from zcube.network.protocol import FlowTable
-from zcube.node import GPUS_PER_NODE
 from zcube.plan.placement.kv_sample import KvLoad, KvSample, kv_sample
 from zcube.progress import Progress, silent
 from zcube.quantiles import spread
@@ -128,11 +128,11 @@ def placement_report(
     Raises
     ------
     InputError
-        If servers are no nodes of eight GPUs or too few, or numbers are out of range; with every such fault.
+        If servers are too few or no nodes that the rank map fits, or numbers are out of range; with every such fault.
     """
     _check(fabric, load, trials)
     routing = route(fabric)
-    tried, judging = (kv_sample(load, fabric.nic_gbps, number) for number in (seed, seed + 1))
+    tried, judging = (kv_sample(load, fabric.nic_gbps, number, fabric.gpus_per_server) for number in (seed, seed + 1))
     pools = load.prefill_nodes, load.decode_nodes
     plain = {"contiguous": seats("blocked", *pools), "striped": seats("striped", *pools)}
     found, kept = _searched(fabric, routing, tried, list(plain.values()), trials, seed, progress)
@@ -172,8 +172,8 @@ def _searched(
 
 def _times_s(fabric: Fabric, routing: Routing, sample: KvSample, placed: Placed) -> FloatArray:
     """Return how long each request's transfer takes [requests]."""
-    source = np.array(placed.prefill)[sample.prefill] * GPUS_PER_NODE + sample.source_rank
-    target = np.array(placed.decode)[sample.decode] * GPUS_PER_NODE + sample.target_rank
+    source = np.array(placed.prefill)[sample.prefill] * fabric.gpus_per_server + sample.source_rank
+    target = np.array(placed.decode)[sample.decode] * fabric.gpus_per_server + sample.target_rank
     model = flow_model(fabric, routing)
     model.send(FlowTable(source, target, sample.size_bytes, sample.start_s))
     model.run(lambda done, total: None, 50)
@@ -183,11 +183,12 @@ def _times_s(fabric: Fabric, routing: Routing, sample: KvSample, placed: Placed)
 
 
 def _check(fabric: Fabric, load: KvLoad, trials: int) -> None:
-    faults = []
-    if fabric.gpus_per_server != GPUS_PER_NODE:
-        where = f"fabric {fabric.name}: gpus_per_server"
-        faults.append(Fault(where, str(fabric.gpus_per_server), f"{GPUS_PER_NODE}, the engines' node"))
-    elif fabric.servers < load.prefill_nodes + load.decode_nodes:
+    size, faults = fabric.gpus_per_server, []
+    try:
+        rank_map(load.rank_map, prefill_gpus=size, decode_gpus=size)
+    except InputError as error:
+        faults += [Fault(f"fabric {fabric.name}: {fault.where}", fault.found, fault.expected) for fault in error.faults]
+    if fabric.servers < load.prefill_nodes + load.decode_nodes:
         found = f"{fabric.servers} servers"
         faults.append(Fault(f"fabric {fabric.name}", found, f"at least {load.prefill_nodes} + {load.decode_nodes}"))
     if not 0 <= trials <= MAX_TRIALS:
