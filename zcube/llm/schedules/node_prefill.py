@@ -75,7 +75,7 @@ class LayerSplit:
                     Fault("buffer_tokens", str(self.buffer_tokens), f"at least the {tokens} tokens of the contexts")
                 )
             tokens = self.buffer_tokens
-        return -(-bytes_per_token(card, self.kv) // card.layers) * tokens
+        return -(-bytes_per_token(card, KvLayout(self.kv.dtype)) // card.layers) * tokens
 
 
 @dataclass(frozen=True)
