@@ -265,3 +265,15 @@ def test_placement_and_nic_affinity_of_servers_of_sixteen(tmp_path):
     assert len(found.nic_names) == 16 * fabric.nic_ports
     with pytest.raises(InputError, match="divides the 16 GPUs"):
         placement_report(fabric, routing_for, load.model_copy(update={"rank_map": "tp12-tp12"}), trials=3)
+
+
+@pytest.mark.parametrize("name", ["roft-512-a3", "zcube-512-a3"])
+def test_a_bundled_scenario_of_servers_of_sixteen(name):
+    scenario, fabric = load_scenario("glm51-910c"), load_fabric(name)
+    seated = place(fabric, scenario)
+    assert (seated.prefill[1], seated.decode[-1], fabric.gpus_per_server) == (16, 496, 16)
+    sends = scenario.engine().kv_pushes(GLM).sends(0, 11)
+    assert [(send.source_rank, send.target_rank) for send in sends] == [(0, 11)]
+    device = load_device(scenario.compute.device)
+    assert (fabric.nic_gbps, device.node.gpus) == (device.node.gpu_gbps, 16)
+    assert fabric.cables.gbps[fabric.nvlink_cable].max() == pytest.approx(8 * device.peak.nvlink_gbytes_per_s)
