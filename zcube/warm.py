@@ -29,6 +29,7 @@ from zcube.network.flow_model import ideal_model
 from zcube.network.fluid_state import LEAST_ROOM
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.packet.build import idle_network
+from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.failures import schedule_failures
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import LinkFailure, PacketSettings, Skip
@@ -146,7 +147,7 @@ def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
 
 
 def other_kernels() -> None:
-    """Compile what few verbs use: lists of equal paths, capacities that change, deadlocks, packets that skip what is steady."""
+    """Compile what few verbs use: lists of equal paths, capacities that change, deadlocks, steady packets, every control."""
     fabric = _fabric()
     routing_for(fabric, "equal-paths").routes(_flows().source, _flows().target)
     model = ideal_model(fabric)
@@ -156,9 +157,11 @@ def other_kernels() -> None:
     idle = idle_network(model.link_set, PacketSettings(), 0.0)
     held(idle.net, np.array([0]))
     schedule_failures(idle, model.link_set, PacketSettings(link_failures=(LinkFailure(link="*", down_s=0.0),)))
-    skipping = PacketModel(model.link_set, IdealRouting(fabric), PacketSettings(skip=Skip(mode="reuse")))
-    skipping.send(_flows())
-    skipping.advance(float("inf"))
+    skipping = PacketSettings(skip=Skip(mode="reuse"))
+    for settings in (skipping, *(PacketSettings(congestion_control=name) for name in BUILT_IN)):
+        packets = PacketModel(model.link_set, IdealRouting(fabric), settings)
+        packets.send(_flows())
+        packets.advance(float("inf"))
 
 
 #: What compiles each group.
