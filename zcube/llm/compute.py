@@ -85,7 +85,8 @@ class RooflineModel:
     """
 
     def __init__(self, card: ModelCard, device: Device, engine: EngineLayout):
-        self.name = f"{card.name} on {device.name}, prefill {engine.prefill_layout}, decode {engine.decode_layout}"
+        prefill, decode = engine.told
+        self.name = f"{card.name} on {device.name}, prefill {prefill}, decode {decode}"
         if missing := unmeasured(card, device):
             self.name += f", {', '.join(missing)} unmeasured"
         self._prefill_kinds = layer_kinds(card, device, engine.kv_dtype, engine.prefill_layout, engine.prefill_stage_gpus)

@@ -96,6 +96,21 @@ class EngineLayout:
         return layout_of(self.decode_layout, self.decode_stage_gpus)
 
     @property
+    def told(self) -> tuple[str, str]:
+        """Both layouts in words, with what is not eight GPUs of one stage."""
+        both = (
+            (self.prefill_layout, self.prefill_stage_gpus, self.prefill_stages),
+            (self.decode_layout, self.decode_stage_gpus, self.decode_stages),
+        )
+        first, second = (
+            layout
+            + (f" of {gpus} GPUs" if gpus != GPUS_PER_NODE else "")
+            + (f" in {stages} pipeline stages" if stages > 1 else "")
+            for layout, gpus, stages in both
+        )
+        return first, second
+
+    @property
     def kv(self) -> KvLayout:
         """How the KV cache is stored and shipped."""
         return KvLayout(self.kv_dtype, self.with_mtp_layer or self.connector == "tilert")
