@@ -43,4 +43,6 @@ def test_the_published_rates_are_met_as_the_page_says() -> None:
     for name, rate in (("output", output), ("prompts, cached ones included", read)):
         (stated,) = re.findall(rf"^\| {name} \| [\d,]+ \| ([\d,]+) \|", PAGE, flags=re.MULTILINE)
         assert rate == pytest.approx(float(stated.replace(",", "")), rel=0.01)
-    assert output == pytest.approx(PUBLISHED_OUTPUT, rel=0.25)
+    assert read == pytest.approx(PUBLISHED_INPUT, rel=0.25)
+    # The page says which parts are too slow.
+    assert -0.35 < output / PUBLISHED_OUTPUT - 1 < -0.25
