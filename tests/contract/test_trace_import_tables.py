@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recorded_formats import rows
 
 from zcube.errors import InputError
+from zcube.trace.importers import kv_logs
 from zcube.trace.importers.catalog import import_trace
 
 
@@ -194,3 +195,11 @@ def test_an_import_that_memory_cannot_hold_stops_with_what_it_has(load, monkeypa
     assert len(imported.trace) == 11
     assert "memory" in imported.broken.found
     assert imported.report.read == imported.report.used + sum(imported.report.skipped.values())
+
+
+def test_a_small_log_does_not_become_millions_of_transfers(load, monkeypatch):
+    monkeypatch.setattr(kv_logs, "MAX_POOLED_TRANSFERS", 10_000)
+    imported = load(pooled("09-22", 10, 100_000) * 3)
+    assert len(imported.trace) == 2 * kv_logs.MAX_LINE_TRANSFERS
+    (broken,) = [file.broken for file in imported.report.files]
+    assert broken.found == "more than 10000 transfers in all" and "line 3" in broken.where

@@ -44,6 +44,8 @@ MEBIBYTE = 1 << 20
 MAX_TRANSFERS = 1 << 20
 #: Transfers that are made of one line; a line that stands for more becomes as many larger ones, one after another in each.
 MAX_LINE_TRANSFERS = 1 << 12
+#: Transfers made of all lines that stand for several: a line of 200 bytes may give thousands.
+MAX_POOLED_TRANSFERS = 1 << 19
 #: Time between vLLM's lines where there is none before (VLLM_LOG_STATS_INTERVAL).
 VLLM_INTERVAL_US = 10e6
 #: Layers TileRT sends for GLM-5.1, the multi-token-prediction layer among them.
@@ -180,6 +182,9 @@ def _line(
         ended = clock.of(line.text) if taken.timed else None
         count = len(taken.sizes)
         apart_us = clock.since_pooled_us(ended) / count if taken.pooled else 0.0
+        if taken.pooled and len(gathered.calls) + count > MAX_POOLED_TRANSFERS:
+            source.skip(f"beyond {MAX_POOLED_TRANSFERS} transfers in all", line.text)
+            return source.broken(f"more than {MAX_POOLED_TRANSFERS} transfers in all", "a shorter log")
         lanes = _lanes(options) if taken.pooled else 1
         source.report.used += 1
         for place, size in enumerate(taken.sizes):
