@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from measured_outputs import text
+from measured_outputs import document, text
 
 from zcube import input_files
 from zcube.calibrate.calibration import read_calibration
@@ -18,7 +18,9 @@ from zcube.calibrate.readers import read_measured
 from zcube.errors import MOST_FAULTS, Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.custom import links_beside, write_topology
+from zcube.fabric.wiring.formats import fabric_text, read_links
 from zcube.fabric.wiring.link_list import read_links_csv
+from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.input_files import MAX_COLUMNS
 from zcube.inputs import assigned, json_document, read_toml
 from zcube.llm.cards import load_card
@@ -32,6 +34,7 @@ from zcube.scenario import load_scenario
 from zcube.trace.files import read_trace
 from zcube.trace.importers.catalog import import_trace
 from zcube.trace.importers.group_file import read_groups
+from zcube.trace.importers.numbers import span_us, time_us
 from zcube.variations import swept
 from zcube.workload.flow_lists import flows_of_frame, read_flows
 from zcube.workload.readers import read_requests
@@ -321,3 +324,33 @@ def test_every_reader_comes_through_one_door():
                        r"(?:parquet|pq)\.(?:ParquetFile|read_\w+)\(|read_csv\(|json\.load\(|tomllib\.load\(")  # fmt: skip
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if opens.search(path.read_text(encoding="utf-8"))}
     assert {name for name in found if not name.startswith(tuple(OWN_DOORS))} == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"scenario": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"scenario": {"a": "\\ud800"}}']
+)
+def test_a_record_of_brackets_or_of_half_a_surrogate_pair(tmp_path, text):
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    fault = only_fault(load_scenario, str(path))
+    assert fault.where.startswith(str(path)) and fault.found
+
+
+def test_nccl_tests_of_a_device_with_half_a_surrogate_pair(tmp_path):
+    path = tmp_path / "nccl.json"
+    path.write_text(json.dumps(document()).replace("NVIDIA H200", "NVIDIA \\ud800 H200"))
+    assert "surrogate" in only_fault(read_measured, path).found
+
+
+@pytest.mark.parametrize("stamp", [10**400, -(10**400), float("1e300")])
+def test_times_beyond_all_numbers_are_no_times(stamp):
+    assert time_us(stamp) is None and span_us(stamp) is None and time_us(float("nan")) is None and time_us(10**16) == 10**16
+
+
+def test_rates_of_hundreds_of_digits_in_graphml(tmp_path):
+    path = tmp_path / "w.graphml"
+    path.write_text(fabric_text(load_fabric("roft-32"), "graphml", RackLayout()))
+    whole = path.read_text().replace('attr.type="double"', 'attr.type="long"')
+    path.write_text(re.sub(r">\d+\.\d+<", ">" + "9" * 400 + "<", re.sub(r">\d+e-\d+<", ">1<", whole)))
+    with pytest.raises(InputError):
+        read_links(path)

@@ -96,4 +96,7 @@ def _edges(graph: Any) -> Iterator[RawLink]:
 
 def _plain(value: Any) -> str:
     """Return a number in one spelling, so that 400 and 400.0 are equal."""
-    return repr(float(value)) if isinstance(value, int | float) else str(value)
+    try:
+        return repr(float(value)) if isinstance(value, int | float) else str(value)
+    except OverflowError:
+        return "a number of hundreds of digits"
