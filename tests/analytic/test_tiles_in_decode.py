@@ -110,7 +110,7 @@ def test_the_batched_engine_takes_a_kernels_start(layout):
     slow = plain.with_decode_starts(device.memory.base_us + 1.0, None)
     contexts = np.array([4096, 9000])
     # Two norms in every layer; router, its choice and a sum in those with experts, where the fused kernel has no sum.
-    fused = plain._decode_experts == "fused"
+    fused = engine(layout).decode_experts == "fused"
     kernels = 2 * CARD.layers + (2 if fused else 3) * CARD.moe_layers
     more_s = slow.decode_steps_s(contexts, 3) - plain.decode_steps_s(contexts, 3)
     assert more_s == pytest.approx(kernels * 1e-6)
