@@ -274,7 +274,7 @@ class Harness:
             yield f"status {ended.status}: {ended.stderr[-300:]}"
         elif state != "new" and ended.status == 0 and decision:
             yield "status 0 without a result"
-        elif state != "new" and decision and "out" not in ended.stderr.replace("without", ""):
+        elif state != "new" and decision and str(place) not in ended.stderr:
             yield f"the file is not named: {ended.stderr[-300:]}"
 
     def next_run(self, case: Case, place: Path, told: str, again: bool) -> None:

@@ -237,3 +237,37 @@ def test_a_file_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
     write_file(tmp_path / "link.txt", lambda path: path.write_text("new"))
     assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real.txt").read_text() == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are copied here")
+@pytest.mark.parametrize("earlier", [False, True])
+def test_eight_runs_at_once_into_one_folder_and_one_file_all_end_whole(tmp_path: Path, earlier: bool) -> None:
+    path, file, runs = tmp_path / "out", tmp_path / "table.csv", 8
+    if earlier:
+        out_folder.out_folder(path).write(lambda folder: (folder / "table.csv").write_text("earlier"), RECORD)
+    begins, begin = os.pipe()
+    children = []
+    for run in range(runs):
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                os.close(begin)
+                looked = out_folder.out_folder(path)
+                os.read(begins, 1)
+                looked.write(lambda folder, run=run: (folder / "table.csv").write_text(f"{run}" * 50_000), RECORD)
+                write_file(file, lambda place, run=run: place.write_text(f"{run}" * 50_000))
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    time.sleep(0.2)
+    os.close(begin)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * runs
+    os.close(begins)
+    folders = sorted(entry for entry in tmp_path.iterdir() if entry.is_dir())
+    contents = [(folder / "table.csv").read_text() for folder in folders]
+    assert {name.name for name in folders} == {"out", *(f"out-{number}" for number in range(2, runs + 1))}
+    assert sorted(contents) == [f"{run}" * 50_000 for run in range(runs)]
+    for folder in folders:
+        out_folder.out_folder(folder)
+    assert file.read_text() in contents and len(list(tmp_path.iterdir())) == runs + 1
