@@ -45,8 +45,8 @@ print(platform.python_version(), *(f"{name} {m.version(name)}" for name in names
 """
 
 
-def results(python: str, threads: int, names: Sequence[str]) -> dict[str, str]:
-    """Return what every command gives as text, or how it failed."""
+def results(python: str, threads: int, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return what every command prints and writes, or how it failed."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONSAFEPATH": "1", "NUMBA_NUM_THREADS": str(threads)}
     environment |= {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     found = {}
@@ -60,11 +60,11 @@ def results(python: str, threads: int, names: Sequence[str]) -> dict[str, str]:
             call = [python, "-m", "zcube", *words]
             done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             made = [path for path in Path(folder).iterdir() if path.name.startswith("made")]
-            found[name] = done.stdout + "".join(path.read_text() for path in made)
+            found[name] = [done.stdout, *(path.read_text() for path in made)]
             for path in made:
                 path.unlink()
             if done.returncode:
-                found[name] = f"failed with {done.returncode}: {done.stderr[-2000:]}"
+                found[name] = [f"failed with {done.returncode}: {done.stderr[-2000:]}"]
     return found
 
 
@@ -74,14 +74,14 @@ def flows() -> str:
     return "\n".join(["src,dst,bytes,start_s", *rows]) + "\n"
 
 
-def difference(one: str, other: str) -> str:
+def difference(one: list[str], other: list[str]) -> str:
     """Return in words how two results differ."""
     if one == other:
         return "equal"
-    if other.startswith("failed"):
+    if other[0].startswith("failed"):
         return "fails"
     try:
-        pairs = list(side_by_side(json.loads(one), json.loads(other)))
+        pairs = [pair for texts in zip(one, other, strict=True) for pair in side_by_side(*map(json.loads, texts))]
     except (ValueError, KeyError, TypeError):
         return "differs"
     return f"{max(pairs, default=0.0):.1e}"
@@ -111,22 +111,22 @@ def main() -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", default=list(COMMANDS), choices=list(COMMANDS), metavar="COMMAND")
     asked = parser.parse_args()
-    first: dict[str, str] | None = None
+    first: dict[str, list[str]] | None = None
     failed = 0
     for python in asked.pythons:
         versions = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout.strip()
         for threads in asked.threads:
             found = results(python, threads, asked.only)
             first = first or found
-            said = {name: difference(first[name], text) for name, text in found.items()}
-            whole = hashlib.sha256("".join(found.values()).encode()).hexdigest()[:12]
+            said = {name: difference(first[name], texts) for name, texts in found.items()}
+            whole = hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:12]
             others = {name: how for name, how in said.items() if how != "equal"}
-            failed += sum(text.startswith("failed") for text in found.values())
+            failed += sum(texts[0].startswith("failed") for texts in found.values())
             equal = f"{len(said) - len(others)} of {len(said)} equal to the byte"
             print(f"{versions}; {threads} threads; {equal} ({whole}); {others or ''}", flush=True)
-            for name, text in found.items():
-                if text.startswith("failed"):
-                    print(f"  {name}: {text}", flush=True)
+            for name, texts in found.items():
+                if texts[0].startswith("failed"):
+                    print(f"  {name}: {texts[0]}", flush=True)
     return int(failed > 0)
 
 

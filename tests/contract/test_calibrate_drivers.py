@@ -253,6 +253,14 @@ def test_wrong_data_is_marked_and_fails_the_run(tmp_path):
     assert [row.correct for row in read_measurements(out).rows()] == [True, False]
 
 
+def test_a_rank_that_is_missing_is_told_and_nothing_written(tmp_path):
+    out = tmp_path / "out.json"
+    result = RESULT | {"rows": [ROW, ROW | {"ranks": 1}]}
+    with pytest.raises(RunError, match="among 1 ranks, and 2 were asked for"):
+        measure(settings(python=stand_in(tmp_path, answer(result)), ranks=(2,)), out, lambda line: None, MACHINE)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

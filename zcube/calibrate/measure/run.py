@@ -108,6 +108,8 @@ def _run_torch(
     if settings.node_rank:
         return
     document = _result(result)
+    if others := sorted({record["ranks"] for record in document["rows"]} - {ranks}):
+        raise RunError(f"the benchmark ran among {', '.join(map(str, others))} ranks, and {ranks} were asked for")
     for record in document["rows"]:
         taken.rows.append(_row(record, path))
         if not record["correct"]:
