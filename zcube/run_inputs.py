@@ -76,6 +76,13 @@ class Inputs:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Served(Inputs):
+    """What a run of a scenario comes from, with the hash of every file that the scenario names; of files the content counts."""
+
+    files: Mapping[str, str]
+
+
 @cache
 def program_digest() -> str:
     """Return the hash of the sources and data that figures come from, and of the versions of what they are made with."""
@@ -100,8 +107,8 @@ def _installed() -> Iterator[tuple[str, str]]:
             yield one.name, one.version
 
 
-def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> dict[str, Any]:
-    """Return what a run of a scenario on one of its fabrics comes from, JSON-ready; of files the content, not the name.
+def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> Served:
+    """Return what a run of a scenario on one of its fabrics comes from.
 
     Parameters
     ----------
@@ -115,23 +122,26 @@ def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> dic
         Of the run.
     """
     names_only = {"fabrics", "baseline", "gpus", "description", "seeds", "seed", "network", "sensitivity"}
-    data = {key: value for key, value in scenario.on(label).model_dump(mode="json").items() if key not in names_only}
+    declared = scenario.on(label).model_dump(mode="json")
     (reference,) = [one for one, known in scenario.labels.items() if known == label]
-    return {
+    parts = {
         "kind": "served",
-        "scenario": _by_content(data),
+        "scenario": _by_content({key: value for key, value in declared.items() if key not in names_only}),
         "network": network_inputs(scenario.network_of(reference)),
         "fabric": fabric,
         "seed": seed,
     }
+    return Served(parts, files_named(declared))
 
 
 def _by_content(value: Any, key: str = "") -> Any:
     """Return JSON-ready data with the hash of every file in the place of its name."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {inner: _by_content(part, inner) for inner, part in value.items()}
     if isinstance(value, list | tuple):
         return [_by_content(part, key) for part in value]
+    if key not in FILE_KEYS:
+        return value
     return next(({"sha256": digest} for digest in files_named(value, key).values()), value)
 
 
@@ -173,27 +183,37 @@ def carried_digest(carried: FlowList | CommTrace) -> str:
 
 def files_named(value: Any, key: str = "") -> dict[str, str]:
     """Return the hash of every file and folder that JSON-ready data names under :data:`FILE_KEYS`, or that a key's value is."""
-    if isinstance(value, Mapping):
-        found = [files_named(part, inner) for inner, part in value.items()]
-    elif isinstance(value, list | tuple):
-        found = [files_named(part, key) for part in value]
-    else:
-        path = _path_of(value, key)
-        try:
-            return {str(path): file_digest(path)} if path and (path.is_file() or path.is_dir()) else {}
-        except (OSError, ValueError):
-            return {}  # Too long for a name, or not to be read: it is told of where it is read.
-    return {name: digest for part in found for name, digest in part.items()}
+    found: dict[str, str] = {}
+    waiting = [(value, key)]
+    while waiting:
+        value, key = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(part, inner) for inner, part in reversed(value.items())]
+        elif isinstance(value, list | tuple):
+            waiting += [(part, key) for part in reversed(value)]
+        elif key in FILE_KEYS and (path := _path_of(value, key)) is not None:
+            try:
+                if path.is_file() or path.is_dir():
+                    found[str(path)] = file_digest(path)
+            except (OSError, ValueError):
+                continue  # Too long for a name, or not to be read: it is told of where it is read.
+    return found
 
 
 def _path_of(value: Any, key: str) -> Path | None:
     """Return the path that a key's value is, None where it is none."""
-    if not isinstance(value, str) or key not in FILE_KEYS or not 0 < len(value) <= 4096:
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or value in _no_files(key):
         return None
     if key in ("fabrics", "baseline") and not is_file(value):
         value = parted(value)[0]
         value = value if is_file(value) else value.partition(FAILURES_AFTER)[0]
-    return None if value in FILE_KEYS[key]() else Path(value)
+    return None if value in _no_files(key) else Path(value)
+
+
+@cache
+def _no_files(key: str) -> frozenset[str]:
+    """Return the names that are no files under a key; the program's own folders stay as they are while it runs."""
+    return frozenset(FILE_KEYS[key]())
 
 
 def file_digest(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeGuard
@@ -304,11 +305,16 @@ def parted(reference: str) -> tuple[str, Engine | None]:
     return reference, None
 
 
+@lru_cache(maxsize=4096)
+def _stem(reference: str) -> str:
+    return Path(reference).stem
+
+
 def _labels(fabrics: Sequence[str]) -> dict[str, str]:
     stems = []
     for fabric in fabrics:
         wired, engine = parted(fabric)
-        stem = wired if FAILURES_AFTER in wired else Path(wired).stem
+        stem = wired if FAILURES_AFTER in wired else _stem(wired)
         stems.append(stem if engine is None else f"{stem}{ENGINE_AFTER}{engine}")
     return {fabric: stem if stems.count(stem) == 1 else fabric for fabric, stem in zip(fabrics, stems, strict=True)}
 
@@ -379,8 +385,11 @@ def with_tables(scenario: Scenario, tables: Mapping[str, Any], source: str, fold
     InputError
         With every fault, named by the source.
     """
-    data = _over(scenario.model_dump(), tables if folder is None else _beside(dict(tables), folder))
-    data["sensitivity"] = {}
+    above = tables if folder is None else _beside(dict(tables), folder)
+    # What stays as it is has been checked; tables of [network] hang on the names of fabrics.
+    touched = {*above, "network"} if "fabrics" in above else set(above)
+    below = scenario.model_dump(include=touched & Scenario.model_fields.keys())
+    data = {**{key: getattr(scenario, key) for key in Scenario.model_fields}, **_over(below, above), "sensitivity": {}}
     _drop_tables(data, list(scenario.fabrics))
     return _validated(data, source)
 
@@ -431,7 +440,9 @@ def _are_names(names: Any) -> TypeGuard[Sequence[str]]:
 def _drop_tables(data: dict[str, Any], declared: Any) -> None:
     """Take the network tables of declared fabrics out that are not compared any more; in place."""
     fabrics, network = data.get("fabrics"), data.get("network")
-    if declared != fabrics and isinstance(network, dict) and _are_names(declared) and _are_names(fabrics):
+    if not (isinstance(network, dict) and _are_names(declared) and _are_names(fabrics)):
+        return
+    if list(declared) != list(fabrics):
         before, after = ({*_labels(names), *_labels(names).values()} for names in (declared, fabrics))
         data["network"] = {key: value for key, value in network.items() if key not in before - after}
 

@@ -172,7 +172,7 @@ class ServedLoad:
     def inputs(self, fabric: str, transport: str, seed: int) -> Inputs:
         """Return what a cell comes from."""
         served = served_inputs(self.scenarios[transport], fabric, fabric_digest(self.fabrics[fabric]), seed)
-        return Inputs({**served, "conditions": asdict(self.asked.conditions)})
+        return Inputs({**served.parts, "conditions": asdict(self.asked.conditions)})
 
     def task(self, fabric: str, transport: str, seed: int) -> Task:
         """Return a cell ready to be run."""

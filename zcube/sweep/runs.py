@@ -16,7 +16,7 @@ from zcube.kept_runs import Done, done_by
 from zcube.outputs import flat
 from zcube.prepared import check_gpus
 from zcube.progress import ShareDone, share_simulated
-from zcube.run_inputs import Inputs, fabric_digest, file_digest, files_named, served_inputs
+from zcube.run_inputs import Inputs, fabric_digest, file_digest, served_inputs
 from zcube.scenario import Scenario, changed, parted
 from zcube.sweep.points import Case
 
@@ -130,19 +130,27 @@ def runs_of(cases: Sequence[Case]) -> Iterator[Run]:
             if case.scenario is None:
                 yield from (Run(case, label, seed, None, None, case.error, scenario.baseline_label) for seed in seeds)
                 continue
-            alone = changed(scenario, {"fabrics": [reference], "baseline": None, "seeds": 1})
-            yield from (_run(case, label, alone, seed, scenario.baseline_label) for seed in seeds)
+            alone = _alone(scenario, reference)
+            yield from _runs(case, label, alone, seeds, scenario.baseline_label)
 
 
-def _run(case: Case, label: str, alone: Scenario, seed: int, baseline: str) -> Run:
-    wired, of_seed = parted(alone.fabrics[0])[0], alone.model_copy(update={"seed": seed})
+def _alone(scenario: Scenario, reference: str) -> Scenario:
+    """Return a scenario of one of its fabrics and one seed; where no fabric has a table of its own nothing is checked again."""
+    changes = {"fabrics": (reference,), "baseline": None, "seeds": 1}
+    return changed(scenario, changes) if scenario.network.tables else scenario.model_copy(update=changes)
+
+
+def _runs(case: Case, label: str, alone: Scenario, seeds: Sequence[int], baseline: str) -> Iterator[Run]:
+    """Yield the runs of a case on a fabric, which differ in nothing but their seed."""
     try:
-        fabric = _digest(wired, alone.gpus)
+        fabric = _digest(parted(alone.fabrics[0])[0], alone.gpus)
     except InputError as error:
-        return Run(case, label, seed, None, None, str(error), baseline)
-    inputs = Inputs(served_inputs(of_seed, alone.baseline_label, fabric, seed))
-    files = files_named(of_seed.model_dump(mode="json"))
-    return Run(case, label, seed, inputs.key, RunTask(of_seed, files), baseline=baseline)
+        yield from (Run(case, label, seed, None, None, str(error), baseline) for seed in seeds)
+        return
+    inputs = served_inputs(alone, alone.baseline_label, fabric, alone.seed)
+    for seed in seeds:
+        task = RunTask(alone.model_copy(update={"seed": seed}), inputs.files)
+        yield Run(case, label, seed, Inputs({**inputs.parts, "seed": seed}).key, task, baseline=baseline)
 
 
 @cache
