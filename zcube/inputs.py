@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zcube.errors import Fault, FaultList, InputError
 from zcube.input_files import is_file, read_bounded
+from zcube.json_text import RepeatedKeyError, json_value
 
 #: A declared file is a page of text; anything larger is not one of ours.
 MAX_DECLARED_BYTES = 1 << 20
@@ -88,7 +89,7 @@ def resolve_declared(reference: str, kind: str) -> Path:
 
 
 def json_document(path: Path, text: str) -> Any:
-    """Return the JSON of a file's text; NaN, infinities and halves of surrogate pairs are refused.
+    """Return the JSON of a file's text; NaN, infinities, repeated keys and halves of surrogate pairs are refused.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def json_document(path: Path, text: str) -> Any:
         If it is no JSON; one that ends early is named as such.
     """
     try:
-        document = json.loads(text, parse_constant=_refuse)
+        document = json_value(text)
         _check_tree(document)
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
@@ -105,12 +106,10 @@ def json_document(path: Path, text: str) -> Any:
         raise InputError(Fault(str(path), "half a surrogate pair in a text", "text that UTF-8 can hold")) from error
     except RecursionError as error:
         raise InputError(Fault(str(path), "JSON that is nested too deeply", "a plain document")) from error
+    except RepeatedKeyError as error:
+        raise InputError(Fault(str(path), str(error), "each key once in its table")) from error
     except ValueError as error:
         raise InputError(Fault(str(path), f"no whole JSON ({str(error)[:100]})", "a whole JSON document")) from error
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -273,6 +272,11 @@ def _parse(assignment: str, option: str) -> tuple[str, Any]:
         return key, text
 
 
+def key_parts(key: str) -> list[str]:
+    """Return the parts of a key with dots, without the quotes of those that have dots of their own."""
+    return [part.strip("\"'") for part in _KEY_PART.findall(key)]
+
+
 def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -> None:
     """Set a key with dots for tables, or take it out where the value is None; in place.
 
@@ -283,7 +287,7 @@ def set_key(data: dict[str, Any], key: str, value: Any, option: str = "--set") -
     InputError
         If part of the key is no table.
     """
-    *tables, last = (part.strip("\"'") for part in _KEY_PART.findall(key))
+    *tables, last = key_parts(key)
     for table in tables:
         inner = data.setdefault(table, {})
         if not isinstance(inner, dict):

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from zcube.errors import Fault, InputError, ZcubeError
 from zcube.input_files import read_bounded
 from zcube.inputs import Declared, validate
+from zcube.json_text import json_value
 from zcube.out_folder import out_folder
 from zcube.outputs import INFINITE
 
@@ -95,7 +96,7 @@ def read_runs(path: Path) -> dict[str, KeptRun]:
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"
         try:
-            data = json.loads(line)
+            data = json_value(line)
             if not isinstance(data, dict):
                 raise ValueError("no table")
             run = validate(KeptRun, data, where)

@@ -12,7 +12,6 @@ follow each other with signals held back, and a failure of the second undoes the
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any
 
 from zcube.atomic_names import exchange_names
 from zcube.errors import Fault, InputError, OutputError
+from zcube.json_text import json_value
 from zcube.outputs import to_json
 from zcube.workplace import digest, digests, give_up, no_place, no_way, workplace
 
@@ -231,7 +231,7 @@ def _read(record: Path) -> dict[str, Any]:
     if record.is_symlink() or not record.is_file() or record.stat().st_size > MOST_RECORD_BYTES:
         return {}
     try:
-        data = json.loads(record.read_bytes())
+        data = json_value(record.read_bytes().decode())
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) and {"record_version", "zcube_version"} <= set(data) else {}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from zcube.inputs import Declared, read_toml, resolve_declared, validate
+from zcube.inputs import Declared, key_parts, read_toml, resolve_declared, validate
 
 #: Points of a sweep, and runs: a point under a scenario on a fabric under a seed.
 MOST_POINTS, MOST_RUNS = 10_000, 20_000
@@ -23,17 +23,32 @@ WAYS = ("grid", "points", "latin_hypercube")
 _RANGE_KEYS = frozenset({"low", "high", "values"})
 
 
-def _by_key(table: Any, is_value: Any = None, before: str = "") -> Any:
-    """Return a table's values by keys with dots, however it is nested."""
+def _by_key(table: Any, is_value: Any = None) -> Any:
+    """Return a table's values by keys with dots, each in one spelling however it is nested and quoted."""
     if not isinstance(table, Mapping):
         return table
     found: dict[str, Any] = {}
-    for key, value in table.items():
+    written: dict[str, str] = {}
+    for spelled, parts, value in _leaves(table, is_value, "", ()):
         # A name with dots of its own, as of a fabric's file, is one part of a key.
-        part = f'"{key}"' if before and ("." in key or "=" in key) else key
-        inner = isinstance(value, Mapping) and value and not (is_value and is_value(value))
-        found |= _by_key(value, is_value, f"{before}{part}.") if inner else {before + part: value}
+        key = ".".join(f'"{part}"' if "." in part or "=" in part else part for part in parts)
+        if key in found:
+            raise ValueError(f"each key once, not as {written[key]} and as {spelled}")
+        found[key], written[key] = value, spelled
     return found
+
+
+def _leaves(
+    table: Mapping[str, Any], is_value: Any, before: str, parts: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield the keys of a nested table as they are written, their parts, and their values."""
+    for key, value in table.items():
+        # Only at the head of a table dots part a key: below, what stands before them is known to be a table.
+        inner = (*parts, key) if parts else tuple(key_parts(key))
+        if isinstance(value, Mapping) and value and not (is_value and is_value(value)):
+            yield from _leaves(value, is_value, f"{before}{key}.", inner)
+        else:
+            yield before + key, inner, value
 
 
 def _is_range(table: Mapping[str, Any]) -> bool:

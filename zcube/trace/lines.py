@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zcube.errors import Fault, InputError
+from zcube.json_text import RepeatedKeyError, json_value
 from zcube.trace.comm_trace import MAX_OPERATIONS, NONE
 from zcube.trace.rows import BROKEN, KINDS, MAX_FAULTS_LISTED, Columns
 
@@ -26,7 +27,7 @@ def parse(text: bytes) -> tuple[Any, str]:
     NaN, infinities, a key twice in one object and half a surrogate pair are wrong.
     """
     try:
-        document = _DECODER.decode(text.decode("utf-8-sig").strip())
+        document = json_value(text.decode("utf-8-sig").strip())
         if b"\\ud" in text.lower():
             # Only such an escape can make a text that no file can hold.
             json.dumps(document, ensure_ascii=False).encode()
@@ -36,7 +37,7 @@ def parse(text: bytes) -> tuple[Any, str]:
         return None, "half a surrogate pair"
     except RecursionError:
         return None, "JSON that is nested too deeply"
-    except _TwiceError as error:
+    except RepeatedKeyError as error:
         return None, str(error)
     except ValueError as error:
         return None, "nothing" if not text.strip() else f"no JSON ({str(error)[:80]})"
@@ -74,26 +75,6 @@ def read_lines(handle: BinaryIO, path: Path, names: tuple[str, ...], phases: tup
                 raise InputError(Fault(f"{path}: line {number}", "more operations", f"at most {MAX_OPERATIONS}"))
             reader.take(number, text)
     return reader.columns()
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
-
-
-class _TwiceError(ValueError):
-    """A key stands twice in one object."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        last = {key: place for place, (key, _) in enumerate(pairs)}
-        again = next(key for place, (key, _) in enumerate(pairs) if last[key] != place)
-        raise _TwiceError(f"the key {again[:40]!r} twice")
-    return document
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
 
 
 class _Reader:

@@ -10,7 +10,6 @@ node and over nodes stay apart; for a send it is the hosts of its two ranks. The
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from zcube.calibrate.measurements import Measurements
 from zcube.calibrate.operations import canonical
 from zcube.calibrate.points import MAX_RANKS, MAX_SIZE_BYTES, Metadata, Row
 from zcube.calibrate.readers.options import Gathering, ReadOptions
+from zcube.json_text import RepeatedKeyError, json_record
 
 _S_PER_US = 1e-6
 _PER_RANK = ("all-gather", "reduce-scatter", "all-to-all", "gather", "scatter")
@@ -60,7 +60,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
 
 def _records(text: str, gathering: Gathering) -> Iterator[Any]:
     """Yield the objects of a file, one after another or in an array."""
-    decoder, place, number = json.JSONDecoder(), 0, 0
+    place, number = 0, 0
     separators = "[], \r\n\t"
     while True:
         while place < len(text) and text[place] in separators:
@@ -68,7 +68,10 @@ def _records(text: str, gathering: Gathering) -> Iterator[Any]:
         if place >= len(text):
             return
         try:
-            record, place = decoder.raw_decode(text, place)
+            record, place = json_record(text, place)
+        except RepeatedKeyError as error:
+            gathering.broken(f"record {number + 1}", str(error), "each key once in its object")
+            return
         except (ValueError, RecursionError):
             gathering.broken(f"record {number + 1}", "JSON that ends early or is broken", "a whole record; was the job killed?")
             return

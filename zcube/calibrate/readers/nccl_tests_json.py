@@ -6,7 +6,6 @@ environment, which is written whole, only NCCL's own variables are kept. A run t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from zcube.calibrate.readers.nccl_tests_text import group_hosts, group_ranks, nc
 from zcube.calibrate.readers.options import Gathering, ReadOptions
 from zcube.errors import InputError
 from zcube.inputs import json_document
+from zcube.json_text import json_record, json_value
 
 _S_PER_US = 1e-6
 _RESULTS = '"results":'
@@ -94,14 +94,14 @@ def _salvaged(text: str) -> dict[str, Any]:
     """Return the head of a cut file and the results that are whole."""
     head, found, rest = text.partition(_RESULTS)
     try:
-        document = json.loads(head.rstrip().rstrip(",") + "}")
+        document = json_value(head.rstrip().rstrip(",") + "}")
     except (ValueError, RecursionError):
         return {}
-    decoder, place = json.JSONDecoder(), rest.find("[") + 1
+    place = rest.find("[") + 1
     records: list[Any] = []
     while found and place > 0 and len(records) < MAX_ROWS:
         try:
-            record, place = decoder.raw_decode(rest, place)
+            record, place = json_record(rest, place)
         except (ValueError, RecursionError):
             break
         records.append(record)

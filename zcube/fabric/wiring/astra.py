@@ -17,7 +17,6 @@ The logical topology of its ns-3 network is JSON, ``{"logical-dims": ["8", "4"]}
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from pathlib import Path
 from zcube.errors import Fault, InputError
 from zcube.fabric.wiring.link_list import LinkList, RawLink, build_link_list
 from zcube.fabric.wiring.reading import MAX_ROWS, Faults, read_text
+from zcube.json_text import json_value
 
 KEYS = ("topology", "npus_count", "bandwidth", "latency")
 SHAPES = ("Ring", "FullyConnected", "Switch")
@@ -80,7 +80,7 @@ def dimensions(path: Path) -> tuple[int, ...] | None:
         counts: list[object] = list(_columns(path, faults)[1])
     elif '"logical-dims"' in text[:4096]:
         try:
-            document = json.loads(text)
+            document = json_value(text)
         except (ValueError, RecursionError) as error:
             raise InputError(Fault(str(path), str(error)[:160], 'JSON as {"logical-dims": ["8", "2"]}')) from error
         found = document.get("logical-dims") if isinstance(document, dict) else None

@@ -13,13 +13,13 @@ the trace. There are no times: each collective waits for the one before it on it
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zcube.json_text import json_value
 from zcube.trace.collective_steps import ROOTED
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import MAX_CALLS, Call, Gathered, Options, Role
@@ -46,7 +46,7 @@ def process_groups(text: Any) -> Iterator[tuple[list[str], list[int]]]:
     """Yield the names and ranks of the process groups in a description; no ranks listed means the first ``group_size``."""
     match = _LIST.search(text) if isinstance(text, str) and len(text) < 1 << 22 else None
     try:
-        groups = json.loads(match[0].replace('\\"', '"')) if match else []
+        groups = json_value(match[0].replace('\\"', '"')) if match else []
     except (ValueError, RecursionError):
         return
     for group in groups if isinstance(groups, list) else []:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from zcube.json_text import RepeatedKeyError, json_record, json_value
 from zcube.trace.importers.source import CutShort, Source
 
 MAX_RECORD_CHARS = 32 << 20
@@ -17,7 +17,6 @@ _SPACE = re.compile(r"[ \t\r\n\ufeff\0]*")
 _MARK = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]]', re.DOTALL)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALAR_END = re.compile(r"[,\]}\n]")
-_DECODER = json.JSONDecoder()
 
 
 class _Malformed(Exception):  # noqa: N818
@@ -82,11 +81,15 @@ class JsonStream:
 
     def _object(self, arrays: Container[str]) -> Iterator[Member]:
         self._expect("{")
+        before: set[Any] = set()
         while (char := self._peek()) != "}":
             if char == ",":
                 self._pos += 1
                 continue
             key = self._whole("a key")
+            if not isinstance(key, str) or key in before:
+                self._cut(f"the key {key[:40]!r} a second time" if isinstance(key, str) else "no text in place of a key")
+            before.add(key)
             self._expect(":")
             if isinstance(key, str) and key in arrays and self._peek() == "[":
                 yield from (Member(key, value, True) for value in self._elements())
@@ -131,7 +134,7 @@ class JsonStream:
             self._cut("the end of the file inside a record")
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._pos)
+                value, end = json_record(self._text, self._pos)
                 length = end - self._pos
                 # Digits at the end of what was read so far may go on.
                 if end == len(self._text) and self._fill():
@@ -140,6 +143,8 @@ class JsonStream:
                 return value
             except RecursionError:
                 problem = "a record nested too deeply"
+            except RepeatedKeyError as error:
+                problem = f"a record with {error}"
             except ValueError:
                 problem = "a record that is not JSON"
             end = _end(self._text, self._pos)
@@ -154,7 +159,7 @@ class JsonStream:
         text, self._pos = self._text[self._pos : end], end
         if self._repair is not None:
             try:
-                return json.loads(self._repair(text))
+                return json_value(self._repair(text))
             except (ValueError, RecursionError):
                 pass
         raise _Malformed(problem, text[:200])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn
+from json import JSONDecodeError
+from typing import Any, Literal
 
+from zcube.json_text import json_value
 from zcube.workload.requests import MAX_TOKENS
 
 #: What was found and what is expected.
@@ -37,16 +38,12 @@ def short(value: Any) -> str:
 def json_object(line: str) -> dict[str, Any] | str:
     """Return the object of a line, or what was found instead."""
     try:
-        record = json.loads(line, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
+        record = json_value(line)
+    except JSONDecodeError as error:
         return f"broken JSON ({error.msg} at column {error.colno})"
     except (ValueError, RecursionError) as error:
         return "JSON nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
     return record if isinstance(record, dict) else short(record)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name}, which is not JSON")
 
 
 def token_fault(key: str, value: Any) -> Wrong | None:
