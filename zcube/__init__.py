@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RequestTrace,
         RunError,
         Scenario,
+        Sweep,
         TraceReplay,
         ZcubeError,
         compare,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         plan,
         plan_fabric,
         replay,
+        sweep,
     )
 
 __version__ = "0.1.0"
@@ -60,6 +62,7 @@ __all__ = [
     "RequestTrace",
     "RunError",
     "Scenario",
+    "Sweep",
     "TraceReplay",
     "ZcubeError",
     "calibrate",
@@ -75,13 +78,14 @@ __all__ = [
     "plan",
     "plan_fabric",
     "replay",
+    "sweep",
 ]
 
 # Nothing is imported before it is asked for, so that ``import zcube`` takes no time.
 __getattr__ = lazy_names(__name__, {name: f"zcube.front_door:{name}" for name in __all__} | {"calibrate": "zcube.calibrate"})
 
-# The planner's and the matrix's room have the names of their verbs.
-keep_names(__name__, {name: f"zcube.front_door:{name}" for name in ("matrix", "plan")})
+# The planner's, the matrix's and the sweeps' rooms have the names of their verbs.
+keep_names(__name__, {name: f"zcube.front_door:{name}" for name in ("matrix", "plan", "sweep")})
 
 
 def __dir__() -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zcube.comparison_band import FabricBand, comparison_bands
 from zcube.errors import Fault, InputError
@@ -42,6 +42,9 @@ from zcube.workload.requests import RequestTrace
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Is told what a run is called, and its metrics.
+RunEnded: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 
 SCHEMA_VERSION = 1
 
@@ -312,6 +315,7 @@ def compare(
     searched: bool = False,
     beside: SideBySide = IN_THIS_PROCESS,
     band: bool = False,
+    ended: RunEnded = lambda name, metrics: None,
 ) -> Comparison:
     """Run a scenario on each of its fabrics.
 
@@ -329,6 +333,8 @@ def compare(
         Does the runs.
     band : bool
         Whether to run again with rounds of the calibration's bootstrap, where there is one.
+    ended : callable
+        ``ended(name, metrics)`` is called for every run as soon as it and those before it have ended.
 
     Raises
     ------
@@ -349,12 +355,20 @@ def compare(
     tiles = None if prepared.tiles is None else prepared.tiles.document(scenario.compute.device)
     tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
 
+    names: list[str] = []
+
     def named() -> Iterator[FabricTask]:
         for number, task in enumerate(tasks):
             told.name(number, task.name)
+            names.append(task.name)
             yield task
 
-    *repeats, last = _by_seed(beside.in_order(run_fabric, named(), told, lambda task: task.needed_bytes), carriers)
+    def told_as_done() -> Iterator[FabricDone]:
+        for number, done in enumerate(beside.in_order(run_fabric, named(), told, lambda task: task.needed_bytes)):
+            ended(names[number], done.metrics)
+            yield done
+
+    *repeats, last = _by_seed(told_as_done(), carriers)
     results, recorded = {}, None
     for name, done in last.items():
         metrics, counted = zip(*((one.metrics, one.counted) for one in (done, *(runs[name] for runs in repeats))), strict=True)

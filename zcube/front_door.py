@@ -52,6 +52,12 @@ from zcube.samples.catalog import Demo, write_samples
 from zcube.scenario import Scenario, changed, load_scenario
 from zcube.searches import Searches
 from zcube.side_by_side import SideBySide
+from zcube.sweep.executor import Executor, Processes
+from zcube.sweep.on_dask import OnDask
+from zcube.sweep.points import cases_of, load_cases
+from zcube.sweep.runs import groups_of, runs_of
+from zcube.sweep.settings import SweepSettings
+from zcube.sweep.sweep import Sweep, missing, run_sweep
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace
 from zcube.trace.files import read_trace as load_trace
@@ -78,6 +84,7 @@ __all__ = [
     "RequestTrace",
     "RunError",
     "Scenario",
+    "Sweep",
     "TraceReplay",
     "ZcubeError",
     "compare",
@@ -92,6 +99,7 @@ __all__ = [
     "plan",
     "plan_fabric",
     "replay",
+    "sweep",
 ]
 
 #: What a function takes for a fabric: what :func:`load_fabric` does, or a fabric.
@@ -342,6 +350,50 @@ def matrix(
         _compile_ahead(asked.fidelity, progress)
     with SideBySide(jobs, "zcube.matrix.cells", asked.memory_gb) as beside:
         return run_matrix(asked, load, {}, lambda cell: None, progress, beside)
+
+
+def sweep(
+    study: str | Path | Mapping[str, Any],
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    progress: Progress = silent,
+) -> Sweep:
+    """Run a scenario's keys over grids, lists or draws of values; ``zcube sweep`` also keeps every run as it ends.
+
+    Parameters
+    ----------
+    study : str, Path or mapping
+        Bundled sweep, sweep file, or its keys (docs/sweep.md); files that keys name lie in the present folder.
+    jobs : int
+        Runs at a time, as of :func:`compare`; with ``dask="local"`` workers.
+    dask : str, optional
+        ``"local"``, or the address of a dask scheduler, whose workers do the runs.
+    progress : Progress, optional
+        Told what is under way and how much of it is done.
+
+    Raises
+    ------
+    InputError
+        With every fault of what was given, before the first run. A run that fails is a row of the table with its error.
+    """
+    if isinstance(study, Mapping):
+        asked = validate(SweepSettings, study, "sweep")
+        cases = cases_of(asked, Path("sweep"))
+    else:
+        asked, _, cases = load_cases(str(study))
+    runs = list(runs_of(cases))
+    groups = groups_of(missing(runs, {}))
+    executor: Executor
+    if dask is None:
+        if _checked_jobs(jobs) > 1:
+            with KernelsAhead(groups) as ahead:
+                ahead.wait(progress)
+        executor = Processes(jobs, "zcube.sweep.runs")
+    else:
+        executor = OnDask(dask, _checked_jobs(jobs), groups, progress)
+    with executor:
+        return run_sweep(asked, runs, {}, lambda run: None, progress, executor)
 
 
 def plan_fabric(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from pydantic import Field
 
 from zcube.capacity import CapacitySearch, check_capacity, find_capacity
-from zcube.comparison import Comparison, compare
+from zcube.comparison import Comparison, RunEnded, compare
 from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared, resolve_declared, validate
 from zcube.knee import KneeSearch, check_knee, find_knees
@@ -107,13 +107,14 @@ class Searches:
         return cls(*asked)
 
     def compared(
-        self, scenario: Scenario, progress: Progress = silent, record: str | None = None, beside: SideBySide = IN_THIS_PROCESS
-    ) -> Comparison:
+        self, scenario: Scenario, progress: Progress = silent, record: str | None = None,
+        beside: SideBySide = IN_THIS_PROCESS, ended: RunEnded = lambda name, metrics: None,
+    ) -> Comparison:  # fmt: skip
         """Return the scenario's comparison with what the searches came to.
 
         Parameters
         ----------
-        scenario, progress, record, beside
+        scenario, progress, record, beside, ended
             As in :func:`zcube.comparison.compare`.
 
         Raises
@@ -122,7 +123,7 @@ class Searches:
             With every fault of what the scenario names, before anything runs; one of them are requests that come all at once,
             and so have no rate that a search could vary.
         """
-        comparison = compare(scenario, progress, record, bool(self.knee or self.capacity), beside, band=True)
+        comparison = compare(scenario, progress, record, bool(self.knee or self.capacity), beside, band=True, ended=ended)
         loads = OtherLoads(comparison, progress, beside)
         return replace(
             comparison,

@@ -57,7 +57,9 @@ def test_a_key_that_stands_twice_is_told_with_both_places(text, said):
 def test_documents_lines_and_runs_are_refused(tmp_path):
     path = tmp_path / "run.json"
     path.write_text('{"scenario": {}, "seed": 1,\n "seed": 2}')
-    with pytest.raises(InputError, match="the key 'seed' twice, at line 1 column 18 and at line 2 column 2; expected each key once"):
+    with pytest.raises(
+        InputError, match="the key 'seed' twice, at line 1 column 18 and at line 2 column 2; expected each key once"
+    ):
         read_run(path)
     with pytest.raises(InputError, match="twice"):
         json_document(path, '{"nested": [{"a": 1, "a": 2}]}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,6 +123,7 @@ def compare_command(
     from zcube.errors import FaultList
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
+    from zcube.report.run_lines import served_line
     from zcube.run_time import runs_side_by_side
     from zcube.scenario import load_scenario
     from zcube.trace.files import SUFFIXES, write_trace
@@ -152,7 +153,12 @@ def compare_command(
         closest = declared.network.fidelity if magnified is None else "packet"
         with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
             ahead.wait(progress)
-            comparison = searches.compared(declared, progress, recorded, beside)
+
+            def ended(name: str, metrics: Mapping[str, Any]) -> None:
+                print(served_line(name, metrics))
+
+            told = {} if json else {"ended": ended}
+            comparison = searches.compared(declared, progress, recorded, beside, **told)
             if magnified is not None:
                 from zcube.microscope.look import look
 
@@ -164,6 +170,7 @@ def compare_command(
     else:
         from zcube.report.terminal import document_table
 
+        print()
         sys.stdout.write(document_table(document, **terminal_style()))
     if folder is not None:
         from zcube.report.folder import write_folder

@@ -15,6 +15,7 @@ from zcube.cli.network_options import MemoryOption
 from zcube.cli.terminal_style import terminal_style
 
 if TYPE_CHECKING:
+    from zcube.kept_runs import KeptRun
     from zcube.matrix.loads import Load
     from zcube.matrix.settings import MatrixSettings
     from zcube.network.transports import Transport
@@ -88,6 +89,7 @@ def matrix_command(
     from zcube.matrix.matrix import STORE_FILE, run_matrix
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
+    from zcube.report.run_lines import cell_line
     from zcube.side_by_side import SideBySide, jobs_for
     from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
 
@@ -106,9 +108,15 @@ def matrix_command(
         load = make(progress)
         ahead.wait(progress)
         cells = len(load.fabrics) * len(load.transports) * asked.seeds
+
+        def keep(cell: KeptRun) -> None:
+            kept.keep(cell)
+            if not json:
+                print(cell_line(cell))
+
         with kept:
             with SideBySide(jobs_for(jobs, cells, CELL_S), "zcube.matrix.cells", asked.memory_gb) as beside:
-                matrix = run_matrix(asked, load, kept.runs, kept.keep, progress, beside)
+                matrix = run_matrix(asked, load, kept.runs, keep, progress, beside)
             document = matrix.document()
             from zcube.report.matrix_folder import write_matrix
 
@@ -119,6 +127,7 @@ def matrix_command(
     else:
         from zcube.report.matrix_table import matrix_text
 
+        print()
         sys.stdout.write(matrix_text(document, **terminal_style()))
     for place, error in matrix.failed.items():
         print(f"failed: {place.fabric} with {place.transport}, seed {place.seed}: {error}", file=sys.stderr)

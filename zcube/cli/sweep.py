@@ -14,6 +14,7 @@ from zcube.cli.jobs_option import JOBS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zcube.kept_runs import KeptRun
     from zcube.progress import Progress
     from zcube.sweep.executor import Executor
     from zcube.sweep.runs import Run
@@ -47,6 +48,8 @@ def sweep_command(
     from zcube.kept_runs import KeptRuns
     from zcube.out_folder import out_folder
     from zcube.outputs import to_json
+    from zcube.report.run_lines import sweep_line
+    from zcube.report.sweep_plot import check_plots
     from zcube.sweep.points import load_cases
     from zcube.sweep.runs import runs_of
     from zcube.sweep.sweep import STORE_FILE, missing, run_sweep
@@ -66,13 +69,25 @@ def sweep_command(
             STORE_FILE,
             lambda: record.document(asked.model_dump(mode="json"), None, "sweep"),
         )
+        check_plots(asked, runs, kept.runs)
         if dry_run:
             _list(runs, missing(runs, kept.runs), jobs, json)
             return
+
+        def keep(run: KeptRun) -> None:
+            kept.keep(run)
+            # The first run tells which figures there are.
+            if not kept_here:
+                check_plots(asked, runs, kept.runs)
+            kept_here.append(run)
+            if not json:
+                print(sweep_line(run, len(kept_here), waiting))
+
+        waiting, kept_here = len(missing(runs, kept.runs)), list[KeptRun]()
         # What cannot be begun makes no folder.
         with _executor(missing(runs, kept.runs), dask, jobs, progress) as executor, kept:
             try:
-                done = run_sweep(asked, runs, kept.runs, kept.keep, progress, executor)
+                done = run_sweep(asked, runs, kept.runs, keep, progress, executor)
             except BaseException:
                 _say_kept(runs, kept)
                 raise
@@ -88,6 +103,7 @@ def sweep_command(
     else:
         from zcube.report.sweep_text import sweep_text
 
+        print()
         sys.stdout.write(sweep_text(document))
     for run, error in done.failed:
         point, seed = run.case.point.number, run.seed
@@ -100,18 +116,17 @@ def _executor(waiting: Sequence[Run], dask: str | None, jobs: int | None, progre
     """Return what does the runs, kernels compiled where they are done."""
     from zcube.side_by_side import jobs_for
     from zcube.sweep.executor import Processes
-    from zcube.warm import OF_SERVING, KernelsAhead, needed_groups
+    from zcube.sweep.runs import groups_of
+    from zcube.warm import KernelsAhead
 
-    tasks = [run.task for run in waiting if run.task is not None]
-    fidelities = dict.fromkeys(task.fidelity for task in tasks)
-    groups = list(dict.fromkeys(group for one in fidelities for group in needed_groups(one, *OF_SERVING)))
+    groups = groups_of(waiting)
     if dask is not None:
         from zcube.sweep.on_dask import OnDask
 
         return OnDask(dask, jobs, groups, progress)
     with KernelsAhead(groups) as ahead:
         ahead.wait(progress)
-    return Processes(jobs_for(jobs, len(tasks), _run_s(waiting)), "zcube.sweep.runs")
+    return Processes(jobs_for(jobs, len(waiting), _run_s(waiting)), "zcube.sweep.runs")
 
 
 def _run_s(waiting: Sequence[Run]) -> float:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from zcube.errors import Fault, InputError
+from zcube.outputs import INFINITE
 from zcube.report.names import display_names
 from zcube.report.palette import fabric_colours
 from zcube.report.picture import picture_text, plain, title
 from zcube.report.sweep_labels import column_label
 from zcube.sweep.effects import JUDGED, mean_interval
+from zcube.sweep.table import override_column
+from zcube.verdict.table import ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from zcube.kept_runs import KeptRun
+    from zcube.sweep.runs import Run
     from zcube.sweep.settings import SweepSettings
     from zcube.sweep.sweep import Sweep
 
 _LINES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 #: Lines of other overrides that a legend names.
 MOST_NAMED = 12
+#: First parts of figures' names that no row of the comparison's table has.
+MORE_HEADS = frozenset({"duration_s", "gpus", "occupancy", "reachability", "tilert", "ttft_links", "ttft_parts_s", "window"})
 #: Columns that are named in the place of one that is not there.
 NEAREST = 5
 
@@ -58,6 +65,40 @@ def plots_of(asked: SweepSettings, frame: pd.DataFrame) -> list[tuple[str, str]]
     if lacking:
         raise InputError(Fault(f"plot of {name}", "no column of numbers", _nearest(name, numbers)) for name in lacking)
     return chosen
+
+
+def check_plots(asked: SweepSettings, runs: Sequence[Run], known: Mapping[str, KeptRun]) -> None:
+    """Refuse plots of columns that the table will not have, as far as runs that are known tell its figures.
+
+    Parameters
+    ----------
+    asked, runs
+        The sweep and its runs.
+    known : mapping of KeptRun
+        Runs by key; without one of this sweep's any name of figures may be one, by its first part.
+
+    Raises
+    ------
+    InputError
+        With every column that will not be there, or that holds text.
+    """
+    figures = {key: value for run in runs if run.key in known for key, value in known[run.key].figures.items()}
+    heads = {row.path[0] for row in ROWS} | MORE_HEADS
+    overridden = {override_column(key, list(figures)): key for key in asked.keys}
+    numbers = [key for key, value in figures.items() if value == INFINITE or not isinstance(value, str | bool)]
+    for column, key in overridden.items():
+        values = [run.case.point.overrides.get(key) for run in runs]
+        if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+            numbers.append(column)
+    named = dict.fromkeys(name for plot in asked.plots for name in (plot.x, plot.y))
+    told = numbers if figures else [*numbers, *dict.fromkeys(".".join(row.path) for row in ROWS)]
+    faults = [
+        Fault(f"plot of {name}", "no column of numbers", _nearest(name, told))
+        for name in named
+        if name not in numbers and (figures or name in overridden or name.split(".")[0] not in heads)
+    ]
+    if faults:
+        raise InputError(faults)
 
 
 def _nearest(name: str, numbers: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from zcube.progress import ShareDone, share_simulated
 from zcube.run_inputs import Inputs, fabric_digest, file_digest, served_inputs
 from zcube.scenario import Scenario, changed, parted
 from zcube.sweep.points import Case
+from zcube.warm import OF_SERVING, needed_groups
 
 #: Of a fabric's part of a comparison what is of several fabrics, or declared.
 _LEFT_OUT = frozenset({"network", "calibration", "tiles", "relative", "relative_requests", "noise"})
@@ -117,6 +118,12 @@ class Run:
     def names(self) -> dict[str, str | int]:
         """What readers of the store are told."""
         return {"scenario": self.case.scenario_name, "point": self.case.point.number, "fabric": self.fabric, "seed": self.seed}
+
+
+def groups_of(runs: Sequence[Run]) -> list[str]:
+    """Return the kernels that runs need, see :data:`zcube.warm.GROUPS`."""
+    fidelities = dict.fromkeys(run.task.fidelity for run in runs if run.task is not None)
+    return list(dict.fromkeys(group for one in fidelities for group in needed_groups(one, *OF_SERVING)))
 
 
 def runs_of(cases: Sequence[Case]) -> Iterator[Run]:
