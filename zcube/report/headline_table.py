@@ -60,12 +60,18 @@ def headline_rows() -> list[Row]:
 
 def _cell(row: Row, document: Document, name: str) -> dict[str, str]:
     fabric, base = document["fabrics"][name], document["fabrics"][document["baseline"]]
+    cell = plain_cell(row, fabric, base)
+    return {**cell, "change": marked(cell["change"], row, fabric)}
+
+
+def plain_cell(row: Row, fabric: Document, base: Document) -> dict[str, str]:
+    """Return value, interval, change against another's figure, the change's interval, and whether it is better or worse."""
     noise = None if row.exact else row.noise(fabric)
     change, better = row.against(fabric, base)
     return {
         "value": row.text(row.value(fabric)),
         "interval": "" if noise is None else between(noise["interval"], row.scale, signed=False),
-        "change": marked(change, row, fabric),
+        "change": change,
         "difference": "" if noise is None else between(noise["difference_interval"], row.scale, signed=True),
         "mark": "" if better is None else "better" if better else "worse",
     }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from zcube.errors import FaultList
 from zcube.report.comparison_figures import comparison_figures
 from zcube.report.html import render_html
+from zcube.report.names import display_names
 from zcube.report.picture import svg_bytes
 from zcube.report.results import Results
 from zcube.report.runs_page import runs_page
 from zcube.report.stored import recorded_file, shown_from
-from zcube.report.topology import stored_section
+from zcube.report.topology import stored, stored_section, topology_section
 
 
 def rebuilt_page(runs: Mapping[Path, Results]) -> str:
@@ -35,4 +37,13 @@ def rebuilt_page(runs: Mapping[Path, Results]) -> str:
         with faults, shown_from(folder):
             runs_page({folder.name: results})
     faults.check()
-    return runs_page({str(folder): results for folder, results in runs.items()})
+    names = display_names([str(folder) for folder in runs])
+    explored: dict[str, dict[str, Any]] = {}
+    for folder, results in runs.items():
+        with faults:
+            for fabric, held in stored(results, recorded_file(folder)).items():
+                explored[f"{names[str(folder)]}: {fabric}"] = held
+    faults.check()
+    note = "Loads are those of the first seed of each run, each over its own window."
+    sections = [topology_section(explored, note=note)] if explored else []
+    return runs_page({str(folder): results for folder, results in runs.items()}, sections)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zcube import __version__
 from zcube.outputs import flat
 from zcube.report.definitions import Entry, definition_entries, entry_key
-from zcube.report.headline_table import between, headline_rows
+from zcube.report.headline_table import headline_rows
 from zcube.report.inline_svg import inline_svg
 from zcube.report.names import display_names, printable
-from zcube.report.page import render_page
+from zcube.report.page import Section, render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.picture import svg_bytes
 from zcube.report.results import Results
+from zcube.report.runs_apart import pairing, side_by_side
 from zcube.report.runs_plot import plot_runs
 from zcube.verdict.headline import OUTPUT, TTFT_P99
 from zcube.verdict.rows import ABSENT, Row
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
 _DRAWN = {"runs-output": OUTPUT, "runs-ttft": TTFT_P99}
 
 
-def runs_page(runs: Mapping[str, Results]) -> str:
+def runs_page(runs: Mapping[str, Results], sections: Sequence[Section] = ()) -> str:
     """Return the page of several runs.
 
     Parameters
     ----------
     runs : mapping
-        By the folder's name as it was given.
+        By the folder's name as it was given; the others are compared with the first.
+    sections : sequence of Section
+        Parts from other rooms.
     """
     names = display_names(runs)
     entries: dict[tuple[str, str, str], Entry] = {}
@@ -42,22 +45,29 @@ def runs_page(runs: Mapping[str, Results]) -> str:
             entries.setdefault(key, Entry(f"definition-{len(entries) + 1}", entry.name, entry.unit, entry.text))
     fabrics = {name: fabric for results in runs.values() for name, fabric in results.fabrics.items()}
     colours, shown = fabric_colours(fabrics), display_names(fabrics)
-    figures = headline_rows()
     return render_page(
         "runs.html.j2",
         runs=[_run(name, names[name], results) for name, results in runs.items()],
-        heads=[(row.label, row.unit, entries[entry_key(row)].entry if entry_key(row) in entries else "") for row in figures],
         rows=[
             {
-                "run": names[run],
+                "label": row.label,
+                "unit": row.unit,
+                "entry": entries[entry_key(row)].entry if entry_key(row) in entries else "",
                 "fabric": shown[fabric],
                 "colour": colours[fabric],
-                "cells": [_cell(row, results, fabric) for row in figures],
+                "cells": cells,
             }
-            for run, results in runs.items()
-            for fabric in results.fabrics
+            for row in headline_rows()
+            for fabric, cells in side_by_side(runs, row).items()
         ],
         pictures={name: _picture(name, row, plot_runs(runs, row, names, shown, colours)) for name, row in _DRAWN.items()},
+        unpaired=[(names[run], printable(said)) for run, said in pairing(runs, names)],
+        cautions=[
+            (names[run], printable(said))
+            for run, results in runs.items()
+            for said in results.document["verdict"]["sentences"]["cautions"]
+        ],
+        sections=sections,
         differences=_differences(runs),
         definitions=entries.values(),
         version=__version__,
@@ -77,15 +87,6 @@ def _run(given: str, name: str, results: Results) -> dict[str, Any]:
 def _picture(name: str, row: Row, figure: Figure) -> dict[str, Any]:
     alt, caption = f"{row.label} by run and fabric", f"{row.label} ({row.unit}); lines are 95 % intervals over the seeds."
     return {"svg": inline_svg(svg_bytes(figure), name, alt), "alt": alt, "caption": caption}
-
-
-def _cell(row: Row, results: Results, fabric: str) -> dict[str, str]:
-    found = results.fabrics[fabric]
-    noise = None if row.exact else row.noise(found)
-    return {
-        "value": row.text(row.value(found)),
-        "interval": "" if noise is None else between(noise["interval"], row.scale, signed=False),
-    }
 
 
 def _differences(runs: Mapping[str, Results]) -> list[tuple[str, list[str]]]:

@@ -140,7 +140,15 @@ def structure_file(slug: str) -> str:
 
 
 def stored_section(results: Results, file: Callable[[str], Path | None]) -> Section | None:
-    """Return the section of a comparison from what is stored of it, None where no fabric's structure is.
+    """Return the section of a comparison from what is stored of it, None where no fabric's structure is; as :func:`stored`."""
+    found = stored(results, file)
+    seed, seeds = results.document["seed"], results.document["seeds"]
+    note = f"All loads in this section are those of seed {seed} alone, the first of {seeds}." if seeds > 1 else ""
+    return topology_section(found, note=note) if found else None
+
+
+def stored(results: Results, file: Callable[[str], Path | None]) -> dict[str, dict[str, Any]]:
+    """Return what a page shows of every fabric of a comparison whose structure is stored, by the name shown.
 
     Parameters
     ----------
@@ -165,9 +173,7 @@ def stored_section(results: Results, file: Callable[[str], Path | None]) -> Sect
             described = json_document(structure, read_bounded(structure, MOST_BYTES))
             with shown_from(structure.parent, structure.name):
                 found[results.names[name]] = explored(described, links, load, results.fabrics[name]["window"]["length_s"])
-    seed, seeds = results.document["seed"], results.document["seeds"]
-    note = f"All loads in this section are those of seed {seed} alone, the first of {seeds}." if seeds > 1 else ""
-    return topology_section(found, note=note) if found else None
+    return found
 
 
 def _of_fabric(structure: Mapping[str, Any], links: pd.DataFrame) -> bool:
