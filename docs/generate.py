@@ -1,4 +1,6 @@
-"""Write docs/scenarios.md from the declared models, so that keys, defaults and their meaning stand in one place only.
+"""Write docs/scenarios.md from the declared models, and figures of docs/metrics.md from the comparison's table.
+
+So keys, defaults, meanings and definitions stand in one place only.
 
 Run ``python docs/generate.py`` after changing a model; a test compares the file with what this prints, and holds that every
 declared model of the package has a section here and every key a meaning.
@@ -46,9 +48,12 @@ from zcube.scenario import Scenario
 from zcube.searches import Asked
 from zcube.sweep.settings import SweepSettings
 from zcube.trace.files import Header
+from zcube.verdict.table import ROWS
 from zcube.workload.generated_flows import PATTERNS
 
-TARGET = Path(__file__).resolve().parent / "scenarios.md"
+TARGET, METRICS = (Path(__file__).resolve().parent / name for name in ("scenarios.md", "metrics.md"))
+#: The part of docs/metrics.md that is written here.
+FIGURES = re.compile(r"(<!-- figures: .*?-->).*?(<!-- end of figures -->)", re.DOTALL)
 
 INTRODUCTION = """# Keys of every file
 
@@ -219,5 +224,21 @@ def _plain(default: Any) -> str:
     return "table below" if isinstance(default, BaseModel) else f"`{default!r}`"
 
 
+def metrics_page() -> str:
+    """Return docs/metrics.md with the rows of the comparison's table, defined as terminal and pages define them."""
+    lines = ["| figure | key | definition | shown in |", "|---|---|---|---|"]
+    figures: dict[tuple[str, str, str, str], list[str]] = {}
+    for row in ROWS:
+        name = re.sub(r" (?:mean|P\d+)$", "", row.label)
+        figures.setdefault((row.section, name, row.definition, row.unit), []).append(".".join(row.path))
+    for (section, name, definition, unit), keys in figures.items():
+        # Statistics of one thing are one line.
+        shown = f"`{keys[0]}`" + (f", `.{keys[-1].rpartition('.')[2]}`" if len(keys) == 2 else "")
+        shown = f"`{keys[0].rpartition('.')[0]}`" if len(keys) > 2 else shown
+        lines.append(f"| {section}: {name} | {shown} | {definition.replace('|', chr(92) + '|')} | {unit or 1} |")
+    return FIGURES.sub(lambda found: f"{found[1]}\n\n" + "\n".join(lines) + f"\n\n{found[2]}", METRICS.read_text())
+
+
 if __name__ == "__main__":
     TARGET.write_text(page())
+    METRICS.write_text(metrics_page())

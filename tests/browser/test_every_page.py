@@ -184,7 +184,7 @@ def test_only_texts_are_kept_from_being_formulas(shown: str, wanted: str, browse
 
 def test_headline_figures_fit_a_phone(pages: Any, opened: Any) -> None:
     with opened(pages("compare"), 390) as found:
-        sides = found.page.locator("table.headline td.number").evaluate_all(
+        sides = found.page.locator("table.stacked td.number").evaluate_all(
             "all => all.map((one) => one.getBoundingClientRect()).map(({ left, right }) => [left, right])"
         )
     assert sides and all(0 <= left < right <= 390 for left, right in sides)

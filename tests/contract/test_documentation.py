@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+from zcube.verdict.table import ROWS
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -15,6 +17,12 @@ def test_scenario_page_is_what_the_models_say():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (PROJECT / "docs" / "scenarios.md").read_text() == module.page(), "run: python docs/generate.py"
+    metrics = (PROJECT / "docs" / "metrics.md").read_text()
+    assert metrics == module.metrics_page(), "run: python docs/generate.py"
+    # A definition that stood in the page a second time would be a second text of it.
+    assert all(
+        metrics.count(definition) == metrics.count(f"| {definition} |") for definition in {row.definition for row in ROWS}
+    )
 
 
 def test_commands_in_the_readme_are_commands_of_the_program():

@@ -19,7 +19,8 @@ from zcube.workload.readers.fields import json_object
 
 #: Modules that read what this program's own processes, or recognisers before a reader, look at with ``json.loads``.
 OWN = {
-    "calibrate/measure/hardware.py", "calibrate/measure/run.py", "calibrate/measure/tiles/run.py", "calibrate/measure/worker.py",
+    "calibrate/measure/hardware.py", "calibrate/measure/run.py", "calibrate/measure/tiles/run.py",
+    "calibrate/measure/worker.py",
     "fabric/measured.py", "json_text.py", "trace/files.py", "workplace.py",
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,8 +23,12 @@ from zcube.errors import InputError
 from zcube.out_folder import out_folder
 from zcube.report.folder import write_folder
 from zcube.report.rebuilt import rebuilt_page
+from zcube.report.results import Results
+from zcube.report.runs_apart import pairing, side_by_side
 from zcube.report.stored import read_results, stored_table
 from zcube.scenario import load_scenario
+from zcube.serving.repeats import seed_noise, student_interval
+from zcube.verdict.table import ROWS
 from zcube.workplace import digest
 
 SMALL: dict[str, Any] = {
@@ -72,14 +78,39 @@ def test_runs_stand_side_by_side_with_what_differs(stored: tuple[Path, Path], ru
     text = page.read_text()
     head = text[text.index("<h2>Headline figures") : text.index("<h2>What differs")]
     plain = " ".join(re.sub(r"<[^>]*>", " ", head).split())
-    for folder in stored:
-        for name, fabric in json.loads((folder / "summary.json").read_text())["fabrics"].items():
-            assert re.search(rf"{folder.name} {name} .*{fabric['bill']['total_usd']:,.0f}", plain)
+    documents = [json.loads((folder / "summary.json").read_text()) for folder in stored]
+    for name in SMALL["fabrics"]:
+        first, second = (f"{document['fabrics'][name]['bill']['total_usd']:,.0f}" for document in documents)
+        assert f"Total USD {name} {first} {second} 0.0 %" in plain
+    careful = text[text.index("<h2>To be careful") : text.index("<h2>Headline figures")]
+    for document in documents:
+        for said in document["verdict"]["sentences"]["cautions"]:
+            assert said in html.unescape(careful)
+    assert "second: other seeds than first, or one: its differences have no intervals." in plain
+    assert [f"{folder.name}: {name}" in text for folder in stored for name in SMALL["fabrics"]] == [True] * 4
     differs = text[text.index("<h2>What differs") : text.index('<details class="section"')]
     rows = re.findall(r'<th scope="row">(.*?)</th><td class="words">(.*?)</td><td class="words">(.*?)</td>', differs)
     assert [(re.sub(r"<[^>]*>", "", key), one, other) for key, one, other in rows] == [
         ("seeds", "1", "2"), ("requests.count", "6", "7"),
     ]  # fmt: skip
+
+
+def test_runs_of_the_same_seeds_are_told_apart_seed_by_seed() -> None:
+    row = next(one for one in ROWS if one.path == ("ttft_s", "p99"))
+
+    def of(values: list[float], seeds: int = 5) -> Results:
+        noise = {"ttft_s.p99": seed_noise([{"ttft_s.p99": value} for value in values], [{"ttft_s.p99": 0.0}] * len(values))}
+        fabric = {"ttft_s": {"p99": sum(values) / len(values)}, "noise": {"ttft_s.p99": noise["ttft_s.p99"]["ttft_s.p99"]}}
+        return Results({"seed": 0, "seeds": seeds, "fabrics": {"f": fabric}}, {}, {}, {}, {})
+
+    first = of([1.0, 2.0, 3.0, 4.0, 5.0])
+    runs = {"a": first, "slower": of([1.5, 2.6, 3.4, 4.5, 5.5]), "alike": of([1.1, 1.9, 3.1, 3.9, 5.1]), "few": of([2.0], 1)}
+    _, slower, alike, few = side_by_side(runs, row)["f"]
+    low, high = student_interval(np.array([0.5, 0.6, 0.4, 0.5, 0.5]))
+    assert slower["difference"] == f"+{low:.3g} to +{high:.3g}" and slower["mark"] == "worse"
+    assert (slower["change"], alike["change"], alike["mark"]) == ("+16.7 %", "no difference", "")
+    assert few["difference"] == "" and few["mark"] == ""
+    assert [run for run, _ in pairing(runs, {name: name for name in runs})] == ["few"]
 
 
 def test_what_is_there_is_not_lost(stored: tuple[Path, Path], run: Any, tmp_path: Path) -> None:

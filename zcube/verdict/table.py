@@ -50,10 +50,20 @@ _TYPE2 = (
 ROWS: tuple[Row, ...] = (
     *_latency("TTFT", "ttft_s", "s", "Time to first token: arrival -> first token given out, see First token."),
     *_latency(
-        "TPOT", "tpot_s", "ms", "Time per output token after the first: (last token - first token) / (output tokens - 1)."
+        "TPOT",
+        "tpot_s",
+        "ms",
+        "Time per output token after the first: (last token - first token) / (output tokens - 1); "
+        "answers of one token left out.",
     ),
     *_latency("End to end", "e2e_s", "s", "Arrival -> last token."),
-    *_latency("KV transfer", "kv_transfer_s", "ms", "Post of the request's last KV push -> arrival of its last byte."),
+    *_latency(
+        "KV transfer",
+        "kv_transfer_s",
+        "ms",
+        "Post of the request's last KV push -> arrival of its last byte: "
+        "set-up and pushes still under way are in it, the wait for room is not.",
+    ),
     Row(
         "Throughput",
         "Output",
@@ -142,13 +152,21 @@ ROWS: tuple[Row, ...] = (
         "count",
     ),
     Row("Requests", "Completed", "", ("requests", "completed"), "Got their last token.", "higher", "count"),
-    Row("Requests", "Rejected", "", ("requests", "rejected"), "Turned away at a full queue.", "lower", "count"),
+    Row(
+        "Requests",
+        "Rejected",
+        "",
+        ("requests", "rejected"),
+        "Turned away: longer than the model's positions or a decode node's KV room, or a full prefill queue.",
+        "lower",
+        "count",
+    ),
     Row(
         "Requests",
         "Failed",
         "",
         ("requests", "failed"),
-        "A transfer had no path, or the network stopped.",
+        "A transfer of theirs had no path after failures, or the network stopped; in no latency, never completed.",
         "lower",
         "count",
         shown="if any",
