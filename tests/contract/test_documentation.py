@@ -20,9 +20,8 @@ def test_scenario_page_is_what_the_models_say():
     metrics = (PROJECT / "docs" / "metrics.md").read_text()
     assert metrics == module.metrics_page(), "run: python docs/generate.py"
     # A definition that stood in the page a second time would be a second text of it.
-    assert all(
-        metrics.count(definition) == metrics.count(f"| {definition} |") for definition in {row.definition for row in ROWS}
-    )
+    for definition in {row.definition for row in ROWS}:
+        assert metrics.count(definition) == metrics.count(f"| {definition} |"), definition
 
 
 def test_commands_in_the_readme_are_commands_of_the_program():

@@ -61,7 +61,7 @@ def test_the_files(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [
             "run.json", "summary.json", "figures.json", "report.html",
-            *(f"{name}{suffix}" for name in PICTURES for suffix in (".png", ".svg")),
+            *(f"{name}{suffix}" for name in (*PICTURES, "load_over_time") for suffix in (".png", ".svg")),
             "requests-roft-256.parquet", "links-roft-256.parquet",
             "requests-script-alert-1.parquet", "links-script-alert-1.parquet",
             "load-roft-256.parquet", "load-script-alert-1.parquet",

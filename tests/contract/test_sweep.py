@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 from tasks_that_end import end_at_three, square
 
-import zcube.sweep.sweep as room
+import zcube as zc
 from zcube.cli import main
+from zcube.errors import InputError
 from zcube.inputs import bundled_stems, resolve_declared
 from zcube.report.sweep_labels import column_label
 from zcube.report.variations_plot import tornado
+from zcube.sweep import sweep as room
 from zcube.sweep.executor import Lost, Processes
 from zcube.sweep.points import cases_of, points_of
 from zcube.sweep.runs import run_task, runs_of
@@ -188,6 +190,9 @@ def test_a_point_that_cannot_be_is_a_failed_row_and_a_value_that_never_can_a_fau
         ("[grid]\nrequests.count = [3, 4]\n", "requests.count in set and in the points"),
         ("[grid]\nrequests = [3, 4]\n", "do not lie in each other"),
         ("[grid]\nseed = [1, 2]\n", "seed"),
+        ("[grid]\nload.concurrency = [1]\n'load.\"concurrency\"' = [2]\n", "each key once, not as load.concurrency and as"),
+        ("[grid]\n\"requests.count\" = [3, 4]\n", "requests.count in set and in the points"),
+        ("[grid]\nnetwork.'a.toml'.routing = ['a']\n'network.\"a.toml\".routing' = ['b']\n", "each key once"),
         ("[grid]\nload.concurrency = [1]\n[[points]]\nload.concurrency = 2\n", "one of grid, points"),
         ("[latin_hypercube]\npoints = 4\nranges.kv.efficiency = { low = 2, high = 1 }\n", "low below high"),
         ("[latin_hypercube]\npoints = 4\nranges.kv.efficiency = { low = 0, high = 1, scale = 'log' }\n", "above 0"),
@@ -357,6 +362,35 @@ def test_two_sweeps_into_one_folder_are_refused_and_what_is_the_users_stays(run,
     (tmp_path / "o" / "notes.txt").write_text("mine")
     assert run("sweep", path, "--out", tmp_path / "o", "--jobs", "1")[0] == 2
     assert (tmp_path / "o" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("plot", ["load.concurency,ttft_s.p99", "requests.count,kv.dtype", "load.concurrency,ttfs_s.p99"])
+def test_a_plot_that_cannot_be_is_refused_before_anything_runs(run, tmp_path, counted, plot):
+    path = declared(tmp_path, "[grid]\nload.concurrency = [2, 4]\nkv.dtype = ['fp8']\n")
+    status, out, err = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1", "--plot", plot)
+    assert (status, out, counted) == (2, "", []) and "no column of numbers" in err and not (tmp_path / "o").exists()
+
+
+def test_a_figure_that_no_run_has_is_told_after_the_first_and_runs_are_told_as_they_end(run, tmp_path, counted):
+    path = declared(tmp_path, "[grid]\nload.concurrency = [2, 4, 8]\n")
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1", "--plot", "load.concurrency,ttft_s.p98")
+    assert status == 2 and counted == [2] and "ttft_s.p99" in err and "kept: 1 of 3 runs" in err
+    status, _, err = run("sweep", path, "--out", tmp_path / "o", "--dry-run", "--plot", "load.concurrency,ttft_s.p98")
+    assert status == 2 and "ttft_s.p99" in err
+    status, out, _ = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1")
+    assert [line.split(",")[0] for line in out.splitlines()[:2]] == ["1 of 2", "2 of 2"] and counted == [2, 4, 8]
+    assert out.splitlines()[2] == "" and run("sweep", path, "--out", tmp_path / "o", "--json")[1].startswith("{")
+
+
+def test_python_runs_a_sweep_of_a_file_or_of_keys(tmp_path):
+    path = declared(tmp_path, "[grid]\nload.concurrency = [2, 4]\n", count=4)
+    asked = load_sweep(str(path))[0].model_dump(exclude_unset=True)
+    tables = [zc.sweep(study).table() for study in (path, asked)]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["load.concurrency"].tolist() == [2, 4] and (tables[0]["status"] == "done").all()
+    assert zc.sweep is not sys.modules["zcube.sweep"]
+    with pytest.raises(InputError, match="sweep: scenarios"):
+        zc.sweep({})
 
 
 def test_any_two_columns_can_be_plotted_and_others_are_told_of(run, tmp_path, whole):

@@ -73,17 +73,18 @@ def sweep_command(
         if dry_run:
             _list(runs, missing(runs, kept.runs), jobs, json)
             return
+        waiting, ended = len(missing(runs, kept.runs)), 0
 
         def keep(run: KeptRun) -> None:
             kept.keep(run)
             # The first run tells which figures there are.
-            if not kept_here:
+            nonlocal ended
+            if not ended:
                 check_plots(asked, runs, kept.runs)
-            kept_here.append(run)
+            ended += 1
             if not json:
-                print(sweep_line(run, len(kept_here), waiting))
+                print(sweep_line(run, ended, waiting))
 
-        waiting, kept_here = len(missing(runs, kept.runs)), list[KeptRun]()
         # What cannot be begun makes no folder.
         with _executor(missing(runs, kept.runs), dask, jobs, progress) as executor, kept:
             try:

@@ -27,7 +27,8 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     ``links-<fabric>.parquet``, ``topology-<fabric>.json`` and ``figures.json`` (what is drawn beyond these), ``report.html``;
     ``ttft_cdf``, ``tpot_cdf``, ``kv_transfer_cdf``, ``ttft_parts``, ``link_load`` and ``cost``, and where they were asked for
     or seen ``sweep``, ``sensitivity`` and ``congestion_trees-<fabric>``, each as ``.png`` and ``.svg``;
-    ``load-<fabric>.parquet`` where load over time was kept; ``microscope-<fabric>.parquet`` where windows were rebuilt.
+    ``load-<fabric>.parquet`` and ``load_over_time`` where load over time was kept;
+    ``microscope-<fabric>.parquet`` where windows were rebuilt.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     Path
         Where it was written: beside the folder if another run wrote into that meanwhile.
     """
+    from zcube.report.picture import conditions, save
     from zcube.report.results import Results
     from zcube.report.stored import FIGURES_FILE, SUMMARY_FILE, figures_document
     from zcube.report.topology import fabric_structure, stored_section, structure_file
@@ -66,6 +68,17 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
             structure = fabric_structure(comparison.results[name].fabric, comparison.results[name].bill.pieces)
             (temporary / structure_file(slug)).write_text(to_json(structure), encoding="utf-8")
         (temporary / FIGURES_FILE).write_text(to_json(figures_document(results)), encoding="utf-8")
+        if loads := {
+            results.names[name]: found.run.load.frame()
+            for name, found in comparison.results.items()
+            if found.run.load is not None
+        }:
+            from zcube.report.load_over_time import plot_load_over_time
+
+            figure = plot_load_over_time(loads, conditions(results))
+            if figure is not None:
+                for suffix in (".svg", ".png"):
+                    save(figure, temporary / f"load_over_time{suffix}")
         section = stored_section(results, lambda name: path if (path := temporary / name).is_file() else None)
         write_page(results, temporary, progress, [] if section is None else [section])
 

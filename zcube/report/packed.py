@@ -1,4 +1,4 @@
-"""Arrays inside the JSON of a page: little-endian bytes, deflated, as base-64 text; ``templates/topology.js`` unpacks them."""
+"""Arrays inside the JSON of a page: little-endian bytes, deflated, as base-64 text; its script unpacks them."""
 
 from __future__ import annotations
 

@@ -33,8 +33,10 @@ class Section:
         File under ``templates/`` of what stands in it, in which the section is ``it``.
     fields : mapping
         What the template shows, as ``it.fields``.
-    script, style : str
-        Files under ``templates/`` that the page needs for it; empty for none.
+    scripts : tuple of str
+        Files under ``templates/`` that the page runs for it, as one.
+    style : str
+        File under ``templates/`` that the page needs for it; empty for none.
     data : Any
         JSON-ready, for the script: in an element ``<anchor>-data``; None for none.
     is_open : bool
@@ -45,7 +47,7 @@ class Section:
     anchor: str
     template: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    script: str = ""
+    scripts: tuple[str, ...] = ()
     style: str = ""
     data: Any = None
     is_open: bool = False
@@ -92,7 +94,8 @@ def render_page(
     )
     environment.globals["shade"] = shades.shade
     # What every page has is one script.
-    own_scripts = ["\n".join(_texts(["frame.js", "csv.js"])), *_texts([*scripts, *(one.script for one in sections)])]
+    own_scripts = ["\n".join(_texts(["frame.js", "csv.js"])), *_texts(scripts)]
+    own_scripts += dict.fromkeys(_as_one(one.scripts) for one in sections if one.scripts)
     own_styles = _texts(["frame.css", *styles, *(one.style for one in sections)])
     own_data = {**(data or {}), **{f"{one.anchor}-data": one.data for one in sections if one.data is not None}}
     page = environment.get_template(template).render(
@@ -133,6 +136,11 @@ def _head(scripts: Sequence[str], styles: Sequence[str]) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _as_one(names: Sequence[str]) -> str:
+    """Return files under ``templates/`` as one script, whose parts know each other and nothing else of the page does."""
+    return "\n".join(['"use strict";', "(async () => {", *_texts(names), "})();"])
 
 
 def _texts(names: Sequence[str]) -> list[str]:

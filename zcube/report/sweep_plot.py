@@ -82,7 +82,9 @@ def check_plots(asked: SweepSettings, runs: Sequence[Run], known: Mapping[str, K
     InputError
         With every column that will not be there, or that holds text.
     """
-    figures = {key: value for run in runs if run.key in known for key, value in known[run.key].figures.items()}
+    figures = {
+        key: value for run in runs if run.key is not None and run.key in known for key, value in known[run.key].figures.items()
+    }
     heads = {row.path[0] for row in ROWS} | MORE_HEADS
     overridden = {override_column(key, list(figures)): key for key in asked.keys}
     numbers = [key for key, value in figures.items() if value == INFINITE or not isinstance(value, str | bool)]

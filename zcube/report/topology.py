@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from zcube.replays.flows import Replay
     from zcube.report.results import Results
 
+#: The page's script by its ideas.
+SCRIPTS = tuple(
+    f"topology-{idea}.js" for idea in ("elements", "fabric", "drawing", "picking", "told", "finding", "strips", "time")
+)
 #: Boxes in a row; what is more stands together at first.
 MOST_BOXES = 64
 #: Cables beyond which a fabric is not drawn for a page, and links whose own load goes into it: the fullest.
@@ -107,7 +111,7 @@ def topology_section(
         "loaded": loaded,
         "over_time": any(value["over_time"] for value in fabrics.values()),
     }
-    return Section(title, "topology", "topology.html.j2", fields, "topology.js", "topology.css", data, is_open=True)
+    return Section(title, "topology", "topology.html.j2", fields, SCRIPTS, "topology.css", data, is_open=True)
 
 
 def explored(
