@@ -10,10 +10,10 @@ import pytest
 from tasks_that_end import end_at_three, slow_square
 from test_sweep import declared, same, whole  # noqa: F401
 
-from zcube.sweep import on_dask as room
 from zcube.errors import InputError
 from zcube.progress import silent
 from zcube.run_inputs import program_digest
+from zcube.sweep import on_dask as room
 from zcube.sweep.executor import Lost
 from zcube.sweep.on_dask import OnDask
 
