@@ -158,7 +158,7 @@ def test_the_page_shows_every_cell_and_the_picture_is_drawn(run, tmp_path):
     assert matrix(run, tmp_path / "m", "--seeds", "5", "--fidelity", "flow")[0] == 0
     page = (tmp_path / "m" / "matrix.html").read_text()
     document = json.loads((tmp_path / "m" / "matrix.json").read_text())
-    assert len(re.findall(r'<td class="shade-[0-9a-f]{6}-[0-9a-f]{6}', page)) == 3 * 4
+    assert len(re.findall(r'class="number shade-[0-9a-f]{6}-[0-9a-f]{6}', page)) == 3 * 4
     assert all(re.sub(r"[<>&]", "", sentence)[:20] in page for sentence in document["words"])
     assert (tmp_path / "m" / "matrix.svg").read_text().count("adaptive") >= 3
     assert (tmp_path / "m" / "matrix.png").read_bytes()[:4] == b"\x89PNG"

@@ -74,4 +74,5 @@ def test_every_module_reads_json_by_the_one_reader():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.loads", "json.load", "json.JSONDecoder"):
                 found.add(str(path.relative_to(package)))
-    assert found == OWN
+    # What makes hostile files reads its own good ones.
+    assert {name for name in found if not name.startswith("fuzz/")} == OWN

@@ -204,8 +204,9 @@ def sound_parts(data: Mapping[str, Any]) -> Iterator[SweepSettings]:
     for way in ways or [""]:
         part = {key: value for key, value in data.items() if key not in ways or key == way}
         if isinstance(part.get("grid"), Mapping):
-            lists = _by_key(part["grid"])
-            part["grid"] = {key: values for key, values in lists.items() if _list_fault(key, values) is None}
+            with suppress(ValueError):
+                lists = _by_key(part["grid"])
+                part["grid"] = {key: values for key, values in lists.items() if _list_fault(key, values) is None}
         try:
             SweepSettings.model_validate(part)
         except ValidationError as error:
