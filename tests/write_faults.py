@@ -97,8 +97,10 @@ class Case:
         arguments, _ = writing_verbs.written_by(self.verb, self.name, self.files)
 
         def call() -> int:
-            tempfile.tempdir = str(place / "tmp")
-            with measured_by_a_fake(self.files) if self.verb == "calibrate run" else contextlib.nullcontext():
+            with (
+                patch.object(tempfile, "tempdir", str(place / "tmp")),
+                measured_by_a_fake(self.files) if self.verb == "calibrate run" else contextlib.nullcontext(),
+            ):
                 try:
                     main([*arguments, str(self.target(place))])
                 except SystemExit as done:
