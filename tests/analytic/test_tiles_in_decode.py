@@ -191,7 +191,7 @@ def test_no_interval_and_no_draw_give_no_band_and_say_why(file):
 
 
 def test_the_command_tells_calibrations_apart(run, file, tmp_path):
-    made = file(parts("1x NVIDIA H100 80GB HBM3", put_us=None))
+    made = file(parts("1x NVIDIA A100-SXM4-80GB", put_us=None))
     words = [word for key, value in {**TP8, "requests.count": 4}.items() for word in ("--set", f"{key}={value}")]
     command = ["compare", "glm51-pd-256", "--fabric", "roft-256+tilert", *words, "--calibration", made]
     status, out, err = run(*command, "--json")
@@ -200,7 +200,7 @@ def test_the_command_tells_calibrations_apart(run, file, tmp_path):
     assert said["tilert"]["kept"]["signal_us"] == "no put was measured"
     assert "tiles.peak_memory_gbytes_per_s" in said["tilert"]["kept"]["memory_share"]
     assert said["batched"] is None
-    assert "decode is of b200, the tiles are of 1x NVIDIA H100" in said["warnings"][0]
+    assert "decode is of b200, the tiles are of 1x NVIDIA A100" in said["warnings"][0]
     status, out, _ = run(*command, "--out", tmp_path / "out")
     assert status == 0
     words = " ".join(out.split())

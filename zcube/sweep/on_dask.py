@@ -27,7 +27,7 @@ LOCAL = "local"
 _ADDRESS = re.compile(r"(tcp|tls)://([^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 EXPECTED = "the address of a dask scheduler that runs and has workers, as tcp://HOST:8786, or local"
 #: How long a scheduler may take to answer, and to have its first worker.
-ANSWER_S, FIRST_WORKER_S = 10.0, 60.0
+ANSWER_S, FIRST_WORKER_S = 10.0, 120.0
 #: Tasks handed to the scheduler for each thread of the workers: one to do, one to go on with.
 AHEAD = 2
 #: Of a cluster started here: workers that a task may end before it is tried by itself. Of any other its scheduler says so.
