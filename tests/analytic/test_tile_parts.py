@@ -285,7 +285,8 @@ def test_a_machine_measured_alone_gives_what_needs_no_peer():
         ("2x NVIDIA GH200 480GB", None),
         ("2x Tesla V100, successor of H200", None),
         ("1x NVIDIA H200, 1x NVIDIA B200", None),
-        ("1x NVIDIA H100 80GB HBM3", None),
+        ("1x NVIDIA H100 80GB HBM3", "h100"),
+        ("1x NVIDIA A100-SXM4-80GB", None),
         ("x", None),
     ],
 )

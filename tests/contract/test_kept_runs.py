@@ -258,7 +258,7 @@ def texts_of(model):
 
 def test_every_key_that_is_read_as_a_path_counts_as_a_file_and_no_other_text_does():
     texts = {name for name, _ in texts_of(Scenario)}
-    names = {"arrival", "congestion_control", "description", "input", "link", "output", "rank_map", "routing"}
+    names = {"arrival", "congestion_control", "description", "input", "layout", "link", "output", "rank_map", "routing"}
     assert texts == names | set(run_inputs.FILE_KEYS)
 
 

@@ -339,9 +339,9 @@ class WatchedGroup(ExpertGroup):
 
     bursts: ClassVar[list[tuple[float, int]]] = []
 
-    def burst(self, pair: Any, size_bytes: Any, alone: Any, compute_s: float) -> Any:
+    def burst(self, pair: Any, size_bytes: Any, alone: Any, compute_s: float, stages: Any = None) -> Any:
         self.bursts.append((float(self._env.now), int(size_bytes.sum())))
-        return super().burst(pair, size_bytes, alone, compute_s)
+        return super().burst(pair, size_bytes, alone, compute_s, stages)
 
 
 class WatchedExchange(DecodeExchange):
@@ -349,11 +349,11 @@ class WatchedExchange(DecodeExchange):
 
     steps_passed: ClassVar[list[tuple[float, int, int]]] = []
 
-    def steps(self, requests: int, steps: int, compute_s: float) -> Any:
+    def steps(self, requests: int, steps: int, compute_s: float, stages: Any = None) -> Any:
         batches = [dealt_to_gpus(len(rows), self._plan.routing.nodes) for rows in self.microbatches(requests)]
         planned = steps * int(self._plan.step_bytes(batches).sum())
         self.steps_passed.append((float(self._group._env.now), requests * steps, planned))
-        return super().steps(requests, steps, compute_s)
+        return super().steps(requests, steps, compute_s, stages)
 
 
 @settings(SOME, max_examples=20)
