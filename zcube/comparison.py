@@ -231,7 +231,8 @@ class Comparison:
             "sensitivity": self.sensitivity,
             "microscope": self.microscope,
         }
-        return {"verdict": verdict(document, (scenario.prefill.nodes, scenario.decode.nodes)), **document}
+        nodes = (scenario.prefill.nodes, scenario.decode.nodes)
+        return {"verdict": verdict(document, nodes, scenario.is_published), **document}
 
     def _calibration(self, base: FabricResult) -> dict[str, Any] | None:
         """Return what is said of the baseline's calibration, and of prefill's collectives by it."""

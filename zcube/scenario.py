@@ -52,6 +52,8 @@ from zcube.workload.source import GENERATOR, Requests
 
 #: Parts a fabric from the engine that its decode nodes run: ``roft-256+tilert``.
 ENGINE_AFTER = "+"
+#: Model card that the figures of ``publication`` are of (Z.ai, 2026-05-21).
+PUBLISHED_MODEL = "glm-5.1"
 
 
 class Compute(Declared):
@@ -201,6 +203,9 @@ class Scenario(ServingSettings):
     network: NetworkTable = NetworkTable()
     tiles: Tiles = Tiles()
     cost: Cost = Cost()
+    publication: Literal["zai-2026"] | None = Field(
+        default=None, description="whose published figures stand beside the results while its model is served; docs/zai.md"
+    )
     sensitivity: dict[Annotated[str, Field(min_length=1, max_length=80)], Alternatives] = Field(
         default={}, max_length=MOST_PARAMETERS, description="other settings by parameter, each a table of keys"
     )
@@ -275,6 +280,11 @@ class Scenario(ServingSettings):
                 "tiles.parts or network.calibration with network.calibration_draws: without one there is nothing to draw"
             )
         return self
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is the experiment of a publication, and serves the model that figures were published of."""
+        return self.publication is not None and self.compute.model == PUBLISHED_MODEL
 
     @property
     def engines(self) -> dict[str, Engine]:

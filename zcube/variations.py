@@ -164,12 +164,12 @@ class Varied:
             With what a variation names that cannot be read or built.
         """
         own, baseline = _figures(self.comparison), self.comparison.scenario.baseline_label
-        are_published = [is_published_pair(fabric["family"], own[baseline]["family"]) for fabric in own.values()]
+        pairs = [is_published_pair(fabric["family"], own[baseline]["family"]) for fabric in own.values()]
         return {
             "seeds": self.comparison.scenario.seeds,
             "baseline": baseline,
             "scenario": own,
-            "published": published_changes() if any(are_published) else None,
+            "published": published_changes() if self.comparison.scenario.is_published and any(pairs) else None,
             "runs": [
                 {**run, "moves": run["fabrics"] != own}
                 for run in self.beside.each(self._run, list(self.variations), 1 + self.beside.jobs)

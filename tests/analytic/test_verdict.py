@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from zcube.inputs import bundled_folder
+from zcube.scenario import load_scenario
 from zcube.verdict.headline import headline
 from zcube.verdict.knees import knee_rule, knee_sentences
 from zcube.verdict.limits import THRESHOLDS, limit_sentence, limits
@@ -150,6 +152,14 @@ def test_another_engine_is_not_set_beside_what_was_published():
     assert beside(fabric("zcube", output=1150.0) | {"decode_engine": "tilert"}) == ({}, [])
 
 
+def test_what_was_published_stands_beside_no_other_scenario():
+    told = verdict(document(fabric("zcube")), NODES, False)
+    assert told["published"] == {} and told["sentences"]["published"] == []
+    bundled = sorted(path.stem for path in bundled_folder("scenarios").glob("*.toml"))
+    assert [stem for stem in bundled if load_scenario(stem).is_published] == ["zai-2026"]
+    assert not load_scenario("zai-2026", {"compute.model": "deepseek-v3", "kv.with_mtp_layer": False}).is_published
+
+
 def test_what_a_run_shows_of_the_published_figures():
     tree = fabric("spine-leaf")
     tree["congestion"] = {"type1_slowdown": 1.0, "type2_slowdown": 4.0}
@@ -203,12 +213,12 @@ def test_a_missing_price_leaves_the_cost_open():
 
 
 def test_the_parts_come_in_reading_order():
-    told = verdict(document(fabric("zcube")), NODES)
+    told = verdict(document(fabric("zcube")), NODES, True)
     assert list(told["sentences"]) == ["headline", "cautions", "limits", "knee", "capacity", "published", "rules"]
     assert told["thresholds"]["full"] == THRESHOLDS.full
     short = copy.deepcopy(document(fabric("zcube")))
     short["fabrics"]["cube"]["window"]["no_rate"] = "12 requests arrived"
-    told = verdict(short, NODES)
+    told = verdict(short, NODES, True)
     assert told["limits"]["cube"]["full"] is None and "run too briefly" in told["sentences"]["cautions"][0]
 
 
@@ -286,7 +296,7 @@ def test_noise_beyond_the_share_is_pointed_out():
 def test_the_source_and_what_explains_the_baseline_are_told_once():
     compared = document(fabric("zcube"))
     compared["fabrics"]["other"] = fabric("zcube")
-    sentences = verdict(compared, NODES)["sentences"]["published"]
+    sentences = verdict(compared, NODES, True)["sentences"]["published"]
     assert [sentence.split(":")[0] for sentence in sentences] == [
         "Published", "cube here", "other here", "Why this run does not show all of it",
     ]  # fmt: skip

@@ -37,6 +37,7 @@ SCENARIO = """
 fabrics = ["roft-32", "other.toml"]
 gpus = 32
 seeds = 2
+publication = "zai-2026"
 [requests]
 source = "coding-agent"
 count = 60
@@ -113,7 +114,7 @@ def test_settings_of_a_users_own_scenario_are_run_one_at_a_time(own_scenario: Pa
     assert list(runs[-1]["fabrics"]) == ["roft-32", "third"]
     assert document["sensitivity"]["scenario"]["other"] == runs[1]["fabrics"]["other"]
     assert runs[0]["fabrics"]["other"]["output"] != runs[1]["fabrics"]["other"]["output"]
-    # The published figures are of these two families.
+    # The published figures are of these two families and of this model.
     assert document["sensitivity"]["published"] == {"throughput": 0.15, "ttft_p99": -0.406, "cost": -0.33}
 
 

@@ -21,6 +21,7 @@ TEXT = "glm51-pd-256"
 LOAD = {
     "fabrics": ["roft-256", "zcube-256"],
     "baseline": "roft-256",
+    "publication": "zai-2026",
     "load.mode": "open",
     "requests.count": 300,
     "load.rate_per_s": 4.0,

@@ -132,7 +132,7 @@ def fabric(family: str, ttft_s: float, output: float, type2: float | None, busie
 
 def told(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document with the verdict on it; two prefill nodes and one decode node."""
-    return {"verdict": verdict(document, (2, 1)), **document}
+    return {"verdict": verdict(document, (2, 1), True), **document}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from zcube.verdict.published import published, published_sentences
 from zcube.verdict.rows import Document
 
 
-def verdict(document: Document, nodes: tuple[int, int]) -> dict[str, Any]:
+def verdict(document: Document, nodes: tuple[int, int], is_published: bool) -> dict[str, Any]:
     """Return the verdict on a comparison, JSON-ready.
 
     Parameters
@@ -21,6 +21,8 @@ def verdict(document: Document, nodes: tuple[int, int]) -> dict[str, Any]:
         The comparison's, without its verdict; its ``knee`` and ``capacity`` may be None.
     nodes : tuple of int
         Prefill and decode nodes.
+    is_published : bool
+        Whether the published figures are of this experiment.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def verdict(document: Document, nodes: tuple[int, int]) -> dict[str, Any]:
         judged by.
     """
     found = {name: limits(fabric, nodes) for name, fabric in document["fabrics"].items()}
-    beside = published(document, found)
+    beside = published(document, found) if is_published else {}
     knee, capacity = document.get("knee"), document.get("capacity")
     return {
         "sentences": {
