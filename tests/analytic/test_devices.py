@@ -111,10 +111,13 @@ def test_stated_error_of_scaling_covers_the_devices_where_it_can_be_checked(know
     assert max(error.p90 for error in found.values()) > 0.8 * min(p90 for _, p90 in SCALED_ERROR.values())
 
 
+SCALED_PEAKS = ("fp8_tflops", "bf16_tflops", "memory_gbytes_per_s", "nvlink_gbytes_per_s")
+
+
 def device_file(path, **changes):
     tables = {"name": "mine", "description": "", "source": "", "scaled_from": "h200"}
-    peak = {"fp8_tflops": 1, "bf16_tflops": 1, "memory_gbytes_per_s": 1, "nvlink_gbytes_per_s": 1}
-    tables = {**tables, "peak": peak, **changes}
+    tables = {**tables, "peak": dict.fromkeys(SCALED_PEAKS, 1), **changes}
+    tables = {key: value for key, value in tables.items() if value is not None}
     lines = [f"{key} = {json.dumps(value)}" for key, value in tables.items() if not isinstance(value, dict)]
     for key, table in tables.items():
         if isinstance(table, dict):
@@ -136,6 +139,8 @@ def test_own_figures_go_before_scaled_ones(tmp_path):
         ({"scaled_from": ["h200"]}, "a measured device"),
         ({"scaled_from": 7}, "a measured device"),
         ({"peak": 3}, "peak"),
+        ({"peak": None}, "peak: found nothing"),
+        ({"peak": dict.fromkeys(SCALED_PEAKS, 1e-323)}, "memory_gbytes_per_s: found 1e-323"),
         ({"peak": {"fp8_tflops": 0}}, "fp8_tflops"),
         ({"peak": {"fp8_tflops": 1e300, "bf16_tflops": 1}}, "fp8_tflops"),
         ({"memory": 3}, "memory"),

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from serving_by_hand import ConstantTimes, fabric_of, settings_of, trace_of
 
 from zcube.llm.cards import card_names, load_card
 from zcube.llm.kv import KvLayout, bytes_per_token, cache_parts, kv_bytes, room_tokens, state_bytes
 from zcube.llm.rankmap import rank_map, resolve_rank_map
 from zcube.llm.schedules.kv_plans import KvPushes, kv_plan
 from zcube.llm.schedules.kv_shards import unit_sends
+from zcube.network.flow_model import ideal_model
+from zcube.serving.run import serve
 
 QWEN, GPT, SHARED, LINEAR = (load_card(name) for name in ("qwen3-235b-a22b", "gpt-oss-120b", "glm-5.2", "qwen3.5-397b-a17b"))
 FP8 = KvLayout("fp8")
@@ -98,3 +101,21 @@ def test_memory_of_a_request_is_told_in_tokens_that_every_layer_keeps(name):
     assert ((room - 1) * row < kv_bytes(card, lengths, FP8))[1:].all()
     if not (card.window_layers or card.linear_layers):
         assert room.tolist() == lengths.tolist()
+
+
+def test_gpus_that_hold_states_alone_push_once_and_never_nothing():
+    """Under TP8 two GPUs push the two heads after every chunk, the other six their states with the last push."""
+    fabric, card = fabric_of("roft-256"), load_card("qwen3.5-397b-a17b")
+    asked = settings_of(prefill={"layout": "tp8", "chunk_tokens": 512}, kv={"rank_map": "tp8-dp8"})
+    run = serve(fabric, ideal_model(fabric), trace_of([0.0], [1536], [2]), asked, card, ConstantTimes())
+    pushes = [run.flows.size_bytes[run.flows.source == gpu].tolist() for gpu in range(8)]
+    heads, states = cache_parts(card, asked.engine().kv)
+    state = states.layers * 2 * states.state_bytes
+    row = heads.layers * 512 * heads.row_bytes
+    assert pushes == [[row, row, row + state] if gpu in (0, 4) else [state] for gpu in range(8)]
+
+
+def test_plans_of_a_pair_that_has_states_alone_begin_with_the_last_chunk():
+    plan = kv_plan(LINEAR, "mooncake-push", rank_map("tp8-dp8"), [512, 1024], FP8)
+    assert [transfer.chunk for transfer in plan.transfers if transfer.source_rank == 1] == [1]
+    assert all(transfer.size_bytes for transfer in plan.transfers)

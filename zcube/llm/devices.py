@@ -30,6 +30,10 @@ Positive = Annotated[float, Field(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
 
 
+#: Of one GPU; what is as slow would scale measured figures to nothing, or to no number.
+PeakRate = Annotated[float, Field(ge=1e-3, lt=1e9)]
+
+
 class Peaks(Declared):
     """Data-sheet peaks of one GPU: dense TFLOP/s, memory and NVLink (one direction) GB/s. Bounds of the fits.
 
@@ -45,10 +49,10 @@ class Peaks(Declared):
         Memory of one GPU, GB; default: not given.
     """
 
-    fp8_tflops: Positive
-    bf16_tflops: Positive
-    memory_gbytes_per_s: Positive
-    nvlink_gbytes_per_s: Positive
+    fp8_tflops: PeakRate
+    bf16_tflops: PeakRate
+    memory_gbytes_per_s: PeakRate
+    nvlink_gbytes_per_s: PeakRate
     fp4_tflops: Positive | None = None
     int8_tflops: Positive | None = None
     memory_gbytes: Positive | None = None
@@ -397,8 +401,8 @@ def load_device(reference: str) -> Device:
     try:
         peak = Peaks.model_validate(declared.get("peak"))
     except ValidationError:
-        # Told with all that is wrong.
-        return validate(Device, {**measured.model_dump(), **declared}, path.name)
+        # Told with all that is wrong; a peak that is missing is not the measured device's.
+        return validate(Device, {**measured.model_dump(exclude={"peak"}), **declared}, path.name)
     return validate(Device, completed(declared, measured.model_dump(), _ratios(peak, measured.peak)), path.name)
 
 

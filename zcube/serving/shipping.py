@@ -196,9 +196,13 @@ class KvShipper:
             push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens, shipment.held_tokens)
             if push is None:
                 continue
+            size = plan.unit_bytes(push)
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
+            if not (push.is_last or lane.all_units @ size):
+                # Windows and states go with the last push.
+                continue
             starts_s.append(end_s + self._setup_s)
-            unit_bytes.append(plan.unit_bytes(push))
+            unit_bytes.append(size)
             if push.is_last:
                 self._on_post(shipment, end_s)
             if not lane.carried:
@@ -211,14 +215,18 @@ class KvShipper:
             return
         rows, count = len(lane.paths), len(starts_s)
         start_s, paths, sizes = np.full(rows, starts_s[0]), lane.paths, lane.units @ unit_bytes[0]
+        if prepared is not None:
+            full = sizes > 0
+            pushed = shipment.request, lane.source_gpus[full], lane.target_gpus[full], sizes[full], prepared[full]
+            self._at(starts_s[0], lambda _: self._recorder.pushes(*pushed))
         if count > 1:
             start_s, paths = np.repeat(starts_s, rows), np.tile(paths, count)
             sizes = np.concatenate([lane.units @ size for size in unit_bytes])
+        if not sizes.all():
+            # Pairs that carry only what goes with the last push, or nothing of it.
+            start_s, paths, sizes = start_s[sizes > 0], paths[sizes > 0], sizes[sizes > 0]
         shipment.starts_s += starts_s
         shipment.push_bytes += [int(lane.all_units @ size) for size in unit_bytes]
-        if prepared is not None:
-            pushed = shipment.request, lane.source_gpus, lane.target_gpus, sizes, prepared
-            self._at(starts_s[0], lambda _: self._recorder.pushes(*pushed))
         group, is_last = shipment.group, shipment.last_posted
         if self._on_push is not None:
             group, is_last = self._transfers.open_group(lambda: self._push_ends(shipment)), True

@@ -294,6 +294,7 @@ def kv_plan(
         transfers += [
             KvTransfer(chunk, source, target, np.concatenate([np.tile(*both) for both in zip(of_unit, units)]), slicing)
             for source, target, units in pushes.sends(source_rank, target_rank)
+            if any(sizes.any() and count for sizes, count in zip(of_unit, units, strict=True))
         ]
     return KvPlan(connector, tuple(transfers), pushes.inject_bytes(int(chunk_ends[-1])))
 
