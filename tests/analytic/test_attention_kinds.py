@@ -157,6 +157,7 @@ def test_a_device_that_was_not_measured_says_so():
     node = roofline(GPT, other, EngineLayout("tp8", "tp8"))
     assert node.name.endswith("grouped attention, window attention unmeasured")
     stated = node.stated_error["decode_attention_window"]
+    assert stated.points == 0 and stated.against.startswith("unmeasured: ")
     assert stated.against.endswith("under one set of efficiencies")
     assert spread_of("tp8").heads(4) == 1
 

@@ -43,7 +43,8 @@ def fabric(family: str, *, output: float = 1000.0, ttft_s: float = 2.0, transfer
 
 
 def document(cube: Any, tree: Any = None, fidelity: str = "flow") -> dict[str, Any]:
-    return {"baseline": "tree", "fidelity": fidelity, "fabrics": {"tree": tree or fabric("spine-leaf"), "cube": cube}}
+    fabrics = {"tree": tree or fabric("spine-leaf"), "cube": cube}
+    return {"baseline": "tree", "fidelity": fidelity, "fabrics": fabrics, "compute": {"stated_error": {}}}
 
 
 def noisy(cube: Any, differs: bool | None) -> Any:
@@ -220,6 +221,19 @@ def test_the_parts_come_in_reading_order():
     short["fabrics"]["cube"]["window"]["no_rate"] = "12 requests arrived"
     told = verdict(short, NODES, True)
     assert told["limits"]["cube"]["full"] is None and "run too briefly" in told["sentences"]["cautions"][0]
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [((9, 9), []), ((9, 0), ["Compute times of decode moe are"]), ((0, 0), ["Compute times are"])],
+)
+def test_compute_times_that_nobody_measured_are_a_caution(points, said):
+    compared = document(fabric("zcube"))
+    errors = zip(("prefill_attention", "decode_moe"), points, strict=True)
+    compared["compute"]["stated_error"] = {operation: {"points": count} for operation, count in errors}
+    assert verdict(compared, NODES, True)["sentences"]["cautions"] == [
+        f"{one} unmeasured: other devices' figures, scaled by data sheets." for one in said
+    ]
 
 
 def knee(status: str, holds: float | None, fails: float | None, **last: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -98,3 +99,11 @@ def test_the_page_has_the_figures_beside_it_and_which_link(comparison):
     rows = re.findall(r"<span class=\"swatch shade-(\w+)\"></span>([^<]+)</th>", table)
     assert ("5f5f5f", "prefill") in rows and ".shade-5f5f5f{background-color:#5F5F5F}" in page
     assert table.count("Which link: ") == 2 and "out of the sender&#39;s NIC" in table
+
+
+def test_what_a_clock_of_floats_leaves_of_nothing_is_told_as_nothing(comparison):
+    document = json.loads(json.dumps(comparison.document()))
+    for name, type2_s in (("roft-256", 3.7e-18), ("zcube-256", 0.25)):
+        document["fabrics"][name]["ttft_parts_s"]["mean"]["type2"] = type2_s
+    page = render_html(document, {}, {})
+    assert "e-15" not in page and "250.0" in page

@@ -23,7 +23,7 @@ class StatedError:
     median, p90, mape : float
         Median, 90th percentile and mean, as fractions.
     points : int
-        Measured points.
+        Measured points; 0 where the device itself was not measured.
     against : str
         The measurements, and the part of them that was used.
     """
@@ -55,8 +55,11 @@ def measured_kinds(card: ModelCard) -> tuple[Kind, ...]:
 
 def unmeasured(card: ModelCard, device: Device) -> list[str]:
     """Return the kinds of attention that nobody measured on a device, whose efficiencies are other devices'."""
-    measured = device.name in measured_devices()
-    return [f"{kind} attention" for kind in measured_kinds(card) if not (measured and load_efficiencies(device.name).has(kind))]
+    return [f"{kind} attention" for kind in measured_kinds(card) if not _is_measured(kind, device)]
+
+
+def _is_measured(kind: Kind, device: Device) -> bool:
+    return device.name in measured_devices() and load_efficiencies(device.name).has(kind)
 
 
 def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict[str, StatedError]:
@@ -72,8 +75,10 @@ def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict
         if card.index_heads:
             found[f"{phase}_attention{'_sparse' if several else ''}"] = own
         for kind in kinds:
-            errors = load_efficiencies(device.name, kind).stated_error
-            found[f"{phase}_attention{f'_{kind}' if several else ''}"] = errors.get(f"{phase}_{kind}", own)
+            error = load_efficiencies(device.name, kind).stated_error.get(f"{phase}_{kind}", own)
+            if not _is_measured(kind, device) and error.points:
+                error = error.model_copy(update={"points": 0, "against": f"unmeasured: figures of others; {error.against}"})
+            found[f"{phase}_attention{f'_{kind}' if several else ''}"] = error
     if card.moe_layers:
         found |= {
             "prefill_moe": device.stated_error[f"moe_{engine.prefill_experts}"],

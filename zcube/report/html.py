@@ -217,7 +217,7 @@ def _parts(document: Document) -> list[dict[str, Any]]:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return ABSENT if seconds is None else significant(1e3 * seconds)
+    return ABSENT if seconds is None else significant(1e3 * _told(seconds))
 
 
 def _limiting(fabric: Document) -> list[list[list[str]]] | None:

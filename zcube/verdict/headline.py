@@ -105,7 +105,7 @@ def _value(metric: Row, fabric: Document) -> str:
 
 
 def cautions(document: Document) -> list[str]:
-    """Return what a reader must know to trust the figures: runs without a steady state, requests that are missing.
+    """Return what a reader must know to trust the figures: runs without a steady state, missing requests, unmeasured times.
 
     Fabrics of which the same is to be said share a sentence; how many requests are missing stands in the headline.
     """
@@ -113,7 +113,16 @@ def cautions(document: Document) -> list[str]:
     for name, fabric in document["fabrics"].items():
         for said in _cautions(fabric):
             names.setdefault(said, []).append(name)
-    return [_SAID[kind](listed(those), len(those) > 1, why) for (kind, why), those in names.items()]
+    of_fabrics = [_SAID[kind](listed(those), len(those) > 1, why) for (kind, why), those in names.items()]
+    return of_fabrics + _unmeasured(document["compute"]["stated_error"])
+
+
+def _unmeasured(errors: Document) -> list[str]:
+    found = [operation.replace("_", " ") for operation, error in errors.items() if not error["points"]]
+    if not found:
+        return []
+    of = f" of {listed(found)}" if len(found) < len(errors) else ""
+    return [f"Compute times{of} are unmeasured: other devices' figures, scaled by data sheets."]
 
 
 def _cautions(fabric: Document) -> Iterator[tuple[str, str]]:
