@@ -90,6 +90,15 @@ def test_a_pause_that_is_refreshed_lasts_as_one_that_is_let_go(quanta):
     assert (paused_uplink(pause_quanta=40)[1].events > counts.events) and counts.pauses > 0
 
 
+def test_frames_of_less_than_a_picosecond_are_not_sent_again_without_end():
+    """A quantum of a link of 1,000,000 Gb/s is 0.5 ps, half of it no whole picosecond."""
+    network = Network(("h0", "a"), ("a", "b"), ("h1", "b"), ("b", "h2"), gbps=1e6, latency_s=1e-9)
+    network.path("h0", "a", "b", "h2").path("h1", "b", "h2")
+    model = network.model(pfc_threshold="static", xoff_bytes=20_000, pause_quanta=1)
+    finish = run(model, flows((0, 2, 1 << 20), (1, 2, 1 << 20)))
+    assert np.all(finish > 0) and model.counts.pauses > 0 and model.received_bytes == model.posted_bytes
+
+
 def test_a_pause_that_is_not_refreshed_ends_after_its_quanta_and_what_comes_then_is_lost():
     """The queue is let go 512 bits times the quanta after the frame took effect, to the picosecond."""
     network = Network(("h0", "a"), ("a", "b"), ("h1", "b"), ("b", "h2"))

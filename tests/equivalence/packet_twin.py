@@ -603,7 +603,7 @@ class Twin:
         self.at(self.now + delay, PAUSE, place, lambda: self.apply_frame(queue, stop, number))
         if stop and self.settings.pause_quanta is not None and self.settings.pause_refresh is not None:
             sent = queue.told_at = self.now
-            due = self.now + int(self.settings.pause_refresh * self.hold(queue))
+            due = self.now + max(1, int(self.settings.pause_refresh * self.hold(queue)))
             self.at(due, REFRESH, place, lambda: self.frame(queue, True) if queue.stopped and queue.told_at == sent else None)
 
     def hold(self, queue):

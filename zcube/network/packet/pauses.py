@@ -39,9 +39,15 @@ def _hold_ps(net: Net, queue: int) -> int:
 
 
 @inner
+def _apart_ps(net: Net, queue: int) -> int:
+    """Return after how long a frame is sent again: on the fastest links too later than the one before, or time would stand."""
+    return max(1, int(net.refresh * _hold_ps(net, queue)))
+
+
+@inner
 def _refresh_later(net: Net, queue: int) -> None:
     timed_of(net, queue).refreshing = 1
-    due_ps = timed_of(net, queue).sent_ps + int(net.refresh * _hold_ps(net, queue))
+    due_ps = timed_of(net, queue).sent_ps + _apart_ps(net, queue)
     put(net, take_free(net), due_ps, (REFRESH << KEY_BITS) | queue)
 
 
@@ -55,7 +61,7 @@ def refresh(net: Net, queue: int) -> None:
     timed_of(net, queue).refreshing = 0
     if queue_of(net, queue).off == 0:
         return
-    if net.now_ps < timed_of(net, queue).sent_ps + int(net.refresh * _hold_ps(net, queue)):
+    if net.now_ps < timed_of(net, queue).sent_ps + _apart_ps(net, queue):
         _refresh_later(net, queue)
     else:
         send_frame(net, queue, 1)
