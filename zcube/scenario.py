@@ -475,7 +475,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return scenario data in which names of files that lie beside the scenario file are paths to them."""
 
     def path_to(name: Any) -> Any:
-        beside = isinstance(name, str) and parted(name)[0].endswith(".toml") and (folder / parted(name)[0]).is_file()
+        beside = isinstance(name, str) and parted(name)[0].endswith(".toml") and is_file(str(folder / parted(name)[0]))
         return str(folder / name) if beside else name
 
     if isinstance(data.get("fabrics"), list):

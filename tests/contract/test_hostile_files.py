@@ -22,7 +22,7 @@ from zcube.fabric.wiring.formats import fabric_text, read_links
 from zcube.fabric.wiring.link_list import read_links_csv
 from zcube.fabric.wiring.rack_layout import RackLayout
 from zcube.input_files import MAX_COLUMNS
-from zcube.inputs import assigned, json_document, read_toml
+from zcube.inputs import assigned, bundled_folder, json_document, read_toml
 from zcube.llm.cards import load_card
 from zcube.llm.decode_node.figures import load_node
 from zcube.llm.devices import load_device
@@ -258,6 +258,49 @@ READERS = [read_toml, read_links_csv, read_trace, read_calibration, read_request
 @pytest.mark.parametrize("place", [device, folder, gone, long_name, with_nul], ids=lambda place: place.__name__)
 def test_what_is_no_file_is_named_by_every_reader(tmp_path, read, place):
     assert only_fault(read, place(tmp_path)).where == str(place(tmp_path))
+
+
+LONG = 300 * "n" + ".toml"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "--fabric", LONG),
+        ("matrix", LONG, "--fabrics", "roft-32", "--transports", "roce-2023"),
+        ("plan", "--from", LONG + "@spine0", "--to-gpus", "64"),
+        ("sweep", "sweep.toml"),
+        ("compare", "scenario.toml"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_too_long_for_a_file_is_no_file(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    Path("sweep.toml").write_text(f'scenarios = ["{LONG}"]\n[[points]]\nload.concurrency = 2\n')
+    scenario = (bundled_folder("scenarios") / "nic-cap-32.toml").read_text()
+    Path("scenario.toml").write_text(re.sub(r"(?m)^fabrics = .*", f'fabrics = ["{LONG}", "roft-32"]', scenario))
+    status, _, err = run(*words)
+    assert status == 2 and "Traceback" not in err and "nnnn" in err
+
+
+@pytest.mark.parametrize("changed", ["nic_gbps = 1e-300", "switch.port_gbps = 1e-300"])
+def test_rates_that_no_part_of_a_port_can_be_counted_by(tmp_path, changed):
+    path = tmp_path / "f.toml"
+    base = (bundled_folder("topologies") / "zcube-n16.toml").read_text()
+    key, value = changed.split(" = ")
+    path.write_text(re.sub(rf"(?m)^{key.split('.')[-1]} = .*", f"{key.split('.')[-1]} = {value}", base))
+    with pytest.raises(InputError, match=key.split(".")[-1]):
+        load_fabric(str(path))
+
+
+def test_a_small_file_of_many_cables_is_refused_before_any_is_laid(tmp_path):
+    path = tmp_path / "f.toml"
+    base = (bundled_folder("topologies") / "dragonfly-1056.toml").read_text()
+    path.write_text(re.sub(r"(?m)^gpus_per_switch = .*", "gpus_per_switch = 40", base))
+    begun = time.process_time()
+    with pytest.raises(InputError, match="cables"):
+        load_fabric(str(path))
+    assert time.process_time() - begun < 1.0
 
 
 def test_a_parquet_table_that_says_it_has_more_than_it_may(tmp_path):

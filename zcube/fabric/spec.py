@@ -19,9 +19,11 @@ from zcube.fabric.structure import NO_STRUCTURE, Structure
 from zcube.inputs import Declared
 from zcube.node import GPUS_PER_NODE
 
-#: Cables beyond which a fabric is refused before memory is taken (about 1.5 GB of arrays).
-MAX_CABLES = 20_000_000
+#: Cables beyond which a fabric is refused before memory and time are taken (about 0.3 GB of arrays, 15 s).
+MAX_CABLES = 4_000_000
 MAX_GPUS = 1 << 20
+#: Slowest port, Gb/s; so many times slower than the fastest that parts of a port stay countable.
+LEAST_GBPS = 1e-3
 
 
 class SwitchSpec(Declared):
@@ -29,7 +31,7 @@ class SwitchSpec(Declared):
 
     model: str = Field(min_length=1, max_length=60, description="name on the bill, e.g. 25.6T")
     ports: int = Field(ge=2, le=4096, description="front-panel ports")
-    port_gbps: float = Field(gt=0, le=1e6, description="native rate of a port, Gb/s")
+    port_gbps: float = Field(ge=LEAST_GBPS, le=1e6, description="native rate of a port, Gb/s")
     lane_gbps: Literal[10, 25, 50, 100, 200] | None = Field(
         default=None, description="rate of a lane of its modules, Gb/s; default: whatever the far end has"
     )
@@ -72,7 +74,9 @@ class FabricSpec(Declared):
     description: str = Field(default="", max_length=400, description="one line, shown with results")
     gpus: int = Field(ge=1, le=MAX_GPUS, description="GPUs in the cluster")
     gpus_per_server: int = Field(default=GPUS_PER_NODE, ge=1, le=1024, description="GPUs that the scale-up link joins")
-    nic_gbps: float = Field(default=400.0, gt=0, le=1e6, description="line rate of one GPU, all NIC ports together, Gb/s")
+    nic_gbps: float = Field(
+        default=400.0, ge=LEAST_GBPS, le=1e6, description="line rate of one GPU, all NIC ports together, Gb/s"
+    )
     nvlink_gbps: float = Field(default=3600.0, gt=0, le=1e6, description="NVLink rate of one GPU, each direction, Gb/s")
     link_latency_s: float = Field(default=5e-7, ge=0, le=1.0, description="delay of a link and of the device it leads into")
     nvlink_latency_s: float = Field(default=2.5e-8, ge=0, le=1.0, description="delay of NVLink")

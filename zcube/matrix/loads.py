@@ -15,6 +15,7 @@ from zcube.fabric.catalog import FAILURES_AFTER, load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import optics_of
 from zcube.fabric_run import FabricTask
+from zcube.input_files import is_file
 from zcube.inputs import validate
 from zcube.matrix.cells import CarriedTask, ServedTask, Task
 from zcube.matrix.conditions import Conditions
@@ -373,7 +374,7 @@ def _bills(fabrics: Mapping[str, Fabric], asked: MatrixSettings) -> dict[str, Bi
 
 def _read(source: str, fabrics: Mapping[str, Fabric]) -> FlowList | CommTrace:
     path = Path(source)
-    if not path.exists():
+    if not is_file(source):
         expected = f"a file of transfers or a trace; one of the patterns {', '.join(PATTERNS)}; or a scenario"
         raise InputError(Fault(source, "neither a file nor a name that is known", expected))
     if is_trace(path):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zcube.errors import Fault, FaultList, InputError
+from zcube.input_files import is_file
 from zcube.inputs import read_toml, set_key
 from zcube.scenario import Scenario, load_scenario, with_tables
 from zcube.sweep.settings import MOST_RUNS, LatinHypercube, Range, SweepSettings, load_sweep, sound_parts, sweep_path
@@ -138,7 +139,7 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
     for reference, name in _names(sweep.scenarios).items():
         with faults:
             beside = folder / reference
-            scenarios[name] = load_scenario(str(beside) if beside.is_file() else reference)
+            scenarios[name] = load_scenario(str(beside) if is_file(str(beside)) else reference)
     runs = sum(sweep.count * len(sweep.fabrics or one.fabrics) * (sweep.seeds or one.seeds) for one in scenarios.values())
     if runs > MOST_RUNS:
         found = f"{runs:,} runs ({sweep.count:,} points on every fabric under every seed)"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.catalog import FAILURES_AFTER, NO_CHANGES, load_fabric
 from zcube.fabric.model import Fabric
+from zcube.input_files import is_file
 
 #: Stages of one plan.
 MAX_STAGES = 16
@@ -38,7 +38,7 @@ def larger_fabrics(reference: str, gpus: Sequence[int], changes: Mapping[str, An
         faults.faults.append(Fault("--to-gpus", f"{len(gpus)} stages", f"1 to {MAX_STAGES}"))
     if any(after <= before for before, after in itertools.pairwise(gpus)):
         faults.faults.append(Fault("--to-gpus", ",".join(map(str, gpus)), "numbers that rise"))
-    if FAILURES_AFTER in reference and not Path(reference).is_file():
+    if FAILURES_AFTER in reference and not is_file(reference):
         faults.faults.append(Fault("--from", reference, "a fabric with nothing failed"))
     faults.check()
     built = []
