@@ -18,8 +18,8 @@ from zcube.workplace import is_being_made, workplace
 INFINITE = "infinity"
 #: Errors of file systems that have no hard links.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-#: Name in a workplace of what a target held.
-_BEFORE = "before"
+#: Name in a workplace of what a target held, and where the target itself has that name.
+_BEFORE, _OTHERWISE = "before", "before-it"
 
 
 def to_json(document: Any) -> str:
@@ -103,10 +103,14 @@ def write_files(texts: Mapping[Path, str]) -> None:
             folder = stack.enter_context(workplace(path))
             (folder / path.name).write_text(text, encoding="utf-8", newline="\n")
             if path.exists():
-                shutil.copy2(path, folder / _BEFORE)
+                shutil.copy2(path, _before(folder / path.name))
             made.append((folder / path.name, path))
         with signals_held_back():
             _name_all(made)
+
+
+def _before(temporary: Path) -> Path:
+    return temporary.with_name(_OTHERWISE if temporary.name == _BEFORE else _BEFORE)
 
 
 def _name_all(made: Sequence[tuple[Path, Path]]) -> None:
@@ -115,7 +119,7 @@ def _name_all(made: Sequence[tuple[Path, Path]]) -> None:
     try:
         for temporary, path in made:
             temporary.replace(path)
-            done.append((temporary.with_name(_BEFORE), path))
+            done.append((_before(temporary), path))
     except OSError:
         for before, path in reversed(done):
             if before.exists():

@@ -288,3 +288,11 @@ def test_a_new_file_takes_no_name_that_is_taken(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "hardlink_to", without_links)
     assert write_new_file(path, "2") and path.read_text() == "2"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.toml"]
+
+
+@pytest.mark.parametrize("name", ["before", "before-it", "content"])
+def test_files_of_several_take_whatever_name_they_have(tmp_path, name):
+    target = tmp_path / name
+    for text in ("1", "2"):
+        write_files({target: text, tmp_path / "other": text})
+        assert target.read_text() == text
