@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from zcube.calibrate.apply import AppliedCalibration
 from zcube.calibrate.links import carrier_on, load_calibration
@@ -22,7 +22,7 @@ from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.compute_choice import compute_model
 from zcube.llm.decode_node.figures import load_node
-from zcube.llm.devices import load_device
+from zcube.llm.devices import Device, load_device
 from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier
 from zcube.pricing.amortised import HourlyCost, hourly_cost
@@ -41,6 +41,7 @@ from zcube.workload.requests import RequestTrace
 
 #: The price book, the power book, and the machine room if one is described.
 Prices: TypeAlias = "tuple[PriceBook, PowerBook, RackLayout | None]"
+Read = TypeVar("Read", ModelCard, Device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +136,15 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
     """
     faults = FaultList()
     with faults:
-        card = load_card(scenario.compute.model)
+        _read("compute.device", load_device, scenario.compute.device)
+    with faults:
+        card = _read("compute.model", load_card, scenario.compute.model)
         card.check_served()
         _check_expert_span(scenario, card)
         compute = _compute_model(scenario, card)
     with faults:
         if "tilert" in scenario.engines.values():
-            card = load_card(scenario.compute.model)
+            card = _read("compute.model", load_card, scenario.compute.model)
             card.check_indexed("decode.engine = tilert")
             request_times(scenario, card)
     with faults:
@@ -228,10 +231,18 @@ def _check_expert_span(scenario: Scenario, card: ModelCard) -> None:
         raise InputError([Fault("prefill.nodes_per_instance", str(span), fault.expected) for fault in error.faults]) from error
 
 
+def _read(key: str, read: Callable[[str], Read], reference: str) -> Read:
+    """Return what a key names, its faults told by the key."""
+    try:
+        return read(reference)
+    except InputError as error:
+        raise InputError([replace(fault, where=f"{key}: {fault.where}") for fault in error.faults]) from error
+
+
 def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
     asked = scenario.compute
     tables, engine = None if asked.tables is None else Path(asked.tables), scenario.engine(asked.moe_balance, asked.exchanges)
-    model = compute_model(asked.times, card, load_device(asked.device), engine, tables)
+    model = compute_model(asked.times, card, _read("compute.device", load_device, asked.device), engine, tables)
     if scenario.network.calibration is None:
         return model
     return compute_calibrated(model, load_calibration(Path(scenario.network.calibration)), scenario, card)

@@ -345,3 +345,10 @@ class TestAssignments:
     def test_a_trace_in_the_file_lies_beside_it(self, scenario_file):
         scenario_file.write_text(scenario_file.read_text().replace("count = 20", 'source = "a.jsonl"'))
         assert load_scenario(str(scenario_file)).requests.source == str(scenario_file.parent / "a.jsonl")
+
+
+def test_a_model_and_a_device_that_are_unknown_are_both_told_by_their_keys(run):
+    status, out, err = run("compare", "qwen3-235b-h20", "--set", "compute.model=no-card", "--set", "compute.device=no-device")
+    assert (status, out) == (2, "") and "2 faults" in err
+    assert "compute.model: no-card: found no such model card; expected" in err
+    assert "compute.device: no-device: found no such device; expected" in err

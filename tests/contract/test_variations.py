@@ -156,7 +156,7 @@ def test_words_that_are_no_toml_are_text():
         ("prefill.nodes=1,2", "at least 40 for 2 + 3 nodes"),
         ('fabrics=["roft-32", "no-such"]', "no-such: found no such file"),
         ("cost.price_book=mixnet-2025,no-such", "--sweep cost.price_book=no-such: price book no-such: found no such file"),
-        ("compute.model=no-such", "--sweep compute.model=no-such: no-such: found no such model card"),
+        ("compute.model=no-such", "--sweep compute.model=no-such: compute.model: no-such: found no such model card"),
         ("requests.source=no-such", "--sweep requests.source=no-such: no-such: found no such file"),
         ("network.calibration=no-such", "--sweep network.calibration=no-such: no-such"),
     ],
