@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import re
@@ -261,6 +262,7 @@ def test_what_is_no_file_is_named_by_every_reader(tmp_path, read, place):
 
 
 LONG = 300 * "n" + ".toml"
+VLLM_LINE = b"INFO 01-02 03:04:01 [x.py:1] KV Transfer metrics: "
 
 
 @pytest.mark.parametrize(
@@ -301,6 +303,25 @@ def test_a_small_file_of_many_cables_is_refused_before_any_is_laid(tmp_path):
     with pytest.raises(InputError, match="cables"):
         load_fabric(str(path))
     assert time.process_time() - begun < 1.0
+
+
+@pytest.mark.parametrize(
+    "content", [gzip.compress(bytes(20 << 20)), 400 * (VLLM_LINE + 2000 * b"x" + b"\n")], ids=["zeros", "words"]
+)
+def test_recordings_of_nothing_end_soon(tmp_path, content):
+    path = tmp_path / ("t.json.gz" if content[:1] == b"\x1f" else "t.log")
+    path.write_bytes(content)
+    begun = time.process_time()
+    with pytest.raises(InputError):
+        import_trace([path])
+    assert time.process_time() - begun < 5.0
+
+
+def test_a_nic_of_more_digits_than_a_rate_can_have(run, tmp_path):
+    path = tmp_path / "demand.toml"
+    path.write_text(f'gpus = 64\nswitch = ["25.6T"]\nnic = {"9" * 400}\n')
+    status, _, err = run("plan", path)
+    assert status == 2 and "nic: found" in err and "Traceback" not in err
 
 
 def test_a_parquet_table_that_says_it_has_more_than_it_may(tmp_path):

@@ -406,8 +406,8 @@ def _rate(nic: Any) -> Any:
     """Return a NIC as its rate where it is one, as a text where it cannot be."""
     try:
         rate = float(nic)
-    except (TypeError, ValueError):
-        return nic
+    except (OverflowError, TypeError, ValueError):
+        return str(nic) if isinstance(nic, int) else nic
     return rate if math.isfinite(rate) and not isinstance(nic, bool) else str(nic)
 
 

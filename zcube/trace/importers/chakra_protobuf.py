@@ -161,6 +161,9 @@ def _messages(source: Source) -> Iterator[bytes]:
                 length, start = _varint(rest, place)
                 if length > MAX_MESSAGE_BYTES:
                     raise CutShort(f"a message of {length} bytes, more than {MAX_MESSAGE_BYTES}")
+                # Metadata may be left empty; no node has nothing, and a file of zeros has nothing else.
+                if not length and source.number > 1:
+                    raise CutShort("a message of 0 bytes")
                 if start + length <= len(rest):
                     break
             except IndexError:

@@ -53,7 +53,7 @@ TILERT_LAYERS = 79
 
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"
 _VLLM = re.compile(r"KV Transfer metrics: (.*)")
-_VLLM_FIELD = re.compile(r"([A-Za-z][\w ()/]*)=" + _NUMBER + r"(?=,|\s*$)")
+_VLLM_FIELD = re.compile(r"([A-Za-z][\w ()/]{0,80})=" + _NUMBER + r"(?=,|\s*$)")
 _MOONCAKE = re.compile(
     r"\[Metrics\] Transfer Engine Stats \(over last ([0-9]{1,7})s\): (?:Throughput: " + _NUMBER + r" MB/s)?(.*)"
 )
