@@ -1,7 +1,5 @@
 """The installed package's tables of every kind of attention: units, errors on points held out, and what each model takes."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 import numpy as np
 import pytest
 
@@ -13,20 +11,10 @@ from zcube.llm.kinds.efficiencies import load_efficiencies
 from zcube.llm.kinds.latent import measured_step_s
 from zcube.llm.tables.held_shapes import KINDS, held_shapes
 from zcube.llm.tables.kernels import halves, read_blocks, read_heads, read_states
-from zcube.llm.tables.source import open_source
 
 #: Of all measured devices and kinds the one that misses 6 %: H200's table of linear prefill takes longer for 64 pieces of 1,024
 #: tokens than for 64 of 2,048, and other such; H100's table of the same kernels is met at 2 %.
 UNEVEN = ("h200", "linear", "prefill")
-
-
-@pytest.fixture(scope="module")
-def package():
-    try:
-        version("aiconfigurator-core")
-    except PackageNotFoundError:
-        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
-    return open_source(None)
 
 
 @pytest.mark.parametrize("device", ["h200", "gb200-nvl72"])

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -15,16 +15,7 @@ from zcube.llm.measured import measure_deepep_errors
 from zcube.llm.tables.grids import expert_points
 from zcube.llm.tables.held_out import held_out_experts
 from zcube.llm.tables.read import read_attention, read_deepep_experts, read_experts, table_model
-from zcube.llm.tables.source import CsvSource, open_source
-
-
-@pytest.fixture(scope="module")
-def package():
-    try:
-        version("aiconfigurator-core")
-    except PackageNotFoundError:
-        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
-    return open_source(None)
+from zcube.llm.tables.source import CsvSource
 
 
 @pytest.mark.parametrize("device", measured_device_names())
