@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli.json_option import JsonOption
+
 MEASURED = (".json",)
 
 FilesArgument = Annotated[
@@ -17,7 +19,6 @@ PathClassOption = Annotated[
     str | None, typer.Option("--path", help="Path class of all points: nvlink, shared-memory, socket, same-leaf, across.")
 ]
 LenientOption = Annotated[bool, typer.Option(help="Leave out what is broken and say so, instead of refusing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 def run_command(

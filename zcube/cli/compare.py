@@ -12,6 +12,7 @@ import typer
 
 from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
+from zcube.cli.json_option import JsonOption
 from zcube.cli.network_options import FIDELITY, CalibrationsOption, ComparedDrawsOption, MemoryOption, SkipOption
 from zcube.cli.request_options import request_changes
 from zcube.cli.terminal_style import terminal_style
@@ -113,7 +114,7 @@ def compare_command(
         typer.Option(help="Label of the fabric of --trace-out; default: the baseline's.", autocompletion=completion.fabrics),
     ] = None,
     jobs: Annotated[int | None, JOBS] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     given = dict(locals())

@@ -9,6 +9,7 @@ import typer
 
 from zcube.cli import completion
 from zcube.cli.fabric import OpticsOption, RacksOption, load, load_optics
+from zcube.cli.json_option import JsonOption
 from zcube.cli.terminal_style import terminal_style
 
 
@@ -28,7 +29,7 @@ def cost_command(
     ] = "mixnet-2025",
     optics: OpticsOption = "all-optical",
     racks: RacksOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Price the switches, optics and NICs of fabrics."""
     from zcube.errors import Fault, FaultList, InputError

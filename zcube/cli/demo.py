@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
+from zcube.cli.json_option import JsonOption
+
 
 def demo_command(
     folder: Annotated[Path, typer.Argument(help="Folder to write; replaced if it holds nothing but unchanged samples.")] = Path(
         "zcube-demo"
     ),
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="What the samples are made from.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write sample transfers, requests, NCCL measurements, recordings and cables: every file that README's commands name."""
     from zcube.outputs import to_json

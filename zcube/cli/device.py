@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zcube.cli import completion
-from zcube.cli.model import JsonOption
+from zcube.cli.json_option import JsonOption
 
 
 def list_command(json: JsonOption = False) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
+from zcube.cli.json_option import JsonOption
 from zcube.cli.network_options import (
     CalibrationOption,
     FallBackOption,
@@ -33,7 +34,6 @@ FabricArgument = Annotated[
 FailOption = Annotated[
     list[str] | None, typer.Option(help="switch:A3, link:A0-B5, port:A3/12, nic:s3g5, random-links:0.01, random-switches:0.01.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 OpticsOption = Annotated[
     str,
     typer.Option(

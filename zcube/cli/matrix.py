@@ -11,6 +11,7 @@ import typer
 
 from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
+from zcube.cli.json_option import JsonOption
 from zcube.cli.network_options import MemoryOption
 from zcube.cli.terminal_style import terminal_style
 
@@ -79,7 +80,7 @@ def matrix_command(
         Path | None, typer.Option(help="Output folder, which a stopped run goes on from; default zcube-out/matrix-SOURCE.")
     ] = None,
     jobs: Annotated[int | None, JOBS] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Carry the same traffic over every fabric with every transport: which of the two pays; exit 1 if a cell fails."""
     given = dict(locals())

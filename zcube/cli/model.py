@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from zcube.cli import completion
+from zcube.cli.json_option import JsonOption
 
 #: Keys of a configuration that are named where they were not looked at.
 MOST_UNUSED = 30
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 def list_command(json: JsonOption = False) -> None:

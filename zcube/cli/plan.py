@@ -11,6 +11,7 @@ import typer
 
 from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
+from zcube.cli.json_option import JsonOption
 
 #: Options, and the argument, that only a plan of one fabric takes, and only one from a demand.
 ONE_FABRIC = ("to_gpus", "to", "to_set", "nodes", "wire", "wire_set", "failures")
@@ -102,7 +103,7 @@ def plan_command(
     generations: Annotated[str | None, typer.Option(help="With --search: times that they breed; default 40.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json, plan.html and topology files.")] = None,
     jobs: Annotated[int | None, JOBS] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Find the fabrics that meet a demand: which, at what cost, and why not the others; exit 1 where none does."""
     given = dict(locals())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zcube.cli import completion
+from zcube.cli.json_option import JsonOption
 from zcube.cli.network_options import (
     OF_PACKETS,
     CalibrationOption,
@@ -90,7 +91,6 @@ PausesOption = Annotated[Path | None, typer.Option(help="Packets: pause by pause
 PictureOption = Annotated[Path | None, typer.Option(help="Packets: ports over time, .png or .svg; needs --bin-s.")]
 TreeOption = Annotated[Path | None, typer.Option(help="Packets: congestion trees, .png, .svg, .txt or .csv.")]
 PageOption = Annotated[Path | None, typer.Option(help="One page of it all for a browser, .html.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 def replay_command(

@@ -10,6 +10,7 @@ import typer
 
 from zcube.cli import completion
 from zcube.cli.jobs_option import JOBS
+from zcube.cli.json_option import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def sweep_command(
         Path | None, typer.Option(help="Output folder, which a stopped sweep goes on from; default zcube-out/sweep-SWEEP.")
     ] = None,
     jobs: Annotated[int | None, JOBS] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Run a scenario's keys over grids, lists or draws of values, on all fabrics, seed by seed; exit 1 if a run fails."""
     from zcube.cli.progress import RunProgress

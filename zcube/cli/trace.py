@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zcube.cli import completion
+from zcube.cli.json_option import JsonOption
 
 if TYPE_CHECKING:
     from zcube.cli.targets import Target
@@ -36,7 +37,6 @@ TopologyOption = Annotated[
 GoalUnitOption = Annotated[float, typer.Option(help="Nanoseconds of a unit of GOAL's computations.")]
 EagerOption = Annotated[int, typer.Option(help="GOAL: sends of so many bytes or fewer end as they start.")]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 TraceOut = Annotated[Path, typer.Option(help="Trace to write, .parquet or .jsonl.")]
 PictureOption = Annotated[Path | None, typer.Option(help="Timeline to draw, .png or .svg.")]
 ChromeOption = Annotated[Path | None, typer.Option(help="Timeline for Perfetto to write, .json.")]

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from zcube.cli import completion
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+from zcube.cli.json_option import JsonOption
 
 
 def list_command(json: JsonOption = False) -> None:
