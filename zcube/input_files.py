@@ -6,8 +6,9 @@ Every failure of a file, be it missing, a folder, too large, not UTF-8, no table
 
 from __future__ import annotations
 
+import csv
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import fstat
 from pathlib import Path
@@ -95,6 +96,30 @@ def read_bounded(path: Path, most_bytes: int) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(Fault(str(path), f"a byte that is not UTF-8 at {error.start}", "UTF-8 text")) from error
+
+
+def columns_once(where: str, names: Sequence[str], wanted: Iterable[str]) -> list[str]:
+    """Return the wanted columns that a table has, in the order asked for.
+
+    Raises
+    ------
+    InputError
+        At ``where``, for every one of them that stands there twice: nobody knows which is meant.
+    """
+    found = [name for name in wanted if name in names]
+    twice = [name for name in found if names.count(name) > 1]
+    if twice:
+        raise InputError(Fault(where, f"{names.count(name)} columns {name}", "one") for name in twice)
+    return found
+
+
+def csv_header(text: str) -> tuple[str, ...]:
+    """Return the stripped cells of the first line, empty if it is no CSV."""
+    try:
+        first = next(csv.reader([text.partition("\n")[0]]), [])
+    except csv.Error:
+        return ()
+    return tuple(cell.strip() for cell in first)
 
 
 @contextmanager

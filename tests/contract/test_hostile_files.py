@@ -418,3 +418,10 @@ def test_rates_of_hundreds_of_digits_in_graphml(tmp_path):
     path.write_text(re.sub(r">\d+\.\d+<", ">" + "9" * 400 + "<", re.sub(r">[\d.]+e-\d+<", ">1<", whole)))
     with pytest.raises(InputError):
         read_links(path)
+
+
+@pytest.mark.parametrize(("said", "version"), [(22805, "2.28.5"), (2**31, ""), (10**200, ""), (0, "")])
+def test_a_version_of_nccl_is_a_number_of_31_bits(tmp_path, said, version):
+    path = tmp_path / "alltoall.txt"
+    path.write_text(text().replace("nccl-library=22805", f"nccl-library={said}"))
+    assert read_measured(path).metadata.nccl_version == version

@@ -47,7 +47,7 @@ import numpy as np
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
-from zcube.input_files import GZIP, PARQUET, check_table, opened, parquet_file, starts_with
+from zcube.input_files import GZIP, PARQUET, check_table, columns_once, opened, parquet_file, starts_with
 from zcube.inputs import Declared
 from zcube.memory import check_memory
 from zcube.node import GPUS_PER_NODE
@@ -271,9 +271,7 @@ def _read_parquet(path: Path) -> CommTrace:
     missing = [name for name in NEEDED if name not in schema.names]
     if missing:
         raise InputError(Fault(f"{path}: schema", f"no column {name}", f"the column {name}") for name in missing)
-    twice = [name for name in COLUMNS if schema.names.count(name) > 1]
-    if twice:
-        raise InputError(Fault(f"{path}: schema", f"several columns {name}", f"one column {name}") for name in twice)
+    columns_once(f"{path}: schema", schema.names, COLUMNS)
     # Text that repeats is unpacked once, however many rows hold it.
     texts = [name for name in TEXTS if name in schema.names and pa.types.is_string(schema.field(name).type)]
     with parquet_file(path, MAX_FILE_BYTES, read_dictionary=texts) as file:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.errors import Fault, InputError
-from zcube.input_files import GZIP, PARQUET, check_table, opened, parquet_file
+from zcube.input_files import GZIP, PARQUET, check_table, columns_once, opened, parquet_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ class CsvRows:
     def __init__(self, path: Path, wanted: Sequence[str], numbers: Sequence[str], max_rows: int):
         self.path = path
         self._header_line, self._columns = _header(path)
-        self.names = _once(f"{path}: {self.header_place}", self._columns, wanted)
+        self.names = columns_once(f"{path}: {self.header_place}", self._columns, wanted)
         self._numbers = [name for name in self.names if name in numbers]
         #: Lines with the wrong number of cells: how many lines that are not empty stand before it, below the header.
         self._malformed: list[int] = []
@@ -267,7 +267,7 @@ class ArrowRows:
         if len(frame) > max_rows:
             raise InputError(Fault("frame", f"{len(frame)} rows", f"at most {max_rows} rows"))
         try:
-            table = pa.Table.from_pandas(frame[_once("frame", list(frame.columns), wanted)], preserve_index=False)
+            table = pa.Table.from_pandas(frame[columns_once("frame", list(frame.columns), wanted)], preserve_index=False)
         except pa.ArrowException as error:
             raise InputError(Fault("frame", str(error).splitlines()[0][:160], "columns of text or numbers")) from error
         return cls("frame", _cell_columns("frame", table.schema, wanted), table)
@@ -319,21 +319,12 @@ def _cell_columns(path: Path | str, schema: pa.Schema, wanted: Sequence[str]) ->
     """Return the wanted columns that a schema has, all of text or numbers; one of nulls alone, which has no type, is none."""
     import pyarrow as pa
 
-    names = _once(f"{path}: schema", schema.names, wanted)
+    names = columns_once(f"{path}: schema", schema.names, wanted)
     names = [name for name in names if not pa.types.is_null(schema.field(name).type)]
     nested = [name for name in names if not _holds_cells(schema.field(name).type)]
     if nested:
         raise InputError(Fault(f"{path}: column {name}", str(schema.field(name).type), "text or numbers") for name in nested)
     return names
-
-
-def _once(where: str, names: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the wanted names among all, none of which may stand there twice."""
-    found = [name for name in wanted if name in names]
-    twice = [name for name in found if names.count(name) > 1]
-    if twice:
-        raise InputError(Fault(where, f"{names.count(name)} columns {name}", "one") for name in twice)
-    return found
 
 
 def _holds_cells(kind: pa.DataType) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from zcube.calibrate.measurements import MAX_ROWS, Measurements, Metadata, Row
 from zcube.calibrate.operations import DTYPE_BYTES, canonical
 from zcube.calibrate.readers.options import Gathering, ReadOptions
+from zcube.input_files import columns_once
 
 COLUMNS = ("op_name", "nccl_dtype", "num_gpus", "message_size", "latency")
 _S_PER_MS = 1e-3
@@ -42,6 +43,7 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
     gathering = Gathering(source, options)
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    columns_once(f"{source}: line 1", reader.fieldnames, (*COLUMNS, "device", "version"))
     devices, versions, most = set(), set(), 0
     try:
         for record in reader:

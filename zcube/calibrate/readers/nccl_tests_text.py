@@ -100,8 +100,11 @@ def read(text: str, source: str, options: ReadOptions) -> Measurements:
 
 
 def nccl_version(code: int) -> str:
-    """Return NCCL's version from the number it calls itself (22805 is 2.28.5; up to 2.8 the number has four digits)."""
-    if code <= 0:
+    """Return NCCL's version from the number it calls itself (22805 is 2.28.5; up to 2.8 the number has four digits).
+
+    It is empty where the number is none of its 31 bits.
+    """
+    if not 0 < code < 1 << 31:
         return ""
     major, rest = divmod(code, 10_000) if code >= 10_000 else divmod(code, 1000)
     return f"{major}.{rest // 100}.{rest % 100}"

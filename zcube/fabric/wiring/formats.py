@@ -20,7 +20,7 @@ from zcube.fabric.wiring.netbox import SIDE_COLUMNS, netbox_csv, read_netbox
 from zcube.fabric.wiring.ns3 import ns3_text, read_ns3
 from zcube.fabric.wiring.ptm import looks_like_dot, ptm_text, read_ptm
 from zcube.fabric.wiring.rack_layout import RackLayout
-from zcube.fabric.wiring.reading import csv_header, read_text
+from zcube.fabric.wiring.reading import read_text
 from zcube.fabric.wiring.schedule import DEFAULT_RULE
 from zcube.fabric.wiring.simai import read_simai, simai_text
 from zcube.fabric.wiring.tables import (
@@ -34,6 +34,7 @@ from zcube.fabric.wiring.tables import (
     schedule_csv,
     ufm_csv,
 )
+from zcube.input_files import csv_header
 from zcube.outputs import write_file
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
@@ -48,8 +49,8 @@ def read_graphml(path: Path) -> LinkList:
     Raises
     ------
     InputError
-        If the file is no GraphML or defines XML entities; else with every fault, by edge in the order of the file: also arcs
-        of a directed graph without an equal one back.
+        If the file is no GraphML, defines XML entities or says something twice; else with every fault, by edge in the order of
+        the file: also arcs of a directed graph without an equal one back.
     """
     import networkx
 
@@ -63,10 +64,40 @@ def read_graphml(path: Path) -> LinkList:
         # ElementTree's ParseError is a SyntaxError that names line and column; an unknown encoding is a LookupError.
         raise InputError(Fault(str(path), str(error) or type(error).__name__, "GraphML")) from error
     faults = Faults(str(path))
+    _refuse_repeated(text, faults)
+    faults.raise_any()
     links = list(_edges(graph))
     if graph.is_directed():
         links = _paired(graph, links, faults)
     return build_link_list(links, faults, (str(name) for name in graph.nodes))
+
+
+def _refuse_repeated(text: str, faults: Faults) -> None:
+    """Note what stands twice, of which networkx silently keeps the last: a declared key, a node, an edge, a datum of either.
+
+    Also further graphs, of which it reads the first. Edges of other ends may have one number: so networkx writes them.
+    """
+    parser = expat.ParserCreate(namespace_separator=" ")
+    known: set[tuple[object, ...]] = set()
+    under_way: list[set[tuple[object, ...]]] = [set()]
+    ordered = False
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal ordered
+        kind = name.rpartition(" ")[2]
+        ordered |= kind == "graph" and attributes.get("edgedefault") == "directed"
+        ends = [attributes.get("source", ""), attributes.get("target", "")]
+        one = (kind, *(ends if ordered else sorted(ends)))
+        own = None if kind == "graph" else attributes.get("key" if kind == "data" else "id")
+        if kind == "graph" or (kind in ("key", "node", "edge", "data") and own is not None):
+            of = under_way[-1] if kind == "data" else known
+            if (*one, own) in of:
+                faults.add(parser.CurrentLineNumber, f"a second {kind} {own or ''}".rstrip(), "each once")
+            of.add((*one, own))
+        under_way.append(set())
+
+    parser.StartElementHandler, parser.EndElementHandler = begin, lambda name: under_way.pop()
+    parser.Parse(text.encode(), True)
 
 
 def _paired(graph: Any, arcs: list[RawLink], faults: Faults) -> list[RawLink]:

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +25,7 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.wiring.link_list import LinkList, RawLink, build_link_list
 from zcube.fabric.wiring.reading import MAX_ROWS, Faults, read_text
 from zcube.inputs import json_document, validate
+from zcube.yaml_text import yaml_document
 
 #: Delay of a link that states none: a switch hop of published topologies (SimAI: 0.0005ms).
 LATENCY_S = 5e-7
@@ -98,6 +98,9 @@ class _Instance(_Part):
     count: _Count
 
 
+_Item = TypeVar("_Item", _Component, _Device, _Instance, _Link)
+
+
 class _Infrastructure(_Part):
     devices: tuple[_Device, ...] = Field(max_length=MAX_DEVICES)
     links: tuple[_Link, ...] = Field(default=(), max_length=MAX_DEVICES)
@@ -137,18 +140,8 @@ def read_infragraph(path: Path) -> LinkList:
 
 def _loaded(path: Path) -> dict[str, Any]:
     text = read_text(path)
-    if text.lstrip()[:1] == "{":
-        document = json_document(path, text)
-    else:
-        try:
-            yaml = import_module("yaml")
-        except ImportError as error:
-            fault = Fault(str(path), "YAML, and PyYAML is not installed", "infragraph as JSON, or pip install pyyaml")
-            raise InputError(fault) from error
-        try:
-            document = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise InputError(Fault(str(path), " ".join(str(error).split())[:200], "YAML")) from error
+    is_json = text.lstrip()[:1] == "{"
+    document = json_document(path, text) if is_json else yaml_document(path, text, "infragraph as JSON")
     if isinstance(document, dict) and isinstance(document.get("infrastructure"), dict):
         document = document["infrastructure"]
     if not isinstance(document, dict):
@@ -156,13 +149,28 @@ def _loaded(path: Path) -> dict[str, Any]:
     return document
 
 
+def _by_name(what: str, items: Iterable[_Item], faults: Faults) -> dict[str, _Item]:
+    """Return items by their names, none of which may stand twice."""
+    found: dict[str, _Item] = {}
+    for number, item in enumerate(items, 1):
+        if found.setdefault(item.name, item) is not item:
+            faults.add(f"{what}, entry {number}", f"the name {item.name} twice", "each name once")
+    return found
+
+
 class _Reader:
     def __init__(self, document: _Infrastructure, faults: Faults):
         self._faults, self._expanded = faults, 0
         self._edges = document.edges
-        self._devices = {device.name: device for device in document.devices}
-        self._links = {link.name: link for link in document.links}
-        self._instances = {instance.name: instance for instance in document.instances}
+        self._devices = _by_name("devices", document.devices, faults)
+        self._links = _by_name("links", document.links, faults)
+        self._instances = _by_name("instances", document.instances, faults)
+        self._counts = {name: instance.count for name, instance in self._instances.items()}
+        #: How many there are of each component of a device.
+        self._parts = {
+            name: {part: component.count for part, component in _by_name(f"device {name}", one.components, faults).items()}
+            for name, one in self._devices.items()
+        }
         self._first_server: dict[str, int] = {}
         self._gpus: dict[str, int] = {}
         self._of_nic: dict[str, dict[tuple[str, int], int]] = {}
@@ -241,9 +249,8 @@ class _Reader:
         direct = self._of_nic[device.name]
         if direct:
             return direct.get(nic)
-        counts = {part.name: part.count for part in device.components}
         gpus = self._gpus[instance]
-        each, rest = divmod(counts.get(nic[0], 0), gpus) if gpus else (0, 0)
+        each, rest = divmod(self._parts[device.name].get(nic[0], 0), gpus) if gpus else (0, 0)
         return None if rest or not each else nic[1] // each
 
     def _direct(self, device: _Device) -> dict[tuple[str, int], int]:
@@ -265,7 +272,7 @@ class _Reader:
 
     def _inner(self, device: _Device) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
         """Yield the pairs of components that edges of a device join, each by its first part."""
-        counts = {part.name: part.count for part in device.components}
+        counts = self._parts[device.name]
         for number, edge in enumerate(device.edges, 1):
             sides = []
             for end in (edge.ep1, edge.ep2):
@@ -322,14 +329,13 @@ class _Reader:
 
     def _ports(self, end: _End, place: str) -> list[_Port]:
         """Return the components that an end of an edge names, by instance, then by component."""
-        counts = {name: instance.count for name, instance in self._instances.items()}
-        name, indices = self._sliced(end.instance or "", counts, place)
+        name, indices = self._sliced(end.instance or "", self._counts, place)
         if name not in self._instances:
             return []
         device: _Device | None = self._devices[self._instances[name].device]
         paths: list[tuple[tuple[str, int], ...]] = [()]
         for text in end.component.split("."):
-            parts = {part.name: part.count for part in device.components} if device is not None else {}
+            parts = self._parts[device.name] if device is not None else {}
             part, places = self._sliced(text, parts, place)
             self._expanded += len(paths) * len(places) * max(1, len(indices))
             if self._expanded > MAX_EXPANDED:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
-from zcube.input_files import read_bounded
+from zcube.input_files import columns_once, read_bounded
 
 #: Largest wiring file read; the GraphML of a 16,384-GPU fabric takes about 30 MB.
 MAX_FILE_BYTES = 64 << 20
@@ -67,15 +67,6 @@ def read_text(path: Path) -> str:
     return read_bounded(path, MAX_FILE_BYTES)
 
 
-def csv_header(text: str) -> tuple[str, ...]:
-    """Return the stripped cells of the first line, empty if it is no CSV."""
-    try:
-        first = next(csv.reader([text.partition("\n")[0]]), [])
-    except csv.Error:
-        return ()
-    return tuple(cell.strip() for cell in first)
-
-
 def read_rows(
     text: str, columns: Sequence[str], faults: Faults, optional: str | None = None
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -99,7 +90,8 @@ def read_rows(
         if missing:
             faults.add(1, "no column " + ", ".join(missing), "a header with " + ",".join(columns))
             return
-        places = [header.index(column) for column in (*columns, *([optional] if optional in header else []))]
+        wanted = columns_once(f"{faults.source}: line 1", header, (*columns, *([optional] if optional else [])))
+        places = [header.index(column) for column in wanted]
         rows = 0
         for row in reader:
             if not any(cell.strip() for cell in row):

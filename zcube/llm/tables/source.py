@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, InputError
-from zcube.input_files import check_table, parquet_file, read_bounded
+from zcube.input_files import check_table, columns_once, csv_header, parquet_file, read_bounded
 
 #: Largest table read, in bytes and in rows; the published ones stay below 3 MB and 300,000 rows.
 MAX_TABLE_BYTES = 64 << 20
@@ -108,7 +108,9 @@ class CsvSource:
             frame = pd.read_csv(io.StringIO(text), nrows=MAX_TABLE_ROWS)
         except (ValueError, OverflowError) as error:
             raise InputError(Fault(str(path), str(error)[:200], "a CSV table")) from error
-        _check_columns(path, columns, frame.columns)
+        # Of columns of one name pandas renames all but the first.
+        columns_once(f"{path}: header", csv_header(text.lstrip("\r\n")), columns)
+        _check_columns(path, columns, list(frame.columns))
         names = _NAMES.union(column for column, value in rows.items() if isinstance(value, str))
         _check_numbers(path, [name for name in columns if name not in names], frame)
         for column, value in rows.items():
@@ -221,8 +223,8 @@ def _check_numbers(path: Path, needed: Sequence[str], frame: Any) -> None:
         )
 
 
-def _check_columns(path: Path, needed: Iterable[str], found: Iterable[str]) -> None:
-    present = set(found)
+def _check_columns(path: Path, needed: Iterable[str], found: Sequence[str]) -> None:
+    present = columns_once(f"{path}: schema", found, dict.fromkeys(needed))
     missing = [column for column in dict.fromkeys(needed) if column not in present]
     if missing:
         raise InputError(Fault(f"{path}: {column}", "nothing", "this column") for column in missing)

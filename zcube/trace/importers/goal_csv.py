@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
+from zcube.input_files import columns_once
 from zcube.trace.comm_trace import MAX_RANKS, NONE
 from zcube.trace.importers.calls import Call, Gathered, Options, Role
 from zcube.trace.importers.numbers import span_us, time_us, whole
@@ -70,6 +71,7 @@ class _Reader:
         except (csv.Error, StopIteration):
             cells = []
         if self._columns is None:
+            columns_once(f"{self._source.path}: line {line.number}", cells, COLUMNS)
             self._columns = cells
             self._source.skip("the header", line.text)
             return

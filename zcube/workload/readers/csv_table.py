@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from zcube.errors import Fault, InputError
+from zcube.input_files import columns_once
 from zcube.workload.readers.assemble import FileColumns, in_order, since_first_s
 from zcube.workload.readers.clock import check_unit
 from zcube.workload.readers.fields import (
@@ -117,6 +118,7 @@ def read(
     missing = [name for name in layout.columns if name not in columns]
     if missing:
         raise InputError(Fault(f"{path}: line {number}", f"no column {name}", f"the column {name}") for name in missing)
+    columns_once(f"{path}: line {number}", columns, [*layout.columns, *filter(None, [layout.session])])
     where = [columns.index(name) for name in layout.columns]
     session_at = columns.index(layout.session) if layout.session in columns else None
     time_of, time_expected = _times(unit, with_dates=options.columns is not None)
