@@ -10,6 +10,7 @@ from zcube.llm.compute import ComputeModel
 from zcube.network.carrier import Carrier
 from zcube.network.packet.model import PacketModel
 from zcube.network.packet.outcome import PacketOutcome
+from zcube.node_fit import within_memory
 from zcube.pricing.amortised import HourlyCost
 from zcube.progress import ShareDone
 from zcube.scenario import Scenario
@@ -86,7 +87,7 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
     model = carrier.model()
     if task.keep:
         carrier.watch_load(model, scenario.load.horizon_s or max(float(task.trace.arrival_s[-1]), LEAST_RUN_S))
-    settings = settings_on(carrier, scenario)
+    settings = within_memory(settings_on(carrier, scenario), task.card, task.compute.device)
     run = serve(carrier.fabric, model, task.trace, settings, task.card, task.compute, told, recorder, reach)
     packets = PacketOutcome.of(model, None) if task.keep and isinstance(model, PacketModel) else None
     trace = None if recorder is None or task.recorded is None else recorder.trace(task.recorded)

@@ -25,6 +25,7 @@ from zcube.llm.decode_node.figures import load_node
 from zcube.llm.devices import Device, load_device
 from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier
+from zcube.node_fit import memory_faults, server_faults, stage_faults
 from zcube.pricing.amortised import HourlyCost, hourly_cost
 from zcube.pricing.bill import BillOfMaterials, bill_of_materials
 from zcube.pricing.pieces import piece_prices
@@ -134,14 +135,16 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
     InputError
         With every file that cannot be read and every fabric that does not fit.
     """
-    faults = FaultList()
+    faults, device = FaultList(), None
     with faults:
-        _read("compute.device", load_device, scenario.compute.device)
+        device = _read("compute.device", load_device, scenario.compute.device)
+        faults.faults.extend(stage_faults(scenario, device))
     with faults:
         card = _read("compute.model", load_card, scenario.compute.model)
         card.check_served()
         _check_expert_span(scenario, card)
         compute = _compute_model(scenario, card)
+        faults.faults.extend(memory_faults(scenario, card, compute.device))
     with faults:
         if "tilert" in scenario.engines.values():
             card = _read("compute.model", load_card, scenario.compute.model)
@@ -154,6 +157,10 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
         prices = _prices(scenario.cost)
     with faults:
         carriers = carriers_of(scenario)
+        if device is not None:
+            faults.faults.extend(
+                one for name, carrier in carriers.items() for one in server_faults(carrier.declared, name, device)
+            )
     faults.check()
     return card, compute, prices, carriers
 

@@ -73,6 +73,9 @@ class Compute(Declared):
         default="power_law_1.2", description="how unevenly the router loads experts: a table of the device's `balance`"
     )
     exchanges: ExchangeLimit = "deepep"
+    weight_bits: float = Field(
+        default=8.0, ge=1, le=32, description="of a weight in memory, 4 or 4.25 of MXFP4 say; compute times are of eight"
+    )
 
 
 def _refused(value: Any) -> Any:

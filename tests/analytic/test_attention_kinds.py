@@ -153,7 +153,7 @@ def test_attention_is_the_sum_over_a_models_layers(name, layout):
 
 
 def test_a_device_that_was_not_measured_says_so():
-    other = H200.model_copy(update={"name": "abacus"})
+    other = H200.model_copy(update={"name": "abacus", "peak": H200.peak.model_copy(update={"memory_gbytes_per_s": 2400.0})})
     node = roofline(GPT, other, EngineLayout("tp8", "tp8"))
     assert node.name.endswith("grouped attention, window attention unmeasured")
     stated = node.stated_error["decode_attention_window"]

@@ -8,7 +8,10 @@ import pytest
 from zcube.cli.app import command
 from zcube.errors import InputError
 from zcube.llm.cards import load_card
+from zcube.llm.compute import roofline
 from zcube.llm.devices import Device, device_names, load_device, measured_device_names
+from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.kinds.efficiencies import measured_as, measured_devices
 from zcube.llm.measured import measure_errors
 from zcube.llm.scaled_device import SCALED_ERROR
 from zcube.report.device_table import device_text, devices_text
@@ -172,3 +175,41 @@ def test_verbs(capsys):
     assert (told["measured"], told["nic_gbps_per_gpu"], told["card"]["node"]["scale_up"]) == (False, 200.0, "UB")
     command().main(["device", "list", "--json"], standalone_mode=False)
     assert list(json.loads(capsys.readouterr().out)) == device_names()
+
+
+# ---- measured figures follow the GPU
+
+
+def card_of(path, name, gpu="h200", **changes):
+    peak = {**load_device(gpu).peak.model_dump(exclude_none=True), **changes}
+    return device_file(path / "mine.toml", name=name, peak=peak)
+
+
+@pytest.mark.parametrize("rate", ["fp8_tflops", "bf16_tflops", "memory_gbytes_per_s", "memory_gbytes"])
+def test_a_card_named_as_a_bundled_device_has_its_gpu(tmp_path, rate):
+    assert load_device(card_of(tmp_path, "h200")).name == "h200"
+    half = getattr(H200.peak, rate) / 2
+    with pytest.raises(InputError, match=r"mine.toml: name: found 'h200' with the peak of another GPU; expected another name"):
+        load_device(card_of(tmp_path, "h200", **{rate: half}))
+
+
+def test_efficiencies_go_by_the_gpu_and_not_by_the_name(tmp_path):
+    assert measured_as(load_device(card_of(tmp_path, "with-other-nics"))) == "h200"
+    assert measured_as(load_device(card_of(tmp_path, "rounded", fp8_tflops=1978.9))) == "h200"
+    assert measured_as(load_device(card_of(tmp_path, "half", memory_gbytes_per_s=2400))) == "default"
+    assert measured_as(load_device(card_of(tmp_path, "gb200", gpu="gb200-nvl72"))) == "gb200-nvl72"
+    # H800 is H100 with slower links, and where two fit neither is taken.
+    assert measured_as(H800) == "h100"
+    both = load_device("gb200-nvl72").peak.model_dump(exclude={"memory_gbytes", "fp4_tflops"}, exclude_none=True)
+    assert measured_as(load_device(device_file(tmp_path / "either.toml", peak=both))) == "default"
+    for name in measured_devices():
+        assert measured_as(load_device(name)) == name
+    assert measured_as(H20) == measured_as(load_device("mi300x")) == "default"
+
+
+def test_compute_times_of_a_card_are_those_of_its_gpu(tmp_path):
+    card, engine = load_card("qwen3-235b-a22b"), EngineLayout("tp8", "tp8", kv_dtype="bf16")
+    mine = roofline(card, load_device(card_of(tmp_path, "with-other-nics")), engine)
+    assert mine.prefill_iteration_s([8192], [0]) == roofline(card, H200, engine).prefill_iteration_s([8192], [0])
+    assert "unmeasured" not in mine.name
+    assert "unmeasured" in roofline(card, load_device(card_of(tmp_path, "half", memory_gbytes_per_s=2400)), engine).name

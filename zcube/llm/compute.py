@@ -47,6 +47,8 @@ class ComputeModel(Protocol):
     ----------
     name : str
         Model, device and layouts.
+    device : Device
+        The GPUs.
     exchanges : Exchanges or None
         DeepEP's figures of the device; None where exchanges over nodes take what the network gives.
     stated_error : mapping
@@ -57,6 +59,10 @@ class ComputeModel(Protocol):
     @property
     def name(self) -> str:
         """Model, device and layouts."""
+
+    @property
+    def device(self) -> Device:
+        """The GPUs."""
 
     @property
     def exchanges(self) -> Exchanges | None:

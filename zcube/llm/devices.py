@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isclose
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args
 
@@ -30,6 +31,8 @@ Positive = Annotated[float, Field(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
 
 
+#: Data sheets round: 989 and 989.5 TFLOP/s are one GPU's.
+SAME_WITHIN = 1e-3
 #: Of one GPU; what is as slow would scale measured figures to nothing, or to no number.
 PeakRate = Annotated[float, Field(ge=1e-3, lt=1e9)]
 
@@ -56,6 +59,12 @@ class Peaks(Declared):
     fp4_tflops: Positive | None = None
     int8_tflops: Positive | None = None
     memory_gbytes: Positive | None = None
+
+    def is_gpu_of(self, other: Peaks) -> bool:
+        """Return whether two data sheets are of one GPU: equal rates, and what both give of memory and FP4."""
+        rates = ("fp8_tflops", "bf16_tflops", "memory_gbytes_per_s", "memory_gbytes", "fp4_tflops")
+        both = ((getattr(self, rate), getattr(other, rate)) for rate in rates)
+        return all(one is None or another is None or isclose(one, another, rel_tol=SAME_WITHIN) for one, another in both)
 
 
 class NodeShape(Declared):
@@ -367,6 +376,13 @@ class Device(Declared):
             raise ValueError("; ".join(wrong))
         return self
 
+    def domain_fault(self, where: str, gpus: int, what: str) -> Fault:
+        """Return the fault of some GPUs that are to be joined and that the scale-up link does not join."""
+        most = (
+            f"at most {self.node.scale_up_gpus}, the GPUs that {self.node.scale_up} joins (node.scale_up_gpus of {self.name})"
+        )
+        return Fault(where, f"{gpus} {what}", f"{most}; what goes beyond that goes over the network: more nodes or stages")
+
 
 def device_names() -> list[str]:
     """Return the names of the bundled devices, sorted."""
@@ -384,9 +400,19 @@ def load_device(reference: str) -> Device:
     Raises
     ------
     InputError
-        If there is no such device, or the file is not a valid one.
+        If there is no such device, the file is not a valid one, or it has the name of a bundled device with another GPU.
     """
     path = _FOLDER / f"{reference}.toml" if reference in device_names() else Path(reference)
+    found = _read(path, reference)
+    if path.parent != _FOLDER and found.name in device_names():
+        own = load_device(found.name).peak
+        if not found.peak.is_gpu_of(own):
+            expected = f"another name, or the peak of the bundled {found.name}, whose measured figures go by its name"
+            raise InputError(Fault(f"{path.name}: name", f"{found.name!r} with the peak of another GPU", expected))
+    return found
+
+
+def _read(path: Path, reference: str) -> Device:
     if not is_file(str(path)):
         names = ", ".join(device_names())
         raise InputError(Fault(reference or "''", "no such device", f"a path to a TOML file or one of {names}"))

@@ -10,7 +10,7 @@ from zcube.arrays import FloatArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import DeclaredError, Device
 from zcube.llm.engine_layout import EngineLayout
-from zcube.llm.kinds.efficiencies import Kind, load_efficiencies, measured_devices
+from zcube.llm.kinds.efficiencies import Kind, is_measured, load_efficiencies, measured_as
 from zcube.llm.kinds.of_model import table_dtype
 
 
@@ -55,11 +55,7 @@ def measured_kinds(card: ModelCard) -> tuple[Kind, ...]:
 
 def unmeasured(card: ModelCard, device: Device) -> list[str]:
     """Return the kinds of attention that nobody measured on a device, whose efficiencies are other devices'."""
-    return [f"{kind} attention" for kind in measured_kinds(card) if not _is_measured(kind, device)]
-
-
-def _is_measured(kind: Kind, device: Device) -> bool:
-    return device.name in measured_devices() and load_efficiencies(device.name).has(kind)
+    return [f"{kind} attention" for kind in measured_kinds(card) if not is_measured(device, kind)]
 
 
 def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict[str, StatedError]:
@@ -75,8 +71,8 @@ def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict
         if card.index_heads:
             found[f"{phase}_attention{'_sparse' if several else ''}"] = own
         for kind in kinds:
-            error = load_efficiencies(device.name, kind).stated_error.get(f"{phase}_{kind}", own)
-            if not _is_measured(kind, device) and error.points:
+            error = load_efficiencies(measured_as(device), kind).stated_error.get(f"{phase}_{kind}", own)
+            if not is_measured(device, kind) and error.points:
                 error = error.model_copy(update={"points": 0, "against": f"unmeasured: figures of others; {error.against}"})
             found[f"{phase}_attention{f'_{kind}' if several else ''}"] = error
     if card.moe_layers:

@@ -57,8 +57,7 @@ class DecodeNode:
         self.instance = instance
         self._rank_load = [0] * ranks
         self._next_rank = 0
-        self._held_requests = 0
-        self._held_tokens = 0
+        self._held_requests, self._held_tokens, self._most_tokens = 0, 0, pool.kv_tokens
         self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
 
     def take_rank(self) -> int:
@@ -71,7 +70,7 @@ class DecodeNode:
 
     def fits(self, tokens: int) -> bool:
         """Return whether a request of so many tokens could ever be held."""
-        return tokens <= self._pool.kv_capacity_tokens
+        return tokens <= self._most_tokens
 
     def reserve(self, request: int, tokens: int) -> simpy.Event:
         """Return an event that comes when room for a request is held for it, first come first served."""
@@ -93,7 +92,7 @@ class DecodeNode:
         pool = self._pool
         while self._waiting and self._held_requests < pool.max_batch:
             request, tokens, granted = self._waiting[0]
-            if self._held_tokens + tokens > pool.kv_capacity_tokens:
+            if self._held_tokens + tokens > self._most_tokens:
                 return
             self._waiting.popleft()
             self._held_requests += 1

@@ -62,7 +62,7 @@ class DecodeNodes:
         self.desk: Desk | None = None
         self._nodes: list[DecodeNode | TileRtNode] = []
         if settings.decode.engine == "tilert":
-            times, tokens = request_times(settings, site.card), settings.decode.kv_capacity_tokens
+            times, tokens = request_times(settings, site.card), settings.decode.kv_tokens
             self.desk = Desk(settings.decode.nodes, settings.decode.tilert.when_busy == "queue")
             self._nodes += [
                 TileRtNode(site.env, times, tokens, self._on_taken_in, hooks.finish, hooks.step, server, site.recorder)

@@ -47,7 +47,7 @@ def occupancy(run: ServingRun) -> dict[str, Any]:
         },
         "decode": {
             "batch": float(held_s.sum()) / (room * settings.decode.places) if room else 0.0,
-            "kv_memory": float(held_s @ journeys.room_tokens) / (room * settings.decode.kv_capacity_tokens) if room else 0.0,
+            "kv_memory": float(held_s @ journeys.room_tokens) / (room * settings.decode.kv_tokens) if room else 0.0,
             "in_transfer": float(under_way_s.sum() / held_s.sum()) if held_s.any() else 0.0,
             "waited": float((_or_end(granted, run.end_s) > asked_s)[here].mean()) if here.any() else 0.0,
             **_queue(asked_s[asked], _or_end(granted, run.end_s)[asked], window, came),

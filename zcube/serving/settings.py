@@ -18,6 +18,9 @@ from zcube.serving.cache_settings import Cache
 
 Pool = TypeVar("Pool", "PrefillPool", "DecodePool")
 
+#: Tokens of KV that decode holds for each of its GPUs where nothing is named; inferred.
+USUAL_KV_TOKENS = 500_000
+
 
 def _whole_instances(span: int, info: ValidationInfo) -> int:
     nodes = info.data.get("nodes", span)
@@ -227,7 +230,13 @@ class DecodePool(Nodes):
     max_batch: int = Field(
         default=128, ge=1, le=65_536, description="requests a node holds, KV under way included; tilert holds 1"
     )
-    kv_capacity_tokens: int = Field(default=4_000_000, ge=1, le=10**10, description="KV a node holds, in tokens; inferred")
+    kv_capacity_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**10,
+        description=f"KV a node holds, in tokens; default: {USUAL_KV_TOKENS:,} a GPU (inferred), or what weights leave of the "
+        "device's memory if that is less",
+    )
     prefix_cache_tokens: int = Field(default=0, ge=0, le=10**10, description="KV of prompts a node keeps for reuse")
     preallocate: Literal["none", "in-order", "overtake"] = Field(
         default="none", description="whether prefill waits for room at the decode node, and whether in order of arrival"
@@ -250,6 +259,11 @@ class DecodePool(Nodes):
     @model_validator(mode="after")
     def _stages_overlap(self) -> DecodePool:
         return _with_overlap(self)
+
+    @property
+    def kv_tokens(self) -> int:
+        """KV a node holds, in tokens: as named, else what is usual."""
+        return self.kv_capacity_tokens or USUAL_KV_TOKENS * self.gpus_per_node
 
     @property
     def asked_first(self) -> bool:

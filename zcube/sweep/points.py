@@ -14,6 +14,7 @@ import numpy as np
 from zcube.errors import Fault, FaultList, InputError
 from zcube.input_files import is_file
 from zcube.inputs import read_toml, set_key
+from zcube.node_fit import check_nodes
 from zcube.scenario import Scenario, load_scenario, with_tables
 from zcube.sweep.settings import MOST_RUNS, LatinHypercube, Range, SweepSettings, load_sweep, sound_parts, sweep_path
 
@@ -178,6 +179,7 @@ def _case(name: str, scenario: Scenario, point: Point, head: Mapping[str, Any], 
         for key, value in {**head, **point.overrides}.items():
             set_key(tables, key, value, str(path))
         made = with_tables(scenario, tables, str(path), path.parent.absolute())
+        check_nodes(made)
     except InputError as error:
         return Case(name, point, None, str(error)), error
     return Case(name, point, made), None

@@ -1,28 +1,34 @@
 """Efficiencies of attention kernels: what share of a data sheet's rates they reach, by device and kind.
 
 A file a device, ``zcube/llm/efficiencies/NAME.toml``, fitted by ``benchmarks/fit_attention.py`` to every second point of
-NVIDIA aiconfigurator's tables; its ``stated_error`` is over the other points. A device without a file, or a kind without a
-table there, takes ``default.toml``, one set fitted to all measured devices together; its errors are the wide ones between
-devices.
+NVIDIA aiconfigurator's tables; its ``stated_error`` is over the other points. Which file a device takes follows from what its
+card says of the GPU, not from its name. A device that no file is of, or a kind without a table there, takes ``default.toml``,
+one set fitted to all measured devices together; its errors are the wide ones between devices.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from zcube.inputs import Declared, read_toml, validate
-from zcube.llm.devices import DeclaredError, DecodeAttention, NotNegative, Positive, PrefillAttention
+from zcube.llm.devices import (
+    DeclaredError,
+    DecodeAttention,
+    Device,
+    NotNegative,
+    Peaks,
+    Positive,
+    PrefillAttention,
+    load_device,
+)
 
 _FOLDER = Path(__file__).resolve().parents[1] / "efficiencies"
 #: File of devices that were not measured.
 DEFAULT = "default"
-
-#: Devices whose GPU is another's but for its links.
-_SAME_KERNELS = {"h800": "h100"}
 
 #: Kinds with efficiencies; sparse attention with an indexer in every layer has figures in the device's own file.
 Kind: TypeAlias = Literal["shared", "latent", "grouped", "window", "linear"]
@@ -253,7 +259,7 @@ class Efficiencies(Declared):
 @lru_cache(maxsize=64)
 def load_efficiencies(device: str, kind: Kind | None = None) -> Efficiencies:
     """Return a device's efficiencies, or the default ones where the device, or this kind on it, was not measured."""
-    path = _FOLDER / f"{_SAME_KERNELS.get(device, device)}.toml"
+    path = _FOLDER / f"{device}.toml"
     if device in measured_devices():
         found = validate(Efficiencies, read_toml(path), path.name)
         if kind is None or found.has(kind):
@@ -263,6 +269,24 @@ def load_efficiencies(device: str, kind: Kind | None = None) -> Efficiencies:
 
 
 def measured_devices() -> list[str]:
-    """Return the devices with a file of their own, or with the kernels of one that has, sorted."""
-    files = {path.stem for path in _FOLDER.glob("*.toml")} - {DEFAULT}
-    return sorted(files | {device for device, same in _SAME_KERNELS.items() if same in files})
+    """Return the devices with a file, sorted."""
+    return sorted({path.stem for path in _FOLDER.glob("*.toml")} - {DEFAULT})
+
+
+def measured_as(device: Device) -> str:
+    """Return the device with a file that has a device's GPU: of its name, else the only one; else :data:`DEFAULT`.
+
+    The links among GPUs may differ: H800 has H100's GPU.
+    """
+    same = [name for name in measured_devices() if device.peak.is_gpu_of(_peak(name))]
+    return device.name if device.name in same else same[0] if len(same) == 1 else DEFAULT
+
+
+@cache
+def _peak(name: str) -> Peaks:
+    return load_device(name).peak
+
+
+def is_measured(device: Device, kind: Kind) -> bool:
+    """Return whether a kind was measured on a device's GPU."""
+    return measured_as(device) != DEFAULT and load_efficiencies(measured_as(device)).has(kind)

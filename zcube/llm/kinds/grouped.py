@@ -28,7 +28,7 @@ import numpy as np
 from zcube.llm.cards import NO_CHOICE, ModelCard
 from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import Device, Peaks
-from zcube.llm.kinds.efficiencies import GroupedEfficiency, ScoreEfficiency, StepEfficiency, load_efficiencies
+from zcube.llm.kinds.efficiencies import GroupedEfficiency, ScoreEfficiency, StepEfficiency, load_efficiencies, measured_as
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.projections import Projections
 from zcube.llm.kinds.spread import Spread
@@ -121,7 +121,7 @@ class Grouped(Roofline):
     def __init__(self, card: ModelCard, device: Device, kv: str, spread: Spread, kind: Literal["grouped", "window"]):
         is_window = kind == "window"
         kv_heads = (is_window and card.window_kv_heads) or card.kv_heads
-        efficiencies = load_efficiencies(device.name, kind)
+        efficiencies = load_efficiencies(measured_as(device), kind)
         self.name, self.stated_error = kind, efficiencies.stated_error
         self.layers = card.window_layers if is_window else card.full_layers
         self.attended_tokens = card.window_tokens if is_window else NO_CHOICE

@@ -21,7 +21,7 @@ from zcube.llm.attention import projection_parameters
 from zcube.llm.cards import NO_CHOICE, ModelCard
 from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import Device, Peaks
-from zcube.llm.kinds.efficiencies import LatentPrefill, LatentStep, load_efficiencies
+from zcube.llm.kinds.efficiencies import LatentPrefill, LatentStep, load_efficiencies, measured_as
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.spread import Spread
 from zcube.llm.kv import KvDtype, KvLayout, latent_row_bytes
@@ -75,7 +75,7 @@ class Latent(Roofline):
     name = "latent"
 
     def __init__(self, card: ModelCard, device: Device, kv: KvDtype, spread: Spread):
-        efficiencies = load_efficiencies(device.name, "latent")
+        efficiencies = load_efficiencies(measured_as(device), "latent")
         assert efficiencies.latent is not None
         self.stated_error = efficiencies.stated_error
         self.layers, self.attended_tokens = card.full_layers, NO_CHOICE

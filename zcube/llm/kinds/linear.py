@@ -29,7 +29,7 @@ import numpy as np
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import Device, Peaks
-from zcube.llm.kinds.efficiencies import LinearEfficiency, load_efficiencies
+from zcube.llm.kinds.efficiencies import LinearEfficiency, load_efficiencies, measured_as
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.projections import Projections
 from zcube.llm.kinds.spread import Spread
@@ -86,7 +86,7 @@ class Linear(Roofline):
     name = "linear"
 
     def __init__(self, card: ModelCard, device: Device, spread: Spread):
-        efficiencies = load_efficiencies(device.name, "linear")
+        efficiencies = load_efficiencies(measured_as(device), "linear")
         assert efficiencies.linear is not None
         self.stated_error = efficiencies.stated_error
         self.layers, self.attended_tokens, self.rates = card.linear_layers, 1, DecodeRates(0.0, 0.0, 0.0, 0.0)

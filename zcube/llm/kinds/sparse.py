@@ -12,7 +12,7 @@ from typing import Literal
 from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device
-from zcube.llm.kinds.efficiencies import load_efficiencies
+from zcube.llm.kinds.efficiencies import load_efficiencies, measured_as
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.spread import Spread
 
@@ -35,7 +35,7 @@ class SparseLatent(Roofline):
         self.layers, self.attended_tokens = layers, card.attended_tokens
         self.card, self._padded = card, device.padded_heads
         self.heads = spread.heads(card.heads)
-        shared = None if card.index_heads else load_efficiencies(device.name, "shared").shared.get(kv)
+        shared = None if card.index_heads else load_efficiencies(measured_as(device), "shared").shared.get(kv)
         self._prefill, self._decode = (shared.prefill, shared.decode) if shared else (device.prefill[kv], device.decode[kv])
         self._sizes = prefill_sizes(
             card, self.heads, padded_heads=device.padded_heads, all_slots=self._prefill.computes_all_slots

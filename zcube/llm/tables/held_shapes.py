@@ -9,7 +9,7 @@ import numpy as np
 
 from zcube.llm.cards import NO_CHOICE, load_card
 from zcube.llm.devices import Device
-from zcube.llm.kinds.efficiencies import Kind, load_efficiencies
+from zcube.llm.kinds.efficiencies import Kind, load_efficiencies, measured_as
 from zcube.llm.kinds.grouped import HeadShape, kernel_prefill_s, kernel_step_s
 from zcube.llm.kinds.latent import measured_prefill_s, measured_step_s
 from zcube.llm.kinds.linear import StateShape, chunks_s, state_s
@@ -43,7 +43,7 @@ def _shapes(kind: Kind, phase: Phase, device: Device, source: Source) -> Iterato
     if found is not None:
         yield from found(phase, device, source)
         return
-    table, figures, peak = TABLE_OF_PHASE[phase], load_efficiencies(device.name, kind), device.peak
+    table, figures, peak = TABLE_OF_PHASE[phase], load_efficiencies(measured_as(device), kind), device.peak
     assert kind in ("grouped", "window")
     for kv in ("fp8", "bf16") if source.find(f"{table}_attention", device.name) else ():
         points = read_heads(source, table, device.name, kv)
@@ -59,7 +59,11 @@ def _shapes(kind: Kind, phase: Phase, device: Device, source: Source) -> Iterato
 
 
 def _blocks(phase: Phase, device: Device, source: Source) -> Iterator[tuple[Any, Any]]:
-    table, figures, card = TABLE_OF_PHASE[phase], load_efficiencies(device.name, "latent").latent, load_card("deepseek-v3")
+    table, figures, card = (
+        TABLE_OF_PHASE[phase],
+        load_efficiencies(measured_as(device), "latent").latent,
+        load_card("deepseek-v3"),
+    )
     assert figures is not None
     if source.find(f"latent_{table}", device.name):
         for same in _same(read_blocks(source, table, device.name), "heads"):
@@ -70,7 +74,7 @@ def _blocks(phase: Phase, device: Device, source: Source) -> Iterator[tuple[Any,
 
 
 def _states(phase: Phase, device: Device, source: Source) -> Iterator[tuple[Any, Any]]:
-    figures = load_efficiencies(device.name, "linear").linear
+    figures = load_efficiencies(measured_as(device), "linear").linear
     assert figures is not None
     if source.find("linear", device.name):
         points = read_states(source, TABLE_OF_PHASE[phase], device.name)
