@@ -49,6 +49,7 @@ def generate_command(
     out: TraceOut,
     model: Annotated[str, typer.Option(help="Bundled model card or card file.", autocompletion=completion.cards)] = "glm-5.1",
     options: Annotated[Path | None, typer.Option(help="TOML file of options; docs/traces.md names all keys.")] = None,
+    gpus_per_node: Annotated[int | None, typer.Option(help="GPUs of every node, the 8 of the layouts. Default 8.")] = None,
     prefill_layout: Annotated[str | None, typer.Option(help="tp8, cp8, cp8-layersplit or dp8; default: the engine's.")] = None,
     prefill_nodes: Annotated[int | None, typer.Option(help="Prefill nodes; 0 for none. Default 1.")] = None,
     decode_layout: Annotated[str | None, typer.Option(help="tp8 or dp8; default: the engine's.")] = None,
@@ -83,6 +84,7 @@ def generate_command(
     written = [Target("--out", out, ENDINGS, write_trace), *_timelines(picture, chrome)]
     check_targets(written, [path for path in (options, calibration) if path is not None])
     named = {
+        "gpus_per_node": gpus_per_node,
         "prefill_layout": prefill_layout,
         "prefill_nodes": prefill_nodes,
         "decode_layout": decode_layout,

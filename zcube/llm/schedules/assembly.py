@@ -22,7 +22,6 @@ from zcube.llm.schedules.kv_push import append_kv
 from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
 from zcube.llm.schedules.pieces import Piece
-from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.merging import extend, last_of_ranks
 
@@ -49,7 +48,8 @@ class Assembly:
     ):  # fmt: skip
         self.card, self.options, self.times = card, options, times
         self.prefill, self.decode, self.engine, self.ranks = prefill, decode, engine, engine.ranks(card)
-        self.builder = TraceBuilder((options.prefill_nodes + options.decode_nodes) * GPUS_PER_NODE)
+        self._size = options.gpus_per_node
+        self.builder = TraceBuilder((options.prefill_nodes + options.decode_nodes) * self._size, self._size)
         self._iterations = [self._filled(node) for node in range(options.prefill_nodes)]
         self._layers = card.layers if options.layers is None else min(options.layers, card.layers)
         # Per request: tokens that exist after each chunk, and what each GPU of its node waits for to have them.
@@ -58,7 +58,7 @@ class Assembly:
 
     def append(self) -> None:
         """Append all phases."""
-        if self.prefill == "dp8" and self.options.prefill_nodes:
+        if self.prefill.startswith("dp") and self.options.prefill_nodes:
             self._prefill_group()
         else:
             for node in range(self.options.prefill_nodes):
@@ -72,18 +72,18 @@ class Assembly:
     def estimated_operations(self) -> float:
         """Return about how many operations it will be, before any is made."""
         options, card = self.options, self.card
-        ranks = options.prefill_nodes * GPUS_PER_NODE
+        ranks = options.prefill_nodes * self._size
         rounds = max((len(node) for node in self._iterations), default=0)
-        if self.prefill == "dp8":
-            sends = 2 * ranks * (options.prefill_nodes + GPUS_PER_NODE - 2) * options.exchange_chunks
+        if self.prefill.startswith("dp"):
+            sends = 2 * ranks * (options.prefill_nodes + self._size - 2) * options.exchange_chunks
             rows = float(rounds * self._layers * batches(options.prefill_overlap) * (3 * ranks + sends))
         else:
-            rows = float(sum(len(node) for node in self._iterations) * self._layers * 5 * (GPUS_PER_NODE + 1))
-        ranks = options.decode_nodes * GPUS_PER_NODE
+            rows = float(sum(len(node) for node in self._iterations) * self._layers * 5 * (self._size + 1))
+        ranks = options.decode_nodes * self._size
         if options.prefill_nodes and options.decode_nodes:
             chunks = 2 + options.prompt_tokens // options.chunk_tokens
-            rows += options.requests * chunks * GPUS_PER_NODE * (2 + options.slicing.queue_pairs)
-        if self.decode == "dp8":
+            rows += options.requests * chunks * self._size * (2 + options.slicing.queue_pairs)
+        if self.decode.startswith("dp"):
             return rows + options.decode_steps * self._layers * batches(options.decode_overlap) * ranks * (4 + 2.0 * ranks)
         served = options.requests if self.decode == "tilert" else options.decode_nodes
         return rows + served * options.decode_steps * (card.layers + options.drafts) * 100.0
@@ -114,18 +114,21 @@ class Assembly:
 
     def _prefill_node(self, node: int) -> None:
         split = None
-        if self.prefill == "cp8-layersplit":
+        if self.prefill.endswith("-layersplit"):
             rows, tokens = self.options.layer_split_rows, self.options.layer_split_buffer_tokens
             split = LayerSplit(rows, tokens, self.options.layer_split_beside, self.engine.kv)
-        ends: IntArray = np.full(GPUS_PER_NODE, -1, dtype=np.int64)
+        ends: IntArray = np.full(self._size, -1, dtype=np.int64)
         for iteration in self._iterations[node]:
             pieces = [piece for _, piece in iteration]
-            if self.prefill == "tp8":
-                ends = append_tp8(self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers)
+            if self.prefill.startswith("tp"):
+                ends = append_tp8(
+                    self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers, gpus=self._size
+                )
             else:
                 ends = append_cp8(
-                    self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers, split=split
-                )
+                    self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers, split=split,
+                    gpus=self._size,
+                )  # fmt: skip
             self._note(iteration, ends)
 
     def _prefill_group(self) -> None:
@@ -140,11 +143,13 @@ class Assembly:
                 overlap=options.prefill_overlap, chunks=options.exchange_chunks,
             )  # fmt: skip
             for node, iteration in enumerate(iterations):
-                self._note(iteration, ends[node * GPUS_PER_NODE : (node + 1) * GPUS_PER_NODE])
+                self._note(iteration, ends[node * self._size : (node + 1) * self._size])
 
     def _routing(self, nodes: int) -> ExpertRouting:
         options = self.options
-        return ExpertRouting(self.card, nodes, options.expert_counts, options.moe_balance, options.seed)
+        return ExpertRouting(
+            self.card, nodes, options.expert_counts, options.moe_balance, options.seed, gpus_per_node=self._size
+        )
 
     def _transfer(self, request: int, after: Sequence[int] = ()) -> list[IntArray]:
         """Append a request's KV transfer; returns what each GPU of its decode node waits for."""
@@ -160,7 +165,7 @@ class Assembly:
             whole_last_page=options.whole_last_page, slicing=options.slicing,
         )  # fmt: skip
         place = options.prefill_nodes + target
-        return append_kv(self.builder, plan, self._ready[request], node, place, options.kv_timing, after)
+        return append_kv(self.builder, plan, self._ready[request], node, place, options.kv_timing, after, self._size)
 
     def _decode_tilert(self) -> None:
         options = self.options
@@ -171,32 +176,32 @@ class Assembly:
         )  # fmt: skip
         last = last_of_ranks(step)
         for node in range(options.decode_nodes):
-            offset = (options.prefill_nodes + node) * GPUS_PER_NODE
+            offset = (options.prefill_nodes + node) * self._size
             # One request at a time: the receive buffer is free again when its decode has ended.
             free: list[int] = []
             for request in self._requests(node, options.decode_nodes):
                 arrived = self._transfer(request, free)
-                waits = arrived[0] if arrived else np.full(GPUS_PER_NODE, free[0] if free else -1, dtype=np.int64)
+                waits = arrived[0] if arrived else np.full(self._size, free[0] if free else -1, dtype=np.int64)
                 rows = extend(self.builder, step, rank_offset=offset, after=waits)
                 free = rows[last].tolist()
 
     def _decode_conventional(self) -> None:
-        arrived: IntArray = np.full(self.options.decode_nodes * GPUS_PER_NODE, -1, dtype=np.int64)
+        arrived: IntArray = np.full(self.options.decode_nodes * self._size, -1, dtype=np.int64)
         for node in range(self.options.decode_nodes):
             waits = [wait for request in self._requests(node, self.options.decode_nodes) for wait in self._transfer(request)]
             if waits:
-                here = slice(node * GPUS_PER_NODE, (node + 1) * GPUS_PER_NODE)
-                gpus = self.options.prefill_nodes * GPUS_PER_NODE + np.arange(here.start, here.stop)
+                here = slice(node * self._size, (node + 1) * self._size)
+                gpus = self.options.prefill_nodes * self._size + np.arange(here.start, here.stop)
                 arrived[here] = self.builder.compute("kv-ready", gpus, 0.0, phase="kv", after=waits)
-        if self.decode == "dp8":
+        if self.decode.startswith("dp"):
             if (arrived >= 0).any():
                 # The group's step takes all requests along: every GPU waits for the last cache.
-                gpus = self.options.prefill_nodes * GPUS_PER_NODE + np.arange(len(arrived))
+                gpus = self.options.prefill_nodes * self._size + np.arange(len(arrived))
                 arrived = self.builder.compute("decode-start", gpus, 0.0, phase="kv", after=arrived[arrived >= 0].tolist())
             self._decode_group(arrived)
         else:
             for node in range(self.options.decode_nodes):
-                self._decode_node(node, arrived[node * GPUS_PER_NODE : (node + 1) * GPUS_PER_NODE])
+                self._decode_node(node, arrived[node * self._size : (node + 1) * self._size])
 
     def _context(self, step: int) -> int:
         return self.options.decode_context + int(step * self.options.accepted_tokens)
@@ -207,7 +212,7 @@ class Assembly:
         for step in range(options.decode_steps):
             ends = append_tp8_step(
                 self.builder, self.card, self.times, [self._context(step)] * batch, query_tokens=options.drafts + 1,
-                node=options.prefill_nodes + node, after=ends, layers=self._layers,
+                node=options.prefill_nodes + node, after=ends, layers=self._layers, size=self._size,
             )  # fmt: skip
 
     def _decode_group(self, ends: IntArray) -> None:

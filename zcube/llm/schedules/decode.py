@@ -24,7 +24,7 @@ _BF16 = 2
 
 def append_tp8_step(
     builder: TraceBuilder, card: ModelCard, times: LayerTimes, contexts: Sequence[int], *, query_tokens: int = 1,
-    node: int = 0, after: ArrayLike = -1, layers: int | None = None,
+    node: int = 0, after: ArrayLike = -1, layers: int | None = None, size: int = GPUS_PER_NODE,
 ) -> IntArray:  # fmt: skip
     """Append one decode step of a node under tensor parallelism: two all-reduces of the hidden states per layer.
 
@@ -33,34 +33,36 @@ def append_tp8_step(
     builder : TraceBuilder
         Appended to.
     card, times
-        Model, and its compute times for decode layout tp8.
+        Model, and its compute times for the decode layout.
     contexts : sequence of int
         Cached tokens of each request of the node.
     query_tokens : int
         Tokens of a request in this step.
     node : int
         The node.
-    after : int or int array [8]
+    after : int or int array [size]
         Operations its GPUs wait for, -1 for none.
     layers : int, optional
         Only the first layers; default all.
+    size : int
+        GPUs of every node.
 
     Returns
     -------
-    int array [8]
+    int array [size]
         The last operation of each GPU.
     """
     work = times.decode_layer(np.asarray(contexts, dtype=np.int64), query_tokens=query_tokens)
-    gpus = node * GPUS_PER_NODE + np.arange(GPUS_PER_NODE)
+    gpus = node * size + np.arange(size)
     group, size_bytes = [int(gpu) for gpu in gpus], len(contexts) * query_tokens * _BF16 * card.hidden
-    ends: IntArray = np.broadcast_to(np.asarray(after, dtype=np.int64), GPUS_PER_NODE)
+    ends: IntArray = np.broadcast_to(np.asarray(after, dtype=np.int64), size)
 
     def compute(name: str, duration_s: float, layer: int) -> IntArray:
         return builder.compute(name, gpus, duration_s, phase=PHASE, layer=layer, after=[ends])
 
     def all_reduce(layer: int) -> IntArray:
         row = builder.collective("all-reduce", group, size_bytes, phase=PHASE, layer=layer, after=ends.tolist())
-        return np.full(GPUS_PER_NODE, row, dtype=np.int64)
+        return np.full(size, row, dtype=np.int64)
 
     for layer in range(card.layers if layers is None else layers):
         dense = layer < card.first_dense_layers
@@ -83,7 +85,7 @@ def append_expert_step(
     builder : TraceBuilder
         Appended to.
     card, times
-        Model, and its compute times for decode layout dp8.
+        Model, and its compute times for the decode layout.
     batch_per_gpu, context : int
         Requests of a GPU, >= 1, and cached tokens of each.
     routing : ExpertRouting
@@ -108,11 +110,11 @@ def append_expert_step(
     tokens: list[IntArray] = [np.full(routing.ranks, size * query_tokens, dtype=np.int64) for size in sizes]
     work = [
         times.decode_layer(
-            np.full(size * GPUS_PER_NODE, context, dtype=np.int64), query_tokens=query_tokens, ep_nodes=routing.nodes
+            np.full(size * routing.gpus_per_node, context, dtype=np.int64), query_tokens=query_tokens, ep_nodes=routing.nodes
         )
         for size in sizes
     ]
-    first_rank = first_node * GPUS_PER_NODE
+    first_rank = first_node * routing.gpus_per_node
     exchange = LowLatencyExchange(builder, routing, first_rank, tokens)
     pipeline = ExpertPipeline(
         builder, exchange, [_batch_times(layer, routing.ranks) for layer in work], first_rank, card.first_dense_layers, PHASE

@@ -8,7 +8,8 @@ engine       prefill (first: its own)            decode                 KV conne
 ``tilert``   tp8 (vLLM)                          tilert                 tilert
 ===========  ==================================  =====================  ==========================================
 
-Nodes are numbered through: prefill nodes first, then decode nodes; rank = node * 8 + GPU.
+The names are those of nodes of eight GPUs; on nodes of another size every 8 is that size. TileRT's nodes are of eight.
+Nodes are numbered through: prefill nodes first, then decode nodes; rank = node * gpus_per_node + GPU.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from zcube.llm.schedules.assembly import Assembly
 from zcube.llm.schedules.kv_plans import Connector
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
 from zcube.memory import check_memory
+from zcube.node import GPUS_PER_NODE
 from zcube.trace.comm_trace import MAX_OPERATIONS, CommTrace
 
 Engine: TypeAlias = Literal["tilert", "sglang", "vllm"]
@@ -39,17 +41,22 @@ _BYTES_PER_OPERATION = 300
 
 @dataclass(frozen=True)
 class EngineKind:
-    """What an engine offers; the first of each is its own choice."""
+    """What an engine offers, with ``N`` for the GPUs of a node; the first of each is its own choice."""
 
-    prefill: tuple[PrefillSchedule, ...]
-    decode: tuple[DecodeSchedule, ...]
+    prefill: tuple[str, ...]
+    decode: tuple[str, ...]
     connectors: tuple[Connector, ...]
+
+    def on(self, gpus: int) -> EngineKind:
+        """Return what it offers on nodes of so many GPUs."""
+        prefill, decode = (tuple(name.replace("N", str(gpus)) for name in names) for names in (self.prefill, self.decode))
+        return EngineKind(prefill, decode, self.connectors)
 
 
 ENGINES: dict[Engine, EngineKind] = {
-    "tilert": EngineKind(("tp8",), ("tilert",), ("tilert",)),
-    "sglang": EngineKind(("cp8", "cp8-layersplit", "dp8", "tp8"), ("dp8", "tp8"), ("mooncake-push",)),
-    "vllm": EngineKind(("tp8", "dp8"), ("tp8", "dp8"), ("nixl-pull", "after-prefill")),
+    "tilert": EngineKind(("tpN",), ("tilert",), ("tilert",)),
+    "sglang": EngineKind(("cpN", "cpN-layersplit", "dpN", "tpN"), ("dpN", "tpN"), ("mooncake-push",)),
+    "vllm": EngineKind(("tpN", "dpN"), ("tpN", "dpN"), ("nixl-pull", "after-prefill")),
 }
 
 
@@ -82,7 +89,10 @@ def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = No
     prefill, decode, connector = _choices(engine, chosen)
     _check_experts(card, chosen, prefill, decode)
     layout = _layout(chosen, prefill, decode, connector)
-    times = compute_model(chosen.compute, card, load_device(chosen.device), layout)
+    device = load_device(chosen.device)
+    if chosen.gpus_per_node > device.node.scale_up_gpus:
+        raise InputError(device.domain_fault("gpus_per_node", chosen.gpus_per_node, "GPUs of a node"))
+    times = compute_model(chosen.compute, card, device, layout)
     if chosen.decode_kernel_us is not None and isinstance(times, RooflineModel):
         times = times.with_decode_starts(chosen.decode_kernel_us, None)
     assembly = Assembly(card, chosen, cast("LayerTimes", times), prefill, decode, layout)
@@ -94,19 +104,22 @@ def generate(engine: Engine, card: ModelCard, options: EngineOptions | None = No
 def _choices(engine: Engine, options: EngineOptions) -> tuple[PrefillSchedule, DecodeSchedule, Connector]:
     if engine not in ENGINES:
         raise InputError(Fault("engine", repr(engine), "one of " + ", ".join(get_args(Engine))))
-    kind = ENGINES[engine]
+    kind, size = ENGINES[engine].on(options.gpus_per_node), options.gpus_per_node
+    beside = f" on nodes of {size} GPUs (gpus_per_node)" if size != GPUS_PER_NODE else ""
     offered = (
         ("prefill_layout", options.prefill_layout, kind.prefill),
         ("decode_layout", options.decode_layout, kind.decode),
         ("connector", options.connector, kind.connectors),
     )
     faults = [
-        Fault(key, repr(value), f"one of {', '.join(values)} with {engine}")
+        Fault(key, repr(value), f"one of {', '.join(values)} with {engine}{beside}")
         for key, value, values in offered
         if value is not None and value not in values
     ]
     if engine == "tilert" and options.layers is not None and options.decode_nodes:
         faults.append(Fault("layers", str(options.layers), "all layers with tilert's decode"))
+    if engine == "tilert" and size != GPUS_PER_NODE:
+        faults.append(Fault("gpus_per_node", str(size), f"{GPUS_PER_NODE} with tilert, which runs on nodes of eight B200 only"))
     if engine == "tilert" and options.decode_batch not in (None, 1):
         faults.append(Fault("decode_batch", str(options.decode_batch), "1 with tilert"))
     if faults:
@@ -122,7 +135,9 @@ def _check_experts(card: ModelCard, options: EngineOptions, prefill: PrefillSche
     """Refuse schedules that are exchanges of experts for a model that has none."""
     asked = (("prefill_layout", prefill, options.prefill_nodes), ("decode_layout", decode, options.decode_nodes))
     faults = [
-        Fault(key, f"dp8 with {card.name}, a dense model", "tp8") for key, layout, nodes in asked if nodes and layout == "dp8"
+        Fault(key, f"{layout} with {card.name}, a dense model", layout.replace("dp", "tp"))
+        for key, layout, nodes in asked
+        if nodes and layout.startswith("dp")
     ]
     if faults and not card.moe_layers:
         raise InputError(faults)
@@ -131,13 +146,15 @@ def _check_experts(card: ModelCard, options: EngineOptions, prefill: PrefillSche
 def _layout(options: EngineOptions, prefill: PrefillSchedule, decode: DecodeSchedule, connector: Connector) -> EngineLayout:
     return EngineLayout(
         prefill_layout=prefill.removesuffix("-layersplit"),
-        decode_layout="tp8" if decode == "tilert" else decode,
-        prefill_ep_nodes=max(1, options.prefill_nodes) if prefill == "dp8" else 1,
+        decode_layout=f"tp{GPUS_PER_NODE}" if decode == "tilert" else decode,
+        prefill_ep_nodes=max(1, options.prefill_nodes) if prefill.startswith("dp") else 1,
         kv_dtype=options.kv_dtype,
         with_mtp_layer=options.with_mtp_layer,
         moe_balance=options.moe_balance,
         connector=connector,
-        layer_split=prefill == "cp8-layersplit",
+        layer_split=prefill.endswith("-layersplit"),
+        prefill_gpus=options.gpus_per_node,
+        decode_gpus=options.gpus_per_node,
     )
 
 

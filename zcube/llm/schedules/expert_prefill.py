@@ -16,7 +16,6 @@ from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.normal_exchange import PHASE, NormalExchange
 from zcube.llm.schedules.normal_plan import dealt
 from zcube.llm.schedules.pieces import Piece, halves, layer_times, new_tokens
-from zcube.node import GPUS_PER_NODE
 from zcube.trace.builder import TraceBuilder
 
 MAX_CHUNKS = 1024
@@ -28,7 +27,7 @@ def append_expert_prefill(
 ) -> IntArray:  # fmt: skip
     """Append one iteration of a group of nodes.
 
-    A node's tokens are dealt evenly to its eight GPUs, as the compute model assumes. Experts take the time of the slowest
+    A node's tokens are dealt evenly to its GPUs, as the compute model assumes. Experts take the time of the slowest
     node's figure everywhere: the all-to-all keeps the nodes in step.
 
     Parameters
@@ -36,7 +35,7 @@ def append_expert_prefill(
     builder : TraceBuilder
         Appended to.
     card, times
-        Model, and its compute times for layout dp8 with ``prefill_ep_nodes`` = the nodes of the group.
+        Model, and its compute times for the layout with ``prefill_ep_nodes`` = the nodes of the group.
     pieces : sequence of sequences of Piece
         What each node of the group computes.
     routing : ExpertRouting
@@ -73,25 +72,22 @@ def append_expert_prefill(
         raise InputError(faults)
     parts = [halves(node) if overlap == "two-batch" else (list(node),) for node in pieces]
     batches = [[part[batch] for part in parts] for batch in range(len(parts[0]))]
-    exchange = NormalExchange(
-        builder, routing, first_node * GPUS_PER_NODE, [dealt([new_tokens(node) for node in batch]) for batch in batches],
-        chunks,
-    )  # fmt: skip
-    pipeline = ExpertPipeline(
-        builder, exchange, [_batch_times(times, batch) for batch in batches], first_node * GPUS_PER_NODE,
-        card.first_dense_layers, PHASE,
-    )  # fmt: skip
+    size = routing.gpus_per_node
+    first_rank = first_node * size
+    tokens = [dealt([new_tokens(node) for node in batch], size) for batch in batches]
+    exchange = NormalExchange(builder, routing, first_rank, tokens, chunks)
+    of_batches = [_batch_times(times, batch, size) for batch in batches]
+    pipeline = ExpertPipeline(builder, exchange, of_batches, first_rank, card.first_dense_layers, PHASE)
     ends = pipeline.append(card.layers if layers is None else layers, overlap, after)
-    gpus = first_node * GPUS_PER_NODE + np.arange(routing.ranks)
-    return builder.compute("iteration-end", gpus, 0.0, phase=PHASE, after=ends)
+    return builder.compute("iteration-end", first_rank + np.arange(routing.ranks), 0.0, phase=PHASE, after=ends)
 
 
-def _batch_times(times: LayerTimes, batch: Sequence[Sequence[Piece]]) -> BatchTimes:
+def _batch_times(times: LayerTimes, batch: Sequence[Sequence[Piece]], gpus_per_node: int) -> BatchTimes:
     nodes = [layer_times(times, pieces) for pieces in batch]
     experts_s = np.full(len(nodes), max(node.experts_s for node in nodes))
 
     def spread(values: Sequence[float]) -> np.ndarray:
-        return np.repeat(np.asarray(values, dtype=np.float64), GPUS_PER_NODE)
+        return np.repeat(np.asarray(values, dtype=np.float64), gpus_per_node)
 
     return BatchTimes(
         attention_s=spread([node.attention_s for node in nodes]),

@@ -45,7 +45,7 @@ class KvTiming(Declared):
 
 def append_kv(
     builder: TraceBuilder, plan: KvPlan, ready: Sequence[Sequence[IntArray]], source_node: int, target_node: int,
-    timing: KvTiming, after: Sequence[int] = (),
+    timing: KvTiming, after: Sequence[int] = (), gpus: int = GPUS_PER_NODE,
 ) -> list[IntArray]:  # fmt: skip
     """Append a request's transfer.
 
@@ -55,7 +55,7 @@ def append_kv(
         Appended to.
     plan : KvPlan
         What goes where.
-    ready : sequence of sequences of int arrays [8]
+    ready : sequence of sequences of int arrays [gpus]
         Per prefill chunk, operations after which each GPU of the prefill node holds its cache; -1 for none.
     source_node, target_node : int
         Prefill and decode node.
@@ -63,13 +63,15 @@ def append_kv(
         What else takes time.
     after : sequence of int
         Operations every transfer waits for besides, e.g. those that free the receiver's buffer.
+    gpus : int
+        GPUs of every node.
 
     Returns
     -------
-    list of int arrays [8]
+    list of int arrays [gpus]
         Operations after which each GPU of the decode node holds its cache, -1 for none.
     """
-    arrived: list[list[int]] = [[] for _ in range(GPUS_PER_NODE)]
+    arrived: list[list[int]] = [[] for _ in range(gpus)]
     before: dict[tuple[int, int], list[int]] = {}
     for transfer in plan.transfers:
         # A plan made after the prefill counts its only chunk as whichever came last.
@@ -77,21 +79,20 @@ def append_kv(
         waits = [int(ends[transfer.source_rank]) for ends in ready[chunk]]
         pair = (transfer.source_rank, transfer.target_rank)
         rows = _append_transfer(
-            builder, plan, transfer, waits + before.get(pair, list(after)), source_node, target_node, timing
+            builder, plan, transfer, waits + before.get(pair, list(after)), source_node * gpus, target_node * gpus, timing
         )
         before[pair] = rows
         arrived[transfer.target_rank] += rows
     if plan.connector == "tilert":
-        arrived = _append_inject(builder, plan, arrived[0], target_node, timing)
+        arrived = _append_inject(builder, plan, arrived[0], target_node * gpus, timing)
     return _columns(arrived)
 
 
 def _append_transfer(
-    builder: TraceBuilder, plan: KvPlan, transfer: KvTransfer, waits: list[int], source_node: int, target_node: int,
+    builder: TraceBuilder, plan: KvPlan, transfer: KvTransfer, waits: list[int], first_source: int, first_target: int,
     timing: KvTiming,
 ) -> list[int]:  # fmt: skip
-    source = source_node * GPUS_PER_NODE + transfer.source_rank
-    target = target_node * GPUS_PER_NODE + transfer.target_rank
+    source, target = first_source + transfer.source_rank, first_target + transfer.target_rank
     # A read is set up by the GPU that pulls.
     caller = target if plan.connector == "nixl-pull" else source
     if plan.connector == "tilert":
@@ -102,10 +103,7 @@ def _append_transfer(
     return builder.transfer(name, source, target, sizes[sizes > 0], phase=PHASE, after=[begin[0]]).tolist()
 
 
-def _append_inject(
-    builder: TraceBuilder, plan: KvPlan, arrived: list[int], target_node: int, timing: KvTiming
-) -> list[list[int]]:
-    first = target_node * GPUS_PER_NODE
+def _append_inject(builder: TraceBuilder, plan: KvPlan, arrived: list[int], first: int, timing: KvTiming) -> list[list[int]]:
     done = builder.compute("kv-convert", first, timing.convert_s, phase=PHASE, after=arrived)
     peers = first + np.arange(1, GPUS_PER_NODE)
     rows = builder.transfer("kv-inject", first, peers, plan.inject_bytes, phase=PHASE, after=[done[0]])

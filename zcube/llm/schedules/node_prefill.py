@@ -88,19 +88,17 @@ class CpGather:
     scattered: int
 
     @classmethod
-    def of(cls, card: ModelCard, tokens: int) -> CpGather:
-        """Return the sizes for new tokens of an iteration."""
-        share = -(-tokens // GPUS_PER_NODE)
+    def of(cls, card: ModelCard, tokens: int, gpus: int = GPUS_PER_NODE) -> CpGather:
+        """Return the sizes for new tokens of an iteration on so many GPUs."""
+        share = -(-tokens // gpus)
         hidden = share * _BF16 * card.hidden
         latents = round(share * _BF16 * card.row_values)
-        return cls(
-            share * _BF16 * card.index_head_dim * card.indexed_layers // card.layers, latents, hidden, hidden * GPUS_PER_NODE
-        )
+        return cls(share * _BF16 * card.index_head_dim * card.indexed_layers // card.layers, latents, hidden, hidden * gpus)
 
 
 def append_tp8(
     builder: TraceBuilder, card: ModelCard, times: LayerTimes, pieces: Sequence[Piece], *, node: int = 0,
-    after: ArrayLike = -1, layers: int | None = None,
+    after: ArrayLike = -1, layers: int | None = None, gpus: int = GPUS_PER_NODE,
 ) -> IntArray:  # fmt: skip
     """Append one iteration under tensor parallelism.
 
@@ -109,22 +107,24 @@ def append_tp8(
     builder : TraceBuilder
         Appended to.
     card, times
-        Model, and its compute times for layout tp8.
+        Model, and its compute times for the layout.
     pieces : sequence of Piece
         What the iteration computes.
     node : int
         The node.
-    after : int or int array [8]
+    after : int or int array [gpus]
         Operations the node's GPUs wait for, -1 for none.
     layers : int, optional
         Only the first layers; default all.
+    gpus : int
+        GPUs of every node.
 
     Returns
     -------
-    int array [8]
+    int array [gpus]
         The last operation of each GPU.
     """
-    lane = _Lane(builder, node, after)
+    lane = _Lane(builder, node, gpus, after)
     work, size_bytes = layer_times(times, pieces), new_tokens(pieces) * _BF16 * card.hidden
     for layer in range(card.layers if layers is None else layers):
         lane.compute("attention", work.attention_s, layer)
@@ -136,7 +136,7 @@ def append_tp8(
 
 def append_cp8(
     builder: TraceBuilder, card: ModelCard, times: LayerTimes, pieces: Sequence[Piece], *, node: int = 0,
-    after: ArrayLike = -1, layers: int | None = None, split: LayerSplit | None = None,
+    after: ArrayLike = -1, layers: int | None = None, split: LayerSplit | None = None, gpus: int = GPUS_PER_NODE,
 ) -> IntArray:  # fmt: skip
     """Append one iteration under context parallelism; parameters and result as :func:`append_tp8`.
 
@@ -146,8 +146,9 @@ def append_cp8(
         With it each GPU keeps only its own layers' cache.
     """
     count = card.layers if layers is None else layers
-    lane, work, sizes = _Lane(builder, node, after), layer_times(times, pieces), CpGather.of(card, new_tokens(pieces))
-    owner = np.repeat(np.arange(GPUS_PER_NODE), layer_counts(card.layers, GPUS_PER_NODE))
+    lane, work = _Lane(builder, node, gpus, after), layer_times(times, pieces)
+    sizes = CpGather.of(card, new_tokens(pieces), gpus)
+    owner = np.repeat(np.arange(gpus), layer_counts(card.layers, gpus))
     cache_bytes = split.size_bytes(card, pieces) if split else 0
     attended = lane.ends
     for layer in range(count):
@@ -172,13 +173,13 @@ def append_cp8(
 
 
 class _Lane:
-    """The operations of a node's eight GPUs, one after the other."""
+    """The operations of a node's GPUs, one after the other."""
 
-    def __init__(self, builder: TraceBuilder, node: int, after: ArrayLike):
+    def __init__(self, builder: TraceBuilder, node: int, gpus: int, after: ArrayLike):
         self._builder = builder
-        self._gpus = node * GPUS_PER_NODE + np.arange(GPUS_PER_NODE)
+        self._gpus = node * gpus + np.arange(gpus)
         self._group = tuple(int(gpu) for gpu in self._gpus)
-        self.ends: IntArray = np.broadcast_to(np.asarray(after, dtype=np.int64), GPUS_PER_NODE)
+        self.ends: IntArray = np.broadcast_to(np.asarray(after, dtype=np.int64), gpus)
 
     def compute(self, name: str, duration_s: float, layer: int, beside: int | None = None) -> None:
         after: list[ArrayLike] = [self.ends, NONE if beside is None else beside]
@@ -192,7 +193,7 @@ class _Lane:
 
     def collective(self, name: str, size_bytes: int, layer: int) -> None:
         row = self._builder.collective(name, self._group, size_bytes, phase=PHASE, layer=layer, after=_distinct(self.ends))
-        self.ends = np.full(GPUS_PER_NODE, row, dtype=np.int64)
+        self.ends = np.full(len(self._gpus), row, dtype=np.int64)
 
     def broadcast(self, size_bytes: int, owner: int, layer: int, after: IntArray) -> int:
         return self._builder.collective(

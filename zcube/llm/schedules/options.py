@@ -11,12 +11,15 @@ from zcube.llm.compute_choice import ComputeKind
 from zcube.llm.compute_inputs import MAX_EP_NODES
 from zcube.llm.decode_node.figures import NodeFigures
 from zcube.llm.kv import KvDtype
+from zcube.llm.layout import MAX_STAGE_GPUS
 from zcube.llm.schedules.kv_plans import MAX_PAGE_TOKENS, MAX_TOKENS, Connector
 from zcube.llm.schedules.kv_push import KvTiming
 from zcube.llm.schedules.slices import Slicing
+from zcube.node import GPUS_PER_NODE
 
-PrefillSchedule: TypeAlias = Literal["tp8", "cp8", "cp8-layersplit", "dp8"]
-DecodeSchedule: TypeAlias = Literal["tp8", "dp8", "tilert"]
+#: ``tp8``, ``cp8``, ``cp8-layersplit``, ``dp8``, and in decode ``tilert``, with the GPUs of a node in the place of 8.
+PrefillSchedule: TypeAlias = Annotated[str, Field(pattern=r"^(tp|dp|cp)[1-9][0-9]{0,3}$|^cp[1-9][0-9]{0,3}-layersplit$")]
+DecodeSchedule: TypeAlias = Annotated[str, Field(pattern=r"^(tp|dp)[1-9][0-9]{0,3}$|^tilert$")]
 
 #: Prefill chunks of all prompts together.
 MAX_CHUNKS = 1 << 20
@@ -30,6 +33,8 @@ class EngineOptions(Declared):
 
     Attributes
     ----------
+    gpus_per_node : int
+        GPUs of every node, which the scale-up link joins; the size of every layout.
     prefill_layout, decode_layout : str, optional
         Schedules; the engine's own where left out. Under dp8 the experts are spread over all nodes of the phase; under the
         others every node is an instance of its own.
@@ -37,7 +42,7 @@ class EngineOptions(Declared):
         Nodes of each phase, 0 to leave the phase out; without one of them there is no KV transfer.
     requests : int
         Prompts, all there at the start; request ``r`` goes to node ``r % nodes`` of each phase, there to data-parallel rank
-        ``(r // nodes) % 8`` under dp8.
+        ``(r // nodes) % gpus_per_node`` under dp.
     new_tokens, cached_tokens : int
         Tokens of each prompt that are computed, and that the prefill side has cached before them.
     decode_prefix_tokens : int
@@ -86,6 +91,7 @@ class EngineOptions(Declared):
         Of sampled counts.
     """
 
+    gpus_per_node: Annotated[int, Field(ge=1, le=MAX_STAGE_GPUS)] = GPUS_PER_NODE
     prefill_layout: PrefillSchedule | None = None
     prefill_nodes: Nodes = 1
     decode_layout: DecodeSchedule | None = None
