@@ -99,13 +99,17 @@ def test_sixteen_to_one_queues_by_additive_increase(step_bytes):
 
 
 def test_mice_beside_two_elephants_meet_no_queue():
-    """Figure 9e, 25 Gb/s: close to the base round trip all the time."""
-    model = star(4, gbps=25.0, latency_s=1e-6).model(**PAPER, hpcc={"base_rtt_s": 9e-6})
+    """Figure 9e, 25 Gb/s: close to the base round trip of 5.4 us all the time."""
+    packet_us = 1090 * 8 / 25e3
+    link_us = (5.4 - 2 * packet_us) / 4
+    model = star(4, gbps=25.0, latency_s=link_us * 1e-6).model(**PAPER, hpcc={"base_rtt_s": 9e-6})
     start_s = 2e-3 + 1e-5 * np.arange(100)
     model.send(flows((0, 3, 1 << 34), (1, 3, 1 << 34), *((2, 3, 1000, start) for start in start_s)))
     model.advance(5e-3)
     late_us = (model.completions().finish_s[2:] - start_s) * 1e6
-    assert np.percentile(late_us, 95) < 2 * (1 + 1090 * 8 / 25e3) + 1
+    assert late_us.min() == pytest.approx(2 * (link_us + packet_us), rel=1e-3)
+    assert late_us.mean() + 2 * link_us == pytest.approx(5.4, rel=0.1)
+    assert np.percentile(late_us, 95) < 2 * (link_us + packet_us) + 1
 
 
 @pytest.mark.parametrize("senders", [4, 16])
