@@ -159,6 +159,26 @@ def _array(head, records, tail="]"):
     return head.encode(), tuple(parts), tail.encode()
 
 
+HCCL_ID = "127.10.0.1%eth_60000_0_1741318944927847"
+
+
+def hccl_line(text, pid=100, at="11:43:32.305.623"):
+    """One line of HCCL's run log, as Huawei's guide shows it."""
+    return f"[INFO] HCCL({pid},python):2025-03-07-{at} [op_base.cc:56] [{pid + 1}]Entry-Hccl{text}\n"
+
+
+def hccl_init(rank, ranks, pid=100, name=HCCL_ID):
+    where = f"rootinfo: host ip[127.10.0.1] port[60000] nicDeploy[1] identifier[{name}], deviceLogicId[{rank}]"
+    return hccl_line(f"CommInitRootInfoInner:ranks[{ranks}], rank[{rank}], {where}", pid)
+
+
+def hccl_call(call, count, datatype="float32", rank=0, pid=100, name=HCCL_ID, at="11:43:32.305.623", key="count", stream=7):
+    words = f"tag[{call}_{name}], sendBuf[0x1241d3dcdc00], recvBuf[0x124702f40200], {key}[{count}], dataType[{datatype}]"
+    return hccl_line(
+        f"{call}: {words}, op[sum], localRank[{rank}], streamId[{stream}],comm[0xfffe3800], deviceLogicId[0]", pid, at
+    )
+
+
 def samples():
     """One file of each format, whose records can be cut anywhere."""
     found = []
@@ -166,6 +186,14 @@ def samples():
     found.append(
         Sample(
             "nccl-log", "n.log", (nccl_init(0, 2)).encode(), _lines(*calls), b"", tuple(2000 * (i + 1) for i in range(5)),
+            before=1, closed=False,
+        )
+    )  # fmt: skip
+    calls = [hccl_call("AllReduce", 1000 * (i + 1), "bfloat16", at=f"11:43:32.305.{i:03d}") for i in range(5)]
+    sizes = tuple(2000 * (i + 1) for i in range(5))
+    found.append(
+        Sample(
+            "hccl-log", "plog-100_1.log", hccl_init(0, 2).encode(), _lines(*calls), b"", sizes,
             before=1, closed=False,
         )
     )  # fmt: skip

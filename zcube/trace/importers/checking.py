@@ -23,7 +23,7 @@ from zcube.trace.importers.report import FileReport, ImportReport
 MOST_LISTED = 16
 
 #: Formats in which every rank records its own calls.
-_BY_RANK = ("nccl-log", "nccl-inspector", "nccl-chrome", "kineto", "pytorch-et", "chakra-json", "chakra-et")
+_BY_RANK = ("nccl-log", "hccl-log", "nccl-inspector", "nccl-chrome", "kineto", "pytorch-et", "chakra-json", "chakra-et")
 
 #: What a reason for leaving out a record says is missing.
 _REASONS = (
