@@ -15,6 +15,7 @@ from typing import Any
 from zcube.errors import Fault, FaultList, InputError
 from zcube.input_files import read_bounded
 from zcube.inputs import MAX_DECLARED_BYTES, json_document, short
+from zcube.llm.config_families import inexpressible, is_gated, is_tied, window_pattern
 
 #: Card field -> keys of a config.json, the usual one first.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -26,8 +27,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "qk_nope_head_dim": ("qk_nope_head_dim",),
     "qk_rope_head_dim": ("qk_rope_head_dim",),
     "v_head_dim": ("v_head_dim",),
-    "kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim",),
+    "kv_heads": ("num_key_value_heads", "num_attention_groups"),
+    "head_dim": ("head_dim", "attention_head_dim"),
     "attention_gate": ("attn_output_gate",),
     "index_heads": ("index_n_heads",),
     "index_head_dim": ("index_head_dim",),
@@ -39,15 +40,22 @@ KEYS: dict[str, tuple[str, ...]] = {
     "linear_value_heads": ("linear_num_value_heads",),
     "linear_value_head_dim": ("linear_value_head_dim",),
     "linear_conv": ("linear_conv_kernel_dim",),
-    "routed_experts": ("n_routed_experts", "num_experts", "num_local_experts"),
-    "experts_per_token": ("num_experts_per_tok", "num_experts_per_token", "experts_per_token"),
-    "shared_experts": ("n_shared_experts", "num_shared_experts"),
+    "routed_experts": ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"),
+    "experts_per_token": (
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "experts_per_token",
+        "moe_k",
+        "moe_top_k",
+        "moe_topk",
+    ),
+    "shared_experts": ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert"),
     "expert_groups": ("n_group", "num_expert_group"),
     "expert_groups_per_token": ("topk_group",),
     "moe_intermediate": ("moe_intermediate_size",),
     "shared_intermediate": ("shared_expert_intermediate_size", "shared_intermediate_size", "share_expert_dim"),
     "dense_intermediate": ("intermediate_size", "dense_intermediate_size"),
-    "first_dense_layers": ("first_k_dense_replace",),
+    "first_dense_layers": ("first_k_dense_replace", "moe_layer_start_index", "moe_layer_num_skipped"),
     "vocabulary": ("vocab_size",),
     "mtp_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"),
     "max_positions": ("max_position_embeddings",),
@@ -58,24 +66,6 @@ _LATENT_ONLY = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head
 _FLAGS = ("attention_gate", "tied_embeddings")
 _LEAST = {"expert_groups": 1, "expert_groups_per_token": 1}
 
-#: Keys that change what a model keeps or computes in a way that a card has no number for.
-INEXPRESSIBLE = {
-    "attention_k_eq_v": "keys that are values",
-    "block_configs": "layers that differ one by one",
-    "compress_ratios": "keys and values compressed by layer",
-    "global_head_dim": "heads of two sizes",
-    "hybrid_override_pattern": "state-space layers in a pattern",
-    "layers_block_type": "state-space layers in a pattern",
-    "linear_attn_config": "linear attention of another kind",
-    "mamba_num_heads": "state-space layers",
-    "moe_latent_size": "experts in a latent space",
-    "num_global_key_value_heads": "another number of heads in some layers",
-    "num_kv_shared_layers": "layers that share keys and values",
-    "o_lora_rank": "an output projection of low rank",
-    "routed_expert_hidden_size": "experts of another hidden size",
-    "sparse_attention_config": "attention to chosen blocks",
-    "ssm_state_size": "state-space layers",
-}
 #: Keys that say nothing about sizes, and those that :func:`numbers_of` reads by their own names.
 _SILENT = {
     "_name_or_path", "activation", "ep_size", "hidden_act", "dtype", "torch_dtype", "use_cache", "pretraining_tp",
@@ -83,7 +73,8 @@ _SILENT = {
     "layer_types", "mlp_layer_types", "mlp_only_layers", "moe_layer_freq", "decoder_sparse_step", "hybrid_layer_pattern",
     "indexer_types", "use_sliding_window", "full_attention_interval", "interleave_moe_layer_step", "text_config",
     "index_topk_freq", "index_skip_topk_offset", "swa_head_dim", "swa_v_head_dim", "swa_num_attention_heads",
-    "attention_chunk_size", "max_window_layers", "sliding_window_pattern", "initial_context_length",
+    "attention_chunk_size", "max_window_layers", "sliding_window_pattern", "_sliding_window_pattern", "initial_context_length",
+    "attn_type_list", "moe_layer_end_index",
 }  # fmt: skip
 _SILENT_PARTS = (
     "rope",
@@ -158,7 +149,10 @@ def numbers_of(config: Mapping[str, Any], source: str) -> ConfigNumbers:
         with faults:
             key = next((key for key in keys if config.get(key) is not None), None)
             if key is not None:
-                found[name] = key, _number(config[key], f"{source}: {key}", name)
+                found[name] = key, _number(_alike(config[key]), f"{source}: {key}", name)
+    for name, says in (("tied_embeddings", is_tied), ("attention_gate", is_gated)):
+        if name not in found and says(config):
+            found[name] = "model_type", True
     for derive in (_attention, _layers, _experts):
         with faults:
             derive(config, found, source)
@@ -174,6 +168,13 @@ def numbers_of(config: Mapping[str, Any], source: str) -> ConfigNumbers:
     return ConfigNumbers(found, unused)
 
 
+def _alike(value: Any) -> Any:
+    """Return the one value of a list that holds one value over and over, a layer each; else the value itself."""
+    if isinstance(value, list) and value and all(type(one) is int and one == value[0] for one in value):
+        return value[0]
+    return value
+
+
 def _number(value: Any, where: str, name: str) -> int:
     if name in _FLAGS:
         if not isinstance(value, bool):
@@ -187,24 +188,10 @@ def _number(value: Any, where: str, name: str) -> int:
 
 def _refuse(config: Mapping[str, Any], source: str) -> None:
     """Refuse keys that a card cannot express, unless they are empty, 0 or switched off."""
-    told = [(key, what) for key, what in INEXPRESSIBLE.items() if _says(config.get(key))]
-    if _says(config.get("index_topk_pattern")):
-        told.append(("index_topk_pattern", "indexers in a pattern"))
-    if config.get("attention_chunk_size") not in (None, 0, config.get("sliding_window")):
-        told.append(("attention_chunk_size", "attention in chunks"))
-    for key in ("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_freq"):
-        if config.get(key) not in (None, 0, 1) and not isinstance(config[key], list):
-            told.append((key, f"{short(config[key])}: experts in some layers in between"))
+    expected = "a model that a card's keys can express (docs/models.md)"
+    told = [Fault(f"{source}: {key}", what, expected) for key, what in inexpressible(config)]
     if told:
-        expected = "a model that a card's keys can express (docs/models.md)"
-        raise InputError([Fault(f"{source}: {key}", what, expected) for key, what in told])
-
-
-def _says(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        switches = [one for key, one in value.items() if str(key).startswith("use_sparse")]
-        return bool(value) and not (switches and not any(switches))
-    return bool(value)
+        raise InputError(told)
 
 
 def _attention(config: Mapping[str, Any], found: dict[str, tuple[str, int]], source: str) -> None:
@@ -248,6 +235,10 @@ def _layers(config: Mapping[str, Any], found: dict[str, tuple[str, int]], source
             found.pop(name, None)
     if found.get("window_kv_heads", ("", 0))[1] == found.get("kv_heads", ("", 0))[1]:
         found.pop("window_kv_heads", None)
+    if kinds is None and found.get("linear_value_heads", ("", 0))[1]:
+        # Qwen3-Next names the layers in between.
+        every = _number(config.get("full_attention_interval"), f"{source}: full_attention_interval", "")
+        _set(found, "linear_layers", "full_attention_interval", layers - layers // every if every else 0)
     if "linear_layers" not in found:
         for name in [name for name in found if name.startswith("linear_")]:
             found.pop(name)
@@ -272,9 +263,12 @@ def _windowed(config: Mapping[str, Any], key: str, layers: int, source: str) -> 
     if switch and config.get("max_window_layers") is not None:
         first = _number(config["max_window_layers"], f"{source}: max_window_layers", "")
         return "max_window_layers", max(layers - first, 0)
-    if config.get("sliding_window_pattern") is not None:
-        every = _number(config["sliding_window_pattern"], f"{source}: sliding_window_pattern", "")
-        return "sliding_window_pattern", layers - layers // every if every else layers
+    named = next((one for one in ("sliding_window_pattern", "_sliding_window_pattern") if config.get(one) is not None), None)
+    if named is None and (every := window_pattern(config)) is not None:
+        return "model_type", layers - layers // every
+    if named is not None:
+        every = _number(config[named], f"{source}: {named}", "")
+        return named, layers - layers // every if every else layers
     return key, layers
 
 
@@ -282,6 +276,7 @@ def _experts(config: Mapping[str, Any], found: dict[str, tuple[str, int]], sourc
     """Tell dense layers from those with experts, and their inner sizes apart."""
     layers = found.get("layers", ("", 0))[1]
     if not found.get("routed_experts", ("", 0))[1]:
+        _refuse_unknown_experts(config, source)
         found["first_dense_layers"] = found.get("layers", ("num_hidden_layers", 0))[0], layers
         for name in ("routed_experts", "experts_per_token", "moe_intermediate", "shared_experts", "shared_intermediate"):
             found.pop(name, None)
@@ -305,9 +300,26 @@ def _experts(config: Mapping[str, Any], found: dict[str, tuple[str, int]], sourc
         found.pop("shared_intermediate", None)
 
 
+def _refuse_unknown_experts(config: Mapping[str, Any], source: str) -> None:
+    """Refuse a file that has experts under a name that is not known, which would make a dense model of it."""
+    known = {key for keys in KEYS.values() for key in keys} | _SILENT
+    unknown = [
+        key
+        for key, value in config.items()
+        if ("expert" in key or key.startswith("moe")) and key not in known and type(value) in (int, list, dict) and value
+    ]
+    if unknown:
+        expected = f"the number of experts under one of {', '.join(KEYS['routed_experts'])}"
+        raise InputError([Fault(f"{source}: {key}", short(config[key]), expected) for key in unknown])
+
+
 def _leading_dense(config: Mapping[str, Any], layers: int, source: str) -> tuple[str, int] | None:
     """Return how many layers lead without experts, by a list of all layers; None where no list says."""
     sparse: Sequence[bool] | None = None
+    last = config.get("moe_layer_end_index")
+    if last not in (None, -1, layers - 1):
+        expected = f"{layers - 1}, the last layer: dense layers in front only"
+        raise InputError(Fault(f"{source}: moe_layer_end_index", short(last), expected))
     if isinstance(config.get("moe_layer_freq"), list):
         key = "moe_layer_freq"
         sparse = [one == 1 for one in _listed(config, key, layers, source, {0, 1}) or ()]
