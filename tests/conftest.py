@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 import zcube
 from zcube.cli import main
 from zcube.fabric.families import families
+from zcube.llm.tables.source import open_source
 from zcube.network.packet.controls import controls
 from zcube.progress import silent
 from zcube.report import comparison_figures
@@ -166,3 +168,13 @@ def run(capsys):
         return int(exit_info.value.code or 0), captured.out, captured.err
 
     return run_main
+
+
+@pytest.fixture(scope="module")
+def package():
+    """The installed package's tables; a test that takes them is skipped where it is not installed."""
+    try:
+        version("aiconfigurator-core")
+    except PackageNotFoundError:
+        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
+    return open_source(None)

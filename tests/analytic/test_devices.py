@@ -1,7 +1,6 @@
 """Device cards: data sheets with sources, and figures of devices that nobody measured."""
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
@@ -9,11 +8,22 @@ from zcube.cli.app import command
 from zcube.errors import InputError
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
-from zcube.llm.devices import Device, device_names, load_device, measured_device_names
+from zcube.llm.devices import (
+    DecodeAttention,
+    Device,
+    Exchange,
+    Experts,
+    Line,
+    PrefillAttention,
+    device_names,
+    load_device,
+    measured_device_names,
+)
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.kinds.efficiencies import measured_as, measured_devices
 from zcube.llm.measured import measure_errors
-from zcube.llm.scaled_device import SCALED_ERROR
+from zcube.llm.scaled_device import SCALED_ERROR, By
+from zcube.llm.stated_error import measured_parts
 from zcube.report.device_table import device_text, devices_text
 
 H200, H20, H800 = load_device("h200"), load_device("h20"), load_device("h800")
@@ -48,13 +58,9 @@ def test_published_figures(name):
 
 
 @pytest.mark.parametrize(("name", "system"), SYSTEMS.items())
-def test_figures_of_nvidias_package(name, system):
+def test_figures_of_nvidias_package(package, name, system):
     yaml = pytest.importorskip("yaml")
-    try:
-        package = distribution("aiconfigurator-core")
-    except PackageNotFoundError:
-        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
-    told = yaml.safe_load((package.locate_file("aiconfigurator_core/systems") / f"{system}.yaml").read_text())
+    told = yaml.safe_load((package.folder.parent / f"{system}.yaml").read_text())
     device = load_device(name)
     assert device.peak.fp8_tflops == pytest.approx(told["gpu"]["fp8_tc_flops"] / 1e12, rel=1e-3)
     assert device.peak.bf16_tflops == pytest.approx(told["gpu"]["bfloat16_tc_flops"] / 1e12, rel=1e-3)
@@ -213,3 +219,28 @@ def test_compute_times_of_a_card_are_those_of_its_gpu(tmp_path):
     assert mine.prefill_iteration_s([8192], [0]) == roofline(card, H200, engine).prefill_iteration_s([8192], [0])
     assert "unmeasured" not in mine.name
     assert "unmeasured" in roofline(card, load_device(card_of(tmp_path, "half", memory_gbytes_per_s=2400)), engine).name
+
+
+def test_every_rate_of_a_device_says_by_what_it_is_scaled():
+    undeclared = []
+    for model in (PrefillAttention, DecodeAttention, Experts, Line, Exchange):
+        for name, field in model.model_fields.items():
+            declares = any(isinstance(one, By) for one in field.metadata)
+            if ("tflops" in name or "per_s" in name or "per_ktoken" in name or name in ("source", "kernel")) != declares:
+                undeclared.append(f"{model.__name__}.{name}")
+    assert undeclared == []
+
+
+def test_what_was_measured_is_told_by_kind():
+    assert (measured_parts(load_device("b200"))["exchanges"]["combine"], measured_parts(H800)["collectives"]["gather"]) == (
+        False,
+    ) * 2
+    assert measured_parts(H200) == {key: dict.fromkeys(parts, True) for key, parts in measured_parts(H200).items()}
+    h100 = measured_parts(load_device("h100"))
+    assert (h100["attention"]["sparse"], h100["attention"]["grouped"]) == (False, True)
+    assert not any([*h100["experts"].values(), *h100["collectives"].values()])
+    assert any(measured_parts(H800)["exchanges"].values()) and not all(measured_parts(H800)["exchanges"].values())
+    assert not any(any(parts.values()) for parts in measured_parts(load_device("mi300x")).values())
+    rows = {line.split()[0]: line.split()[-5:] for line in devices_text([H200, load_device("h100"), H800]).splitlines()[1:]}
+    assert rows["h200"] == ["yes", "yes", "yes", "yes", "-"]
+    assert rows["h100"][-1] == "h200" and "not measured: sparse" in device_text(load_device("h100"))

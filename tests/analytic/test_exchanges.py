@@ -1,7 +1,6 @@
 """DeepEP's exchanges over nodes: closed forms, and the calibrated figures against measured and published times."""
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +125,7 @@ def test_bad_nodes_and_rates_are_refused():
 
 
 @pytest.fixture(scope="module")
-def measured():
-    try:
-        version("aiconfigurator-core")
-    except PackageNotFoundError:
-        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
+def measured(package):
     return {mode: fit_deepep.read(mode) for mode in (fit_deepep.LOW_LATENCY, fit_deepep.NORMAL)}
 
 

@@ -1,21 +1,8 @@
-"""Importing recordings that a test holds as text, and the installed package of measured tables."""
-
-from importlib.metadata import PackageNotFoundError, version
+"""Importing recordings that a test holds as text."""
 
 import pytest
 
-from zcube.llm.tables.source import open_source
 from zcube.trace.importers.catalog import import_trace
-
-
-@pytest.fixture(scope="module")
-def package():
-    """The installed package's tables; a test that takes them is skipped where it is not installed."""
-    try:
-        version("aiconfigurator-core")
-    except PackageNotFoundError:
-        pytest.skip("aiconfigurator-core is not installed; pip install 'zcube[measured]'")
-    return open_source(None)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from zcube.errors import Fault, InputError
 from zcube.input_files import is_file
 from zcube.inputs import Declared, read_toml, validate
-from zcube.llm.scaled_device import Ratios, completed
+from zcube.llm.scaled_device import By, Ratios, completed
 
 _FOLDER = Path(__file__).resolve().parent / "devices"
 
@@ -29,6 +29,13 @@ STATED_OPERATIONS = (
 Sources: TypeAlias = dict[Annotated[str, Field(min_length=1, max_length=80)], Annotated[str, Field(max_length=1000)]]
 Positive = Annotated[float, Field(gt=0, lt=1e9)]
 NotNegative = Annotated[float, Field(ge=0, lt=1e9)]
+#: Figures by what they are scaled for a device that was not measured.
+EightBitRate = Annotated[Positive, By.EIGHT_BIT]
+Bf16Rate = Annotated[Positive, By.BF16]
+ByteRate = Annotated[Positive, By.BYTES]
+ReadTime = Annotated[NotNegative, By.READ_TIME]
+AttendedTime = Annotated[NotNegative, By.ATTENDED_TIME]
+Told = Annotated[str, By.TOLD]
 
 
 #: Data sheets round: 989 and 989.5 TFLOP/s are one GPU's.
@@ -131,11 +138,11 @@ class PrefillAttention(Declared):
     sparse_floor_us: Positive
     dense_base_us: NotNegative
     sparse_base_us: NotNegative
-    linear_tflops: Positive
-    dense_tflops: Positive
-    sparse_tflops: Positive
-    index_tflops: Positive
-    gather_gbytes_per_s: Positive
+    linear_tflops: EightBitRate
+    dense_tflops: Bf16Rate
+    sparse_tflops: Bf16Rate
+    index_tflops: EightBitRate
+    gather_gbytes_per_s: ByteRate
     computes_all_slots: bool
 
 
@@ -156,12 +163,12 @@ class DecodeAttention(Declared):
 
     base_us: NotNegative
     sparse_base_us: NotNegative
-    weight_gbytes_per_s: Positive
-    linear_tflops: Positive
+    weight_gbytes_per_s: ByteRate
+    linear_tflops: EightBitRate
     request_us: NotNegative
-    selected_us_per_ktoken: NotNegative
-    longest_us_per_ktoken: NotNegative
-    context_us_per_ktoken: NotNegative
+    selected_us_per_ktoken: AttendedTime
+    longest_us_per_ktoken: ReadTime
+    context_us_per_ktoken: ReadTime
 
 
 class ExpertBalance(Declared):
@@ -205,13 +212,13 @@ class Experts(Declared):
         Power by which the roofline's two sides are joined; 1 adds them, a large one takes the longer.
     """
 
-    kernel: str
+    kernel: Told
     floor_us: NotNegative
     base_us: NotNegative
-    weight_gbytes_per_s: Positive
-    tflops: Positive
+    weight_gbytes_per_s: ByteRate
+    tflops: EightBitRate
     corner: Annotated[float, Field(ge=1, le=64)]
-    activation_gbytes_per_s: Positive
+    activation_gbytes_per_s: ByteRate
     balance: dict[str, ExpertBalance]
 
 
@@ -229,8 +236,8 @@ class Line(Declared):
     """
 
     base_us: NotNegative
-    gbytes_per_s: Positive
-    source: str
+    gbytes_per_s: ByteRate
+    source: Told
 
     def seconds(self, size_bytes: float) -> float:
         """Return the time of ``size_bytes``."""
@@ -279,8 +286,8 @@ class Exchange(Declared):
     cross_us: NotNegative
     doubling_us: NotNegative
     rail_efficiency: Annotated[float, Field(gt=0, le=1)]
-    nvlink_gbytes_per_s: Positive
-    source: str
+    nvlink_gbytes_per_s: ByteRate
+    source: Told
 
 
 class Exchanges(Declared):
@@ -429,7 +436,7 @@ def _read(path: Path, reference: str) -> Device:
     except ValidationError:
         # Told with all that is wrong; a peak that is missing is not the measured device's.
         return validate(Device, {**measured.model_dump(exclude={"peak"}), **declared}, path.name)
-    return validate(Device, completed(declared, measured.model_dump(), _ratios(peak, measured.peak)), path.name)
+    return validate(Device, completed(declared, measured, _ratios(peak, measured.peak)), path.name)
 
 
 def _ratios(peak: Peaks, measured: Peaks) -> Ratios:

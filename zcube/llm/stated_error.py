@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from zcube.arrays import FloatArray
 from zcube.llm.cards import ModelCard
-from zcube.llm.devices import DeclaredError, Device
+from zcube.llm.devices import DeclaredError, Device, Exchanges, NodeLinks
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.kinds.efficiencies import Kind, is_measured, load_efficiencies, measured_as
 from zcube.llm.kinds.of_model import table_dtype
+from zcube.llm.scaled_device import SCALED
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,24 @@ def measured_kinds(card: ModelCard) -> tuple[Kind, ...]:
 def unmeasured(card: ModelCard, device: Device) -> list[str]:
     """Return the kinds of attention that nobody measured on a device, whose efficiencies are other devices'."""
     return [f"{kind} attention" for kind in measured_kinds(card) if not is_measured(device, kind)]
+
+
+def measured_parts(device: Device) -> dict[str, dict[str, bool]]:
+    """Return of attention, experts, collectives and exchanges which parts were measured on a device itself."""
+    attention = {kind: is_measured(device, kind) for kind in get_args(Kind)}
+    sources = {
+        "experts": {kernel: figures.kernel for kernel, figures in device.experts.items()},
+        "collectives": _sources(device.links),
+        "exchanges": _sources(device.exchanges),
+    }
+    return {"attention": {"sparse": device.scaled_from is None, **attention}} | {
+        what: {part: not source.startswith((SCALED, "inferred")) for part, source in parts.items()}
+        for what, parts in sources.items()
+    }
+
+
+def _sources(lines: NodeLinks | Exchanges) -> dict[str, str]:
+    return {part: one.source for part in type(lines).model_fields if (one := getattr(lines, part)) is not None}
 
 
 def stated_errors(card: ModelCard, device: Device, engine: EngineLayout) -> dict[str, StatedError]:

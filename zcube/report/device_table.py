@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zcube.llm.devices import Device
+from zcube.llm.stated_error import measured_parts
 from zcube.report.columns import aligned
 from zcube.report.names import printable
 from zcube.report.quantities import bytes_text
 
 
 def device_document(device: Device) -> dict[str, Any]:
-    """Return a device's card, whether it was measured, and a GPU's share of its server's NICs, JSON-ready."""
+    """Return a device's card, which of its parts were measured, and a GPU's share of its server's NICs, JSON-ready."""
     return {
         "card": device.model_dump(mode="json"),
         "measured": device.scaled_from is None,
+        "measured_parts": measured_parts(device),
         "nic_gbps_per_gpu": device.node.gpu_gbps,
     }
 
@@ -33,6 +35,7 @@ def device_text(device: Device) -> str:
         ("Server", f"{node.gpus} GPUs{packages}, {node.nics} NICs of {node.nic_gbps:g} Gb/s, {node.gpu_gbps:g} Gb/s a GPU"),
         *((f"  {printable(figure)}", printable(source)) for figure, source in device.sources.items()),
         ("Compute times", _measured(device)),
+        *((f"  {part}", _which(parts)) for part, parts in measured_parts(device).items()),
         *((f"  {operation.replace('_', ' ')}", _error(device, operation)) for operation in device.stated_error),
     ]
     return "\n".join(aligned(rows, left=2)) + "\n"
@@ -50,7 +53,11 @@ def devices_text(devices: Sequence[Device]) -> str:
         "joins",
         "GPUs a server",
         "Gb/s a GPU",
-        "Times",
+        "Measured: attention",
+        "experts",
+        "collectives",
+        "exchanges",
+        "Others from",
     )
     rows = [
         (
@@ -63,11 +70,25 @@ def devices_text(devices: Sequence[Device]) -> str:
             str(one.node.scale_up_gpus),
             str(one.node.gpus),
             f"{one.node.gpu_gbps:g}",
-            "measured" if one.scaled_from is None else f"unmeasured, {one.scaled_from} scaled",
+            *(_share(parts) for parts in measured_parts(one).values()),
+            one.scaled_from or "-",
         )
         for one in devices
     ]
-    return "\n".join(aligned([head, *rows], left=(0, 9))) + "\n"
+    return "\n".join(aligned([head, *rows], left=(0, 9, 10, 11, 12, 13))) + "\n"
+
+
+def _share(parts: Mapping[str, bool]) -> str:
+    """Return how many parts of a kind were measured."""
+    return {0: "no", len(parts): "yes"}.get(sum(parts.values()), f"{sum(parts.values())} of {len(parts)}")
+
+
+def _which(parts: Mapping[str, bool]) -> str:
+    """Return which parts of a kind were measured, in words."""
+    names: dict[str, list[str]] = {"measured": [], "not measured": []}
+    for part, is_measured in parts.items():
+        names["measured" if is_measured else "not measured"].append(part.replace("_", " "))
+    return "; ".join(f"{word}: {', '.join(of_word)}" for word, of_word in names.items() if of_word)
 
 
 def _peaks(device: Device) -> str:
@@ -88,7 +109,7 @@ def _measured(device: Device) -> str:
     return (
         "measured"
         if device.scaled_from is None
-        else printable(f"unmeasured: those of {device.scaled_from}, scaled by data sheets")
+        else printable(f"unmeasured but for what is named: those of {device.scaled_from}, scaled by data sheets")
     )
 
 
