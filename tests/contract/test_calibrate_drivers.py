@@ -253,6 +253,31 @@ def test_wrong_data_is_marked_and_fails_the_run(tmp_path):
     assert [row.correct for row in read_measurements(out).rows()] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([], "rows: found nothing"),
+        (RESULT | {"rows": {}}, "rows: found dict; expected list"),
+        (RESULT | {"rows": [{**ROW, "time_s": "soon"}, {"operation": "all-gather"}]}, "row 1: time_s: found 'soon'"),
+        (RESULT | {"rows": [ROW | {"time_s": -1.0}]}, "row 1: time_s: found -1"),
+        (RESULT | {"rows": [3]}, "row 1: found a JSON int"),
+        (RESULT | {"matrices": [{"pattern": "pairs", "size_bytes": 1024, "gbps": [[None]] * 2}]}, "matrix 1: gbps"),
+    ],
+)
+def test_what_the_ranks_hand_back_is_not_believed(tmp_path, result, said):
+    out = tmp_path / "out.json"
+    with pytest.raises(RunError, match=said):
+        measure(settings(python=stand_in(tmp_path, answer(result)), ranks=(2,)), out, lambda line: None, MACHINE)
+    assert not out.exists()
+
+
+def test_sums_that_nobody_checked_are_not_right(tmp_path):
+    unchecked = {key: value for key, value in ROW.items() if key != "correct"}
+    wanted = settings(python=stand_in(tmp_path, answer(RESULT | {"rows": [unchecked]})), ranks=(2,))
+    with pytest.raises(RunError, match="wrong data was received"):
+        measure(wanted, tmp_path / "out.json", lambda line: None, MACHINE)
+
+
 def test_a_rank_that_is_missing_is_told_and_nothing_written(tmp_path):
     out = tmp_path / "out.json"
     result = RESULT | {"rows": [ROW, ROW | {"ranks": 1}]}
@@ -333,6 +358,17 @@ def test_nccl_tests_output_becomes_the_same_file(tmp_path):
     ]
     assert found.time_s == pytest.approx([10.5e-6, 11.5e-6])
     assert "secret" not in (tmp_path / "out.json").read_text()
+
+
+def test_wrong_sums_of_nccl_tests_fail_the_run(tmp_path):
+    program = tmp_path / "alltoall_perf"
+    program.write_text(NCCL_TESTS.replace('"nwrong": 0}},\n  {"size": 2048', '"nwrong": 3}},\n  {"size": 2048'))
+    program.chmod(0o755)
+    machine = Machine((GPU, GPU), None, (), {}, (), None, ("all-to-all",), False)
+    wanted = settings(nccl_tests=tmp_path, operations=("all-to-all",), sizes_bytes=(1024, 2048), driver="nccl-tests")
+    with pytest.raises(RunError, match=r"wrong data was received.*\n.*1024 B, 2 ranks"):
+        measure(wanted, tmp_path / "out.json", lambda line: None, machine)
+    assert [row.correct for row in read_measurements(tmp_path / "out.json").rows()] == [False, True]
 
 
 # The real thing, where it is there.

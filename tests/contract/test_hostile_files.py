@@ -22,6 +22,7 @@ from zcube.fabric.families.custom import links_beside, write_topology
 from zcube.fabric.wiring.formats import fabric_text, read_links
 from zcube.fabric.wiring.link_list import read_links_csv
 from zcube.fabric.wiring.rack_layout import RackLayout
+from zcube.fuzz.kinds import kinds
 from zcube.input_files import MAX_COLUMNS
 from zcube.inputs import assigned, bundled_folder, json_document, read_toml
 from zcube.llm.cards import load_card
@@ -425,3 +426,21 @@ def test_a_version_of_nccl_is_a_number_of_31_bits(tmp_path, said, version):
     path = tmp_path / "alltoall.txt"
     path.write_text(text().replace("nccl-library=22805", f"nccl-library={said}"))
     assert read_measured(path).metadata.nccl_version == version
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("search state", b'"switch_down": 0.0003', b'"switch_down": ""'),
+        ("result of ranks", b'"launch_hidden": 1.0', b'"launch_hidden": ' + b"9" * 400),
+    ],
+)
+def test_values_of_any_kind_where_a_program_kept_its_own(tmp_path, name, before, after):
+    (kind,) = (kind for kind in kinds() if kind.name == name)
+    assert before in kind.sound()
+    path = tmp_path / kind.file
+    path.write_bytes(kind.sound().replace(before, after))
+    try:
+        kind.read(path)
+    except InputError as error:
+        assert all(fault.where and fault.found and fault.expected for fault in error.faults)

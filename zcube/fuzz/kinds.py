@@ -61,6 +61,8 @@ def _declared() -> Iterator[Kind]:
     from zcube.plan.catalogue import load_catalogue
     from zcube.plan.demand import load_demand
     from zcube.plan.rewiring.rewired import wiring_task
+    from zcube.plan.search.settings import SearchSettings
+    from zcube.plan.search.state import read_state
     from zcube.pricing.price_book import load_price_book
     from zcube.scenario import load_scenario
     from zcube.sweep.points import load_cases
@@ -71,6 +73,10 @@ def _declared() -> Iterator[Kind]:
 
     def demand(path: Path) -> object:
         return load_demand(str(path), {}, ("zcube", "spine-leaf"))
+
+    def state(path: Path) -> object:
+        site, space = sound.searching()
+        return read_state(path, site.demand, SearchSettings(population=4), space, "0")
 
     def options(path: Path) -> object:
         return validate(EngineOptions, read_toml(path), str(path))
@@ -99,6 +105,7 @@ def _declared() -> Iterator[Kind]:
     yield Kind("price book", "p.toml", "toml", sound.in_package("pricing/books/mixnet-2025.toml"), _by_name(load_price_book))
     yield Kind("switch catalogue", "c.toml", "toml", sound.in_package("plan/catalogue.toml"), _by_name(load_catalogue))
     yield Kind("demand", "d.toml", "toml", sound.demand, demand)
+    yield Kind("search state", "search.json", "json", sound.search_state, state)
     readers: dict[str, tuple[str, Callable[[Path], object]]] = {
         "topology custom": ("t.toml", custom), "racks": ("r.toml", load_layout), "engine options": ("o.toml", options),
         "wiring demand": ("w.toml", lambda path: wiring_task(str(path), sound.FABRIC, fabric)),
@@ -124,10 +131,14 @@ def _measured() -> Iterator[Kind]:
     from zcube.calibrate.apply import apply_calibration
     from zcube.calibrate.calibration import read_calibration
     from zcube.calibrate.fitting import fit
+    from zcube.calibrate.measure.drivers import nccl_tests_calls, torch_call
+    from zcube.calibrate.measure.handed import read_handed
+    from zcube.calibrate.measure.settings import MeasureSettings
     from zcube.calibrate.readers import ReadOptions, read_measured
     from zcube.calibrate.tile_figures import node_figures
     from zcube.calibrate.tile_parts import fit_parts, read_tile_parts
     from zcube.calibrate.tile_times import read_tile_times
+    from zcube.inputs import validate
     from zcube.llm.decode_node.figures import load_node
     from zcube.llm.tables.read import read_attention
     from zcube.llm.tables.source import CsvSource
@@ -138,6 +149,13 @@ def _measured() -> Iterator[Kind]:
     def table(path: Path) -> object:
         return read_attention(CsvSource(path.parent), "generation", "h200", "fp8")
 
+    def hosts(path: Path) -> object:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        settings = validate(MeasureSettings, {"hosts": text, "nodes": 2, "ranks": (16,)}, "settings")
+        return torch_call(settings, 16, path, {}, 1), nccl_tests_calls(settings, 16, path.parent, {})
+
+    yield Kind("hosts", "h.txt", "text", partial(sound.text_of, "hosts"), hosts)
+    yield Kind("result of ranks", "r.json", "json", sound.handed, lambda path: read_handed(path, "nvlink"))
     node = load_node("tilert-b200")
     recorded: tuple[tuple[str, str, Form], ...] = (
         ("nccl-tests.txt", "alltoall.txt", "text"), ("nccl-tests.json", "n.json", "json"), ("nccl-table.csv", "t.csv", "csv"),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zcube.plan.demand import Site
+    from zcube.plan.search.space import Space
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 _PACKAGE = CORPUS.parent.parent
@@ -18,6 +24,7 @@ TEXTS = {
     "engine options": 'prefill_layout = "cp8"\nprefill_nodes = 2\nrequests = 2\nnew_tokens = 4096\ndecode_steps = 3\n',
     "wiring demand": "queue_pairs = 4\njudged = 2\n[funnel]\n[search]\n[packet]\nheader_bytes = 64\n",
     "assignment": "load.concurrency=20",
+    "hosts": "node-a:8,node-b:8",
 }
 FABRIC = "roft-32"
 
@@ -82,6 +89,40 @@ def calibration() -> bytes:
     from zcube.outputs import to_json
 
     return to_json(fit(read_measured(CORPUS / "nccl-tests.txt"), draws=0).model_dump(mode="json")).encode()
+
+
+def handed() -> bytes:
+    """Return what the ranks of ``zcube calibrate run`` hand back."""
+    row = {
+        "operation": "all-to-all", "pattern": "", "ranks": 2, "size_bytes": 1024, "dtype": "bfloat16", "time_s": 1e-5,
+        "p10_s": 9e-6, "p90_s": 2e-5, "min_s": 8e-6, "repetitions": 9, "batch": 32, "launch_hidden": 1.0, "in_place": False,
+        "correct": True,
+    }  # fmt: skip
+    matrix = {"pattern": "pairs", "size_bytes": 1024, "gbps": [[None, 5.0], [6.0, None]], "correct": True}
+    facts = {"torch": "2.11.0", "nccl": "2.28.9"}
+    return json.dumps({"rows": [row, {**row, "size_bytes": 2048}], "matrices": [matrix], "notes": [], "facts": facts}).encode()
+
+
+@cache
+def searching() -> tuple[Site, Space]:
+    """Return a demand that is searched for, and its genomes."""
+    from zcube.plan.demand import load_demand
+    from zcube.plan.search.space import Space
+
+    site = load_demand(None, {"gpus": 32, "switch": ("25.6T",)}, ("spine-leaf",))
+    return site, Space(site)
+
+
+def search_state() -> bytes:
+    """Return a state that a search goes on from, of its first generation."""
+    from zcube.plan.search.state import Found, SearchState
+
+    site, space = searching()
+    genomes = tuple(tuple(gene % most for most in space.choices.tolist()) for gene in range(4))
+    found = (Found(graph="0" * 16, genome=genomes[0], lacking=1.0), Found(graph="1" * 16, genome=genomes[1], lacking=0.5))
+    demand = site.demand.model_dump(mode="json")
+    state = SearchState(demand=demand, population=4, pymoo="0", generation=0, genomes=genomes, found=found, reached=(2,))
+    return state.to_json().encode()
 
 
 def attention_table() -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 import zcube
 from zcube.calibrate.measure.children import run_call
 from zcube.calibrate.measure.drivers import nccl_tests_calls, path_environment, torch_call
+from zcube.calibrate.measure.handed import read_handed
 from zcube.calibrate.measure.hardware import Machine, choose_driver, look, nccl_environment, nic_line_rate_gbps
 from zcube.calibrate.measure.settings import MeasureSettings
 from zcube.calibrate.measure.transports import path_class, read_transports
@@ -24,8 +25,6 @@ from zcube.calibrate.measure.worker import MARK
 from zcube.calibrate.measurements import Matrix, Measurements, Metadata, Row, write_measurements
 from zcube.calibrate.operations import NIC_PATHS
 from zcube.errors import Fault, InputError, RunError
-
-MAX_RESULT_BYTES = 64 << 20
 
 
 @dataclass
@@ -107,21 +106,17 @@ def _run_torch(
     _add_details(taken, ranks, {"transports": dict(seen)})
     if settings.node_rank:
         return
-    document = _result(result)
-    if others := sorted({record["ranks"] for record in document["rows"]} - {ranks}):
+    try:
+        handed = read_handed(result, path)
+    except InputError as error:
+        raise RunError(f"the ranks ended without a result that can be used\n  {error}") from error
+    if others := sorted({row.ranks for row in handed.rows} - {ranks}):
         raise RunError(f"the benchmark ran among {', '.join(map(str, others))} ranks, and {ranks} were asked for")
-    for record in document["rows"]:
-        taken.rows.append(_row(record, path))
-        if not record["correct"]:
-            taken.wrong.append(f"{record['operation']} {record['pattern']} {record['size_bytes']} B, {ranks} ranks")
-    for record in document["matrices"]:
-        taken.matrices.append(_matrix(record))
-        if not record["correct"]:
-            taken.wrong.append(f"{record['pattern']} {record['size_bytes']} B, {ranks} ranks")
-    taken.notes += document["notes"]
-    hidden = [record["launch_hidden"] for record in document["rows"]]
-    facts = document["facts"] | {"least_launch_hidden": min(hidden, default=None), "notes": document["notes"]}
-    _add_details(taken, ranks, facts)
+    taken.rows += handed.rows
+    taken.matrices += handed.matrices
+    taken.wrong += handed.wrong
+    taken.notes += handed.notes
+    _add_details(taken, ranks, handed.facts)
 
 
 def _run_nccl_tests(
@@ -168,24 +163,6 @@ def _path(settings: MeasureSettings, seen: Counter[str], machine: Machine, progr
     return found
 
 
-def _row(record: Mapping[str, Any], path: str) -> Row:
-    return Row(
-        operation=record["operation"],
-        ranks=record["ranks"],
-        path=path,
-        size_bytes=record["size_bytes"],
-        time_s=record["time_s"],
-        pattern=record["pattern"],
-        dtype=record["dtype"],
-        p10_s=record["p10_s"],
-        p90_s=record["p90_s"],
-        min_s=record["min_s"],
-        repetitions=record["repetitions"],
-        in_place=record["in_place"],
-        correct=record["correct"],
-    )
-
-
 def _replaced(row: Row, path: str, ranks: int, settings: MeasureSettings) -> Row:
     from dataclasses import replace
 
@@ -193,18 +170,13 @@ def _replaced(row: Row, path: str, ranks: int, settings: MeasureSettings) -> Row
     return replace(row, path=path, ranks=ranks, hosts=hosts if hosts > 1 and ranks % hosts == 0 and path in NIC_PATHS else 0)
 
 
-def _matrix(record: Mapping[str, Any]) -> Matrix:
-    gbps = [[np.nan if value is None else value for value in line] for line in record["gbps"]]
-    return Matrix(record["pattern"], record["size_bytes"], np.array(gbps, dtype=np.float64))
-
-
 def _metadata(settings: MeasureSettings, machine: Machine, driver: str, taken: _Taken) -> Metadata:
     names = Counter(gpu["name"] for gpu in machine.gpus) if settings.backend == "nccl" else Counter[str]()
     versions = {str(run["nccl"]): None for run in taken.details.values() if run.get("nccl")}
     return Metadata(
-        hardware=", ".join(f"{count}x {name}" for name, count in names.items()) or "CPU",
+        hardware=", ".join(f"{count}x {name}" for name, count in names.items())[:500] or "CPU",
         backend=settings.backend,
-        nccl_version=", ".join(versions),
+        nccl_version=", ".join(versions)[:100],
         environment=nccl_environment(path_environment(settings, os.environ)),
         how=describe(settings, driver),
         nic_line_rate_gbps=nic_line_rate_gbps(machine.nics) if settings.path == "network" else None,
@@ -227,16 +199,6 @@ def describe(settings: MeasureSettings, driver: str) -> str:
         f"{settings.most_repetitions}); a repetition is a batch of calls back to back between two device events, begun "
         "together behind a small all-reduce, launching hidden; time is the median over repetitions of the slowest rank"
     )
-
-
-def _result(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise RunError("the worker's result is larger than any run's")
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError("the ranks ended without a result") from error
-    return document
 
 
 def _marked(progress: Callable[[str], None]) -> Callable[[str], None]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from zcube.errors import Fault, InputError
 from zcube.input_files import read_bounded
-from zcube.inputs import Declared, json_document, validate
+from zcube.inputs import Declared, json_document, short, validate
 from zcube.plan.demand import Demand
 from zcube.plan.search.settings import MOST_FABRICS, SearchSettings
 from zcube.plan.search.space import Space
@@ -80,7 +80,7 @@ def read_state(path: Path, demand: Demand, settings: SearchSettings, space: Spac
     state = validate(SearchState, data, str(path))
     elsewhere = "a search with the same demand, population and pymoo; or another folder, to begin a new one"
     faults = [
-        Fault(f"{path}: {key}", str(found)[:80], f"{str(wanted)[:80]}: {elsewhere}")
+        Fault(f"{path}: {key}", short(found), f"{short(wanted)}: {elsewhere}")
         for key, found, wanted in _compared(state, demand, settings, pymoo)
         if found != wanted
     ]
