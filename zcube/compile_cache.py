@@ -29,6 +29,7 @@ import platformdirs
 from numba import config, njit
 
 from zcube.as_written import offer_as_written
+from zcube.kernel_files import KernelCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -71,7 +72,9 @@ def compiled(*, as_written: bool = True, **options: Any) -> Callable[[Function],
     def compile_function(function: Function) -> Function:
         place = folder() if function.__module__.startswith("zcube.") else None
         with _kept_in(place):
-            compiled_function: Function = njit(cache=place is not None, **options)(function)
+            compiled_function: Function = njit(**options)(function)
+            if place is not None:
+                vars(compiled_function)["_cache"] = KernelCache(function)
         if as_written:
             offer_as_written(compiled_function)
         return compiled_function

@@ -9,8 +9,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +21,11 @@ import numpy as np
 
 from zcube import compile_cache
 from zcube.as_written import kernels_as_written
+from zcube.errors import OutputError
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
 from zcube.fabric.spec import SwitchSpec
+from zcube.kernel_files import NotKeptWarning
 from zcube.network import fluid, fluid_posting
 from zcube.network.alone import alone_bps, alone_s
 from zcube.network.flow_model import ideal_model
@@ -38,6 +41,7 @@ from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for
 from zcube.side_by_side import processors
+from zcube.workplace import no_place
 
 if TYPE_CHECKING:
     from zcube.llm.cards import ModelCard
@@ -203,19 +207,32 @@ def compile_groups(groups: Sequence[str]) -> None:
             GROUPS[group]()
             continue
         with _claimed(place, group):
-            if not _mark(place, group).exists():
-                GROUPS[group]()
-                _mark(place, group).touch()
+            if not _mark(place, group).exists() and _is_kept(GROUPS[group]):
+                # A disk that is full just here costs the next run a look at what is kept.
+                with suppress(OSError):
+                    _mark(place, group).touch()
+
+
+def _is_kept(compile_group: Callable[[], None]) -> bool:
+    """Compile a group and return whether all of it could be kept; what could not is told once."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", NotKeptWarning)
+        compile_group()
+    lost = [one for one in said if issubclass(one.category, NotKeptWarning)]
+    for one in [*(one for one in said if one not in lost), *lost[:1]]:
+        warnings.warn(one.message, one.category, stacklevel=3)
+    return not lost
 
 
 @contextmanager
 def _claimed(place: Path, group: str) -> Iterator[None]:
     """Let one process at a time compile a group; the claim ends with the process, however that ends."""
-    with (place / f"compiling-{group}-{compile_cache.INSTALLATION}").open("w") as claim:
-        # Elsewhere processes may do the same work twice.
-        with suppress(ImportError):
+    with ExitStack() as held:
+        # Without locks, or room for one, processes may do the same work twice.
+        with suppress(ImportError, OSError):
             from fcntl import LOCK_EX, flock
 
+            claim = held.enter_context((place / f"compiling-{group}-{compile_cache.INSTALLATION}").open("w"))
             flock(claim, LOCK_EX)
         yield
 
@@ -327,15 +344,30 @@ class Warmed:
 
 
 def warm(progress: Progress) -> Warmed:
-    """Compile every kernel that is not yet kept, and mark the folder complete; without a place to keep them, compile none."""
+    """Compile every kernel that is not yet kept, and mark the folder complete; without a place to keep them, compile none.
+
+    Raises
+    ------
+    OutputError
+        If the folder does not take them.
+    """
     began_s, place, original = time.monotonic(), compile_cache.folder(), compile_cache.borrowed()
     if place is None or original is not None:
         return Warmed(original, original is not None, False, time.monotonic() - began_s)
     compiled = bool(missing_groups(list(GROUPS)))
+    if compiled and (why := no_place(place)):
+        raise OutputError(f"{place} {why}")
     with KernelsAhead(list(GROUPS)) as ahead:
         ahead.wait(progress)
     # What a process beside this one could not do.
     for several in missing_groups(list(GROUPS)):
         compile_groups(several)
-    (place / compile_cache.COMPLETE).touch()
+    if left := missing_groups(list(GROUPS)):
+        raise OutputError(
+            f"{place} does not keep compiled kernels: {', '.join(group for several in left for group in several)}"
+        )
+    try:
+        (place / compile_cache.COMPLETE).touch()
+    except OSError as error:
+        raise OutputError(f"{place} cannot be marked: {error.strerror or error}") from error
     return Warmed(place, False, compiled, time.monotonic() - began_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,9 +25,10 @@ from numba import config
 from numba.core.dispatcher import Dispatcher
 
 import zcube
-from zcube import compile_cache
+from zcube import compile_cache, kernel_files
 from zcube.compile_cache import KEPT_DAYS, MARKER, compiled, folder, kernel_sources, remove_unused, source_hash
 from zcube.inputs import resolve_declared
+from zcube.kernel_files import KernelFiles
 from zcube.replays.little import LITTLE_FLOWS
 
 PACKAGE = Path(zcube.__file__).parent
@@ -264,3 +267,88 @@ def test_a_numba_that_compiles_nothing_is_told(job):
     ended = subprocess.run(REPLAY, cwd=job, env=environment(NUMBA_DISABLE_JIT="1"), capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "NUMBA_DISABLE_JIT: found set" in ended.stderr
+
+
+def double(value):
+    return 2 * value
+
+
+double.__module__ = "zcube.network.fluid"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "cut": cut,
+    "flipped": flip,
+    "empty": lambda path: path.write_bytes(b""),
+    "missing": Path.unlink,
+    "words": lambda path: path.write_text("words"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_kernel_whose_files_are_not_whole_is_compiled_anew(tmp_path, monkeypatch, damage, ending):
+    monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
+    first = compiled()(double)
+    assert first(21) == 42 and sum(first.stats.cache_misses.values()) == 1
+    (path,) = tmp_path.rglob(f"*.{ending}")
+    DAMAGES[damage](path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        again = compiled()(double)
+        assert again(21) == 42 and sum(again.stats.cache_misses.values()) == 1
+    # Where a folder stands in a file's way nothing can be kept, which is told.
+    assert [str(one.message).partition(str(tmp_path))[0] for one in said] == ["kernels cannot be kept in "] * (
+        damage == "a folder"
+    )
+    later = compiled()(double)
+    assert later(21) == 42 and sum(later.stats.cache_hits.values()) == (damage != "a folder")
+    assert not list(tmp_path.rglob("*.tmp.*"))
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_takes_no_kernel_costs_no_run(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
+    twice = compiled()(double)
+
+    def refuse(path, target):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(kernel_files.Path, "replace", refuse)
+    with pytest.warns(UserWarning, match=f"cannot be kept in .*: {os.strerror(error)}"):
+        assert twice(21) == 42
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_a_dead_process_was_writing_goes_by_the_disk_s_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
+    assert compiled()(double)(21) == 42
+    (path,) = tmp_path.rglob("*.nbi")
+    dead, living = (path.with_name(f"{path.name}.tmp.{number}") for number in range(2))
+    dead.touch()
+    living.touch()
+    os.utime(dead, (1, 1))
+    assert compiled()(double)(2.5) == 5.0
+    assert living.exists() and not dead.exists()
+
+
+def test_two_processes_never_give_two_codes_one_name(tmp_path, monkeypatch):
+    """As where both read the index before either wrote it: what the last index names is its own."""
+    monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
+    whole, real = compiled()(double), compiled()(double)
+    with monkeypatch.context() as unseen:
+        unseen.setattr(KernelFiles, "_load_index", lambda self: {})
+        assert (whole(21), real(2.5)) == (42, 5.0)
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2
+    assert [compiled()(double)(value) for value in (21, 2.5)] == [42, 5.0]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ import zcube
 from zcube import as_written, compile_cache, warm
 from zcube.compile_cache import COMPLETE, borrowed, folder
 from zcube.fabric.catalog import load_fabric
+from zcube.kernel_files import NotKeptWarning
 from zcube.network import fluid
 from zcube.network.packet import engine
 from zcube.network.settings import Network
@@ -307,3 +309,32 @@ def test_processes_end_with_the_verb(groups, monkeypatch):
     with pytest.raises(KeyboardInterrupt), warm.KernelsAhead(["packet", "flow"]):
         raise KeyboardInterrupt
     assert [process.poll() for process in started] == [-9, -9]
+
+
+def test_a_group_that_could_not_be_kept_is_not_said_to_be(groups, tmp_path, monkeypatch, run):
+    """The disk fills while kernels are compiled: told, exit 1, and no mark that would keep later runs from compiling."""
+
+    def unkept():
+        warnings.warn("kernels cannot be kept in a folder: No space left on device", NotKeptWarning, stacklevel=2)
+
+    monkeypatch.setattr(warm, "processors", lambda: 1)
+    monkeypatch.setitem(warm.GROUPS, "flow", unkept)
+    with pytest.warns(NotKeptWarning, match="No space left") as said:
+        status, out, err = run("warm")
+    assert len(said) == 2 and (status, out) == (1, "")
+    assert f"{tmp_path} does not keep compiled kernels: flow" in err and "Traceback" not in err
+    assert warm.missing_groups(list(warm.GROUPS)) == [["flow"]]
+    assert not (tmp_path / COMPLETE).exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_compiled(groups, tmp_path, monkeypatch, run):
+    monkeypatch.setattr(warm, "no_place", lambda folder: "has 0 bytes free on its disk")
+    status, _, err = run("warm")
+    assert (status, groups) == (1, []) and f"{tmp_path} has 0 bytes free on its disk" in err
+
+
+def test_a_disk_without_room_for_a_claim_or_a_mark_stops_no_run(groups, tmp_path, monkeypatch):
+    for name in ("open", "touch"):
+        monkeypatch.setattr(warm.Path, name, lambda *of, **options: (_ for _ in ()).throw(OSError(28, "No space left")))
+    warm.compile_groups(["flow", "routing"])
+    assert groups == ["flow", "routing"]
