@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
+import os
 import pickle
 import re
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from measured_outputs import document, text
+from pyarrow import parquet
 
 from zcube import input_files
 from zcube.calibrate.calibration import read_calibration
@@ -444,3 +447,28 @@ def test_values_of_any_kind_where_a_program_kept_its_own(tmp_path, name, before,
         kind.read(path)
     except InputError as error:
         assert all(fault.where and fault.found and fault.expected for fault in error.faults)
+
+
+@pytest.mark.parametrize("name", ["flows Parquet", "trace Parquet"])
+def test_a_parquet_table_whose_statistics_contradict_its_schema(tmp_path, name):
+    """A column that may be empty by its statistics and may not by the schema: no exception of C++ ends the process."""
+    (kind,) = (kind for kind in kinds() if kind.name == name)
+    (tmp_path / kind.file).write_bytes(kind.sound())
+    table = parquet.read_table(tmp_path / kind.file)
+    column = next(one.name for one in table.schema if one.nullable)
+    # Of the schema's entry in compact Thrift: its third field, the repetition, then the fourth, the name.
+    entry = bytes([0x25, 0x02, 0x18, len(column)]) + column.encode()
+    (tmp_path / kind.file).write_bytes(kind.sound().replace(entry, b"\x25\x00" + entry[2:]))
+    assert entry in kind.sound()
+
+    def read():
+        try:
+            kind.read(tmp_path / kind.file)
+        except InputError:
+            os._exit(3)
+        os._exit(0)
+
+    process = multiprocessing.get_context("fork").Process(target=read)
+    process.start()
+    process.join(20)
+    assert process.exitcode in (0, 3)

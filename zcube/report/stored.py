@@ -198,7 +198,7 @@ def stored_table(path: Path, columns: Sequence[str], most_rows: int, texts: Cont
         if wrong:
             faults = ((name, str(file.schema_arrow.field(name).type)[:60]) for name in wrong)
             raise InputError(Fault(f"{path}: {name}", kind, "texts" if name in texts else "numbers") for name, kind in faults)
-        check_table(path, file, most_rows, 16 * len(columns) * most_rows, columns)
+        check_table(path, file, most_rows, 16 * len(columns) * most_rows)
         table = file.read(columns=list(columns))
         table.validate(full=True)
         for name in columns:

@@ -174,7 +174,7 @@ class PackageSource:
         wanted = tuple(dict.fromkeys((*columns, *rows)))
         with parquet_file(path, MAX_TABLE_BYTES, "a Parquet table") as file:
             _check_columns(path, wanted, file.schema_arrow.names)
-            check_table(path, file, MAX_TABLE_ROWS, MAX_UNPACKED_BYTES, wanted)
+            check_table(path, file, MAX_TABLE_ROWS, MAX_UNPACKED_BYTES)
             frame = pq.read_table(path, columns=list(wanted), filters=[(key, "==", value) for key, value in rows.items()])
         framework = {"sglang": "SGLang", "nccl": "NCCL"}[TABLES[table].framework]
         self.read[table] = f"{framework} {path.parent.name}"
