@@ -28,7 +28,7 @@ from zcube.yaml_text import yaml_document
 
 #: Modules that read what this program's own processes, or recognisers before a reader, look at with ``json.loads``.
 OWN = {
-    "calibrate/measure/hardware.py", "calibrate/measure/run.py", "calibrate/measure/tiles/run.py",
+    "calibrate/measure/hardware.py", "calibrate/measure/tiles/run.py",
     "calibrate/measure/worker.py",
     "fabric/measured.py", "json_text.py", "trace/files.py", "workplace.py",
 }  # fmt: skip
