@@ -381,6 +381,7 @@ OWN_DOORS = {
     "scenario.py": "bundled files",
     "memory.py": "the kernel's files",
     "compile_cache.py": "its own sources",
+    "kernel_files.py": "its own compiled kernels",
     "calibrate/measure": "what its own processes wrote; the kernel's files",
     "fuzz": "its own files",
 }
