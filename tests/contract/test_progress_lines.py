@@ -113,6 +113,23 @@ def test_a_terminal_has_one_line_that_goes_at_the_end(clock: Clock, monkeypatch:
     assert text.rstrip().endswith("\x1b[2K") or "\x1b[?25h" in text[text.rindex("about 4 s left") :]
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_names_in_a_phase_steer_no_terminal_and_are_no_markup(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    stream = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with RunProgress(clock=clock) as progress:
+        clock.now_s = 100.0
+        progress("simulating a\nb\x1b]0;title\x07\u202e[/red][bold]", 1.0, 2.0, "%")
+        if progress._bar is not None:
+            progress._bar.refresh()
+    assert "simulating a?b?]0;title??[/red][bold]" in stream.getvalue()
+    assert "\x07" not in stream.getvalue() and "\x1b]" not in stream.getvalue()
+
+
 def test_no_verb_writes_progress_to_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from zcube.progress import COMPILING, TimeLeft
+from zcube.report.names import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -54,7 +55,7 @@ class RunProgress:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[amount]}"))
             times = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
             self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True)
             self._open.enter_context(self._bar)
@@ -73,7 +74,8 @@ class RunProgress:
         self._phase, self._share = phase, done / total if total else 0.0
         self._amount = _amount(done, total, unit)
         self._time_left.note(done, total, unit)
-        self._show(phase)
+        # Names of fabrics and files stand in it.
+        self._show(printable(phase))
 
     def _compiling(self, begins: bool) -> None:
         self._time_left.compiling(begins)
@@ -82,9 +84,9 @@ class RunProgress:
 
     def _show(self, phase: str) -> None:
         now_s = self._clock()
-        left_s = None if phase is COMPILING else self._time_left.left_s()
+        left_s = None if phase == COMPILING else self._time_left.left_s()
         left = "" if left_s is None else f"about {left_s:.0f} s left"
-        amount = "" if phase is COMPILING else self._amount
+        amount = "" if phase == COMPILING else self._amount
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task(phase, amount="", left="")
@@ -93,7 +95,7 @@ class RunProgress:
             self._bar.update(self._task, description=phase, completed=self._share, amount=amount, left=left)
             self._said_s = now_s
             return
-        is_long = now_s - self._began_s >= SILENT_S or phase is COMPILING
+        is_long = now_s - self._began_s >= SILENT_S or phase == COMPILING
         if is_long and (phase != self._said or now_s - self._said_s >= LINE_EVERY_S):
             words = ", ".join(filter(None, (amount, left)))
             print(f"{phase}: {words}" if words else phase, file=sys.stderr, flush=True)
