@@ -1,8 +1,9 @@
 """Runs that do not need each other: several at a time in processes of their own, or one after the other in this one.
 
 Which it is changes nothing in what comes of them: a run is a function of a frozen value that is sent to it whole, and results
-are taken in the order of the runs. Processes are started anew (``spawn``), for one that is copied would have the threads of
-this one's libraries half.
+are taken in the order of the runs. Where this process has no thread beside its first, as on the command line, the others are
+copies of it (``fork``), with all that it has imported and loaded; else they are started anew (``spawn``), for a copy would have
+the threads of this one's libraries half.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import importlib
 import os
 import signal
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -20,11 +22,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from copy import copy
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.process import parent_process
+from multiprocessing.process import BaseProcess, parent_process
+from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from zcube.errors import RunError
 from zcube.memory import BYTES_PER_GB, available_memory_bytes
@@ -39,7 +43,7 @@ TELL_EVERY_S = 0.1
 #: What a process tells: the number of its run, and the part that is done.
 _TOLD = struct.Struct("=qd")
 
-#: About what it takes until a process is ready, most of it for imports.
+#: About what it takes until a process that is started anew is ready, most of it for imports.
 START_S = 1.5
 
 # Fabrics keep their parameters in these, which are values like any other.
@@ -53,6 +57,12 @@ def _unchangeable(mapping: dict[Any, Any]) -> Mapping[Any, Any]:
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def can_be_copied() -> bool:
+    """Return whether this process has one thread only, those of libraries included, and so can be copied whole."""
+    # Elsewhere what a system's own libraries keep of a process may not be copied.
+    return sys.platform == "linux" and len(list(Path("/proc/self/task").iterdir())) == 1
 
 
 def jobs_for(asked: int | None, runs: int, run_s: float) -> int:
@@ -81,7 +91,8 @@ class SideBySide:
     jobs : int
         Runs at a time; 1: in this process, and none is started.
     preload : str
-        Module that the processes import while this one has other things to do.
+        Module that processes which are started anew import while this one has other things to do; copies are made of this
+        one when it has the first run to hand on.
     memory_gb : float, optional
         What all runs under way may take together, by their estimates; default: what is available now. One run always may.
     """
@@ -94,16 +105,11 @@ class SideBySide:
         self._changed = threading.Condition()
         self._runs = 0
         self._pool: ProcessPoolExecutor | None = None
-        if jobs > 1:
-            self._context = _Context()
-            self._heard, self._tells = self._context.Pipe(duplex=False)
-            settings = (self._tells, gc.get_threshold(), preload)
-            self._pool = ProcessPoolExecutor(jobs, self._context, _begin, settings)
-            with undisturbed():
-                for _ in range(jobs):
-                    self._pool.submit(int)
-            self._listener = threading.Thread(target=self._listen, daemon=True)
-            self._listener.start()
+        self._preload = preload
+        #: Whether processes are to be copies of this one, which it is to make ready before its first run.
+        self.awaits_copying = jobs > 1 and can_be_copied()
+        if jobs > 1 and not self.awaits_copying:
+            self._start("spawn")
 
     def __enter__(self) -> SideBySide:
         return self
@@ -118,6 +124,24 @@ class SideBySide:
         self._listener.join()
         self._heard.close()
         self._tells.close()
+
+    def _start(self, method: str) -> None:
+        self._context = _context(method)
+        self._heard, self._tells = self._context.Pipe(duplex=False)
+        settings = (self._tells, gc.get_threshold(), self._preload)
+        self._pool = ProcessPoolExecutor(self.jobs, self._context, _begin, settings)
+        with undisturbed():
+            for _ in range(self.jobs):
+                self._pool.submit(int)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _copy(self) -> None:
+        """Start the processes that were to be copies of this one; where it has threads by then, others."""
+        if self.awaits_copying:
+            self.awaits_copying = False
+            importlib.import_module(self._preload)
+            self._start("fork" if can_be_copied() else "spawn")
 
     def in_order(
         self,
@@ -146,6 +170,7 @@ class SideBySide:
         Exception
             What the first task in order raised that did not come to its end.
         """
+        self._copy()
         if self._pool is None:
             for number, task in enumerate(tasks):
                 result = work(task, lambda share, number=number: told(number, share))  # type: ignore[misc]
@@ -164,6 +189,7 @@ class SideBySide:
         self, work: Callable[[Task, ShareDone], Result], tasks: Iterable[Task], told: Callable[[int, float], None]
     ) -> Iterator[tuple[int, Result]]:
         """Yield number and outcome of every task as soon as it is there; parameters and errors as of :meth:`in_order`."""
+        self._copy()
         if self._pool is None:
             yield from enumerate(self.in_order(work, tasks, told))
             return
@@ -186,6 +212,7 @@ class SideBySide:
 
         Threads are as many as ``at_once``, or else as there are items.
         """
+        self._copy()
         if self._pool is None or len(items) < 2:
             return [function(item) for item in items]
         with ThreadPoolExecutor(min(len(items), at_once or len(items))) as threads:
@@ -242,7 +269,8 @@ class SideBySide:
 
     def _kill(self) -> None:
         for process in self._context.started:
-            process.kill()
+            if process.pid is not None:
+                process.kill()
 
     def _listen(self) -> None:
         """Hand on how far runs are, until told nothing."""
@@ -258,15 +286,17 @@ class SideBySide:
 IN_THIS_PROCESS = SideBySide()
 
 
-class _Context(SpawnContext):
-    """Starts processes and knows them."""
+def _context(method: str) -> Any:
+    """Return what starts processes by a method; its ``started`` holds them."""
+    context: Any = copy(get_context(method))
+    start, context.started = context.Process, []
 
-    def __init__(self) -> None:
-        self.started: list[SpawnProcess] = []
+    def process(*arguments: Any, **named: Any) -> BaseProcess:
+        context.started.append(start(*arguments, **named))
+        return cast(BaseProcess, context.started[-1])
 
-    def Process(self, *arguments: Any, **named: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
-        self.started.append(SpawnProcess(*arguments, **named))
-        return self.started[-1]
+    context.Process = process
+    return context
 
 
 @contextmanager
@@ -295,6 +325,8 @@ def _begin(tells: Connection, threshold: tuple[int, int, int], preload: str) -> 
     global _tells
     _tells = tells
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A copy would hear it as the command line does.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     importlib.import_module(preload)
     gc.freeze()

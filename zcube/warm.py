@@ -265,6 +265,7 @@ class KernelsAhead:
     """
 
     def __init__(self, groups: Sequence[str], at_once: bool = True):
+        self._groups = list(groups)
         self._missing, self._here, self._beside = missing_groups(groups), list[list[str]](), list[subprocess.Popen[bytes]]()
         if at_once:
             self._start()
@@ -293,6 +294,11 @@ class KernelsAhead:
             compile_groups(several)
         for process in self._beside:
             process.wait()
+
+    def load(self) -> None:
+        """Load the kernels into this process, for the copies that are about to be made of it."""
+        for group in self._groups:
+            GROUPS[group]()
 
     @contextmanager
     def ready(self, progress: Progress, little: Collection[str]) -> Iterator[None]:

@@ -12,6 +12,15 @@ from zcube.errors import Fault, InputError
 Told = Callable[[float], None]
 
 
+#: What a process that is started anew finds here.
+MADE = ["anew"]
+
+
+def made(task: int, told: Told) -> tuple[str, bool]:
+    """Return how the process was made, and whether the default answer to SIGTERM is its own."""
+    return MADE[0], signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def square(task: int, told: Told) -> int:
     told(0.5)
     return task * task

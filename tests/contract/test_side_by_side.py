@@ -96,6 +96,28 @@ def test_an_interrupt_reaches_this_process_alone_and_ends_the_others() -> None:
     assert not any(process.is_alive() for process in both._context.started)
 
 
+COPIED = """
+import signal, threading, side_by_side_tasks as tasks
+from zcube.side_by_side import SideBySide
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+tasks.MADE[0] = "copied"
+end = threading.Event()
+for thread in (None, threading.Thread(target=end.wait)):
+    with SideBySide(2, "zcube.errors") as both:
+        _ = thread and thread.start()
+        print(*both.in_order(tasks.made, range(2), lambda number, share: None))
+end.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process is copied elsewhere")
+def test_processes_are_copies_while_there_is_one_thread_and_else_started_anew() -> None:
+    folders = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": folders}
+    said = subprocess.run([sys.executable, "-c", COPIED], env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["('copied', True) ('copied', True)", "('anew', True) ('anew', True)"]
+
+
 def test_several_runs_are_told_as_one_piece_of_work() -> None:
     told: list[tuple[str, float, float, str]] = []
     together = TogetherDone(lambda *event: told.append(event), "simulating", 6)

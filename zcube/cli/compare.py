@@ -154,6 +154,8 @@ def compare_command(
         closest = declared.network.fidelity if magnified is None else "packet"
         with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
             ahead.wait(progress)
+            if beside.awaits_copying:
+                ahead.load()
 
             def ended(name: str, metrics: Mapping[str, Any]) -> None:
                 print(served_line(name, metrics))
