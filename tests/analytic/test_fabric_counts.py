@@ -196,6 +196,28 @@ def test_the_articles_example_of_32_gpus() -> None:
     np.testing.assert_array_equal(np.flatnonzero(nic[:, 0] == group_of(fabric, "A")[0]) + 1, range(1, 9))
 
 
+def test_fewer_rails_than_gpus_of_a_server_are_shared_by_gpu_modulo_rails() -> None:
+    # Four racks of 72 on 8 rails: a leaf of 64 ports takes 36 GPUs, nine of each rack, in one unit.
+    spec = SpineLeafSpec(gpus=288, gpus_per_server=72, rails=8, switch={"model": "x", "ports": 128, "port_gbps": 400})
+    gpu = np.arange(288)
+    assert (spec.leaf_of(gpu) == gpu % 72 % 8).all()
+    assert (spec.sizes().leaves, spec.sizes().down) == (8, 36)
+    # Ports of 20 are filled server by server: nine GPUs of two racks and two of the third, then the others.
+    small = spec.model_copy(update={"switch": spec.switch.model_copy(update={"ports": 64})})
+    leaves = small.leaf_of(gpu)
+    assert (small.sizes().leaves, small.sizes().down) == (16, 20)
+    assert [*np.bincount(leaves)] == [20] * 8 + [16] * 8
+    assert (leaves % 8 == gpu % 72 % 8).all()
+    every = SpineLeafSpec(gpus=1024, switch={"model": "x", "ports": 64, "port_gbps": 400})
+    assert (every.leaf_of(np.arange(1024)) == every.model_copy(update={"rails": 8}).leaf_of(np.arange(1024))).all()
+
+
+@pytest.mark.parametrize("keys", [{"rails": 5}, {"rails": 16}, {"rails": 4, "rail_optimised": False}])
+def test_rails_that_a_server_cannot_have_are_refused(keys) -> None:
+    with pytest.raises(ValueError, match="rails that divide gpus_per_server = 8"):
+        SpineLeafSpec(gpus=1024, switch={"model": "x", "ports": 64, "port_gbps": 400}, **keys)
+
+
 def test_rail_optimised_leaf_holds_one_local_gpu_of_each_server_of_its_unit() -> None:
     fabric = load_fabric("roft-1024")
     leaf = fabric.cables.b[fabric.nic_cable[:, 0]] - group_of(fabric, "leaf")[0]

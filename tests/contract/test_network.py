@@ -26,6 +26,7 @@ from zcube.replays.flows import replay
 from zcube.scenario import load_scenario
 from zcube.serving.footprint import expected_transfers
 from zcube.workload.flow_lists import FlowList
+from zcube.workload.offered import offered_requests
 
 pytestmark = pytest.mark.usefixtures("one_picture")
 
@@ -143,6 +144,25 @@ def test_the_transfers_expected_are_about_those_posted(scenario, fabric, push):
     comparison = compare(declared)
     posted = len(comparison.results[fabric].run.flows)
     assert 0.5 < expected_transfers(comparison.trace, declared) / posted < 2
+
+
+def test_prompts_that_are_bound_to_wait_share_iterations():
+    """Beyond decode's 32 places, 16 prompts wait at four nodes: four a node share what they exchange, as chunks have room."""
+    small = {"prefill.nodes": 4, "decode.nodes": 1, "decode.max_batch": 32, "load.mode": "closed",
+             "kv.push": "after-prefill", "requests.count": 60, "gpus": None}  # fmt: skip
+    offered = load_scenario("glm51-ep32-1024", {**small, "load.concurrency": 32})
+    trace = offered_requests(offered.requests, None, True, 0).trace
+    few = {"load.concurrency": 32, "prefill.chunk_tokens": 1 << 20}
+    bound = {**few, "load.concurrency": 48}
+    one, many, alone = (
+        expected_transfers(trace, load_scenario("glm51-ep32-1024", {**small, **more}))
+        for more in (
+            {"load.concurrency": 32, "prefill.chunk_tokens": 1 << 20},
+            bound,
+            {**bound, "prefill.nodes_per_instance": 1},
+        )
+    )
+    assert (one - alone) == pytest.approx(4 * (many - alone), rel=0.02)
 
 
 # --- what differs by fabric

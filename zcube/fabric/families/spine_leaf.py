@@ -1,6 +1,7 @@
 """Spine-leaf in two or three tiers, rail-optimised (ROFT) or not, any radix, any oversubscription at the leaf.
 
 Rail-optimised: the servers of one scalable unit (as many as a leaf has down ports) connect local GPU j to the unit's leaf j.
+With fewer ``rails`` than a server has GPUs, GPU j goes to leaf j modulo ``rails``, and a server takes several ports of a leaf.
 Not rail-optimised: a leaf takes whole servers. How many ports a leaf has down and up, and how many spines and cores there
 are, is the cheapest arrangement that meets the oversubscription, see :mod:`zcube.fabric.families.arrangement`; so it has the
 counts of NVIDIA's DGX H100 SuperPOD reference architecture (RA-11333-001).
@@ -30,6 +31,12 @@ class SpineLeafSpec(FabricSpec):
     rail_optimised: bool = Field(
         default=True, description="GPU j of every server of a unit on its leaf j, or whole servers on a leaf"
     )
+    rails: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="rail_optimised: leaves of a unit, GPU j on leaf j modulo rails; default: one for each GPU of a server",
+    )
     oversubscription: float = Field(
         default=1.0,
         ge=1.0,
@@ -52,6 +59,10 @@ class SpineLeafSpec(FabricSpec):
             raise ValueError("leaves_per_pod only where tiers = 3")
         if self.tiers == 3 and self.spine_switch is not None:
             raise ValueError("spine_switch only where tiers = 2")
+        if self.rails is not None and (not self.rail_optimised or self.gpus_per_server % self.rails):
+            raise ValueError(
+                f"rails that divide gpus_per_server = {self.gpus_per_server}, with rail_optimised, not {self.rails}"
+            )
         if self.spine_radix < 1:
             raise ValueError(f"spine_switch ports of at least nic_gbps = {self.nic_gbps:g}")
         demand = self.demand()
@@ -88,8 +99,8 @@ class SpineLeafSpec(FabricSpec):
         if self.down_ports and self.up_ports and "oversubscription" not in self.model_fields_set:
             ratio = self.down_ports / self.up_ports
         return Demand(
-            ports=self.gpus // self.gpus_per_server if self.rail_optimised else self.gpus,
-            rails=self.gpus_per_server if self.rail_optimised else 1,
+            ports=self.gpus // self.rail_count if self.rail_optimised else self.gpus,
+            rails=self.rail_count if self.rail_optimised else 1,
             whole=1 if self.rail_optimised else self.gpus_per_server,
             radix=self.radix,
             oversubscription=ratio,
@@ -98,6 +109,11 @@ class SpineLeafSpec(FabricSpec):
             spines=self.spines,
             spine_radix=None if self.spine_switch is None else self.spine_radix,
         )
+
+    @property
+    def rail_count(self) -> int:
+        """Leaves of a rail-optimised unit."""
+        return self.rails or self.gpus_per_server
 
     def sizes(self) -> Sizes:
         """Return how many switches and links each tier has."""
@@ -116,7 +132,8 @@ class SpineLeafSpec(FabricSpec):
         down = self.sizes().down
         server, local = gpu // self.gpus_per_server, gpu % self.gpus_per_server
         if self.rail_optimised:
-            return server // down * self.gpus_per_server + local
+            port = server * (self.gpus_per_server // self.rail_count) + local // self.rail_count
+            return port // down * self.rail_count + local % self.rail_count
         return server // max(1, down // self.gpus_per_server)
 
     def build(self, name: str) -> Fabric:
