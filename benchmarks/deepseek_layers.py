@@ -26,6 +26,8 @@ CARD = load_card("deepseek-v3")
 NIC_GBPS = 400.0
 #: Of a Hopper GPU's SMs, those that DeepSeek's prefill gives to communication.
 SM_SHARE = 24 / 132
+#: Copies of experts in DeepSeek's service and in SGLang's runs.
+COPIES = 32
 BALANCES = ("balanced", "power_law_1.01", "power_law_1.2")
 LMSYS = "LMSYS, 2025-05-05"
 
@@ -76,10 +78,13 @@ CASES = (
 )
 
 
-def rates(case: Case, balance: str) -> dict[str, float]:
+def rates(case: Case, balance: str, copies: int | None = None) -> dict[str, float]:
     """Return the model's tokens/s of a node, by how computation and exchanges are put together."""
     spans = (case.nodes, 1) if case.phase == "prefill" else (1, case.nodes)
-    engine = EngineLayout("dp8", "dp8", *spans, kv_dtype="bf16", moe_balance=balance)
+    engine = EngineLayout(
+        "dp8", "dp8", *spans, kv_dtype="bf16", moe_balance=balance,
+        **{f"{case.phase}_redundant_experts": copies},
+    )  # fmt: skip
     model = RooflineModel(CARD, load_device(case.device), engine)
     seconds = _prefill_s(model, case) if case.phase == "prefill" else _decode_s(model, case)
     return {name: case.batch * GPUS_PER_NODE / one for name, one in seconds.items()}
@@ -111,11 +116,12 @@ def main() -> None:
     for case in CASES:
         print(f"{case.title} ({case.source}), {case.phase} on {case.device}: {case.published:,.0f} tokens/s a node")
         for balance in BALANCES[:1] if case.is_balanced else BALANCES:
-            found = ", ".join(
-                f"{name} {rate:,.0f} ({100 * (rate / case.published - 1):+.0f} %)"
-                for name, rate in rates(case, balance).items()
-            )
-            print(f"    {balance}: {found}")
+            for copies in (None,) if balance == "balanced" else (None, COPIES):
+                found = ", ".join(
+                    f"{name} {rate:,.0f} ({100 * (rate / case.published - 1):+.0f} %)"
+                    for name, rate in rates(case, balance, copies).items()
+                )
+                print(f"    {balance}{'' if copies is None else f', {copies} copies placed by load'}: {found}")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,15 @@ def test_halves_of_a_batch_hide_exchanges_behind_each_other(overlap, step_s):
     close(middle_burst_s(run), max(2 * step_s, exchange_s) if overlap else step_s + exchange_s)
 
 
+@pytest.mark.parametrize(("requests", "halves"), [(1, 1), (16, 1), (31, 1), (33, 2)])
+def test_a_batch_without_two_requests_for_every_gpu_exchanges_and_computes_in_turn(requests, halves):
+    trace = trace_of([0.0] * requests, [64] * requests, [400] * requests)
+    settings = decode_settings(2, prefill=8, expert_overlap=True, expert_burst_steps=1)
+    run = served_on(Network(), trace, settings, H200Times(step_s=0.02))
+    exchange_s = LAYERS * sum(low_latency_s(GLM, H200.exchanges, 2, -(-requests // 16), 400))
+    close(middle_burst_s(run), 0.02 + exchange_s if halves == 1 else 2 * 0.02)
+
+
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("nodes", [2, 4])
 @pytest.mark.parametrize("token_s", [1e-7, 1e-4])

@@ -339,9 +339,9 @@ class WatchedGroup(ExpertGroup):
 
     bursts: ClassVar[list[tuple[float, int]]] = []
 
-    def burst(self, pair: Any, size_bytes: Any, alone: Any, compute_s: float, stages: Any = None) -> Any:
+    def burst(self, pair: Any, size_bytes: Any, *beside: Any) -> Any:
         self.bursts.append((float(self._env.now), int(size_bytes.sum())))
-        return super().burst(pair, size_bytes, alone, compute_s, stages)
+        return super().burst(pair, size_bytes, *beside)
 
 
 class WatchedExchange(DecodeExchange):

@@ -30,6 +30,7 @@ from zcube.llm.compute_inputs import (
 )
 from zcube.llm.devices import Device, Exchanges, Line
 from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.expert_placement import check_copies
 from zcube.llm.feed_forward import FeedForward
 from zcube.llm.kinds.layer import mean_s, mean_time
 from zcube.llm.kinds.of_model import layer_kinds
@@ -354,6 +355,16 @@ def check_engine(card: ModelCard, device: Device, engine: EngineLayout) -> None:
             faults.append(Fault(key, str(nodes), f"1 .. {MAX_EP_NODES}"))
     if engine.decode_ep_nodes > 1 and not engine.decode_layout.startswith("dp"):
         faults.append(Fault("decode_ep_nodes", str(engine.decode_ep_nodes), f"1 with decode_layout = {engine.decode_layout}"))
+    ranks = engine.prefill_stage_gpus * engine.prefill_ep_nodes, engine.decode_stage_gpus * engine.decode_ep_nodes
+    kernels, copies = (
+        (engine.prefill_experts, engine.decode_experts),
+        (engine.prefill_redundant_experts, engine.decode_redundant_experts),
+    )
+    for phase, kernel, redundant, gpus in zip(("prefill", "decode"), kernels, copies, ranks, strict=True):
+        if redundant is not None and kernel == "fused":
+            faults.append(Fault(f"{phase}.redundant_experts", str(redundant), "none: every GPU holds a part of each expert"))
+        elif redundant is not None:
+            faults += check_copies(card, f"{phase}.redundant_experts", redundant, gpus)
     if engine.prefill_layout.startswith("cp") and card.linear_layers:
         expected = "tp or dp and a size with linear layers, whose states run through a sequence"
         faults.append(Fault("prefill_layout", repr(engine.prefill_layout), expected))

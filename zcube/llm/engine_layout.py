@@ -52,6 +52,8 @@ class EngineLayout:
         GPUs of a node, of all its stages.
     prefill_stages, decode_stages : int
         Pipeline stages of a node.
+    prefill_redundant_experts, decode_redundant_experts : int or None
+        Copies of experts, placed with them by their load (:mod:`zcube.llm.expert_placement`); None: experts in order.
     """
 
     prefill_layout: str
@@ -68,6 +70,8 @@ class EngineLayout:
     decode_gpus: int = GPUS_PER_NODE
     prefill_stages: int = 1
     decode_stages: int = 1
+    prefill_redundant_experts: int | None = None
+    decode_redundant_experts: int | None = None
 
     @property
     def prefill_stage_gpus(self) -> int:

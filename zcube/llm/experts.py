@@ -11,7 +11,8 @@
 
 T is the number of tokens of the whole expert-parallel group, as in NVIDIA aiconfigurator's tables, whose benchmark
 moves the activations of all T tokens through every GPU; an engine that dispatches tokens passes only those that
-reach the GPU as ``resident_tokens``.
+reach the GPU as ``resident_tokens``. Where a load balancer places experts and copies of them
+(:mod:`zcube.llm.expert_placement`), its imbalance takes the place of the measured one, and its slots that of E / moe_ep.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import ExpertBalance, Experts
+from zcube.llm.expert_placement import Placed
 
 
 def expert_layer_s(
@@ -32,6 +34,7 @@ def expert_layer_s(
     moe_tp: Any,
     moe_ep: Any,
     resident_tokens: Any = None,
+    placed: Placed | None = None,
 ) -> Any:
     """Return the time of one layer, elementwise.
 
@@ -49,14 +52,17 @@ def expert_layer_s(
         Ways each expert is sliced, and ranks the experts are spread over.
     resident_tokens : float or array, optional
         Tokens whose activations pass through this GPU; all if left out.
+    placed : Placed, optional
+        What a load balancer gave the fullest GPU; default: experts in order, as they were measured.
     """
     drawn = card.experts_per_token / card.routed_experts
     share = (
         np.minimum(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens**balance.evenness)
     )
-    touched = np.maximum(share * card.routed_experts / moe_ep, 1.0)
+    held = card.routed_experts / moe_ep if placed is None else placed.slots
+    touched = np.maximum(share * held, 1.0)
     weight_s = touched * card.expert_parameters / moe_tp / (figures.weight_gbytes_per_s * 1e9)
-    imbalance = 1.0 + balance.straggler * (moe_ep - 1.0) ** balance.growth
+    imbalance = 1.0 + balance.straggler * (moe_ep - 1.0) ** balance.growth if placed is None else placed.imbalance
     flops = tokens * card.experts_per_token / moe_ep * 2.0 * card.expert_parameters / moe_tp * imbalance
     flops_s = flops / (figures.tflops * 1e12)
     # The larger of the two is factored out, so that the power cannot underflow.

@@ -13,6 +13,7 @@ from zcube.llm.around import around_experts_s, norms_s
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device, ExpertKernel
 from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.expert_placement import Placed, placed
 from zcube.llm.experts import expert_layer_s
 from zcube.llm.kinds.of_model import table_dtype
 from zcube.llm.node_links import resident_share
@@ -104,9 +105,16 @@ class FeedForward:
         else:
             ranks, tokens = gpus * ep_nodes, node_tokens * ep_nodes
             resident = tokens * resident_share(self._card, ranks)
-            seconds = float(expert_layer_s(self._card, figures, balance, tokens, 1, ranks, resident))
+            where = self._placed(kernel, ep_nodes, ranks, tokens)
+            seconds = float(expert_layer_s(self._card, figures, balance, tokens, 1, ranks, resident, where))
         ratios = self._ratios.get(kernel)
         return seconds if ratios is None else seconds * float(ratios.at(ranks, node_tokens * ep_nodes))
+
+    def _placed(self, kernel: ExpertKernel, nodes: int, ranks: int, tokens: float) -> Placed | None:
+        """Return how a load balancer places the experts of a phase, None where they lie in order."""
+        engine = self._engine
+        copies = engine.prefill_redundant_experts if kernel == "deepep_normal" else engine.decode_redundant_experts
+        return None if copies is None else placed(self._card, engine.moe_balance, copies, nodes, ranks, tokens)
 
     def _prefill_gemm_s(self, parameters: int, tokens: float) -> float:
         # Sliced by weight or by token, each GPU does an equal part.

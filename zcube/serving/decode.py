@@ -18,7 +18,7 @@ import simpy
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes
-from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, give_tokens
+from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, evened, give_tokens
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.recording import Recorder
@@ -125,16 +125,19 @@ class DecodeInstance:
         What its nodes, or the stages of its node, send each other; None where they send nothing.
     tokens_per_step : float
         Output tokens that speculative decoding makes in the computing time of one step without it.
+    even_ranks : int, optional
+        GPUs that share the requests out, where their KV is evened out; default: requests are dealt in order.
     """
 
     def __init__(
         self, env: simpy.Environment, compute: ComputeModel, on_finish: Callable[[int, int], None],
         on_step: Callable[[list[int], float, int], None], servers: Sequence[int], recorder: Recorder,
         on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | Pipeline | None = None, tokens_per_step: float = 1.0,
+        even_ranks: int | None = None,
     ):  # fmt: skip
         self._env, self._compute, self._exchange, self._tokens_per_step = env, compute, exchange, tokens_per_step
         self._on_finish, self._on_step, self._servers, self._recorder = on_finish, on_step, list(servers), recorder
-        self._on_prompt = on_prompt
+        self._on_prompt, self._even_ranks = on_prompt, even_ranks
         #: Prompts to be computed here, and how long each takes.
         self._prompts: deque[tuple[int, float]] = deque()
         self._joining: list[tuple[int, int, int]] = []
@@ -183,7 +186,7 @@ class DecodeInstance:
                 continue
             start_s = env.now
             steps = min(ahead, self._least_left)
-            ends_s = self._compute.decode_steps_s(self._batch[CONTEXT, : self._size], steps).cumsum()
+            ends_s = self._compute.decode_steps_s(self._dealt(self._batch[CONTEXT, : self._size]), steps).cumsum()
             ends_s /= self._tokens_per_step
             ends_s += start_s
             self._ends_s = ends_s
@@ -209,7 +212,7 @@ class DecodeInstance:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
         requests, left = self._size, self._batch[LEFT, : self._size].copy()
         steps = min(exchange.burst_steps, int(left.max()) if exchange.whole_bursts else self._least_left)
-        batches = [self._batch[CONTEXT, rows] for rows in exchange.microbatches(requests)]
+        batches = [self._dealt(self._batch[CONTEXT, rows]) for rows in exchange.microbatches(requests)]
         each_s = np.sum([self._compute.decode_steps_s(contexts, steps) for contexts in batches], axis=0)
         each_s /= self._tokens_per_step
         start_s, before, compute_s, stages = self._env.now, self._steps, float(each_s.sum()), None
@@ -228,6 +231,10 @@ class DecodeInstance:
         # Where a burst is not cut short, a request leaves at its end but has no more tokens than it wanted.
         for request, made in zip(finished, left[left <= steps].tolist(), strict=True):
             self._on_finish(request, before + made)
+
+    def _dealt(self, contexts: IntArray) -> IntArray:
+        """Return contexts in the order in which GPUs get them."""
+        return contexts if self._even_ranks is None else evened(contexts, self._even_ranks)
 
     def _sleep(self, seconds: float) -> None:
         """Let :attr:`_wake` come after some time, or before with the next request that joins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zcube.arrays import IntArray
 from zcube.network.kernels import kernel
 
 #: Rows of a batch's table; more tokens than any request has left.
@@ -39,3 +40,21 @@ def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) 
         else:
             finished[at - kept] = request
     return kept, least_left
+
+
+def evened(contexts: IntArray, ranks: int) -> IntArray:
+    """Return contexts in an order in which GPUs that are dealt one after the other hold as much KV as each other.
+
+    Every GPU gets as many requests as before, in rounds of ever shorter contexts: of a round the longest goes to the GPU that
+    holds least. The shortest are what is left over, one request more for the first GPUs.
+    """
+    dealt = np.sort(contexts)[::-1].copy()
+    whole = len(dealt) - len(dealt) % ranks
+    held = np.zeros(ranks, dtype=np.int64)
+    held[: len(dealt) - whole] = dealt[whole:]
+    for first in range(0, whole, ranks):
+        turn = dealt[first : first + ranks].copy()
+        least = np.argsort(held, kind="stable")
+        dealt[first + least] = turn
+        held[least] += turn
+    return dealt

@@ -85,12 +85,12 @@ class DecodeNodes:
             if pool.pipeline_stages > 1:
                 exchange = site.pipeline(servers[0], pool, pool.expert_burst_steps, pool.expert_whole_bursts)
             if plan is not None:
-                group = site.expert_group(servers, pool.gpus_per_node, plan.source, plan.target, pool.expert_overlap)
+                group = site.expert_group(servers, pool.gpus_per_node, plan.source, plan.target)
                 domains = site.placed.domains(servers)
                 exchange = DecodeExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool, domains)
             instance = DecodeInstance(
                 site.env, site.compute, self._hooks.finish, self._hooks.step, servers, site.recorder, self._on_local_prompt,
-                exchange, pool.tokens_per_step,
+                exchange, pool.tokens_per_step, ranks * span if pool.attention_balance == "kv" else None,
             )  # fmt: skip
             nodes += [DecodeNode(site.env, pool, ranks, server, instance, site.recorder) for server in servers]
         return nodes

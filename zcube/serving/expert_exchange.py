@@ -46,15 +46,13 @@ class ExpertGroup:
         GPUs of each.
     source, target : int array [pairs]
         Who sends to whom, GPUs numbered within the group.
-    overlap : bool
-        Whether computation runs beside exchanges, or after them.
     """
 
     def __init__(
         self, env: simpy.Environment, transfers: Transfers, recorder: Recorder, servers: Sequence[int],
-        gpus_per_node: int, source: IntArray, target: IntArray, overlap: bool,
+        gpus_per_node: int, source: IntArray, target: IntArray,
     ):  # fmt: skip
-        self._env, self._transfers, self._recorder, self._overlap = env, transfers, recorder, overlap
+        self._env, self._transfers, self._recorder = env, transfers, recorder
         self.servers = list(servers)
         self._source, self._target = (_on_nodes(self.servers, gpus_per_node, gpus) for gpus in (source, target))
         #: Whether its nodes reach each other.
@@ -62,7 +60,13 @@ class ExpertGroup:
         self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
 
     def burst(
-        self, pair: IntArray, size_bytes: IntArray, alone: ExchangeParts, compute_s: float, stages: Stages | None = None
+        self,
+        pair: IntArray,
+        size_bytes: IntArray,
+        alone: ExchangeParts,
+        compute_s: float,
+        overlap: bool,
+        stages: Stages | None = None,
     ) -> simpy.events.ProcessGenerator:
         """Let exchanges that are sent together pass, and what is computed with them.
 
@@ -74,15 +78,17 @@ class ExpertGroup:
             What the exchanges take on an idle fabric.
         compute_s : float
             Computation.
+        overlap : bool
+            Whether it runs beside exchanges, or after them.
         stages : Stages, optional
             What of it the exchanges run beside; default: of all, or of nothing.
         """
         env, recorder, start_s = self._env, self._recorder, self._env.now
         recorder.exchanges(self.servers, self._source[pair], self._target[pair], size_bytes, alone)
-        if self._overlap:
+        if overlap:
             recorder.computes(self.servers, compute_s)
         recorder.meets(self.servers)
-        if not self._overlap:
+        if not overlap:
             recorder.computes(self.servers, compute_s)
         if len(pair):
             yield self._transfers.send(self._paths[pair], size_bytes)
@@ -90,7 +96,7 @@ class ExpertGroup:
         if stages is not None:
             end_s = start_s + stages.seconds(end_s - start_s)
         else:
-            end_s = max(end_s, start_s + compute_s) if self._overlap else end_s + compute_s
+            end_s = max(end_s, start_s + compute_s) if overlap else end_s + compute_s
         yield env.timeout(seconds_between(env.now, end_s))
 
 
@@ -145,7 +151,7 @@ class PrefillExchange:
         for layers in self._bursts:
             part = layers / self._layers
             yield from self._group.burst(
-                rails.pair, rails.size_bytes * layers, alone.times(layers), compute_s * layers / self._layers,
+                rails.pair, rails.size_bytes * layers, alone.times(layers), compute_s * layers / self._layers, self._overlap,
                 None if stages is None else stages.part(part),
             )  # fmt: skip
 
@@ -199,10 +205,10 @@ class DecodeExchange:
 
     def microbatches(self, requests: int) -> list[IntArray]:
         """Return which requests of a batch run one after the other: all, or every other round of the deal."""
-        everyone = np.arange(requests)
-        rounds = everyone // self._plan.routing.ranks
-        if not self._pool.expert_overlap or not rounds[-1]:
+        everyone, ranks = np.arange(requests), self._plan.routing.ranks
+        if not self._pool.expert_overlap or requests < 2 * ranks:
             return [everyone]
+        rounds = everyone // ranks
         return [everyone[rounds % 2 == 0], everyone[rounds % 2 == 1]]
 
     def stages(
@@ -250,7 +256,8 @@ class DecodeExchange:
             pair, size_bytes = np.arange(sent.shape[1]) + self._turn * sent.shape[1], sent.sum(axis=0)
             self._turn = (self._turn + 1) % self._plan.routing.gpus_per_node
         full = size_bytes > 0
-        yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s, stages)
+        halves = len(self.microbatches(requests)) > 1
+        yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s, halves, stages)
 
     def _step(self, requests: int) -> tuple[IntArray, ExchangeParts]:
         routing, alone = self._plan.routing, NO_PARTS

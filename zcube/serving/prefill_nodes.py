@@ -64,7 +64,7 @@ class PrefillNodes:
             if pool.pipeline_stages > 1:
                 exchange = site.pipeline(servers[0], pool)
             if plan is not None:
-                group = site.expert_group(servers, pool.gpus_per_node, plan.rail_rank, plan.peers(), pool.expert_overlap)
+                group = site.expert_group(servers, pool.gpus_per_node, plan.rail_rank, plan.peers())
                 domains = site.placed.domains(servers)
                 exchange = PrefillExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool, domains)
             instance = PrefillInstance(

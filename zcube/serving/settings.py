@@ -95,6 +95,12 @@ class Nodes(Declared):
     microbatches: int | None = Field(
         default=None, ge=1, le=1024, description="parts of an iteration or step in a pipeline; default: as many as stages"
     )
+    redundant_experts: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_536,
+        description="copies of busy experts, placed with the rest by load as DeepSeek's EPLB does; default: experts in order",
+    )
 
     _whole_instances = field_validator("nodes_per_instance")(_whole_instances)
     _whole_stages = field_validator("pipeline_stages")(_whole_stages)
@@ -200,7 +206,9 @@ class DecodePool(Nodes):
     An instance of several nodes shares its experts (DeepEP's low-latency mode); its requests keep in step, each node has room
     for its own. ``expert_overlap``: the batch is cut in two, and the exchanges of one half run beside the computation of the
     other; a step takes the longer of all exchanges and of what both halves compute one after the other, or with
-    ``expert_stages`` what the order of DeepSeek's profile makes it take. DeepSeek's engine overlaps; the default is SGLang's
+    ``expert_stages`` what the order of DeepSeek's profile makes it take. A batch with less than two requests for every GPU
+    cannot be cut in two on all of them and exchanges and computes in turn (vLLM's dual batch overlap: where one rank cannot,
+    none does). DeepSeek's engine overlaps; the default is SGLang's
     and vLLM's, which exchange and compute in turn unless asked. ``expert_burst_steps``: steps
     whose exchanges are sent as one; a request joins between bursts. ``expert_whole_bursts``: a burst goes on when one of its
     requests ends, which leaves with the others at its end; else it is cut short there, which in batches of thousands is at
@@ -215,6 +223,11 @@ class DecodePool(Nodes):
     ``prefix_cache_tokens``: whole pages of a prompt that are among these when room is given are not shipped (SGLang's
     ``decode_prefix_len``). They are beside ``kv_capacity_tokens``, take in a prompt's full blocks when its KV is there, and
     lose the least recently used; TileRT ships everything.
+    ``attention_balance``: the slowest GPU sets a step's pace. ``requests``: they are dealt by number, in the order of their
+    coming; ``kv``: so that every GPU holds as much KV too, which DeepSeek's decode load balancer aims at (DeepSeek-V3/R1
+    Inference System Overview). A request may change its GPU here at every burst; a balancer that places it once, where least
+    KV is held and up to 6 % more requests than the mean, leaves the fullest of 144 GPUs 4 % more KV than the mean, and one
+    that counts requests 17 % (simulated for ``deepseek-v3-h800``).
     ``tokens_per_step``: output tokens that speculative decoding makes in the time of a step without it, drafts and verification
     counted. GLM-5 on eight B200 with three drafts and 32,000 to 64,000 tokens of context, read off TileRT's charts: 1.5 (vLLM
     0.16) to 2.2 (TileRT 0.1.5). Tokens come one after the other, evenly (inferred).
@@ -247,6 +260,9 @@ class DecodePool(Nodes):
     expert_burst_steps: int = Field(default=2, ge=1, le=1000)
     expert_whole_bursts: bool = False
     expert_pairs: Literal["turned", "all"] = "turned"
+    attention_balance: Literal["requests", "kv"] = Field(
+        default="requests", description="what GPUs of data-parallel attention hold alike: requests, or KV too"
+    )
     tokens_per_step: float = Field(
         default=1.0,
         ge=1,
@@ -498,6 +514,8 @@ class ServingSettings(Declared):
             decode_gpus=self.decode.gpus_per_node,
             prefill_stages=self.prefill.pipeline_stages,
             decode_stages=self.decode.pipeline_stages,
+            prefill_redundant_experts=self.prefill.redundant_experts,
+            decode_redundant_experts=self.decode.redundant_experts,
         )
 
     @property

@@ -39,9 +39,9 @@ class Site:
     journeys: Journeys
     work: WorkDone
 
-    def expert_group(self, firsts: Sequence[int], gpus: int, source: IntArray, target: IntArray, overlap: bool) -> ExpertGroup:
+    def expert_group(self, firsts: Sequence[int], gpus: int, source: IntArray, target: IntArray) -> ExpertGroup:
         """Return nodes of so many GPUs from some on as a group that exchanges tokens."""
-        return ExpertGroup(self.env, self.transfers, self.recorder, firsts, gpus, source, target, overlap)
+        return ExpertGroup(self.env, self.transfers, self.recorder, firsts, gpus, source, target)
 
     def pipeline(self, first: int, pool: Nodes, burst_steps: int = 1, whole_bursts: bool = False) -> Pipeline:
         """Return the stages of a node from a GPU on."""

@@ -18,15 +18,12 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
+from zcube.llm.expert_placement import POWER_LAWS, popularity
 from zcube.node import GPUS_PER_NODE
 from zcube.seeds import stream
 
-#: Exponents of the balances that are not even; names as in the compute model.
-POWER_LAWS = {"power_law_1.01": 1.01, "power_law_1.2": 1.2}
 #: Sets of expert groups that are enumerated.
 _MAX_GROUP_SETS = 10_000
-#: Most popular over least popular expert as a share of the tokens (NVIDIA aiconfigurator's benchmark).
-_TALLEST_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -85,14 +82,9 @@ class ExpertRouting:
         if self.counts == "expected":
             return LayerRouting(self, weights, None)
         if self.balance in POWER_LAWS:
-            weights = self._popularity(stream(self.seed, f"experts/{layer}"))
+            drawn = stream(self.seed, f"experts/{layer}")
+            weights = popularity(self.card.routed_experts, self.balance, self.power_law_tokens, drawn)
         return LayerRouting(self, weights, stream(self.seed, f"experts/{layer}/{batch}"))
-
-    def _popularity(self, random: np.random.Generator) -> FloatArray:
-        power = 1.0 - POWER_LAWS[self.balance]
-        tallest = (_TALLEST_SHARE * self.power_law_tokens) ** power
-        drawn: FloatArray = ((tallest - 1.0) * random.random(self.card.routed_experts) + 1.0) ** (1.0 / power)
-        return drawn / drawn.sum()
 
 
 class LayerRouting:
