@@ -1,4 +1,4 @@
-"""Write docs/scenarios.md from the declared models, and figures of docs/metrics.md from the comparison's table.
+"""Write docs/scenarios.md from the declared models, figures of docs/metrics.md and bounds of docs/reliability.md.
 
 So keys, defaults, meanings and definitions stand in one place only.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -51,7 +52,73 @@ from zcube.trace.files import Header
 from zcube.verdict.table import ROWS
 from zcube.workload.generated_flows import PATTERNS
 
-TARGET, METRICS = (Path(__file__).resolve().parent / name for name in ("scenarios.md", "metrics.md"))
+TARGET, METRICS, RELIABILITY = (
+    Path(__file__).resolve().parent / name for name in ("scenarios.md", "metrics.md", "reliability.md")
+)
+#: The part of docs/reliability.md that is written here.
+LIMITS = re.compile(r"(<!-- bounds -->).*?(<!-- end of bounds -->)", re.DOTALL)
+#: By what is read: the largest file, and further bounds, each a module and the names of its constants with what they count.
+BOUNDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("declared TOML, `config.json`", "zcube.inputs.MAX_DECLARED_BYTES", ("zcube.inputs.MAX_DEPTH levels",)),
+    ("any Parquet table", "", ("zcube.input_files.MAX_COLUMNS columns", "zcube.input_files.MAX_ROW_GROUPS row groups")),
+    (
+        "request traces", "zcube.workload.readers.lines.MAX_FILE_BYTES",
+        (
+            "zcube.workload.requests.MAX_REQUESTS requests", "zcube.workload.requests.MAX_TOKENS tokens of a request",
+            "zcube.workload.requests.MAX_BLOCKS prefix blocks", "zcube.workload.readers.lines.MAX_LINE_BYTES bytes a line",
+        ),
+    ),
+    (
+        "transfers, CSV or Parquet", "zcube.workload.flow_files.MAX_FILE_BYTES",
+        ("zcube.workload.flow_lists.MAX_FLOWS transfers", "zcube.workload.flow_files.MAX_TABLE_BYTES bytes unpacked"),
+    ),
+    (
+        "traces", "zcube.trace.files.MAX_FILE_BYTES",
+        (
+            "zcube.trace.comm_trace.MAX_OPERATIONS operations", "zcube.trace.comm_trace.MAX_RANKS ranks",
+            "zcube.trace.files.MAX_DEPENDENCIES dependencies", "zcube.trace.files.MAX_LINE_BYTES bytes a line",
+        ),
+    ),
+    (
+        "recordings, each of a job's", "zcube.trace.importers.source.MAX_FILE_BYTES",
+        (
+            "zcube.trace.importers.catalog.MAX_FILES files", "zcube.trace.importers.calls.MAX_CALLS calls",
+            "zcube.trace.importers.source.MAX_UNPACKED_BYTES bytes unpacked",
+            "zcube.trace.importers.source.MAX_LINE_BYTES bytes a line",
+            "zcube.trace.importers.json_stream.MAX_RECORD_CHARS characters a JSON record",
+            "zcube.trace.importers.chakra_protobuf.MAX_MESSAGE_BYTES bytes a protobuf message",
+        ),
+    ),
+    ("groups of ranks", "zcube.trace.importers.group_file.MAX_FILE_BYTES", ()),
+    (
+        "wiring: link lists, GraphML, infragraph, ns-3, SimAI, ASTRA-sim and the others",
+        "zcube.fabric.wiring.reading.MAX_FILE_BYTES",
+        (
+            "zcube.fabric.wiring.reading.MAX_ROWS cables", "zcube.fabric.wiring.reading.MAX_NAME_CHARS characters a name",
+            "zcube.fabric.wiring.infragraph.MAX_EXPANDED ends of infragraph's edges",
+        ),
+    ),
+    ("YAML", "zcube.yaml_text.MOST_BYTES", ("zcube.yaml_text.MOST_VALUES values, aliases in full",)),
+    ("any fabric", "", ("zcube.fabric.spec.MAX_GPUS GPUs", "zcube.fabric.spec.MAX_CABLES cables")),
+    (
+        "measurements, calibrations, nccl-tests, Inspector", "zcube.calibrate.measurements.MAX_FILE_BYTES",
+        ("zcube.calibrate.measurements.MAX_ROWS points", "zcube.calibrate.measurements.MAX_MATRICES matrices"),
+    ),
+    ("what ranks hand back", "zcube.calibrate.measure.handed.MAX_RESULT_BYTES", ()),
+    ("tile times", "zcube.calibrate.measurements.MAX_FILE_BYTES", ("zcube.calibrate.tile_times.MAX_ROWS times",)),
+    (
+        "measured tables", "zcube.llm.tables.source.MAX_TABLE_BYTES",
+        ("zcube.llm.tables.source.MAX_TABLE_ROWS rows", "zcube.llm.tables.source.MAX_UNPACKED_BYTES bytes unpacked"),
+    ),
+    (
+        "results: JSON", "zcube.report.stored.MOST_BYTES",
+        ("zcube.report.stored.MOST_FABRICS fabrics", "zcube.report.stored.MOST_TEXT characters a text"),
+    ),
+    ("results: tables", "zcube.report.stored.MOST_TABLE_BYTES", ("zcube.report.stored.MOST_REQUESTS requests",)),
+    ("record of a folder", "zcube.out_folder.MOST_RECORD_BYTES", ()),
+    ("kept runs", "zcube.kept_runs.MOST_STORE_BYTES", ("zcube.kept_runs.MOST_RUNS runs",)),
+    ("state of a search", "zcube.plan.search.state.MOST_STATE_BYTES", ("zcube.plan.search.settings.MOST_FABRICS fabrics",)),
+)  # fmt: skip
 #: The part of docs/metrics.md that is written here.
 FIGURES = re.compile(r"(<!-- figures: .*?-->).*?(<!-- end of figures -->)", re.DOTALL)
 
@@ -224,6 +291,26 @@ def _plain(default: Any) -> str:
     return "table below" if isinstance(default, BaseModel) else f"`{default!r}`"
 
 
+def reliability_page() -> str:
+    """Return docs/reliability.md with the table of bounds written anew."""
+    lines = ["", "| file | largest | and at most |", "|---|---|---|"]
+    for what, largest, others in BOUNDS:
+        parted = (one.partition(" ") for one in others)
+        told = ", ".join(f"{_constant(name):,} {of}" for name, _, of in parted)
+        lines.append(f"| {what} | {_size_text(_constant(largest)) if largest else ''} | {told} |")
+    return LIMITS.sub(lambda found: "\n".join([found[1], *lines, "", found[2]]), RELIABILITY.read_text(encoding="utf-8"))
+
+
+def _constant(name: str) -> int:
+    module, _, constant = name.rpartition(".")
+    return int(getattr(import_module(module), constant))
+
+
+def _size_text(size_bytes: int) -> str:
+    power = max(power for power in range(4) if size_bytes >= 1 << 10 * power)
+    return f"{size_bytes >> 10 * power} {('bytes', 'KiB', 'MiB', 'GiB')[power]}"
+
+
 def metrics_page() -> str:
     """Return docs/metrics.md with the rows of the comparison's table, defined as terminal and pages define them."""
     lines = ["| figure | key | definition | shown in |", "|---|---|---|---|"]
@@ -242,3 +329,4 @@ def metrics_page() -> str:
 if __name__ == "__main__":
     TARGET.write_text(page())
     METRICS.write_text(metrics_page())
+    RELIABILITY.write_text(reliability_page())

@@ -19,6 +19,7 @@ def test_scenario_page_is_what_the_models_say():
     assert (PROJECT / "docs" / "scenarios.md").read_text() == module.page(), "run: python docs/generate.py"
     metrics = (PROJECT / "docs" / "metrics.md").read_text()
     assert metrics == module.metrics_page(), "run: python docs/generate.py"
+    assert (PROJECT / "docs" / "reliability.md").read_text() == module.reliability_page(), "run: python docs/generate.py"
     # A definition that stood in the page a second time would be a second text of it.
     for definition in {row.definition for row in ROWS}:
         assert metrics.count(definition) == metrics.count(f"| {definition} |"), definition

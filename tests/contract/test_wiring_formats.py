@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from zcube.errors import InputError
+from zcube.errors import InputError, OutputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.custom import write_topology
 from zcube.fabric.wiring.astra import dimensions
@@ -339,7 +339,7 @@ def test_a_whole_fabric_is_no_wiring_and_the_reverse(n16, tmp_path):
 def test_export_faults(n16, tmp_path):
     with pytest.raises(InputError, match="one of simai"):
         export_fabric(n16, "lldp", tmp_path / "x")
-    with pytest.raises(InputError, match="expected a file in a folder that is there"):
+    with pytest.raises(OutputError, match=r"missing/x cannot be written: No such file"):
         export_fabric(n16, "ptm", tmp_path / "missing" / "x")
     with pytest.raises(InputError, match="longest stocked length"):
         export_fabric(n16, "netbox", tmp_path / "x", RackLayout(stocked_lengths_m=(1.0, 2.0)))

@@ -136,7 +136,9 @@ def export_fabric(
     Raises
     ------
     InputError
-        If there is no such format, the fabric cannot be cabled, or the file cannot be written.
+        If there is no such format, or the fabric cannot be cabled.
+    OutputError
+        If the file cannot be written.
     """
     _write(path, fabric_text(fabric, format_name, layout or RackLayout(), rule))
 
@@ -146,18 +148,14 @@ def write_wiring(wiring: Wiring, path: Path) -> None:
 
     Raises
     ------
-    InputError
+    OutputError
         If the file cannot be written.
     """
     _write(path, lldp_csv(wiring))
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
-    except OSError as error:
-        fault = Fault(str(path), error.strerror or "an unwritable place", "a file in a folder that is there")
-        raise InputError(fault) from error
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def read_wiring(path: Path) -> Wiring:
