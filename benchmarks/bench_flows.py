@@ -1,6 +1,6 @@
 """Time the flow model on three workloads, beside SimGrid where it is installed, and print one table.
 
-    python benchmarks/bench_flows.py [--only W1]... [--no-simgrid] [--small] [--seed 0]
+    python benchmarks/bench_flows.py [--only W1]... [--no-simgrid] [--small] [--seed 0] [--ecmp] [--quantum-s 0]
                                      [--simgrid-limit 200000] [--simgrid-update Lazy|Full]
 
 ``ours`` and ``SimGrid`` are user and system time of a process of its own per measurement, from its start to its end: ours
@@ -10,7 +10,9 @@ Compiling is excluded on both sides: the kernels' cache is warmed by one small r
 flow starts or finishes. ``difference`` is the largest of ``|ours - SimGrid| / SimGrid`` over the completion times of all flows.
 ``peak`` is our process's largest resident memory. A run whose completion times differ by more than 1e-6 ends with status 1.
 
-SimGrid is left out above ``--simgrid-limit`` flows, so for W2 unless that is raised.
+SimGrid is left out above ``--simgrid-limit`` flows, so for W2 unless that is raised. With ``--ecmp`` every flow has two queue
+pairs, each with a path of its own, and with ``--quantum-s`` events within that time are solved as one; SimGrid has nothing like
+either, and is left out.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from flow_workloads import FULL, SMALL, event_count, one_path_routing, undelayed
 from simgrid_side import Update, compiled_replay, measured, replayed, write_inputs
 
 from zcube.network.flow_model import flow_model, run_flows
+from zcube.routing.catalog import routing_for
 
 #: Largest relative difference of completion times at which both programs agree.
 TOLERANCE = 1e-6
@@ -91,11 +95,12 @@ def own_peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def solve(workload: str, fabric_name: str, small: bool, seed: int, out: Path) -> None:
+def solve(workload: str, fabric_name: str, small: bool, seed: int, ecmp: bool, quantum_s: float, out: Path) -> None:
     """Run one workload in this process and write completion times and what solving took."""
     fabric = undelayed_fabric(fabric_name)
     flows = (SMALL if small else FULL)[workload].flows(fabric, seed)
-    model = flow_model(fabric, one_path_routing(fabric, seed))
+    routing = routing_for(fabric, "ecmp", queue_pairs=2, seed=seed) if ecmp else one_path_routing(fabric, seed)
+    model = flow_model(fabric, routing, quantum_s=quantum_s)
     started = time.process_time()
     finish_s = run_flows(model, flows).finish_s
     solve_s = time.process_time() - started
@@ -103,11 +108,12 @@ def solve(workload: str, fabric_name: str, small: bool, seed: int, out: Path) ->
 
 
 def compare(
-    workload: str, fabric_name: str, small: bool, seed: int, program: Path | None, folder: Path, update: Update = "Lazy"
+    workload: str, fabric_name: str, small: bool, seed: int, program: Path | None, folder: Path, update: Update = "Lazy",
+    more: Sequence[str] = (),
 ) -> Row:  # fmt: skip
     """Measure one workload on one fabric, each program in a process of its own, one after the other."""
     out = folder / "ours.npz"
-    arguments = ["--solve", workload, fabric_name, str(out), "--seed", str(seed), *(["--small"] if small else [])]
+    arguments = ["--solve", workload, fabric_name, str(out), "--seed", str(seed), *(["--small"] if small else []), *more]
     # With its bytecode kept, as that of an installed package is.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     ours = measured([sys.executable, __file__, *arguments], environment)
@@ -133,17 +139,20 @@ def main() -> int:
     parser.add_argument("--simgrid-update", choices=["Lazy", "Full"], default="Lazy", help="SimGrid's network/optim")
     parser.add_argument("--small", action="store_true", help="scaled down, for a quick look")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ecmp", action="store_true", help="two queue pairs a flow, each with a path of its own; no SimGrid")
+    parser.add_argument("--quantum-s", type=float, default=0.0, help="events within this time are solved as one; 0 is exact")
     parser.add_argument("--solve", nargs=3, metavar=("WORKLOAD", "FABRIC", "OUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.solve:
         workload, fabric, out = arguments.solve
-        solve(workload, fabric, arguments.small, arguments.seed, Path(out))
+        solve(workload, fabric, arguments.small, arguments.seed, arguments.ecmp, arguments.quantum_s, Path(out))
         return 0
-    agree = True
+    agree, alone = True, arguments.no_simgrid or arguments.ecmp or arguments.quantum_s > 0.0
+    more = ["--quantum-s", str(arguments.quantum_s), *(["--ecmp"] if arguments.ecmp else [])]
     with tempfile.TemporaryDirectory(prefix="zcube-bench-") as name:
         folder = Path(name)
-        program = None if arguments.no_simgrid else compiled_replay(folder)
-        if program is None and not arguments.no_simgrid:
+        program = None if alone else compiled_replay(folder)
+        if program is None and not alone:
             print("SimGrid or a C++ compiler is not installed: its columns stay empty", file=sys.stderr)
         for workload in ("W1", "W3"):
             measured(
@@ -154,7 +163,9 @@ def main() -> int:
             declared = (SMALL if arguments.small else FULL)[workload]
             for fabric in declared.fabrics:
                 given = program if len(declared.flows(undelayed_fabric(fabric), 0)) <= arguments.simgrid_limit else None
-                row = compare(workload, fabric, arguments.small, arguments.seed, given, folder, arguments.simgrid_update)
+                row = compare(
+                    workload, fabric, arguments.small, arguments.seed, given, folder, arguments.simgrid_update, more
+                )
                 print(row.line(), flush=True)
                 agree &= not row.difference > TOLERANCE
     return 0 if agree else 1

@@ -55,7 +55,9 @@ class Taken(NamedTuple):
 
 def taken(python: str, arguments: list[str], folder: Path, kernels: Path) -> Taken:
     """Run ``zcube`` of an environment."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or python == sys.executable}
+    # With its bytecode kept, as that of an installed package is.
+    left_out = {"PYTHONDONTWRITEBYTECODE", *(() if python == sys.executable else ("PYTHONPATH",))}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     began_s = time.perf_counter()
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(

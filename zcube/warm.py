@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -286,10 +287,12 @@ class KernelsAhead:
             process.kill()
             process.wait()
 
-    def wait(self, progress: Progress) -> None:
-        """Return when all is compiled."""
+    def wait(self, progress: Progress, meanwhile: Sequence[str] = ()) -> None:
+        """Return when all is compiled; import modules that come next while other processes compile."""
         if self._here or self._beside:
             progress(COMPILING, 0, 0, "")
+        for module in meanwhile if self._beside else ():
+            import_module(module)
         for several in self._here:
             compile_groups(several)
         for process in self._beside:

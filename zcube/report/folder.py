@@ -46,7 +46,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
     Path
         Where it was written: beside the folder if another run wrote into that meanwhile.
     """
-    from zcube.report.picture import conditions, save
+    from zcube.report.picture import conditions, save_both
     from zcube.report.results import Results
     from zcube.report.stored import FIGURES_FILE, SUMMARY_FILE, figures_document
     from zcube.report.topology import fabric_structure, stored_section, structure_file
@@ -77,8 +77,7 @@ def write_folder(comparison: Comparison, run_record: dict[str, Any], folder: Out
 
             figure = plot_load_over_time(loads, conditions(results))
             if figure is not None:
-                for suffix in (".svg", ".png"):
-                    save(figure, temporary / f"load_over_time{suffix}")
+                save_both(figure, temporary, "load_over_time")
         section = stored_section(results, lambda name: path if (path := temporary / name).is_file() else None)
         write_page(results, temporary, progress, [] if section is None else [section])
 
@@ -97,17 +96,10 @@ def write_page(results: Results, folder: Path, progress: Progress = silent, sect
 def _draw(results: Results, folder: Path, progress: Progress) -> dict[str, bytes]:
     """Draw every picture into a folder and return them as SVG by name."""
     from zcube.report.comparison_figures import comparison_figures
-    from zcube.report.picture import save
+    from zcube.report.picture import save_both
 
-    drawn = {}
     progress("drawing", 0, 0, "")
-    for name, figure in comparison_figures(results):
-        # First as a report made again draws it; the other keeps its layout, which takes as long as drawing.
-        save(figure, folder / f"{name}.svg")
-        figure.set_layout_engine("none")
-        save(figure, folder / f"{name}.png")
-        drawn[name] = (folder / f"{name}.svg").read_bytes()
-    return drawn
+    return {name: save_both(figure, folder, name) for name, figure in comparison_figures(results)}
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -30,15 +30,13 @@ def write_matrix(
     """
     from zcube.report.matrix_page import matrix_page
     from zcube.report.matrix_picture import plot_matrix
-    from zcube.report.picture import save
+    from zcube.report.picture import save_both
 
     def fill(temporary: Path) -> None:
         cells(temporary)
         (temporary / DOCUMENT_FILE).write_text(to_json(document), encoding="utf-8", newline="\n")
         progress("drawing", 0, 0, "")
-        figure = plot_matrix(document)
-        for ending in (".svg", ".png"):
-            save(figure, temporary / f"{PICTURE}{ending}")
+        save_both(plot_matrix(document), temporary, PICTURE)
         (temporary / PAGE_FILE).write_text(matrix_page(document), encoding="utf-8", newline="\n")
 
     return folder.write(fill, run_record, grows=[STORE_FILE])

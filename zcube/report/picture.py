@@ -114,6 +114,21 @@ def save(figure: Figure, path: Path) -> None:
     write_file(path, lambda temporary: _write(figure, temporary, form))
 
 
+def save_both(figure: Figure, folder: Path, name: str) -> bytes:
+    """Write a picture into a folder as SVG and as PNG, and return the former.
+
+    It is laid out once, for the SVG, as :func:`svg_bytes` does alone.
+    """
+    from matplotlib import rc_context
+
+    save(figure, folder / f"{name}.svg")
+    # A layout takes as long as drawing. Without an engine, unlike with one that does nothing, the picture is drawn only once.
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
+    save(figure, folder / f"{name}.png")
+    return (folder / f"{name}.svg").read_bytes()
+
+
 def svg_bytes(figure: Figure) -> bytes:
     """Return a picture as the SVG that :func:`save` writes."""
     held = io.BytesIO()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcube.outputs import to_json
 from zcube.progress import Progress
-from zcube.report.picture import save, svg_bytes
+from zcube.report.picture import save_both
 from zcube.report.stored import SWEEP_PAGE
 from zcube.report.sweep_page import sweep_page
 from zcube.report.sweep_plot import plot_columns
@@ -58,11 +58,10 @@ def write_sweep(
         write_table(frame, temporary / TABLE_FILE)
         (temporary / DOCUMENT_FILE).write_text(to_json(document), encoding="utf-8", newline="\n")
         progress("drawing", 0, 0, "")
-        pictures = dict(_pictures(sweep, frame, document, plots))
-        for name, (_, figure) in pictures.items():
-            for ending in (".svg", ".png"):
-                save(figure, temporary / f"{name}{ending}")
-        drawn = {name: (caption, svg_bytes(figure)) for name, (caption, figure) in pictures.items()}
+        drawn = {
+            name: (caption, save_both(figure, temporary, name))
+            for name, (caption, figure) in _pictures(sweep, frame, document, plots)
+        }
         page = sweep_page(sweep, frame, document, drawn)
         (temporary / SWEEP_PAGE).write_text(page, encoding="utf-8", newline="\n")
 
