@@ -87,7 +87,7 @@ def show_command(
     if json:
         sys.stdout.write(to_json(document))
         return
-    from zcube.report.terminal import counts_lines
+    from zcube.report.counts_lines import counts_lines
 
     sys.stdout.write(counts_lines(document))
 

@@ -20,7 +20,6 @@ from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric, SwitchGro
 from zcube.fabric.port_numbers import links_per_port
 from zcube.fabric.ports import check_port_budget
 from zcube.fabric.spec import FabricSpec, SwitchSpec
-from zcube.fabric.wiring.formats import read_links
 from zcube.fabric.wiring.link_list import NO_MEDIUM, NO_PORT, LinkList, NodeRole
 from zcube.inputs import read_toml
 from zcube.outputs import write_files
@@ -54,6 +53,9 @@ class CustomSpec(FabricSpec):
         InputError
             If the file cannot be read, or its graph is none of GPUs with equal NIC ports and switches.
         """
+        # Formats are many, and other families need none.
+        from zcube.fabric.wiring.formats import read_links
+
         return self.of_links(read_links(Path(self.links)), name)
 
     def of_links(self, links: LinkList, name: str) -> Fabric:
@@ -108,6 +110,8 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
     InputError
         If the source is none of these, or is no fabric of this family.
     """
+    from zcube.fabric.wiring.formats import read_links
+
     links = links_beside(topology)
     table = read_links(source)
     wired = np.concatenate(_split(table))
