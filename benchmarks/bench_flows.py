@@ -163,9 +163,7 @@ def main() -> int:
             declared = (SMALL if arguments.small else FULL)[workload]
             for fabric in declared.fabrics:
                 given = program if len(declared.flows(undelayed_fabric(fabric), 0)) <= arguments.simgrid_limit else None
-                row = compare(
-                    workload, fabric, arguments.small, arguments.seed, given, folder, arguments.simgrid_update, more
-                )
+                row = compare(workload, fabric, arguments.small, arguments.seed, given, folder, arguments.simgrid_update, more)
                 print(row.line(), flush=True)
                 agree &= not row.difference > TOLERANCE
     return 0 if agree else 1

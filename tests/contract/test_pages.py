@@ -17,7 +17,7 @@ import pytest
 from zcube.report.inline_svg import inline_svg
 from zcube.report.page import render_page
 from zcube.report.palette import COLOURS, LOAD
-from zcube.report.picture import svg_bytes, title
+from zcube.report.picture import save_both, svg_bytes, title
 from zcube.report.results import Results
 from zcube.report.searches_plot import search_cells, search_figures
 
@@ -142,6 +142,23 @@ def test_a_picture_on_a_page_follows_the_theme_and_repeats_no_title() -> None:
     assert after < before - 20
     ids = set(re.findall(r' id="([^"]*)"', text))
     assert set(re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', text)) and all(one.startswith("one-") for one in ids)
+
+
+def test_a_picture_saved_as_both_is_laid_out_once_and_drawn_thrice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    def figure() -> Figure:
+        made = Figure(figsize=(4, 3), layout="constrained")
+        made.subplots().plot([0, 1], [0, 1])
+        return made
+
+    alone, draws, draw = svg_bytes(figure()), [], Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: draws.append(self.get_layout_engine()) or draw(self, renderer))
+    assert save_both(figure(), tmp_path, "one") == alone == (tmp_path / "one.svg").read_bytes()
+    assert (tmp_path / "one.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert [type(engine).__name__ for engine in draws] == [
+        "ConstrainedLayoutEngine", "PlaceHolderLayoutEngine", "NoneType",
+    ]  # fmt: skip
 
 
 def linear(colour: str) -> list[float]:

@@ -270,6 +270,17 @@ def test_what_counts_as_little(flows, monkeypatch, tmp_path):
     assert may_be_little(tmp_path / "none.csv")
 
 
+def test_what_comes_next_is_imported_only_while_other_processes_compile(groups, monkeypatch):
+    imported = []
+    monkeypatch.setattr(warm, "import_module", imported.append)
+    monkeypatch.setattr(warm, "_started", lambda several: subprocess.Popen([sys.executable, "-V"]))
+    for processors, found in ((1, []), (2, ["matplotlib"])):
+        monkeypatch.setattr(warm, "processors", lambda processors=processors: processors)
+        with warm.KernelsAhead(["flow"] if processors == 1 else ["packet"]) as ahead:
+            ahead.wait(silent, ["matplotlib"])
+        assert imported == found
+
+
 def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monkeypatch):
     monkeypatch.setattr(warm, "_started", lambda several: pytest.fail("started"))
     with monkeypatch.context() as patch:
