@@ -351,7 +351,7 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     Raises
     ------
     InputError
-        With every fault of the file and of the changes, a rate set for a closed loop among them.
+        With every fault of the file and of the changes, those that nothing of the scenario looks at among them.
     """
     path = resolve_declared(reference, "scenarios")
     data = dict(read_run(path)["scenario"]) if path.suffix == ".json" else _beside(read_toml(path), path.parent)
@@ -364,9 +364,7 @@ def load_scenario(reference: str, changes: Mapping[str, Any] | None = None, assi
     if given.get("requests.source", GENERATOR) != GENERATOR and "load.rate_per_s" not in given:
         set_key(data, "load.rate_per_s", None)
     scenario = _validated(data, reference)
-    if changes is not None and "load.rate_per_s" in changes and scenario.load.mode == "closed":
-        rate = "the trace's own" if changes["load.rate_per_s"] is None else str(changes["load.rate_per_s"])
-        raise InputError(Fault("load.rate_per_s", rate, "no rate in a closed loop, which sends a request when another ends"))
+    _refuse_idle(scenario, given)
     return scenario
 
 
@@ -405,6 +403,29 @@ def with_tables(scenario: Scenario, tables: Mapping[str, Any], source: str, fold
     data = {**{key: getattr(scenario, key) for key in Scenario.model_fields}, **_over(below, above), "sensitivity": {}}
     _drop_tables(data, list(scenario.fabrics))
     return _validated(data, source)
+
+
+def _refuse_idle(scenario: Scenario, given: Mapping[str, Any]) -> None:
+    """Refuse what a call names and nothing of the scenario looks at: the results would say that it moves nothing."""
+    closed = scenario.load.mode == "closed"
+    lossless = any(scenario.network_of(fabric).fidelity == "lossless" for fabric in scenario.fabrics)
+    idle = {
+        "load.rate_per_s": "no rate in a closed loop, which sends a request when another ends (load.mode = open takes one)"
+        if closed
+        else None,
+        "load.concurrency": None if closed else "none in an open loop, which sends by the clock (load.mode = closed takes one)",
+        "network.isolation": None if lossless else "network.fidelity = lossless with it",
+        "router.max_local_prefill_tokens": "router.policy = conditional with it"
+        if scenario.router.policy == "disaggregated"
+        else None,
+    }
+    # Without a value a key goes, but for a rate, in whose place the trace's own times come.
+    found = {key: str(given[key]) for key in idle if given.get(key) is not None}
+    if "load.rate_per_s" in given:
+        found.setdefault("load.rate_per_s", "the trace's own")
+    faults = [Fault(key, value, expected) for key, value in found.items() if (expected := idle[key]) is not None]
+    if faults:
+        raise InputError(faults)
 
 
 def _validated(data: dict[str, Any], source: str) -> Scenario:

@@ -122,7 +122,7 @@ def test_the_bundled_powers_know_400g_and_not_what_no_source_names():
 
 def test_the_rule_says_what_is_in_it():
     text = cost_rule(TERMS, "mixnet-2025")
-    for words in ("4 years", "mixnet-2025", "0.1 USD/kWh", "PUE 1.5", "0.5 of that time", "no more"):
+    for words in ("4 years", "mixnet-2025", "0.1 USD/kWh", "PUE 1.5", "50 % of that time", "no more"):
         assert words in text
 
 

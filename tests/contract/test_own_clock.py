@@ -67,6 +67,15 @@ def test_the_traces_own_rate_can_be_asked_for(trace, tmp_path):
     assert load_scenario(str(own), request_changes(None, "trace", None, None, None, None, ())).load.rate_per_s is None
 
 
+def test_what_something_looks_at_may_be_named(trace):
+    assert declared(trace, "load.mode=closed", "load.concurrency=40").load.concurrency == 40
+    assert declared(trace, "network.fidelity=lossless", "network.isolation=0.3").network.isolation == 0.3
+    lossless = ("network.roft-1024.fidelity=lossless", "network.isolation=0.3")
+    assert declared(trace, *lossless).network_of("roft-1024").isolation == 0.3
+    # Without a value the key goes.
+    assert load_scenario(SCENARIO, {"network.isolation": None}).network.isolation == 0.0
+
+
 def test_any_way_to_name_the_file_keeps_its_clock(trace):
     assert load_scenario(SCENARIO, {"requests.source": trace}).load.rate_per_s is None
     assert load_scenario(SCENARIO, assignments=[f"requests.source={trace}", "requests.count=5"]).load.rate_per_s is None
@@ -87,6 +96,10 @@ def test_a_count_on_the_same_line_is_kept(trace):
         ((), {"rate": "nan"}, "load.rate_per_s"),
         (("load.mode=closed",), {"rate": "40"}, "load.rate_per_s"),
         (("load.mode=closed",), {"rate": "trace"}, "load.rate_per_s"),
+        (("load.mode=closed", "load.rate_per_s=40"), {}, "load.mode = open"),
+        (("load.concurrency=40",), {}, "load.mode = closed"),
+        (("network.isolation=0.3",), {}, "network.fidelity = lossless"),
+        (("router.max_local_prefill_tokens=30",), {}, "router.policy = conditional"),
         ((), {"columns": "arrival"}, "--columns"),
         ((), {"columns": "arrival=a,input=b"}, "requests.columns"),
         ((), {"sessions": "both"}, "requests.sessions"),

@@ -304,9 +304,9 @@ def test_a_card_and_a_device_of_a_scenario_lie_beside_it(scenario_file, tmp_path
 
 class TestAssignments:
     def test_values_are_toml_and_bare_words_text(self, scenario_file):
-        assignments = ["load.rate_per_s=40", "load.mode=closed", "kv.with_mtp_layer=false", 'description="a = b"']
+        assignments = ["load.concurrency=40", "load.mode=closed", "kv.with_mtp_layer=false", 'description="a = b"']
         scenario = load_scenario(str(scenario_file), {"seed": 7}, [*assignments, 'fabrics=["roft-256"]'])
-        assert (scenario.load.rate_per_s, scenario.load.mode) == (40.0, "closed")
+        assert (scenario.load.concurrency, scenario.load.mode) == (40, "closed")
         assert scenario.kv.with_mtp_layer is False
         assert scenario.description == "a = b"
         assert scenario.fabrics == ("roft-256",)

@@ -12,6 +12,7 @@ import pytest
 from zcube.report.names import display_names, file_slugs
 from zcube.report.palette import COLOURS, fabric_colours
 from zcube.report.terminal import bill_table, document_table
+from zcube.report.window_lines import window_lines
 from zcube.verdict.headline import cautions, headline
 from zcube.verdict.rows import significant
 from zcube.verdict.table import ROWS
@@ -421,6 +422,16 @@ def test_means_of_counts_over_seeds_are_written_alike(document: dict[str, Any]) 
     assert "requests: 0.3 rejected, 0 failed, 0 unfinished of 1,200 on both." in text
     assert "720 requests arrived in it, 719.7 of them completed" in text
     assert "Completed 1,199.7 1,199.7" in text and "Rejected 0.3 0.3" in text and "666" not in text
+
+
+def test_little_s_law_multiplies_only_where_its_factors_are_of_one_run(document: dict[str, Any]) -> None:
+    law = document["fabrics"]["tree"]["littles_law"]
+    for fabric in document["fabrics"].values():
+        fabric["littles_law"] = law | {"relative_difference": -0.0002}
+    lines = dict(window_lines(document | {"seeds": 2}, {name: name for name in document["fabrics"]}))
+    assert lines["Little's law"] == "1,000 in the system, arrivals x mean time = 960.0 (0.0 %), means over the seeds."
+    lines = dict(window_lines(document, {name: name for name in document["fabrics"]}))
+    assert lines["Little's law"] == "1,000 in the system, 120.0 arrivals/s x 8.000 s = 960.0 (0.0 %)."
 
 
 def test_the_same_of_several_fabrics_is_said_once(document: dict[str, Any]) -> None:

@@ -46,7 +46,11 @@ def compare_command(
         str | None, typer.Option(help="Fabric the others are compared with.", autocompletion=completion.fabrics)
     ] = None,
     requests: Annotated[
-        str | None, typer.Option(help="Request trace, all of it at its own times: Mooncake, Qwen-Bailian, Dynamo, aiperf, CSV.")
+        str | None,
+        typer.Option(
+            help="Request trace, all of it, at its own times, in a closed loop in its order: Mooncake, Qwen-Bailian, Dynamo, "
+            "aiperf, CSV."
+        ),
     ] = None,
     rate: Annotated[
         str | None, typer.Option(metavar="RATE|trace", help="Mean requests per second, or trace: the trace's own times.")

@@ -136,8 +136,8 @@ def cost_rule(terms: CostTerms, price_book: str) -> str:
     return (
         f"USD per million output tokens: the bill (price book {price_book}) spread evenly over {terms.years:g} years of "
         f"8,760 h, and power (power book {terms.power_book}, {terms.usd_per_kwh:g} USD/kWh, PUE {terms.pue:g}), over the "
-        f"tokens that come in {terms.utilisation:g} of that time at the window's rate. Fabric: switches and modules of both "
-        "sides, no more. With NICs: NICs too. With GPUs: every GPU of the fabric and its share of the server too "
+        f"tokens that come in {100 * terms.utilisation:.6g} % of that time at the window's rate. Fabric: switches and modules "
+        "of both sides, no more. With NICs: NICs too. With GPUs: every GPU of the fabric and its share of the server too "
         "(cost.gpu_usd, cost.gpu_watts). Good tokens: those of requests that met every bound of [slo]. No interest, space, "
         "staff, cables or repair."
     )

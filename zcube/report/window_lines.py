@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zcube.verdict.rows import counted, significant
+from zcube.verdict.rows import counted, signed, significant
 
 _FIRST_TOKEN = {
     "prefill": "made by prefill, given out when the KV cache has arrived in full (decode.first_token = prefill, as SGLang)",
@@ -33,7 +33,7 @@ def window_lines(document: Mapping[str, Any], names: Mapping[str, str]) -> list[
         *_grouped("Latencies", {names[name]: _latencies(fabric) for name, fabric in fabrics.items()}),
         *_bounds(next(iter(fabrics.values()))["slo"]),
         ("First token", f"{_FIRST_TOKEN[first]}."),
-        *_grouped("Little's law", {names[name]: _law(fabric) for name, fabric in fabrics.items()}),
+        *_grouped("Little's law", {names[name]: _law(fabric, document["seeds"]) for name, fabric in fabrics.items()}),
     ]
 
 
@@ -72,8 +72,12 @@ def _bounds(slo: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return [("Bounds", f"{' and '.join(parts)}; TPOT is a request's mean; failed and rejected requests meet none.")]
 
 
-def _law(fabric: Mapping[str, Any]) -> str:
+def _law(fabric: Mapping[str, Any], seeds: int) -> str:
     law = fabric["littles_law"]
-    time = f"{significant(law['arrivals_per_s'])} arrivals/s x {significant(law['mean_time_s'])} s"
-    sides = f"{significant(law['mean_in_system'])} in the system, {time} = {significant(law['product'])}"
-    return f"{sides} ({100 * law['relative_difference']:+.1f} %)."
+    inside, product = f"{significant(law['mean_in_system'])} in the system", significant(law["product"])
+    apart = f"({signed(100 * law['relative_difference'], 1)} %)"
+    if seeds > 1:
+        # Means over seeds do not multiply to the mean of their products.
+        return f"{inside}, arrivals x mean time = {product} {apart}, means over the seeds."
+    factors = f"{significant(law['arrivals_per_s'])} arrivals/s x {significant(law['mean_time_s'])} s"
+    return f"{inside}, {factors} = {product} {apart}."
