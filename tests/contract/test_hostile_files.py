@@ -135,7 +135,7 @@ def test_gpus_and_sizes_as_halves_are_those_numbers(tmp_path):
 HEADER = "a,a_port,b,b_port,gbps,latency_s\n"
 
 
-NO_RATES = ["100_000", "\u0664\u0660\u0660", "4\u0660\u0660", "0x190", "infinity", "nan", "1e9999", "-400", "0", " "]
+NO_RATES = ["100_000", "\u0664\u0660\u0660", "4\u0660\u0660", "0x190", "infinity", "nan", "1e9999", "-400", "0", "1e-300", " "]
 
 
 @pytest.mark.parametrize("gbps", NO_RATES)
@@ -289,13 +289,17 @@ def test_a_name_too_long_for_a_file_is_no_file(run, tmp_path, monkeypatch, words
     assert status == 2 and "Traceback" not in err and "nnnn" in err
 
 
-@pytest.mark.parametrize("changed", ["nic_gbps = 1e-300", "switch.port_gbps = 1e-300"])
-def test_rates_that_no_part_of_a_port_can_be_counted_by(tmp_path, changed):
+@pytest.mark.parametrize("value", ["1e-300", "5e-324", "0"])
+@pytest.mark.parametrize(
+    ("fabric", "key"),
+    [("zcube-n16", "nic_gbps"), ("zcube-n16", "port_gbps"), ("zcube-n16", "nvlink_gbps"), ("hpn-1024", "uplink_gbps")],
+)
+def test_rates_that_no_part_of_a_port_can_be_counted_by(tmp_path, fabric, key, value):
     path = tmp_path / "f.toml"
-    base = (bundled_folder("topologies") / "zcube-n16.toml").read_text()
-    key, value = changed.split(" = ")
-    path.write_text(re.sub(rf"(?m)^{key.split('.')[-1]} = .*", f"{key.split('.')[-1]} = {value}", base))
-    with pytest.raises(InputError, match=key.split(".")[-1]):
+    base = (bundled_folder("topologies") / f"{fabric}.toml").read_text()
+    found = re.subn(rf"(?m)^{key} = .*", f"{key} = {value}", base)
+    path.write_text(found[0] if found[1] else f"{key} = {value}\n{base}")
+    with pytest.raises(InputError, match=key):
         load_fabric(str(path))
 
 

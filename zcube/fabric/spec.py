@@ -77,7 +77,9 @@ class FabricSpec(Declared):
     nic_gbps: float = Field(
         default=400.0, ge=LEAST_GBPS, le=1e6, description="line rate of one GPU, all NIC ports together, Gb/s"
     )
-    nvlink_gbps: float = Field(default=3600.0, gt=0, le=1e6, description="NVLink rate of one GPU, each direction, Gb/s")
+    nvlink_gbps: float = Field(
+        default=3600.0, ge=LEAST_GBPS, le=1e6, description="NVLink rate of one GPU, each direction, Gb/s"
+    )
     link_latency_s: float = Field(default=5e-7, ge=0, le=1.0, description="delay of a link and of the device it leads into")
     nvlink_latency_s: float = Field(default=2.5e-8, ge=0, le=1.0, description="delay of NVLink")
     switch: SwitchSpec

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from zcube.errors import Fault, InputError
 from zcube.fabric.measured import MeasuredLinks
 from zcube.fabric.model import Fabric
+from zcube.fabric.spec import LEAST_GBPS
 from zcube.inputs import Declared
 from zcube.network.load_over_time import DEFAULT_BINS
 from zcube.network.packet.settings import PacketSettings
@@ -47,7 +48,7 @@ class Network(Declared):
     path_split: PathSplit = Field(
         default="pooled", description="pooled: paths share a transfer's bytes; fixed: each carries its part"
     )
-    nic_gbps: float | None = Field(default=None, gt=0, le=1e6)
+    nic_gbps: float | None = Field(default=None, ge=LEAST_GBPS, le=1e6)
     calibration: str | None = Field(
         default=None, max_length=4096, description="file of zcube calibrate fit; its rates and latencies replace line rates"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from zcube.errors import Fault, FaultList, InputError
-from zcube.fabric.spec import SwitchSpec
+from zcube.fabric.spec import LEAST_GBPS, SwitchSpec
 from zcube.input_files import is_file
 from zcube.inputs import Declared, read_toml, validate
 from zcube.plan.failure_rates import Part
@@ -44,7 +44,7 @@ class SwitchEntry(Entry):
     """A switch as it is bought; ``power_w`` is that of the box without modules."""
 
     ports: int = Field(ge=2, le=4096, description="front-panel ports")
-    port_gbps: float = Field(gt=0, le=1e6, description="native rate of a port, Gb/s")
+    port_gbps: float = Field(ge=LEAST_GBPS, le=1e6, description="native rate of a port, Gb/s")
 
     def spec(self, name: str) -> SwitchSpec:
         """Return the keys of a topology file."""
@@ -54,13 +54,13 @@ class SwitchEntry(Entry):
 class NicEntry(Entry):
     """A GPU's NIC, all its ports together."""
 
-    gbps: float = Field(gt=0, le=1e6, description="line rate of a GPU, Gb/s")
+    gbps: float = Field(ge=LEAST_GBPS, le=1e6, description="line rate of a GPU, Gb/s")
 
 
 class ModuleEntry(Entry):
     """A pluggable module."""
 
-    gbps: float = Field(gt=0, le=1e6, description="rate of all lanes together, Gb/s")
+    gbps: float = Field(ge=LEAST_GBPS, le=1e6, description="rate of all lanes together, Gb/s")
     kind: str = Field(min_length=1, max_length=20, description="IEEE 802.3's or the trade's name without the rate, e.g. SR4")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from zcube.errors import Fault, InputError
+from zcube.fabric.spec import LEAST_GBPS
 from zcube.inputs import Declared, validate
 from zcube.pricing.bill import BillLine, BillOfMaterials, box_line, module_line, nic_line, switch_link_line
 from zcube.pricing.price_book import PriceBook
@@ -21,7 +22,7 @@ class Counts(Declared):
     name: str = Field(default="counts", min_length=1, max_length=80, description="shown on the bill")
     switches: int = Field(ge=0, le=MAX_COUNT, description="whole switches of one model")
     switch_ports: int = Field(default=64, ge=1, le=9999, description="native ports of one")
-    port_gbps: float = Field(default=400.0, gt=0, le=1e6, description="native rate of a port, and of all else, Gb/s")
+    port_gbps: float = Field(default=400.0, ge=LEAST_GBPS, le=1e6, description="native rate of a port, and of all else, Gb/s")
     switch_links: int = Field(default=0, ge=0, le=MAX_COUNT, description="links between switches")
     switch_modules: int = Field(default=0, ge=0, le=MAX_COUNT, description="modules in switches")
     nic_modules: int = Field(default=0, ge=0, le=MAX_COUNT, description="modules in NICs")

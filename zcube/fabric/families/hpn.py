@@ -18,7 +18,7 @@ from zcube.fabric.families.arrangement import Sizes, spread_evenly
 from zcube.fabric.families.spine_leaf import leaf_uplinks
 from zcube.fabric.model import Fabric
 from zcube.fabric.port_numbers import first_free_port
-from zcube.fabric.spec import MAX_CABLES, FabricSpec
+from zcube.fabric.spec import LEAST_GBPS, MAX_CABLES, FabricSpec
 from zcube.fabric.structure import Structure
 
 PLANES = 2
@@ -44,7 +44,7 @@ class HpnSpec(FabricSpec):
     tor_uplinks: int | None = Field(
         default=None, ge=1, le=4096, description="per top-of-rack switch; default: as much capacity up as down"
     )
-    uplink_gbps: float = Field(default=400.0, gt=0, le=1e6, description="rate of a link to the aggregation, Gb/s")
+    uplink_gbps: float = Field(default=400.0, ge=LEAST_GBPS, le=1e6, description="rate of a link to the aggregation, Gb/s")
     aggs_per_plane: int | None = Field(
         default=None, ge=1, le=4096, description="default: the fewest over which tor_uplinks split evenly"
     )

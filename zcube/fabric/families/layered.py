@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 from zcube.arrays import IntArray
 from zcube.fabric.model import CableKind, CableMedium, Cables, Fabric
 from zcube.fabric.port_numbers import links_per_port, numbered_ports
-from zcube.fabric.spec import FabricSpec
+from zcube.fabric.spec import LEAST_GBPS, FabricSpec
 from zcube.inputs import Declared
 
 #: Limits of ATOP's search: four layers with the GPUs, four dimensions inside one.
@@ -97,7 +97,7 @@ class LayeredSpec(FabricSpec):
     layers: tuple[int, ...] = Field(min_length=1, max_length=MOST_SWITCH_LAYERS)
     joins: tuple[Join, ...] = Field(min_length=1, max_length=6)
     inner: tuple[Inner, ...] = Field(default=(), max_length=MOST_SWITCH_LAYERS)
-    unit_gbps: float = Field(default=200.0, gt=0, le=1e6, description="rate of one unit, Gb/s")
+    unit_gbps: float = Field(default=200.0, ge=LEAST_GBPS, le=1e6, description="rate of one unit, Gb/s")
 
     @model_validator(mode="after")
     def _fits(self) -> LayeredSpec:

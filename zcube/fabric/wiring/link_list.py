@@ -16,6 +16,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.fabric.model import CableMedium, Fabric
+from zcube.fabric.spec import LEAST_GBPS
 from zcube.fabric.wiring.reading import MAX_ROWS, Faults, read_rows, read_text, to_csv
 
 LINK_COLUMNS = ("a", "a_port", "b", "b_port", "gbps", "latency_s")
@@ -170,7 +171,7 @@ def build_link_list(rows: Iterable[RawLink], faults: Faults, names: Iterable[str
         a_port, b_port = (_port(text, row.place, faults) for text in (row.a_port, row.b_port))
         if a == b and row.a:
             faults.add(row.place, f"a link from {row.a} to itself", "two nodes")
-        rate = _number(row.gbps, "gbps", row.place, faults, above=0.0, at_most=MAX_GBPS)
+        rate = _number(row.gbps, "gbps", row.place, faults, at_least=LEAST_GBPS, at_most=MAX_GBPS)
         # Ports of different rates are numbered apart, as are a GPU's NVLink ports from its NIC ports.
         nvlink = NodeRole.NVSWITCH in (role_of(row.a), role_of(row.b))
         for node, port, name in ((a, a_port, row.a), (b, b_port, row.b)):
@@ -178,7 +179,7 @@ def build_link_list(rows: Iterable[RawLink], faults: Faults, names: Iterable[str
                 first = taken.setdefault((node, port, nvlink, rate), row.place)
                 if first != row.place:
                     faults.add(row.place, f"{name} port {port}, used already at {first}", "each port once")
-        numbers.append((rate, _number(row.latency_s, "latency_s", row.place, faults, above=None, at_most=1.0)))
+        numbers.append((rate, _number(row.latency_s, "latency_s", row.place, faults, at_least=0.0, at_most=1.0)))
         ends.append((a, b, a_port, b_port))
         media.append(MEDIA.get(row.medium, NO_MEDIUM))
         if row.medium and row.medium not in MEDIA:
@@ -237,10 +238,9 @@ def _port(text: str, place: int | str, faults: Faults) -> int:
     return int(text) if text else NO_PORT
 
 
-def _number(text: str, key: str, place: int | str, faults: Faults, *, above: float | None, at_most: float) -> float:
+def _number(text: str, key: str, place: int | str, faults: Faults, *, at_least: float, at_most: float) -> float:
     value = float(text) if _DECIMAL.fullmatch(text) else float("nan")
-    low = value > above if above is not None else value >= 0
-    if low and value <= at_most:
+    if at_least <= value <= at_most:
         return value
-    faults.add(place, f"{key} {text!r}", f"a number {'above 0' if above is not None else 'from 0'} and at most {at_most:g}")
+    faults.add(place, f"{key} {text!r}", f"a number from {at_least:g} to {at_most:g}")
     return 1.0
