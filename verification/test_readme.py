@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -60,7 +61,7 @@ def test_the_first_screen_says_what_the_command_prints() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_every_command_of_a_page_runs_as_printed(page: Path, tmp_path: Path) -> None:
-    """In one shell, block after block, line after line; blocks that say why they cannot be run are left out."""
+    """In one shell, block after block, line after line, each timed; blocks that say why they cannot be run are left out."""
     blocks = [block for block in blocks_of(page) if block.mark is None]
     if not blocks:
         pytest.skip("no commands on the page")
@@ -70,13 +71,19 @@ def test_every_command_of_a_page_runs_as_printed(page: Path, tmp_path: Path) -> 
     program = programs / "zcube"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m zcube "$@"\n')
     program.chmod(0o755)
-    script = ["set -u"]
+    script = ["set -u", "TIMEFORMAT='took %1R s, %1U s of a processor'"]
     for block in blocks:
         for line, statuses in block.lines():
+            shown = shlex.quote(f"+ {line}")
             fine = " && ".join(f"[ $status -ne {status} ]" for status in sorted(statuses))
-            script.append(f'{line}\nstatus=$?; if {fine}; then echo "$status: {block.page}" >&2; exit 99; fi')
+            script.append(f"echo {shown} >&2\ntime {{ {line}\n}}\nstatus=$?")
+            script.append(f'if {fine}; then echo "$status: {block.page}" >&2; exit 99; fi')
     environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-x", "-c", "\n".join(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(script)], cwd=folder, env=environment, stdout=stream, stderr=stream, check=False
+        )
+    told = log.read_text(errors="replace")
+    print("\n" + "\n".join(line for line in told.splitlines() if line.startswith(("+ zcube ", "took "))))
+    assert done.returncode == 0, told[-3000:]

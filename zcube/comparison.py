@@ -218,7 +218,7 @@ class Comparison:
             "requests": self.offered.document(),
             "compute": {
                 **described(self.compute),
-                "stated_error": self._stated_error(),
+                "stated_error": self.stated_error,
             },
             "calibration": self._calibration(base),
             "tiles": self.tiles,
@@ -247,8 +247,9 @@ class Comparison:
             warnings.append(f"compute times are of {device}, the calibration is of {said['name']}")
         return {**said, "notes": [*said["notes"], *notes], "warnings": [*said["warnings"], *warnings]}
 
-    def _stated_error(self) -> dict[str, Any]:
-        """Return the relative errors of compute times by operation, of TileRT's steps where a fabric has such nodes."""
+    @property
+    def stated_error(self) -> dict[str, Any]:
+        """The relative errors of compute times by operation, of TileRT's steps where a fabric has such nodes; JSON-ready."""
         stated = {name: asdict(error) for name, error in self.compute.stated_error.items()}
         has_own = "tilert" in self.scenario.engines.values() and self.scenario.tiles.parts is None
         of_node = step_error(self.scenario) if has_own else None

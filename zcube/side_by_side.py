@@ -23,7 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from copy import copy
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
@@ -130,7 +130,7 @@ class SideBySide:
         self._heard, self._tells = self._context.Pipe(duplex=False)
         settings = (self._tells, gc.get_threshold(), self._preload)
         self._pool = ProcessPoolExecutor(self.jobs, self._context, _begin, settings)
-        with undisturbed():
+        with undisturbed(method == "spawn"):
             for _ in range(self.jobs):
                 self._pool.submit(int)
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -300,9 +300,18 @@ def _context(method: str) -> Any:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let processes start that no interrupt reaches, and where no module of the present folder stands before Python's own."""
+def undisturbed(anew: bool) -> Iterator[None]:
+    """Let processes start that no interrupt reaches, and where no module of the present folder stands before Python's own.
+
+    Parameters
+    ----------
+    anew : bool
+        Whether they are no copies of this one.
+    """
     name, blocked = "PYTHONSAFEPATH", getattr(signal, "pthread_sigmask", None)
+    if blocked and anew:
+        # Started with the first process, it would leave the signal unblocked for that one.
+        resource_tracker.ensure_running()
     before, mask = os.environ.get(name), blocked and blocked(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ[name] = "1"
     try:

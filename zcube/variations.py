@@ -14,7 +14,7 @@ from zcube.prepared import named_by
 from zcube.progress import Progress, silent
 from zcube.scenario import Scenario, changed, with_tables
 from zcube.side_by_side import IN_THIS_PROCESS, SideBySide
-from zcube.verdict.headline import OUTPUT, TTFT_P99
+from zcube.verdict.headline import OUTPUT, TTFT_P99, unmeasured
 from zcube.verdict.published import is_published_pair, published_changes
 from zcube.verdict.rows import Row
 from zcube.verdict.table import row
@@ -187,6 +187,7 @@ class Varied:
             "setting": variation.setting,
             "is_scenario": same,
             "baseline": variation.scenario.baseline_label,
+            "unmeasured": unmeasured(comparison.stated_error),
             "fabrics": _figures(comparison),
         }
 

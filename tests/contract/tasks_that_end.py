@@ -16,6 +16,11 @@ def slow_square(task, told):
     return task * task, os.getpid()
 
 
+def late_slow_square(task, told):
+    time.sleep(0.3 if task >= 70 else 0.0)
+    return task * task
+
+
 def end_at_three(task, told):
     if task == 3:
         os.kill(os.getpid(), signal.SIGKILL)

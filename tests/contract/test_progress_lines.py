@@ -130,6 +130,36 @@ def test_names_in_a_phase_steer_no_terminal_and_are_no_markup(
     assert "\x07" not in stream.getvalue() and "\x1b]" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["stdout is a file", "both are one terminal"])
+def test_lines_go_where_stdout_was_sent_while_a_terminal_shows_the_bar(
+    both: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    out = terminal if both else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("TERM", "xterm")
+    with RunProgress(clock=clock) as progress:
+        progress("simulating", 1.0, 2.0, "%")
+        lines.write_line("roft-32: done", sys.stdout)
+    assert "roft-32: done\n" in out.getvalue()
+    # Above the bar, not behind it.
+    before = out.getvalue().partition("roft-32: done")[0]
+    assert not before or before.endswith(("\n", "\x1b[2K"))
+
+
+def test_a_line_is_written_in_one_call() -> None:
+    calls = []
+
+    class Counting(io.StringIO):
+        def write(self, text: str) -> int:
+            calls.append(text)
+            return len(text)
+
+    lines.write_line("simulating: 3 of 5", Counting())
+    assert calls == ["simulating: 3 of 5\n"]
+
+
 def test_no_verb_writes_progress_to_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

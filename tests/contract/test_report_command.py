@@ -82,7 +82,7 @@ def test_runs_stand_side_by_side_with_what_differs(stored: tuple[Path, Path], ru
     for name in SMALL["fabrics"]:
         first, second = (f"{document['fabrics'][name]['bill']['total_usd']:,.0f}" for document in documents)
         assert f"Total USD {name} {first} {second} 0.0 %" in plain
-    careful = text[text.index("<h2>To be careful") : text.index("<h2>Headline figures")]
+    careful = text[text.index('aria-label="To be careful with"') : text.index("<h2>Headline figures")]
     for document in documents:
         for said in document["verdict"]["sentences"]["cautions"]:
             assert said in html.unescape(careful)

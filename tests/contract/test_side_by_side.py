@@ -118,6 +118,24 @@ def test_processes_are_copies_while_there_is_one_thread_and_else_started_anew() 
     assert said.splitlines() == ["('copied', True) ('copied', True)", "('anew', True) ('anew', True)"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_no_interrupt_reaches_the_first_process_either() -> None:
+    shown = "print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    lines = [
+        "import signal",
+        "from multiprocessing import get_context",
+        "from zcube.side_by_side import undisturbed",
+        "with undisturbed(True):",
+        "    process = get_context('spawn').Process(target=int)",
+        "    process.start()",
+        f"    {shown}",
+        "process.join()",
+        shown,
+    ]
+    done = subprocess.run([sys.executable, "-P", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 def test_several_runs_are_told_as_one_piece_of_work() -> None:
     told: list[tuple[str, float, float, str]] = []
     together = TogetherDone(lambda *event: told.append(event), "simulating", 6)

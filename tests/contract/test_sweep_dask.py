@@ -7,7 +7,7 @@ import signal
 import sys
 
 import pytest
-from tasks_that_end import end_at_three, slow_square
+from tasks_that_end import end_at_three, late_slow_square, slow_square, square
 from test_sweep import declared, same, whole  # noqa: F401
 
 from zcube.errors import InputError
@@ -52,11 +52,33 @@ def test_two_workers_give_the_table_to_the_byte(run, tmp_path, whole, cluster): 
 
 def test_a_worker_killed_in_mid_run_loses_nothing(on_dask):
     done = []
-    for number, (square, pid) in on_dask.as_done(slow_square, list(range(16)), lambda number, share: None):
-        done.append((number, square))
+    for number, (squared, pid) in on_dask.as_done(slow_square, list(range(16)), lambda number, share: None):
+        done.append((number, squared))
         if len(done) == 3:
             os.kill(pid, signal.SIGKILL)
     assert sorted(done) == [(number, number * number) for number in range(16)]
+
+
+def test_short_tasks_go_to_workers_together_and_long_ones_by_themselves(on_dask, monkeypatch):
+    batches, submit = [], on_dask._client.submit
+
+    def counting(function, work, tasks, **named):
+        batches.append(len(tasks))
+        return submit(function, work, tasks, **named)
+
+    monkeypatch.setattr(on_dask._client, "submit", counting)
+    assert dict(on_dask.as_done(square, list(range(200)), lambda number, share: None)) == {n: n * n for n in range(200)}
+    assert sum(batches) == 200 and batches[0] == 1 and max(batches) > 8 and batches[-1] < 8 and len(batches) < 40
+    batches.clear()
+    assert len(list(on_dask.as_done(slow_square, list(range(8)), lambda number, share: None))) == 8
+    assert max(batches) <= 2
+
+
+def test_a_batch_ends_with_its_time_and_what_is_left_of_it_is_done_after(on_dask, monkeypatch):
+    assert len(on_dask._client.submit(room._in_turn, slow_square, [0, 1, 2, 3]).result()[0]) == 2
+    monkeypatch.setattr(room, "MOST_IN_BATCH", 10_000)
+    done = dict(on_dask.as_done(late_slow_square, list(range(80)), lambda number, share: None))
+    assert done == {number: number * number for number in range(80)}
 
 
 def test_a_task_that_ends_its_workers_is_lost_and_no_other_is(on_dask):

@@ -125,7 +125,7 @@ def compare_command(
 ) -> None:
     """Serve the same requests on several fabrics and compare throughput, tails, congestion and the bill."""
     given = dict(locals())
-    from zcube.cli.progress import RunProgress
+    from zcube.cli.progress import RunProgress, write_line
     from zcube.cli.record import RunRecord
     from zcube.cli.targets import Target, check_targets, write_targets
     from zcube.errors import FaultList
@@ -166,7 +166,7 @@ def compare_command(
                 ahead.load()
 
             def ended(name: str, metrics: Mapping[str, Any]) -> None:
-                print(served_line(name, metrics))
+                write_line(served_line(name, metrics), sys.stdout)
 
             told = {} if json else {"ended": ended}
             comparison = searches.compared(declared, progress, recorded, beside, **told)

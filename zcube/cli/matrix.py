@@ -84,7 +84,7 @@ def matrix_command(
 ) -> None:
     """Carry the same traffic over every fabric with every transport: which of the two pays; exit 1 if a cell fails."""
     given = dict(locals())
-    from zcube.cli.progress import RunProgress
+    from zcube.cli.progress import RunProgress, write_line
     from zcube.cli.record import RunRecord
     from zcube.kept_runs import KeptRuns
     from zcube.matrix.matrix import STORE_FILE, run_matrix
@@ -113,7 +113,7 @@ def matrix_command(
         def keep(cell: KeptRun) -> None:
             kept.keep(cell)
             if not json:
-                print(cell_line(cell))
+                write_line(cell_line(cell), sys.stdout)
 
         with kept:
             with SideBySide(jobs_for(jobs, cells, CELL_S), "zcube.matrix.cells", asked.memory_gb) as beside:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from zcube.progress import COMPILING, TimeLeft
 from zcube.report.names import printable
@@ -57,7 +57,9 @@ class RunProgress:
 
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[amount]}"))
             times = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-            self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True)
+            # Lines on stdout stand above the bar on one terminal, and go where they were sent where that is a file.
+            both = sys.stdout.isatty()
+            self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True, redirect_stdout=both)
             self._open.enter_context(self._bar)
         return self
 
@@ -98,8 +100,14 @@ class RunProgress:
         is_long = now_s - self._began_s >= SILENT_S or phase == COMPILING
         if is_long and (phase != self._said or now_s - self._said_s >= LINE_EVERY_S):
             words = ", ".join(filter(None, (amount, left)))
-            print(f"{phase}: {words}" if words else phase, file=sys.stderr, flush=True)
+            write_line(f"{phase}: {words}" if words else phase, sys.stderr)
             self._said, self._said_s = phase, now_s
+
+
+def write_line(text: str, stream: TextIO) -> None:
+    """Write a line in one call, so that it stays whole in a file that another thread or stream writes to as well."""
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def _amount(done: float, total: float, unit: str) -> str:

@@ -44,7 +44,7 @@ def sweep_command(
     json: JsonOption = False,
 ) -> None:
     """Run a scenario's keys over grids, lists or draws of values, on all fabrics, seed by seed; exit 1 if a run fails."""
-    from zcube.cli.progress import RunProgress
+    from zcube.cli.progress import RunProgress, write_line
     from zcube.cli.record import RunRecord
     from zcube.kept_runs import KeptRuns
     from zcube.out_folder import out_folder
@@ -84,7 +84,7 @@ def sweep_command(
                 check_plots(asked, runs, kept.runs)
             ended += 1
             if not json:
-                print(sweep_line(run, ended, waiting))
+                write_line(sweep_line(run, ended, waiting), sys.stdout)
 
         # What cannot be begun makes no folder.
         with _executor(missing(runs, kept.runs), dask, jobs, progress) as executor, kept:

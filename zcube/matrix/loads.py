@@ -32,6 +32,7 @@ from zcube.run_inputs import Inputs, carried_digest, fabric_digest, network_inpu
 from zcube.scenario import Scenario, changed
 from zcube.trace.comm_trace import CommTrace
 from zcube.trace.files import is_trace, read_trace
+from zcube.verdict.headline import unmeasured, unmeasured_sentence
 from zcube.workload.flow_lists import FlowList, numbered, read_flows
 from zcube.workload.generated_flows import PATTERNS, Cluster, Pattern
 from zcube.workload.offered import OfferedRequests, offered_requests
@@ -75,6 +76,8 @@ class CarriedLoad:
     name: str
     #: Whether cells of the transport :data:`IDEAL` can be run too.
     with_ideal: ClassVar[bool] = True
+    #: What a reader must know of every cell.
+    cautions: ClassVar[tuple[str, ...]] = ()
     _known: dict[int, tuple[FlowList | CommTrace, str]] = field(default_factory=dict, init=False, repr=False)
 
     def carried(self, seed: int) -> FlowList | CommTrace:
@@ -169,6 +172,12 @@ class ServedLoad:
     def bills(self) -> Mapping[str, BillOfMaterials]:
         """What fabrics cost."""
         return self.prepared.bills
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader must know of every cell."""
+        errors = {name: asdict(error) for name, error in self.prepared.compute.stated_error.items()}
+        return [] if (what := unmeasured(errors)) is None else [unmeasured_sentence(what)]
 
     def inputs(self, fabric: str, transport: str, seed: int) -> Inputs:
         """Return what a cell comes from."""

@@ -92,7 +92,7 @@ class Matrix:
             "ideal_core": {label: self._ideal(label) for label in load.fabrics} if load.with_ideal else None,
             "cells": cells,
         }
-        return {"words": words(document), **document}
+        return {"words": [*words(document), *load.cautions], **document}
 
     def table(self) -> pd.DataFrame:
         """Return every figure of the cells but lists, a row each; a column has the document's keys, joined by points."""

@@ -42,7 +42,7 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
-        "capital_usd": Objective("capital", "USD", "lower", 0.0, "switches and optics by the price book, as `covers` says"),
+        "capital_usd": Objective("capital", "USD", "lower", 0.0, "switches and optics, of what the price book covers"),
         "power_w": Objective("power", "W", "lower", 0.0, "most that switches and modules draw"),
         "switches": Objective("switches", "", "lower", 0.0, "switches bought"),
         "switch_ports": Objective("switch ports", "", "lower", 0.0, "native ports of the switches bought"),

@@ -32,7 +32,6 @@ from zcube.serving.limiting_links import SENDING
 from zcube.verdict.request_sets import marked, set_lines
 from zcube.verdict.rows import ABSENT, Document, Row, counted, significant
 from zcube.verdict.table import shown_rows
-from zcube.verdict.verdict import parts
 
 #: What the pictures show, by their names.
 CAPTIONS = {
@@ -104,16 +103,17 @@ def render_html(
     trees = {tree_picture_name(slugs[name]): _TREES.format(names[name]) for name in names}
     captions = {name: f"{text}{of_seeds.get(name, '')}" for name, text in CAPTIONS.items()} | trees
     fabrics = [_fabric(name, names[name], colours[name], slugs[name], document) for name in document["fabrics"]]
-    said = parts(document)
-    sentences = [[printable(sentence) for sentence in part] for part in said]
+    said = document["verdict"]["sentences"]
+    lead, cautions, *further = [[printable(sentence) for sentence in part] for part in said.values()]
     entries = definition_entries(document)
     return render_page(
         "report.html.j2",
         scripts=["curves.js"],
         sections=sections,
         fabrics=fabrics,
-        lead=sentences[0],
-        further=sentences[1:],
+        lead=lead,
+        cautions=cautions,
+        further=[part for part in further if part],
         headline=headline_table(document, entries),
         call=printable(shlex.join(["zcube", *call])) if call else "",
         metrics=_metrics(document, entries),

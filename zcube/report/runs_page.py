@@ -63,7 +63,7 @@ def runs_page(runs: Mapping[str, Results], sections: Sequence[Section] = ()) -> 
         pictures={name: _picture(name, row, plot_runs(runs, row, names, shown, colours)) for name, row in _DRAWN.items()},
         unpaired=[(names[run], printable(said)) for run, said in pairing(runs, names)],
         cautions=[
-            (names[run], printable(said))
+            f"{names[run]}: {printable(said)}"
             for run, results in runs.items()
             for said in results.document["verdict"]["sentences"]["cautions"]
         ],

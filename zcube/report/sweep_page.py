@@ -12,7 +12,7 @@ from zcube.report.page import render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.sweep_labels import column_label
 from zcube.report.sweep_plot import number_columns
-from zcube.report.sweep_text import conditions_of, effect_cells, no_rate_lines, sweep_cells
+from zcube.report.sweep_text import caution_lines, conditions_of, effect_cells, sweep_cells
 from zcube.sweep.effects import mean_interval
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def sweep_page(
         heads=cells[0],
         numbers=len(cells[0]) - 4,
         rows=cells[1 : MOST_MARKS + 1],
-        no_rates=no_rate_lines(document)[:MOST_MARKS],
+        cautions=caution_lines(document)[:MOST_MARKS],
         left_out=max(0, len(cells) - 1 - MOST_MARKS),
         effects=None if document["effects"] is None else effect_cells(document["effects"]),
         against=_against(document),

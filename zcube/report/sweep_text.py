@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zcube.report.columns import aligned
 from zcube.report.names import printable
 from zcube.report.variations_table import change_text
+from zcube.verdict.headline import unmeasured_sentence
 from zcube.verdict.rows import ABSENT, significant
 
 if TYPE_CHECKING:
@@ -34,19 +35,25 @@ def sweep_cells(document: Mapping[str, Any]) -> list[list[str]]:
     return cells
 
 
-def no_rate_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return why points have no output, a line a cause."""
+def caution_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know of points, with those that it is to be said of: unmeasured times, no steady window."""
     places: dict[str, list[str]] = {}
-    for one in document["points"]:
-        if one["no_rate"] is not None:
-            held = one["no_rate"]
-            place = f"point {one['point']}, {printable(one['scenario'])}, {printable(one['fabric'])}"
-            places.setdefault(printable(held["cause"]), []).append(f"{place} ({held['runs']} of {one['seeds']} seeds)")
-    return [
-        f"No output without a steady window ({cause}): {'; '.join(held[:MOST_PLACES])}"
-        + (f" and {len(held) - MOST_PLACES:,} more" if len(held) > MOST_PLACES else "")
-        for cause, held in places.items()
-    ]
+    points = document["points"]
+    for one in points:
+        place = f"point {one['point']}, {printable(one['scenario'])}, {printable(one['fabric'])}"
+        if one["unmeasured"] is not None:
+            places.setdefault(unmeasured_sentence(printable(one["unmeasured"])).removesuffix("."), []).append(place)
+        if (held := one["no_rate"]) is not None:
+            cause = f"No output without a steady window ({printable(held['cause'])})"
+            places.setdefault(cause, []).append(f"{place} ({held['runs']} of {one['seeds']} seeds)")
+    return [f"{said}: {_listed(of, len(points))}" for said, of in places.items()]
+
+
+def _listed(places: Sequence[str], points: int) -> str:
+    """Return the points of a caution, the first ones if they are many, and none where it is said of all."""
+    if len(places) == points and not places[0].endswith("seeds)"):
+        return "every point"
+    return "; ".join(places[:MOST_PLACES]) + (f" and {len(places) - MOST_PLACES:,} more" if len(places) > MOST_PLACES else "")
 
 
 def effect_cells(effects: Mapping[str, Any]) -> list[list[str]]:
@@ -98,7 +105,7 @@ def sweep_text(document: Mapping[str, Any]) -> str:
     lines += aligned(cells[: MOST_ROWS + 1], len(cells[0]) - len(HEADS) - 1)
     if len(cells) > MOST_ROWS + 1:
         lines.append(f"and {len(cells) - MOST_ROWS - 1:,} more rows, which stand in the table")
-    lines += no_rate_lines(document)[: MOST_ROWS + 1]
+    lines += caution_lines(document)[: MOST_ROWS + 1]
     effects = document["effects"]
     if effects is not None:
         lines += ["", f"{printable(effects['fabric'])} against {printable(effects['baseline'])}", ""]

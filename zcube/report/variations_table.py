@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zcube.report.names import display_names, printable
+from zcube.verdict.headline import unmeasured_sentence
 from zcube.verdict.rows import ABSENT, NO_DIFFERENCE, signed, significant
 
 #: Marks a setting whose runs have no steady window.
@@ -98,6 +99,11 @@ def sensitivity_cells(sensitivity: Mapping[str, Any]) -> list[list[str]]:
 def notes(cells: Sequence[Sequence[str]], note: str, varied: Mapping[str, Any]) -> list[str]:
     """Return what is to be said below a table of variations."""
     said = [note, *([UNSTEADY_NOTE] if any(UNSTEADY in cell for row in cells for cell in row) else [])]
+    said += [
+        f"{printable(run['parameter'])} {printable(run['setting'])}: {unmeasured_sentence(run['unmeasured'])}"
+        for run in varied["runs"]
+        if run.get("unmeasured")
+    ]
     others = [run for run in varied["runs"] if not run["is_scenario"]]
     still = [f"{printable(run['parameter'])} {printable(run['setting'])}" for run in others if not run["moves"]]
     if still:

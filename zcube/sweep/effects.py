@@ -46,6 +46,7 @@ def summary(runs: Sequence[Run], done: Sequence[Done]) -> list[dict[str, Any]]:
             "seeds": len(rows),
             "failed": sum(done[row].error is not None for row in rows),
             "no_rate": _no_rate([done[row] for row in rows]),
+            "unmeasured": next((what for row in rows if (what := (done[row].figures or {}).get("unmeasured"))), None),
             **{name: mean_interval([_value(done[row], key) for row in rows]) for name, key in JUDGED.items()},
         }
         for (scenario, point, fabric), rows in places.items()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import re
 import threading
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -28,8 +30,10 @@ _ADDRESS = re.compile(r"(tcp|tls)://([^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>
 EXPECTED = "the address of a dask scheduler that runs and has workers, as tcp://HOST:8786, or local"
 #: How long a scheduler may take to answer, and to have its first worker.
 ANSWER_S, FIRST_WORKER_S = 10.0, 120.0
-#: Tasks handed to the scheduler for each thread of the workers: one to do, one to go on with.
+#: Batches handed to the scheduler for each thread of the workers: one to do, one to go on with.
 AHEAD = 2
+#: Short tasks go to a worker together, for so long and so many, since scheduler and messages cost some 16 ms a batch.
+BATCH_S, MOST_IN_BATCH = 0.5, 32
 #: Of a cluster started here: workers that a task may end before it is tried by itself. Of any other its scheduler says so.
 ALLOWED_FAILURES = 1
 
@@ -66,7 +70,7 @@ class OnDask:
             target: Any = self._address
             if self._address == LOCAL:
                 settings = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
-                with dask.config.set(settings), undisturbed():
+                with dask.config.set(settings), undisturbed(True):
                     target = self._cluster = LocalCluster(
                         n_workers=self._jobs or processors(), threads_per_worker=1, dashboard_address=":0", silence_logs=50
                     )
@@ -113,24 +117,39 @@ class OnDask:
         from distributed import as_completed
 
         assert self._client is not None
-        waiting, done = list(reversed(numbers)), as_completed(loop=self._client.loop)
-        under_way: dict[Future, int] = {}
+        waiting, done = deque(numbers), as_completed(loop=self._client.loop)
+        under_way: dict[Future, list[int]] = {}
+        in_batch, threads = 1, self._threads()
         while waiting or under_way:
-            # Workers come and go.
-            at_once = 1 if alone else AHEAD * max(1, sum(self._client.nthreads().values()))
-            while waiting and len(under_way) < at_once:
-                number = waiting.pop()
-                future = self._client.submit(_one_at_a_time, work, tasks[number], pure=False)
-                under_way[future] = number
+            while waiting and len(under_way) < (1 if alone else AHEAD * threads):
+                batch = [waiting.popleft() for _ in range(1 if alone else min(in_batch, len(waiting)))]
+                future = self._client.submit(_in_turn, work, [tasks[number] for number in batch], pure=False)
+                under_way[future] = batch
                 done.add(future)
             future = next(done)
-            yield under_way.pop(future), self._result(future)
+            batch = under_way.pop(future)
+            result = self._result(future)
+            if isinstance(result, Lost):
+                yield from ((number, result) for number in batch)
+            else:
+                results, took_s = result
+                yield from zip(batch, results, strict=False)
+                waiting.extendleft(reversed(batch[len(results) :]))
+                most = min(MOST_IN_BATCH, BATCH_S * len(results) / max(took_s, 1e-6))
+                # The last ones are spread over all threads.
+                in_batch = max(1, min(2 * in_batch, int(most), len(waiting) // (AHEAD * threads)))
+            # Workers come and go.
+            threads = self._threads()
 
-    def _result(self, future: Future) -> Any:
+    def _threads(self) -> int:
+        assert self._client is not None
+        return max(1, sum(self._client.nthreads().values()))
+
+    def _result(self, future: Future) -> tuple[list[Any], float] | Lost:
         from distributed import CancelledError, KilledWorker
 
         try:
-            result = future.result()
+            result: tuple[list[Any], float] = future.result()
         except KilledWorker as error:
             return Lost(f"ended every worker that began it: {_in_short(error)}")
         except (CancelledError, OSError, TimeoutError) as error:
@@ -168,10 +187,19 @@ class OnDask:
 _alone = threading.Lock()
 
 
-def _one_at_a_time(work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
-    """Do a task in a worker; its threads, if it has several, wait for each other, for kernels and SimPy keep to one."""
+def _in_turn(work: Callable[[Any, ShareDone], Any], tasks: Sequence[Any]) -> tuple[list[Any], float]:
+    """Do tasks in a worker for about :data:`BATCH_S`, the first one whatever it takes; return what came of them, and the time.
+
+    A worker's threads, if it has several, wait for each other, for kernels and SimPy keep to one.
+    """
+    done: list[Any] = []
     with _alone:
-        return work(task, lambda share: None)
+        began_s = time.monotonic()
+        for task in tasks:
+            done.append(work(task, lambda share: None))
+            if time.monotonic() - began_s >= BATCH_S:
+                break
+        return done, time.monotonic() - began_s
 
 
 def check_address(address: str) -> None:

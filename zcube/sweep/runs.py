@@ -19,6 +19,7 @@ from zcube.progress import ShareDone, share_simulated
 from zcube.run_inputs import Inputs, fabric_digest, file_digest, served_inputs
 from zcube.scenario import Scenario, changed, parted
 from zcube.sweep.points import Case
+from zcube.verdict.headline import unmeasured
 from zcube.warm import OF_SERVING, needed_groups
 
 #: Of a fabric's part of a comparison what is of several fabrics, or declared.
@@ -63,6 +64,8 @@ class RunTask:
         comparison = compare(self.scenario, share_simulated(told))
         result = comparison.results[self.scenario.baseline_label]
         document = {key: value for key, value in result.document(result).items() if key not in _LEFT_OUT}
+        if (what := unmeasured(comparison.stated_error)) is not None:
+            document["unmeasured"] = what
         return {key: value for key, value in flat(document).items() if not isinstance(value, list)}
 
 

@@ -89,6 +89,7 @@ def run_sweep(
     # So many that they are counted and not named.
     told = TogetherDone(progress, "simulating", len(waiting), "runs")
     tasks = [run.task for run in waiting if run.task is not None]
+    progress("simulating", 0, len(waiting), "runs")
     for number, result in executor.as_done(run_task, tasks, told):
         run = waiting[number]
         assert run.key is not None

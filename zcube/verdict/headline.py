@@ -114,15 +114,21 @@ def cautions(document: Document) -> list[str]:
         for said in _cautions(fabric):
             names.setdefault(said, []).append(name)
     of_fabrics = [_SAID[kind](listed(those), len(those) > 1, why) for (kind, why), those in names.items()]
-    return of_fabrics + _unmeasured(document["compute"]["stated_error"])
+    what = unmeasured(document["compute"]["stated_error"])
+    return of_fabrics if what is None else [*of_fabrics, unmeasured_sentence(what)]
 
 
-def _unmeasured(errors: Document) -> list[str]:
+def unmeasured(errors: Document) -> str | None:
+    """Return which compute times nobody has measured, by a document's stated errors; None where all were."""
     found = [operation.replace("_", " ") for operation, error in errors.items() if not error["points"]]
     if not found:
-        return []
-    of = f" of {listed(found)}" if len(found) < len(errors) else ""
-    return [f"Compute times{of} are unmeasured: other devices' figures, scaled by data sheets."]
+        return None
+    return f"compute times of {listed(found)}" if len(found) < len(errors) else "compute times"
+
+
+def unmeasured_sentence(what: str) -> str:
+    """Return what is to be known of times that nobody has measured, as :func:`unmeasured` names them."""
+    return f"{what[0].upper()}{what[1:]} are unmeasured: other devices' figures, scaled by data sheets."
 
 
 def _cautions(fabric: Document) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,8 @@
     select.addEventListener("change", draw);
   });
 
-  const [width, height, left, bottom, top, right] = [760, 460, 84, 56, 34, 18];
+  const [left, bottom, right, apart] = [84, 56, 18, 190];
+  let width = 0;
   const plain = (value) => Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
 
   function element(name, attributes, content) {
@@ -43,8 +44,17 @@
     return `${fabrics[fabric].name}, ${words}: ${one(x)}, ${one(y)}`;
   }
 
+  function room() {
+    return Math.min(960, Math.max(320, drawn.clientWidth || 760));
+  }
+
   function draw() {
     const [x, y] = selects.map((select) => Number(select.value));
+    // As wide as there is room, so that words have their size on a phone too.
+    width = room();
+    const height = Math.max(340, Math.min(520, 0.6 * width));
+    const names = Math.max(1, Math.floor((width - 14) / apart));
+    const top = 14 + 20 * Math.ceil(fabrics.length / names);
     const shown = marks.filter(([, , values]) => values[x] && values[y]);
     const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${columns[y]} over ${columns[x]}` });
     drawn.replaceChildren(svg);
@@ -55,10 +65,12 @@
     const across = scale(shown.flatMap(([, , values]) => values[x]), from_zero[x], left, width - right);
     const up = scale(shown.flatMap(([, , values]) => values[y]), from_zero[y], height - bottom, top);
     const label = { "font-size": 12, fill: "var(--ink)" };
-    for (const tick of across.ticks) {
+    const every = Math.ceil((56 * across.ticks.length) / (width - left - right));
+    across.ticks.forEach((tick, place) => {
       svg.append(element("line", { x1: across.at(tick), x2: across.at(tick), y1: top, y2: height - bottom, stroke: "var(--line)" }));
+      if (place % every) return;
       svg.append(element("text", { x: across.at(tick), y: height - bottom + 18, "text-anchor": "middle", ...label }, plain(tick)));
-    }
+    });
     for (const tick of up.ticks) {
       svg.append(element("line", { x1: left, x2: width - right, y1: up.at(tick), y2: up.at(tick), stroke: "var(--line)" }));
       svg.append(element("text", { x: left - 8, y: up.at(tick) + 4, "text-anchor": "end", ...label }, plain(tick)));
@@ -67,10 +79,9 @@
     const middle = (top + height - bottom) / 2;
     svg.append(element("text", { x: 16, y: middle, transform: `rotate(-90 16 ${middle})`, "text-anchor": "middle", ...label }, labels[y]));
     fabrics.forEach(({ name, colour }, place) => {
-      const [columnsOf, at] = [Math.min(fabrics.length, 4), 190];
-      if (place >= columnsOf) return;
-      svg.append(element("circle", { cx: left + place * at, cy: 14, r: 5, fill: colour }));
-      svg.append(element("text", { x: left + place * at + 10, y: 18, ...label }, name.length > 24 ? `${name.slice(0, 23)}…` : name));
+      const [x, y] = [14 + (place % names) * apart, 14 + 20 * Math.floor(place / names)];
+      svg.append(element("circle", { cx: x, cy: y, r: 5, fill: colour }));
+      svg.append(element("text", { x: x + 10, y: y + 4, ...label }, name.length > 24 ? `${name.slice(0, 23)}…` : name));
     });
     const dots = shown.map((mark, place) => {
       const [fabric, , values] = mark;
@@ -99,4 +110,7 @@
   }
 
   draw();
+  addEventListener("resize", () => {
+    if (room() !== width) draw();
+  });
 })();
