@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from zcube import __version__
 from zcube.fabric.catalog import FAILURES_AFTER
@@ -31,6 +32,8 @@ from zcube.trace.comm_trace import CommTrace
 from zcube.workload.flow_lists import FlowList
 from zcube.workload.readers.lines import MAX_FILE_BYTES
 from zcube.workload.source import GENERATOR
+
+Found = TypeVar("Found")
 
 
 def _none() -> Collection[str]:
@@ -107,7 +110,36 @@ def _installed() -> Iterator[tuple[str, str]]:
             yield one.name, one.version
 
 
-def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> Served:
+class KnownTables:
+    """Tables of scenarios as keys of runs have them: what many scenarios share, as those of a sweep, is worked out once."""
+
+    def __init__(self) -> None:
+        #: By what it is of, which is kept, so that no other object takes its place.
+        self._known: dict[tuple[int, str], tuple[Any, Any]] = {}
+
+    def table(self, scenario: Scenario, key: str) -> tuple[Any, dict[str, str]]:
+        """Return a table JSON-ready with files by their content, and the hash of every file that it names."""
+
+        def made() -> tuple[Any, dict[str, str]]:
+            data = scenario.model_dump(mode="json", include={key})[key]
+            return _by_content(data, key), files_named(data, key)
+
+        return self._once(getattr(scenario, key), key, made)
+
+    def network(self, scenario: Scenario, reference: str) -> dict[str, Any]:
+        """Return how bytes move on a fabric, see :func:`network_inputs`."""
+        return self._once(scenario.network, f"on {reference}", lambda: network_inputs(scenario.network_of(reference)))
+
+    def _once(self, of: Any, what: str, made: Callable[[], Found]) -> Found:
+        if not isinstance(of, BaseModel):
+            return made()
+        if (id(of), what) not in self._known:
+            self._known[id(of), what] = of, made()
+        found: Found = self._known[id(of), what][1]
+        return found
+
+
+def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int, known: KnownTables | None = None) -> Served:
     """Return what a run of a scenario on one of its fabrics comes from.
 
     Parameters
@@ -120,18 +152,21 @@ def served_inputs(scenario: Scenario, label: str, fabric: str, seed: int) -> Ser
         Hash of the fabric as declared, :func:`fabric_digest`.
     seed : int
         Of the run.
+    known : KnownTables, optional
+        Takes what is worked out, for other scenarios with the same tables.
     """
     names_only = {"fabrics", "baseline", "gpus", "description", "seeds", "seed", "network", "sensitivity"}
-    declared = scenario.on(label).model_dump(mode="json")
+    known, alone = known or KnownTables(), scenario.on(label)
+    declared = {key: known.table(alone, key) for key in type(alone).model_fields}
     (reference,) = [one for one, known in scenario.labels.items() if known == label]
     parts = {
         "kind": "served",
-        "scenario": _by_content({key: value for key, value in declared.items() if key not in names_only}),
-        "network": network_inputs(scenario.network_of(reference)),
+        "scenario": {key: content for key, (content, _) in declared.items() if key not in names_only},
+        "network": known.network(scenario, reference),
         "fabric": fabric,
         "seed": seed,
     }
-    return Served(parts, files_named(declared))
+    return Served(parts, {path: digest for _, files in declared.values() for path, digest in files.items()})
 
 
 def _by_content(value: Any, key: str = "") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -189,6 +190,14 @@ def test_page_tells_the_story(page: Page, comparison: Comparison) -> None:
 
 
 @pytest.mark.parametrize("break_it", ["record", "picture"])
+def test_what_to_be_careful_with_is_seen_without_opening_anything(folder: Path, comparison: Comparison) -> None:
+    text = html.unescape((folder / "report.html").read_text())
+    sentences = comparison.document()["verdict"]["sentences"]["cautions"]
+    assert sentences
+    for sentence in sentences:
+        assert text.index("<h1>") < text.index(f"<li>{sentence}</li>") < text.index("<details")
+
+
 def test_a_failure_midway_leaves_nothing(
     comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_it: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import subprocess
@@ -265,6 +266,20 @@ def test_a_point_without_a_steady_window_tells_why_it_has_no_output(run, tmp_pat
     (axes,) = drawn.axes
     assert "P99" in axes.get_xlabel() and axes.get_xlim()[1] - axes.get_xlim()[0] >= 0.2
     assert "output throughput left out" in (tmp_path / "o" / "effects.svg").read_text()
+
+
+def test_points_on_a_device_that_nobody_measured_say_so(run, tmp_path):
+    path = declared(tmp_path, '[grid]\ncompute.device = ["h200", "mi300x"]\n')
+    status, out, err = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1")
+    said = "Compute times are unmeasured: other devices' figures, scaled by data sheets: point 1, nic-cap-32, roft-32"
+    page = html.unescape((tmp_path / "o" / "sweep.html").read_text())
+    assert status == 0 and said in out and said in page, err
+    assert page.index("To be careful with") < page.index(said) < page.index('id="main"') < page.index("<details")
+    frame = pd.read_parquet(tmp_path / "o" / "points.parquet")
+    assert [isinstance(one, str) for one in frame["unmeasured"]] == [False, True]
+    assert [one["unmeasured"] for one in json.loads((tmp_path / "o" / "sweep.json").read_text())["points"]] == [
+        None, "compute times",
+    ]  # fmt: skip
 
 
 def test_a_report_of_a_sweeps_folder_says_where_its_page_is(run, whole):

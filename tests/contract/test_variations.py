@@ -19,7 +19,7 @@ from zcube.report.html import render_html
 from zcube.report.results import Results
 from zcube.report.terminal import document_table
 from zcube.report.variations_plot import NO_RATES, plot_sweep
-from zcube.report.variations_table import change_text, sweep_cells
+from zcube.report.variations_table import change_text, notes, sweep_cells
 from zcube.scenario import load_scenario
 from zcube.variations import alternatives
 from zcube.verdict.headline import OUTPUT, TTFT_P99
@@ -242,6 +242,13 @@ def test_a_sweep_of_runs_without_rates_says_so_in_place_of_an_empty_panel():
     assert all(axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 for axes in (above, below))
     assert [text.get_text() for text in above.texts] == [NO_RATES] and not above.get_yticks().size
     assert not below.texts
+
+
+def test_a_setting_that_nobody_measured_is_named_below_the_table():
+    run = {"parameter": "compute.device", "setting": "mi300x", "is_scenario": False, "moves": True}
+    said = notes([["x"]], "note", {"runs": [{**run, "unmeasured": "compute times"}, {**run, "unmeasured": None}]})
+    scaled = "Compute times are unmeasured: other devices' figures, scaled by data sheets."
+    assert said == ["note", f"compute.device mi300x: {scaled}"]
 
 
 def test_names_from_files_are_escaped_on_the_page(own_scenario: Path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from zcube import __version__
@@ -11,7 +13,7 @@ from zcube.report.names import display_names, printable
 from zcube.report.page import render_page
 from zcube.report.palette import fabric_colours
 from zcube.report.sweep_labels import column_label
-from zcube.report.sweep_plot import number_columns
+from zcube.report.sweep_plot import number_columns, rows_by_place, values_of
 from zcube.report.sweep_text import caution_lines, conditions_of, effect_cells, sweep_cells
 from zcube.sweep.effects import mean_interval
 
@@ -106,13 +108,14 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> dict[str, Any]:
     order = list(families)
     several = len(frame["scenario"].unique()) > 1
     varied = [key for key in sweep.asked.keys if key in frame and len(frame[key].unique()) > 1]
+    of_key = {key: list(frame[key]) for key in varied}
+    of_column = [values_of(frame, name) for name in columns]
     marks = []
-    for _, rows in list(frame.groupby(["scenario", "point", "fabric"], sort=False))[:MOST_MARKS]:
-        first = rows.iloc[0]
-        scenario = [printable(str(first["scenario"]))] if several else []
-        words = [f"point {first['point']}", *scenario, *(printable(f"{key} {first[key]}") for key in varied)]
-        values = [_said(rows[name].astype("Float64").dropna().to_numpy(dtype=float).tolist()) for name in columns]
-        marks.append([order.index(first["fabric"]), ", ".join(words), values])
+    for (in_scenario, point, fabric), rows in islice(rows_by_place(frame).items(), MOST_MARKS):
+        scenario = [printable(str(in_scenario))] if several else []
+        keys = [printable(f"{key} {values[rows[0]]}") for key, values in of_key.items()]
+        values = [_said([value for value in held[rows].tolist() if not isnan(value)]) for held in of_column]
+        marks.append([order.index(fabric), ", ".join([f"point {point}", *scenario, *keys]), values])
     return {
         "columns": [printable(name) for name in columns],
         "labels": [printable(column_label(name)) for name in columns],

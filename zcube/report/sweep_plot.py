@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from zcube.arrays import FloatArray
 from zcube.errors import Fault, InputError
 from zcube.outputs import INFINITE
 from zcube.report.names import display_names
@@ -157,18 +161,33 @@ def marks_of(sweep: Sweep, frame: pd.DataFrame, x: str, y: str) -> list[Mark]:
     """Return the points of a plot: of every scenario, point and fabric the means over the seeds of what both columns have."""
     several = len(frame["scenario"].unique()) > 1
     varied = [key for key in sweep.asked.keys if key != x and key in frame and len(frame[key].unique()) > 1]
+    families = list(frame["family"]) if "family" in frame else [None] * len(frame)
+    of_key = {key: list(frame[key]) for key in varied}
+    both = np.stack([values_of(frame, name) for name in (x, y)])
+    known = [not (isnan(one) or isnan(other)) for one, other in both.T.tolist()]
     found = []
-    for _, rows in frame.groupby(["scenario", "point", "fabric"], sort=False):
-        both = rows[[x, y]].astype("Float64").dropna()
-        first = rows.iloc[0]
-        said = [mean_interval(both[name].to_numpy(dtype=float).tolist()) for name in (x, y)]
+    for (scenario, _, fabric), rows in rows_by_place(frame).items():
+        said = [mean_interval(values[[row for row in rows if known[row]]].tolist()) for values in both]
         if any(one["mean"] is None for one in said):
             continue
-        words = ([str(first["scenario"])] if several else []) + [f"{key} {first[key]}" for key in varied]
+        words = ([str(scenario)] if several else []) + [f"{key} {values[rows[0]]}" for key, values in of_key.items()]
         ends = [None if one["interval"] is None else tuple(one["interval"]) for one in said]
-        family = next((str(value) for value in rows["family"] if isinstance(value, str)), "")
-        found.append(Mark(str(first["fabric"]), family, ", ".join(words), said[0]["mean"], said[1]["mean"], ends[0], ends[1]))
+        family = next((str(families[row]) for row in rows if isinstance(families[row], str)), "")
+        found.append(Mark(str(fabric), family, ", ".join(words), said[0]["mean"], said[1]["mean"], ends[0], ends[1]))
     return found
+
+
+def rows_by_place(frame: pd.DataFrame) -> dict[tuple[str, int, str], list[int]]:
+    """Return the rows of every scenario, point and fabric of a sweep's table, in their order."""
+    places: dict[tuple[str, int, str], list[int]] = {}
+    for row, place in enumerate(zip(frame["scenario"], frame["point"], frame["fabric"], strict=True)):
+        places.setdefault(place, []).append(row)
+    return places
+
+
+def values_of(frame: pd.DataFrame, name: str) -> FloatArray:
+    """Return a column of numbers, NaN where none is known."""
+    return np.asarray(frame[name].astype("Float64").to_numpy(dtype=float, na_value=np.nan), dtype=np.float64)
 
 
 def _reach(marks: Sequence[Mark], axis: str) -> Any:

@@ -153,8 +153,15 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
     points, cases = points_of(sweep), []
     refused: dict[str, list[InputError | None]] = {}
     for name, scenario in scenarios.items():
+        # What is the same at every point is checked once; where it fails alone, points may mend it.
+        shared, _ = _laid_over(scenario, {**head, **sweep.set}, path)
         for point in points:
-            case, error = _case(name, scenario, point, head, path)
+            if shared is None:
+                made, error = _laid_over(scenario, {**head, **point.overrides}, path)
+            else:
+                own = {key: value for key, value in point.overrides.items() if key not in sweep.set}
+                made, error = _laid_over(shared, own, path)
+            case = Case(name, point, made, None if error is None else str(error))
             cases.append(case)
             for setting in (*point.settings, f"scenario {name}"):
                 refused.setdefault(setting, []).append(error)
@@ -173,16 +180,17 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
     return cases
 
 
-def _case(name: str, scenario: Scenario, point: Point, head: Mapping[str, Any], path: Path) -> tuple[Case, InputError | None]:
+def _laid_over(scenario: Scenario, values: Mapping[str, Any], path: Path) -> tuple[Scenario | None, InputError | None]:
+    """Return a scenario with values by key, or why it cannot have them."""
     tables: dict[str, Any] = {}
     try:
-        for key, value in {**head, **point.overrides}.items():
+        for key, value in values.items():
             set_key(tables, key, value, str(path))
         made = with_tables(scenario, tables, str(path), path.parent.absolute())
         check_nodes(made)
+        return made, None
     except InputError as error:
-        return Case(name, point, None, str(error)), error
-    return Case(name, point, made), None
+        return None, error
 
 
 def _names(references: tuple[str, ...]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from zcube.kept_runs import Done, done_by
 from zcube.outputs import flat
 from zcube.prepared import check_gpus
 from zcube.progress import ShareDone, share_simulated
-from zcube.run_inputs import Inputs, fabric_digest, file_digest, served_inputs
+from zcube.run_inputs import Inputs, KnownTables, fabric_digest, file_digest, served_inputs
 from zcube.scenario import Scenario, changed, parted
 from zcube.sweep.points import Case
 from zcube.verdict.headline import unmeasured
@@ -131,6 +131,7 @@ def groups_of(runs: Sequence[Run]) -> list[str]:
 
 def runs_of(cases: Sequence[Case]) -> Iterator[Run]:
     """Yield all runs of a sweep in the order of the declaration: scenario, point, fabric, seed."""
+    known = KnownTables()
     like = {case.scenario_name: case.scenario for case in cases if case.scenario is not None}
     for case in cases:
         # A case that cannot be has the rows that it would have.
@@ -141,7 +142,7 @@ def runs_of(cases: Sequence[Case]) -> Iterator[Run]:
                 yield from (Run(case, label, seed, None, None, case.error, scenario.baseline_label) for seed in seeds)
                 continue
             alone = _alone(scenario, reference)
-            yield from _runs(case, label, alone, seeds, scenario.baseline_label)
+            yield from _runs(case, label, alone, seeds, scenario.baseline_label, known)
 
 
 def _alone(scenario: Scenario, reference: str) -> Scenario:
@@ -150,14 +151,14 @@ def _alone(scenario: Scenario, reference: str) -> Scenario:
     return changed(scenario, changes) if scenario.network.tables else scenario.model_copy(update=changes)
 
 
-def _runs(case: Case, label: str, alone: Scenario, seeds: Sequence[int], baseline: str) -> Iterator[Run]:
+def _runs(case: Case, label: str, alone: Scenario, seeds: Sequence[int], baseline: str, known: KnownTables) -> Iterator[Run]:
     """Yield the runs of a case on a fabric, which differ in nothing but their seed."""
     try:
         fabric = _digest(parted(alone.fabrics[0])[0], alone.gpus)
     except InputError as error:
         yield from (Run(case, label, seed, None, None, str(error), baseline) for seed in seeds)
         return
-    inputs = served_inputs(alone, alone.baseline_label, fabric, alone.seed)
+    inputs = served_inputs(alone, alone.baseline_label, fabric, alone.seed, known)
     for seed in seeds:
         task = RunTask(alone.model_copy(update={"seed": seed}), inputs.files)
         yield Run(case, label, seed, Inputs({**inputs.parts, "seed": seed}).key, task, baseline=baseline)
