@@ -189,7 +189,6 @@ def test_page_tells_the_story(page: Page, comparison: Comparison) -> None:
     assert "decode.max_batch" in text and "TTFT P99" in text
 
 
-@pytest.mark.parametrize("break_it", ["record", "picture"])
 def test_what_to_be_careful_with_is_seen_without_opening_anything(folder: Path, comparison: Comparison) -> None:
     text = html.unescape((folder / "report.html").read_text())
     sentences = comparison.document()["verdict"]["sentences"]["cautions"]
@@ -198,6 +197,7 @@ def test_what_to_be_careful_with_is_seen_without_opening_anything(folder: Path, 
         assert text.index("<h1>") < text.index(f"<li>{sentence}</li>") < text.index("<details")
 
 
+@pytest.mark.parametrize("break_it", ["record", "picture"])
 def test_a_failure_midway_leaves_nothing(
     comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_it: str
 ) -> None:
