@@ -74,6 +74,27 @@ def test_the_fidelity_guide_gives_the_errors_stated_by_the_device_files() -> Non
     assert said == stated
 
 
+def test_the_fidelity_guide_sums_up_attention_by_device() -> None:
+    def six(page: str) -> list[list[str]]:
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in (DOCS / page).read_text().splitlines()]
+        return [row for row in rows if len(row) == 6 and re.fullmatch(r"`?(h|b|gb)\d+(-nvl72)?`?", row[0])]
+
+    by_device: dict[str, list[list[str]]] = {}
+    for device, _, *cells in six("models.md"):
+        by_device.setdefault(f"`{device}`", []).append(cells)
+    assert len(by_device) == 6
+    guide = {device: (kinds, cells) for device, kinds, *cells in six("fidelity.md")}
+    for device, kinds in by_device.items():
+        said = []
+        for column in zip(*kinds, strict=True):
+            medians = [float(cell.split("/")[0]) for cell in column if "scaled" not in cell]
+            scaled = [f", scaled {cell.split('/')[0].strip()} %" for cell in column if "scaled" in cell]
+            said.append(f"{min(medians)} to {max(medians)} %{''.join(scaled)}")
+        assert guide[device] == (str(len(kinds)), said)
+    cards = {path.stem for path in (PROJECT / "zcube/llm/devices").glob("*.toml")}
+    assert set(re.findall(r"`([\w-]+)`", (DOCS / "fidelity.md").read_text())) >= cards
+
+
 def test_commands_of_the_fidelity_guide_name_files_that_exist() -> None:
     commands = " ".join(row[3] for row in rows_of(DOCS / "fidelity.md"))
     named = re.findall(r"(?:benchmarks|verification|tests|calibrations)/[\w./-]+", commands)
