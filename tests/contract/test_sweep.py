@@ -269,7 +269,7 @@ def test_a_point_without_a_steady_window_tells_why_it_has_no_output(run, tmp_pat
 
 
 def test_points_on_a_device_that_nobody_measured_say_so(run, tmp_path):
-    path = declared(tmp_path, '[grid]\ncompute.device = ["h200", "mi300x"]\n')
+    path = declared(tmp_path, '[grid]\nload.concurrency = [2]\ncompute.device = ["h200", "mi300x"]\n')
     status, out, err = run("sweep", path, "--out", tmp_path / "o", "--jobs", "1")
     said = "Compute times are unmeasured: other devices' figures, scaled by data sheets: point 1, nic-cap-32, roft-32"
     page = html.unescape((tmp_path / "o" / "sweep.html").read_text())
