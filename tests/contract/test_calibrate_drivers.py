@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -251,6 +253,23 @@ def test_wrong_data_is_marked_and_fails_the_run(tmp_path):
     with pytest.raises(RunError, match="all-gather"):
         measure(settings(python=stand_in(tmp_path, answer(result)), ranks=(2,)), out, lambda line: None, MACHINE)
     assert [row.correct for row in read_measurements(out).rows()] == [True, False]
+
+
+def test_a_scratch_file_that_cannot_be_removed_costs_no_measurement(tmp_path, monkeypatch):
+    """A disk that fails as the scratch folder goes has done so after the ranks have ended: the file is written."""
+    unlink = os.unlink
+
+    def failing(path, *args, **kwargs):
+        if "plan.json" in os.fspath(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return unlink(path, *args, **kwargs)
+
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "unlink", failing)
+    measure(settings(python=stand_in(tmp_path, answer(RESULT)), ranks=(2,)), out, lambda line: None, MACHINE)
+    assert len(read_measurements(out)) == len(RESULT["rows"])
+    assert list(tmp_path.glob("zcube-calibrate-*/plan.json")), "the fault was met"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def simulated(
         what a million of them cost by the fabric and its power over the scenario's ``cost.years``; why the run stopped, where
         it did. With a failure ``after_failure`` has these figures, and their changes as fractions.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         files = write_topologies((one.candidate for one in measured), Path(folder))
         broken = {name: failures[name] for name in files if name in failures}
         broken = dict([*broken.items()][:MOST_FAILED])

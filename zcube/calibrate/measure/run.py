@@ -75,7 +75,7 @@ def measure(
     taken = _Taken()
     for ranks in settings.ranks or (_all_ranks(settings, machine),):
         progress(f"{driver}, {settings.backend}, path mode {settings.path}: {ranks} ranks")
-        with tempfile.TemporaryDirectory(prefix="zcube-calibrate-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="zcube-calibrate-", ignore_cleanup_errors=True) as scratch:
             if driver == "torch":
                 _run_torch(settings, ranks, Path(scratch), machine, taken, progress)
             else:

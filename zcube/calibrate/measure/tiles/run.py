@@ -83,7 +83,7 @@ def measure_tiles(
     ranks = settings.ranks or ((1,) if settings.one_gpu else (min(len(machine.gpus), MAX_GPUS),))
     nvcc = _checked(ranks, 1 if settings.one_gpu else 2, machine)
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="zcube-tiles-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="zcube-tiles-", ignore_cleanup_errors=True) as scratch:
         progress("compiling")
         program = build(nvcc, Path(scratch))
         for count in ranks:
