@@ -1,5 +1,8 @@
 """What a node's GPUs have to hold, by hand, and nodes that no device can make: named by key, with the sum."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from zcube.cli.app import command
@@ -133,6 +136,19 @@ def test_capacity_that_nobody_names_is_the_usual_one_or_what_memory_leaves():
     # TileRT's nodes are B200 whatever the scenario's device.
     other = large.model_copy(update={"decode": large.decode.model_copy(update={"engine": "tilert"})})
     assert within_memory(other, GLM, H200) is other
+
+
+def test_the_tables_of_couplings_and_of_cache_tiers_name_what_fits():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    for heading in ("Couplings", "Cache tiers"):
+        section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        (room,) = re.findall(r"memory leaves a node ([\d.]+) million tokens", section)
+        assignments = re.findall(r"--set\s+([\w.]+=[^\s`]+)", section)
+        pool = pool_memory(load_scenario("glm51-pd-256", assignments=assignments), "decode", GLM, H200)
+        assert float(room) == round(pool.most_tokens / 1e6, 2)
+        for row in re.findall(r"^\| (.*?) \|", section, flags=re.MULTILINE):
+            named = [int(tokens) for tokens in re.findall(r"`(?:prefill|decode)\.\w+_tokens ?= ?(\d+)`", row)]
+            assert sum(named) <= pool.most_tokens, row
 
 
 def test_every_bundled_scenario_fits_its_device():
