@@ -30,7 +30,7 @@ import writing_verbs
 from system_calls import TAKES_ROOM, Call, Ended, missing, watch
 
 from zcube.cli import main
-from zcube.errors import InputError
+from zcube.errors import InputError, RunError
 from zcube.out_folder import out_folder
 from zcube.workplace import clear_leftovers, digests
 
@@ -149,6 +149,10 @@ def contents(paths: list[Path]) -> dict[str, str]:
     return found
 
 
+#: Said where the program that stands in for nccl-tests could not write its own file.
+FAILED_PROGRAM = "nccl-tests ended with exit status 1"
+
+
 @contextlib.contextmanager
 def measured_by_a_fake(files: Path) -> Iterator[None]:
     """Stand in for GPUs: two of them, and nccl-tests that print what was measured once."""
@@ -170,7 +174,11 @@ def fake_nccl_tests(command: tuple[str, ...]) -> None:
     devices = [{"rank": 0, "hostname": "host", "device_info": "a GPU"}]
     config = {"iterations": 20, "nthreads": 1, "ngpus": 2, "devices": devices}
     said = {"version": 2, "start_time": "x", "end_time": "x", "args": list(command), "env": [], "nccl_version": 22809}
-    Path(given["-J"]).write_text(json.dumps({**said, "config": config, "results": [row]}))
+    try:
+        Path(given["-J"]).write_text(json.dumps({**said, "config": config, "results": [row]}))
+    except OSError as error:
+        # What another program could not write is told as that program's failure.
+        raise RunError(f"{FAILED_PROGRAM}: {error.strerror}") from error
 
 
 def fake_machine() -> Any:
@@ -276,7 +284,7 @@ class Harness:
             yield f"status {ended.status}: {ended.stderr[-300:]}"
         elif state != "new" and ended.status == 0 and decision:
             yield "status 0 without a result"
-        elif state != "new" and decision and str(place) not in ended.stderr:
+        elif state != "new" and decision and str(place) not in ended.stderr and FAILED_PROGRAM not in ended.stderr:
             yield f"the file is not named: {ended.stderr[-300:]}"
 
     def next_run(self, case: Case, place: Path, told: str, again: bool) -> None:
