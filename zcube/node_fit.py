@@ -86,4 +86,5 @@ def pool_memory(scenario: Scenario, name: str, card: ModelCard, device: Device) 
     engine, bits = scenario.engine(), scenario.compute.weight_bits
     pool: Nodes = scenario.prefill if name == "prefill" else scenario.decode
     sizes = engine.prefill_sizes if name == "prefill" else engine.decode_sizes
-    return gpu_memory(card, device, sizes, pool.pipeline_stages, pool.nodes_per_instance, engine.kv, bits)
+    copies = pool.redundant_experts or 0
+    return gpu_memory(card, device, sizes, pool.pipeline_stages, pool.nodes_per_instance, engine.kv, bits, copies)

@@ -15,6 +15,10 @@ MOST_BYTES, MOST_BYTES_PLAIN = 4 << 20, 512 << 10
 #: Values, with those that aliases stand for: an alias takes three characters and may stand for all that comes before it.
 MOST_VALUES = 1_000_000
 
+#: Characters of a whole number. YAML has numbers to the base 60, which PyYAML adds up digit by digit.
+MOST_DIGITS = 4300
+
+_INTEGER = "tag:yaml.org,2002:int"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -55,7 +59,8 @@ def yaml_document(path: Path, text: str, instead: str) -> Any:
             loader.dispose()
     except RecursionError as error:
         raise InputError(Fault(str(path), "YAML that is nested too deeply", "a plain document")) from error
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:
+        # PyYAML looks up what a tag claims of a text: !!bool of another word, !!timestamp of no time, !!int of nothing.
         raise InputError(Fault(str(path), " ".join(str(error).split())[:200], "YAML of plain values")) from error
 
 
@@ -72,6 +77,8 @@ class _Tree:
         """Return the values of a node, aliases in full, and how deep it is."""
         if isinstance(node, self._scalar):
             node.value.encode()
+            if node.tag == _INTEGER and len(node.value) > MOST_DIGITS:
+                raise ValueError(f"a number of {len(node.value)} characters at {_place(node)}")
             return 1, 0
         if id(node) in self._known:
             known = self._known[id(node)]
@@ -79,9 +86,9 @@ class _Tree:
                 raise ValueError(f"a value that holds itself at {_place(node)}")
         else:
             self._known[id(node)] = None
+            parts = [self.check(part, above + 1) for part in _parts(node)] if above < MAX_DEPTH else [(0, MAX_DEPTH)]
             if isinstance(node, self._mapping):
                 self._refuse_repeated(node)
-            parts = [self.check(part, above + 1) for part in _parts(node)] if above < MAX_DEPTH else [(0, MAX_DEPTH)]
             known = 1 + sum(count for count, _ in parts), 1 + max((depth for _, depth in parts), default=0)
             self._known[id(node)] = known
         if known[0] > MOST_VALUES:

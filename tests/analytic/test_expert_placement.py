@@ -100,3 +100,13 @@ def test_copies_that_cannot_be_placed_are_refused_by_name(card, layout, copies, 
     assert expected in caught.value.faults[-1].expected
     with pytest.raises(InputError, match="every GPU holds a part of each expert"):
         roofline(DEEPSEEK, H800, EngineLayout("tp8", "tp8", kv_dtype="bf16", prefill_redundant_experts=32))
+
+
+def test_a_gpu_holds_no_expert_twice_by_more_copies_than_there_are_gpus():
+    # 256 experts on eight GPUs: 7 * 256 copies give each all of them, evenly to what a load in 1,792 steps allows.
+    everywhere = placed(DEEPSEEK, "power_law_1.2", 7 * 256, 1, 8, 64)
+    assert everywhere.slots == 256
+    assert everywhere.imbalance == pytest.approx(1.0, abs=1e-3)
+    engine = EngineLayout("dp8", "dp8", decode_ep_nodes=2, decode_redundant_experts=15 * 256 + 16)
+    with pytest.raises(InputError, match=r"decode\.redundant_experts: found 3856; expected at most 3840"):
+        roofline(DEEPSEEK, H800, engine)

@@ -41,6 +41,12 @@ def test_data_parallel_gpus_hold_attention_whole_and_their_part_of_the_experts()
     assert spread.weight_bytes - over_nodes.weight_bytes == pytest.approx(experts / 8 * 3 / 4)
 
 
+def test_copies_of_experts_are_dealt_out_with_the_experts():
+    scenario = load_scenario("glm51-pd-256", assignments=("decode.redundant_experts=16",))
+    copies = pool_memory(scenario, "decode", GLM, H200).weight_bytes - memory(GLM, "dp8", 8).weight_bytes
+    assert copies == pytest.approx(GLM.moe_layers * 2 * GLM.expert_parameters)
+
+
 def test_latents_are_whole_on_every_gpu_and_heads_are_sliced_down_to_one():
     assert memory(GLM, "tp8", 8).token_bytes == 109_824
     assert memory(GLM, "dp8", 8).token_bytes == 109_824 / 8

@@ -108,6 +108,11 @@ YAML = """infrastructure:
         (YAML + "  a: " + "[" * 200 + "]" * 200, "nested too deeply"),
         (YAML + "  a: " + "[" * 5000, "nest"),
         (YAML + "  a: 2026-02-31\n", "day"),
+        (YAML + "  a: 1" + ":1" * 200_000 + "\n", "a number of 400001 characters at line 6 column 6"),
+        (YAML + "  ? 1" + ":1" * 200_000 + "\n", "a number of 400001 characters"),
+        (YAML + "  a: !!int ''\n", "YAML of plain values"),
+        (YAML + "  a: !!bool perhaps\n", "YAML of plain values"),
+        (YAML + "  a: !!timestamp never\n", "YAML of plain values"),
         # Ten lists of ten aliases of the one before: 10^10 values in 400 bytes.
         (YAML + "".join(f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}' if n else '1'] * 10)}]\n" for n in range(10)), "values"),
         ("devices: []\nedges: []\ninstances: [\n" + "1," * (3 << 20), "at most"),

@@ -12,6 +12,7 @@ mean, are left out.
 from __future__ import annotations
 
 from functools import lru_cache
+from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
 import numpy as np
@@ -83,25 +84,30 @@ def balanced(load: FloatArray, slots: int, groups: int, nodes: int, gpus: int) -
 
 def copied(load: FloatArray, slots: int) -> IntArray:
     """Return the expert of each slot: all once, then in turn the one with the most load a copy."""
-    counts = np.ones(len(load))
-    more = np.zeros(slots - len(load), dtype=np.int64)
-    for slot in range(len(more)):
-        more[slot] = np.argmax(load / counts)
-        counts[more[slot]] += 1
-    return np.concatenate([np.arange(len(load)), more])
+    most = [(-each, expert, 1) for expert, each in enumerate(load.tolist())]
+    heapify(most)
+    more = []
+    for _ in range(slots - len(load)):
+        _, expert, copies = most[0]
+        heapreplace(most, (-float(load[expert]) / (copies + 1), expert, copies + 1))
+        more.append(expert)
+    return np.concatenate([np.arange(len(load)), np.array(more, dtype=np.int64)])
 
 
 def packed(load: FloatArray, packs: int) -> IntArray:
     """Return the pack of each item, as many in each, heaviest first to the lightest pack with room."""
-    room = np.full(packs, len(load) // packs)
     if len(load) == packs:
         return np.arange(packs)
-    held, pack = np.zeros(packs), np.zeros(len(load), dtype=np.int64)
-    for item in np.argsort(-load, kind="stable"):
-        pack[item] = np.argmin(np.where(room > 0, held, np.inf))
-        held[pack[item]] += load[item]
-        room[pack[item]] -= 1
-    return pack
+    lightest = [(0.0, pack, len(load) // packs) for pack in range(packs)]
+    pack_of = np.zeros(len(load), dtype=np.int64)
+    for item in np.argsort(-load, kind="stable").tolist():
+        held, pack, room = lightest[0]
+        pack_of[item] = pack
+        if room > 1:
+            heapreplace(lightest, (held + float(load[item]), pack, room - 1))
+        else:
+            heappop(lightest)
+    return pack_of
 
 
 def check_copies(card: ModelCard, key: str, redundant: int, ranks: int) -> list[Fault]:
@@ -109,6 +115,8 @@ def check_copies(card: ModelCard, key: str, redundant: int, ranks: int) -> list[
     slots = card.routed_experts + redundant
     if not card.moe_layers:
         return [Fault(key, str(redundant), f"none: {card.name} has no experts")]
+    if redundant > (most := card.routed_experts * (ranks - 1)):
+        return [Fault(key, str(redundant), f"at most {most}, with which every GPU has all {card.routed_experts} experts")]
     if slots % ranks:
         return [Fault(key, str(redundant), f"a number that makes {card.routed_experts} experts a multiple of {ranks} GPUs")]
     return []

@@ -6,7 +6,7 @@ The least that a layout allows, so that what is refused fits under no engine:
   all GPUs of a stage; layers dealt evenly to stages
 * latents and indexer keys whole on every GPU of a group that slices heads, keys and values by heads, no less than one head;
   tokens dealt evenly to groups, and under context parallelism to the GPUs of a group
-* nothing for activations, buffers, the CUDA context or copies of popular experts
+* copies of experts where they are named; nothing for activations, buffers or the CUDA context
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class GpuMemory:
 
 
 def gpu_memory(
-    card: ModelCard, device: Device, sizes: Layout, stages: int, ep_nodes: int, kv: KvLayout, weight_bits: float = 8.0
-) -> GpuMemory:
+    card: ModelCard, device: Device, sizes: Layout, stages: int, ep_nodes: int, kv: KvLayout, weight_bits: float = 8.0,
+    redundant_experts: int = 0,
+) -> GpuMemory:  # fmt: skip
     """Return what a GPU of a node has to hold.
 
     Parameters
@@ -69,6 +70,8 @@ def gpu_memory(
         How the cache is stored.
     weight_bits : float
         Of a weight, but for input embedding and output head.
+    redundant_experts : int
+        Copies of experts in every layer that has experts.
     """
     gpus = sizes.tp * sizes.cp * sizes.dp
     attention = card.full_layers * card.attention_parameters + card.indexed_layers * card.indexer_parameters
@@ -76,6 +79,7 @@ def gpu_memory(
     experts = card.moe_layers * card.routed_experts * card.expert_parameters
     embeddings = (1 if card.tied_embeddings else 2) * card.embedding_parameters
     rest = card.total_parameters - attention - experts - embeddings
+    experts += card.moe_layers * redundant_experts * card.expert_parameters
     weights = (attention / sizes.tp + experts / (gpus * ep_nodes) + rest / gpus) * weight_bits / 8
     weights += embeddings * EMBEDDING_BYTES / gpus
     token_bytes = sum(
