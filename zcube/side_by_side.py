@@ -40,8 +40,8 @@ Result = TypeVar("Result")
 #: A process tells how far its run is no more often than this.
 TELL_EVERY_S = 0.1
 
-#: What a process tells: the number of its run, and the part that is done.
-_TOLD = struct.Struct("=qd")
+#: What a process tells: its own number, that of its run, and the part that is done.
+_TOLD = struct.Struct("=qqd")
 
 #: About what it takes until a process that is started anew is ready, most of it for imports.
 START_S = 1.5
@@ -102,9 +102,12 @@ class SideBySide:
         self._room_bytes = available_memory_bytes() if memory_gb is None else memory_gb * BYTES_PER_GB
         self._taken: dict[int, float] = {}
         self._told: dict[int, ShareDone] = {}
+        self._names: dict[int, str] = {}
+        self._begun: dict[int, int] = {}
         self._changed = threading.Condition()
         self._runs = 0
         self._pool: ProcessPoolExecutor | None = None
+        self._listener: threading.Thread | None = None
         self._preload = preload
         #: Whether processes are to be copies of this one, which it is to make ready before its first run.
         self.awaits_copying = jobs > 1 and can_be_copied()
@@ -120,8 +123,9 @@ class SideBySide:
         if error is not None:
             self._kill()
         self._pool.shutdown(cancel_futures=True)
-        self._tells.send_bytes(b"")
-        self._listener.join()
+        if self._listener is not None:
+            self._tells.send_bytes(b"")
+            self._listener.join()
         self._heard.close()
         self._tells.close()
 
@@ -130,11 +134,17 @@ class SideBySide:
         self._heard, self._tells = self._context.Pipe(duplex=False)
         settings = (self._tells, gc.get_threshold(), self._preload)
         self._pool = ProcessPoolExecutor(self.jobs, self._context, _begin, settings)
-        with undisturbed(method == "spawn"):
-            for _ in range(self.jobs):
-                self._pool.submit(int)
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        try:
+            with undisturbed(method == "spawn"):
+                for _ in range(self.jobs):
+                    self._pool.submit(int)
+        except BaseException as error:
+            # An interrupt that was held back; who starts these processes may not have come to its `with`.
+            self.__exit__(type(error), error, None)
+            raise
+        listener = threading.Thread(target=self._listen, daemon=True)
+        listener.start()
+        self._listener = listener
 
     def _copy(self) -> None:
         """Start the processes that were to be copies of this one; where it has threads by then, others."""
@@ -238,14 +248,17 @@ class SideBySide:
             self._runs += 1
             run = self._runs
             self._taken[run], self._told[run] = needed_bytes, told
+            self._names[run] = str(getattr(task, "name", run))
         try:
             future = self._pool.submit(_run, run, work, task)
         except BrokenProcessPool as error:
             raise self._lost() from error
 
-        def over(_: object) -> None:
+        def over(done: Future[Result]) -> None:
             with self._changed:
                 del self._taken[run], self._told[run]
+                if done.cancelled() or not isinstance(done.exception(), BrokenProcessPool):
+                    del self._names[run]
                 self._changed.notify_all()
             told(1.0)
 
@@ -262,10 +275,15 @@ class SideBySide:
         """Return the error of a process that has ended, when the pool has ended the others."""
         assert self._pool is not None
         self._pool.shutdown()
-        own = {process.exitcode for process in self._context.started} - {0, None, -signal.SIGTERM}
-        ends = ", ".join(f"by signal {-code}" if code < 0 else f"with status {code}" for code in sorted(filter(None, own)))
-        why = ", as the system ends what takes too much memory" if -9 in own else ""
-        return RunError(f"a process of --jobs {self.jobs} ended before its run {ends}{why}; with --jobs 1 none is started")
+        own = {process.pid: process.exitcode for process in self._context.started if process.exitcode not in _ENDED_BY_POOL}
+        ends = ", ".join(f"by signal {-code}" if code < 0 else f"with status {code}" for code in sorted({*own.values()}))
+        why = ", as the system ends what takes too much memory" if -9 in own.values() else ""
+        with self._changed:
+            names = [self._names[run] for process, run in self._begun.items() if process in own and run in self._names]
+        runs = f" ({'; '.join(sorted(names))})" if names else ""
+        return RunError(
+            f"a process of --jobs {self.jobs} ended before its run{runs} {ends}{why}; with --jobs 1 none is started"
+        )
 
     def _kill(self) -> None:
         for process in self._context.started:
@@ -275,12 +293,16 @@ class SideBySide:
     def _listen(self) -> None:
         """Hand on how far runs are, until told nothing."""
         while message := self._heard.recv_bytes():
-            run, share = _TOLD.unpack(message)
+            process, run, share = _TOLD.unpack(message)
             with self._changed:
+                self._begun[process] = run
                 told = self._told.get(run)
             if told is not None:
                 told(share)
 
+
+#: How processes end that did not end by themselves: well, not yet, or by the pool when another is gone.
+_ENDED_BY_POOL = (0, None, -signal.SIGTERM)
 
 #: Starts nothing.
 IN_THIS_PROCESS = SideBySide()
@@ -351,8 +373,8 @@ def _end_with_parent() -> None:
 
 def _run(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
     """Do a run in a process."""
-    assert _tells is not None
-    last_s = float("-inf")
+    tells, process, last_s = _tells, os.getpid(), float("-inf")
+    assert tells is not None
 
     def told(share: float) -> None:
         nonlocal last_s
@@ -360,6 +382,7 @@ def _run(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
         if now_s - last_s >= TELL_EVERY_S:
             last_s = now_s
             # So short that a pipe takes it whole, however many write.
-            _tells.send_bytes(_TOLD.pack(run, share))
+            tells.send_bytes(_TOLD.pack(process, run, share))
 
+    told(0.0)
     return work(task, told)

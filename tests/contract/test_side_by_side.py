@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,7 @@ def test_runs_that_do_not_fit_in_memory_together_follow_each_other() -> None:
 
 def test_a_killed_process_is_told_of_at_once_and_the_others_are_gone() -> None:
     began_s = time.monotonic()
-    with pytest.raises(RunError, match=r"signal 9.*memory.*--jobs 1"), SideBySide(2, "zcube.errors") as both:
+    with pytest.raises(RunError, match=r"\(2\) by signal 9.*memory.*--jobs 1"), SideBySide(2, "zcube.errors") as both:
         list(both.in_order(end, [0, 1], nothing))
     assert time.monotonic() - began_s < 50
     assert not any(process.is_alive() for process in both._context.started)
@@ -94,6 +96,21 @@ def test_an_interrupt_reaches_this_process_alone_and_ends_the_others() -> None:
         assert list(both.in_order(square, range(4), nothing)) == [0, 1, 4, 9]
         raise KeyboardInterrupt
     assert not any(process.is_alive() for process in both._context.started)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_interrupt_while_processes_start_is_raised_and_ends_them(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def interrupted(anew: bool) -> Iterator[None]:
+        yield
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(side_by_side, "undisturbed", interrupted)
+    monkeypatch.setattr(side_by_side, "can_be_copied", lambda: method == "fork")
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt), SideBySide(2, "zcube.errors") as both:
+        list(both.in_order(square, range(2), nothing))
+    assert set(multiprocessing.active_children()) <= before
 
 
 COPIED = """
@@ -277,6 +294,43 @@ def test_degraded_fabrics_come_to_the_same(run: Callable[..., tuple[int, str, st
     fabrics = ("zcube-256@switch:A0", "roft-256@random-links:0.05", "zcube-256@nic:s0g0")
     told = [run("fabric", "degrade", *fabrics, "--json", "--jobs", jobs) for jobs in (1, 2)]
     assert told[0][:2] == told[1][:2] and told[0][0] == 0
+
+
+#: A verb whose first process to begin the run of a fabric of the family zcube is killed in it.
+KILLED = """
+import sys, side_by_side_tasks
+import {module} as verb
+from zcube.cli import main
+verb.{work} = side_by_side_tasks.killed_on_zcube
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("module", "work", "words", "run"),
+    [
+        ("zcube.network.degradation", "_degraded", "fabric degrade roft-256 zcube-256@switch:A0", "zcube-256@switch:A0"),
+        pytest.param(
+            "zcube.comparison", "run_fabric", "compare glm51-pd-256 --seeds 1 --out out", "zcube-256, fabric 2 of 3",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["degrade", "compare"],
+)  # fmt: skip
+def test_a_killed_process_ends_its_verb_which_names_the_run(
+    module: str, work: str, words: str, run: str, tmp_path: Path
+) -> None:
+    code = KILLED.format(module=module, work=work)
+    folders = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *words.split(), "--jobs", "2"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=50, check=False, env={**os.environ, "PYTHONPATH": folders},
+    )  # fmt: skip
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(errors) == 1 and not done.stdout, done.stderr
+    assert f"its run ({run}) by signal 9" in errors[0] and "Traceback" not in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

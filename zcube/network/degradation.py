@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -192,11 +193,10 @@ def degradations(
         told.name(number, fabric.name)
     run_s = SQUARE_GPU_S * max(fabric.gpus for fabric in fabrics) ** 2
     with SideBySide(jobs_for(jobs, len(fabrics), run_s), __name__) as beside:
-        return list(beside.in_order(_degraded, [(fabric, asked) for fabric in fabrics], told))
+        return list(beside.in_order(partial(_degraded, asked), fabrics, told))
 
 
-def _degraded(task: tuple[Fabric, Degrading], told: ShareDone) -> Degradation:
-    fabric, asked = task
+def _degraded(asked: Degrading, fabric: Fabric, told: ShareDone) -> Degradation:
     passes, last = 0, 0
 
     def tell(done: int, total: int) -> None:
