@@ -35,6 +35,8 @@ VERBS = {
     "degrade": ("fabric", "degrade", *(2 * FABRICS), "--partners", "31", "--queue-pairs", "16", "--jobs", "2"),
     "plan": ("plan", *SEARCH, "--generations", "200", *WRITTEN),
 }  # fmt: skip
+#: Verbs whose folder holds what is done, for the next call to go on from.
+KEEPS_RUNS = {"matrix": ("out",), "plan": ("out",)}
 SWEEP = ("sweep", "study.toml", "--jobs", "2", "--out", "out")
 #: What a process is given to be gone, on a machine with other work.
 GONE_S = 30
@@ -107,7 +109,7 @@ def test_a_process_that_ends_ends_the_verb_which_names_its_run(tmp_path: Path, v
     assert process.returncode == 1, err
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert f"by signal {sent.value}" in line and "its run (" in line and "Traceback" not in err, err
-    check_nothing_left(process, tmp_path, ("out",) if verb == "matrix" else ())
+    check_nothing_left(process, tmp_path, KEEPS_RUNS.get(verb, ()))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda sent: sent.name)
@@ -118,7 +120,7 @@ def test_the_processes_end_with_the_verb(tmp_path: Path, verb: str, sent: signal
     process.send_signal(sent)
     _, err = process.communicate(timeout=GONE_S)
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}.get(sent, -sent) and "Traceback" not in err, err
-    check_nothing_left(process, tmp_path, ("out",) if verb == "matrix" else ())
+    check_nothing_left(process, tmp_path, KEEPS_RUNS.get(verb, ()))
 
 
 def test_a_sweep_begins_the_run_of_a_killed_process_again(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_sweep_begins_the_run_of_a_killed_process_again(tmp_path: Path) -> Non
     differing = {"run.json"}
     names = {path.name for path in (tmp_path / "out").iterdir()} - differing
     assert names == {path.name for path in (whole / "out").iterdir()} - differing
-    assert (tmp_path / "out" / "sweep.csv").read_bytes() == (whole / "out" / "sweep.csv").read_bytes()
+    assert (tmp_path / "out" / "points.parquet").read_bytes() == (whole / "out" / "points.parquet").read_bytes()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=lambda sent: sent.name)
