@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from zcube.errors import InputError, OutputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.custom import write_topology
+from zcube.fabric.optics import optics_of
 from zcube.fabric.wiring.astra import dimensions
 from zcube.fabric.wiring.cabling import EXACT, Wiring
 from zcube.fabric.wiring.formats import FORMATS, detect_format, export_fabric, read_links, read_wiring
@@ -375,9 +375,10 @@ def test_terminations_that_a_comma_joins_are_a_link_each(tmp_path):
 
 
 def test_ns3_file_is_the_formula():
-    """Head of three numbers, GPUs first, NVSwitches as switches; the links are those of the SimAI file."""
+    """Head of three numbers, GPUs first, NVSwitches as switches and named behind the links; the links are the SimAI file's."""
     fabric = load_fabric("zcube-n16")
-    head, switches, *links = ns3_text(fabric).splitlines()
+    head, switches, *links, inside = ns3_text(fabric).splitlines()
+    assert inside == "nvswitches " + " ".join(map(str, range(256, 288)))
     assert head == "320 64 1024"
     assert switches == " ".join(map(str, range(256, 320)))
     assert links == simai_text(fabric).splitlines()[2:]
@@ -387,12 +388,56 @@ def test_ns3_round_trip_keeps_every_link_rate_and_delay(fabric, tmp_path):
     path = tmp_path / "t.txt"
     export_fabric(fabric, "ns3", path)
     back = read_links(path)
-    assert (back.gpus, back.gpus_per_server) == (fabric.gpus, 1)
-    number = np.arange(fabric.nodes)
-    number[fabric.gpus : fabric.gpus + fabric.switches] += fabric.servers
-    number[fabric.gpus + fabric.switches :] -= fabric.switches
-    plan = replace(LinkList.of(fabric), a=number[fabric.cables.a], b=number[fabric.cables.b])
+    plan = LinkList.of(fabric)
+    assert (back.gpus, back.gpus_per_server) == (fabric.gpus, fabric.gpus_per_server)
+    assert back.roles.tolist() == plan.roles.tolist()
     assert links_as_set(back, ports=False) == links_as_set(plan, ports=False)
+
+
+@pytest.mark.parametrize("name", ["zcube-32", "roft-32", "zcube-288-nvl72", "zcube-512-a3"])
+@pytest.mark.parametrize("form", [name for name, entry in FORMATS.items() if entry.write and entry.read_links])
+def test_a_fabric_read_back_from_any_format_can_be_shown(form, name, tmp_path):
+    """Servers, NVLink and optics are those of the fabric that was written, whatever the format."""
+    fabric, path = load_fabric(name), tmp_path / "t"
+    export_fabric(fabric, form, path)
+    write_topology(path, tmp_path / "back.toml")
+    back = load_fabric(str(tmp_path / "back.toml"))
+    assert (back.gpus_per_server, back.switches) == (fabric.gpus_per_server, fabric.switches)
+    nvlinks = [(one.cables.gbps[one.nvlink_cable], one.cables.latency_s[one.nvlink_cable]) for one in (back, fabric)]
+    assert np.array(nvlinks[0]) == pytest.approx(np.array(nvlinks[1]), rel=1e-12)
+    assert optics_of(back, "paper").link_lanes.sum() == optics_of(fabric, "paper").link_lanes.sum()
+
+
+def test_ns3_without_named_nvswitches_is_refused_where_no_module_joins_their_links(tmp_path):
+    lines = ns3_text(load_fabric("zcube-32")).splitlines()
+    path = written(tmp_path, "\n".join(line for line in lines if not line.startswith("nvswitches")))
+    with pytest.raises(InputError, match="link of 3600G"):
+        write_topology(path, tmp_path / "t.toml")
+    assert not (tmp_path / "t.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("nvswitches", "line 5: found nvswitches"),
+        ("nvswitches 1", "line 5: found nvswitches 1"),
+        ("nvswitches 0 0", "line 5: found nvswitches 0 0"),
+        ("nvswitches x", "line 5: found nvswitches x"),
+        ("nvswitches 0 4", "2 NVSwitches for 3 hosts"),
+        ("nvswitches 4", "s0nvswitch joined to switch0"),
+    ],
+)
+def test_ns3_nvswitches_that_cannot_be(line, found, tmp_path):
+    text = f"5 2 2\n0 4\n1 0 100Gbps 1us 0\n0 4 100Gbps 1us 0\n{line}\n"
+    with pytest.raises(InputError, match=found):
+        read_links(written(tmp_path, text))
+
+
+def test_nvlink_of_two_rates_is_refused(tmp_path):
+    rows = "s0g0,,s0nvswitch,,3600,0\ns1g0,,s1nvswitch,,7200,0\ns0g0,,leaf,,400,0\ns1g0,,leaf,,400,0\n"
+    path = written(tmp_path, "a,a_port,b,b_port,gbps,latency_s\n" + rows)
+    with pytest.raises(InputError, match="3600 to 7200 Gb/s"):
+        write_topology(path, tmp_path / "t.toml")
 
 
 #: As HPCC ships one: switch 0, hosts behind it, one line more than announced.

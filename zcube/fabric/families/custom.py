@@ -108,8 +108,9 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
     Raises
     ------
     InputError
-        If the source is none of these, or is no fabric of this family.
+        If the source is none of these, or is no fabric of this family, or has a cable that no modules can join.
     """
+    from zcube.fabric.optics import optics_of
     from zcube.fabric.wiring.formats import read_links
 
     links = links_beside(topology)
@@ -121,11 +122,29 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
         switch_ports = max(SWITCH_PORTS, 1 << (_ports_needed(table, wired, switch_port_gbps) - 1).bit_length())
     keys = f'model = "{switch_ports}x{switch_port_gbps:g}G"\nports = {switch_ports}\nport_gbps = {switch_port_gbps!r}\n'
     switch = SwitchSpec(model=f"{switch_ports}x{switch_port_gbps:g}G", ports=switch_ports, port_gbps=switch_port_gbps)
-    check_port_budget(CustomSpec(links=str(source), switch=switch).of_links(table, topology.stem), str(source))
-    content = f'family = "custom"\nlinks = "{links.name}"\n\n[switch]\n{keys}'
+    nvlink = _nvlink(table, source)
+    fabric = CustomSpec(links=str(source), switch=switch, **nvlink).of_links(table, topology.stem)
+    check_port_budget(fabric, str(source))
+    # What no module can join, `fabric show` and `cost` would refuse.
+    optics_of(fabric, "paper")
+    inside = "".join(f"{key} = {value!r}\n" for key, value in nvlink.items())
+    content = f'family = "custom"\nlinks = "{links.name}"\n{inside}\n[switch]\n{keys}'
     # First what names the other, so that the next import may replace both, wherever this one ends.
     write_files({topology: content, links: table.to_csv()})
     return int((table.medium[np.concatenate(_split(table))] == NO_MEDIUM).sum())
+
+
+def _nvlink(table: LinkList, source: Path) -> dict[str, float]:
+    """Return the keys of a topology that say a GPU's rate and delay to its NVSwitches, none where there are none."""
+    ends = np.stack([table.a, table.b])
+    rows = np.flatnonzero((table.roles[ends] == NodeRole.NVSWITCH).any(axis=0))
+    gpu = np.where(table.roles[table.a[rows]] == NodeRole.GPU, table.a[rows], table.b[rows])
+    rates = np.unique(np.bincount(gpu, weights=table.gbps[rows])[np.unique(gpu)]).tolist()
+    delays = np.unique(table.latency_s[rows]).tolist()
+    if max(len(rates), len(delays)) > 1:
+        found = f"NVLink of {rates[0]:g} to {rates[-1]:g} Gb/s a GPU, {delays[0]:g} to {delays[-1]:g} s"
+        raise InputError(Fault(str(source), found, "one rate and one delay of NVLink in all servers"))
+    return {"nvlink_gbps": rates[0], "nvlink_latency_s": delays[0]} if rates else {}
 
 
 def _ports_needed(table: LinkList, wired: IntArray, port_gbps: float) -> int:
