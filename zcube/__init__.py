@@ -8,10 +8,10 @@ rooms follow the data: ``fabric`` -> ``routing`` -> ``network`` -> ``serving`` -
 ``workload`` feed ``serving``, ``pricing`` feeds ``comparison``.
 """
 
-from typing import TYPE_CHECKING
-
 from zcube.lazy import keep_names, lazy_names
 
+# What type checkers take for theirs, without what takes a while to load: Ctrl-C is not yet heard.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zcube import calibrate
     from zcube.front_door import (

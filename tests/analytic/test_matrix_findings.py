@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zcube.matrix.findings import differences, words
+from zcube.matrix.findings import _queue_pairs, differences, words
 
 
 def repeats(*values):
@@ -90,3 +90,16 @@ def test_sentences_name_who_wins_and_where_zcube_does_not():
         document({row: {c: v[:3] for c, v in columns.items()} for row, columns in cells.items()}, dict(old="a", cube="b"))
     )
     assert any("5 are needed" in line for line in few) and not any("alone" in line for line in few)
+
+
+def test_other_numbers_of_queue_pairs_are_told_by_column_and_by_row():
+    said = {"roft": {"own": 3, "plain": 3}, "zcube": {"own": 2, "plain": 1}}
+    cells = {
+        row: {column: {"figures": {"senders_per_transfer": number}} for column, number in columns.items()}
+        for row, columns in said.items()
+    }
+    assert list(_queue_pairs({"cells": cells})) == [
+        "Queue pairs of a transfer are not the same in every column on zcube: 2 with own; 1 with plain.",
+        "Queue pairs of a transfer are not the same in every row with own: 3 on roft; 2 on zcube.",
+        "Queue pairs of a transfer are not the same in every row with plain: 3 on roft; 1 on zcube.",
+    ]

@@ -185,3 +185,12 @@ def test_tilert_asks_for_an_indexer(run):
     status, _, err = run("trace", "generate", "--engine", "tilert", "--model", "deepseek-v3", "--out", "never.parquet")
     assert status == 2
     assert "deepseek-v3, which has no indexer" in err
+
+
+def test_what_is_shipped_with_the_draft_layer_is_shown_beside_the_layers_own(run):
+    """78 layers of 656 + 132 bytes a token, and the 79th that is drafted with."""
+    _, out, _ = run("model", "show", "glm-5.1")
+    assert "61,464 bytes a token" in out
+    assert "62,252 (fp8)" in out
+    _, out, _ = run("model", "show", "glm-5.1", "--json")
+    assert json.loads(out)["kv_bytes_per_token_with_mtp_layer"]["fp8"] == 79 * 788

@@ -272,3 +272,12 @@ def test_a_file_that_is_no_calibration_is_refused(run, tmp_path):
     status, _, err = run("replay", flows, "--fabric", "roft-256", "--calibration", wrong)
     assert status == 2
     assert "wrong.json" in err
+
+
+@pytest.mark.parametrize("command", ["check", "fit"])
+def test_a_calibration_given_as_measurements_is_called_one(run, nvlink, tmp_path, command):
+    out = ["--out", tmp_path / "c.json"] if command == "fit" else []
+    status, _, err = run("calibrate", command, nvlink, *out)
+    assert status == 2
+    assert "a calibration, which zcube calibrate fit wrote" in err
+    assert "--calibration" in err

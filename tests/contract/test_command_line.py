@@ -236,3 +236,19 @@ def test_a_failed_fabric_is_compared_and_one_that_cuts_gpus_off_is_a_result_with
         assert found["requests"][kind] == found["requests"]["offered"] == 40
     assert found["reachability"]["first_without_path"][0]["from"] == "s0g0"
     assert "no path" in found["failure"]
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_traceback():
+    """SIGINT at the first look for zcube.cli, before the command line can hear of it."""
+    code = (
+        "import os, signal, sys\n"
+        "class Presses:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'zcube.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Presses())\n"
+        "from zcube.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -69,6 +69,8 @@ def test_the_table_recommends_and_says_why_not_the_others(capsys):
     assert "Against roft-2-tier-12.8T:" in shown and "It is worse in" in shown
     assert "Outside the bounds:" in shown and "bcube-n8-12.8T" in shown
     assert "Price book: mixnet-2025 (MixNet (SIGCOMM 2025), Table 4), switch-side; optics all-optical." in shown
+    assert "lost: mean part of its rate that a transfer loses, all of it without a path." in shown
+    assert "slower: change of the mean time of the transfers that still have one" in shown
     assert "\x1b" not in shown
 
 

@@ -19,6 +19,7 @@ from zcube.cli import main
 from zcube.errors import InputError
 from zcube.inputs import bundled_stems, resolve_declared
 from zcube.report.sweep_labels import column_label
+from zcube.report.sweep_text import sweep_text
 from zcube.report.variations_plot import tornado
 from zcube.sweep import sweep as room
 from zcube.sweep.executor import Lost, Processes
@@ -120,6 +121,16 @@ def test_the_table_has_a_row_a_run_in_the_order_of_the_declaration(whole):
     # A capped NIC takes longer, which a table whose rows were mixed up would not say.
     by_cap = frame.groupby("network.nic_gbps")["kv_transfer_s.mean"].mean()
     assert by_cap.is_monotonic_decreasing and by_cap[50] > 6 * by_cap[400]
+
+
+def test_too_few_seeds_to_tell_differences_are_told_in_the_table_and_on_the_page(whole):
+    document = json.loads((whole[1] / "sweep.json").read_text())
+    few = "With 1 seed no difference is told from noise; 5 are needed."
+    assert few in sweep_text(document).splitlines()
+    assert few in (whole[1] / "sweep.html").read_text()
+    for point in document["points"]:
+        point["seeds"] = 5
+    assert "told from noise" not in sweep_text(document)
 
 
 def test_what_is_run_is_what_compare_runs(run, whole):

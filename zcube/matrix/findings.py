@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.serving.repeats import LEAST_SEEDS, ROUNDING, seed_noise, student_interval
+from zcube.serving.repeats import LEAST_SEEDS, ROUNDING, seed_noise, student_interval, too_few
 
 #: What is less is no difference, however steady it is: a hop's delay in a long transfer, say.
 LEAST_CHANGE = 0.001
@@ -79,8 +79,8 @@ def words(document: Mapping[str, Any]) -> list[str]:
         return ["No cell has figures."]
     best = min(known, key=known.__getitem__)
     said.append(f"Lowest {figure['label']}: {best[0]} with {best[1]}, {known[best]:.3g}{_unit(figure)}.")
-    if seeds < LEAST_SEEDS:
-        said.append(f"With {seeds} seed{'s' * (seeds > 1)} no difference is told from noise; {LEAST_SEEDS} are needed.")
+    if few := too_few(seeds):
+        said.append(few)
     else:
         said += [*_cables_or_transport(document, known), *_by_transport(document, known)]
     return [*said, *_queue_pairs(document), *_narrow_spreads(document), *_left_open(document)]
@@ -99,19 +99,26 @@ def _unit(figure: Mapping[str, Any]) -> str:
 
 
 def _queue_pairs(document: Mapping[str, Any]) -> Iterator[str]:
-    """Say on which fabrics transfers have more queue pairs in one column than in another."""
-    said: dict[str, list[str]] = {}
-    for row, cells in document["cells"].items():
-        by_number: dict[str, list[str]] = {}
-        for column, cell in cells.items():
-            number = value_of(cell["figures"], "senders_per_transfer")
-            if number is not None:
-                by_number.setdefault(f"{number:.3g}", []).append(column)
-        if len(by_number) > 1:
-            listed = "; ".join(f"{number} with {', '.join(columns)}" for number, columns in by_number.items())
-            said.setdefault(listed, []).append(row)
-    for listed, rows in said.items():
-        yield f"Queue pairs of a transfer are not the same in every column on {', '.join(rows)}: {listed}."
+    """Say where transfers have other numbers of queue pairs: on a fabric by transport, and under a transport by fabric."""
+    cells = document["cells"]
+    numbers = {
+        (row, column): f"{number:.3g}"
+        for row in cells
+        for column, cell in cells[row].items()
+        if (number := value_of(cell["figures"], "senders_per_transfer")) is not None
+    }
+    for lines, places, word, joint in ((0, "column", "on", "with"), (1, "row", "with", "on")):
+        said: dict[str, list[str]] = {}
+        for line in dict.fromkeys(place[lines] for place in numbers):
+            by_number: dict[str, list[str]] = {}
+            for place, number in numbers.items():
+                if place[lines] == line:
+                    by_number.setdefault(number, []).append(place[1 - lines])
+            if len(by_number) > 1:
+                listed = "; ".join(f"{number} {joint} {', '.join(others)}" for number, others in by_number.items())
+                said.setdefault(listed, []).append(line)
+        for listed, of in said.items():
+            yield f"Queue pairs of a transfer are not the same in every {places} {word} {', '.join(of)}: {listed}."
 
 
 def _narrow_spreads(document: Mapping[str, Any]) -> Iterator[str]:

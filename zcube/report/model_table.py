@@ -23,6 +23,7 @@ def card_document(card: ModelCard) -> dict[str, Any]:
         "attention": attention_text(card),
         "parameters": {"total": card.total_parameters, "active": card.active_parameters},
         "kv_bytes_per_token": {dtype: bytes_per_token(card, KvLayout(dtype)) for dtype in _DTYPES},
+        "kv_bytes_per_token_with_mtp_layer": {dtype: bytes_per_token(card, KvLayout(dtype, True)) for dtype in _DTYPES},
         "kv_bytes": {
             dtype: {str(tokens): int(kv_bytes(card, tokens, KvLayout(dtype))) for tokens in CONTEXTS} for dtype in _DTYPES
         },
@@ -62,6 +63,11 @@ def card_text(card: ModelCard) -> str:
         ("Parameters", f"{card.total_parameters / 1e9:,.2f} billion, {card.active_parameters / 1e9:,.2f} a token"),
         *(_cache(card, dtype) for dtype in _DTYPES),
     ]
+    if card.mtp_layers:
+        shipped = (f"{bytes_per_token(card, KvLayout(dtype, True)):,} ({dtype})" for dtype in _DTYPES)
+        rows.append(
+            ("KV shipped", f"{', '.join(shipped)} bytes a token: with kv.with_mtp_layer, the default, the draft layer's too")
+        )
     if card.linear_layers:
         rows.append(("State", f"{bytes_text(state_bytes(card))} a request, of linear layers"))
     served = f"not simulated: no times for {', '.join(card.untimed)}" if card.untimed else "zcube compare, zcube trace generate"
@@ -83,7 +89,8 @@ def cards_text(cards: Sequence[ModelCard]) -> str:
         )
         for card in cards
     ]
-    return "\n".join(aligned([head, *rows], left=2)) + "\n"
+    note = "KV: of the layers without the draft layer (kv.with_mtp_layer), whose bytes zcube model show adds."
+    return "\n".join([*aligned([head, *rows], left=2), note]) + "\n"
 
 
 def _cache(card: ModelCard, dtype: KvDtype) -> tuple[str, str]:

@@ -55,6 +55,12 @@ def _of(objective: str) -> PlanMeasure:
     return PlanMeasure(label, one.unit, VALUES[objective], _FORMS.get(objective, "{:.3g}"), way + tie, objective)
 
 
+#: What the two figures of a failed switch are, side by side.
+LOST_AND_SLOWER = (
+    "lost: mean part of its rate that a transfer loses, all of it without a path. slower: change of the mean time of the "
+    "transfers that still have one, below 0 where the others' absence leaves them room; so both can stand together."
+)
+
 #: Measures by section, those of a simulation only where there is one.
 SECTIONS: Mapping[str, tuple[PlanMeasure, ...]] = {
     "Cost and power": (
@@ -87,7 +93,11 @@ SECTIONS: Mapping[str, tuple[PlanMeasure, ...]] = {
         _of("share_after_failure"),
         _of("loss_after_failure"),
         PlanMeasure(
-            "Slower after a failure", "", ("failure", "slower_mean"), "{:+.1%}", "by what part the mean transfer takes longer"
+            "Slower after a failure",
+            "",
+            ("failure", "slower_mean"),
+            "{:+.1%}",
+            "mean time of transfers that still have a path, over theirs before",
         ),
         PlanMeasure("Slower at worst", "", ("failure", "slower_worst"), "{:+.1%}", "the same of the worst single transfer"),
         _of("no_switch_down"),

@@ -12,7 +12,7 @@ from zcube.report.inline_svg import inline_svg
 from zcube.report.names import display_names, file_slugs, printable
 from zcube.report.page import render_page
 from zcube.report.palette import fabric_colours
-from zcube.report.plan_measures import ABSENT, SECTIONS, SIMULATED
+from zcube.report.plan_measures import ABSENT, LOST_AND_SLOWER, SECTIONS, SIMULATED
 
 #: Outlines of points around (0, 0), so that colours need not be told apart; the first fabrics of the front differ in both.
 SHAPES = (
@@ -51,6 +51,7 @@ def plan_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         scripts=["plan.js"] if plot["objectives"] else [],
         data={"plan-data": plot} if plot["objectives"] else {},
         demand=document["demand"],
+        lost_and_slower=LOST_AND_SLOWER,
         words=[printable(sentence) for sentence in document["recommendation"]["words"]] if document["recommendation"] else [],
         losses=[printable(one["words"]) for one in document["where_zcube_does_not_win"]],
         chosen=document["recommendation"]["fabric"] if document["recommendation"] else None,

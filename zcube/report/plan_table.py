@@ -8,6 +8,7 @@ from typing import Any
 from zcube.plan.measures import value_at
 from zcube.report.columns import aligned
 from zcube.report.names import printable
+from zcube.report.plan_measures import LOST_AND_SLOWER
 
 _NONE = "-"
 STATES = {
@@ -67,8 +68,9 @@ def plan_table(document: Mapping[str, Any]) -> str:
         "random, worst: mean share of the NIC rate under random permutations and under the worst one tried.",
         "funnel: load of the fullest link between switches over that of the fullest NIC, KV sent from one NIC a server.",
         "after: rate of transfers between servers after a switch with GPUs has failed, over what NICs alone let through.",
-        "lost, slower: part of the rate lost, and how much longer transfers take, after one switch with GPUs has failed",
-        f"({demand['failure_partners']} partners a server). all up: probability of that. -: not known, plan.json says why.",
+        f"lost, slower: after one switch with GPUs has failed, {demand['failure_partners']} partners a server.",
+        LOST_AND_SLOWER,
+        "all up: probability of that. -: not known, plan.json says why.",
         f"Price book: {book['name']} ({book['source']}), {book['covers']}; optics {demand['optics']}.",
         f"Power book: {power['name'] if power else 'none'}; power of a device {document['power_rule']}.",
         *_link_failures(document),

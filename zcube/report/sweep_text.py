@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zcube.report.columns import aligned
 from zcube.report.names import printable
 from zcube.report.variations_table import change_text
+from zcube.serving.repeats import too_few
 from zcube.verdict.headline import unmeasured_sentence
 from zcube.verdict.rows import ABSENT, significant
 
@@ -36,7 +37,7 @@ def sweep_cells(document: Mapping[str, Any]) -> list[list[str]]:
 
 
 def caution_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know of points, with those that it is to be said of: unmeasured times, no steady window."""
+    """Return what a reader must know: too few seeds, and with the points that it is said of unmeasured times, no steady window."""
     places: dict[str, list[str]] = {}
     points = document["points"]
     for one in points:
@@ -46,7 +47,8 @@ def caution_lines(document: Mapping[str, Any]) -> list[str]:
         if (held := one["no_rate"]) is not None:
             cause = f"No output without a steady window ({printable(held['cause'])})"
             places.setdefault(cause, []).append(f"{place} ({held['runs']} of {one['seeds']} seeds)")
-    return [f"{said}: {_listed(of, len(points))}" for said, of in places.items()]
+    few = [said] if (said := too_few(_seeds(document))) else []
+    return [*few, *(f"{said}: {_listed(of, len(points))}" for said, of in places.items())]
 
 
 def _listed(places: Sequence[str], points: int) -> str:
@@ -94,8 +96,12 @@ def conditions_of(document: Mapping[str, Any]) -> str:
     points = document["points"]
     counts = [len({one[key] for one in points}) for key in ("scenario", "point", "fabric")]
     words = [f"{count} {word}{'s' * (count != 1)}" for count, word in zip(counts, ("scenario", "point", "fabric"), strict=True)]
-    seeds = max((one["seeds"] for one in points), default=0)
+    seeds = _seeds(document)
     return ", ".join([*words, f"{seeds} seed{'s' * (seeds != 1)}", f"{document['runs']:,} runs"])
+
+
+def _seeds(document: Mapping[str, Any]) -> int:
+    return max((one["seeds"] for one in document["points"]), default=0)
 
 
 def sweep_text(document: Mapping[str, Any]) -> str:

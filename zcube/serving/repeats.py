@@ -21,6 +21,13 @@ LEAST_SEEDS = 5
 ROUNDING = 1e-9
 
 
+def too_few(seeds: int) -> str:
+    """Return that no difference is told from noise under so few seeds; empty where there are enough."""
+    if seeds >= LEAST_SEEDS:
+        return ""
+    return f"With {seeds} seed{'s' * (seeds != 1)} no difference is told from noise; {LEAST_SEEDS} are needed."
+
+
 def mean_metrics(repeats: Sequence[Any]) -> Any:
     """Return metrics in which every number is the mean over the seeds.
 

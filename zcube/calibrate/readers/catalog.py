@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from zcube.calibrate.calibration import is_calibration
 from zcube.calibrate.measurements import MAX_FILE_BYTES, Measurements, from_document, join
 from zcube.calibrate.points import capped
 from zcube.calibrate.readers import hccl_test, nccl_inspector, nccl_table, nccl_tests_json, nccl_tests_text
@@ -44,6 +45,9 @@ def read_measured(path: Path, options: ReadOptions | None = None) -> Measurement
             found = Measurements.of(rows, found.metadata, found.matrices, found.notes)
     else:
         reader = next((read for _, recognise, read in READERS if recognise(text)), None)
+        if reader is None and is_calibration(path):
+            found_here = "a calibration, which zcube calibrate fit wrote: what was fitted, not what was measured"
+            raise InputError(Fault(str(path), found_here, "measurements here; the calibration behind --calibration"))
         if reader is None:
             known = ", ".join(["measurements of zcube calibrate run", *(name for name, _, _ in READERS)])
             raise InputError(Fault(str(path), "a file of an unknown or empty format", f"one of: {known}"))
