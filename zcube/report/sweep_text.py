@@ -37,7 +37,7 @@ def sweep_cells(document: Mapping[str, Any]) -> list[list[str]]:
 
 
 def caution_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know: too few seeds, and with the points that it is said of unmeasured times, no steady window."""
+    """Return cautions: too few seeds, and with the points that it is said of unmeasured times, no steady window."""
     places: dict[str, list[str]] = {}
     points = document["points"]
     for one in points:
