@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -134,7 +134,7 @@ def write_topology(source: Path, topology: Path, switch_ports: int | None = None
     return int((table.medium[np.concatenate(_split(table))] == NO_MEDIUM).sum())
 
 
-def _nvlink(table: LinkList, source: Path) -> dict[str, float]:
+def _nvlink(table: LinkList, source: Path) -> dict[str, Any]:
     """Return the keys of a topology that say a GPU's rate and delay to its NVSwitches, none where there are none."""
     ends = np.stack([table.a, table.b])
     rows = np.flatnonzero((table.roles[ends] == NodeRole.NVSWITCH).any(axis=0))
