@@ -19,7 +19,7 @@ GLM, DEEPSEEK = load_card("glm-5.1"), load_card("deepseek-v3.2")
 FP8_MTP = KvLayout("fp8", with_mtp_layer=True)
 COMBINATIONS = [
     (engine, prefill, decode, connector)
-    for engine, kind in ENGINES.items()
+    for engine, kind in ((engine, kind.on(8)) for engine, kind in ENGINES.items())
     for prefill, decode, connector in itertools.product(kind.prefill, kind.decode, kind.connectors)
 ]
 

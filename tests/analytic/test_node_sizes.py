@@ -220,7 +220,7 @@ def test_pipelines_of_the_same_layers_send_stage_to_stage():
 
 def compared(tmp_path, capsys, server, gpus, *assignments):
     fabric = fabric_file(tmp_path / f"of-{server}.toml", gpus, server)
-    given = [f"gpus={gpus}", "requests.count=24", "load.rate_per_s=8", *assignments]
+    given = [f"gpus={gpus}", "requests.count=24", "load.mode=open", "load.rate_per_s=8", *assignments]
     asked = [part for one in given for part in ("--set", one)]
     command().main(
         ["compare", "glm51-pd-256", "--fabric", fabric, *asked, "--json", "--out", str(tmp_path / f"out-{server}")],

@@ -111,7 +111,7 @@ def scenarios(
             "expert_whole_bursts": draw(st.booleans()),
             "expert_pairs": draw(st.sampled_from(["turned", "turned", "turned", "all"])),
             "max_batch": draw(st.sampled_from([1, 3, 128])),
-            "kv_capacity_tokens": draw(st.sampled_from([150_000, 4_000_000])),
+            "kv_capacity_tokens": draw(st.sampled_from([150_000, None])),
             "engine": engine,
             "tilert": {"when_busy": draw(st.sampled_from(["queue", "reject"]))}
             if engine == "tilert" and mode == "open"
