@@ -22,6 +22,7 @@ import numpy as np
 
 from zcube import compile_cache
 from zcube.as_written import kernels_as_written
+from zcube.atomic_names import signals_held_back
 from zcube.errors import OutputError
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
@@ -301,7 +302,9 @@ class KernelsAhead:
     def load(self) -> None:
         """Load the kernels into this process, for the copies that are about to be made of it."""
         for group in self._groups:
-            GROUPS[group]()
+            # LLVM tells of each module in a callback, from which an interrupt does not come back (llvmlite 0.50).
+            with signals_held_back():
+                GROUPS[group]()
 
     @contextmanager
     def ready(self, progress: Progress, little: Collection[str]) -> Iterator[None]:

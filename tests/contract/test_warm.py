@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -349,3 +351,20 @@ def test_a_disk_without_room_for_a_claim_or_a_mark_stops_no_run(groups, tmp_path
         monkeypatch.setattr(warm.Path, name, lambda *of, **options: (_ for _ in ()).throw(OSError(28, "No space left")))
     warm.compile_groups(["flow", "routing"])
     assert groups == ["flow", "routing"]
+
+
+def test_an_interrupt_waits_until_a_group_of_kernels_is_loaded(monkeypatch):
+    """In LLVM's callback it would be printed and forgotten."""
+    seen = []
+
+    def group():
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        # Time in which Python would hear of it.
+        seen.append(sum(range(1000)))
+
+    ahead = warm.KernelsAhead([])
+    ahead._groups = ["one"]
+    monkeypatch.setitem(warm.GROUPS, "one", group)
+    with pytest.raises(KeyboardInterrupt):
+        ahead.load()
+    assert seen
