@@ -13,22 +13,27 @@ from zcube.scenario import Scenario
 from zcube.serving.settings import Nodes
 
 
-def check_nodes(scenario: Scenario) -> None:
-    """Refuse a scenario whose stages or memory its device has not, before its fabrics are built.
+class NodeCheck:
+    """Refuses scenarios whose stages or memory their device has not, before their fabrics are built.
 
-    Raises
-    ------
-    InputError
-        With every fault; also of a device or a model that cannot be read.
+    Files of devices and models are read once by each, for the points of a sweep name few.
     """
-    device = _device(scenario.compute.device)
-    faults = stage_faults(scenario, device) + memory_faults(scenario, _card(scenario.compute.model), device)
-    if faults:
-        raise InputError(faults)
 
+    def __init__(self) -> None:
+        self._device, self._card = cache(load_device), cache(load_card)
 
-#: Points of a sweep name few devices and models.
-_device, _card = cache(load_device), cache(load_card)
+    def check(self, scenario: Scenario) -> None:
+        """Refuse a scenario.
+
+        Raises
+        ------
+        InputError
+            With every fault; also of a device or a model that cannot be read.
+        """
+        device = self._device(scenario.compute.device)
+        faults = stage_faults(scenario, device) + memory_faults(scenario, self._card(scenario.compute.model), device)
+        if faults:
+            raise InputError(faults)
 
 
 def stage_faults(scenario: Scenario, device: Device) -> list[Fault]:

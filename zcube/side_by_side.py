@@ -62,7 +62,13 @@ def processors() -> int:
 def can_be_copied() -> bool:
     """Return whether this process has one thread only, those of libraries included, and so can be copied whole."""
     # Elsewhere what a system's own libraries keep of a process may not be copied.
-    return sys.platform == "linux" and len(list(Path("/proc/self/task").iterdir())) == 1
+    if sys.platform != "linux":
+        return False
+    try:
+        return len(list(Path("/proc/self/task").iterdir())) == 1
+    except OSError:
+        # Where /proc is not mounted, nobody knows.
+        return False
 
 
 def jobs_for(asked: int | None, runs: int, run_s: float) -> int:

@@ -189,6 +189,14 @@ def test_pxn_goes_over_nvlink_to_the_destinations_rail() -> None:
                 assert visited[1] == 256 + fabric.switches + x // 8
 
 
+def test_pxn_takes_a_gpus_own_nic_where_few_rails_make_it_one_of_the_destinations() -> None:
+    fabric = SpineLeafSpec(gpus=256, rails=4, switch=switch(32)).build("roft of four rails")
+    source, target = (side.ravel() for side in np.meshgrid(np.arange(8), np.arange(8, 24), indexing="ij"))
+    sender, receiver = pxn(fabric).relays(source, target)
+    own = source % 4 == target % 4
+    assert (sender == np.where(own, source, target % 8)).all() and (receiver == target).all()
+
+
 def test_pxn_relays_within_a_plane_only_where_it_must() -> None:
     """Four planes of two local GPUs: 1 and 5 share plane 1, so no relay between them."""
     fabric = MultiPlaneSpec(gpus=256, planes=4, switch=switch(16)).build("planes")

@@ -11,7 +11,7 @@ from zcube.llm.cards import load_card
 from zcube.llm.devices import load_device
 from zcube.llm.kv import KvLayout
 from zcube.llm.layout import layout_of
-from zcube.llm.node_memory import gpu_memory
+from zcube.llm.node_memory import GpuMemory, gpu_memory
 from zcube.node_fit import memory_faults, pool_memory, within_memory
 from zcube.prepared import named_by
 from zcube.scenario import load_scenario
@@ -155,6 +155,16 @@ def test_the_tables_of_couplings_and_of_cache_tiers_name_what_fits():
         for row in re.findall(r"^\| (.*?) \|", section, flags=re.MULTILINE):
             named = [int(tokens) for tokens in re.findall(r"`(?:prefill|decode)\.\w+_tokens ?= ?(\d+)`", row)]
             assert sum(named) <= pool.most_tokens, row
+
+
+@pytest.mark.parametrize(("token_bytes", "most"), [(0.0, 0), (1e3, 0)])
+def test_weights_beyond_memory_leave_no_token_whatever_one_takes(token_bytes, most):
+    assert GpuMemory(weight_bytes=150e9, token_bytes=token_bytes, memory_bytes=141e9).most_tokens == most
+    assert GpuMemory(weight_bytes=140e9, token_bytes=token_bytes, memory_bytes=None).most_tokens is None
+
+
+def test_tokens_that_take_no_memory_are_not_bounded():
+    assert GpuMemory(weight_bytes=140e9, token_bytes=0.0, memory_bytes=141e9).most_tokens is None
 
 
 def test_every_bundled_scenario_fits_its_device():

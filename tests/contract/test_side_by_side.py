@@ -376,3 +376,13 @@ def _toml(keys: dict[str, Any], under: str = "") -> str:
     tables = {key: value for key, value in keys.items() if isinstance(value, dict)}
     text = "".join(f"{key} = {toml_value(value)}\n" for key, value in plain.items())
     return text + "".join(f"[{under}{key}]\n{_toml(value, f'{under}{key}.')}" for key, value in tables.items())
+
+
+def test_a_process_whose_threads_nobody_can_count_is_not_copied(monkeypatch):
+    """As in a change of root without /proc."""
+
+    def unlisted(path):
+        raise FileNotFoundError(str(path))
+
+    monkeypatch.setattr(Path, "iterdir", unlisted)
+    assert not side_by_side.can_be_copied()

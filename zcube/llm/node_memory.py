@@ -46,10 +46,12 @@ class GpuMemory:
 
     @property
     def most_tokens(self) -> int | None:
-        """Tokens of a node for which weights leave memory; None where that is not known."""
-        if self.memory_bytes is None or not self.token_bytes:
+        """Tokens of a node for which weights leave memory; None where that is not known, or a token takes none."""
+        if self.memory_bytes is None:
             return None
-        return max(0, int((self.memory_bytes - self.weight_bytes) / self.token_bytes))
+        if self.weight_bytes >= self.memory_bytes:
+            return 0
+        return int((self.memory_bytes - self.weight_bytes) / self.token_bytes) if self.token_bytes else None
 
 
 def gpu_memory(

@@ -65,8 +65,10 @@ class PxnPaths:
     @property
     def rails(self) -> int:
         """Local GPU j is on rail ``j mod rails``."""
-        structure = self.fabric.structure
-        return structure.planes if isinstance(structure, PlanesStructure) else self.fabric.gpus_per_server
+        structure, rails = self.fabric.structure, self.fabric.parameters.get("rails")
+        if isinstance(structure, PlanesStructure):
+            return structure.planes
+        return rails if isinstance(rails, int) else self.fabric.gpus_per_server
 
     def routes(self, source: IntArray, target: IntArray) -> Routes:
         """Return ``queue_pairs`` subflows per pair, one over NVLink inside a server, none without a way."""

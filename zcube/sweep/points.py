@@ -14,7 +14,7 @@ import numpy as np
 from zcube.errors import Fault, FaultList, InputError
 from zcube.input_files import is_file
 from zcube.inputs import read_toml, set_key
-from zcube.node_fit import check_nodes
+from zcube.node_fit import NodeCheck
 from zcube.scenario import Scenario, load_scenario, with_tables
 from zcube.sweep.settings import MOST_RUNS, LatinHypercube, Range, SweepSettings, load_sweep, sound_parts, sweep_path
 
@@ -150,17 +150,17 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
         head |= {"fabrics": list(sweep.fabrics), "baseline": sweep.baseline}
     elif sweep.baseline is not None:
         head["baseline"] = sweep.baseline
-    points, cases = points_of(sweep), []
+    points, cases, nodes = points_of(sweep), [], NodeCheck()
     refused: dict[str, list[InputError | None]] = {}
     for name, scenario in scenarios.items():
         # What is the same at every point is checked once; where it fails alone, points may mend it.
-        shared, _ = _laid_over(scenario, {**head, **sweep.set}, path)
+        shared, _ = _laid_over(scenario, {**head, **sweep.set}, path, nodes)
         for point in points:
             if shared is None:
-                made, error = _laid_over(scenario, {**head, **point.overrides}, path)
+                made, error = _laid_over(scenario, {**head, **point.overrides}, path, nodes)
             else:
                 own = {key: value for key, value in point.overrides.items() if key not in sweep.set}
-                made, error = _laid_over(shared, own, path)
+                made, error = _laid_over(shared, own, path, nodes)
             case = Case(name, point, made, None if error is None else str(error))
             cases.append(case)
             for setting in (*point.settings, f"scenario {name}"):
@@ -180,14 +180,16 @@ def cases_of(sweep: SweepSettings, path: Path) -> list[Case]:
     return cases
 
 
-def _laid_over(scenario: Scenario, values: Mapping[str, Any], path: Path) -> tuple[Scenario | None, InputError | None]:
+def _laid_over(
+    scenario: Scenario, values: Mapping[str, Any], path: Path, nodes: NodeCheck
+) -> tuple[Scenario | None, InputError | None]:
     """Return a scenario with values by key, or why it cannot have them."""
     tables: dict[str, Any] = {}
     try:
         for key, value in values.items():
             set_key(tables, key, value, str(path))
         made = with_tables(scenario, tables, str(path), path.parent.absolute())
-        check_nodes(made)
+        nodes.check(made)
         return made, None
     except InputError as error:
         return None, error
