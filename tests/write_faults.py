@@ -258,7 +258,7 @@ class Harness:
             self.wrong.append(f"{told}: {fault}")
         self.next_run(case, place, told, again and (case.verb, case.name) not in NEW_ONLY)
         shutil.rmtree(place, ignore_errors=True)
-        self.outcomes[f"{state if state in ('old', 'new') else 'wrong'}, status {ended.status}"] += 1
+        self.outcomes[f"{state if state in STATES else 'between two files'}, status {ended.status}"] += 1
         return state
 
     def faults(
