@@ -203,12 +203,16 @@ class DecodeExchange:
         """Whether its nodes reach each other."""
         return self._group.carried
 
+    def halved(self, requests: int) -> bool:
+        """Return whether a batch is cut in two, of which one computes while the other exchanges: on every GPU, or on none."""
+        return self._pool.expert_overlap and requests >= 2 * self._plan.routing.ranks
+
     def microbatches(self, requests: int) -> list[IntArray]:
         """Return which requests of a batch run one after the other: all, or every other round of the deal."""
-        everyone, ranks = np.arange(requests), self._plan.routing.ranks
-        if not self._pool.expert_overlap or requests < 2 * ranks:
+        everyone = np.arange(requests)
+        if not self.halved(requests):
             return [everyone]
-        rounds = everyone // ranks
+        rounds = everyone // self._plan.routing.ranks
         return [everyone[rounds % 2 == 0], everyone[rounds % 2 == 1]]
 
     def stages(
@@ -256,8 +260,8 @@ class DecodeExchange:
             pair, size_bytes = np.arange(sent.shape[1]) + self._turn * sent.shape[1], sent.sum(axis=0)
             self._turn = (self._turn + 1) % self._plan.routing.gpus_per_node
         full = size_bytes > 0
-        halves = len(self.microbatches(requests)) > 1
-        yield from self._group.burst(pair[full], size_bytes[full] * steps, alone.times(steps), compute_s, halves, stages)
+        overlap, times = self.halved(requests), alone.times(steps)
+        yield from self._group.burst(pair[full], size_bytes[full] * steps, times, compute_s, overlap, stages)
 
     def _step(self, requests: int) -> tuple[IntArray, ExchangeParts]:
         routing, alone = self._plan.routing, NO_PARTS
