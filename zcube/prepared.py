@@ -135,7 +135,7 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
     InputError
         With every file that cannot be read and every fabric that does not fit.
     """
-    faults, device = FaultList(), None
+    faults, device, card, compute = FaultList(), None, None, None
     with faults:
         device = _read("compute.device", load_device, scenario.compute.device)
         faults.faults.extend(stage_faults(scenario, device))
@@ -143,11 +143,11 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
         card = _read("compute.model", load_card, scenario.compute.model)
         card.check_served()
         _check_expert_span(scenario, card)
-        compute = _compute_model(scenario, card)
-        faults.faults.extend(memory_faults(scenario, card, compute.device))
+        if device is not None:
+            compute = _compute_model(scenario, card, device)
+            faults.faults.extend(memory_faults(scenario, card, device))
     with faults:
-        if "tilert" in scenario.engines.values():
-            card = _read("compute.model", load_card, scenario.compute.model)
+        if card is not None and "tilert" in scenario.engines.values():
             card.check_indexed("decode.engine = tilert")
             request_times(scenario, card)
     with faults:
@@ -162,6 +162,8 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
                 one for name, carrier in carriers.items() for one in server_faults(carrier.declared, name, device)
             )
     faults.check()
+    # Without one of them there was a fault.
+    assert card is not None and compute is not None
     return card, compute, prices, carriers
 
 
@@ -246,10 +248,10 @@ def _read(key: str, read: Callable[[str], Read], reference: str) -> Read:
         raise InputError([replace(fault, where=f"{key}: {fault.where}") for fault in error.faults]) from error
 
 
-def _compute_model(scenario: Scenario, card: ModelCard) -> ComputeModel:
+def _compute_model(scenario: Scenario, card: ModelCard, device: Device) -> ComputeModel:
     asked = scenario.compute
     tables, engine = None if asked.tables is None else Path(asked.tables), scenario.engine(asked.moe_balance, asked.exchanges)
-    model = compute_model(asked.times, card, _read("compute.device", load_device, asked.device), engine, tables)
+    model = compute_model(asked.times, card, device, engine, tables)
     if scenario.network.calibration is None:
         return model
     return compute_calibrated(model, load_calibration(Path(scenario.network.calibration)), scenario, card)
