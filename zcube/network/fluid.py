@@ -198,22 +198,21 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
     """Settle every pool whose rate or bound changes, take the new ones, and predict its finish again."""
     for at in range(frees):
         subflow = state.free_subflow[at]
-        rate, bound = state.subflows[subflow].new_rate_bps, state.subflows[subflow].new_bound
-        if rate != state.subflows[subflow].rate_bps or bound != state.subflows[subflow].bound:
-            settle(state, state.subflows[subflow].pool, now_s)
-            set_bound(state, subflow, bound)
+        pool, bound = state.subflows[subflow].pool, state.subflows[subflow].new_bound
+        rate, before = state.subflows[subflow].new_rate_bps, state.subflows[subflow].rate_bps
         if bound >= 0:
             state.links[state.hops[bound].link].bound_level_bps = rate / state.subflows[subflow].weight
-    for at in range(frees):
-        subflow = state.free_subflow[at]
-        pool = state.subflows[subflow].pool
-        if state.subflows[subflow].new_rate_bps == state.subflows[subflow].rate_bps and state.event_place[pool] >= 0:
+        if rate != before or bound != state.subflows[subflow].bound:
+            # With the rates of all its subflows up to now: the first of them that changes settles the pool.
+            settle(state, pool, now_s)
+            set_bound(state, subflow, bound)
+        if rate == before and state.event_place[pool] >= 0:
             continue
-        change = state.subflows[subflow].new_rate_bps - state.subflows[subflow].rate_bps
-        state.subflows[subflow].rate_bps = state.subflows[subflow].new_rate_bps
+        state.subflows[subflow].rate_bps = rate
         for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
-            state.links[state.hops[hop].link].load_bps += change
-            state.links[state.hops[hop].link].updates += 1
+            link = state.hops[hop].link
+            state.links[link].load_bps += rate - before
+            state.links[link].updates += 1
         rate = 0.0
         for other in range(state.pools[pool].first_subflow, state.pools[pool].end_subflow):
             rate += state.subflows[other].rate_bps
