@@ -52,8 +52,9 @@ class Site:
         """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
         trace = self.journeys.trace
         full = int(trace.input_tokens[request]) // trace.block_tokens if trace.block_tokens else 0
-        # A copy, since kernels are compiled for arrays that may be written.
-        return np.array(trace.blocks(request)[:full], dtype=np.int64)
+        blocks = trace.blocks(request)[:full]
+        # Kernels are compiled for arrays that may be written, which one made for this prompt alone is.
+        return blocks if blocks.flags.writeable and blocks.dtype == np.int64 else np.array(blocks, dtype=np.int64)
 
 
 @dataclass(slots=True, eq=False)
