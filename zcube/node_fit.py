@@ -10,7 +10,7 @@ from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.devices import Device, load_device
 from zcube.llm.node_memory import GpuMemory, gpu_memory
 from zcube.scenario import Scenario
-from zcube.serving.settings import Nodes
+from zcube.serving.pools import Nodes
 
 
 class NodeCheck:

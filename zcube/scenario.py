@@ -47,7 +47,8 @@ from zcube.network.settings import Network, told_with_routings
 from zcube.out_folder import new_folder
 from zcube.pricing.amortised import CostTerms
 from zcube.routing.relay import FallBack
-from zcube.serving.settings import ENGINES, Engine, ServingSettings
+from zcube.serving.pools import ENGINES, Engine
+from zcube.serving.settings import ServingSettings
 from zcube.workload.source import GENERATOR, Requests
 
 #: Parts a fabric from the engine that its decode nodes run: ``roft-256+tilert``.

@@ -15,7 +15,7 @@ from zcube.llm.node_memory import GpuMemory, gpu_memory
 from zcube.node_fit import memory_faults, pool_memory, within_memory
 from zcube.prepared import named_by
 from zcube.scenario import load_scenario
-from zcube.serving.settings import USUAL_KV_TOKENS
+from zcube.serving.pools import USUAL_KV_TOKENS
 
 H200, H20, GB200 = load_device("h200"), load_device("h20"), load_device("gb200-nvl72")
 LLAMA, GLM, QWEN = load_card("llama-3.1-405b"), load_card("glm-5.1"), load_card("qwen3-235b-a22b")

@@ -32,7 +32,7 @@ from zcube.serving.work_done import WorkDone
 from zcube.workload.requests import RequestTrace
 
 #: Steps of requests of which one is told of as progress.
-STEPS_UNTOLD = 64
+STEPS_UNTOLD = 16
 
 
 class Cluster:

@@ -21,8 +21,8 @@ from zcube.llm.layer_times import LayerTimes
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, evened, give_tokens
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.pipeline import Pipeline
+from zcube.serving.pools import DecodePool
 from zcube.serving.recording import Recorder
-from zcube.serving.settings import DecodePool
 
 #: Steps predicted at once after a request joined, doubled up to the most while none does: a longer prediction is likelier
 #: to be cut short.

@@ -28,8 +28,8 @@ from zcube.llm.schedules.pieces import first_half
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.overlap import Stages, stages_of
+from zcube.serving.pools import DecodePool, PrefillPool
 from zcube.serving.recording import Recorder
-from zcube.serving.settings import DecodePool, PrefillPool
 from zcube.serving.transfers import Transfers
 
 

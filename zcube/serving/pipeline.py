@@ -23,8 +23,8 @@ from zcube.arrays import IntArray
 from zcube.llm.exchanges import NO_PARTS
 from zcube.llm.stages import stage_bytes, stage_pairs
 from zcube.serving.clock import seconds_between
+from zcube.serving.pools import Nodes
 from zcube.serving.recording import Recorder
-from zcube.serving.settings import Nodes
 from zcube.serving.transfers import Transfers
 
 

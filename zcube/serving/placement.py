@@ -14,7 +14,8 @@ from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.cache_settings import Cache
-from zcube.serving.settings import Nodes, ServingSettings
+from zcube.serving.pools import Nodes
+from zcube.serving.settings import ServingSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from zcube.llm.layer_times import LayerTimes, PrefillLayer
 from zcube.serving.clock import seconds_between
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.pipeline import Pipeline
+from zcube.serving.pools import PrefillPool
 from zcube.serving.recording import Recorder
 from zcube.serving.router import CHUNKS_AHEAD, PrefillLoads
-from zcube.serving.settings import PrefillPool
 
 #: Why an instance pauses though it has prompts: a push of its own is under way, KV memory is short, or cached KV is being read.
 PUSH, MEMORY, READ = 0, 1, 2

@@ -17,8 +17,9 @@ from zcube.serving.journey import Journeys
 from zcube.serving.kv_memory import Claim
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.placement import Seated
+from zcube.serving.pools import Nodes
 from zcube.serving.recording import Recorder
-from zcube.serving.settings import Nodes, ServingSettings
+from zcube.serving.settings import ServingSettings
 from zcube.serving.shipping import Shipment
 from zcube.serving.transfers import Transfers
 from zcube.serving.work_done import WorkDone
