@@ -37,8 +37,10 @@ from zcube.network.packet.build import idle_network
 from zcube.network.packet.controls import BUILT_IN
 from zcube.network.packet.failures import schedule_failures
 from zcube.network.packet.model import PacketModel
-from zcube.network.packet.settings import LinkFailure, PacketSettings, Skip
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.skip_settings import Skip
 from zcube.network.packet.stuck import held
+from zcube.network.packet.switch_settings import LinkFailure
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for

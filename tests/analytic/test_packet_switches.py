@@ -7,7 +7,8 @@ import pytest
 from packet_networks import FULL_PS, Network, flows, run, star
 
 from zcube.network.packet.build import idle_network
-from zcube.network.packet.settings import SWITCH_BUFFERS, PacketSettings
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.switch_settings import SWITCH_BUFFERS
 
 RATES = np.array([25e9, 100e9, 200e9, 400e9, 800e9])
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from zcube.arrays import IntArray
 from zcube.network.packet.patterns import Part, Pattern, is_idle, parts_of, pattern_of
-from zcube.network.packet.settings import Skip
 from zcube.network.packet.settlement import Settlement, settle
+from zcube.network.packet.skip_settings import Skip
 from zcube.network.packet.starts import crossings, push_starts, take_starts
 from zcube.network.packet.state import NEVER, NONE
 from zcube.network.packet.tables import Tables

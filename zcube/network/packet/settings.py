@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,16 @@ from zcube.inputs import Declared
 from zcube.network.packet.controls import BUILT_IN, controls
 from zcube.network.packet.controls.dcqcn import Dcqcn
 from zcube.network.packet.controls.declared import ControlSettings
+from zcube.network.packet.skip_settings import Skip
+from zcube.network.packet.switch_settings import (
+    MARKING,
+    LinkFailure,
+    MarkingLaw,
+    MarkingThreshold,
+    SwitchClass,
+    TierBuffer,
+    buffer_of,
+)
 from zcube.seeds import stream
 
 #: ``static``: a queue pair per path, as routing gives them. With the others a queue pair has many paths, all that the transfer
@@ -36,10 +45,6 @@ PathChoice = Literal["static", "spray", "spray-random", "flowlet", "adaptive", "
 QueuePairPorts = Literal["one", "all"]
 
 Forwarding = Literal["store-and-forward", "cut-through"]
-#: ``off``: all packet by packet. ``steady``: parts in which nothing is paused go by rate once they have been as they are for a
-#: while, by whole periods or by the law of their congestion control. ``reuse``: parts that start as others have started are
-#: moreover settled once, :mod:`zcube.network.packet.reuse`.
-SkipMode = Literal["off", "steady", "reuse"]
 Threshold = Literal["dynamic", "static"]
 #: ``go-back-n``: a receiver takes packets in order only, and everything from the first lost one on is sent again.
 #: ``selective``: it takes them in any order within a window, and what is asked for or was away too long is sent again, before
@@ -59,119 +64,14 @@ MIB = 1 << 20
 #: Packets of a window whose state lies in one row.
 WINDOW_BITS = 64
 
-
 #: What a switch does with what waits for a port that the PFC watchdog has given up on; SONiC's ``drop`` and ``forward``.
 WatchdogAction = Literal["drop", "forward"]
 
 #: Bytes of a pause's quantum, 512 bits.
 QUANTUM_BYTES = 64
 
-
-class MarkingThreshold(Declared):
-    """When a link of up to a rate marks packets (RED on the egress queue)."""
-
-    up_to_gbps: float = Field(gt=0, description="rate of the fastest link that it holds for")
-    kmin_bytes: int = Field(ge=0, le=1 << 40, description="queue from which on packets are marked")
-    kmax_bytes: int = Field(gt=0, le=1 << 40, description="queue from which on all are")
-    pmax: float = Field(ge=0, le=1, description="part of the packets marked just below `kmax_bytes`")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> MarkingThreshold:
-        if self.kmax_bytes <= self.kmin_bytes:
-            raise ValueError("kmax_bytes above kmin_bytes")
-        return self
-
-
-#: As SimAI.conf of the SimAI simulator has them for Ethernet; KB are 1,000 bytes there too.
-MARKING = tuple(
-    MarkingThreshold(up_to_gbps=gbps, kmin_bytes=kmin * 1000, kmax_bytes=kmax * 1000, pmax=pmax)
-    for gbps, kmin, kmax, pmax in ((25, 100, 400, 0.2), (50, 200, 800, 0.2), (100, 400, 1600, 0.2), (200, 300, 1200, 0.8),
-                                   (400, 800, 3200, 0.2))
-)  # fmt: skip
-
-
-class LinkFailure(Declared):
-    """Links that go down for a time."""
-
-    link: str = Field(
-        min_length=1, max_length=200, description="ends, `leaf0->spine3`; `*` stands for any text, `spine3->*` for a switch"
-    )
-    down_s: float = Field(ge=0, le=1e5, description="when they go down")
-    up_s: float | None = Field(default=None, ge=0, le=1e5, description="None: never")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> LinkFailure:
-        if self.up_s is not None and self.up_s <= self.down_s:
-            raise ValueError("up_s above down_s")
-        return self
-
-
-#: ``table``: KMIN, KMAX and PMAX by link rate, a vendor's. ``time``: as what stands in the queue takes to leave it, the same on
-#: every link, as HPCC's authors set up DCQCN (SIGCOMM 2019, section 5.1: in proportion to the rate).
-MarkingLaw = Literal["table", "time"]
-
-#: Packet buffers of switches, all of it, by the chip; megabytes of Juniper's table of common packet buffer memory (QFX5200-32C,
-#: 5210, 5220, 5230, 5240; "Understanding CoS Buffer Configuration"), taken as millions.
-SWITCH_BUFFERS: Mapping[str, int] = MappingProxyType(
-    {f"tomahawk-{number}": megabytes * 1_000_000 for number, megabytes in ((1, 16), (2, 42), (3, 64), (4, 112), (5, 165))}
-)
-SwitchClass = Literal["tomahawk-1", "tomahawk-2", "tomahawk-3", "tomahawk-4", "tomahawk-5"]
-
-
-class TierBuffer(Declared):
-    """The buffer of the switches of a tier."""
-
-    tier: int = Field(ge=1, le=8, description="1: switches with hosts; 2: those next to them, and so on")
-    buffer_bytes: int | None = Field(default=None, ge=1 << 16, le=1 << 40, description="of each of them")
-    switch_class: SwitchClass | None = Field(default=None, description="or that of a chip")
-
-    @model_validator(mode="after")
-    def _one(self) -> TierBuffer:
-        if (self.buffer_bytes is None) == (self.switch_class is None):
-            raise ValueError("buffer_bytes or switch_class, one of them")
-        return self
-
-
 #: How a port serves two classes of traffic: that of experts first, or by turns of so many packets each.
 ClassService = Literal["strict", "weighted"]
-
-
-class Skip(Declared):
-    """What is advanced by rate and not packet by packet, :mod:`zcube.network.packet.steady`."""
-
-    mode: SkipMode = Field(default="off", description="`off`, `steady` or `reuse`; the latter not without PFC")
-    window_packets: int = Field(default=16, ge=4, le=1 << 20, description="looks lie so many packets of a NIC port apart")
-    steps: int = Field(default=4, ge=1, le=1024, description="in which a window is advanced by rates and levels of queues")
-    calm_windows: int = Field(
-        default=2, ge=1, le=1 << 20, description="a part is advanced by rate that has been as it is for so many windows"
-    )
-    kept_windows: int = Field(
-        default=2,
-        ge=2,
-        le=1 << 20,
-        description="of a transfer that ends, what it sends in so many windows goes packet by packet",
-    )
-    near: float = Field(
-        default=0.75, gt=0, le=1, description="part of a pause's threshold from which on a buffer counts as near it"
-    )
-    joins: bool = Field(
-        default=True,
-        description="a transfer that starts in parts advanced by the law of their rates is advanced so from its first byte; "
-        "false: these parts go packet by packet for a while",
-    )
-    reuse_quantum: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="`reuse`: part of a buffer within which what others hold of it counts as equal, as do marks drawn at "
-        "random; 0: only what is equal to the bit and drew nothing is reused",
-    )
-    reuse_bytes: int = Field(
-        default=64 * MIB,
-        ge=0,
-        le=1 << 40,
-        description="`reuse`: memory for what is known of parts; what was not met for longest is forgotten",
-    )
 
 
 class PacketSettings(Declared):
@@ -503,13 +403,13 @@ class PacketSettings(Declared):
     @property
     def memory_bytes(self) -> int:
         """Buffer of a switch, headroom included."""
-        return _buffer_bytes(self.buffer_bytes, self.switch_class)
+        return buffer_of(self.buffer_bytes, self.switch_class)
 
     def memory_of(self, tier: IntArray) -> IntArray:
         """Return the buffers of switches by their tiers, headroom included."""
         found = np.full(len(tier), self.memory_bytes)
         for entry in self.tier_buffers:
-            found[tier == entry.tier] = _buffer_bytes(entry.buffer_bytes or 0, entry.switch_class)
+            found[tier == entry.tier] = buffer_of(entry.buffer_bytes or 0, entry.switch_class)
         return found
 
     def marking_of(self, capacity_bps: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -541,10 +441,6 @@ class PacketSettings(Declared):
             return np.full(len(capacity_bps), float(self.headroom_bytes))
         travel = capacity_bps / 8 * (2 * latency_s + self.pause_reaction_s)
         return np.asarray(np.ceil(travel) + self.pause_frame_bytes + 3 * self.unit_bytes)
-
-
-def _buffer_bytes(given_bytes: int, switch_class: SwitchClass | None) -> int:
-    return given_bytes if switch_class is None else SWITCH_BUFFERS[switch_class]
 
 
 @cache
