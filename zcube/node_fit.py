@@ -54,11 +54,14 @@ def server_faults(fabric: Fabric, name: str, device: Device) -> list[Fault]:
 
 
 def memory_faults(scenario: Scenario, card: ModelCard, device: Device) -> list[Fault]:
-    """Return a fault for every pool whose weights, or weights and the KV that is named, do not fit into its GPUs' memory."""
-    faults, pools = [], [("prefill", scenario.prefill.kv_capacity_tokens)]
+    """Return a fault for every pool whose weights, or weights and the KV that is named, do not fit into its GPUs' memory.
+
+    Prefixes that prefill nodes keep may lie in their hosts' memory; those of decode nodes lie beside the KV of requests.
+    """
+    faults, pools = [], [("prefill", scenario.prefill.kv_capacity_tokens, 0)]
     if "batched" in scenario.engines.values():
-        pools.append(("decode", scenario.decode.kv_capacity_tokens))
-    for name, capacity in pools:
+        pools.append(("decode", scenario.decode.kv_capacity_tokens, scenario.decode.prefix_cache_tokens))
+    for name, capacity, kept in pools:
         memory = pool_memory(scenario, name, card, device)
         if memory.memory_bytes is None:
             continue
@@ -68,11 +71,20 @@ def memory_faults(scenario: Scenario, card: ModelCard, device: Device) -> list[F
             found = f"{getattr(scenario, name).layout}, under which a GPU has {weights}"
             expected = f"weights that leave room for KV in the {has}: more GPUs, compute.weight_bits as the weights are stored"
             faults.append(Fault(f"{name}.layout", found, expected))
-        elif capacity is not None and memory.needed_bytes(capacity) > memory.memory_bytes:
-            cache = f"{capacity * memory.token_bytes / 1e9:.4g} GB of KV"
-            found = f"{capacity}, with which a GPU has {weights} and {cache}, {memory.needed_bytes(capacity) / 1e9:.4g} GB"
-            faults.append(Fault(f"{name}.kv_capacity_tokens", found, f"at most {memory.most_tokens}, for the {has}"))
+        elif memory.needed_bytes(kept) > memory.memory_bytes:
+            faults.append(_beyond(f"{name}.prefix_cache_tokens", kept, memory, 0, weights, has))
+        elif capacity is not None and memory.needed_bytes(capacity + kept) > memory.memory_bytes:
+            faults.append(_beyond(f"{name}.kv_capacity_tokens", capacity, memory, kept, weights, has))
     return faults
+
+
+def _beyond(key: str, tokens: int, memory: GpuMemory, kept: int, weights: str, has: str) -> Fault:
+    """Return the fault of a key that asks for more tokens of KV than memory leaves beside prefixes that are kept."""
+    assert memory.most_tokens is not None
+    beside = f" beside decode.prefix_cache_tokens = {kept}" if kept else ""
+    cache = f"{(tokens + kept) * memory.token_bytes / 1e9:.4g} GB of KV"
+    found = f"{tokens}{beside}, with which a GPU has {weights} and {cache}, {memory.needed_bytes(tokens + kept) / 1e9:.4g} GB"
+    return Fault(key, found, f"at most {memory.most_tokens - kept}{beside}, for the {has}")
 
 
 def within_memory(scenario: Scenario, card: ModelCard, device: Device) -> Scenario:
@@ -82,7 +94,7 @@ def within_memory(scenario: Scenario, card: ModelCard, device: Device) -> Scenar
     if decode.kv_capacity_tokens is not None or decode.engine == "tilert":
         return scenario
     most = pool_memory(scenario, "decode", card, device).most_tokens
-    tokens = decode.kv_tokens if most is None else min(decode.kv_tokens, max(1, most))
+    tokens = decode.kv_tokens if most is None else min(decode.kv_tokens, max(1, most - decode.prefix_cache_tokens))
     return scenario.model_copy(update={"decode": decode.model_copy(update={"kv_capacity_tokens": tokens})})
 
 

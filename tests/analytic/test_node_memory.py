@@ -144,6 +144,37 @@ def test_capacity_that_nobody_names_is_the_usual_one_or_what_memory_leaves():
     assert within_memory(other, GLM, H200) is other
 
 
+def test_prefixes_that_decode_nodes_keep_lie_beside_the_kv_of_requests():
+    most = pool_memory(load_scenario("glm51-pd-256"), "decode", GLM, H200).most_tokens
+    kept = "decode.prefix_cache_tokens=1000000"
+    named_by(load_scenario("glm51-pd-256", assignments=[kept, f"decode.kv_capacity_tokens={most - 1_000_000}"]))
+    (fault,) = faults_of(kept, f"decode.kv_capacity_tokens={most}").values()
+    assert fault.where == "decode.kv_capacity_tokens"
+    assert fault.found.startswith(f"{most} beside decode.prefix_cache_tokens = 1000000, with which")
+    assert fault.expected.startswith(f"at most {most - 1_000_000} beside decode.prefix_cache_tokens = 1000000, for")
+    (fault,) = faults_of(f"decode.prefix_cache_tokens={most + 1}").values()
+    assert (fault.where, fault.expected.split(",")[0]) == ("decode.prefix_cache_tokens", f"at most {most}")
+    nearly = load_scenario("glm51-pd-256", assignments=[f"decode.prefix_cache_tokens={most - 5}"])
+    assert within_memory(nearly, GLM, H200).decode.kv_capacity_tokens == 5
+    # Prefill's may lie in its hosts' memory.
+    named_by(load_scenario("glm51-pd-256", assignments=[f"prefill.prefix_cache_tokens={10 * most}"]))
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (["decode.layout=tp8", "kv.rank_map=cp8-tp8"], "a layout of dp with attention_balance = kv, not tp8"),
+        (
+            ["decode.engine=tilert", "kv.rank_map=tp8-tilert", "kv.push=after-prefill", "prefill.layout=tp8"],
+            "attention_balance",
+        ),
+    ],
+)
+def test_kv_is_evened_out_only_among_gpus_that_hold_different_requests(where, expected):
+    with pytest.raises(InputError, match=expected):
+        load_scenario("glm51-pd-256", assignments=[*where, "decode.attention_balance=kv"])
+
+
 def test_the_tables_of_couplings_and_of_cache_tiers_name_what_fits():
     page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     for heading in ("Couplings", "Cache tiers"):

@@ -200,8 +200,8 @@ class DecodePool(Nodes):
     prefill starts, and prefill starts only with it: ``overtake``, prompts that have room start before those that wait for it
     (SGLang's bootstrap queue); ``in-order``, those behind wait too. Decode nodes give room in order of arrival either way.
     ``prefix_cache_tokens``: whole pages of a prompt that are among these when room is given are not shipped (SGLang's
-    ``decode_prefix_len``). They are beside ``kv_capacity_tokens``, take in a prompt's full blocks when its KV is there, and
-    lose the least recently used; TileRT ships everything.
+    ``decode_prefix_len``). They are beside ``kv_capacity_tokens`` in memory, take in a prompt's full blocks when its KV is
+    there, and lose the least recently used; TileRT ships everything.
     ``attention_balance``: the slowest GPU sets a step's pace. ``requests``: they are dealt by number, in the order of their
     coming; ``kv``: so that every GPU holds as much KV too, which DeepSeek's decode load balancer aims at (DeepSeek-V3/R1
     Inference System Overview). A request may change its GPU here at every burst; a balancer that places it once, where least
@@ -253,6 +253,10 @@ class DecodePool(Nodes):
 
     @model_validator(mode="after")
     def _stages_overlap(self) -> DecodePool:
+        if self.attention_balance == "kv" and not self.layout.startswith("dp"):
+            raise ValueError(
+                f"a layout of dp with attention_balance = kv, not {self.layout}, whose GPUs all hold the same requests"
+            )
         return _with_overlap(self)
 
     @property

@@ -228,6 +228,10 @@ class ServingSettings(Declared):
             wrong.append("decode.tokens_per_step = 1 with decode.engine = tilert, which has decode.tilert.accepted_tokens")
         if self.decode.nodes_per_instance > 1:
             wrong.append("decode.nodes_per_instance = 1 with decode.engine = tilert, whose nodes run alone")
+        if self.decode.attention_balance != "requests":
+            wrong.append(
+                "decode.attention_balance = requests with decode.engine = tilert, whose nodes have one request at a time"
+            )
         if self.decode.preallocate != "none":
             wrong.append("no decode.preallocate with decode.engine = tilert, whose router waits for a node before prefill")
         if self.prefill.max_queue is not None:
