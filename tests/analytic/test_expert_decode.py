@@ -9,10 +9,12 @@ from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.expert_placement import balanced, popularity
 from zcube.llm.expert_traffic import hit_probability
 from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
 from zcube.llm.schedules.expert_pipeline import Turn, order
 from zcube.llm.schedules.expert_routing import ExpertRouting
+from zcube.seeds import stream
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import Kind
 
@@ -41,6 +43,18 @@ def test_eighteen_nodes_hold_redundant_experts(card):
     routing = ExpertRouting(card, 18)
     assert routing.redundant_experts == 32
     assert routing.layer(0).node_chances().sum() == pytest.approx(18 * hit_probability(GLM, 18))
+
+
+def test_traces_place_copies_as_serving_does():
+    routing = ExpertRouting(GLM, 18, "sampled", "power_law_1.2", seed=3)
+    weights = popularity(256, "power_law_1.2", routing.power_law_tokens, stream(3, "experts/7"))
+    where = balanced(weights, 288, GLM.expert_groups, 18, 144)
+    load = [0.0] * 144
+    for expert, gpu in zip(where.expert.tolist(), where.gpu.tolist(), strict=True):
+        load[gpu] += weights[expert] / where.expert.tolist().count(expert)
+    tokens = np.full(144, 1 << 16)
+    received = routing.layer(7).messages(tokens, 7).sum(axis=0)
+    np.testing.assert_allclose(received / received.sum(), load, rtol=0.02)
 
 
 def test_group_limit_holds_where_nodes_hold_whole_groups():

@@ -2,8 +2,9 @@
 
 Routing as in :func:`zcube.llm.expert_traffic.hit_probability`: a token picks its groups uniformly, then its experts in them
 as if with replacement, here in proportion to the experts' popularity. Experts lie in order over the GPUs; where they do not
-divide evenly, redundant copies fill the slots (DeepSeek serves 256 experts on 144 GPUs as 288). Sampled counts are binomial
-draws with the same chances, so that destinations of one token are independent of each other; expected counts are exact.
+divide evenly, redundant copies fill the slots (DeepSeek serves 256 experts on 144 GPUs as 288), placed with the rest by load as
+its balancer does (:mod:`zcube.llm.expert_placement`). Sampled counts are binomial draws with the same chances, so that
+destinations of one token are independent of each other; expected counts are exact.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
-from zcube.llm.expert_placement import POWER_LAWS, popularity
+from zcube.llm.expert_placement import POWER_LAWS, balanced, popularity
 from zcube.node import GPUS_PER_NODE
 from zcube.seeds import stream
 
@@ -148,15 +149,11 @@ def _held(routing: ExpertRouting, weights: FloatArray) -> FloatArray:
     if routing.counts == "expected" and routing.redundant_experts:
         # Even popularity: copies level every GPU's share.
         return held + np.bincount(group, weights, routing.card.expert_groups) / ranks
-    copies = np.ones(experts, dtype=np.int64)
-    # The most popular experts get the copies; the slots are dealt in order of popularity, back and forth over the GPUs.
-    favourites = np.argsort(-weights, kind="stable")
-    np.add.at(copies, favourites[np.arange(routing.redundant_experts) % experts], 1)
-    slots = np.repeat(np.arange(experts), copies)
-    owner = np.arange(len(slots)) * ranks // len(slots)
+    slots: IntArray = np.arange(experts)
+    owner: IntArray = slots * ranks // experts
     if routing.redundant_experts:
-        slots = slots[np.argsort(-(weights / copies)[slots], kind="stable")]
-        turn, place = np.divmod(np.arange(len(slots)), ranks)
-        owner = np.where(turn % 2, ranks - 1 - place, place)
+        count = experts + routing.redundant_experts
+        slots, owner = balanced(weights, count, routing.card.expert_groups, routing.nodes, ranks)
+    copies = np.bincount(slots, minlength=experts)
     np.add.at(held, (owner, group[slots]), (weights / copies)[slots])
     return held
