@@ -11,7 +11,7 @@ from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.expert_placement import balanced, popularity
 from zcube.llm.expert_traffic import hit_probability
-from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
+from zcube.llm.schedules.decode import append_expert_step, append_tensor_parallel_step
 from zcube.llm.schedules.expert_pipeline import Turn, order
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.seeds import stream
@@ -161,7 +161,7 @@ def test_a_single_request_is_not_cut():
 
 def test_tensor_parallel_step():
     builder = TraceBuilder(16)
-    append_tp8_step(builder, GLM, StatedTimes(1e-6, 1e-6), [100, 5000, 7], query_tokens=2, node=1)
+    append_tensor_parallel_step(builder, GLM, StatedTimes(1e-6, 1e-6), [100, 5000, 7], query_tokens=2, node=1)
     trace = builder.build({})
     rows = trace.rows(Kind.COLLECTIVE)
     assert np.bincount(trace.layer[rows]).tolist() == [2] * 78

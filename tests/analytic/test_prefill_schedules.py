@@ -14,7 +14,7 @@ from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.schedules.expert_prefill import append_expert_prefill
 from zcube.llm.schedules.expert_routing import ExpertRouting
-from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
+from zcube.llm.schedules.node_prefill import LayerSplit, append_context_parallel, append_tensor_parallel
 from zcube.llm.schedules.pieces import Piece, chunks, halves
 from zcube.trace.builder import TraceBuilder
 from zcube.trace.comm_trace import Kind
@@ -38,7 +38,7 @@ def over_nodes(nodes, pieces, times=None, card=GLM, routing=None, **choices):
 
 
 def test_tensor_parallel_layer_has_two_all_reduces_of_the_hidden_states():
-    trace = in_node(append_tp8, [Piece(1000, 50), Piece(24)])
+    trace = in_node(append_tensor_parallel, [Piece(1000, 50), Piece(24)])
     rows = trace.rows(Kind.COLLECTIVE)
     assert np.bincount(trace.layer[rows]).tolist() == [2] * 78
     assert set(trace.size_bytes[rows].tolist()) == {1024 * 12_288}
@@ -48,7 +48,7 @@ def test_tensor_parallel_layer_has_two_all_reduces_of_the_hidden_states():
 def test_context_parallel_layer_has_the_four_published_collectives():
     # NVIDIA's GLM-5 profile at 32 K: all-gathers of 256, 1152 and 12,288 bytes a token in all, reduce-scatter of 12,288.
     tokens = 32 * K
-    trace = in_node(append_cp8, [Piece(tokens)])
+    trace = in_node(append_context_parallel, [Piece(tokens)])
     for layer in (0, 3, 77):
         rows = np.flatnonzero((trace.layer == layer) & (trace.kind == Kind.COLLECTIVE))
         gathers, scatters = rows[:3], rows[3:]
@@ -59,22 +59,22 @@ def test_context_parallel_layer_has_the_four_published_collectives():
 
 
 def test_context_parallel_tokens_are_padded_to_eight():
-    trace = in_node(append_cp8, [Piece(13)], layers=1)
+    trace = in_node(append_context_parallel, [Piece(13)], layers=1)
     assert sorted(trace.size_bytes[trace.rows(Kind.COLLECTIVE)].tolist()) == [512, 2304, 2 * 12_288, 16 * 12_288]
 
 
-@pytest.mark.parametrize("append", [append_tp8, append_cp8])
+@pytest.mark.parametrize("append", [append_tensor_parallel, append_context_parallel])
 def test_a_node_runs_its_layer_in_series_for_the_time_of_its_parts(append):
     times = StatedTimes(3e-6, 2e-6, 1e-6, 1e-6)
     trace = in_node(append, [Piece(100)], times)
-    collectives = 2 if append is append_tp8 else 4
+    collectives = 2 if append is append_tensor_parallel else 4
     ends = ends_by_hand(trace, collective_s=lambda row: 1e-3)
     assert ends.max() == pytest.approx(78 * (100 * 5e-6 + collectives * 1e-3))
     assert computes_one_at_a_time(trace)
 
 
 def test_layer_split_moves_52_megabytes_a_layer_and_4_gigabytes_a_forward_at_64k():
-    trace = in_node(append_cp8, [Piece(8 * K, 56 * K)], split=LayerSplit())
+    trace = in_node(append_context_parallel, [Piece(8 * K, 56 * K)], split=LayerSplit())
     rows = named(trace, "broadcast")
     assert set(trace.size_bytes[rows].tolist()) == {788 * 64 * K}
     assert trace.size_bytes[rows[0]] / 1e6 == pytest.approx(51.6, abs=0.05)
@@ -85,16 +85,16 @@ def test_layer_split_moves_52_megabytes_a_layer_and_4_gigabytes_a_forward_at_64k
 
 
 def test_layer_split_may_broadcast_the_whole_buffer():
-    trace = in_node(append_cp8, [Piece(64)], split=LayerSplit("whole-buffer", 100_000))
+    trace = in_node(append_context_parallel, [Piece(64)], split=LayerSplit("whole-buffer", 100_000))
     assert set(trace.size_bytes[named(trace, "broadcast")].tolist()) == {78_800_000}
     with pytest.raises(InputError, match="at least the 64 tokens"):
-        in_node(append_cp8, [Piece(64)], split=LayerSplit("whole-buffer", 63))
+        in_node(append_context_parallel, [Piece(64)], split=LayerSplit("whole-buffer", 63))
 
 
 @pytest.mark.parametrize(("broadcast_s", "exposed_s"), [(2e-3, 0.0), (3e-3, 0.0), (5e-3, 2e-3)])
 def test_broadcast_hides_behind_the_indexer(broadcast_s, exposed_s):
     times = StatedTimes(10e-6, 4e-6, 1e-6, 3e-6)
-    trace = in_node(append_cp8, [Piece(K)], times, split=LayerSplit(), layers=5)
+    trace = in_node(append_context_parallel, [Piece(K)], times, split=LayerSplit(), layers=5)
     size_of = {"broadcast": broadcast_s}
     ends = ends_by_hand(trace, collective_s=lambda row: size_of.get(trace.names[trace.name[row]], 0.0))
     # 1024 tokens: the indexer takes 3.07 ms.
@@ -105,7 +105,7 @@ def test_broadcast_hides_behind_the_indexer(broadcast_s, exposed_s):
 
 def test_prefetched_broadcast_hides_behind_all_but_the_sparse_attention():
     times = StatedTimes(10e-6, 4e-6, 1e-6, 3e-6)
-    trace = in_node(append_cp8, [Piece(K)], times, split=LayerSplit(beside="previous-layer"), layers=5)
+    trace = in_node(append_context_parallel, [Piece(K)], times, split=LayerSplit(beside="previous-layer"), layers=5)
     long_s = K * 8e-6
     ends = ends_by_hand(trace, collective_s=lambda row: long_s if row in set(named(trace, "broadcast")) else 0.0)
     # Experts, projections and indexer take 8 us a token: only the first layer's, with nothing before, is exposed by half.

@@ -13,13 +13,13 @@ from zcube.llm.decode_node.schedule import decode_trace
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.layer_times import LayerTimes
-from zcube.llm.schedules.decode import append_expert_step, append_tp8_step
+from zcube.llm.schedules.decode import append_expert_step, append_tensor_parallel_step
 from zcube.llm.schedules.expert_pipeline import batches
 from zcube.llm.schedules.expert_prefill import append_expert_prefill
 from zcube.llm.schedules.expert_routing import ExpertRouting
 from zcube.llm.schedules.kv_plans import kv_plan
 from zcube.llm.schedules.kv_push import append_kv
-from zcube.llm.schedules.node_prefill import LayerSplit, append_cp8, append_tp8
+from zcube.llm.schedules.node_prefill import LayerSplit, append_context_parallel, append_tensor_parallel
 from zcube.llm.schedules.options import DecodeSchedule, EngineOptions, PrefillSchedule
 from zcube.llm.schedules.pieces import Piece
 from zcube.trace.builder import TraceBuilder
@@ -121,11 +121,11 @@ class Assembly:
         for iteration in self._iterations[node]:
             pieces = [piece for _, piece in iteration]
             if self.prefill.startswith("tp"):
-                ends = append_tp8(
+                ends = append_tensor_parallel(
                     self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers, gpus=self._size
                 )
             else:
-                ends = append_cp8(
+                ends = append_context_parallel(
                     self.builder, self.card, self.times, pieces, node=node, after=ends, layers=self._layers, split=split,
                     gpus=self._size,
                 )  # fmt: skip
@@ -210,7 +210,7 @@ class Assembly:
         options = self.options
         batch = options.decode_batch or max(1, len(self._requests(node, options.decode_nodes)))
         for step in range(options.decode_steps):
-            ends = append_tp8_step(
+            ends = append_tensor_parallel_step(
                 self.builder, self.card, self.times, [self._context(step)] * batch, query_tokens=options.drafts + 1,
                 node=options.prefill_nodes + node, after=ends, layers=self._layers, size=self._size,
             )  # fmt: skip

@@ -22,7 +22,7 @@ from zcube.trace.builder import TraceBuilder
 _BF16 = 2
 
 
-def append_tp8_step(
+def append_tensor_parallel_step(
     builder: TraceBuilder, card: ModelCard, times: LayerTimes, contexts: Sequence[int], *, query_tokens: int = 1,
     node: int = 0, after: ArrayLike = -1, layers: int | None = None, size: int = GPUS_PER_NODE,
 ) -> IntArray:  # fmt: skip
@@ -91,7 +91,7 @@ def append_expert_step(
     routing : ExpertRouting
         Where tokens go; its nodes are the group's.
     query_tokens, layers
-        As in :func:`append_tp8_step`.
+        As in :func:`append_tensor_parallel_step`.
     first_node : int
         The group's first node.
     after : int or int array [ranks]

@@ -96,7 +96,7 @@ class CpGather:
         return cls(share * _BF16 * card.index_head_dim * card.indexed_layers // card.layers, latents, hidden, hidden * gpus)
 
 
-def append_tp8(
+def append_tensor_parallel(
     builder: TraceBuilder, card: ModelCard, times: LayerTimes, pieces: Sequence[Piece], *, node: int = 0,
     after: ArrayLike = -1, layers: int | None = None, gpus: int = GPUS_PER_NODE,
 ) -> IntArray:  # fmt: skip
@@ -134,11 +134,11 @@ def append_tp8(
     return lane.ends
 
 
-def append_cp8(
+def append_context_parallel(
     builder: TraceBuilder, card: ModelCard, times: LayerTimes, pieces: Sequence[Piece], *, node: int = 0,
     after: ArrayLike = -1, layers: int | None = None, split: LayerSplit | None = None, gpus: int = GPUS_PER_NODE,
 ) -> IntArray:  # fmt: skip
-    """Append one iteration under context parallelism; parameters and result as :func:`append_tp8`.
+    """Append one iteration under context parallelism; parameters and result as :func:`append_tensor_parallel`.
 
     Parameters
     ----------
