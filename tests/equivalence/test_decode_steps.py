@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zcube.arrays import FloatArray
 from zcube.llm.cards import load_card
 from zcube.llm.compute import roofline
-from zcube.llm.decode_steps import DecodeRates, attention_steps_s
+from zcube.llm.decode_steps import DecodeRates, attention_steps_s, row_of, steps_of_layers
 from zcube.llm.devices import load_device
 from zcube.llm.engine_layout import EngineLayout
 
@@ -128,6 +128,26 @@ def test_closed_form_equals_the_loop(rates, contexts, ranks, steps, fixed_s):
     found = attention_steps_s(rates, TOPK, np.array(contexts), fixed_s, ranks, steps)
     assert found.tobytes() == twin_steps_s(rates, TOPK, contexts, fixed_s, ranks, steps).tobytes()
     np.testing.assert_allclose(found, plain(rates, TOPK, contexts, fixed_s, ranks, steps), rtol=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kinds=st.lists(
+        st.tuples(rates, st.sampled_from((1, TOPK)), st.tuples(st.floats(5, 9), st.floats(0, 5)), st.integers(1, 60)),
+        max_size=3,
+    ),
+    contexts=st.lists(st.integers(0, 120), min_size=8, max_size=30),
+    ranks=st.sampled_from((1, 8)),
+    steps=st.integers(1, 90),
+    rest_s=st.floats(0, 5),
+)
+def test_layers_of_every_kind_add_up(kinds, contexts, ranks, steps, rest_s):
+    found, expected = np.empty(steps), np.zeros(steps)
+    rows = np.array([row_of(*kind) for kind in kinds]).ravel()
+    steps_of_layers(rows, rest_s, np.array(contexts), ranks, found)
+    for of_rates, topk, fixed_s, layers in kinds:
+        expected += twin_steps_s(of_rates, topk, contexts, fixed_s, ranks, steps) * layers
+    assert found.tobytes() == (expected + rest_s).tobytes()
 
 
 @pytest.mark.parametrize("layout", ["tp8", "dp8"])

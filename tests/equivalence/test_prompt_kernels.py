@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, give_tokens
+from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, give_tokens, let_pass
 from zcube.workload.prefix_blocks import Lineage, prefix_blocks, write_keys
 from zcube.workload.prefix_hits import prefix_hits
 
@@ -100,3 +102,11 @@ def test_a_batch_gains_tokens_as_a_list_does(rows, steps):
     assert list(zip(*(batch[row, :kept].tolist() for row in (REQUEST, CONTEXT, LEFT)), strict=True)) == stay
     assert finished[: len(rows) - kept].tolist() == [request for request, _, left in rows if left <= steps]
     assert least == min((left for _, _, left in stay), default=MOST_LEFT)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(1e-6, 10.0), max_size=40), st.sampled_from((1.0, 1.7, 3.0)), st.floats(0.0, 1e6))
+def test_steps_end_when_their_sum_has_passed(seconds, tokens_per_step, start_s):
+    ends_s = np.array(seconds)
+    let_pass(ends_s, tokens_per_step, start_s)
+    assert ends_s.tolist() == [passed_s / tokens_per_step + start_s for passed_s in accumulate(seconds)]

@@ -28,11 +28,12 @@ from zcube.llm.compute_inputs import (
     checked_contexts,
     checked_pieces,
 )
+from zcube.llm.decode_steps import row_of, steps_of_layers
 from zcube.llm.devices import Device, Exchanges, Line
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.expert_placement import check_copies
 from zcube.llm.feed_forward import FeedForward
-from zcube.llm.kinds.layer import mean_s, mean_time
+from zcube.llm.kinds.layer import Roofline, mean_s, mean_time
 from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kv import KvDtype
 from zcube.llm.layer_times import DecodeLayer, PrefillLayer
@@ -238,9 +239,14 @@ class RooflineModel:
         if steps == 0:
             check_range(contexts)
             return np.empty(0)
-        fixed_s, rest_s = self._fixed_s(len(contexts))
-        ranks = min(self._decode_ranks, len(contexts))
-        seconds = np.zeros(steps)
+        fixed_s, rest_s, rows = self._fixed_s(len(contexts))
+        ranks, seconds = min(self._decode_ranks, len(contexts)), np.empty(steps)
+        if rows is not None:
+            steps_of_layers(rows, rest_s, contexts, ranks, seconds)
+            if seconds[0] < 0.0:
+                check_range(contexts)
+            return seconds
+        seconds.fill(0.0)
         for kind, of_kind_s in zip(self._decode_kinds, fixed_s, strict=True):
             layer_s = kind.steps_s(contexts, of_kind_s, ranks, steps)
             if layer_s[0] < 0.0:
@@ -302,8 +308,11 @@ class RooflineModel:
         links, layout, gpus = self._device.links, self._prefill_layout, self._prefill_gpus
         return prefill_layer_s(self._card, links, layout, tokens, self._ep_nodes, has_experts, gpus)
 
-    def _decode_fixed_s(self, requests: int) -> tuple[tuple[tuple[float, float], ...], float]:
-        """Return what depends only on the batch size: attention by kind, of a fuller and an emptier GPU, and the rest."""
+    def _decode_fixed_s(self, requests: int) -> tuple[tuple[tuple[float, float], ...], float, FloatArray | None]:
+        """Return what depends only on the batch size: attention by kind, of a fuller and an emptier GPU, and the rest.
+
+        Then the rows for :func:`~zcube.llm.decode_steps.steps_of_layers`; None where a kind is no line in the contexts.
+        """
         card, links, forward, nodes = self._card, self._device.links, self._feed_forward, self._decode_nodes
         fullest = -(-requests // self._decode_ranks)
         attention = tuple((kind.fixed_s(fullest), kind.fixed_s(max(fullest - 1, 0))) for kind in self._decode_kinds)
@@ -313,7 +322,11 @@ class RooflineModel:
         dense_s = forward.decode_dense_s(fullest)
         dense_s += decode_layer_s(card, links, self._decode_layout, requests, fullest, False, self._decode_gpus)
         head_s = forward.head_s(-(-requests // nodes))
-        return attention, float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s)
+        rows = None
+        if all(isinstance(kind, Roofline) for kind in self._decode_kinds):
+            of_kinds = zip(self._decode_kinds, attention, strict=True)
+            rows = np.array([row_of(kind.rates, kind.attended_tokens, own_s, kind.layers) for kind, own_s in of_kinds]).ravel()
+        return attention, float(card.moe_layers * moe_s + card.first_dense_layers * dense_s + head_s), rows
 
 
 def roofline(card: ModelCard, device: Device, engine: EngineLayout) -> ComputeModel:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import simpy
@@ -18,7 +19,7 @@ import simpy
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes
-from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, evened, give_tokens
+from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, evened, give_tokens, let_pass
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.pools import DecodePool
@@ -29,6 +30,9 @@ from zcube.serving.recording import Recorder
 LEAST_STEPS_AHEAD, MOST_STEPS_AHEAD = 32, 512
 
 NO_STEPS: FloatArray = np.zeros(0)
+
+#: Of an instance: does nothing; lets steps pass, which another request would end; ends them, or does something else.
+IDLE, STEPPING, ENDING = 0, 1, 2
 
 
 class DecodeNode:
@@ -146,8 +150,12 @@ class DecodeInstance:
         self._finished: IntArray = np.zeros(16, dtype=np.int64)
         #: Steps ended, when the last of them did, and when those under way are to.
         self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
-        self._wake = env.event()
-        env.process(self._run())
+        #: Steps predicted next, and what becomes of a request that comes.
+        self._ahead, self._state = LEAST_STEPS_AHEAD, IDLE
+        #: What is to happen at its time, of several that wait for theirs: when that is, and the requests that joined before.
+        self._timer: simpy.Event | None = None
+        self._start_s, self._joined = 0.0, list[int]()
+        self._burst_left: simpy.events.ProcessGenerator | None = None
 
     @property
     def carries(self) -> bool:
@@ -157,56 +165,82 @@ class DecodeInstance:
     def join(self, request: int, context_tokens: int, tokens_left: int) -> None:
         """Add a request whose KV has arrived to the batch, from the next step on."""
         self._joining.append((request, context_tokens, tokens_left))
-        if not self._wake.triggered:
-            self._wake.succeed()
+        self._come()
 
     def compute_prompt(self, request: int, seconds: float) -> None:
         """Compute a prompt, from the end of the step under way on; the batch waits meanwhile."""
         self._prompts.append((request, seconds))
-        if not self._wake.triggered:
-            self._wake.succeed()
+        self._come()
 
-    def _run(self) -> simpy.events.ProcessGenerator:
-        env = self._env
-        ahead = LEAST_STEPS_AHEAD
-        while True:
-            if not (self._size or self._joining or self._prompts):
-                self._wake = env.event()
-                yield self._wake
-            if self._prompts:
-                request, seconds = self._prompts.popleft()
-                self._on_prompt(request, False)
-                yield env.timeout(seconds)
-                self._on_prompt(request, True)
-                continue
-            joined = [request for request, _, _ in self._joining]
-            self._join_batch()
-            if self._exchange is not None:
-                yield from self._burst(self._exchange, joined)
-                continue
-            start_s = env.now
-            steps = min(ahead, self._least_left)
-            ends_s = self._compute.decode_steps_s(self._dealt(self._batch[CONTEXT, : self._size]), steps).cumsum()
-            ends_s /= self._tokens_per_step
-            ends_s += start_s
-            self._ends_s = ends_s
-            if joined:
-                self._on_step(joined, float(ends_s[0]), self._steps)
-            self._sleep(float(ends_s[-1]) - start_s)
-            yield self._wake
+    def _come(self) -> None:
+        """Let what has come be taken up: at once, or at the end of the step under way."""
+        if self._state == STEPPING:
             # A time equal to a boundary up to the clock's rounding is that boundary.
-            now_s = env.now - 4 * math.ulp(env.now)
-            comes = bool(self._joining or self._prompts)
-            done = min(int(ends_s.searchsorted(now_s)) + 1, steps) if comes else steps
-            ahead = LEAST_STEPS_AHEAD if comes else min(2 * ahead, MOST_STEPS_AHEAD)
-            self._ends_s = ends_s[:done]
-            if ends_s[done - 1] > env.now:
-                yield env.timeout(float(ends_s[done - 1]) - env.now)
-            self._steps, self._last_end_s, self._ends_s = self._steps + done, float(ends_s[done - 1]), NO_STEPS
-            finished = self._give_tokens(done)
-            self._recorder.decodes(self._servers[0], start_s, env.now, joined, finished)
-            for request in finished:
-                self._on_finish(request, self._steps)
+            now_s, ends_s = self._env.now, self._ends_s
+            done = min(int(ends_s.searchsorted(now_s - 4 * math.ulp(now_s))) + 1, len(ends_s))
+            self._ends_s, self._ahead = ends_s[:done], LEAST_STEPS_AHEAD
+            self._end_after(max(0.0, ends_s.item(done - 1) - now_s))
+        elif self._state == IDLE:
+            self._env.timeout(0.0).callbacks.append(self._begin)
+        self._state = ENDING
+
+    def _begin(self, _: simpy.Event | None = None) -> None:
+        """Begin what comes next, if anything does: a prompt, or steps."""
+        if self._prompts:
+            request, seconds = self._prompts.popleft()
+            self._on_prompt(request, False)
+            self._env.timeout(seconds).callbacks.append(partial(self._end_prompt, request))
+        elif not (self._size or self._joining):
+            self._state = IDLE
+        elif self._exchange is not None:
+            self._burst_left = self._burst(self._exchange, self._join_batch())
+            self._go_on()
+        else:
+            self._step(self._join_batch())
+
+    def _end_prompt(self, request: int, _: simpy.Event) -> None:
+        self._on_prompt(request, True)
+        self._begin()
+
+    def _step(self, joined: list[int]) -> None:
+        """Let steps pass until one of them is a request's last, or until a request comes."""
+        start_s = float(self._env.now)
+        self._start_s, self._joined, self._state = start_s, joined, STEPPING
+        steps = min(self._ahead, self._least_left)
+        ends_s = self._compute.decode_steps_s(self._dealt(self._batch[CONTEXT, : self._size]), steps)
+        let_pass(ends_s, self._tokens_per_step, start_s)
+        self._ends_s, self._ahead = ends_s, min(2 * self._ahead, MOST_STEPS_AHEAD)
+        if joined:
+            self._on_step(joined, ends_s.item(0), self._steps)
+        seconds = ends_s.item(-1) - start_s
+        while start_s + seconds < ends_s.item(-1):
+            seconds = math.nextafter(seconds, math.inf)
+        self._end_after(seconds)
+
+    def _end_after(self, seconds: float) -> None:
+        """Let the steps under way end after some time, in place of another one if there is one."""
+        self._timer = self._env.timeout(seconds)
+        self._timer.callbacks.append(self._end_steps)
+
+    def _end_steps(self, timer: simpy.Event) -> None:
+        """Give the batch the tokens of the steps that have passed, unless they are to end at another time."""
+        if timer is not self._timer:
+            return
+        self._state, done = ENDING, len(self._ends_s)
+        self._steps, self._last_end_s, self._ends_s = self._steps + done, self._ends_s.item(-1), NO_STEPS
+        finished = self._give_tokens(done)
+        self._recorder.decodes(self._servers[0], self._start_s, self._env.now, self._joined, finished)
+        for request in finished:
+            self._on_finish(request, self._steps)
+        self._begin()
+
+    def _go_on(self, _: simpy.Event | None = None) -> None:
+        """Go on with a burst, up to what it waits for next."""
+        assert self._burst_left is not None
+        for event in self._burst_left:
+            event.callbacks.append(self._go_on)
+            return
+        self._begin()
 
     def _burst(self, exchange: DecodeExchange | Pipeline, joined: list[int]) -> simpy.events.ProcessGenerator:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
@@ -236,20 +270,20 @@ class DecodeInstance:
         """Return contexts in the order in which GPUs get them."""
         return contexts if self._even_ranks is None else evened(contexts, self._even_ranks)
 
-    def _sleep(self, seconds: float) -> None:
-        """Let :attr:`_wake` come after some time, or before with the next request that joins."""
-        self._wake = self._env.event()
-        self._env.timeout(seconds, self._wake).callbacks.append(_come_true)
-
-    def _join_batch(self) -> None:
-        for row in self._joining:
-            if self._size == len(self._finished):
+    def _join_batch(self) -> list[int]:
+        """Let the requests that have come join the batch, and return them."""
+        joined = []
+        for request, context_tokens, tokens_left in self._joining:
+            at = self._size
+            if at == len(self._finished):
                 self._batch = np.concatenate([self._batch, np.zeros_like(self._batch)], axis=1)
-                self._finished = np.zeros(2 * self._size, dtype=np.int64)
-            self._batch[:, self._size] = row
-            self._size += 1
-            self._least_left = min(self._least_left, row[LEFT])
-        self._joining = []
+                self._finished = np.zeros(2 * at, dtype=np.int64)
+            batch = self._batch
+            batch[REQUEST, at], batch[CONTEXT, at], batch[LEFT, at] = request, context_tokens, tokens_left
+            self._size, self._least_left = at + 1, min(self._least_left, tokens_left)
+            joined.append(request)
+        self._joining.clear()
+        return joined
 
     def _give_tokens(self, steps: int) -> list[int]:
         """Give every running request its tokens and let the finished ones go; return these."""
@@ -263,10 +297,3 @@ class DecodeInstance:
         # What ended at this very moment has been counted.
         ended = self._steps - (self._steps > 0 and self._last_end_s >= time_s)
         return ended + int(self._ends_s.searchsorted(time_s))
-
-
-def _come_true(timer: simpy.Event) -> None:
-    """Let the event that a timer carries come, unless it has."""
-    wake: Any = timer.value
-    if not wake.triggered:
-        wake.succeed()

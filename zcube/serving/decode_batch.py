@@ -42,6 +42,25 @@ def give_tokens(batch: np.ndarray, size: int, steps: int, finished: np.ndarray) 
     return kept, least_left
 
 
+@kernel
+def let_pass(seconds: np.ndarray, tokens_per_step: float, start_s: float) -> None:
+    """Write in place of the durations of steps when each of them ends.
+
+    Parameters
+    ----------
+    seconds : float array [steps]
+        Durations of steps that make one token, one after the other.
+    tokens_per_step : float
+        By which steps are faster.
+    start_s : float
+        When the first begins.
+    """
+    passed_s = 0.0
+    for step in range(len(seconds)):
+        passed_s += seconds[step]
+        seconds[step] = passed_s / tokens_per_step + start_s
+
+
 def evened(contexts: IntArray, ranks: int) -> IntArray:
     """Return contexts in an order in which GPUs that are dealt one after the other hold as much KV as each other.
 

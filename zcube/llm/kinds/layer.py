@@ -64,7 +64,7 @@ class LayerKind(Protocol):
         """Return what one layer takes in a decode step whatever the contexts."""
 
     def steps_s(self, contexts: IntArray, fixed_s: tuple[float, float], ranks: int, steps: int) -> FloatArray:
-        """Return one layer's time in each of the next steps, on the slowest GPU; all -1 where a context is out of range."""
+        """Return one layer's time in each of the next steps, on the slowest GPU; the first is -1 for a context out of range."""
 
     def step_s(self, contexts: Sequence[int], query_tokens: int) -> float:
         """Return one layer's time in one step of a GPU's requests, each with some tokens at once."""
