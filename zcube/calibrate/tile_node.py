@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from zcube.calibrate.tile_parts import TileParts
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import DecodeNode
 from zcube.llm.decode_node.published import ACCEPTED_TOKENS, TILERT_POINTS, Published
-from zcube.llm.decode_node.step import IdeaEffect, ideas, step
+from zcube.llm.decode_node.step import CHAIN, step, step_s
 from zcube.seeds import stream
 
 
@@ -81,14 +82,15 @@ def idea_savings(
     """
     generator = stream(seed, "idea-savings")
     drawn = [parts, *(drawn_parts(parts, generator) for _ in range(IDEA_DRAWS))]
-    saved = np.array([[effect.saved_s for effect in _chain(card, node, one, context_tokens, drafts)] for one in drawn]) * 1e6
-    names = [effect.name for effect in _chain(card, node, parts, context_tokens, drafts)]
+    saved = np.array([_saved_s(card, measured_node(node, one), context_tokens, drafts) for one in drawn]) * 1e6
     found = []
-    for place, name in list(enumerate(names))[1:]:
+    for place, (name, _) in enumerate(CHAIN[1:]):
         low, high = np.quantile(saved[1:, place], [0.025, 0.975])
         found.append(Saving(name.removeprefix("+ "), float(saved[0, place]), float(low), float(high)))
     return tuple(found)
 
 
-def _chain(card: ModelCard, node: DecodeNode, parts: TileParts, context_tokens: int, drafts: int) -> Sequence[IdeaEffect]:
-    return ideas(card, measured_node(node, parts), context_tokens, drafts)
+def _saved_s(card: ModelCard, node: DecodeNode, context_tokens: int, drafts: int) -> list[float]:
+    """Return what each variant of the chain saves against the one before it, as :func:`~zcube.llm.decode_node.step.ideas`."""
+    times_s = [step_s(card, node, context_tokens, drafts, ideas=used) for _, used in CHAIN]
+    return [before_s - after_s for before_s, after_s in pairwise(times_s)]

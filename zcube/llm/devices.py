@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import isclose
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args
@@ -398,7 +399,12 @@ def device_names() -> list[str]:
 
 def measured_device_names() -> list[str]:
     """Return the names of the bundled devices whose figures were measured, sorted."""
-    return [name for name in device_names() if "scaled_from" not in read_toml(_FOLDER / f"{name}.toml")]
+    return list(_measured())
+
+
+@cache
+def _measured() -> tuple[str, ...]:
+    return tuple(name for name in device_names() if "scaled_from" not in read_toml(_FOLDER / f"{name}.toml"))
 
 
 def load_device(reference: str) -> Device:
@@ -409,7 +415,9 @@ def load_device(reference: str) -> Device:
     InputError
         If there is no such device, the file is not a valid one, or it has the name of a bundled device with another GPU.
     """
-    path = _FOLDER / f"{reference}.toml" if reference in device_names() else Path(reference)
+    if reference in device_names():
+        return _bundled(reference)
+    path = Path(reference)
     found = _read(path, reference)
     if path.parent != _FOLDER and found.name in device_names():
         own = load_device(found.name).peak
@@ -417,6 +425,12 @@ def load_device(reference: str) -> Device:
             expected = f"another name, or the peak of the bundled {found.name}, whose measured figures go by its name"
             raise InputError(Fault(f"{path.name}: name", f"{found.name!r} with the peak of another GPU", expected))
     return found
+
+
+@cache
+def _bundled(name: str) -> Device:
+    """Return a bundled device, whose file is read once: fits and draws ask for it hundreds of times."""
+    return _read(_FOLDER / f"{name}.toml", name)
 
 
 def _read(path: Path, reference: str) -> Device:

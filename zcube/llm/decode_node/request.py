@@ -6,7 +6,8 @@ The times of steps are those of :mod:`zcube.llm.decode_node.step`, tabulated bet
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import DecodeNode
-from zcube.llm.decode_node.step import step
+from zcube.llm.decode_node.step import step_s
 from zcube.llm.kv import PAGE_TOKENS, KvDtype, KvLayout, index_row_bytes, latent_row_bytes
 from zcube.node import GPUS_PER_NODE
 
@@ -56,7 +57,7 @@ class RequestTimes:
             raise InputError(Fault("accepted tokens", repr(accepted_tokens), f"1 .. {drafts + 1} (drafts + 1)"))
         peak = node.device.peak
         self._accepted = accepted_tokens
-        self._contexts, self._seconds = _step_table(card, node, drafts)
+        self._contexts, self._seconds = _step_table(_Steps(card, node, drafts))
         self._convert_bytes_per_s = (convert_gbytes_per_s or node.memory_share * peak.memory_gbytes_per_s) * 1e9
         self._inject_bytes_per_s = inject_efficiency * peak.nvlink_gbytes_per_s * 1e9
         came = KvLayout("fp8" if kv_dtype == "fp8" else "bf16+fp8-index", with_mtp_layer=True)
@@ -97,14 +98,29 @@ class RequestTimes:
         return np.interp(contexts, self._contexts, self._seconds), out
 
 
-def _step_table(card: ModelCard, node: DecodeNode, drafts: int) -> tuple[FloatArray, FloatArray]:
+@dataclass(frozen=True)
+class _Steps:
+    """What a table of steps is made of; equal where all that it says is equal."""
+
+    card: ModelCard = field(compare=False)
+    node: DecodeNode = field(compare=False)
+    drafts: int
+    said: tuple[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "said", (self.card.model_dump_json(), self.node.model_dump_json()))
+
+
+# Fabrics and seeds of a comparison have the same nodes, and a table takes as long as a short run.
+@lru_cache(maxsize=16)
+def _step_table(steps: _Steps) -> tuple[FloatArray, FloatArray]:
     """Return contexts, the last one the longest that a step may have, and the times of their steps."""
 
     @cache
     def seconds(context: int) -> float:
-        return step(card, node, context, drafts).total_s
+        return step_s(steps.card, steps.node, context, steps.drafts)
 
-    last = card.max_positions - drafts - 1
+    last = steps.card.max_positions - steps.drafts - 1
     contexts = sorted({0, last, *_bends(seconds, 0, last)})
     return np.array(contexts, dtype=np.float64), np.array([seconds(context) for context in contexts])
 
