@@ -92,7 +92,10 @@ def check_equal(comparison: Comparison, done: TraceReplay, tolerance: float = 1e
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("engine", [DENSE, EXPERTS, GROUPS], ids=["dense", "experts", "groups"])
 def test_replay_of_a_recorded_run_equals_the_run(engine, load, fabric):
-    comparison = recorded(engine, load, fabric, {id(DENSE): 60, id(EXPERTS): 24, id(GROUPS): 8}[id(engine)])
+    if engine is GROUPS:
+        # Every few steps of decode nodes exchange, so that answers are to be short.
+        engine = {**engine, "requests": {"count": 8, "coding_agent": {"output_tokens_mu": 4.5, "output_tokens_cap": 300}}}
+    comparison = recorded(engine, load, fabric, 60 if engine is DENSE else 24)
     check_equal(comparison, replayed(comparison))
 
 

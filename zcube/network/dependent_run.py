@@ -76,6 +76,7 @@ class _Run:
         self._model, self._trace, self._routes, self._gpu = model, trace, routes, gpu_of_rank
         self._message_start_s = message_start_s
         count = len(trace)
+        self._computes = trace.kind == Kind.COMPUTE
         self._transfer_of = np.cumsum(trace.kind == Kind.TRANSFER) - 1
         self._waits = np.diff(trace.first_dependency)
         owner = np.repeat(np.arange(count), self._waits)
@@ -113,9 +114,12 @@ class _Run:
             return
         trace = self._trace
         self._start_s[operations] = np.maximum(self._start_s[operations], now_s)
-        computes = trace.kind[operations] == Kind.COMPUTE
-        for row in operations[computes].tolist():
-            heapq.heappush(self._computing, (float(self._start_s[row] + trace.duration_s[row]), row))
+        computes = self._computes[operations]
+        computing = operations[computes]
+        for end_s, row in zip(
+            (self._start_s[computing] + trace.duration_s[computing]).tolist(), computing.tolist(), strict=True
+        ):
+            heapq.heappush(self._computing, (end_s, row))
         sends = operations[~computes]
         if len(sends):
             number = self._transfer_of[sends]

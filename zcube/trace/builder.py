@@ -29,13 +29,16 @@ class TraceBuilder:
 
     def __init__(self, ranks: int, ranks_per_node: int = GPUS_PER_NODE):
         self._ranks, self._ranks_per_node = ranks, ranks_per_node
-        self._columns: dict[str, list[np.ndarray]] = {}
+        self._columns: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
         self._dependency: list[IntArray] = []
         self._waits: list[IntArray] = []
+        #: Of the latest batches, not yet joined: rows of each, and one value or an array [rows] of each by column.
+        self._rows: list[int] = []
+        self._latest: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         self._names: dict[str, int] = {}
         self._phases: dict[str, int] = {}
         self._groups: dict[tuple[int, ...], int] = {}
-        self._count = self._pieces = 0
+        self._count = 0
 
     def __len__(self) -> int:
         return self._count
@@ -92,6 +95,7 @@ class TraceBuilder:
         ValueError
             As :meth:`~zcube.trace.comm_trace.CommTrace.check`.
         """
+        self._join_latest()
         none = np.zeros(0, dtype=np.int64)
         counts = np.concatenate([none, *self._waits])
         trace = CommTrace(
@@ -109,43 +113,74 @@ class TraceBuilder:
         return trace
 
     def _column(self, name: str, kind: type) -> Any:
-        return np.concatenate([np.zeros(0, dtype=kind), *self._columns.get(name, [])])
+        return np.concatenate([np.zeros(0, dtype=kind), *self._columns[name]])
 
     def _append(self, kind: Kind, name: str, phase: str, after: Sequence[ArrayLike], **given: ArrayLike) -> IntArray:
-        values = {column: np.asarray(value) for column, value in given.items()}
-        waits: list[IntArray] = [np.asarray(wait, dtype=np.int64) for wait in after]
-        rows = max([1, *(value.size for value in (*values.values(), *waits) if value.ndim)])
-        if any(value.ndim and not value.size for value in (*values.values(), *waits)):
+        values, waits = {column: _plain(value) for column, value in given.items()}, [_plain(wait) for wait in after]
+        arrays = [value for value in (*values.values(), *waits) if isinstance(value, np.ndarray)]
+        rows = max([1, *(array.size for array in arrays)])
+        if any(not array.size for array in arrays):
             return np.zeros(0, dtype=np.int64)
-        values["kind"] = np.asarray(int(kind))
-        values["name"] = np.asarray(self._names.setdefault(name, len(self._names)))
-        values["phase"] = np.asarray(self._phases.setdefault(phase, len(self._phases)) if phase else NONE)
+        values["kind"] = int(kind)
+        values["name"] = self._names.setdefault(name, len(self._names))
+        values["phase"] = self._phases.setdefault(phase, len(self._phases)) if phase else NONE
         for column, dtype in _COLUMNS.items():
             value = values.get(column)
-            # Most columns of a batch are one value, and broadcasting takes longer than filling.
-            if value is None or not value.ndim:
-                filled: np.ndarray = np.full(rows, _EMPTY.get(column, NONE) if value is None else value, dtype)
-            else:
-                filled = np.broadcast_to(value, rows).astype(dtype)
-            self._columns.setdefault(column, []).append(filled)
+            if value is None:
+                value = _EMPTY.get(column, NONE)
+            elif isinstance(value, np.ndarray):
+                # A copy, for the caller's array may change.
+                value = (value if value.shape == (rows,) else np.broadcast_to(value, rows)).astype(dtype)
+            self._latest[column].append(value)
         self._wait(waits, rows)
+        self._rows.append(rows)
         self._count += rows
-        self._pieces += 1
-        if self._pieces >= PIECES_AT_ONCE:
-            self._join_pieces()
+        if len(self._rows) >= PIECES_AT_ONCE:
+            self._join_latest()
         return np.arange(self._count - rows, self._count)
 
-    def _wait(self, waits: list[IntArray], rows: int) -> None:
-        none: list[IntArray] = [np.full(rows, NONE)]
-        table = np.stack([np.broadcast_to(wait, rows) for wait in waits or none], axis=1)
-        self._waits.append((table >= 0).sum(axis=1))
-        self._dependency.append(table[table >= 0])
+    def _wait(self, waits: list[Any], rows: int) -> None:
+        if not any(isinstance(wait, np.ndarray) for wait in waits):
+            found = [wait for wait in waits if wait >= 0]
+            self._waits.append(np.full(rows, len(found)))
+            self._dependency.append(np.array(found * rows, dtype=np.int64))
+            return
+        table = np.empty((rows, len(waits)), dtype=np.int64)
+        table[:] = [0 if isinstance(wait, np.ndarray) else wait for wait in waits]
+        for place, wait in enumerate(waits):
+            if isinstance(wait, np.ndarray):
+                table[:, place] = wait
+        known = table >= 0
+        self._waits.append(known.sum(axis=1))
+        self._dependency.append(table[known])
 
-    def _join_pieces(self) -> None:
+    def _join_latest(self) -> None:
         """Make one piece of the latest ones: an array takes a hundred bytes however short it is."""
-        for column in (*self._columns.values(), self._waits, self._dependency):
-            column[-self._pieces :] = [np.concatenate(column[-self._pieces :])]
-        self._pieces = 0
+        if not self._rows:
+            return
+        rows = np.array(self._rows)
+        first = np.cumsum(rows) - rows
+        for column, dtype in _COLUMNS.items():
+            latest, self._latest[column] = self._latest[column], []
+            joined: np.ndarray = np.repeat(
+                np.array([0 if isinstance(one, np.ndarray) else one for one in latest], dtype=dtype), rows
+            )
+            for start, one in zip(first.tolist(), latest, strict=True):
+                if isinstance(one, np.ndarray):
+                    joined[start : start + len(one)] = one
+            self._columns[column].append(joined)
+        for pieces in (self._waits, self._dependency):
+            pieces[-len(rows) :] = [np.concatenate(pieces[-len(rows) :])]
+        self._rows = []
+
+
+def _plain(value: ArrayLike) -> Any:
+    """Return a single number as it is, and anything else as an array."""
+    # Most of what a batch is given is one value, which an array of its own would take ten times as long to hold.
+    if isinstance(value, int | float | np.number):
+        return value
+    array = np.asarray(value)
+    return array if array.ndim else array[()]
 
 
 _COLUMNS: dict[str, type] = {
