@@ -51,8 +51,10 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
 
 def _solve(u: FloatArray, v: FloatArray, y: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the non-negative a, s that minimise the sum of weight * (a u + s v - y)^2, row by row."""
-    uu, uv, vv = (weight * u * u).sum(axis=1), (weight * u * v).sum(axis=1), (weight * v * v).sum(axis=1)
-    uy, vy = (weight * u * y).sum(axis=1), (weight * v * y).sum(axis=1)
+    # Where all points count alike they are not multiplied by one.
+    weighted_u, weighted_v = (u, v) if weight.shape[0] == 1 and (weight == 1.0).all() else (weight * u, weight * v)
+    uu, uv, vv = (weighted_u * u).sum(axis=1), (weighted_u * v).sum(axis=1), (weighted_v * v).sum(axis=1)
+    uy, vy = (weighted_u * y).sum(axis=1), (weighted_v * y).sum(axis=1)
     determinant = uu * vv - uv * uv
     good = determinant > 1e-13 * uu * vv
     safe = np.where(good, determinant, 1.0)

@@ -101,7 +101,8 @@ def _member(context: Any, builder: Any, kind: Frame, words: Any, member: str) ->
 
 def frame_of(arrays: Iterable[np.ndarray]) -> IntArray:
     """Return address and length of each of some arrays, which are to be contiguous [2 * arrays]."""
-    words = [word for array in arrays for word in (array.__array_interface__["data"][0], len(array))]
+    # Not by the array's interface, which would list the members of records.
+    words = [word for array in arrays for word in (array.ctypes.data, len(array))]
     return np.array(words, dtype=np.int64)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.fabric.model import CableKind, Fabric
@@ -110,8 +110,8 @@ class Availability:
 def clopper_pearson(count: int, trials: int) -> Interval:
     """Return the interval of a probability of which so many trials came true."""
     tail = (1 - COVERAGE) / 2
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, trials - count + 1))
-    high = 1.0 if count == trials else float(beta.ppf(1 - tail, count + 1, trials - count))
+    low = 0.0 if count == 0 else float(betaincinv(count, trials - count + 1, tail))
+    high = 1.0 if count == trials else float(betaincinv(count + 1, trials - count, 1 - tail))
     return low, high
 
 
