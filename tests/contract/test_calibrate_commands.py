@@ -243,6 +243,7 @@ def test_transfers_outside_the_measured_range_are_warned_of(run, nvlink, tmp_pat
     assert "warning: messages of 200 bytes over nvlink" in out
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_a_comparison_names_its_calibration(run, nvlink, tmp_path):
     folder = tmp_path / "out"
     status, out, err = run(

@@ -182,6 +182,7 @@ def test_what_cannot_be_is_refused_before_anything_runs(run, options, told):
         assert text in err
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_an_interrupt_while_windows_are_rebuilt_leaves_the_old_folder(run, tmp_path, monkeypatch):
     status, _, err = run("compare", *OPTIONS, "--out", tmp_path / "out")
     assert status == 0, err

@@ -272,7 +272,7 @@ VLLM_LINE = b"INFO 01-02 03:04:01 [x.py:1] KV Transfer metrics: "
 @pytest.mark.parametrize(
     "words",
     [
-        ("compare", "--fabric", LONG),
+        ("compare", "--jobs", "1", "--fabric", LONG),
         ("matrix", LONG, "--fabrics", "roft-32", "--transports", "roce-2023"),
         ("plan", "--from", LONG + "@spine0", "--to-gpus", "64"),
         ("sweep", "sweep.toml"),

@@ -118,20 +118,20 @@ def test_every_option_of_the_network_is_named(run, tmp_path):
 
 
 def test_a_comparison_that_would_not_fit_is_refused_before_it_runs(run, tmp_path):
-    status, out, err = run("compare", "glm51-pd-1024", "--memory-gb", "0.1", "--out", tmp_path / "out")
+    status, out, err = run("compare", "glm51-pd-1024", "--memory-gb", "0.1", "--jobs", "1", "--out", tmp_path / "out")
     assert (status, out) == (2, "")
     count = load_scenario("glm51-pd-1024").requests.count
     assert err.count(f"memory: found {count} requests") == 2
     for named in ("on roft-1024", "on zcube-1024", "GB", "--memory-gb"):
         assert named in err
     assert not (tmp_path / "out").exists()
-    status, _, err = run("compare", "glm51-pd-1024", "--memory-gb", "0.4", "--fidelity", "packet", "--json")
+    status, _, err = run("compare", "glm51-pd-1024", "--memory-gb", "0.4", "--jobs", "1", "--fidelity", "packet", "--json")
     assert status == 2
     assert "packet by packet" in err
 
 
 def test_a_comparison_keeps_no_bins_and_says_so(run):
-    status, _, err = run("compare", "--set", "network.bin_s=0.1", "--json")
+    status, _, err = run("compare", "--set", "network.bin_s=0.1", "--jobs", "1", "--json")
     assert status == 2
     assert "network.bin_s" in err and "zcube replay" in err
 
@@ -171,7 +171,7 @@ def test_prompts_that_are_bound_to_wait_share_iterations():
 def test_a_table_of_a_fabric_takes_the_place_of_its_keys(run, tmp_path):
     changed = ["--set", 'network."zcube-1024".routing=zcube-detours', "--set", "network.zcube-1024.packet.pfc_alpha=0.5",
                "--set", "network.packet.pfc_alpha=0.25", "--set", "network.packet.cell_bytes=262144"]  # fmt: skip
-    few = [part for text in FEW for part in ("--set", text)]
+    few = ["--jobs", "1", *(part for text in FEW for part in ("--set", text))]
     status, _, err = run("compare", "glm51-pd-1024", *few, *changed, "--fidelity", "packet", "--out", tmp_path / "one")
     assert status == 0, err
     document = json.loads((tmp_path / "one" / "summary.json").read_text())
@@ -181,7 +181,7 @@ def test_a_table_of_a_fabric_takes_the_place_of_its_keys(run, tmp_path):
     assert (roft["packet"]["cell_bytes"], zcube["packet"]["cell_bytes"]) == (262144, 262144)
     record = json.loads((tmp_path / "one" / "run.json").read_text())
     assert record["scenario"]["network"]["zcube-1024"] == {"routing": "zcube-detours", "packet": {"pfc_alpha": 0.5}}
-    status, table, err = run("compare", tmp_path / "one" / "run.json", "--out", tmp_path / "two")
+    status, table, err = run("compare", tmp_path / "one" / "run.json", "--jobs", "1", "--out", tmp_path / "two")
     assert status == 0, err
     assert (tmp_path / "one" / "summary.json").read_bytes() == (tmp_path / "two" / "summary.json").read_bytes()
     assert "packet.pfc_alpha 0.5" in table

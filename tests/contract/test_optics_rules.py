@@ -115,7 +115,7 @@ def test_unknown_rules_and_rooms_are_refused(run, verb, tmp_path):
 
 
 def test_compare_prices_by_the_scenarios_rule(run, folder):
-    small = ["--set", "requests.count=20", "--fabric", "roft-1024", "--fabric", "zcube-1024", "--json"]
+    small = ["--set", "requests.count=20", "--seeds", "1", "--fabric", "roft-1024", "--fabric", "zcube-1024", "--json"]
     documents = {
         rule: json.loads(run("compare", *small, "--set", f"cost.optics={rule}")[1]) for rule in ("all-optical", "paper")
     }

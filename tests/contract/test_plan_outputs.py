@@ -26,26 +26,36 @@ def run(arguments, capsys, status=0):
     return told.out
 
 
-def test_json_is_one_document_and_equal_demands_give_equal_ones(tmp_path, capsys):
-    shown = run([*SMALL, "--json", "--out", str(tmp_path / "plan")], capsys)
+@pytest.fixture(scope="module")
+def planned(ran, tmp_path_factory):
+    """Return the folder of a small plan, and what was shown: a table."""
+    folder = tmp_path_factory.mktemp("planned") / "plan"
+    status, shown, err = ran(*SMALL, "--out", folder)
+    assert status == 0, err
+    return folder, shown
+
+
+def test_json_is_one_document_and_equal_demands_give_equal_ones(planned, tmp_path, capsys):
+    folder = tmp_path / "plan"
+    shown = run([*SMALL, "--json", "--out", str(folder)], capsys)
     document = json.loads(shown)
-    assert shown == run([*SMALL, "--json"], capsys) == (tmp_path / "plan" / "plan.json").read_text()
+    assert shown == (folder / "plan.json").read_text() == (planned[0] / "plan.json").read_text()
     assert document["schema_version"] == 1 and document["met"]
     assert set(document["front"]) <= set(document["fabrics"])
     for fabric in document["fabrics"].values():
         assert (fabric["state"] == "beaten") == (fabric["beaten_by"] is not None)
-    record = json.loads((tmp_path / "plan" / "run.json").read_text())
+    record = json.loads((folder / "run.json").read_text())
     assert record["demand"] == document["demand"]
 
 
-def test_topology_files_of_the_front_declare_the_fabrics(tmp_path, capsys):
-    run([*SMALL, "--out", str(tmp_path / "plan")], capsys)
-    document = json.loads((tmp_path / "plan" / "plan.json").read_text())
+def test_topology_files_of_the_front_declare_the_fabrics(planned, capsys):
+    folder, _ = planned
+    document = json.loads((folder / "plan.json").read_text())
     for name in document["front"]:
-        fabric = load_fabric(str(tmp_path / "plan" / f"{name}.toml"))
+        fabric = load_fabric(str(folder / f"{name}.toml"))
         counts = document["fabrics"][name]["counts"]
         assert (fabric.name, fabric.switches) == (name, counts["switches"])
-        cost = json.loads(run(["cost", str(tmp_path / "plan" / f"{name}.toml"), "--json"], capsys))
+        cost = json.loads(run(["cost", str(folder / f"{name}.toml"), "--json"], capsys))
         (bill,) = cost["fabrics"].values()
         assert bill == document["fabrics"][name]["cost"]["bill"]
 
@@ -60,8 +70,8 @@ def test_every_candidates_topology_file_gives_the_same_fabric(tmp_path):
         assert (again.cables.a == built.cables.a).all() and (again.cables.b == built.cables.b).all()
 
 
-def test_the_table_recommends_and_says_why_not_the_others(capsys):
-    shown = run(SMALL, capsys)
+def test_the_table_recommends_and_says_why_not_the_others(planned):
+    _, shown = planned
     # Two rails only, so that every wiring of them takes the funnel alike.
     assert shown.startswith("Take zcube-k32-12.8T: best in capital")
     tied = ", ".join(f"zcube-k32-12.8T-{rails}" for rails in ("skewed", "twisted", "xor"))
@@ -101,8 +111,8 @@ def test_own_catalogue_adds_a_switch_with_its_price_and_power(tmp_path, capsys):
     assert fabric["power"]["energy_usd_per_year_most"] == pytest.approx((4 * 350 + 9 * modules) * 8.76 * 0.1)
 
 
-def test_what_is_not_known_is_missing_and_said(capsys):
-    document = json.loads(run([*SMALL, "--json"], capsys))
+def test_what_is_not_known_is_missing_and_said(planned):
+    document = json.loads((planned[0] / "plan.json").read_text())
     fabric = document["fabrics"]["roft-2-tier-12.8T"]
     assert fabric["power"]["power_w_most"] is None
     assert "power: the catalogue has none of switch 12.8T" in fabric["missing"]
