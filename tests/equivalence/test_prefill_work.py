@@ -1,4 +1,4 @@
-"""The work of an iteration, summed in whole numbers, against the elementwise form over arrays."""
+"""What an iteration takes, summed and compared as plain numbers, against the elementwise forms over arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from zcube.llm.attention import iteration_work, prefill_attention_s, prefill_siz
 from zcube.llm.cards import load_card
 from zcube.llm.compute import RooflineModel
 from zcube.llm.devices import load_device
+from zcube.llm.elementwise import larger, smaller
 from zcube.llm.engine_layout import EngineLayout
+from zcube.llm.experts import expert_layer_s
 
 GLM = load_card("glm-5.1")
 NAMES = ("linear_flops", "dense_flops", "sparse_flops", "index_flops", "prefix_tokens")
@@ -39,3 +41,36 @@ def test_lists_and_arrays_of_pieces_take_the_same_time(pieces, layout):
     node = RooflineModel(GLM, load_device("h200"), EngineLayout(layout, "dp8"))
     new, prefix = (list(column) for column in zip(*pieces, strict=True))
     assert node.prefill_iteration_s(new, prefix) == node.prefill_iteration_s(np.array(new), np.array(prefix))
+
+
+@settings(max_examples=50, deadline=None)
+@given(pieces, st.sampled_from(("tp8", "cp8", "dp8")), st.sampled_from((1, 4)))
+def test_an_iteration_is_the_sum_of_its_layers_to_the_bit(pieces, layout, ep_nodes):
+    node = RooflineModel(GLM, load_device("h200"), EngineLayout(layout, "dp8", prefill_ep_nodes=ep_nodes))
+    new, prefix = (list(column) for column in zip(*pieces, strict=True))
+    layer, (moe_links_s, dense_links_s) = node.prefill_layer(new, prefix), node._by_tokens(sum(new))[3:5]
+    moe_s = GLM.moe_layers * (layer.experts_s + layer.shared_s + moe_links_s)
+    assert node.prefill_iteration_s(new, prefix) == (
+        GLM.layers * layer.attention_s + moe_s + GLM.first_dense_layers * (layer.dense_s + dense_links_s)
+    )
+    assert node.prefill_links_s(sum(new)) == GLM.moe_layers * moe_links_s + GLM.first_dense_layers * dense_links_s
+
+
+@given(st.floats(0.0, 1e9), st.floats(0.0, 1e9))
+def test_plain_numbers_compare_as_arrays_do(one, other):
+    assert larger(one, other) == larger(np.array([one]), other)[0] == np.maximum(one, other)
+    assert smaller(one, other) == smaller(one, np.array([other]))[0] == np.minimum(one, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.floats(0.125, 1e9), st.sampled_from(((8, 1), (1, 8), (1, 256))), st.sampled_from(("balanced", "power_law_1.2")),
+    st.sampled_from(("fused", "deepep_normal", "deepep_low_latency")),
+)  # fmt: skip
+def test_experts_of_one_number_of_tokens_and_of_an_array_take_the_same_time(tokens, spread, balance, kernel):
+    figures = load_device("h200").experts[kernel]
+    sizes = GLM, figures, figures.balance[balance]
+    alone, among = expert_layer_s(*sizes, tokens, *spread), expert_layer_s(*sizes, np.array([1.0, tokens]), *spread)[1]
+    assert type(alone) is float
+    # Powers of arrays may be rounded otherwise than those of numbers.
+    np.testing.assert_allclose(alone, among, rtol=1e-14)

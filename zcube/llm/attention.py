@@ -26,7 +26,6 @@ The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconf
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +33,7 @@ import numpy as np
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import DecodeAttention, PrefillAttention
+from zcube.llm.elementwise import larger
 
 #: Bytes of one cached fp8 indexer key of 128 values with its scale, as gathered in prefill.
 INDEX_KEY_BYTES = 132
@@ -51,8 +51,7 @@ def projection_parameters(card: ModelCard, heads: Any) -> Any:
     return card.attention_parameters + card.indexer_parameters - (card.heads - heads) * per_head
 
 
-@dataclass(frozen=True, slots=True)
-class PrefillWork:
+class PrefillWork(NamedTuple):
     """Work of attention in one layer on one GPU; scalars, or arrays of one shape.
 
     Attributes
@@ -163,19 +162,26 @@ def iteration_work(
 
 def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
     """Return the time of one layer, in the shape of the work."""
+    if isinstance(work.is_dense, bool):
+        return _dense_s(figures, work) if work.is_dense else _sparse_s(figures, work)
+    return np.where(work.is_dense, _dense_s(figures, work), _sparse_s(figures, work))[()]
+
+
+def _dense_s(figures: PrefillAttention, work: PrefillWork) -> Any:
     linear_s = work.linear_flops / (figures.linear_tflops * 1e12)
     dense_s = figures.dense_base_us * 1e-6 + linear_s + work.dense_flops / (figures.dense_tflops * 1e12)
+    return larger(figures.dense_floor_us * 1e-6, dense_s)
+
+
+def _sparse_s(figures: PrefillAttention, work: PrefillWork) -> Any:
     sparse_s = (
         figures.sparse_base_us * 1e-6
-        + linear_s
+        + work.linear_flops / (figures.linear_tflops * 1e12)
         + work.sparse_flops / (figures.sparse_tflops * 1e12)
         + work.index_flops / (figures.index_tflops * 1e12)
         + work.prefix_tokens * INDEX_KEY_BYTES / (figures.gather_gbytes_per_s * 1e9)
     )
-    dense_floor_s, sparse_floor_s = figures.dense_floor_us * 1e-6, figures.sparse_floor_us * 1e-6
-    if isinstance(work.is_dense, bool):
-        return max(dense_floor_s, dense_s) if work.is_dense else max(sparse_floor_s, sparse_s)
-    return np.where(work.is_dense, np.maximum(dense_floor_s, dense_s), np.maximum(sparse_floor_s, sparse_s))[()]
+    return larger(figures.sparse_floor_us * 1e-6, sparse_s)
 
 
 def decode_rates(card: ModelCard, figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:

@@ -36,7 +36,7 @@ from zcube.llm.feed_forward import FeedForward
 from zcube.llm.kinds.layer import Roofline, mean_s, mean_time
 from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kv import KvDtype
-from zcube.llm.layer_times import DecodeLayer, PrefillLayer
+from zcube.llm.layer_times import BesideAttention, DecodeLayer, PrefillLayer
 from zcube.llm.layout import layout_of
 from zcube.llm.node_links import decode_layer_s, prefill_layer_s
 from zcube.llm.stated_error import StatedError, stated_errors, unmeasured
@@ -172,8 +172,8 @@ class RooflineModel:
 
     def prefill_links_s(self, new_tokens: int) -> float:
         """Return the time of the collectives of an iteration of a node, all layers."""
-        _, _, _, sparse_s, dense_s = self._by_tokens(new_tokens)
-        return self._card.moe_layers * sparse_s + self._card.first_dense_layers * dense_s
+        beside = self._by_tokens(new_tokens)
+        return self._card.moe_layers * beside.moe_links_s + self._card.first_dense_layers * beside.dense_links_s
 
     def prefill_iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         """Return the time of one chunked-prefill iteration of a node, all layers.
@@ -199,19 +199,17 @@ class RooflineModel:
         return self._iteration_s([new_tokens], [prefix_tokens])
 
     def _iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
-        card, layer = self._card, self.prefill_layer(new_tokens, prefix_tokens)
-        _, _, _, sparse_links_s, dense_links_s = self._by_tokens(int(sum(new_tokens)))
-        sparse_layer_s = layer.experts_s + layer.shared_s + sparse_links_s
-        dense_layer_s = layer.dense_s + dense_links_s
-        return float(
-            card.layers * layer.attention_s + card.moe_layers * sparse_layer_s + card.first_dense_layers * dense_layer_s
-        )
+        new, prefix = checked_pieces(new_tokens, prefix_tokens)
+        beside = self._by_tokens(sum(new))
+        attention_s = mean_time(self._prefill_kinds, new, prefix).total_s
+        return float(self._card.layers * attention_s + beside.moe_layers_s + beside.dense_layers_s)
 
     def prefill_layer(self, new_tokens: Pieces, prefix_tokens: Pieces) -> PrefillLayer:
         """Return one layer of an iteration, attention's mean over the layers; else as :meth:`prefill_iteration_s`."""
         new, prefix = checked_pieces(new_tokens, prefix_tokens)
-        experts_s, shared_s, dense_s, _, _ = self._by_tokens(sum(new))
-        return PrefillLayer(*mean_time(self._prefill_kinds, new, prefix), experts_s, shared_s, dense_s)
+        beside = self._by_tokens(sum(new))
+        attention = mean_time(self._prefill_kinds, new, prefix)
+        return PrefillLayer(*attention, beside.experts_s, beside.shared_s, beside.dense_s)
 
     def decode_steps_s(self, context_tokens: IntArray, steps: int) -> FloatArray:
         """Return the durations of the next ``steps`` decode steps; every context grows by one per step.
@@ -291,18 +289,14 @@ class RooflineModel:
             head_s=forward.head_s(everyone),
         )
 
-    def _prefill_by_tokens(self, new_tokens: int) -> tuple[float, float, float, float, float]:
-        """Return what depends only on an iteration's new tokens, of one layer.
-
-        Routed experts, the rest of such a layer, dense feed-forward, and the collectives of a layer with experts and of one
-        without.
-        """
-        tokens = float(new_tokens)
-        return (
-            *self._feed_forward.prefill_s(tokens),
-            self._prefill_links_s(tokens, True),
-            self._prefill_links_s(tokens, False),
-        )
+    def _prefill_by_tokens(self, new_tokens: int) -> BesideAttention:
+        card, tokens = self._card, float(new_tokens)
+        experts_s, shared_s, dense_s = self._feed_forward.prefill_s(tokens)
+        moe_links_s, dense_links_s = (self._prefill_links_s(tokens, has_experts) for has_experts in (True, False))
+        return BesideAttention(
+            experts_s, shared_s, dense_s, moe_links_s, dense_links_s,
+            card.moe_layers * (experts_s + shared_s + moe_links_s), card.first_dense_layers * (dense_s + dense_links_s),
+        )  # fmt: skip
 
     def _prefill_links_s(self, tokens: float, has_experts: bool) -> float:
         links, layout, gpus = self._device.links, self._prefill_layout, self._prefill_gpus

@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import ExpertBalance, Experts
+from zcube.llm.elementwise import larger, smaller
 from zcube.llm.expert_placement import Placed
 
 
@@ -57,18 +56,18 @@ def expert_layer_s(
     """
     drawn = card.experts_per_token / card.routed_experts
     share = (
-        np.minimum(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens**balance.evenness)
+        smaller(1.0, tokens * drawn) if balance.even else 1.0 - (1.0 - drawn) ** (balance.breadth * tokens**balance.evenness)
     )
     held = card.routed_experts / moe_ep if placed is None else placed.slots
-    touched = np.maximum(share * held, 1.0)
+    touched = larger(share * held, 1.0)
     weight_s = touched * card.expert_parameters / moe_tp / (figures.weight_gbytes_per_s * 1e9)
     imbalance = 1.0 + balance.straggler * (moe_ep - 1.0) ** balance.growth if placed is None else placed.imbalance
     flops = tokens * card.experts_per_token / moe_ep * 2.0 * card.expert_parameters / moe_tp * imbalance
     flops_s = flops / (figures.tflops * 1e12)
     # The larger of the two is factored out, so that the power cannot underflow.
-    high, low = np.maximum(weight_s, flops_s), np.minimum(weight_s, flops_s)
+    high, low = larger(weight_s, flops_s), smaller(weight_s, flops_s)
     roofline_s = high * (1.0 + (low / high) ** figures.corner) ** (1.0 / figures.corner)
     resident = tokens if resident_tokens is None else resident_tokens
     moved_bytes = resident * card.experts_per_token * card.hidden * 2.0
     seconds = figures.base_us * 1e-6 + roofline_s + moved_bytes / (figures.activation_gbytes_per_s * 1e9)
-    return np.maximum(figures.floor_us * 1e-6, seconds)
+    return larger(figures.floor_us * 1e-6, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from zcube.arrays import IntArray
 
@@ -31,6 +31,28 @@ class PrefillLayer:
     experts_s: float
     shared_s: float
     dense_s: float
+
+
+class BesideAttention(NamedTuple):
+    """What a prefill iteration of a node takes beside attention, which depends only on its new tokens.
+
+    Attributes
+    ----------
+    experts_s, shared_s, dense_s : float
+        As of :class:`PrefillLayer`.
+    moe_links_s, dense_links_s : float
+        Collectives of a layer with experts, and of one without.
+    moe_layers_s, dense_layers_s : float
+        All layers with experts, and all without, collectives included.
+    """
+
+    experts_s: float
+    shared_s: float
+    dense_s: float
+    moe_links_s: float
+    dense_links_s: float
+    moe_layers_s: float
+    dense_layers_s: float
 
 
 @dataclass(frozen=True, slots=True)

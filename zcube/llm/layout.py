@@ -10,6 +10,7 @@ Experts are sliced over all GPUs under ``tp`` and ``cp``, and spread over them u
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 #: GPUs of a stage at most: a scale-up domain.
@@ -36,6 +37,7 @@ class Layout(NamedTuple):
     dp: int
 
 
+@lru_cache(maxsize=1024)
 def layout_of(name: str, gpus: int) -> Layout:
     """Return the sizes of a layout on so many GPUs.
 

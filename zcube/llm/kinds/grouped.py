@@ -28,6 +28,7 @@ import numpy as np
 from zcube.llm.cards import NO_CHOICE, ModelCard
 from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import Device, Peaks
+from zcube.llm.elementwise import larger
 from zcube.llm.kinds.efficiencies import GroupedEfficiency, ScoreEfficiency, StepEfficiency, load_efficiencies, measured_as
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.projections import Projections
@@ -84,7 +85,7 @@ def score_s(
     row = width / shape.heads * figures.tile_tokens * longest * figures.row_units
     moved = tokens * shape.heads * (shape.head_dim + shape.value_dim) * _BF16
     moved_s = moved / (figures.memory_share * peak.memory_gbytes_per_s * 1e9)
-    return figures.base_us * 1e-6 + np.maximum(flops, row) / rate + moved_s
+    return figures.base_us * 1e-6 + larger(flops, row) / rate + moved_s
 
 
 def read_rates(figures: StepEfficiency, peak: Peaks, shape: HeadShape) -> tuple[float, Any, Any, float]:

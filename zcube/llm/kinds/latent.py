@@ -21,6 +21,7 @@ from zcube.llm.attention import projection_parameters
 from zcube.llm.cards import NO_CHOICE, ModelCard
 from zcube.llm.decode_steps import DecodeRates
 from zcube.llm.devices import Device, Peaks
+from zcube.llm.elementwise import larger
 from zcube.llm.kinds.efficiencies import LatentPrefill, LatentStep, load_efficiencies, measured_as
 from zcube.llm.kinds.layer import AttentionTime, Roofline
 from zcube.llm.kinds.spread import Spread
@@ -39,7 +40,7 @@ def block_s(
     scores = 2.0 * heads * (card.qk_nope_head_dim + card.qk_rope_head_dim + card.v_head_dim) * all_pairs
     linear_s = linear / (figures.linear_share * peak.fp8_tflops * 1e12)
     scores_s = scores / (figures.attention_share * peak.bf16_tflops * 1e12)
-    return np.maximum(figures.floor_us * 1e-6, figures.base_us * 1e-6 + linear_s + scores_s), linear_s
+    return larger(figures.floor_us * 1e-6, figures.base_us * 1e-6 + linear_s + scores_s), linear_s
 
 
 def step_fixed_s(card: ModelCard, figures: LatentStep, peak: Peaks, heads: Any, requests: Any) -> Any:
