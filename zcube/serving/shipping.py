@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import simpy
 
-from zcube.arrays import IntArray
+from zcube.arrays import FloatArray, IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.llm.schedules.kv_shards import UnitSend
 from zcube.serving.clock import seconds_between
@@ -21,20 +22,49 @@ from zcube.serving.transfers import Transfers
 SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Lane:
+class Carried:
+    """What each pair of GPUs carries between two data-parallel ranks, wherever their nodes are.
+
+    Parameters
+    ----------
+    units : sequence of sequence of int [pairs, parts]
+        Units of each part of the cache.
+    """
+
+    def __init__(self, units: Sequence[Sequence[int]]):
+        self.pairs = len(units)
+        by_part = list(zip(*units, strict=True))
+        self._columns = [np.array(part, dtype=np.int64) for part in by_part]
+        self._all_units, self._carry_all = [sum(part) for part in by_part], [all(part) for part in by_part]
+
+    def size_bytes(self, unit_bytes: Sequence[int]) -> IntArray:
+        """Return what each pair carries of units of some bytes, by part [pairs]."""
+        size_bytes = self._columns[0] * unit_bytes[0]
+        for column, of_unit in zip(self._columns[1:], unit_bytes[1:], strict=True):
+            size_bytes += column * of_unit
+        return size_bytes
+
+    def all_bytes(self, unit_bytes: Sequence[int]) -> int:
+        """Return what all pairs carry together."""
+        return sum([units * of_unit for units, of_unit in zip(self._all_units, unit_bytes, strict=True)])
+
+    def carry_all(self, unit_bytes: Sequence[int]) -> bool:
+        """Return whether every pair certainly carries something: a part that all of them have units of."""
+        return any([carry and of_unit > 0 for carry, of_unit in zip(self._carry_all, unit_bytes, strict=True)])
+
+
+class Lane(NamedTuple):
     """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
 
-    ``units`` [pairs, parts] are those of each part of the cache that a pair carries, ``all_units`` [parts] those of all pairs;
-    ``paths`` their numbers in the network; ``carried`` is False where failures leave a pair without a path.
+    ``paths`` are their numbers in the network, ``carried`` what they carry, ``joined`` is False where failures leave a pair
+    without a path.
     """
 
     source_gpus: IntArray
     target_gpus: IntArray
-    units: IntArray
-    all_units: IntArray
     paths: IntArray
-    carried: bool
+    carried: Carried
+    joined: bool
 
 
 class Lanes:
@@ -54,47 +84,39 @@ class Lanes:
         self._transfers = transfers
         self._firsts = np.array(sources, dtype=np.int64), np.array(targets, dtype=np.int64)
         ranks = plan.ranks
-        #: By the source's rank: GPU that sends, GPU that receives and units of every send, and the first of each target rank.
+        #: By the source's rank: who sends to whom; by the target's, which of these are its, and what they carry.
         self._sends = [
             _sends([plan.sends(source_rank, rank) for rank in range(ranks.decode_dp)])
             for source_rank in range(ranks.prefill_dp)
         ]
         self._found: dict[tuple[int, int, int], tuple[IntArray, IntArray, IntArray]] = {}
-        self._lanes: dict[tuple[int, int, int, int], Lane] = {}
 
     def lane(self, source_node: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
         """Return the lane between a rank of a prefill node and one of a decode node."""
-        key = source_node, source_rank, target_node, target_rank
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = self._lane(*key)
-        return lane
-
-    def _lane(self, source_node: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
-        _, _, units, first = self._sends[source_rank]
         (sources, source), (targets, target) = divmod(source_node, SOURCES_AT_ONCE), divmod(target_node, TARGETS_AT_ONCE)
         key = source_rank, sources, targets
-        if key not in self._found:
-            self._found[key] = self._find(*key)
-        send = slice(first[target_rank], first[target_rank + 1])
-        out, into, paths = (column[source, target, send].copy() for column in self._found[key])
-        carried = units[send].copy()
-        return Lane(out, into, carried, carried.sum(axis=0), paths, self._transfers.carries(out, into))
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._find(*key)
+        sends, carried = self._sends[source_rank][2][target_rank]
+        out, into, paths = (column[source, target, sends] for column in found)
+        return Lane(out, into, paths, carried, self._transfers.carries(out, into))
 
     def _find(self, source_rank: int, sources: int, targets: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return source, target and path of every send between two blocks of nodes [sources, targets, sends]."""
-        out, into, _, _ = self._sends[source_rank]
+        out, into, _ = self._sends[source_rank]
         source = self._firsts[0][sources * SOURCES_AT_ONCE : (sources + 1) * SOURCES_AT_ONCE, None, None] + out
         target = self._firsts[1][targets * TARGETS_AT_ONCE : (targets + 1) * TARGETS_AT_ONCE, None] + into
         source, target = (column.copy() for column in np.broadcast_arrays(source, target))
         return source, target, self._transfers.paths(source.ravel(), target.ravel()).reshape(source.shape)
 
 
-def _sends(by_rank: list[list[UnitSend]]) -> tuple[IntArray, IntArray, IntArray, list[int]]:
+def _sends(by_rank: list[list[UnitSend]]) -> tuple[IntArray, IntArray, list[tuple[slice, Carried]]]:
     every = [send for sends in by_rank for send in sends]
     out, into = np.array([(send.source_rank, send.target_rank) for send in every], dtype=np.int64).T.copy()
-    units = np.array([send.units for send in every], dtype=np.int64)
-    return out, into, units, [0, *accumulate(len(sends) for sends in by_rank)]
+    ends = accumulate([len(sends) for sends in by_rank], initial=0)
+    carried = [Carried([send.units for send in sends]) for sends in by_rank]
+    return out, into, [(slice(*place), what) for place, what in zip(pairwise(ends), carried, strict=True)]
 
 
 @dataclass(slots=True, eq=False)
@@ -122,9 +144,42 @@ class Shipment:
     under_way: int = 0
     held_tokens: int = 0
 
+    @property
+    def may_push(self) -> bool:
+        """Whether anything of it may go now, or yet."""
+        return self.granted and not (self.last_posted or self.failed)
+
     def bytes_before(self, end_s: float) -> int:
         """Return the bytes of pushes that reached the network before a time."""
         return sum(size for start_s, size in zip(self.starts_s, self.push_bytes, strict=True) if start_s < end_s)
+
+
+def pushed_rows(
+    lane: Lane, unit_bytes: Sequence[Sequence[int]], starts_s: Sequence[float]
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return paths, sizes and starts of some pushes over a lane, one row for each of its pairs that carries something.
+
+    Parameters
+    ----------
+    lane : Lane
+        What they go over.
+    unit_bytes : sequence of sequence of int [pushes, parts]
+        Bytes of a unit of each part of the cache.
+    starts_s : sequence of float [pushes]
+        When each reaches the network, ascending.
+    """
+    paths, carried = lane.paths, lane.carried
+    if len(starts_s) == 1:
+        size_bytes, start_s = carried.size_bytes(unit_bytes[0]), np.empty(carried.pairs)
+        start_s.fill(starts_s[0])
+    else:
+        size_bytes = np.concatenate([carried.size_bytes(of_unit) for of_unit in unit_bytes])
+        paths, start_s = np.concatenate([paths] * len(starts_s)), np.array(starts_s).repeat(carried.pairs)
+    if not all([carried.carry_all(of_unit) for of_unit in unit_bytes]):
+        # Pairs that carry only what goes with the last push, or nothing of it.
+        full = size_bytes > 0
+        paths, size_bytes, start_s = paths[full], size_bytes[full], start_s[full]
+    return paths, size_bytes, start_s
 
 
 class KvShipper:
@@ -169,12 +224,14 @@ class KvShipper:
     def computed(self, shipment: Shipment, tokens: int) -> None:
         """Note that the KV of the first ``tokens`` of a prompt exists, and push what may go."""
         shipment.ready_tokens, shipment.foreseen = tokens, ()
-        self._push(shipment, [(self._env.now, tokens)])
+        if shipment.may_push:
+            self._push(shipment, [(self._env.now, tokens)])
 
     def foresee(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
         """Note when how many tokens are going to exist, and let the pushes wait for that."""
         shipment.foreseen = ends
-        self._push(shipment, ends)
+        if shipment.may_push:
+            self._push(shipment, ends)
 
     def _grant(self, shipment: Shipment) -> None:
         shipment.granted = True
@@ -185,58 +242,56 @@ class KvShipper:
                 ahead.append((end_s, tokens))
             else:
                 existing = max(existing, tokens)
-        self._push(shipment, [(now, existing), *ahead])
+        if shipment.may_push:
+            self._push(shipment, [(now, existing), *ahead])
 
     def _push(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
         """Push what may go at some moments, each with the tokens that exist then."""
-        if not shipment.granted or shipment.last_posted or shipment.failed:
-            return
-        lane, plan, starts_s, unit_bytes = shipment.lane, self._plan, [], []
+        lane, carried, plan = shipment.lane, shipment.lane.carried, self._plan
+        starts_s: list[float] = []
+        unit_bytes: list[list[int]] = []
+        push_bytes: list[int] = []
         for end_s, tokens in ends:
             push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens, shipment.held_tokens)
             if push is None:
                 continue
-            size = plan.unit_bytes(push)
+            of_unit = plan.unit_bytes(push)
+            size_bytes = carried.all_bytes(of_unit)
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
-            if not (push.is_last or lane.all_units @ size):
+            if not (push.is_last or size_bytes):
                 # Windows and states go with the last push.
                 continue
             starts_s.append(end_s + self._setup_s)
-            unit_bytes.append(size)
+            unit_bytes.append(of_unit)
+            push_bytes.append(size_bytes)
             if push.is_last:
                 self._on_post(shipment, end_s)
-            if not lane.carried:
+            if not lane.joined:
                 break
         if not starts_s:
             return
         prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
-        if not lane.carried:
+        if not lane.joined:
             self._at(starts_s[0], lambda _: self._fail(shipment))
             return
-        rows, count = len(lane.paths), len(starts_s)
-        start_s, paths, sizes = np.full(rows, starts_s[0]), lane.paths, lane.units @ unit_bytes[0]
+        paths, sizes, start_s = pushed_rows(lane, unit_bytes, starts_s)
         if prepared is not None:
-            full = sizes > 0
-            pushed = shipment.request, lane.source_gpus[full], lane.target_gpus[full], sizes[full], prepared[full]
-            self._at(starts_s[0], lambda _: self._recorder.pushes(*pushed))
-        if count > 1:
-            start_s, paths = np.repeat(starts_s, rows), np.tile(paths, count)
-            sizes = np.concatenate([lane.units @ size for size in unit_bytes])
-        if not sizes.all():
-            # Pairs that carry only what goes with the last push, or nothing of it.
-            start_s, paths, sizes = start_s[sizes > 0], paths[sizes > 0], sizes[sizes > 0]
+            first = carried.size_bytes(unit_bytes[0])
+            full = first > 0
+            told = shipment.request, lane.source_gpus[full], lane.target_gpus[full], first[full], prepared[full]
+            self._at(starts_s[0], lambda _: self._recorder.pushes(*told))
         shipment.starts_s += starts_s
-        shipment.push_bytes += [int(lane.all_units @ size) for size in unit_bytes]
+        shipment.push_bytes += push_bytes
         group, is_last = shipment.group, shipment.last_posted
         if self._on_push is not None:
             group, is_last = self._transfers.open_group(lambda: self._push_ends(shipment)), True
             shipment.under_way += 1
             self._on_push(shipment, True)
-        post = partial(self._transfers.post, group, paths, sizes, start_s, shipment.request, is_last)
         if self._setup_s > 0:
-            post()
+            self._transfers.post(group, paths, sizes, start_s, shipment.request, is_last)
         else:
             # After whatever else sends at this moment.
+            post = partial(self._transfers.post, group, paths, sizes, start_s, shipment.request, is_last)
             self._at(self._env.now, lambda _: post())
 
     def _push_ends(self, shipment: Shipment) -> None:

@@ -189,9 +189,9 @@ class KvPushes:
             return None
         return Push((min(sent_tokens, end), end), (first_key, end), is_last)
 
-    def unit_bytes(self, push: Push) -> IntArray:
+    def unit_bytes(self, push: Push) -> list[int]:
         """Return the bytes of one unit of each part of the cache."""
-        return np.array([self._part_bytes(part, push) for part in self.parts], dtype=np.int64)
+        return [self._part_bytes(part, push) for part in self.parts]
 
     def _part_bytes(self, part: CachePart, push: Push) -> int:
         page, (first, end), (first_key, end_key) = self.page_tokens, _rows(part, push), push.indexer
