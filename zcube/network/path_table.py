@@ -10,7 +10,7 @@ from zcube.network.fluid_posting import PathArrays
 from zcube.network.fluid_state import grown
 from zcube.network.frames import frame_of
 from zcube.network.link_set import LinkSet
-from zcube.network.protocol import PathSplit
+from zcube.network.protocol import NO_COLUMN, PathSplit
 from zcube.routing.routes import Routes, Routing
 
 
@@ -36,6 +36,7 @@ class PathTable:
 
     def __init__(self, routing: Routing, link_set: LinkSet, path_split: PathSplit):
         self._routing, self._link_set, self._pooled = routing, link_set, path_split == "pooled"
+        self._starts_at_once = not (link_set.nic_start.size_bytes or link_set.nvlink_start.size_bytes)
         self._pairs = self._subflows = self._hops = 0
         self.most_subflows = self.most_hops = 1
         self._source: IntArray = np.zeros(0, dtype=np.int64)
@@ -88,7 +89,6 @@ class PathTable:
 
     def message_start_s(self, paths: IntArray, size_bytes: IntArray) -> FloatArray:
         """Return what messages over some pairs take beside their bytes [flows]; nothing where that is none at all."""
-        links = self._link_set
-        if not (links.nic_start.size_bytes or links.nvlink_start.size_bytes):
-            return np.zeros(0)
-        return links.message_start_s(self.routes(paths), size_bytes.astype(np.float64))
+        if self._starts_at_once:
+            return NO_COLUMN
+        return self._link_set.message_start_s(self.routes(paths), size_bytes.astype(np.float64))

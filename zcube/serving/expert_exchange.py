@@ -8,6 +8,7 @@ several steps, are sent together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import simpy
@@ -58,6 +59,8 @@ class ExpertGroup:
         #: Whether its nodes reach each other.
         self.carried = transfers.carries(self._source, self._target)
         self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
+        #: Pairs of the last burst, who sends to whom in it and over which paths: those of the next are mostly the same.
+        self._last = (self._paths, self._source, self._target, self._paths)
 
     def burst(
         self,
@@ -73,7 +76,7 @@ class ExpertGroup:
         Parameters
         ----------
         pair, size_bytes : int array [transfers]
-            Pairs of GPUs by number, and what they send.
+            Pairs of GPUs by number, and what they send; pairs in the same array are known again.
         alone : ExchangeParts
             What the exchanges take on an idle fabric.
         compute_s : float
@@ -84,14 +87,17 @@ class ExpertGroup:
             What of it the exchanges run beside; default: of all, or of nothing.
         """
         env, recorder, start_s = self._env, self._recorder, self._env.now
-        recorder.exchanges(self.servers, self._source[pair], self._target[pair], size_bytes, alone)
+        if self._last[0] is not pair:
+            self._last = pair, self._source[pair], self._target[pair], self._paths[pair]
+        _, source, target, paths = self._last
+        recorder.exchanges(self.servers, source, target, size_bytes, alone)
         if overlap:
             recorder.computes(self.servers, compute_s)
         recorder.meets(self.servers)
         if not overlap:
             recorder.computes(self.servers, compute_s)
         if len(pair):
-            yield self._transfers.send(self._paths[pair], size_bytes)
+            yield self._transfers.send(paths, size_bytes)
         end_s = max(env.now, start_s + alone.data_s) + alone.latency_s
         if stages is not None:
             end_s = start_s + stages.seconds(end_s - start_s)
@@ -128,6 +134,8 @@ class PrefillExchange:
         self._domains = domains or plan.routing.nodes
         self._layers = plan.routing.card.moe_layers
         self._bursts = burst_sizes(self._layers, pool.expert_bursts)
+        # Of full chunks the same GPU has most tokens again and again.
+        self._parts = lru_cache(maxsize=4096)(self._parts_of)
 
     @property
     def carried(self) -> bool:
@@ -157,16 +165,18 @@ class PrefillExchange:
 
     def _alone(self, batches: list[IntArray]) -> ExchangeParts:
         """Return what one layer's exchanges take on an idle fabric, paced by the GPU with most tokens."""
-        alone, routing = NO_PARTS, self._plan.routing
-        if self._exchanges is None:
-            return alone
-        for tokens in batches:
-            if tokens.any():
-                size = routing.ranks // self._domains
-                alone = alone.then(
-                    normal_parts(routing.card, self._exchanges, self._domains, float(tokens.max()), self._nic_gbps, size)
-                )
+        alone = NO_PARTS
+        if self._exchanges is not None:
+            for tokens in batches:
+                if most := int(tokens.max()):
+                    alone = alone.then(self._parts(most))
         return alone
+
+    def _parts_of(self, tokens: int) -> ExchangeParts:
+        assert self._exchanges is not None
+        routing = self._plan.routing
+        size = routing.ranks // self._domains
+        return normal_parts(routing.card, self._exchanges, self._domains, float(tokens), self._nic_gbps, size)
 
 
 class DecodeExchange:
@@ -197,6 +207,8 @@ class DecodeExchange:
         self._turn = 0
         #: Of the batch of the last burst: its requests, what a step sends, and takes on an idle fabric.
         self._known: tuple[int, IntArray, ExchangeParts] = (0, np.zeros((0, 0), dtype=np.int64), NO_PARTS)
+        #: Of such a step the pairs that send, and how much, by turn.
+        self._sent: dict[int, tuple[IntArray, IntArray]] = {}
 
     @property
     def carried(self) -> bool:
@@ -252,16 +264,27 @@ class DecodeExchange:
         """Let steps of a batch pass that compute so long together."""
         if self._known[0] != requests:
             self._known = requests, *self._step(requests)
-        _, sent, alone = self._known
+            self._sent.clear()
+        turn = self._turn
+        if self._pool.expert_pairs != "all":
+            self._turn = (turn + 1) % self._plan.routing.gpus_per_node
+        sent = self._sent.get(turn)
+        if sent is None:
+            sent = self._sent[turn] = self._in_turn(turn)
+        pair, size_bytes = sent
+        overlap, times = self.halved(requests), self._known[2].times(steps)
+        yield from self._group.burst(pair, size_bytes * steps, times, compute_s, overlap, stages)
+
+    def _in_turn(self, turn: int) -> tuple[IntArray, IntArray]:
+        """Return the pairs that send in a step of the batch of the last burst, and how much."""
+        sent = self._known[1]
         if self._pool.expert_pairs == "all":
             pair, size_bytes = np.arange(sent.size), sent.ravel()
         else:
             # Every GPU sends to one of each other node, in turn to all, what is for that node.
-            pair, size_bytes = np.arange(sent.shape[1]) + self._turn * sent.shape[1], sent.sum(axis=0)
-            self._turn = (self._turn + 1) % self._plan.routing.gpus_per_node
+            pair, size_bytes = np.arange(sent.shape[1]) + turn * sent.shape[1], sent.sum(axis=0)
         full = size_bytes > 0
-        overlap, times = self.halved(requests), alone.times(steps)
-        yield from self._group.burst(pair[full], size_bytes[full] * steps, times, compute_s, overlap, stages)
+        return pair[full], size_bytes[full]
 
     def _step(self, requests: int) -> tuple[IntArray, ExchangeParts]:
         routing, alone = self._plan.routing, NO_PARTS

@@ -113,7 +113,8 @@ class Transfers:
     def send(self, paths: IntArray, size_bytes: IntArray, request: int = NOBODYS) -> simpy.Event:
         """Post transfers now, over paths by number, and return the event of the last one's arrival."""
         done = self._env.event()
-        start_s = np.full(len(paths), float(self._env.now))
+        start_s = np.empty(len(paths))
+        start_s.fill(self._env.now)
         self._post(self.open_group(done.succeed), paths, size_bytes, start_s, request, True)
         return done
 

@@ -57,7 +57,15 @@ class NormalPlan:
         relay, gpu = np.divmod(np.arange(ranks * size), size)
         other = relay % size != gpu
         self.relay, self.gpu = relay[other], gpu[other]
-        self._chances = routing.layer(0).node_chances() if routing.counts == "expected" else None
+        #: Under expected counts the tokens of each pair, of one token of its GPU; and of every pair the one that sends back.
+        self._reached = (
+            routing.layer(0).node_chances()[self.rail_node].astype(np.float64) if routing.counts == "expected" else None
+        )
+        number = np.zeros((ranks, nodes), dtype=np.int64)
+        self._every = np.arange(len(self.rail_rank))
+        number[self.rail_rank, self.rail_node] = self._every
+        self._peer = self.peers()
+        self._back = number[self._peer, self.rail_rank // size]
 
     def peers(self) -> IntArray:
         """Return the GPU a GPU's messages to another node go to [rail pairs]."""
@@ -91,16 +99,17 @@ class NormalPlan:
         microbatches : list of int array [ranks]
             Tokens of each GPU.
         """
-        assert self._chances is not None, "of sampled counts every layer differs"
-        nodes, peers = self.routing.nodes, self.peers()
-        sent = np.zeros((self.routing.ranks, nodes), dtype=np.int64)
+        assert self._reached is not None, "of sampled counts every layer differs"
+        size_bytes: IntArray = np.zeros(len(self._every), dtype=np.int64)
         for tokens in microbatches:
-            reached = tokens[self.rail_rank] * self._chances[self.rail_node]
-            sent[self.rail_rank, self.rail_node] += message_bytes(reached, self.dispatch_bytes)
-            sent[peers, self.rail_rank // self.routing.gpus_per_node] += message_bytes(reached, self.combine_bytes)
-        size_bytes = sent[self.rail_rank, self.rail_node]
+            reached = tokens[self.rail_rank] * self._reached
+            size_bytes += message_bytes(reached, self.dispatch_bytes)
+            size_bytes += message_bytes(reached, self.combine_bytes)[self._back]
+        if size_bytes.all():
+            # The same arrays every time, by which who asks knows the pairs again.
+            return RailBytes(self.rail_rank, self._peer, size_bytes, self._every)
         full = np.flatnonzero(size_bytes)
-        return RailBytes(self.rail_rank[full], peers[full], size_bytes[full], full)
+        return RailBytes(self.rail_rank[full], self._peer[full], size_bytes[full], full)
 
 
 def message_bytes(tokens: FloatArray, of_token: int) -> IntArray:
@@ -110,5 +119,5 @@ def message_bytes(tokens: FloatArray, of_token: int) -> IntArray:
 
 def dealt(node_tokens: ArrayLike, gpus_per_node: int = GPUS_PER_NODE) -> IntArray:
     """Return the tokens of each GPU [ranks] when nodes deal theirs evenly, as the compute model assumes."""
-    share, rest = np.divmod(np.asarray(node_tokens, dtype=np.int64)[:, None], gpus_per_node)
-    return (share + (np.arange(gpus_per_node) < rest)).ravel()
+    behind = np.arange(gpus_per_node - 1, -1, -1)
+    return ((np.asarray(node_tokens, dtype=np.int64)[:, None] + behind) // gpus_per_node).ravel()
