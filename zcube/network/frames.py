@@ -7,6 +7,7 @@ where the frame lies, and take out of it the array that they name.
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -15,9 +16,9 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
 from numba.core.typing import signature as signature_of
-from numba.core.typing.templates import AttributeTemplate
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
 from numba.extending import infer_getattr, intrinsic, lower_builtin, lower_getattr_generic, models, register_model
-from numba.np.arrayobj import getitem_arraynd_intp, make_array, populate_array, setitem_array
+from numba.np.arrayobj import make_array
 
 from zcube.arrays import IntArray
 from zcube.as_written import TWIN, arrays_of_frame
@@ -25,31 +26,64 @@ from zcube.as_written import TWIN, arrays_of_frame
 _WORD = ir.IntType(64)
 
 
-class Member(types.Array):
-    """An array of a frame, whose places are counted from its beginning only: numbers below 0 mean none of it.
+class Member(types.Type):
+    """An array of a frame: its places are counted from its beginning, and it has a length; kernels use no more of it.
 
-    Numba else looks at every place whether it is to be counted from the end.
+    Numba's own arrays have five further parts, which it writes out wherever one is named, and looks at every place whether it
+    is to be counted from the end.
     """
 
-
-register_model(Member)(models.ArrayModel)
-
-
-def _unsigned(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
-    """Return the signature and arguments of an access to an array with the place in it as an unsigned number."""
-    (array, place, *value), (found, at, *given) = signature.args, arguments
-    at = context.cast(builder, at, place, types.intp)
-    return signature_of(signature.return_type, array, types.uintp, *value), (found, at, *given)
+    def __init__(self, dtype: np.dtype[Any]):
+        self.dtype = from_dtype(dtype)
+        super().__init__(f"Member({self.dtype})")
 
 
-@lower_builtin(operator.getitem, Member, types.Integer)
+@register_model(Member)
+class _MemberModel(models.StructModel):
+    def __init__(self, manager: Any, kind: Member):
+        super().__init__(manager, kind, [("data", types.CPointer(kind.dtype)), ("size", types.intp)])
+
+
+@infer_global(operator.getitem)
+class _GetItem(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        if isinstance(args[0], Member) and isinstance(args[1], types.Integer):
+            return signature_of(args[0].dtype, args[0], types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class _SetItem(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        if isinstance(args[0], Member) and isinstance(args[1], types.Integer):
+            return signature_of(types.none, args[0], types.intp, args[0].dtype)
+        return None
+
+
+@infer_global(len)
+class _Length(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature_of(types.intp, args[0]) if isinstance(args[0], Member) else None
+
+
+def _place(builder: Any, arguments: Any) -> Any:
+    return builder.gep(builder.extract_value(arguments[0], 0), [arguments[1]], inbounds=True)
+
+
+@lower_builtin(operator.getitem, Member, types.intp)
 def _get_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return getitem_arraynd_intp(context, builder, *_unsigned(context, builder, signature, arguments))
+    return context.unpack_value(builder, signature.return_type, _place(builder, arguments))
 
 
-@lower_builtin(operator.setitem, Member, types.Integer, types.Any)
+@lower_builtin(operator.setitem, Member, types.intp, types.Any)
 def _set_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return setitem_array(context, builder, *_unsigned(context, builder, signature, arguments))
+    context.pack_value(builder, signature.args[2], arguments[2], _place(builder, arguments))
+    return context.get_dummy_value()
+
+
+@lower_builtin(len, Member)
+def _length(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.extract_value(arguments[0], 1)
 
 
 class Frame(types.Type):
@@ -64,10 +98,10 @@ class Frame(types.Type):
     """
 
     def __init__(self, name: str, dtypes: Mapping[str, np.dtype[Any]]):
-        self.members = {member: Member(from_dtype(dtype), 1, "C") for member, dtype in dtypes.items()}
+        self.members = {member: Member(dtype) for member, dtype in dtypes.items()}
         self.places = {member: place for place, member in enumerate(dtypes)}
-        self.widths = {member: dtype.itemsize for member, dtype in dtypes.items()}
-        super().__init__(f"Frame({name}, {dict(dtypes)})")
+        # A type's name is part of that of every function which takes it.
+        super().__init__(f"Frame({name}, {hashlib.sha256(repr(dict(dtypes)).encode()).hexdigest()[:16]})")
 
 
 @register_model(Frame)
@@ -92,11 +126,9 @@ def _member(context: Any, builder: Any, kind: Frame, words: Any, member: str) ->
         loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
         return loaded
 
-    array = make_array(kind.members[member])(context, builder)
-    width, place = ir.Constant(_WORD, kind.widths[member]), 2 * kind.places[member]
-    data, size = builder.inttoptr(word(place), array.data.type), word(place + 1)
-    populate_array(array, data=data, shape=[size], strides=[width], itemsize=width, meminfo=None)
-    return array._getvalue()
+    array, place = context.get_value_type(kind.members[member]), 2 * kind.places[member]
+    data = builder.inttoptr(word(place), array.elements[0])
+    return builder.insert_value(builder.insert_value(ir.Constant(array, ir.Undefined), data, 0), word(place + 1), 1)
 
 
 def frame_of(arrays: Iterable[np.ndarray]) -> IntArray:
