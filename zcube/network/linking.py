@@ -46,6 +46,10 @@ class LinkedLibrary(JITCodeLibrary):
 
     _linked = None
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        # Whoever calls it is optimised with it.
+        ll_module.data_layout = self._codegen._data_layout
+
     def finalize(self) -> None:
         """Take no more code."""
         self._finalized = True
