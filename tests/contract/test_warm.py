@@ -197,6 +197,38 @@ def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatc
     assert not warm.needed_groups("no such fidelity")
 
 
+def test_processes_compile_about_equally_long_and_are_no_more_than_processors(groups, monkeypatch):
+    served = warm.needed_groups("flow", *warm.OF_SERVING)
+    assert warm.missing_groups(served) == [["routing", "deciding", "serving"], ["flow", "posting"]]
+    everything = list(warm.GROUPS)
+    assert [several[0] for several in warm.missing_groups(everything)] == ["packet", "routing"]
+    for processors in (1, 2, 3, 8):
+        monkeypatch.setattr(warm, "processors", lambda processors=processors: processors)
+        found = warm.missing_groups(everything)
+        assert len(found) == min(processors, 4)
+        assert sorted(group for several in found for group in several) == sorted(everything)
+
+
+def test_a_copy_of_this_process_compiles_and_is_not_heard(groups, tmp_path, monkeypatch, capfd):
+    """Standard output is the verb's own; an interrupt of both is for the verb to tell."""
+    monkeypatch.setattr(warm, "can_be_copied", lambda: True)
+
+    def compile_group():
+        os.write(sys.__stdout__.fileno(), b"compiling")
+        (tmp_path / "began").touch()
+        time.sleep(0.5)
+
+    monkeypatch.setitem(warm.GROUPS, "flow", compile_group)
+    with warm.KernelsAhead(["flow"]) as ahead:
+        (copy,) = ahead._beside
+        while not (tmp_path / "began").exists():
+            time.sleep(0.01)
+        os.kill(copy._process.pid, signal.SIGINT)
+        ahead.wait(silent)
+    assert warm.missing_groups(["flow"]) == []
+    assert capfd.readouterr() == ("", "")
+
+
 def test_groups_with_little_to_do_are_not_compiled_but_run_as_written(groups, monkeypatch):
     """Only those that are missing: what is kept is used."""
     started, begun = [], []
@@ -216,7 +248,7 @@ def test_groups_with_little_to_do_are_not_compiled_but_run_as_written(groups, mo
             return started, {group for group, kernel in of.items() if as_written_in(kernel.py_func.__module__)}
 
     as_written_in = lambda module: as_written._WHERE.get()(module)  # noqa: E731
-    everything = [["packet"], ["flow"], ["routing", "posting"]]
+    everything = [["packet"], ["flow", "routing", "posting"]]
     assert written([*OF_FLUID, "packet"]) == ([], {"packet", "flow"})
     assert written(OF_FLUID) == ([["packet"]], {"flow"})
     assert written([]) == (everything, set())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -46,13 +46,14 @@ class _MemberModel(models.StructModel):
 
 @infer_global(operator.getitem)
 class _GetItem(AbstractTemplate):
-    #: Asked before what is of any target: that is a dozen of others.
-    metadata: ClassVar = {"target": "cpu"}
-
     def generic(self, args: Any, kws: Any) -> Any:
         if isinstance(args[0], Member) and isinstance(args[1], types.Integer):
             return signature_of(args[0].dtype, args[0], types.intp)
         return None
+
+
+# So it is asked before a dozen of others, which are of any target.
+_GetItem.metadata = {"target": "cpu"}
 
 
 @infer_global(operator.setitem)
