@@ -18,7 +18,6 @@ from zcube.inputs import toml_value
 from zcube.llm.compute import ComputeModel
 from zcube.llm.compute_choice import described
 from zcube.network.carrier import Carrier
-from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.packet.settings import PacketSettings
 from zcube.outputs import flat
 from zcube.prepared import Prepared, carriers_of, check_room, prepare, timed_by_tiles
@@ -42,6 +41,8 @@ from zcube.workload.requests import RequestTrace
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zcube.network.packet.outcome import PacketOutcome
 
 #: Is told what a run is called, and its metrics.
 RunEnded: TypeAlias = Callable[[str, Mapping[str, Any]], None]

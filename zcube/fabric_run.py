@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.network.carrier import Carrier
-from zcube.network.packet.model import PacketModel
-from zcube.network.packet.outcome import PacketOutcome
+from zcube.network.flow_model import FlowModel
 from zcube.node_fit import within_memory
 from zcube.pricing.amortised import HourlyCost
 from zcube.progress import ShareDone
@@ -21,6 +20,9 @@ from zcube.serving.run import ServingRun, serve
 from zcube.serving.trace_recorder import TraceRecorder
 from zcube.trace.comm_trace import CommTrace
 from zcube.workload.requests import RequestTrace
+
+if TYPE_CHECKING:
+    from zcube.network.packet.outcome import PacketOutcome
 
 #: A run is expected to last at least so long.
 LEAST_RUN_S = 1e-3
@@ -89,7 +91,11 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
         carrier.watch_load(model, scenario.load.horizon_s or max(float(task.trace.arrival_s[-1]), LEAST_RUN_S))
     settings = within_memory(settings_on(carrier, scenario), task.card, task.compute.device)
     run = serve(carrier.fabric, model, task.trace, settings, task.card, task.compute, told, recorder, reach)
-    packets = PacketOutcome.of(model, None) if task.keep and isinstance(model, PacketModel) else None
+    packets = None
+    if task.keep and not isinstance(model, FlowModel):
+        from zcube.network.packet.outcome import PacketOutcome
+
+        packets = PacketOutcome.of(model, None)
     trace = None if recorder is None or task.recorded is None else recorder.trace(task.recorded)
     return FabricDone(_priced(run, task.cost), Counted.of(run), run if task.keep else None, packets, trace)
 

@@ -37,14 +37,6 @@ from zcube.network.alone import alone_bps, alone_s
 from zcube.network.flow_model import ideal_model
 from zcube.network.fluid_state import LEAST_ROOM
 from zcube.network.link_set import IdealRouting, LinkSet
-from zcube.network.packet.build import idle_network
-from zcube.network.packet.controls import BUILT_IN
-from zcube.network.packet.failures import schedule_failures
-from zcube.network.packet.model import PacketModel
-from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.skip_settings import Skip
-from zcube.network.packet.stuck import held
-from zcube.network.packet.switch_settings import LinkFailure
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for
@@ -99,6 +91,9 @@ def flow_kernels() -> None:
 
 def packet_kernels() -> None:
     """Compile the packet model with the default congestion control, on an ideal core."""
+    from zcube.network.packet.model import PacketModel
+    from zcube.network.packet.settings import PacketSettings
+
     fabric = _fabric()
     model = PacketModel(LinkSet.of_ideal_core(fabric), IdealRouting(fabric), PacketSettings())
     model.send(_flows())
@@ -160,6 +155,15 @@ def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
 
 def other_kernels() -> None:
     """Compile what few verbs use: lists of equal paths, capacities that change, deadlocks, steady packets, every control."""
+    from zcube.network.packet.build import idle_network
+    from zcube.network.packet.controls import BUILT_IN
+    from zcube.network.packet.failures import schedule_failures
+    from zcube.network.packet.model import PacketModel
+    from zcube.network.packet.settings import PacketSettings
+    from zcube.network.packet.skip_settings import Skip
+    from zcube.network.packet.stuck import held
+    from zcube.network.packet.switch_settings import LinkFailure
+
     fabric = _fabric()
     routing_for(fabric, "equal-paths").routes(_flows().source, _flows().target)
     model = ideal_model(fabric)

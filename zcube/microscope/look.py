@@ -13,7 +13,6 @@ from zcube.arrays import FloatArray
 from zcube.comparison import Comparison, FabricResult, compare
 from zcube.errors import Fault, FaultList, InputError
 from zcube.inputs import Declared, validate
-from zcube.microscope.rebuild import Rebuilt, rebuild
 from zcube.microscope.sent import Sent
 from zcube.microscope.worst import worst_windows
 from zcube.progress import Progress, silent
@@ -27,6 +26,8 @@ from zcube.serving.transfers import KV
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zcube.microscope.rebuild import Rebuilt
 
 
 #: Quantiles that stand for the ratios of all transfers rebuilt, and for the slow-downs of a run, where each meets each.
@@ -126,6 +127,9 @@ def look(comparison: Comparison, asked: Microscope, progress: Progress = silent)
 
 
 def _look(name: str, seed: int, result: FabricResult, asked: Microscope, progress: Progress) -> _Seen:
+    # Whoever only asks what is to be rebuilt has no use for packets.
+    from zcube.microscope.rebuild import rebuild
+
     carrier, run = result.carrier, result.run
     sent, span = Sent.of(carrier, run), run.window
     number, excess_s = worst_windows(

@@ -17,8 +17,6 @@ from zcube.network.alone import alone_s
 from zcube.network.flow_model import FlowModel
 from zcube.network.fluid_state import HOP_BYTES, MAX_MIN, POOL_BYTES, SUBFLOW_BYTES
 from zcube.network.link_set import IdealRouting, LinkSet
-from zcube.network.packet.footprint import memory_bound_bytes
-from zcube.network.packet.model import PacketModel
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
 from zcube.progress import Progress
@@ -28,6 +26,8 @@ from zcube.routing.routes import Routes, Routing, join
 from zcube.seeds import stream
 
 if TYPE_CHECKING:
+    # Of no use to a fluid, and its kernels take a while to import.
+    from zcube.network.packet.model import PacketModel
     from zcube.network.settings import Network
 
 #: Pairs routed at once.
@@ -113,6 +113,8 @@ class Carrier:
 
     def packets(self) -> PacketModel:
         """Return an idle packet network over the links."""
+        from zcube.network.packet.model import PacketModel
+
         network = self.network
         return PacketModel(self.link_set, self.routing, self.packet, network.path_split, bin_s=network.bin_s)
 
@@ -222,6 +224,8 @@ class Carrier:
         if faults:
             raise InputError(faults)
         if self.packet is not None:
+            from zcube.network.packet.footprint import memory_bound_bytes
+
             packets = memory_bound_bytes(self.link_set, self.packet, flows.size_bytes, subflows, hops)
             needed = packets + estimate_bytes(total, max(subflows, total), max(hops, 2 * total))
             check_memory(needed, self.network.memory_gb, f"a replay of {total} flows packet by packet")
@@ -252,6 +256,8 @@ class Carrier:
         needed = estimate_bytes(flows, subflows, hops) + estimate_bytes(flows, flows, 2 * flows) - PROGRAM_BYTES
         check_memory(needed, self.network.memory_gb, what)
         if self.packet is not None:
+            from zcube.network.packet.footprint import memory_bound_bytes
+
             # Sizes are not known, so that buffers and links alone bound the packets under way.
             needed += memory_bound_bytes(self.link_set, self.packet, np.full(flows, np.inf), subflows, hops)
             check_memory(needed, self.network.memory_gb, f"{what} packet by packet")

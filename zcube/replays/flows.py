@@ -11,8 +11,6 @@ from zcube.arrays import FloatArray, IntArray
 from zcube.network.carrier import Carrier
 from zcube.network.flow_model import FlowModel
 from zcube.network.load_over_time import LoadOverTime
-from zcube.network.packet.model import PacketModel
-from zcube.network.packet.outcome import PacketOutcome
 from zcube.network.protocol import CompletionTable, FlowTable, LinkTable
 from zcube.progress import Progress, silent
 from zcube.quantiles import spread
@@ -22,6 +20,9 @@ from zcube.workload.flow_lists import FlowList
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zcube.network.packet.model import PacketModel
+    from zcube.network.packet.outcome import PacketOutcome
 
 SCHEMA_VERSION = 2
 
@@ -263,7 +264,9 @@ def outcome(
     if watch is not None:
         load = LoadOverTime.of(carrier.fabric, watch, (0.0, makespan_s), none, links.size_bytes)
     packets = None
-    if isinstance(model, PacketModel):
+    if not isinstance(model, FlowModel):
+        from zcube.network.packet.outcome import PacketOutcome
+
         packets = PacketOutcome.of(model, fluid_s)
         bins, events = BinnedBytes(origin_s, 0.0, np.zeros((0, 0))), packets.counts.events
     else:
