@@ -10,6 +10,8 @@ import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families import families
+from zcube.routing import bisection
+from zcube.routing import path_lengths as lengths
 from zcube.routing.bisection import halving_bisection
 from zcube.routing.catalog import routing_for
 from zcube.routing.path_lengths import equal_paths, path_lengths
@@ -109,3 +111,27 @@ def test_number_of_shortest_paths():
     assert list(equal_paths(roft, source, np.array([8, 9, 500]))) == [1, 64, 64]
     # Same segment: one switch; same rail: one switch; else P1 and P2.
     assert list(equal_paths(zcube, source, np.array([9, 64, 500]))) == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "failed", [[], ["random-links:0.02"], ["random-switches:0.05"]], ids=["whole", "links failed", "switches failed"]
+)
+@pytest.mark.parametrize("name", ["roft-256", "roft3-1024", "zcube-n16", "zcube-1024-skewed", "bcube-1024", "dragonfly-1056"])
+def test_what_switches_carry_evenly_is_the_largest_flow(name, failed, monkeypatch):
+    fabric = load_fabric(name, failed)
+    found = halving_bisection(fabric)
+    monkeypatch.setattr(bisection, "_carried_evenly", lambda *arguments: None)
+    assert halving_bisection(fabric) == found
+
+
+def test_nothing_but_nics_bounds_fabrics_whose_switches_carry_all_evenly(monkeypatch):
+    monkeypatch.setattr(bisection, "_largest_flow", lambda *arguments: pytest.fail("solved"))
+    assert halving_bisection(load_fabric("roft-256")) == halving_bisection(load_fabric("zcube-n64")) == 1.0
+
+
+def test_paths_are_as_many_by_either_kind_of_matrix(monkeypatch):
+    fabric = load_fabric("zcube-n16", ["random-links:0.05"])
+    source, target = np.divmod(np.arange(fabric.gpus**2), fabric.gpus)
+    dense = equal_paths(fabric, source, target)
+    monkeypatch.setattr(lengths, "_DENSE_SWITCHES", 0)
+    assert (equal_paths(fabric, source, target) == dense).all() and dense.max() > 1

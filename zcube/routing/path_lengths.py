@@ -7,9 +7,9 @@ family's structure says so (``hosts_forward``: BCube).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
 
 from zcube.arrays import IntArray
 from zcube.fabric.model import CableKind, Fabric
@@ -21,6 +21,9 @@ MAX_LINKS = 1024
 
 #: Hops that no path has, for a port that is down.
 _FARTHEST = int(UNREACHABLE)
+
+#: Up to so many switches a matrix with all its zeros is multiplied before a library for others is imported.
+_DENSE_SWITCHES = 256
 
 #: Pairs that are looked at together (4 million).
 _PAIRS_AT_ONCE = 1 << 22
@@ -130,10 +133,7 @@ def _count_over_hosts(first: IntArray, neighbour: IntArray, gpus: int, gpus_per_
 def _shortest_path_counts(first: IntArray, neighbour: IntArray, distance: IntArray, roots: IntArray) -> np.ndarray:
     """Return how many shortest paths join some switches with each, parallel links told apart [roots, switches]."""
     switches = len(first) - 1
-    links = coo_array(
-        (np.ones(len(neighbour)), (np.repeat(np.arange(switches), np.diff(first)), neighbour)), (switches, switches)
-    )
-    onward = links.tocsr()
+    onward = _links(np.repeat(np.arange(switches), np.diff(first)), neighbour, switches)
     paths = np.zeros((len(roots), switches))
     at_once = max(1, _PAIRS_AT_ONCE // max(1, switches))
     for at in range(0, len(roots), at_once):
@@ -144,6 +144,15 @@ def _shortest_path_counts(first: IntArray, neighbour: IntArray, distance: IntArr
             reached = np.where(away == hops - 1, paths[rows], 0.0) @ onward
             paths[rows] += np.where(away == hops, reached, 0.0)
     return paths
+
+
+def _links(source: IntArray, target: IntArray, switches: int) -> Any:
+    """Return how many links lead from each switch to each, as a matrix [switches, switches]."""
+    if switches <= _DENSE_SWITCHES:
+        return np.bincount(source * switches + target, minlength=switches**2).reshape(switches, switches).astype(float)
+    from scipy.sparse import coo_array
+
+    return coo_array((np.ones(len(source)), (source, target)), (switches, switches)).tocsr()
 
 
 def equal_paths(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:
