@@ -126,14 +126,19 @@ class PrefillInstance:
         #: Prompts that have started, and those that have not, in order.
         self._running: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
-        #: Pushes under way that the next iteration waits for.
-        self._pushes = 0
+        #: Pushes under way that the next iteration waits for, and prompts of all nodes.
+        self._pushes = self._prompts = 0
         self.pauses: list[Pause] = []
+        #: Why it pauses, if that is a reason to tell, and since when.
+        self._paused, self._since_s = True, 0.0
+        self._reason: int | None = None
         self._short = self._awaits_read = False
         self.nodes = list(nodes)
         self._servers = list(servers)
-        self._wake = env.event()
-        env.process(self._run())
+        #: Of the iterations under way: what each prompt has computed with the last of them, by node, and when that ends.
+        self._computed: list[tuple[int, PrefillJob, int]] = []
+        self._end_s = 0.0
+        self._exchange_left: simpy.events.ProcessGenerator | None = None
 
     @property
     def carries(self) -> bool:
@@ -143,14 +148,16 @@ class PrefillInstance:
     def submit(self, node: int, job: PrefillJob) -> None:
         """Queue a prompt at a node."""
         self._queues[node].append(job)
+        self._prompts += 1
         self._loads.held[node] += 1
         self._loads.backlog_tokens[node] += job.estimated_new_tokens
         self.wake()
 
     def wake(self) -> None:
         """Look again at what may start."""
-        if not self._wake.triggered:
-            self._wake.succeed()
+        if self._paused:
+            self._paused = False
+            self._env.timeout(0.0).callbacks.append(self._end_pause)
 
     def push_begins(self) -> None:
         """Let the next iteration wait for a push."""
@@ -162,52 +169,73 @@ class PrefillInstance:
         if not self._pushes:
             self.wake()
 
-    def _run(self) -> simpy.events.ProcessGenerator:
-        while True:
-            if self._pushes or not (any(self._running.values()) or any(self._queues.values())):
-                yield from self._pause(PUSH if self._pushes else None)
-                continue
-            if self._exchange is None and self._foresees and self._chunks_ahead():
-                yield from self._whole_chunks()
-                continue
-            started: list[int] = []
-            self._short = self._awaits_read = False
-            pieces = {node: self._take(node, started) for node in self._queues}
-            if not any(pieces.values()):
-                yield from self._pause(MEMORY if self._short else READ if self._awaits_read else None)
-                continue
-            self._recorder.iteration(self._servers, started)
-            computed = [
-                ([tokens for _, tokens in taken], [job.done_tokens for job, _ in taken]) for taken in pieces.values() if taken
-            ]
-            compute_s, slowest = max([(self._compute.prefill_iteration_s(*one), at) for at, one in enumerate(computed)])
-            if self._exchange is None:
-                self._recorder.computes(self._servers, compute_s)
-                yield self._env.timeout(compute_s)
-            else:
-                tokens = np.array([sum(count for _, count in taken) for taken in pieces.values()])
-                layer = partial(_layer, self._compute, *computed[slowest])
-                yield from self._exchange.iteration(tokens, compute_s, layer)
-            yield from self._end_reads([job for taken in pieces.values() for job, _ in taken])
-            for node, taken in pieces.items():
-                for job, count in taken:
-                    self._advance(node, job, count)
+    def _begin(self) -> None:
+        """Begin what comes next: whole chunks, an iteration or a pause."""
+        if self._pushes or not self._prompts:
+            self._pause(PUSH if self._pushes else None)
+        elif self._exchange is None and self._foresees and (chunks := self._chunks_ahead()):
+            self._whole_chunks(chunks)
+        else:
+            self._iterate()
 
-    def _pause(self, reason: int | None) -> simpy.events.ProcessGenerator:
-        """Wait until something changes, and keep since when and why if that is a reason to tell."""
-        start_s = float(self._env.now)
-        self._wake = self._env.event()
-        yield self._wake
+    def _pause(self, reason: int | None) -> None:
+        """Wait until something changes."""
+        self._paused, self._reason = True, reason
         if reason is not None:
-            self.pauses.append(Pause(reason, start_s, float(self._env.now)))
+            self._since_s = float(self._env.now)
 
-    def _end_reads(self, jobs: Sequence[PrefillJob]) -> simpy.events.ProcessGenerator:
-        """Wait for the reads that an iteration's prompts computed behind."""
-        reads = [job.read for job in jobs if job.read is not None and not job.read.processed]
+    def _end_pause(self, _: simpy.Event) -> None:
+        """Go on after a pause, and keep since when it was and why if that is a reason to tell."""
+        if self._reason is not None:
+            self.pauses.append(Pause(self._reason, self._since_s, float(self._env.now)))
+        self._begin()
+
+    def _iterate(self) -> None:
+        """Let an iteration pass, if any prompt may be computed."""
+        started: list[int] = []
+        self._short = self._awaits_read = False
+        self._computed, by_node = [], []
+        for node in self._queues:
+            taken = self._take(node, started)
+            if taken:
+                by_node.append(([tokens for _, _, tokens in taken], [job.done_tokens for _, job, _ in taken]))
+                self._computed += taken
+        if not by_node:
+            self._pause(MEMORY if self._short else READ if self._awaits_read else None)
+            return
+        self._recorder.iteration(self._servers, started)
+        compute_s, slowest = max([(self._compute.prefill_iteration_s(*one), at) for at, one in enumerate(by_node)])
+        if self._exchange is None:
+            self._recorder.computes(self._servers, compute_s)
+            self._env.timeout(compute_s).callbacks.append(self._end_iteration)
+            return
+        node_tokens = dict.fromkeys(self._queues, 0)
+        for node, _, tokens in self._computed:
+            node_tokens[node] += tokens
+        layer = partial(_layer, self._compute, *by_node[slowest])
+        self._exchange_left = self._exchange.iteration(np.array(list(node_tokens.values())), compute_s, layer)
+        self._go_on()
+
+    def _go_on(self, _: simpy.Event | None = None) -> None:
+        """Go on with an exchange, up to what it waits for next."""
+        assert self._exchange_left is not None
+        for event in self._exchange_left:
+            event.callbacks.append(self._go_on)
+            return
+        self._end_iteration()
+
+    def _end_iteration(self, _: simpy.Event | None = None) -> None:
+        """Wait for the reads that the iteration's prompts computed behind."""
+        reads = [job.read for _, job, _ in self._computed if job.read is not None and not job.read.processed]
         if reads:
-            start_s = float(self._env.now)
-            yield self._env.all_of(reads)
-            self.pauses.append(Pause(READ, start_s, float(self._env.now)))
+            self._since_s = float(self._env.now)
+            self._env.all_of(reads).callbacks.append(self._end_reads)
+        else:
+            self._advance()
+
+    def _end_reads(self, _: simpy.Event) -> None:
+        self.pauses.append(Pause(READ, self._since_s, float(self._env.now)))
+        self._advance()
 
     def _chunks_ahead(self) -> int:
         """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
@@ -217,30 +245,37 @@ class PrefillInstance:
             return 0
         return min((job.input_tokens - job.done_tokens) // self._pool.chunk_tokens, CHUNKS_AHEAD)
 
-    def _whole_chunks(self) -> simpy.events.ProcessGenerator:
+    def _whole_chunks(self, chunks: int) -> None:
         """Let iterations pass that one prompt fills alone."""
-        node, chunk, now = self.nodes[0], self._pool.chunk_tokens, self._env.now
-        job, chunks, end_s = self._running[node][0], self._chunks_ahead(), now
+        node, chunk, now_s = self.nodes[0], self._pool.chunk_tokens, self._env.now
+        job, end_s, done = self._running[node][0], now_s, self._running[node][0].done_tokens
         ends, ends_s = [], self._loads.chunk_ends_s[node]
         for at in range(chunks):
-            done = job.done_tokens + at * chunk
             end_s += self._compute.prefill_iteration_s([chunk], [done])
+            done += chunk
             ends_s[at] = end_s
-            ends.append((end_s, done + chunk))
+            ends.append((end_s, done))
         self._hooks.ahead(job, ends)
-        yield self._env.timeout(seconds_between(now, end_s))
-        if self._env.now < end_s:
+        self._computed, self._end_s = [(node, job, chunks * chunk)], end_s
+        self._env.timeout(seconds_between(now_s, end_s)).callbacks.append(self._end_chunks)
+
+    def _end_chunks(self, _: simpy.Event) -> None:
+        now_s = self._env.now
+        if now_s < self._end_s:
             # Of some long delays none leads there; the rest does.
-            yield self._env.timeout(end_s - self._env.now)
-        ends_s[:chunks] = np.inf
-        self._advance(node, job, chunks * chunk)
+            self._env.timeout(self._end_s - now_s).callbacks.append(self._end_chunks)
+            return
+        self._loads.chunk_ends_s[self.nodes[0]] = np.inf
+        self._advance()
 
     def _admit(self, node: int) -> PrefillJob | None:
         """Start the prompt of a node's queue whose turn it is, and return it; None if none may start."""
         queue = self._queues[node]
+        if not queue:
+            return None
         at = next((at for at, job in enumerate(queue) if job.may_start), len(queue)) if self._overtakes else 0
         if at == len(queue) or not queue[at].may_start:
-            self._awaits_read = self._awaits_read or any(job.has_room and job.is_reading for job in queue)
+            self._awaits_read = self._awaits_read or any([job.has_room and job.is_reading for job in queue])
             return None
         job = queue[at]
         cached = self._hooks.start(node, job)
@@ -253,7 +288,7 @@ class PrefillInstance:
         self._running[node].append(job)
         return job
 
-    def _take(self, node: int, started: list[int]) -> list[tuple[PrefillJob, int]]:
+    def _take(self, node: int, started: list[int]) -> list[tuple[int, PrefillJob, int]]:
         """Fill one iteration of a node, running prompts first; adds the requests that start to ``started``."""
         room = self._pool.chunk_tokens
         taken = []
@@ -261,22 +296,26 @@ class PrefillInstance:
             if room <= 0:
                 break
             count = min(room, job.input_tokens - job.done_tokens)
-            taken.append((job, count))
+            taken.append((node, job, count))
             room -= count
         while room > 0 and (new := self._admit(node)) is not None:
             started.append(new.request)
             count = min(room, new.input_tokens - new.done_tokens)
-            taken.append((new, count))
+            taken.append((node, new, count))
             room -= count
         return taken
 
-    def _advance(self, node: int, job: PrefillJob, count: int) -> None:
-        job.done_tokens += count
-        self._loads.backlog_tokens[node] -= count
-        if job.done_tokens == job.input_tokens:
-            self._running[node].popleft()
-            self._loads.held[node] -= 1
-        self._hooks.progress(node, job)
+    def _advance(self) -> None:
+        """Count what the iterations that have passed computed, tell of it, and begin what comes next."""
+        for node, job, count in self._computed:
+            job.done_tokens += count
+            self._loads.backlog_tokens[node] -= count
+            if job.done_tokens == job.input_tokens:
+                self._running[node].popleft()
+                self._prompts -= 1
+                self._loads.held[node] -= 1
+            self._hooks.progress(node, job)
+        self._begin()
 
 
 def _layer(compute: ComputeModel, new_tokens: list[int], prefix_tokens: list[int]) -> PrefillLayer:
