@@ -13,7 +13,8 @@ from zcube.network.kernels import inlined
 
 @inlined
 def _before(key: np.ndarray, one: int, other: int) -> bool:
-    return key[one] < key[other] or (key[one] == key[other] and one < other)
+    # Which it is cannot be foreseen: without branches a processor need not guess.
+    return (key[one] < key[other]) | ((key[one] == key[other]) & (one < other))
 
 
 @inlined
@@ -49,6 +50,24 @@ def _sink(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray
 
 
 @inlined
+def _fill(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray, item: int) -> None:
+    """Let an item from the end take the place of the first one: it belongs far down, so that it comes in from below."""
+    at, count = 0, size[0]
+    while 2 * at + 2 < count:
+        below = 2 * at + 1
+        below += _before(key, heap[below + 1], heap[below])
+        heap[at] = heap[below]
+        place[heap[at]] = at
+        at = below
+    if 2 * at + 1 < count:
+        heap[at] = heap[2 * at + 1]
+        place[heap[at]] = at
+        at = 2 * at + 1
+    heap[at] = item
+    _rise(heap, key, place, at)
+
+
+@inlined
 def heap_set(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndarray, item: int, value: float) -> None:
     """Give an item a key, adding it if it is not in the heap."""
     if place[item] < 0:
@@ -72,7 +91,5 @@ def heap_pop(heap: np.ndarray, key: np.ndarray, place: np.ndarray, size: np.ndar
     place[item] = -1
     size[0] -= 1
     if size[0] > 0:
-        heap[0] = heap[size[0]]
-        place[heap[0]] = 0
-        _sink(heap, key, place, size, 0)
+        _fill(heap, key, place, size, heap[size[0]])
     return item
