@@ -223,16 +223,21 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
 
 
 @inner
-def note_arrival(state: FluidState, flow: int, arrival_s: float, soonest_s: float) -> None:
-    """Note with a transfer's group before when it does not arrive while nothing is posted, and whatever is posted."""
-    group = state.flows[flow].group
-    if group != NONE and state.groups[group].complete:
-        state.groups[group].arrival_s = max(state.groups[group].arrival_s, arrival_s)
-        state.groups[group].soonest_s = max(state.groups[group].soonest_s, soonest_s)
+def note_arrival(state: FluidState, group: int, arrival_s: float, soonest_s: float, noted: int) -> int:
+    """Note with a complete group before when a transfer of it does not arrive while nothing is posted, and whatever is posted.
+
+    Return how many groups are noted, which stand at the far end of ``arrived``.
+    """
+    if state.groups[group].arrival_s == 0.0:
+        noted += 1
+        state.arrived[len(state.arrived) - noted] = group
+    state.groups[group].arrival_s = max(state.groups[group].arrival_s, arrival_s)
+    state.groups[group].soonest_s = max(state.groups[group].soonest_s, soonest_s)
+    return noted
 
 
 @inner
-def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> None:
+def note_active(state: FluidState, pool: int, group: int, change_s: float, now_s: float, noted: int) -> int:
     """Note with its group what is known of an active pool's arrival.
 
     A transfer that has the rate it has alone gets no faster; one that shares links may, when another one starts or ends.
@@ -242,46 +247,48 @@ def note_active(state: FluidState, pool: int, change_s: float, now_s: float) -> 
     arrival_s = state.event_s[pool] + latency_s
     alone_bps = state.flows[flow].size_bits / state.flows[flow].alone_s
     if rate_bps >= alone_bps * (1.0 - RATE_ROUNDING):
-        note_arrival(state, flow, arrival_s, arrival_s)
-    else:
-        left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
-        soonest_s = now_s + left / alone_bps + latency_s
-        note_arrival(state, flow, min(arrival_s, max(soonest_s, change_s + latency_s)), soonest_s)
+        return note_arrival(state, group, arrival_s, arrival_s, noted)
+    left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
+    soonest_s = now_s + left / alone_bps + latency_s
+    return note_arrival(state, group, min(arrival_s, max(soonest_s, change_s + latency_s)), soonest_s, noted)
 
 
 @inner
-def take_bounds(state: FluidState, heap: np.ndarray, size: int, arrival_s: float, soonest_s: float) -> tuple[float, float]:
-    """Return the least bounds of the groups of some pools, and forget these bounds."""
-    for at in range(size):
-        group = state.flows[state.pools[heap[at]].flow].group
-        if group != NONE and state.groups[group].arrival_s > 0.0:
-            arrival_s = min(arrival_s, state.groups[group].arrival_s)
-            soonest_s = min(soonest_s, state.groups[group].soonest_s)
-            state.groups[group].arrival_s = state.groups[group].soonest_s = 0.0
-    return arrival_s, soonest_s
+def waited_for(state: FluidState, pool: int) -> int:
+    """Return the group of a pool's transfer if it is complete, else NONE."""
+    group = state.flows[state.pools[pool].flow].group
+    return group if group != NONE and state.groups[group].complete else NONE
 
 
 @inner
 def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
     """Return a time before which no complete group arrives as long as nothing is posted, and one that holds in any case."""
-    arrival_s, soonest_s = np.inf, np.inf
+    arrival_s, soonest_s, noted = np.inf, np.inf, 0
     if state.used[4] == 0:
         return arrival_s, soonest_s
     change_s = next_change_s(state)
     for at in range(state.start_size[0]):
         pool = state.start_heap[at]
-        flow = state.pools[pool].flow
-        alone_s = state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s
-        note_arrival(state, flow, alone_s, alone_s)
+        group = waited_for(state, pool)
+        if group != NONE:
+            flow = state.pools[pool].flow
+            alone_s = state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s
+            noted = note_arrival(state, group, alone_s, alone_s, noted)
     for at in range(state.finish_size[0]):
-        if state.flows[state.pools[state.finish_heap[at]].flow].group != NONE:
-            note_active(state, state.finish_heap[at], change_s, now_s)
+        group = waited_for(state, state.finish_heap[at])
+        if group != NONE:
+            noted = note_active(state, state.finish_heap[at], group, change_s, now_s, noted)
     for at in range(state.arrival_size[0]):
         pool = state.arrival_heap[at]
-        note_arrival(state, state.pools[pool].flow, state.event_s[pool], state.event_s[pool])
-    arrival_s, soonest_s = take_bounds(state, state.start_heap, state.start_size[0], arrival_s, soonest_s)
-    arrival_s, soonest_s = take_bounds(state, state.finish_heap, state.finish_size[0], arrival_s, soonest_s)
-    return take_bounds(state, state.arrival_heap, state.arrival_size[0], arrival_s, soonest_s)
+        group = waited_for(state, pool)
+        if group != NONE:
+            noted = note_arrival(state, group, state.event_s[pool], state.event_s[pool], noted)
+    for at in range(len(state.arrived) - noted, len(state.arrived)):
+        group = state.arrived[at]
+        arrival_s = min(arrival_s, state.groups[group].arrival_s)
+        soonest_s = min(soonest_s, state.groups[group].soonest_s)
+        state.groups[group].arrival_s = state.groups[group].soonest_s = 0.0
+    return arrival_s, soonest_s
 
 
 @inner

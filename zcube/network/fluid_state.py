@@ -134,7 +134,7 @@ class FluidState(NamedTuple):
     arrival_heap: np.ndarray  # i8[P] sent pools
     arrival_size: np.ndarray  # i8[1]
     changed: np.ndarray  # i8[P] scratch: pools that start or end, flows that have arrived
-    arrived: np.ndarray  # i8[G] scratch: groups that have arrived
+    arrived: np.ndarray  # i8[G] scratch: groups that have arrived; from the far end, those whose arrival is bounded
     level_bps: np.ndarray  # f8[L] scratch: key of the heap of links
     level_heap: np.ndarray  # i8[L] scratch
     level_place: np.ndarray  # i8[L] scratch
