@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zcube.serving.shipping import Carried, Lane, pushed_rows
+from zcube.serving.shipping import Found, Lane
 
 
 @st.composite
@@ -21,20 +21,18 @@ def lanes_and_pushes(draw: st.DrawFn) -> tuple[np.ndarray, list[list[int]], list
     return np.array(units), unit_bytes, starts_s
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(lanes_and_pushes())
 def test_rows_of_pushes_are_products_of_units_and_bytes(drawn):
     units, unit_bytes, starts_s = drawn
-    pairs = len(units)
-    gpus, carried = np.arange(pairs), Carried(units.tolist())
-    lane = Lane(gpus, gpus + pairs, 100 + gpus, carried, True)
-    expected = units @ np.array(unit_bytes).T
-    assert [carried.all_bytes(of_unit) for of_unit in unit_bytes] == expected.sum(axis=0).tolist()
-    for push, of_unit in enumerate(unit_bytes):
-        assert carried.size_bytes(of_unit).tolist() == expected[:, push].tolist()
-        assert expected[:, push].all() or not carried.carry_all(of_unit)
-    paths, size_bytes, start_s = pushed_rows(lane, unit_bytes, starts_s)
-    rows = [(100 + pair, expected[pair, push], start) for push, start in enumerate(starts_s) for pair in range(pairs)
-            if expected[pair, push]]  # fmt: skip
-    assert list(zip(paths.tolist(), size_bytes.tolist(), start_s.tolist(), strict=True)) == rows
-    assert (paths.dtype, size_bytes.dtype, start_s.dtype) == (np.int64, np.int64, np.float64)
+    gpus = np.arange(len(units))
+    found = Found(gpus, gpus + len(units), 100 + gpus, True)
+    lane = Lane(found, slice(None), found.path, units.T.tolist(), True)
+    size_bytes = [lane.size_bytes(of_unit) for of_unit in unit_bytes]
+    assert size_bytes == (units @ np.array(unit_bytes).T).T.tolist()
+    paths, sizes, start_s = lane.rows(size_bytes, starts_s)
+    rows = [
+        (100 + pair, size, start) for start, of_push in zip(starts_s, size_bytes) for pair, size in enumerate(of_push) if size
+    ]
+    assert list(zip(paths.tolist(), sizes.tolist(), start_s.tolist(), strict=True)) == rows
+    assert (paths.dtype, sizes.dtype, start_s.dtype) == (np.int64, np.int64, np.float64)

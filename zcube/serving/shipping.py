@@ -22,49 +22,65 @@ from zcube.serving.transfers import Transfers
 SOURCES_AT_ONCE, TARGETS_AT_ONCE = 32, 32
 
 
-class Carried:
-    """What each pair of GPUs carries between two data-parallel ranks, wherever their nodes are.
+class Found(NamedTuple):
+    """Of every send between two blocks of nodes [sources, targets, sends]: GPUs and path; ``joined``: whether all have one."""
 
-    Parameters
-    ----------
-    units : sequence of sequence of int [pairs, parts]
-        Units of each part of the cache.
-    """
-
-    def __init__(self, units: Sequence[Sequence[int]]):
-        self.pairs = len(units)
-        by_part = list(zip(*units, strict=True))
-        self._columns = [np.array(part, dtype=np.int64) for part in by_part]
-        self._all_units, self._carry_all = [sum(part) for part in by_part], [all(part) for part in by_part]
-
-    def size_bytes(self, unit_bytes: Sequence[int]) -> IntArray:
-        """Return what each pair carries of units of some bytes, by part [pairs]."""
-        size_bytes = self._columns[0] * unit_bytes[0]
-        for column, of_unit in zip(self._columns[1:], unit_bytes[1:], strict=True):
-            size_bytes += column * of_unit
-        return size_bytes
-
-    def all_bytes(self, unit_bytes: Sequence[int]) -> int:
-        """Return what all pairs carry together."""
-        return sum([units * of_unit for units, of_unit in zip(self._all_units, unit_bytes, strict=True)])
-
-    def carry_all(self, unit_bytes: Sequence[int]) -> bool:
-        """Return whether every pair certainly carries something: a part that all of them have units of."""
-        return any([carry and of_unit > 0 for carry, of_unit in zip(self._carry_all, unit_bytes, strict=True)])
+    source: IntArray
+    target: IntArray
+    path: IntArray
+    joined: bool
 
 
 class Lane(NamedTuple):
     """What joins a data-parallel rank of a prefill node to one of a decode node: a row per pair of GPUs that send.
 
-    ``paths`` are their numbers in the network, ``carried`` what they carry, ``joined`` is False where failures leave a pair
-    without a path.
+    ``paths`` are their numbers in the network, ``units`` [parts, pairs] those of each part of the cache that a pair carries,
+    ``joined`` is False where failures leave a pair without a path.
     """
 
-    source_gpus: IntArray
-    target_gpus: IntArray
+    found: Found
+    place: tuple[int, int, slice]
     paths: IntArray
-    carried: Carried
+    units: Sequence[Sequence[int]]
     joined: bool
+
+    @property
+    def source_gpus(self) -> IntArray:
+        """Who sends [pairs]."""
+        source: IntArray = self.found.source[self.place]
+        return source
+
+    @property
+    def target_gpus(self) -> IntArray:
+        """Who receives [pairs]."""
+        target: IntArray = self.found.target[self.place]
+        return target
+
+    def size_bytes(self, unit_bytes: Sequence[int]) -> list[int]:
+        """Return what each pair carries of units of some bytes, by part [pairs]."""
+        # A lane has few pairs, most often one or eight.
+        sizes = [units * unit_bytes[0] for units in self.units[0]]
+        for column, of_unit in zip(self.units[1:], unit_bytes[1:], strict=True):
+            sizes = [size + units * of_unit for size, units in zip(sizes, column, strict=True)]
+        return sizes
+
+    def rows(self, size_bytes: Sequence[Sequence[int]], starts_s: Sequence[float]) -> tuple[IntArray, IntArray, FloatArray]:
+        """Return paths, sizes and starts of some pushes, a row for each pair that carries something.
+
+        Parameters
+        ----------
+        size_bytes : sequence of sequence of int [pushes, pairs]
+            What pairs carry.
+        starts_s : sequence of float [pushes]
+            When each push reaches the network, ascending.
+        """
+        paths = self.paths if len(starts_s) == 1 else np.concatenate([self.paths] * len(starts_s))
+        sizes, start_s = np.array(size_bytes, dtype=np.int64).ravel(), np.array(starts_s).repeat(len(self.paths))
+        if not all(map(all, size_bytes)):
+            # Pairs that carry only what goes with the last push, or nothing of it.
+            full = sizes > 0
+            paths, sizes, start_s = paths[full], sizes[full], start_s[full]
+        return paths, sizes, start_s
 
 
 class Lanes:
@@ -89,7 +105,7 @@ class Lanes:
             _sends([plan.sends(source_rank, rank) for rank in range(ranks.decode_dp)])
             for source_rank in range(ranks.prefill_dp)
         ]
-        self._found: dict[tuple[int, int, int], tuple[IntArray, IntArray, IntArray]] = {}
+        self._found: dict[tuple[int, int, int], Found] = {}
 
     def lane(self, source_node: int, source_rank: int, target_node: int, target_rank: int) -> Lane:
         """Return the lane between a rank of a prefill node and one of a decode node."""
@@ -98,25 +114,26 @@ class Lanes:
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = self._find(*key)
-        sends, carried = self._sends[source_rank][2][target_rank]
-        out, into, paths = (column[source, target, sends] for column in found)
-        return Lane(out, into, paths, carried, self._transfers.carries(out, into))
+        sends, units = self._sends[source_rank][2][target_rank]
+        place = source, target, sends
+        joined = found.joined or self._transfers.carries(found.source[place], found.target[place])
+        return Lane(found, place, found.path[place], units, joined)
 
-    def _find(self, source_rank: int, sources: int, targets: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Return source, target and path of every send between two blocks of nodes [sources, targets, sends]."""
+    def _find(self, source_rank: int, sources: int, targets: int) -> Found:
         out, into, _ = self._sends[source_rank]
         source = self._firsts[0][sources * SOURCES_AT_ONCE : (sources + 1) * SOURCES_AT_ONCE, None, None] + out
         target = self._firsts[1][targets * TARGETS_AT_ONCE : (targets + 1) * TARGETS_AT_ONCE, None] + into
         source, target = (column.copy() for column in np.broadcast_arrays(source, target))
-        return source, target, self._transfers.paths(source.ravel(), target.ravel()).reshape(source.shape)
+        pairs = source.ravel(), target.ravel()
+        return Found(source, target, self._transfers.paths(*pairs).reshape(source.shape), self._transfers.carries(*pairs))
 
 
-def _sends(by_rank: list[list[UnitSend]]) -> tuple[IntArray, IntArray, list[tuple[slice, Carried]]]:
+def _sends(by_rank: list[list[UnitSend]]) -> tuple[IntArray, IntArray, list[tuple[slice, list[list[int]]]]]:
     every = [send for sends in by_rank for send in sends]
     out, into = np.array([(send.source_rank, send.target_rank) for send in every], dtype=np.int64).T.copy()
     ends = accumulate([len(sends) for sends in by_rank], initial=0)
-    carried = [Carried([send.units for send in sends]) for sends in by_rank]
-    return out, into, [(slice(*place), what) for place, what in zip(pairwise(ends), carried, strict=True)]
+    units = [[list(part) for part in zip(*[send.units for send in sends], strict=True)] for sends in by_rank]
+    return out, into, [(slice(*place), of_rank) for place, of_rank in zip(pairwise(ends), units, strict=True)]
 
 
 @dataclass(slots=True, eq=False)
@@ -152,34 +169,6 @@ class Shipment:
     def bytes_before(self, end_s: float) -> int:
         """Return the bytes of pushes that reached the network before a time."""
         return sum(size for start_s, size in zip(self.starts_s, self.push_bytes, strict=True) if start_s < end_s)
-
-
-def pushed_rows(
-    lane: Lane, unit_bytes: Sequence[Sequence[int]], starts_s: Sequence[float]
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return paths, sizes and starts of some pushes over a lane, one row for each of its pairs that carries something.
-
-    Parameters
-    ----------
-    lane : Lane
-        What they go over.
-    unit_bytes : sequence of sequence of int [pushes, parts]
-        Bytes of a unit of each part of the cache.
-    starts_s : sequence of float [pushes]
-        When each reaches the network, ascending.
-    """
-    paths, carried = lane.paths, lane.carried
-    if len(starts_s) == 1:
-        size_bytes, start_s = carried.size_bytes(unit_bytes[0]), np.empty(carried.pairs)
-        start_s.fill(starts_s[0])
-    else:
-        size_bytes = np.concatenate([carried.size_bytes(of_unit) for of_unit in unit_bytes])
-        paths, start_s = np.concatenate([paths] * len(starts_s)), np.array(starts_s).repeat(carried.pairs)
-    if not all([carried.carry_all(of_unit) for of_unit in unit_bytes]):
-        # Pairs that carry only what goes with the last push, or nothing of it.
-        full = size_bytes > 0
-        paths, size_bytes, start_s = paths[full], size_bytes[full], start_s[full]
-    return paths, size_bytes, start_s
 
 
 class KvShipper:
@@ -247,23 +236,20 @@ class KvShipper:
 
     def _push(self, shipment: Shipment, ends: Sequence[tuple[float, int]]) -> None:
         """Push what may go at some moments, each with the tokens that exist then."""
-        lane, carried, plan = shipment.lane, shipment.lane.carried, self._plan
+        lane, plan = shipment.lane, self._plan
         starts_s: list[float] = []
-        unit_bytes: list[list[int]] = []
-        push_bytes: list[int] = []
+        pushed_bytes: list[list[int]] = []
         for end_s, tokens in ends:
             push = plan.ready(shipment.shipped_tokens, tokens, shipment.input_tokens, shipment.held_tokens)
             if push is None:
                 continue
-            of_unit = plan.unit_bytes(push)
-            size_bytes = carried.all_bytes(of_unit)
+            size_bytes = lane.size_bytes(plan.unit_bytes(push))
             shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
-            if not (push.is_last or size_bytes):
+            if not (push.is_last or any(size_bytes)):
                 # Windows and states go with the last push.
                 continue
             starts_s.append(end_s + self._setup_s)
-            unit_bytes.append(of_unit)
-            push_bytes.append(size_bytes)
+            pushed_bytes.append(size_bytes)
             if push.is_last:
                 self._on_post(shipment, end_s)
             if not lane.joined:
@@ -274,14 +260,14 @@ class KvShipper:
         if not lane.joined:
             self._at(starts_s[0], lambda _: self._fail(shipment))
             return
-        paths, sizes, start_s = pushed_rows(lane, unit_bytes, starts_s)
         if prepared is not None:
-            first = carried.size_bytes(unit_bytes[0])
+            first = np.array(pushed_bytes[0], dtype=np.int64)
             full = first > 0
             told = shipment.request, lane.source_gpus[full], lane.target_gpus[full], first[full], prepared[full]
             self._at(starts_s[0], lambda _: self._recorder.pushes(*told))
+        paths, sizes, start_s = lane.rows(pushed_bytes, starts_s)
         shipment.starts_s += starts_s
-        shipment.push_bytes += push_bytes
+        shipment.push_bytes += map(sum, pushed_bytes)
         group, is_last = shipment.group, shipment.last_posted
         if self._on_push is not None:
             group, is_last = self._transfers.open_group(lambda: self._push_ends(shipment)), True
