@@ -159,8 +159,9 @@ class FlowModel:
             return self._free_groups.pop()
         self._groups += 1
         state = self._state
-        groups, arrived = grown(state.groups, self._groups), grown(state.arrived, self._groups)
-        self._keep(state._replace(groups=groups, arrived=arrived))
+        if len(state.groups) < self._groups:
+            groups, arrived = grown(state.groups, self._groups), grown(state.arrived, self._groups)
+            self._keep(state._replace(groups=groups, arrived=arrived))
         return self._groups - 1
 
     def post(
@@ -252,8 +253,8 @@ class FlowModel:
         """Run up to a time and return completed transfers."""
         arrived = NOBODY
         while self.next_event_s() <= to_s and self.next_event_s() < float("inf"):
-            more, _ = self._some_events(to_s, ALL_EVENTS)
-            arrived = np.concatenate([arrived, more]) if len(arrived) else more
+            count, _ = self._some_events(to_s, ALL_EVENTS)
+            arrived = np.concatenate([arrived, self._state.changed[:count]])
         if np.isfinite(to_s):
             self._now_s = max(self._now_s, to_s)
         else:
@@ -266,7 +267,7 @@ class FlowModel:
 
         Where none has by then, run on to the first arrival, but not to the time before which nothing is to be posted.
         """
-        while self.next_event_s() <= to_s:
+        while self._change_s <= to_s or self._arrival_s <= to_s:
             _, to_s = self._some_events(to_s, ALL_EVENTS, unposted_s=0.0 if self._arrived_groups else unposted_s)
         self._now_s = max(self._now_s, to_s)
         arrived, self._arrived_groups = self._arrived_groups, []
@@ -410,10 +411,11 @@ class FlowModel:
 
     def _some_events(
         self, to_s: float, most_events: int, before_s: float = float("inf"), unposted_s: float = 0.0
-    ) -> tuple[IntArray, float]:
+    ) -> tuple[int, float]:
         """Process events, see :func:`zcube.network.fluid.advance`, bins permitting.
 
-        Return the transfers that have arrived, and up to when events have been processed, or are to be.
+        Return how many transfers have arrived, which stand first in ``changed``, and up to when events have been processed, or
+        are to be.
         """
         wanted_s = to_s
         if self._bins:
@@ -426,7 +428,7 @@ class FlowModel:
         arrived, groups, reached_s, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
         if groups:
             self._arrived_groups += self._state.arrived[:groups].tolist()
-        return self._state.changed[:arrived].copy() if arrived else NOBODY, max(wanted_s, reached_s)
+        return arrived, max(wanted_s, reached_s)
 
     def _cover_bins(self, time_s: float) -> float:
         """Make room for bins up to a time; return up to when there is room, infinity without bins."""
