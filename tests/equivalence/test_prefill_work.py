@@ -13,6 +13,7 @@ from zcube.llm.devices import load_device
 from zcube.llm.elementwise import larger, smaller
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.experts import expert_layer_s
+from zcube.llm.node_links import dispatches, prefill_layer_s
 
 GLM = load_card("glm-5.1")
 NAMES = ("linear_flops", "dense_flops", "sparse_flops", "index_flops", "prefix_tokens")
@@ -74,3 +75,12 @@ def test_experts_of_one_number_of_tokens_and_of_an_array_take_the_same_time(toke
     assert type(alone) is float
     # Powers of arrays may be rounded otherwise than those of numbers.
     np.testing.assert_allclose(alone, among, rtol=1e-14)
+
+
+@given(st.sampled_from(("tp8", "cp8", "dp8", "tp4", "dp2")), st.sampled_from((1, 4)), st.integers(1, 8192))
+def test_layers_without_experts_have_the_same_collectives_where_no_tokens_are_sent_to_experts(layout, ep_nodes, tokens):
+    links = load_device("h200").links
+    times = {prefill_layer_s(GLM, links, layout, float(tokens), ep_nodes, has_experts) for has_experts in (True, False)}
+    assert len(times) == 1 or dispatches(layout, ep_nodes)
+    node = RooflineModel(GLM, load_device("h200"), EngineLayout(layout, "dp8", prefill_ep_nodes=ep_nodes))
+    assert set(node._by_tokens(tokens)[3:5]) == times

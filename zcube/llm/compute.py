@@ -38,7 +38,7 @@ from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kv import KvDtype
 from zcube.llm.layer_times import BesideAttention, DecodeLayer, PrefillLayer
 from zcube.llm.layout import layout_of
-from zcube.llm.node_links import decode_layer_s, prefill_layer_s
+from zcube.llm.node_links import decode_layer_s, dispatches, prefill_layer_s
 from zcube.llm.stated_error import StatedError, stated_errors, unmeasured
 
 
@@ -104,6 +104,7 @@ class RooflineModel:
         self.calibrated: tuple[Mapping[str, Any], ...] = ()
         self._card, self._device = card, device
         self._prefill_layout, self._decode_layout = engine.prefill_layout, engine.decode_layout
+        self._dispatches = dispatches(engine.prefill_layout, engine.prefill_ep_nodes, engine.prefill_stage_gpus)
         self._ep_nodes, self._decode_nodes = engine.prefill_ep_nodes, engine.decode_ep_nodes
         self._prefill_gpus, self._decode_gpus = engine.prefill_stage_gpus, engine.decode_stage_gpus
         self._decode_dp = engine.decode_sizes.dp
@@ -292,7 +293,8 @@ class RooflineModel:
     def _prefill_by_tokens(self, new_tokens: int) -> BesideAttention:
         card, tokens = self._card, float(new_tokens)
         experts_s, shared_s, dense_s = self._feed_forward.prefill_s(tokens)
-        moe_links_s, dense_links_s = (self._prefill_links_s(tokens, has_experts) for has_experts in (True, False))
+        moe_links_s = self._prefill_links_s(tokens, True)
+        dense_links_s = self._prefill_links_s(tokens, False) if self._dispatches else moe_links_s
         return BesideAttention(
             experts_s, shared_s, dense_s, moe_links_s, dense_links_s,
             card.moe_layers * (experts_s + shared_s + moe_links_s), card.first_dense_layers * (dense_s + dense_links_s),

@@ -61,7 +61,7 @@ def prefill_layer_s(
     beyond = _against_eight(tp * cp)
     group_tokens = tokens / dp * beyond
     hidden_bytes = group_tokens * _BF16 * card.hidden
-    dispatched = has_experts and (kind == "dp" or ep_nodes > 1)
+    dispatched = has_experts and dispatches(layout, ep_nodes, gpus)
     seconds = _dispatch_combine_s(card, links, tokens, gpus) if dispatched and ep_nodes == 1 and gpus > 1 else 0.0
     if tp * cp == 1:
         return seconds
@@ -74,6 +74,11 @@ def prefill_layer_s(
         return seconds + attention_gather_s(card, links, group_tokens) + hidden
     # Groups that slice heads reduce what attention gives.
     return seconds + links.all_reduce.seconds(hidden_bytes)
+
+
+def dispatches(layout: str, ep_nodes: int, gpus: int = GPUS_PER_NODE) -> bool:
+    """Return whether prefill sends tokens to experts, without which every layer has the same collectives."""
+    return layout_of(layout, gpus).kind == "dp" or ep_nodes > 1
 
 
 def _against_eight(gpus: int) -> float:
