@@ -115,7 +115,7 @@ class RooflineModel:
     def _keep_what_recurs(self) -> None:
         # Full chunks, whole blocks before them, and batch sizes from step to step recur; what depends only on them is worth
         # keeping.
-        self._one_piece_s = lru_cache(maxsize=1 << 15, typed=True)(self._one_piece)
+        self._one_piece_s = lru_cache(maxsize=1 << 14, typed=True)(self._one_piece)
         self._by_tokens = lru_cache(maxsize=1 << 14)(self._prefill_by_tokens)
         self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
 

@@ -91,6 +91,15 @@ class Journeys:
         for times_s in (self.kv_post_s, self.first_step_s, self.first_token_s):
             times_s[times_s > end_s] = np.nan
 
+    def close(self) -> None:
+        """Keep of columns that are the same for all requests one value: nothing is noted any more.
+
+        Most runs have no reads out of a store, no conversions, and so on.
+        """
+        for name, column in vars(self).items():
+            if isinstance(column, np.ndarray) and len(column) and _is_one_value(column):
+                setattr(self, name, np.broadcast_to(column[0], column.shape))
+
     def frame(self) -> pd.DataFrame:
         """Return one row per request, with the latencies derived from the times."""
         import pandas as pd
@@ -123,3 +132,9 @@ class Journeys:
     def kv_transfer_s(self) -> np.ndarray:
         """Return the post of the last KV push to the arrival of its last byte."""
         return self.kv_end_s - self.kv_post_s
+
+
+def _is_one_value(column: np.ndarray) -> bool:
+    """Return whether a column holds the same in every row."""
+    first = column[0]
+    return bool(np.isnan(column).all() if np.isnan(first) else (column == first).all())

@@ -146,10 +146,14 @@ def serve(
         cluster.fail_rest()
     posted = cluster.transfers.posted()
     links, watch = model.link_table(), model.load_watch()
-    window = cluster.watch.window(cluster.journeys, links.size_bytes)
+    journeys, window = cluster.journeys, cluster.watch.window(cluster.journeys, links.size_bytes)
     cluster.cut()
-    run = ServingRun(
-        journeys=cluster.journeys,
+    journeys.close()
+    pauses, steps_at_end = cluster.pauses(), cluster.steps_before(_just_after(float(env.now)))
+    # Before the replay on an ideal core, which takes memory of its own.
+    cluster.let_go()
+    return ServingRun(
+        journeys=journeys,
         links=links,
         flows=posted.flows,
         flow_request=posted.request,
@@ -162,11 +166,9 @@ def serve(
         settings=settings,
         window=window,
         load=None if watch is None else LoadOverTime.of(fabric, watch, window.ends_s, *window.totals_bytes),
-        pauses=cluster.pauses(),
-        steps_at_end=cluster.steps_before(_just_after(float(env.now))),
+        pauses=pauses,
+        steps_at_end=steps_at_end,
     )
-    cluster.let_go()
-    return run
 
 
 def _just_after(time_s: float) -> float:
