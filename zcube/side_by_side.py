@@ -43,8 +43,9 @@ TELL_EVERY_S = 0.1
 #: What a process tells: its own number, that of its run, and the part that is done.
 _TOLD = struct.Struct("=qqd")
 
-#: About what it takes until a process that is started anew is ready, most of it for imports.
-START_S = 1.5
+#: About what it takes until a process is ready that is started anew, most of it for imports, and until a copy of this one is,
+#: which loads the kernels that it needs.
+START_S, COPY_S = 1.5, 0.4
 
 # Fabrics keep their parameters in these, which are values like any other.
 copyreg.pickle(MappingProxyType, lambda mapping: (_unchangeable, (dict(mapping),)))  # type: ignore[arg-type,return-value]
@@ -86,7 +87,7 @@ def jobs_for(asked: int | None, runs: int, run_s: float) -> int:
     """
     jobs = max(1, min(asked or processors(), runs))
     saves_s = run_s * (runs - -(-runs // jobs))
-    return jobs if asked is not None or saves_s > START_S else 1
+    return jobs if asked is not None or saves_s > (COPY_S if can_be_copied() else START_S) else 1
 
 
 class SideBySide:

@@ -199,6 +199,14 @@ def test_as_many_as_processors_where_they_save_more_than_they_take(
     assert asked is not None or jobs_for(asked, runs, run_s) == 1
 
 
+def test_shorter_runs_pay_where_processes_are_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "processors", lambda: 4)
+    for is_copied, jobs in ((False, 1), (True, 2)):
+        monkeypatch.setattr(side_by_side, "can_be_copied", lambda is_copied=is_copied: is_copied)
+        assert jobs_for(None, 2, 0.5) == jobs
+        assert jobs_for(None, 2, 0.2) == 1
+
+
 def test_a_short_comparison_starts_no_process_and_a_long_one_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[int] = []
 
