@@ -27,8 +27,8 @@ DEFAULT_SCENARIO = "zai-2026"
 DEFAULT_OUT = Path("zcube-out")
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
-#: What writing a folder takes longest to import.
-FOR_FOLDER = ("pandas", "pyarrow.parquet", "matplotlib.figure")
+#: What writing a folder takes longest to import, and what of it begins no threads.
+FOR_FOLDER, THREADLESS = ("pandas", "pyarrow.parquet", "matplotlib.figure"), ("matplotlib.figure",)
 
 
 def compare_command(
@@ -160,8 +160,8 @@ def compare_command(
         searches, magnified = _asked_for(given, declared, asked, faults)
         closest = declared.network.fidelity if magnified is None else "packet"
         with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
-            # A process that is to be copied must not begin the threads that these begin.
-            ahead.wait(progress, () if folder is None or beside.awaits_copying else FOR_FOLDER)
+            # A process that is to be copied must not begin threads.
+            ahead.wait(progress, () if folder is None else THREADLESS if beside.awaits_copying else FOR_FOLDER)
             if beside.awaits_copying:
                 ahead.load()
 
