@@ -405,7 +405,8 @@ def test_an_interrupt_waits_until_a_group_of_kernels_is_loaded(monkeypatch):
 def test_what_is_imported_before_a_process_is_copied_begins_no_thread():
     code = (
         "from importlib import import_module\nfrom zcube.cli.compare import THREADLESS\n"
-        "from zcube.side_by_side import can_be_copied\nbefore = can_be_copied()\nfor module in THREADLESS:\n    import_module(module)\nprint(before, can_be_copied())"
+        "from zcube.side_by_side import can_be_copied\nbefore = can_be_copied()\n"
+        "for module in THREADLESS:\n    import_module(module)\nprint(before, can_be_copied())"
     )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
