@@ -77,8 +77,8 @@ def scenarios(
     span = draw(st.sampled_from([1, 2])) if prefill_layout == "dp8" else 1
     mode = draw(st.sampled_from(["open", "closed"]))
     engine = draw(st.sampled_from(["batched", "tilert", "tilert"])) if name == "tp8-tilert" else "batched"
-    # Every GPU of a node that shards heads keeps all of them, beside its weights.
-    held = draw(st.sampled_from([0, 0, 100_000, 700_000])) if name != "tp8-tilert" else 0
+    # Every GPU of a node that shards heads keeps all of them, beside its weights and 150,000 tokens of requests.
+    held = draw(st.sampled_from([0, 0, 100_000, 600_000])) if name != "tp8-tilert" else 0
     decode_span = draw(st.sampled_from([2, 3] if groups else [1, 2])) if decode_layout == "dp8" else 1
     declared = {
         "fabrics": FABRICS,

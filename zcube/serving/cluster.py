@@ -50,7 +50,7 @@ class Cluster:
         card: ModelCard, compute: ComputeModel, progress: ShareDone, recorder: Recorder, nic_gbps: float,
         reach: Reach | None = None, kv_cap_bps: float | None = None,
     ):  # fmt: skip
-        self._env, self._settings, self._card, self._progress, self._recorder = env, settings, card, progress, recorder
+        self._env, self._settings, self._progress, self._recorder = env, settings, progress, recorder
         self._placed = placed
         self.journeys, kv = Journeys(trace), settings.engine().kv
         self.journeys.prompt_room_tokens = room_tokens(card, trace.input_tokens, kv)
@@ -72,6 +72,9 @@ class Cluster:
         told = DecodeHooks(self._begin_answer, self._on_step, self._on_finish)
         self._decode = DecodeNodes(site, told, pushes.ranks.decode_dp)
         self._working = self._prefill.carries and self._decode.carries
+        fits_model = trace.input_tokens + trace.output_tokens <= card.max_positions
+        #: By request, whether it is short enough for the model and for the memory of a decode node: 0 or 1.
+        self._decodable = (fits_model & self._decode.fit(self.journeys.room_tokens)).tobytes()
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, Assigned] = {}
         self._requests, self._resolved, self._untold = len(trace), 0, 0
@@ -105,12 +108,7 @@ class Cluster:
 
     def _could_be_held(self, request: int) -> bool:
         """Return whether a request is short enough for the model and for the memory of the nodes that it would pass."""
-        return self._prefill.fits(request) and self._could_be_decoded(request)
-
-    def _could_be_decoded(self, request: int) -> bool:
-        trace = self.journeys.trace
-        fits_model = int(trace.input_tokens[request] + trace.output_tokens[request]) <= self._card.max_positions
-        return fits_model and self._decode.fits(int(self.journeys.room_tokens[request]))
+        return self._prefill.fits(request) and bool(self._decodable[request])
 
     def _route(self, request: int) -> None:
         """Send a request to its nodes."""
@@ -121,7 +119,7 @@ class Cluster:
         if local is None:
             node, new_tokens = self._prefill.choose(blocks, input_tokens)
         nowhere = local is None and (node == NOBODY or not self._prefill.fits(request))
-        if nowhere or not self._could_be_decoded(request):
+        if nowhere or not self._decodable[request]:
             self._recorder.ended(request)
             self._resolve(request, REJECTED)
             return
@@ -220,10 +218,13 @@ class Cluster:
             self._on_finish(request, 0)
 
     def _on_step(self, requests: list[int], end_s: float, steps: int) -> None:
-        self.journeys.first_step_s[requests] = end_s
-        self.journeys.steps_before[requests] = steps
-        if not self._prefill_answers:
-            self.journeys.first_token_s[requests] = end_s
+        journeys = self.journeys
+        # Mostly one, for which NumPy's choice of rows takes ten times as long.
+        for request in requests:
+            journeys.first_step_s[request] = end_s
+            journeys.steps_before[request] = steps
+            if not self._prefill_answers:
+                journeys.first_token_s[request] = end_s
 
     def _on_finish(self, request: int, steps: int) -> None:
         self.journeys.finish_s[request] = self._env.now

@@ -72,10 +72,6 @@ class DecodeNode:
         self._rank_load[rank] += 1
         return rank
 
-    def fits(self, tokens: int) -> bool:
-        """Return whether a request of so many tokens could ever be held."""
-        return tokens <= self._most_tokens
-
     def reserve(self, request: int, tokens: int) -> simpy.Event:
         """Return an event that comes when room for a request is held for it, first come first served."""
         granted = self._env.event()

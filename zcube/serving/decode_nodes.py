@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import simpy
 
-from zcube.arrays import IntArray
+from zcube.arrays import BoolArray, IntArray
 from zcube.serving.clock import seconds_between
 from zcube.serving.decode import DecodeInstance, DecodeNode
 from zcube.serving.expert_exchange import DecodeExchange
@@ -62,10 +62,10 @@ class DecodeNodes:
         self.desk: Desk | None = None
         self._nodes: list[DecodeNode | TileRtNode] = []
         if settings.decode.engine == "tilert":
-            times, tokens = request_times(settings, site.card), settings.decode.kv_tokens
+            times = request_times(settings, site.card)
             self.desk = Desk(settings.decode.nodes, settings.decode.tilert.when_busy == "queue")
             self._nodes += [
-                TileRtNode(site.env, times, tokens, self._on_taken_in, hooks.finish, hooks.step, server, site.recorder)
+                TileRtNode(site.env, times, self._on_taken_in, hooks.finish, hooks.step, server, site.recorder)
                 for server in site.placed.decode
             ]
         else:
@@ -103,9 +103,9 @@ class DecodeNodes:
         """Whether any instance's nodes reach each other."""
         return min(self._outstanding) < TAKES_NONE
 
-    def fits(self, tokens: int) -> bool:
-        """Return whether a request of so many tokens could ever be held."""
-        return self._nodes[0].fits(tokens)
+    def fit(self, tokens: IntArray) -> BoolArray:
+        """Return whether requests of so many tokens could ever be held [requests]."""
+        return np.asarray(tokens <= self._site.settings.decode.kv_tokens)
 
     def idlest(self) -> int:
         """Return the node with the fewest requests, of equals the one that comes first from whose turn it is on."""

@@ -106,8 +106,6 @@ class TileRtNode:
         Clock.
     times : RequestTimes
         Of one request.
-    most_tokens : int
-        KV it holds.
     on_taken_in : callable
         ``on_taken_in(request, injected)``: called when a request's cache has been converted, and when it has been injected.
     on_finish : callable
@@ -122,12 +120,12 @@ class TileRtNode:
     """
 
     def __init__(
-        self, env: simpy.Environment, times: RequestTimes, most_tokens: int, on_taken_in: Callable[[int, bool], None],
+        self, env: simpy.Environment, times: RequestTimes, on_taken_in: Callable[[int, bool], None],
         on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
         server: int, recorder: Recorder,
     ):  # fmt: skip
         self._server, self._recorder = server, recorder
-        self._env, self._times, self._most_tokens = env, times, most_tokens
+        self._env, self._times = env, times
         self._on_taken_in, self._on_finish, self._on_step = on_taken_in, on_finish, on_step
         #: Tokens made for requests before the last one; of that, when steps end, and its tokens that are out then.
         self._made = 0
@@ -147,10 +145,6 @@ class TileRtNode:
     def take_rank(self) -> int:
         """Return the rank that receives: GPU 0."""
         return 0
-
-    def fits(self, tokens: int) -> bool:
-        """Return whether a request of so many tokens could ever be held."""
-        return tokens <= self._most_tokens
 
     def reserve(self, request: int, tokens: int) -> simpy.Event:
         """Return an event that comes at once: the router sends a request only to a node that has none."""
