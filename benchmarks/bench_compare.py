@@ -1,6 +1,6 @@
 """Time ``zcube compare`` of two installed builds side by side: CPU time per simulated request, and peak memory.
 
-    python benchmarks/bench_compare.py --old OLD/bin/python --new NEW/bin/python [--only JOB]... [--repeats 5]
+    python benchmarks/bench_compare.py --old OLD/bin/python --new NEW/bin/python [--only JOB]... [--repeats 5] [--jobs 1]
 
 A build is a Python that has zcube installed, or any command that stands for one (``"env PYTHONPATH=tree python"``). Every job
 runs once in each build to compile, then as often as asked, the builds taking turns. CPU time is user and system time of the
@@ -8,6 +8,8 @@ whole process and of all that it waits for; memory is that of its largest proces
 run's own document counts as offered, on all fabrics: builds may differ in how many requests a bundled scenario has and in
 which they are (its length, restarted sessions, window of measurement). Only the job ``conversation`` gives both the same
 requests, from Mooncake's trace under the folder named by ``ZCUBE_DATA``; it is left out without it.
+
+Runs side by side take more CPU time each where two processors are threads of one core; ``--jobs 1`` shows it without.
 
 Printed are medians, the ratio old to new of each pair's CPU time per request, its median, and peak memory; of the new build
 also what the closed loop costs beside the open one, and, with ``--tenfold``, memory at ten times the requests.
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("--new", default=sys.executable)
     parser.add_argument("--only", action="append", choices=jobs(), help="a job; repeat for several")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--jobs", type=int, help="runs at a time of the new build; the old one knows no other number than 1")
     parser.add_argument("--tenfold", action="store_true", help="memory of the new build at ten times the requests")
     asked = parser.parse_args()
     print(f"{'job':14}{'old, ms':>10}{'new, ms':>10}{'ratio':>8}{'old, MB':>10}{'new, MB':>10}   ratios")
@@ -92,7 +95,8 @@ def main() -> None:
             continue
         for build in (asked.old, asked.new):
             run(build, arguments)
-        pairs = [(run(asked.old, arguments), run(asked.new, arguments)) for _ in range(asked.repeats)]
+        with_jobs = [*arguments, *(["--jobs", str(asked.jobs)] if asked.jobs else [])]
+        pairs = [(run(asked.old, arguments), run(asked.new, with_jobs)) for _ in range(asked.repeats)]
         ratios = [old.ms_per_request / new.ms_per_request for old, new in pairs]
         old_ms, new_ms = (median(pair[side].ms_per_request for pair in pairs) for side in (0, 1))
         old_mb, new_mb = (median(pair[side].peak_bytes for pair in pairs) / 1e6 for side in (0, 1))
