@@ -15,8 +15,9 @@ from zcube.workload.flow_lists import FlowList
 #: fixed point goes over all of them, up to sixty times an event.
 LITTLE_FLOWS, LITTLE_PRESSED_FLOWS = 200, 30
 
-#: Packets, or cells, that take Python about two seconds: 100 to 200 microseconds each, over four to six links.
-LITTLE_PACKETS = 10_000
+#: Packets, or cells, that take Python three to six seconds, 100 to 200 microseconds each over four to six links, where
+#: compiling takes fifteen.
+LITTLE_PACKETS = 30_000
 
 #: Groups that a list of few transfers needs.
 OF_FLUID = "routing", "posting", "flow"
