@@ -13,7 +13,6 @@ import gc
 import importlib
 import os
 import signal
-import struct
 import sys
 import threading
 import time
@@ -21,11 +20,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, cast
@@ -33,19 +31,17 @@ from typing import Any, TypeVar, cast
 from zcube.errors import RunError
 from zcube.memory import BYTES_PER_GB, available_memory_bytes
 from zcube.progress import ShareDone
+from zcube.run_process import TOLD, begin, do
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-#: A process tells how far its run is no more often than this.
-TELL_EVERY_S = 0.1
-
-#: What a process tells: its own number, that of its run, and the part that is done.
-_TOLD = struct.Struct("=qqd")
-
 #: About what it takes until a process is ready that is started anew, most of it for imports, and until a copy of this one is,
 #: which loads the kernels that it needs.
 START_S, COPY_S = 1.5, 0.4
+
+#: How often it is looked whether a process has ended by itself, and how long after that the others are ended too.
+LOOK_EVERY_S, NOTICED_WITHIN_S = 0.5, 2.0
 
 # Fabrics keep their parameters in these, which are values like any other.
 copyreg.pickle(MappingProxyType, lambda mapping: (_unchangeable, (dict(mapping),)))  # type: ignore[arg-type,return-value]
@@ -139,8 +135,8 @@ class SideBySide:
     def _start(self, method: str) -> None:
         self._context = _context(method)
         self._heard, self._tells = self._context.Pipe(duplex=False)
-        settings = (self._tells, gc.get_threshold(), self._preload)
-        self._pool = ProcessPoolExecutor(self.jobs, self._context, _begin, settings)
+        settings = (self._tells, gc.get_threshold(), self._preload, method == "fork")
+        self._pool = ProcessPoolExecutor(self.jobs, self._context, begin, settings)
         try:
             with undisturbed(method == "spawn"):
                 for _ in range(self.jobs):
@@ -257,7 +253,7 @@ class SideBySide:
             self._taken[run], self._told[run] = needed_bytes, told
             self._names[run] = str(getattr(task, "name", run))
         try:
-            future = self._pool.submit(_run, run, work, task)
+            future = self._pool.submit(do, run, work, task)
         except BrokenProcessPool as error:
             raise self._lost() from error
 
@@ -298,14 +294,38 @@ class SideBySide:
                 process.kill()
 
     def _listen(self) -> None:
-        """Hand on how far runs are, until told nothing."""
-        while message := self._heard.recv_bytes():
-            process, run, share = _TOLD.unpack(message)
-            with self._changed:
-                self._begun[process] = run
-                told = self._told.get(run)
-            if told is not None:
-                told(share)
+        """Hand on how far runs are, until told nothing; look after processes that end by themselves."""
+        ended_s, broken_off = float("inf"), False
+        while True:
+            if self._heard.poll(LOOK_EVERY_S):
+                message = self._heard.recv_bytes()
+                if not message:
+                    return
+                process, run, share = TOLD.unpack(message)
+                with self._changed:
+                    self._begun[process] = run
+                    told = self._told.get(run)
+                if told is not None:
+                    told(share)
+            if not broken_off and any(process.exitcode for process in self._context.started):
+                ended_s = min(ended_s, time.monotonic())
+                if time.monotonic() - ended_s > NOTICED_WITHIN_S:
+                    self._break_off()
+                    broken_off = True
+
+    def _break_off(self) -> None:
+        """End all processes, and let nobody wait for the rest of an answer that one of them has begun.
+
+        The pool notices by itself that a process has ended, unless it is reading an answer at that time: every process, and
+        this one, could write the rest (CPython 3.11 to 3.13).
+        """
+        self._kill()
+        answers = getattr(getattr(self._pool, "_result_queue", None), "_writer", None)
+        if answers is None or sys.platform == "win32":
+            return
+        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            # The pool itself closes what it has opened.
+            os.dup2(nowhere.fileno(), answers.fileno(), inheritable=False)
 
 
 #: How processes end that did not end by themselves: well, not yet, or by the pool when another is gone.
@@ -352,44 +372,3 @@ def undisturbed(anew: bool) -> Iterator[None]:
             os.environ[name] = before
         if blocked:
             blocked(signal.SIG_SETMASK, mask)
-
-
-#: Of a process: what it tells how far its run is.
-_tells: Connection | None = None
-
-
-def _begin(tells: Connection, threshold: tuple[int, int, int], preload: str) -> None:
-    """Make a process ready, and let it end with the one that started it, however that ends."""
-    global _tells
-    _tells = tells
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A copy would hear it as the command line does.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    importlib.import_module(preload)
-    gc.freeze()
-    gc.set_threshold(*threshold)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
-    """Do a run in a process."""
-    tells, process, last_s = _tells, os.getpid(), float("-inf")
-    assert tells is not None
-
-    def told(share: float) -> None:
-        nonlocal last_s
-        now_s = time.monotonic()
-        if now_s - last_s >= TELL_EVERY_S:
-            last_s = now_s
-            # So short that a pipe takes it whole, however many write.
-            tells.send_bytes(_TOLD.pack(process, run, share))
-
-    told(0.0)
-    return work(task, told)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from zcube.errors import Fault, InputError
@@ -40,6 +43,29 @@ def end(task: int, told: Told) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
     return task
+
+
+def end_while_answering(task: int, told: Told) -> bytes:
+    """Answer with more than a pipe takes at once; be killed when it waits for the other end to read."""
+    if task:
+        time.sleep(0.5)
+        return b""
+    answering = Path(f"/proc/self/task/{threading.get_native_id()}/syscall")
+
+    def kill_when_it_writes() -> None:
+        # The system call of a thread that waits in one, write being number 1 on x86 and 64 on ARM.
+        while answering.read_text().split()[0] not in ("1", "64"):
+            time.sleep(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill_when_it_writes, daemon=True).start()
+    return bytes(100_000_000)
+
+
+def hold_python(seconds: int, told: Told) -> None:
+    """Sleep in a call that lets no other thread of Python go on, as a kernel does."""
+    told(0.5)
+    ctypes.PyDLL(None).sleep(seconds)
 
 
 def killed_on_zcube(*given: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from side_by_side_tasks import began_and_ended, end, fail_from_two_on, square, tell_often
+from side_by_side_tasks import began_and_ended, end, end_while_answering, fail_from_two_on, square, tell_often
 
 import zcube as zc
 from zcube import side_by_side
@@ -77,6 +77,30 @@ def test_a_killed_process_is_told_of_at_once_and_the_others_are_gone() -> None:
     with pytest.raises(RunError, match=r"\(2\) by signal 9.*memory.*--jobs 1"), SideBySide(2, "zcube.errors") as both:
         list(both.in_order(end, [0, 1], nothing))
     assert time.monotonic() - began_s < 50
+    assert not any(process.is_alive() for process in both._context.started)
+
+
+@pytest.mark.skipif(not Path("/proc/self/syscall").is_file(), reason="looks at what a thread waits for in /proc")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_killed_in_the_middle_of_its_answer_is_told_of(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "can_be_copied", lambda: method == "fork")
+    began_s = time.monotonic()
+    with pytest.raises(RunError, match=r"by signal 9"), SideBySide(2, "zcube.errors") as both:
+        list(both.in_order(end_while_answering, [1, 0, 1, 1], nothing))
+    assert time.monotonic() - began_s < 50
+    assert not any(process.is_alive() for process in both._context.started)
+
+
+@pytest.mark.skipif(not Path("/proc/self/syscall").is_file(), reason="looks at what a thread waits for in /proc")
+def test_an_interrupt_in_the_middle_of_an_answer_ends_the_others() -> None:
+    with pytest.raises(KeyboardInterrupt), SideBySide(2, "zcube.errors") as both:
+        both._copy()
+        assert both._pool is not None
+        future = both._submit(end_while_answering, 0, lambda share: None, 0.0)
+        while not any(process.exitcode for process in both._context.started):
+            time.sleep(0.01)
+        assert not future.done()
+        raise KeyboardInterrupt
     assert not any(process.is_alive() for process in both._context.started)
 
 
@@ -364,6 +388,31 @@ def test_no_process_outlives_an_interrupted_or_killed_comparison(sent: signal.Si
         process.wait(60)
     assert not (tmp_path / "out").exists() and "Traceback" not in "".join(said)
     until_s = time.monotonic() + 60
+    while _group_lives(process.pid) and time.monotonic() < until_s:
+        time.sleep(0.1)
+    assert not _group_lives(process.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no process that its parent has ended")
+def test_a_process_in_a_long_kernel_does_not_outlive_the_one_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "from side_by_side_tasks import hold_python; from zcube.side_by_side import SideBySide\n"
+        "def told(number, share): print('begun', flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    with SideBySide(2, 'zcube.errors') as both: list(both.in_order(hold_python, [90, 90], told))\n"
+    )
+    (tmp_path / "long.py").write_text(code)
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    process = subprocess.Popen(
+        [sys.executable, "long.py"], cwd=tmp_path, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for _ in range(2):
+        assert process.stdout.readline() == b"begun\n"
+    process.kill()
+    process.wait()
+    until_s = time.monotonic() + 30
     while _group_lives(process.pid) and time.monotonic() < until_s:
         time.sleep(0.1)
     assert not _group_lives(process.pid)
