@@ -6,10 +6,6 @@ group done is marked by a file in the folder of compiled kernels.
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -17,16 +13,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zcube import compile_cache
 from zcube.as_written import kernels_as_written
 from zcube.atomic_names import signals_held_back
+from zcube.compilers import Compiler, started
 from zcube.errors import OutputError
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
 from zcube.fabric.model import Fabric
@@ -40,7 +36,7 @@ from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.protocol import FlowTable
 from zcube.progress import COMPILING, Progress
 from zcube.routing.catalog import routing_for
-from zcube.side_by_side import can_be_copied, processors, undisturbed
+from zcube.side_by_side import processors
 from zcube.workplace import no_place
 
 if TYPE_CHECKING:
@@ -288,7 +284,7 @@ class KernelsAhead:
 
     def __init__(self, groups: Sequence[str], at_once: bool = True):
         self._groups = list(groups)
-        self._missing, self._here, self._beside = missing_groups(groups), list[list[str]](), list[_Process]()
+        self._missing, self._here, self._beside = missing_groups(groups), list[list[str]](), list[Compiler]()
         if at_once:
             self._start()
 
@@ -296,7 +292,13 @@ class KernelsAhead:
         self._missing, missing = [], self._missing
         if compile_cache.folder() is not None and processors() > 1 and sys.executable:
             # All of them, for in a process that compiles an interrupt may go unheard.
-            self._beside += [_started(several) for several in missing]
+            try:
+                for several in missing:
+                    self._beside.append(started(compile_groups, several))
+            except BaseException as error:
+                # Who is interrupted here may not have come to its `with`.
+                self.__exit__(type(error), error, None)
+                raise
         else:
             self._here += missing
 
@@ -340,54 +342,6 @@ class KernelsAhead:
 
         with kernels_as_written(where):
             yield
-
-
-class _Process(Protocol):
-    """What :class:`subprocess.Popen` and :class:`_Copy` have."""
-
-    def kill(self) -> None: ...
-
-    def wait(self) -> Any: ...
-
-
-class _Copy:
-    """A copy of this process that compiles groups, with all that is imported here."""
-
-    def __init__(self, groups: Sequence[str]):
-        with undisturbed(False):
-            self._process = get_context("fork").Process(target=_compile_in_copy, args=(groups,))
-            self._process.start()
-
-    def kill(self) -> None:
-        """End it."""
-        self._process.kill()
-
-    def wait(self) -> None:
-        """Wait for its end."""
-        self._process.join()
-
-
-def _compile_in_copy(groups: Sequence[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nowhere, stream)
-    gc.disable()
-    compile_groups(groups)
-
-
-def _started(groups: Sequence[str]) -> _Process:
-    """Start a process that compiles groups; what a compiler makes is for the most part kept: looking for garbage is in vain."""
-    if can_be_copied():
-        return _Copy(groups)
-    # The same modules, from where they were found; -P keeps the present folder from standing before them.
-    code = (
-        f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}\n"
-        f"from zcube.warm import compile_groups; compile_groups({list(groups)!r})"
-    )
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen([sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet)
 
 
 @dataclass(frozen=True)

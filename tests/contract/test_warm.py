@@ -172,7 +172,7 @@ def groups(tmp_path, monkeypatch):
 
 
 def test_what_another_process_fails_to_compile_is_compiled_here_and_once(groups, tmp_path, monkeypatch):
-    monkeypatch.setattr(warm, "_started", lambda several: subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
+    monkeypatch.setattr(warm, "started", lambda _, several: subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
     done = warm.warm(silent)
     assert sorted(groups) == sorted(warm.GROUPS)
     assert (done.folder, done.compiled) == (tmp_path, True)
@@ -183,7 +183,7 @@ def test_what_another_process_fails_to_compile_is_compiled_here_and_once(groups,
 
 def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatch):
     started = []
-    monkeypatch.setattr(warm, "_started", lambda several: started.append(several) or subprocess.Popen([sys.executable, "-V"]))
+    monkeypatch.setattr(warm, "started", lambda _, several: started.append(several) or subprocess.Popen([sys.executable, "-V"]))
     said = []
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
@@ -209,36 +209,16 @@ def test_processes_compile_about_equally_long_and_are_no_more_than_processors(gr
         assert sorted(group for several in found for group in several) == sorted(everything)
 
 
-def test_a_copy_of_this_process_compiles_and_is_not_heard(groups, tmp_path, monkeypatch, capfd):
-    """Standard output is the verb's own; an interrupt of both is for the verb to tell."""
-    monkeypatch.setattr(warm, "can_be_copied", lambda: True)
-
-    def compile_group():
-        os.write(sys.__stdout__.fileno(), b"compiling")
-        (tmp_path / "began").touch()
-        time.sleep(0.5)
-
-    monkeypatch.setitem(warm.GROUPS, "flow", compile_group)
-    with warm.KernelsAhead(["flow"]) as ahead:
-        (copy,) = ahead._beside
-        while not (tmp_path / "began").exists():
-            time.sleep(0.01)
-        os.kill(copy._process.pid, signal.SIGINT)
-        ahead.wait(silent)
-    assert warm.missing_groups(["flow"]) == []
-    assert capfd.readouterr() == ("", "")
-
-
 def test_groups_with_little_to_do_are_not_compiled_but_run_as_written(groups, monkeypatch):
     """Only those that are missing: what is kept is used."""
     started, begun = [], []
 
-    def start(several):
+    def start(_, several):
         started.append(several)
         begun.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.2)"]))
         return begun[-1]
 
-    monkeypatch.setattr(warm, "_started", start)
+    monkeypatch.setattr(warm, "started", start)
     of = {"packet": engine.advance, "flow": fluid.advance}
 
     def written(little, at_once=False):
@@ -307,7 +287,7 @@ def test_what_counts_as_little(flows, monkeypatch, tmp_path):
 def test_what_comes_next_is_imported_only_while_other_processes_compile(groups, monkeypatch):
     imported = []
     monkeypatch.setattr(warm, "import_module", imported.append)
-    monkeypatch.setattr(warm, "_started", lambda several: subprocess.Popen([sys.executable, "-V"]))
+    monkeypatch.setattr(warm, "started", lambda _, several: subprocess.Popen([sys.executable, "-V"]))
     for processors, found in ((1, []), (2, ["matplotlib"])):
         monkeypatch.setattr(warm, "processors", lambda processors=processors: processors)
         with warm.KernelsAhead(["flow"] if processors == 1 else ["packet"]) as ahead:
@@ -316,7 +296,7 @@ def test_what_comes_next_is_imported_only_while_other_processes_compile(groups, 
 
 
 def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monkeypatch):
-    monkeypatch.setattr(warm, "_started", lambda several: pytest.fail("started"))
+    monkeypatch.setattr(warm, "started", lambda _, several: pytest.fail("started"))
     with monkeypatch.context() as patch:
         patch.setattr(warm, "processors", lambda: 1)
         with warm.KernelsAhead(["packet", "flow"]) as ahead:
@@ -350,7 +330,7 @@ warm.compile_groups(["flow"])
 def test_processes_end_with_the_verb(groups, monkeypatch):
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     started = []
-    monkeypatch.setattr(warm, "_started", lambda several: started.append(subprocess.Popen(sleep)) or started[-1])
+    monkeypatch.setattr(warm, "started", lambda _, several: started.append(subprocess.Popen(sleep)) or started[-1])
     with pytest.raises(KeyboardInterrupt), warm.KernelsAhead(["packet", "flow"]):
         raise KeyboardInterrupt
     assert [process.poll() for process in started] == [-9, -9]
