@@ -281,7 +281,10 @@ class SideBySide:
         own = {process.pid: process.exitcode for process in self._context.started if process.exitcode not in _ENDED_BY_POOL}
         ends = ", ".join(f"by signal {-code}" if code < 0 else f"with status {code}" for code in sorted({*own.values()}))
         why = ", as the system ends what takes too much memory" if -9 in own.values() else ""
+        self._tells.send_bytes(TOLD.pack(os.getpid(), 0, 0.0))
         with self._changed:
+            # When this process is heard, so is what others told before they ended.
+            self._changed.wait_for(lambda: os.getpid() in self._begun, NOTICED_WITHIN_S)
             names = [self._names[run] for process, run in self._begun.items() if process in own and run in self._names]
         runs = f" ({'; '.join(sorted(names))})" if names else ""
         return RunError(
@@ -305,6 +308,7 @@ class SideBySide:
                 with self._changed:
                     self._begun[process] = run
                     told = self._told.get(run)
+                    self._changed.notify_all()
                 if told is not None:
                     told(share)
             if not broken_off and any(process.exitcode for process in self._context.started):
