@@ -8,6 +8,8 @@ import pytest
 from zcube.fabric.catalog import load_fabric
 from zcube.network.flow_groups import FlowGroups
 from zcube.network.flow_model import FlowModel, flow_model, ideal_model, run_flows
+from zcube.network.fluid_posting import post
+from zcube.network.fluid_state import LEAST_ROOM
 from zcube.network.protocol import FlowTable
 from zcube.routing.catalog import routing_for
 from zcube.seeds import stream
@@ -17,6 +19,30 @@ FABRICS = {name: load_fabric(name) for name in ("roft-256", "zcube-256")}
 
 def network(name: str, split: str) -> FlowModel:
     return flow_model(FABRICS[name], routing_for(FABRICS[name]), split)
+
+
+def test_there_is_room_for_longer_paths_than_were_known_when_room_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("roft-256", "pooled")
+    short, many = model.paths(np.array([0]), np.array([1])), 2 * LEAST_ROOM
+    checked = []
+
+    def with_room_checked(frame, known, path, *more):
+        state, arrays = model._state, model._table.arrays
+        subflows = arrays.first_subflow[path + 1] - arrays.first_subflow[path]
+        hops = arrays.first_hop[arrays.first_subflow[path + 1]] - arrays.first_hop[arrays.first_subflow[path]]
+        assert state.used[2] + subflows.sum() <= len(state.subflows) and state.used[3] + hops.sum() <= len(state.hops)
+        checked.append(hops.max())
+        return post(frame, known, path, *more)
+
+    monkeypatch.setattr("zcube.network.flow_model.post", with_room_checked)
+    group, size = model.open_group(), np.full(1, 10**6)
+    # Nearly fills what there is at first, and leaves room for one transfer more, over as few links.
+    for _ in range(many - 1):
+        model.post(group, short, size, np.zeros(1), False)
+    long = model.paths(np.array([3]), np.array([200]))
+    for _ in range(many):
+        model.post(group, long, size, np.zeros(1), False)
+    assert checked[-1] > checked[0]
 
 
 class Posts:

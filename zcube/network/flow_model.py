@@ -151,7 +151,13 @@ class FlowModel:
 
     def paths(self, source: IntArray, target: IntArray) -> IntArray:
         """Find the paths of pairs of GPUs once and for all, and return their numbers, for :meth:`post` [pairs]."""
-        return self._table.add(source, target)
+        table = self._table
+        most = table.most_subflows, table.most_hops
+        found = table.add(source, target)
+        if most != (table.most_subflows, table.most_hops):
+            # Room was made for shorter paths than transfers may have from now on.
+            self._room = 0
+        return found
 
     def open_group(self) -> int:
         """Return the number of a new group of transfers that are waited for together; it is free again when it has arrived."""
