@@ -7,6 +7,9 @@ from moves_by_hand import as_set, carried_out, labelled, rows_of, wired
 
 from zcube.errors import InputError
 from zcube.fabric.catalog import load_fabric
+from zcube.fabric.families.dragonfly import DragonflySpec
+from zcube.fabric.families.slim_fly import SlimFlySpec
+from zcube.fabric.spec import SwitchSpec
 from zcube.fabric.wiring.cabling import Wiring
 from zcube.fabric.wiring.verify import verify
 from zcube.plan.growth.move_list import moves_csv
@@ -131,3 +134,16 @@ def test_growth_that_is_none_is_refused_with_every_fault():
     assert len(caught.value.faults) == 2
     with pytest.raises(InputError, match="nothing failed"):
         larger_fabrics("zcube-256@switch:A0", (1024,))
+
+
+def test_whoever_may_rename_more_keeps_what_fewer_names_keep():
+    # Renamed switches keep 28 of these links here by the search's own path, and 32 under the names as they are.
+    switch = SwitchSpec(model="16 ports", ports=16, port_gbps=400)
+    common = {"gpus": 16, "gpus_per_server": 4, "nic_gbps": 400, "switch": switch}
+    start = DragonflySpec(**common, gpus_per_switch=2, switches_per_group=4, global_links_per_switch=2, groups=5)
+    stands, wanted = start.build("stands"), SlimFlySpec(**common, q=3, gpus_per_switch=3).build("wanted")
+    for names in ("planned", "switches", "all"):
+        stage = growth_plan(stands, [wanted], names=names).stages[0]
+        kept = stage.kept_by_names
+        assert kept["planned"] <= kept["switches"] <= kept["all"] <= stage.most_kept
+        assert stage.kept >= kept[names]

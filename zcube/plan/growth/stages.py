@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -280,7 +281,7 @@ def _stage(
         start=start,
         fabric=fabric,
         names=names,
-        kept_by_names=kept,
+        kept_by_names=dict(zip(kept, accumulate(kept.values(), max), strict=True)),
         most_kept=most,
         renaming=renaming,
         pairing=pairing,
