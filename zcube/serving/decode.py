@@ -19,6 +19,7 @@ import simpy
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes
+from zcube.serving.clock import go_on
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, evened, give_tokens, let_pass
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.pipeline import Pipeline
@@ -151,7 +152,6 @@ class DecodeInstance:
         #: What is to happen at its time, of several that wait for theirs: when that is, and the requests that joined before.
         self._timer: simpy.Event | None = None
         self._start_s, self._joined = 0.0, list[int]()
-        self._burst_left: simpy.events.ProcessGenerator | None = None
 
     @property
     def carries(self) -> bool:
@@ -189,8 +189,7 @@ class DecodeInstance:
         elif not (self._size or self._joining):
             self._state = IDLE
         elif self._exchange is not None:
-            self._burst_left = self._burst(self._exchange, self._join_batch())
-            self._go_on()
+            go_on(self._burst(self._exchange, self._join_batch()), self._begin)
         else:
             self._step(self._join_batch())
 
@@ -228,14 +227,6 @@ class DecodeInstance:
         self._recorder.decodes(self._servers[0], self._start_s, self._env.now, self._joined, finished)
         for request in finished:
             self._on_finish(request, self._steps)
-        self._begin()
-
-    def _go_on(self, _: simpy.Event | None = None) -> None:
-        """Go on with a burst, up to what it waits for next."""
-        assert self._burst_left is not None
-        for event in self._burst_left:
-            event.callbacks.append(self._go_on)
-            return
         self._begin()
 
     def _burst(self, exchange: DecodeExchange | Pipeline, joined: list[int]) -> simpy.events.ProcessGenerator:

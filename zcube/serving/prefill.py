@@ -13,7 +13,7 @@ import simpy
 
 from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes, PrefillLayer
-from zcube.serving.clock import seconds_between
+from zcube.serving.clock import go_on, seconds_between
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.pools import PrefillPool
@@ -138,7 +138,6 @@ class PrefillInstance:
         #: Of the iterations under way: what each prompt has computed with the last of them, by node, and when that ends.
         self._computed: list[tuple[int, PrefillJob, int]] = []
         self._end_s = 0.0
-        self._exchange_left: simpy.events.ProcessGenerator | None = None
 
     @property
     def carries(self) -> bool:
@@ -213,16 +212,8 @@ class PrefillInstance:
         for node, _, tokens in self._computed:
             node_tokens[node] += tokens
         layer = partial(_layer, self._compute, *by_node[slowest])
-        self._exchange_left = self._exchange.iteration(np.array(list(node_tokens.values())), compute_s, layer)
-        self._go_on()
-
-    def _go_on(self, _: simpy.Event | None = None) -> None:
-        """Go on with an exchange, up to what it waits for next."""
-        assert self._exchange_left is not None
-        for event in self._exchange_left:
-            event.callbacks.append(self._go_on)
-            return
-        self._end_iteration()
+        exchange = self._exchange.iteration(np.array(list(node_tokens.values())), compute_s, layer)
+        go_on(exchange, self._end_iteration)
 
     def _end_iteration(self, _: simpy.Event | None = None) -> None:
         """Wait for the reads that the iteration's prompts computed behind."""
