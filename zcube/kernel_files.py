@@ -70,6 +70,18 @@ class KernelCache(FunctionCache):
         stock = self._cache_file
         self._cache_file = KernelFiles(self.cache_path, self._impl.filename_base, stock._source_stamp)
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a kept version; None where there is none.
+
+        Numba first loads everything that it can compile, SciPy's linear algebra included. Kept code needs of this only what
+        counts references to arrays; whatever is yet to be compiled has all of it loaded then.
+        """
+        from numba.core.runtime import rtsys
+
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled version; where that cannot be, a later process compiles it again."""
         try:

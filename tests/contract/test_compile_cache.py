@@ -343,6 +343,24 @@ def test_what_a_dead_process_was_writing_goes_by_the_disk_s_clock(tmp_path, monk
     assert living.exists() and not dead.exists()
 
 
+def test_a_kept_kernel_is_read_without_what_only_compiling_needs():
+    code = """
+import sys
+import numba, numpy as np
+from zcube.workload.prefix_hits import count_hits, prefix_hits
+
+def hits():
+    return prefix_hits(np.array([0, 2, 5]), np.array([1, 2, 1, 2, 3]))[0].tolist()
+
+first = hits()
+print(first, sum(count_hits.stats.cache_hits.values()), "scipy.linalg" in sys.modules)
+print(numba.njit(lambda square: np.dot(square, square))(np.eye(2)).tolist(), hits() == first)
+"""
+    said = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    # The first one may have had to compile it.
+    assert said[1].splitlines() == ["[0, 2] 1 False", "[[1.0, 0.0], [0.0, 1.0]] True"]
+
+
 def test_two_processes_never_give_two_codes_one_name(tmp_path, monkeypatch):
     """As where both read the index before either wrote it: what the last index names is its own."""
     monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
