@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import simpy
 
+from zcube.serving.clock import Clock
 from zcube.serving.decode import DecodeInstance
 from zcube.serving.decode_batch import evened
 from zcube.serving.recording import Recorder
@@ -71,7 +71,7 @@ class Halves:
 @pytest.mark.parametrize(("even_ranks", "fullest"), [(None, 4), (4, 1)])
 def test_steps_are_asked_for_gpus_that_hold_kv_alike(parts, even_ranks, fullest):
     # Every fourth of sixteen contexts is long: dealt by number over four GPUs they lie on one.
-    env, compute = simpy.Environment(), Watched()
+    env, compute = Clock(), Watched()
     exchange = Halves(env) if parts == 2 else None
     instance = DecodeInstance(env, compute, quiet, quiet, [0], Recorder(), quiet, exchange, even_ranks=even_ranks)
     for request in range(16):

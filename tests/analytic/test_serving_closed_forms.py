@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import simpy
 from serving_by_hand import (
     EXACT,
     IDEAL_LATENCY_S,
@@ -25,6 +24,7 @@ from serving_by_hand import (
 )
 
 from zcube.network.flow_model import ideal_model
+from zcube.serving.clock import Clock
 from zcube.serving.journey import ABSENT, COMPLETED, REJECTED, UNFINISHED
 from zcube.serving.metrics import run_metrics
 from zcube.serving.transfers import EXPERT, KV, Transfers
@@ -412,7 +412,7 @@ class TestTransfers:
     )
     def test_a_transfer_may_follow_at_once_whatever_the_clock_rounds_to(self, start_s, size_bytes, other_bytes):
         # Found by search: the clock reaches the network's event one last place early.
-        env = simpy.Environment()
+        env = Clock()
         transfers = Transfers(env, ideal_model(fabric_of("roft-256").with_nic_rate(1.0)))
 
         def sender():
@@ -427,7 +427,7 @@ class TestTransfers:
         close(end_s, start_s + (size_bytes + 1e6) * 8e-9 + 2 * IDEAL_LATENCY_S)
 
     def test_a_group_ends_with_its_slowest(self):
-        env = simpy.Environment()
+        env = Clock()
         transfers = Transfers(env, ideal_model(fabric_of("roft-256")))
         paths = transfers.paths(np.array([0, 1]), np.array([8, 9]))
         done = transfers.send(paths, np.array([50e6, 100e6]), KV)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
-import simpy
 
+from zcube.serving.clock import Clock
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import Load
 from zcube.workload.requests import RequestTrace, followers
@@ -20,7 +19,7 @@ class Arrivals:
 
     Parameters
     ----------
-    env : simpy.Environment
+    env : Clock
         Clock.
     trace : RequestTrace
         What is offered.
@@ -33,7 +32,7 @@ class Arrivals:
     """
 
     def __init__(
-        self, env: simpy.Environment, trace: RequestTrace, load: Load, recorder: Recorder,
+        self, env: Clock, trace: RequestTrace, load: Load, recorder: Recorder,
         on_arrival: Callable[[int, float], None],
     ):  # fmt: skip
         self._env, self._trace, self._recorder, self._on_arrival = env, trace, recorder, on_arrival
@@ -42,11 +41,13 @@ class Arrivals:
         #: Of a closed loop: places not taken, by the request that left each, and requests that wait for none, as a heap.
         self._places: deque[int | None] = deque([None] * min(load.concurrency, len(trace)))
         self._ready = np.flatnonzero(trace.after < 0).tolist()
+        #: Of an open loop: how many of them have come.
+        self._come_in_time = 0
 
     def begin(self) -> None:
         """Let the first requests come, and those whose times come later."""
         if self._open_loop:
-            self._env.process(self._at_their_times())
+            self._env.after(0.0, self._at_their_times)
         else:
             self._issue()
 
@@ -56,14 +57,19 @@ class Arrivals:
         if not self._open_loop:
             # As an event of its own: requests that are rejected one after the other must not nest.
             self._places.append(request)
-            self._env.timeout(0.0).callbacks.append(lambda _: self._issue())
+            self._env.after(0.0, self._issue)
 
-    def _at_their_times(self) -> simpy.events.ProcessGenerator:
-        for request in self._ready:
+    def _at_their_times(self) -> None:
+        """Let those come whose time it is, and wait for the next."""
+        now_s = self._env.now
+        while self._come_in_time < len(self._ready):
+            request = self._ready[self._come_in_time]
             at_s = float(self._trace.arrival_s[request])
-            # The clock rounds: what is left after a long delay is waited for too.
-            while at_s > self._env.now:
-                yield self._env.timeout(at_s - self._env.now)
+            if at_s > now_s:
+                # The clock rounds: what is left after a long delay is waited for too.
+                self._env.after(at_s - now_s, self._at_their_times)
+                return
+            self._come_in_time += 1
             self._recorder.arrived(request, at_s)
             self._on_arrival(request, at_s)
 
@@ -79,7 +85,7 @@ class Arrivals:
         before = int(self._trace.after[request])
         return (None, 0.0) if before < 0 else (before, float(self._trace.delay_s[request]))
 
-    def _come(self, request: int, _: simpy.Event) -> None:
+    def _come(self, request: int) -> None:
         """Let a request come whose wait for another is over."""
         if self._open_loop:
             self._recorder.arrived(request, float(self._trace.arrival_s[request]), [], *self._wait(request))
@@ -93,4 +99,4 @@ class Arrivals:
             wait_s = float(self._trace.delay_s[follower])
             if self._open_loop:
                 wait_s = max(wait_s, float(self._trace.arrival_s[follower]) - self._env.now)
-            self._env.timeout(wait_s).callbacks.append(partial(self._come, follower))
+            self._env.after(wait_s, self._come, follower)

@@ -1,11 +1,79 @@
-"""A run's clock: delays that it adds to the present, and so rounds, and what waits for one event after the other."""
+"""A run's clock: SimPy's, with calls that need no event of their own, and what waits for one event after the other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import TypeVarTuple
 
 import simpy
+
+#: What a call takes.
+Taken = TypeVarTuple("Taken")
+
+#: As SimPy has them: of what is due at the same moment the more urgent comes first, then what was planned first.
+NORMAL = simpy.events.NORMAL
+
+
+class Clock(simpy.Environment):
+    """SimPy's environment, on a calendar that also takes plain calls.
+
+    An event of SimPy's has a list of callbacks and a value, which most of what a run waits for has no use for.
+
+    Attributes
+    ----------
+    now : float
+        The present, in seconds.
+    """
+
+    now: float = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calendar: list[tuple[float, int, int, Callable[..., object], tuple[object, ...]]] = []
+        self._numbers = count()
+
+    def after(self, seconds: float, what: Callable[[*Taken], object], *taken: *Taken) -> None:
+        """Call something with what it takes, so many seconds from now on."""
+        heappush(self._calendar, (self.now + seconds, NORMAL, next(self._numbers), what, taken))
+
+    def at(self, time_s: float, what: Callable[[*Taken], object], *taken: *Taken) -> None:
+        """Call something with what it takes, at a time no earlier than the present."""
+        heappush(self._calendar, (time_s, NORMAL, next(self._numbers), what, taken))
+
+    def schedule(self, event: simpy.Event, priority: int = NORMAL, delay: float = 0.0) -> None:
+        """Let an event happen, so many seconds from now on."""
+        heappush(self._calendar, (self.now + delay, priority, next(self._numbers), _happen, (event,)))
+
+    def peek(self) -> float:
+        """Return when the next thing is due; infinity if nothing is."""
+        return self._calendar[0][0] if self._calendar else math.inf
+
+    def step(self) -> None:
+        """Go on to what is due next, and let it happen.
+
+        Raises
+        ------
+        simpy.core.EmptySchedule
+            If nothing is due any more.
+        """
+        if not self._calendar:
+            raise simpy.core.EmptySchedule
+        self.now, _, _, what, taken = heappop(self._calendar)
+        what(*taken)
+
+
+def _happen(event: simpy.Event) -> None:
+    callbacks = event.callbacks
+    # So SimPy says that it has been processed.
+    event.callbacks = None  # type: ignore[assignment]
+    for callback in callbacks:
+        callback(event)
+    if not event.ok and not event.defused:
+        assert isinstance(event.value, BaseException)
+        raise event.value
 
 
 def seconds_between(start_s: float, end_s: float) -> float:

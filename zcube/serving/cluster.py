@@ -14,6 +14,7 @@ from zcube.llm.kv import room_tokens
 from zcube.network.protocol import NetworkModel
 from zcube.progress import ShareDone
 from zcube.serving.arrivals import Arrivals
+from zcube.serving.clock import Clock
 from zcube.serving.decode_nodes import DecodeHooks, DecodeNodes
 from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journeys
 from zcube.serving.placement import Seated
@@ -46,7 +47,7 @@ class Cluster:
     """
 
     def __init__(
-        self, env: simpy.Environment, model: NetworkModel, trace: RequestTrace, settings: ServingSettings, placed: Seated,
+        self, env: Clock, model: NetworkModel, trace: RequestTrace, settings: ServingSettings, placed: Seated,
         card: ModelCard, compute: ComputeModel, progress: ShareDone, recorder: Recorder, nic_gbps: float,
         reach: Reach | None = None, kv_cap_bps: float | None = None,
     ):  # fmt: skip

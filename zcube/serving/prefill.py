@@ -13,7 +13,7 @@ import simpy
 
 from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes, PrefillLayer
-from zcube.serving.clock import go_on, seconds_between
+from zcube.serving.clock import Clock, go_on
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.pools import PrefillPool
@@ -84,7 +84,7 @@ class PrefillInstance:
 
     Parameters
     ----------
-    env : simpy.Environment
+    env : Clock
         Clock.
     nodes : sequence of int
         Numbers of its nodes in the pool.
@@ -108,7 +108,7 @@ class PrefillInstance:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         nodes: Sequence[int],
         servers: Sequence[int],
         compute: ComputeModel,
@@ -135,9 +135,8 @@ class PrefillInstance:
         self._short = self._awaits_read = False
         self.nodes = list(nodes)
         self._servers = list(servers)
-        #: Of the iterations under way: what each prompt has computed with the last of them, by node, and when that ends.
+        #: Of the iterations under way: what each prompt has computed with the last of them, by node.
         self._computed: list[tuple[int, PrefillJob, int]] = []
-        self._end_s = 0.0
 
     @property
     def carries(self) -> bool:
@@ -156,7 +155,7 @@ class PrefillInstance:
         """Look again at what may start."""
         if self._paused:
             self._paused = False
-            self._env.timeout(0.0).callbacks.append(self._end_pause)
+            self._env.after(0.0, self._end_pause)
 
     def push_begins(self) -> None:
         """Let the next iteration wait for a push."""
@@ -183,7 +182,7 @@ class PrefillInstance:
         if reason is not None:
             self._since_s = float(self._env.now)
 
-    def _end_pause(self, _: simpy.Event) -> None:
+    def _end_pause(self) -> None:
         """Go on after a pause, and keep since when it was and why if that is a reason to tell."""
         if self._reason is not None:
             self.pauses.append(Pause(self._reason, self._since_s, float(self._env.now)))
@@ -206,7 +205,7 @@ class PrefillInstance:
         compute_s, slowest = max([(self._compute.prefill_iteration_s(*one), at) for at, one in enumerate(by_node)])
         if self._exchange is None:
             self._recorder.computes(self._servers, compute_s)
-            self._env.timeout(compute_s).callbacks.append(self._end_iteration)
+            self._env.after(compute_s, self._end_iteration)
             return
         node_tokens = dict.fromkeys(self._queues, 0)
         for node, _, tokens in self._computed:
@@ -215,7 +214,7 @@ class PrefillInstance:
         exchange = self._exchange.iteration(np.array(list(node_tokens.values())), compute_s, layer)
         go_on(exchange, self._end_iteration)
 
-    def _end_iteration(self, _: simpy.Event | None = None) -> None:
+    def _end_iteration(self) -> None:
         """Wait for the reads that the iteration's prompts computed behind."""
         reads = [job.read for _, job, _ in self._computed if job.read is not None and not job.read.processed]
         if reads:
@@ -238,8 +237,8 @@ class PrefillInstance:
 
     def _whole_chunks(self, chunks: int) -> None:
         """Let iterations pass that one prompt fills alone."""
-        node, chunk, now_s = self.nodes[0], self._pool.chunk_tokens, self._env.now
-        job, end_s, done = self._running[node][0], now_s, self._running[node][0].done_tokens
+        node, chunk = self.nodes[0], self._pool.chunk_tokens
+        job, end_s, done = self._running[node][0], self._env.now, self._running[node][0].done_tokens
         ends, ends_s = [], self._loads.chunk_ends_s[node]
         for at in range(chunks):
             end_s += self._compute.prefill_iteration_s([chunk], [done])
@@ -247,15 +246,10 @@ class PrefillInstance:
             ends_s[at] = end_s
             ends.append((end_s, done))
         self._hooks.ahead(job, ends)
-        self._computed, self._end_s = [(node, job, chunks * chunk)], end_s
-        self._env.timeout(seconds_between(now_s, end_s)).callbacks.append(self._end_chunks)
+        self._computed = [(node, job, chunks * chunk)]
+        self._env.at(end_s, self._end_chunks)
 
-    def _end_chunks(self, _: simpy.Event) -> None:
-        now_s = self._env.now
-        if now_s < self._end_s:
-            # Of some long delays none leads there; the rest does.
-            self._env.timeout(self._end_s - now_s).callbacks.append(self._end_chunks)
-            return
+    def _end_chunks(self) -> None:
         self._loads.chunk_ends_s[self.nodes[0]] = np.inf
         self._advance()
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.errors import NetworkStoppedError
@@ -17,6 +16,7 @@ from zcube.network.flow_model import ideal_model
 from zcube.network.load_over_time import LoadOverTime
 from zcube.network.protocol import NO_COLUMN, CompletionTable, FlowTable, LinkTable, NetworkModel
 from zcube.progress import ShareDone
+from zcube.serving.clock import Clock
 from zcube.serving.cluster import Cluster
 from zcube.serving.journey import Journeys
 from zcube.serving.placement import place
@@ -130,7 +130,7 @@ def serve(
     InputError
         If the pools do not fit the fabric.
     """
-    env = simpy.Environment()
+    env = Clock()
     placed, kv_alone_bps = place(fabric, settings), fabric.nic_gbps * 1e9 * settings.kv.efficiency
     kv_capped = settings.kv.efficiency < 1.0
     cluster = Cluster(

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import simpy
 
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
 from zcube.serving.cache_tiers import Read
+from zcube.serving.clock import Clock
 from zcube.serving.expert_exchange import ExpertGroup
 from zcube.serving.journey import Journeys
 from zcube.serving.kv_memory import Claim
@@ -29,7 +29,7 @@ from zcube.serving.work_done import WorkDone
 class Site:
     """A run's clock, network, settings, places and model, and what is written down of it."""
 
-    env: simpy.Environment
+    env: Clock
     transfers: Transfers
     settings: ServingSettings
     placed: Seated

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import simpy
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.serving.clock import Clock
 from zcube.serving.journey import Journeys
 from zcube.serving.littles_law import filled, littles_law, time_to_fill_s, times_in_system_s, unsteady
 from zcube.serving.settings import Load, Measure
@@ -83,7 +83,7 @@ class WindowWatch:
     """
 
     def __init__(
-        self, env: simpy.Environment, transfers: Transfers, steps_before: Callable[[float], IntArray], trace: RequestTrace,
+        self, env: Clock, transfers: Transfers, steps_before: Callable[[float], IntArray], trace: RequestTrace,
         measure: Measure, load: Load,
     ):  # fmt: skip
         self._env, self._transfers, self._steps_before, self._measure = env, transfers, steps_before, measure
@@ -107,7 +107,7 @@ class WindowWatch:
             self._after((1.0 - cool_down) * load.horizon_s, self._close)
 
     def _after(self, seconds: float, what: Callable[[float], None]) -> None:
-        self._env.timeout(seconds).callbacks.append(lambda _: what(self._env.now))
+        self._env.after(seconds, lambda: what(self._env.now))
 
     def arrived(self, request: int, now_s: float) -> None:
         """Note that a request arrives now."""
