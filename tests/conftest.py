@@ -151,9 +151,9 @@ def ran():
 @pytest.fixture(scope="module")
 def one_picture():
     """Let folders of comparisons hold one picture, in a module that looks at none of the others: drawing takes longest."""
-    drawn = comparison_figures.comparison_figures
+    drawn = comparison_figures.comparison_draws
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison_figures, "comparison_figures", lambda results: islice(drawn(results), 1))
+        patch.setattr(comparison_figures, "comparison_draws", lambda results: dict(islice(drawn(results).items(), 1)))
         yield
 
 

@@ -511,13 +511,13 @@ def figures(result: Comparison | Fabric | TraceReplay | Replay | Matrix | Calibr
     TypeError
         If it is no such result.
     """
-    from zcube.report.comparison_figures import comparison_figures
+    from zcube.report.comparison_figures import comparison_draws
     from zcube.report.fabric_drawing import draw_fabric
     from zcube.report.replay_figures import replay_figures
     from zcube.report.results import Results
 
     if isinstance(result, Comparison):
-        return dict(comparison_figures(Results.of(result)))
+        return {name: draw() for name, draw in comparison_draws(Results.of(result)).items()}
     if isinstance(result, Fabric):
         return {"fabric": draw_fabric(result)}
     if isinstance(result, Matrix):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import os
 import signal
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import parent_process
 from typing import Any
 
+from zcube.process_copy import end_with_first_thread
 from zcube.progress import ShareDone
 
 #: A process tells how far its run is no more often than this.
@@ -23,9 +22,6 @@ TELL_EVERY_S = 0.1
 
 #: What a process tells: its own number, that of its run, and the part that is done.
 TOLD = struct.Struct("=qqd")
-
-#: Linux's ``prctl(2)``: the signal that a process gets when the thread that started it has ended.
-_PR_SET_PDEATHSIG = 1
 
 #: To whom this process tells how far its run is.
 _tells: Connection | None = None
@@ -38,10 +34,9 @@ def begin(tells: Connection, threshold: tuple[int, int, int], preload: str, is_c
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A copy would hear it as the command line does.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if is_copy and sys.platform == "linux":
-        # A thread of Python waits until a kernel under way returns. Who has copies made has one thread only, which lives as
-        # long as it does; others may have processes started by one that ends before.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if is_copy:
+        # Who has copies made has one thread only; others may have processes started by one that ends before.
+        end_with_first_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     importlib.import_module(preload)
     gc.freeze()

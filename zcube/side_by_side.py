@@ -30,6 +30,7 @@ from typing import Any, TypeVar, cast
 
 from zcube.errors import RunError
 from zcube.memory import BYTES_PER_GB, available_memory_bytes
+from zcube.process_copy import can_be_copied
 from zcube.progress import ShareDone
 from zcube.run_process import TOLD, begin, do
 
@@ -54,18 +55,6 @@ def _unchangeable(mapping: dict[Any, Any]) -> Mapping[Any, Any]:
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def can_be_copied() -> bool:
-    """Return whether this process has one thread only, those of libraries included, and so can be copied whole."""
-    # Elsewhere what a system's own libraries keep of a process may not be copied.
-    if sys.platform != "linux":
-        return False
-    try:
-        return len(list(Path("/proc/self/task").iterdir())) == 1
-    except OSError:
-        # Where /proc is not mounted, nobody knows.
-        return False
 
 
 def jobs_for(asked: int | None, runs: int, run_s: float) -> int:

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from zcube.workload.requests import RequestTrace
 
 
+#: How often it is looked whether a process that compiles has ended.
+LOOK_EVERY_S = 0.02
+
+
 def _fabric() -> Fabric:
     switch = SwitchSpec(model="any", ports=16, port_gbps=400)
     spec = SpineLeafSpec(gpus=64, gpus_per_server=8, nic_gbps=400, rail_optimised=True, switch=switch)
@@ -319,7 +323,9 @@ class KernelsAhead:
         for several in self._here:
             compile_groups(several)
         for process in self._beside:
-            process.wait()
+            while process.poll() is None:
+                time.sleep(LOOK_EVERY_S)
+                progress(COMPILING, 0, 0, "")
 
     def load(self) -> None:
         """Load the kernels into this process, for the copies that are about to be made of it."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from zcube import compile_cache, compilers, warm
+from zcube import compile_cache, compilers, process_copy, warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux")
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made
 @pytest.fixture(autouse=True)
 def copied(tmp_path, monkeypatch):
     """Two groups are missing, and this process can be copied."""
-    monkeypatch.setattr(compilers, "can_be_copied", lambda: True)
+    monkeypatch.setattr(process_copy, "can_be_copied", lambda: True)
     monkeypatch.setattr(compile_cache, "folder", lambda: tmp_path)
     monkeypatch.setattr(warm, "processors", lambda: 2)
     monkeypatch.setattr(warm, "missing_groups", lambda groups: [["flow"], ["routing"]])
@@ -58,7 +58,7 @@ def test_a_copy_ends_when_it_is_told_to(number):
 def test_an_interrupt_while_copies_are_made_leaves_none(monkeypatch):
     """Whoever is interrupted before it holds them could not end them, and would wait for them at its own end."""
     monkeypatch.setattr(warm, "compile_groups", lambda groups: time.sleep(60))
-    held_back, begun = compilers.signals_held_back, []
+    held_back, begun = process_copy.signals_held_back, []
 
     @contextmanager
     def interrupted():
@@ -68,7 +68,7 @@ def test_an_interrupt_while_copies_are_made_leaves_none(monkeypatch):
             if len(begun) == 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(compilers, "signals_held_back", interrupted)
+    monkeypatch.setattr(process_copy, "signals_held_back", interrupted)
     with pytest.raises(KeyboardInterrupt):
         warm.KernelsAhead(["flow", "routing"])
     (first,), both = begun

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from zcube.report.load_over_time import plot_load_over_time
+from zcube.report.load_over_time import load_draws
 
 
 def test_cells_are_the_fullest_links_of_switches_by_bin():
@@ -17,7 +17,7 @@ def test_cells_are_the_fullest_links_of_switches_by_bin():
         for bin_, (begin, end) in enumerate(pairwise(edges_s))
         for of, name, share in [("switch", "A0", 0.1 * bin_), ("switch", "B0", 1.0), ("link", "s0g0>A0", 0.7)]
     ]
-    figure = plot_load_over_time({"one": pd.DataFrame(rows), "ideal": pd.DataFrame(rows[2::3])}, "under")
+    figure = load_draws({"one": pd.DataFrame(rows), "ideal": pd.DataFrame(rows[2::3])}, "under")["load_over_time"]()
     (panel, *others) = [axes for axes in figure.axes if axes.get_title()]
     (image,) = panel.collections
     assert others == [] and image.get_clim() == (0.0, 100.0)
@@ -25,4 +25,4 @@ def test_cells_are_the_fullest_links_of_switches_by_bin():
     assert image.get_coordinates()[0, :, 0].tolist() == edges_s
     assert panel.get_xlim() == (1.0, 8.0)
     assert [label.get_text() for label in panel.get_yticklabels()] == ["A0", "B0"]
-    assert plot_load_over_time({"ideal": pd.DataFrame(rows[2::3])}, "under") is None
+    assert load_draws({"ideal": pd.DataFrame(rows[2::3])}, "under") == {}

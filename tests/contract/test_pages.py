@@ -19,7 +19,7 @@ from zcube.report.page import render_page
 from zcube.report.palette import COLOURS, LOAD
 from zcube.report.picture import save_both, svg_bytes, title
 from zcube.report.results import Results
-from zcube.report.searches_plot import search_cells, search_figures
+from zcube.report.searches_plot import search_cells, search_draws
 
 VOID = {"meta", "br", "wbr", "img", "input"}
 #: Linear RGB as eyes without one kind of cone see it: Machado, Oliveira and Fernandes 2009, severity 1.
@@ -223,7 +223,7 @@ def test_searches_over_loads_are_drawn_and_told() -> None:
         "knee": {"unit": "requests/s", "fabrics": {"a": {"holds": 4.0, "runs": runs}}},
         "capacity": {"unit": "requests/s", "share": 0.9, "fabrics": {"a": {"load": None, "runs": capacity}}},
     }
-    figures = dict(search_figures(Results(document, {"load": {"mode": "open"}}, {}, {}, {})))
+    figures = {name: draw() for name, draw in search_draws(Results(document, {"load": {"mode": "open"}}, {}, {}, {})).items()}
     knee, levels = (figures[name].axes[0].lines for name in ("knee", "capacity"))
     assert [list(map(float, line.get_xdata())) for line in knee] == [[4.0], [4.0, 8.0], [4.0, 4.0]]
     assert list(levels[0].get_xdata()) == [2.0, 6.0] and list(levels[0].get_ydata()) == pytest.approx([99.0, 40.0])

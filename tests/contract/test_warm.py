@@ -188,11 +188,12 @@ def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatc
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
     assert (started, groups) == ([["flow"], ["routing", "posting"]], [])
-    assert said == [(COMPILING, 0, 0, "")]
+    assert {*said} == {(COMPILING, 0, 0, "")}
+    before = len(said)
     warm.compile_groups(["flow", "routing", "posting"])
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
-    assert (len(started), len(said)) == (2, 1)
+    assert (len(started), len(said)) == (2, before)
     assert warm.missing_groups(warm.needed_groups("packet")) == [["packet"]]
     assert not warm.needed_groups("no such fidelity")
 
@@ -384,10 +385,10 @@ def test_an_interrupt_waits_until_a_group_of_kernels_is_loaded(monkeypatch):
 
 def test_what_is_imported_before_a_process_is_copied_begins_no_thread():
     code = (
-        "from importlib import import_module\nfrom zcube.cli.compare import THREADLESS\n"
-        "from zcube.side_by_side import can_be_copied\nbefore = can_be_copied()\n"
-        "for module in THREADLESS:\n    import_module(module)\nprint(before, can_be_copied())"
+        "from importlib import import_module\nimport zcube.cli\nzcube.cli._run = lambda arguments, debug: 0\n"
+        "try:\n    zcube.cli.main([])\nexcept SystemExit:\n    pass\n"
+        "from zcube.cli.compare import FOR_FOLDER\nfrom zcube.process_copy import can_be_copied\nbefore = can_be_copied()\n"
+        "for module in FOR_FOLDER:\n    import_module(module)\nprint(before, can_be_copied())"
     )
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.split() in (["True", "True"], ["False", "False"])

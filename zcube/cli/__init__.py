@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # Matrix products are few and small, and threads that wait for one spin on every processor while the program begins.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Arrow's second allocator begins a thread of its own where pandas is imported, whoever allocates; a process with threads
+    # cannot be copied.
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     if isinstance(sys.stdout, TextIOWrapper):
         # A reader of the pipe has a line as soon as it is there.
         sys.stdout.reconfigure(line_buffering=True)

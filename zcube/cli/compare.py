@@ -27,8 +27,8 @@ DEFAULT_SCENARIO = "zai-2026"
 DEFAULT_OUT = Path("zcube-out")
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
-#: What writing a folder takes longest to import, and what of it begins no threads.
-FOR_FOLDER, THREADLESS = ("pandas", "pyarrow.parquet", "matplotlib.figure"), ("matplotlib.figure",)
+#: What writing a folder takes longest to import; none of it begins threads, see :func:`zcube.cli.main`.
+FOR_FOLDER = ("pandas", "pyarrow.parquet", "matplotlib.figure")
 
 
 def compare_command(
@@ -160,8 +160,7 @@ def compare_command(
         searches, magnified = _asked_for(given, declared, asked, faults)
         closest = declared.network.fidelity if magnified is None else "packet"
         with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
-            # A process that is to be copied must not begin threads.
-            ahead.wait(progress, () if folder is None else THREADLESS if beside.awaits_copying else FOR_FOLDER)
+            ahead.wait(progress, () if folder is None else FOR_FOLDER)
             if beside.awaits_copying:
                 ahead.load()
 
@@ -194,7 +193,7 @@ def compare_command(
             declared.model_dump(mode="json"), document["calibration"], asked=asked.model_dump(mode="json")
         )
         with RunProgress() as progress:
-            written = write_folder(comparison, run_record, folder, progress)
+            written = write_folder(comparison, run_record, folder, progress, jobs)
         taken = "" if written == folder.path else f"{folder.path} was written by another run meanwhile; "
         print(f"{taken}written: {written} (open {written / 'report.html'})", file=sys.stderr)
 

@@ -58,8 +58,9 @@ class RunProgress:
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[amount]}"))
             times = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
             # Lines on stdout stand above the bar on one terminal, and go where they were sent where that is a file.
-            both = sys.stdout.isatty()
-            self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True, redirect_stdout=both)
+            both, console = sys.stdout.isatty(), Console(stderr=True)
+            # A bar that is renewed by a thread of its own would keep this process from being copied.
+            self._bar = Progress(*columns, *times, console=console, transient=True, redirect_stdout=both, auto_refresh=False)
             self._open.enter_context(self._bar)
         return self
 
@@ -94,7 +95,7 @@ class RunProgress:
                 self._task = self._bar.add_task(phase, amount="", left="")
             # Without an amount the bar only moves to and fro.
             self._bar.tasks[0].total = 1.0 if amount else None
-            self._bar.update(self._task, description=phase, completed=self._share, amount=amount, left=left)
+            self._bar.update(self._task, description=phase, completed=self._share, amount=amount, left=left, refresh=True)
             self._said_s = now_s
             return
         is_long = now_s - self._began_s >= SILENT_S or phase == COMPILING

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zcube.report import plots
 from zcube.report.packet_tree_picture import plot_congestion_trees
 from zcube.report.picture import conditions
-from zcube.report.searches_plot import search_figures
-from zcube.report.variations_plot import variation_figures
+from zcube.report.searches_plot import search_draws
+from zcube.report.variations_plot import variation_draws
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from zcube.report.picture import Draws
     from zcube.report.results import Results
 
 
-def comparison_figures(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw a comparison's pictures one after the other, each with the name of its file, ending left out."""
-    for name, draw in plots.FIGURES.items():
-        yield name, draw(results)
-    yield from search_figures(results)
-    yield from variation_figures(results)
+def comparison_draws(results: Results) -> Draws:
+    """Return what draws each of a comparison's pictures, by the name of its file, ending left out."""
+    draws: dict[str, Callable[[], Figure]] = {name: partial(draw, results) for name, draw in plots.FIGURES.items()}
+    draws |= search_draws(results)
+    draws |= variation_draws(results)
     for fabric, trees in results.trees.items():
         under = f"{results.names[fabric]}: {conditions(results)}"
-        yield tree_picture_name(results.slugs[fabric]), plot_congestion_trees(trees, under)
+        draws[tree_picture_name(results.slugs[fabric])] = partial(plot_congestion_trees, trees, under)
+    return draws
 
 
 def tree_picture_name(slug: str) -> str:

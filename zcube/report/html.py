@@ -83,7 +83,7 @@ def render_html(
     scenario : mapping
         The scenario as JSON-ready data, for the conditions.
     pictures : mapping
-        SVG by name, as :func:`zcube.report.comparison_figures.comparison_figures` names them.
+        SVG by name, as :func:`zcube.report.comparison_figures.comparison_draws` names them.
     call : sequence of str
         What was called, without the name of the program; empty where that is not known.
     sections : sequence of Section

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
+    from zcube.report.picture import Draws
+
 #: Names of switches beside a panel at most.
 _TICKS = 24
 
 
-def plot_load_over_time(loads: Mapping[str, pd.DataFrame], under: str) -> Figure | None:
-    """Draw loads of switches over time on one scale, from 0 to 100 % of the line rate whatever the fullest was.
+def load_draws(loads: Mapping[str, pd.DataFrame], under: str) -> Draws:
+    """Return what draws loads of switches over time, by the name of its file; empty where no fabric has any, as an ideal core.
 
     Parameters
     ----------
@@ -29,22 +32,19 @@ def plot_load_over_time(loads: Mapping[str, pd.DataFrame], under: str) -> Figure
         By the fabric's name shown: load over time, as in ``load-<fabric>.parquet``.
     under : str
         The conditions.
-
-    Returns
-    -------
-    Figure or None
-        None where no fabric has switches, as on an ideal core.
     """
-    from matplotlib.figure import Figure
-
     found = {name: load[load["of"] == "switch"] for name, load in loads.items()}
     found = {name: load for name, load in found.items() if len(load)}
-    if not found:
-        return None
+    return {"load_over_time": partial(_plot, found, under)} if found else {}
 
-    figure = Figure(figsize=(8.4, 1.2 + 2.9 * len(found)), layout="constrained")
-    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-    for axes, (name, load) in zip(panels, found.items(), strict=True):
+
+def _plot(loads: Mapping[str, pd.DataFrame], under: str) -> Figure:
+    """Draw all on one scale, from 0 to 100 % of the line rate whatever the fullest was."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 1.2 + 2.9 * len(loads)), layout="constrained")
+    panels = figure.subplots(len(loads), 1, squeeze=False)[:, 0]
+    for axes, (name, load) in zip(panels, loads.items(), strict=True):
         image = _panel(axes, load)
         axes.set_title(picture_text(name), fontsize=9)
     bar = figure.colorbar(image, ax=list(panels), shrink=0.85, pad=0.015)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zcube.errors import Fault, InputError
 from zcube.outputs import write_file
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from zcube.report.results import Results
+
+#: What draws pictures, by the names of their files, endings left out.
+Draws: TypeAlias = Mapping[str, "Callable[[], Figure]"]
 
 DPI = 150
 FORMATS = (".svg", ".png")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zcube.errors import FaultList
-from zcube.report.comparison_figures import comparison_figures
+from zcube.report.comparison_figures import comparison_draws
 from zcube.report.html import render_html
 from zcube.report.names import display_names
 from zcube.report.picture import svg_bytes
@@ -28,7 +28,7 @@ def rebuilt_page(runs: Mapping[Path, Results]) -> str:
     if len(runs) == 1:
         ((folder, results),) = runs.items()
         with shown_from(folder):
-            pictures = {name: svg_bytes(figure) for name, figure in comparison_figures(results)}
+            pictures = {name: svg_bytes(draw()) for name, draw in comparison_draws(results).items()}
             section = stored_section(results, recorded_file(folder))
             sections = [] if section is None else [section]
             return render_html(results.document, results.scenario, pictures, results.call, sections)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.palette import SOFT
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from zcube.report.picture import Draws
     from zcube.report.results import Results
 
 #: Figure of a search's runs: key, words, what it is multiplied by for its axis; and key of the load that was found.
@@ -23,11 +25,9 @@ _DRAWN = {
 _TITLES = {"knee": "First tokens against load", "capacity": "Service levels against load"}
 
 
-def search_figures(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw the searches that a comparison has, each picture with the name of its file, ending left out."""
-    for name in _DRAWN:
-        if results.document.get(name):
-            yield name, plot_search(results, name)
+def search_draws(results: Results) -> Draws:
+    """Return what draws the searches that a comparison has, by the name of the picture's file, ending left out."""
+    return {name: partial(plot_search, results, name) for name in _DRAWN if results.document.get(name)}
 
 
 def plot_search(results: Results, name: str) -> Figure:

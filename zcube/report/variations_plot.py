@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zcube.report.names import display_names
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from zcube.report.picture import Draws
     from zcube.report.results import Results
 
 #: Names of the pictures' files, ending left out.
@@ -34,12 +36,10 @@ LEAST_REACH_PERCENT = 0.1
 NO_RATES = "no rates: every run was too brief for a window"
 
 
-def variation_figures(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw the variations that a comparison has, each picture with the name of its file, ending left out."""
-    if results.document.get("sensitivity"):
-        yield "sensitivity", plot_tornado(results)
-    if results.document.get("sweep"):
-        yield "sweep", plot_sweep(results)
+def variation_draws(results: Results) -> Draws:
+    """Return what draws the variations that a comparison has, by the name of the picture's file, ending left out."""
+    draws = {"sensitivity": plot_tornado, "sweep": plot_sweep}
+    return {name: partial(draw, results) for name, draw in draws.items() if results.document.get(name)}
 
 
 def plot_tornado(results: Results) -> Figure:
