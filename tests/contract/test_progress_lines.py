@@ -71,6 +71,14 @@ def test_a_long_run_names_its_phases_and_the_time_left_now_and_then(clock: Clock
     ]
 
 
+def test_a_phase_without_an_amount_is_named_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunProgress(clock=clock) as progress:
+        for _ in range(100):
+            clock.now_s += 0.5
+            progress(COMPILING, 0, 0, "")
+    assert said(capsys) == [COMPILING]
+
+
 def test_compilation_is_named_and_left_out_of_the_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     @numba.njit
     def inner(value: float) -> float:

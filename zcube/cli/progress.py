@@ -99,8 +99,9 @@ class RunProgress:
             self._said_s = now_s
             return
         is_long = now_s - self._began_s >= SILENT_S or phase == COMPILING
-        if is_long and (phase != self._said or now_s - self._said_s >= LINE_EVERY_S):
-            words = ", ".join(filter(None, (amount, left)))
+        words = ", ".join(filter(None, (amount, left)))
+        # What is told without an amount is the same however often.
+        if is_long and (phase != self._said or (words and now_s - self._said_s >= LINE_EVERY_S)):
             write_line(f"{phase}: {words}" if words else phase, sys.stderr)
             self._said, self._said_s = phase, now_s
 
