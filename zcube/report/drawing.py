@@ -54,8 +54,8 @@ class _Drawing:
         self._copies: list[Copy] = []
         self._drawn_here: set[str] = set()
         self._next, give = os.pipe()
-        # A pipe takes 4,096 bytes at least at once, which 2,048 numbers are.
-        os.write(give, b"".join(map(_NUMBER.pack, range(len(draws)))))
+        # The last ones, of cells of links and times, take longest. A pipe takes 4,096 bytes at least at once, 2,048 numbers.
+        os.write(give, b"".join(map(_NUMBER.pack, reversed(range(len(draws))))))
         os.close(give)
 
     def start(self, copies: int) -> None:
