@@ -26,7 +26,8 @@ The forms follow SGLang's GLM-5 kernels; the figures are fitted to NVIDIA aiconf
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -160,28 +161,59 @@ def iteration_work(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PrefillRates:
+    """The prefill form with the device's figures put in: FLOPs and bytes a second, fixed and least times in seconds."""
+
+    linear_flops_per_s: float
+    dense_flops_per_s: float
+    sparse_flops_per_s: float
+    index_flops_per_s: float
+    gather_bytes_per_s: float
+    dense_base_s: float
+    dense_floor_s: float
+    sparse_base_s: float
+    sparse_floor_s: float
+
+    @classmethod
+    def of(cls, figures: PrefillAttention) -> Self:
+        """Return those of a device's figures."""
+        return cls(
+            linear_flops_per_s=figures.linear_tflops * 1e12,
+            dense_flops_per_s=figures.dense_tflops * 1e12,
+            sparse_flops_per_s=figures.sparse_tflops * 1e12,
+            index_flops_per_s=figures.index_tflops * 1e12,
+            gather_bytes_per_s=figures.gather_gbytes_per_s * 1e9,
+            dense_base_s=figures.dense_base_us * 1e-6,
+            dense_floor_s=figures.dense_floor_us * 1e-6,
+            sparse_base_s=figures.sparse_base_us * 1e-6,
+            sparse_floor_s=figures.sparse_floor_us * 1e-6,
+        )
+
+    def seconds(self, work: PrefillWork) -> Any:
+        """Return the time of one layer, in the shape of the work."""
+        if isinstance(work.is_dense, bool):
+            return self._dense_s(work) if work.is_dense else self._sparse_s(work)
+        return np.where(work.is_dense, self._dense_s(work), self._sparse_s(work))[()]
+
+    def _dense_s(self, work: PrefillWork) -> Any:
+        dense_s = self.dense_base_s + work.linear_flops / self.linear_flops_per_s + work.dense_flops / self.dense_flops_per_s
+        return larger(self.dense_floor_s, dense_s)
+
+    def _sparse_s(self, work: PrefillWork) -> Any:
+        sparse_s = (
+            self.sparse_base_s
+            + work.linear_flops / self.linear_flops_per_s
+            + work.sparse_flops / self.sparse_flops_per_s
+            + work.index_flops / self.index_flops_per_s
+            + work.prefix_tokens * INDEX_KEY_BYTES / self.gather_bytes_per_s
+        )
+        return larger(self.sparse_floor_s, sparse_s)
+
+
 def prefill_attention_s(figures: PrefillAttention, work: PrefillWork) -> Any:
     """Return the time of one layer, in the shape of the work."""
-    if isinstance(work.is_dense, bool):
-        return _dense_s(figures, work) if work.is_dense else _sparse_s(figures, work)
-    return np.where(work.is_dense, _dense_s(figures, work), _sparse_s(figures, work))[()]
-
-
-def _dense_s(figures: PrefillAttention, work: PrefillWork) -> Any:
-    linear_s = work.linear_flops / (figures.linear_tflops * 1e12)
-    dense_s = figures.dense_base_us * 1e-6 + linear_s + work.dense_flops / (figures.dense_tflops * 1e12)
-    return larger(figures.dense_floor_us * 1e-6, dense_s)
-
-
-def _sparse_s(figures: PrefillAttention, work: PrefillWork) -> Any:
-    sparse_s = (
-        figures.sparse_base_us * 1e-6
-        + work.linear_flops / (figures.linear_tflops * 1e12)
-        + work.sparse_flops / (figures.sparse_tflops * 1e12)
-        + work.index_flops / (figures.index_tflops * 1e12)
-        + work.prefix_tokens * INDEX_KEY_BYTES / (figures.gather_gbytes_per_s * 1e9)
-    )
-    return larger(figures.sparse_floor_us * 1e-6, sparse_s)
+    return PrefillRates.of(figures).seconds(work)
 
 
 def decode_rates(card: ModelCard, figures: DecodeAttention, heads: int, padded_heads: int) -> DecodeRates:

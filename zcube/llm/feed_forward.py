@@ -14,7 +14,7 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device, ExpertKernel
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.expert_placement import Placed, placed
-from zcube.llm.experts import expert_layer_s
+from zcube.llm.experts import ExpertForm
 from zcube.llm.kinds.of_model import table_dtype
 from zcube.llm.node_links import resident_share
 
@@ -42,9 +42,20 @@ class FeedForward:
     ):
         kv = table_dtype(engine.kv_dtype)
         self._card, self._device, self._engine, self._ratios = card, device, engine, ratios or {}
-        self._prefill_tflops, self._decode = device.prefill[kv].linear_tflops, device.decode[kv]
-        self._decode_memory = device.memory
+        self._decode, self._decode_memory = device.decode[kv], device.memory
         self._prefill_gpus, self._decode_gpus = engine.prefill_stage_gpus, engine.decode_stage_gpus
+        self._prefill_kernel, self._decode_kernel = engine.prefill_experts, engine.decode_experts
+        self._has_experts = card.moe_layers > 0
+        #: Of prefill: FLOPs of a token in a dense block and in the shared experts, a GPU's rate, GPUs of which each holds other
+        #: tokens.
+        self._dense_flops, self._shared_flops = (
+            2.0 * card.dense_parameters,
+            2.0 * (card.shared_experts * card.shared_parameters),
+        )
+        self._prefill_flops_per_s = device.prefill[kv].linear_tflops * 1e12
+        self._token_gpus = engine.prefill_sizes.cp * engine.prefill_sizes.dp
+        #: Of experts in order, by kernel, ways that each is sliced, and ranks.
+        self._forms: dict[tuple[ExpertKernel, int, int], ExpertForm] = {}
 
     def with_decode_kernel(self, base_us: float) -> Self:
         """Return the same with another start of decode's kernels that only move bytes."""
@@ -54,31 +65,31 @@ class FeedForward:
 
     def prefill_s(self, tokens: float) -> tuple[float, float, float]:
         """Return one layer's routed experts, the rest of such a layer, and a dense layer's block, of a node's new tokens."""
-        card, memory, engine, share = self._card, self._device.memory, self._engine, tokens / self._prefill_gpus
+        card, memory, kernel = self._card, self._device.memory, self._prefill_kernel
         # GPUs that slice heads hold all tokens of their group; those that slice experts choose for all tokens.
-        own = tokens / (engine.prefill_sizes.cp * engine.prefill_sizes.dp)
-        dense_s = self._prefill_gemm_s(card.dense_parameters, tokens) + norms_s(card, memory, own)
-        if not card.moe_layers:
+        own = tokens / self._token_gpus
+        dense_s = self._prefill_gemm_s(self._dense_flops, tokens) + norms_s(card, memory, own)
+        if not self._has_experts:
             return 0.0, 0.0, dense_s
-        routed = tokens if engine.prefill_experts == "fused" else share
-        shared_s = self._prefill_gemm_s(card.shared_experts * card.shared_parameters, tokens)
+        routed = tokens if kernel == "fused" else tokens / self._prefill_gpus
+        shared_s = self._prefill_gemm_s(self._shared_flops, tokens)
         return (
-            self._experts_s(engine.prefill_experts, tokens, engine.prefill_ep_nodes, self._prefill_gpus),
-            shared_s + around_experts_s(card, memory, engine.prefill_experts, own, routed),
+            self._experts_s(kernel, tokens, self._engine.prefill_ep_nodes, self._prefill_gpus),
+            shared_s + around_experts_s(card, memory, kernel, own, routed),
             dense_s,
         )
 
     def decode_experts_s(self, node_tokens: float, ep_nodes: int) -> float:
         """Return the routed experts' time of one layer in a decode step, of a node's tokens."""
-        return self._experts_s(self._engine.decode_experts, node_tokens, ep_nodes, self._decode_gpus)
+        return self._experts_s(self._decode_kernel, node_tokens, ep_nodes, self._decode_gpus)
 
     def decode_shared_s(self, tokens: int) -> float:
         """Return the rest of a layer with experts in a decode step, of a GPU's tokens."""
         card = self._card
-        if not card.moe_layers:
+        if not self._has_experts:
             return 0.0
         shared_s = self._gemm_s(card.shared_experts * card.shared_parameters / self._slices, tokens, 1)
-        return shared_s + around_experts_s(card, self._decode_memory, self._engine.decode_experts, tokens, tokens)
+        return shared_s + around_experts_s(card, self._decode_memory, self._decode_kernel, tokens, tokens)
 
     def decode_dense_s(self, tokens: int) -> float:
         """Return a dense layer's block in a decode step, of a GPU's tokens."""
@@ -95,20 +106,26 @@ class FeedForward:
         return self._engine.decode_sizes.tp
 
     def _experts_s(self, kernel: ExpertKernel, node_tokens: float, ep_nodes: int, gpus: int) -> float:
-        if not self._card.moe_layers:
+        if not self._has_experts:
             return 0.0
-        figures = self._device.experts[kernel]
-        balance = figures.balance[self._engine.moe_balance]
         if kernel == "fused":
-            seconds = float(expert_layer_s(self._card, figures, balance, node_tokens, gpus, 1))
-            ranks = 1
+            ranks, seconds = 1, float(self._form(kernel, gpus, 1).seconds(node_tokens))
         else:
             ranks, tokens = gpus * ep_nodes, node_tokens * ep_nodes
             resident = tokens * resident_share(self._card, ranks)
             where = self._placed(kernel, ep_nodes, ranks, tokens)
-            seconds = float(expert_layer_s(self._card, figures, balance, tokens, 1, ranks, resident, where))
+            seconds = float(self._form(kernel, 1, ranks, where).seconds(tokens, resident))
         ratios = self._ratios.get(kernel)
         return seconds if ratios is None else seconds * float(ratios.at(ranks, node_tokens * ep_nodes))
+
+    def _form(self, kernel: ExpertKernel, moe_tp: int, moe_ep: int, where: Placed | None = None) -> ExpertForm:
+        found = self._forms.get((kernel, moe_tp, moe_ep)) if where is None else None
+        if found is None:
+            figures = self._device.experts[kernel]
+            found = ExpertForm.of(self._card, figures, figures.balance[self._engine.moe_balance], moe_tp, moe_ep, where)
+            if where is None:
+                self._forms[kernel, moe_tp, moe_ep] = found
+        return found
 
     def _placed(self, kernel: ExpertKernel, nodes: int, ranks: int, tokens: float) -> Placed | None:
         """Return how a load balancer places the experts of a phase, None where they lie in order."""
@@ -116,9 +133,9 @@ class FeedForward:
         copies = engine.prefill_redundant_experts if kernel == "deepep_normal" else engine.decode_redundant_experts
         return None if copies is None else placed(self._card, engine.moe_balance, copies, nodes, ranks, tokens)
 
-    def _prefill_gemm_s(self, parameters: int, tokens: float) -> float:
+    def _prefill_gemm_s(self, token_flops: float, tokens: float) -> float:
         # Sliced by weight or by token, each GPU does an equal part.
-        return 2.0 * parameters * tokens / self._prefill_gpus / (self._prefill_tflops * 1e12)
+        return token_flops * tokens / self._prefill_gpus / self._prefill_flops_per_s
 
     def _gemm_s(self, parameters: float, tokens: int, bytes_per_parameter: int) -> float:
         read_s = parameters * bytes_per_parameter / (self._decode.weight_gbytes_per_s * 1e9)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from zcube.llm.attention import decode_fixed_s, decode_rates, iteration_work, prefill_attention_s, prefill_sizes
+from zcube.llm.attention import PrefillRates, decode_fixed_s, decode_rates, iteration_work, prefill_sizes
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import Device
 from zcube.llm.kinds.efficiencies import load_efficiencies, measured_as
@@ -36,20 +36,19 @@ class SparseLatent(Roofline):
         self.card, self._padded = card, device.padded_heads
         self.heads = spread.heads(card.heads)
         shared = None if card.index_heads else load_efficiencies(measured_as(device), "shared").shared.get(kv)
-        self._prefill, self._decode = (shared.prefill, shared.decode) if shared else (device.prefill[kv], device.decode[kv])
-        self._sizes = prefill_sizes(
-            card, self.heads, padded_heads=device.padded_heads, all_slots=self._prefill.computes_all_slots
-        )
+        figures, self._decode = (shared.prefill, shared.decode) if shared else (device.prefill[kv], device.decode[kv])
+        self._prefill_rates = PrefillRates.of(figures)
+        self._sizes = prefill_sizes(card, self.heads, padded_heads=device.padded_heads, all_slots=figures.computes_all_slots)
         self._work_share, self._gather_share = spread.work_share, spread.prefix_share if card.index_heads else 0.0
         self.rates = decode_rates(card, self._decode, self.heads, device.padded_heads)
 
     def prefill(self, new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> AttentionTime:
         """Return one layer's time in an iteration of a node."""
-        figures = self._prefill
+        rates = self._prefill_rates
         work = iteration_work(self._sizes, new_tokens, prefix_tokens, self._work_share, self._gather_share)
-        total_s = float(prefill_attention_s(figures, work))
-        projection_s = min(float(work.linear_flops) / (figures.linear_tflops * 1e12), total_s)
-        indexer_s = 0.0 if work.is_dense else float(work.index_flops) / (figures.index_tflops * 1e12)
+        total_s = float(rates.seconds(work))
+        projection_s = min(float(work.linear_flops) / rates.linear_flops_per_s, total_s)
+        indexer_s = 0.0 if work.is_dense else float(work.index_flops) / rates.index_flops_per_s
         return AttentionTime(total_s, projection_s, min(indexer_s, total_s - projection_s))
 
     def fixed_s(self, requests: int) -> float:
