@@ -41,7 +41,8 @@ class Arrivals:
         #: Of a closed loop: places not taken, by the request that left each, and requests that wait for none, as a heap.
         self._places: deque[int | None] = deque([None] * min(load.concurrency, len(trace)))
         self._ready = np.flatnonzero(trace.after < 0).tolist()
-        #: Of an open loop: how many of them have come.
+        #: Of an open loop: when requests come, of 64 bits, and how many of those that wait for none have come.
+        self._arrival_s = trace.arrival_s.data.cast("B").cast("d")
         self._come_in_time = 0
 
     def begin(self) -> None:
@@ -64,7 +65,7 @@ class Arrivals:
         now_s = self._env.now
         while self._come_in_time < len(self._ready):
             request = self._ready[self._come_in_time]
-            at_s = float(self._trace.arrival_s[request])
+            at_s = self._arrival_s[request]
             if at_s > now_s:
                 # The clock rounds: what is left after a long delay is waited for too.
                 self._env.after(at_s - now_s, self._at_their_times)

@@ -20,6 +20,7 @@ from zcube.serving.journey import COMPLETED, FAILED, REJECTED, UNFINISHED, Journ
 from zcube.serving.placement import Seated
 from zcube.serving.prefill import Pause, PrefillHooks, PrefillJob
 from zcube.serving.prefill_nodes import PrefillNodes
+from zcube.serving.prompt_blocks import PromptBlocks
 from zcube.serving.reach import Reach
 from zcube.serving.recording import Recorder
 from zcube.serving.router import NOBODY
@@ -56,11 +57,13 @@ class Cluster:
         self.journeys, kv = Journeys(trace), settings.engine().kv
         self.journeys.prompt_room_tokens = room_tokens(card, trace.input_tokens, kv)
         self.journeys.room_tokens = room_tokens(card, trace.input_tokens + trace.output_tokens, kv)
+        # Numbers of arrays are read one by one, which is faster through a view of their memory.
+        self._input_tokens, self._room_tokens = trace.input_tokens.data, self.journeys.room_tokens.data
         self.transfers = Transfers(env, model, reach, kv_cap_bps)
         self.finished = env.event()
         self._work = WorkDone(trace)
         site = Site(env, self.transfers, settings, placed, card, compute, recorder, nic_gbps, self.journeys, self._work)
-        self._site = site
+        self._blocks = PromptBlocks(trace)
         pushes = settings.engine().kv_pushes(card)
         self._lanes = Lanes(self.transfers, pushes, placed.prefill, placed.decode)
         self._preallocates, self._in_turn = settings.decode.asked_first, settings.router.ties == "in-turn"
@@ -113,9 +116,8 @@ class Cluster:
 
     def _route(self, request: int) -> None:
         """Send a request to its nodes."""
-        journeys, trace = self.journeys, self.journeys.trace
-        input_tokens, blocks = int(trace.input_tokens[request]), self._site.full_blocks(request)
-        room = int(journeys.room_tokens[request])
+        journeys, blocks = self.journeys, self._blocks.of(request)
+        input_tokens, room = self._input_tokens[request], self._room_tokens[request]
         node, new_tokens, local = NOBODY, 0, self._decode.computes(blocks, input_tokens, self._prefill.queued)
         if local is None:
             node, new_tokens = self._prefill.choose(blocks, input_tokens)

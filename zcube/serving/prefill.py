@@ -120,9 +120,13 @@ class PrefillInstance:
         overtakes: bool = False,
         blocks: bool = False,
     ):
-        self._env, self._compute, self._pool = env, compute, pool
-        self._loads, self._hooks, self._exchange, self._recorder = loads, hooks, exchange, recorder
-        self._overtakes, self._foresees = overtakes, not (blocks or recorder.keeps_order)
+        self._env, self._compute, self._chunk_tokens = env, compute, pool.chunk_tokens
+        self._hooks, self._exchange, self._recorder, self._overtakes = hooks, exchange, recorder, overtakes
+        #: Whether iterations may be foreseen, of which no exchange and no push decides how long they take.
+        self._foresees = exchange is None and not (blocks or recorder.keeps_order)
+        # Single numbers of arrays are read and written several times faster through a view of their memory.
+        self._backlog_tokens, self._held = loads.backlog_tokens.data, loads.held.data
+        self._chunk_ends_s = loads.chunk_ends_s
         #: Prompts that have started, and those that have not, in order.
         self._running: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
@@ -137,6 +141,8 @@ class PrefillInstance:
         self._servers = list(servers)
         #: Of the iterations under way: what each prompt has computed with the last of them, by node.
         self._computed: list[tuple[int, PrefillJob, int]] = []
+        #: Reads that the prompts of the iteration under way are computed behind.
+        self._reads: list[simpy.Event] = []
 
     @property
     def carries(self) -> bool:
@@ -147,8 +153,8 @@ class PrefillInstance:
         """Queue a prompt at a node."""
         self._queues[node].append(job)
         self._prompts += 1
-        self._loads.held[node] += 1
-        self._loads.backlog_tokens[node] += job.estimated_new_tokens
+        self._held[node] += 1
+        self._backlog_tokens[node] += job.estimated_new_tokens
         self.wake()
 
     def wake(self) -> None:
@@ -171,7 +177,7 @@ class PrefillInstance:
         """Begin what comes next: whole chunks, an iteration or a pause."""
         if self._pushes or not self._prompts:
             self._pause(PUSH if self._pushes else None)
-        elif self._exchange is None and self._foresees and (chunks := self._chunks_ahead()):
+        elif self._foresees and (chunks := self._chunks_ahead()):
             self._whole_chunks(chunks)
         else:
             self._iterate()
@@ -192,31 +198,30 @@ class PrefillInstance:
         """Let an iteration pass, if any prompt may be computed."""
         started: list[int] = []
         self._short = self._awaits_read = False
-        self._computed, by_node = [], []
-        for node in self._queues:
-            taken = self._take(node, started)
-            if taken:
-                by_node.append(([tokens for _, _, tokens in taken], [job.done_tokens for _, job, _ in taken]))
-                self._computed += taken
+        self._computed, self._reads = [], []
+        by_node = [taken for node in self.nodes if (taken := self._take(node, started))[0]]
         if not by_node:
             self._pause(MEMORY if self._short else READ if self._awaits_read else None)
             return
         self._recorder.iteration(self._servers, started)
-        compute_s, slowest = max([(self._compute.prefill_iteration_s(*one), at) for at, one in enumerate(by_node)])
+        seconds = [self._compute.prefill_iteration_s(*taken) for taken in by_node]
+        compute_s = max(seconds)
         if self._exchange is None:
             self._recorder.computes(self._servers, compute_s)
             self._env.after(compute_s, self._end_iteration)
             return
-        node_tokens = dict.fromkeys(self._queues, 0)
+        node_tokens = dict.fromkeys(self.nodes, 0)
         for node, _, tokens in self._computed:
             node_tokens[node] += tokens
+        # Of equals the last.
+        slowest = len(seconds) - 1 - seconds[::-1].index(compute_s)
         layer = partial(_layer, self._compute, *by_node[slowest])
         exchange = self._exchange.iteration(np.array(list(node_tokens.values())), compute_s, layer)
         go_on(exchange, self._end_iteration)
 
     def _end_iteration(self) -> None:
         """Wait for the reads that the iteration's prompts computed behind."""
-        reads = [job.read for _, job, _ in self._computed if job.read is not None and not job.read.processed]
+        reads = self._reads and [read for read in self._reads if not read.processed]
         if reads:
             self._since_s = float(self._env.now)
             self._env.all_of(reads).callbacks.append(self._end_reads)
@@ -230,27 +235,28 @@ class PrefillInstance:
     def _chunks_ahead(self) -> int:
         """Return how many iterations from now on the only node's first prompt fills alone, whatever else comes."""
         node = self.nodes[0]
-        job = self._running[node][0] if self._running[node] else self._admit(node)
+        running = self._running[node]
+        job = running[0] if running else self._admit(node)
         if job is None or job.is_reading:
             return 0
-        return min((job.input_tokens - job.done_tokens) // self._pool.chunk_tokens, CHUNKS_AHEAD)
+        return min((job.input_tokens - job.done_tokens) // self._chunk_tokens, CHUNKS_AHEAD)
 
     def _whole_chunks(self, chunks: int) -> None:
         """Let iterations pass that one prompt fills alone."""
-        node, chunk = self.nodes[0], self._pool.chunk_tokens
-        job, end_s, done = self._running[node][0], self._env.now, self._running[node][0].done_tokens
-        ends, ends_s = [], self._loads.chunk_ends_s[node]
-        for at in range(chunks):
+        node, chunk = self.nodes[0], self._chunk_tokens
+        job, end_s = self._running[node][0], self._env.now
+        done, ends = job.done_tokens, []
+        for _ in range(chunks):
             end_s += self._compute.prefill_iteration_s([chunk], [done])
             done += chunk
-            ends_s[at] = end_s
             ends.append((end_s, done))
+        self._chunk_ends_s[node, :chunks] = [end_s for end_s, _ in ends]
         self._hooks.ahead(job, ends)
         self._computed = [(node, job, chunks * chunk)]
         self._env.at(end_s, self._end_chunks)
 
     def _end_chunks(self) -> None:
-        self._loads.chunk_ends_s[self.nodes[0]] = np.inf
+        self._chunk_ends_s[self.nodes[0]] = np.inf
         self._advance()
 
     def _admit(self, node: int) -> PrefillJob | None:
@@ -269,36 +275,45 @@ class PrefillInstance:
             return None
         del queue[at]
         job.done_tokens = cached
-        self._loads.backlog_tokens[node] += job.input_tokens - cached - job.estimated_new_tokens
+        self._backlog_tokens[node] += job.input_tokens - cached - job.estimated_new_tokens
         self._running[node].append(job)
         return job
 
-    def _take(self, node: int, started: list[int]) -> list[tuple[int, PrefillJob, int]]:
-        """Fill one iteration of a node, running prompts first; adds the requests that start to ``started``."""
-        room = self._pool.chunk_tokens
-        taken = []
-        for job in self._running[node]:
-            if room <= 0:
-                break
+    def _take(self, node: int, started: list[int]) -> tuple[list[int], list[int]]:
+        """Fill one iteration of a node, running prompts first; adds the requests that start to ``started``.
+
+        Returns
+        -------
+        tuple of list of int
+            Tokens that each prompt computes, and tokens before them.
+        """
+        room, new_tokens, prefix_tokens = self._chunk_tokens, list[int](), list[int]()
+        jobs = iter(list(self._running[node]))
+        while room > 0:
+            job = next(jobs, None)
+            if job is None:
+                job = self._admit(node)
+                if job is None:
+                    break
+                started.append(job.request)
             count = min(room, job.input_tokens - job.done_tokens)
-            taken.append((node, job, count))
             room -= count
-        while room > 0 and (new := self._admit(node)) is not None:
-            started.append(new.request)
-            count = min(room, new.input_tokens - new.done_tokens)
-            taken.append((node, new, count))
-            room -= count
-        return taken
+            new_tokens.append(count)
+            prefix_tokens.append(job.done_tokens)
+            self._computed.append((node, job, count))
+            if job.read is not None:
+                self._reads.append(job.read)
+        return new_tokens, prefix_tokens
 
     def _advance(self) -> None:
         """Count what the iterations that have passed computed, tell of it, and begin what comes next."""
         for node, job, count in self._computed:
             job.done_tokens += count
-            self._loads.backlog_tokens[node] -= count
+            self._backlog_tokens[node] -= count
             if job.done_tokens == job.input_tokens:
                 self._running[node].popleft()
                 self._prompts -= 1
-                self._loads.held[node] -= 1
+                self._held[node] -= 1
             self._hooks.progress(node, job)
         self._begin()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.arrays import IntArray
-from zcube.serving.cache_tiers import CacheTiers
+from zcube.serving.cache_tiers import CacheTiers, Read
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.kv_memory import KvMemory
 from zcube.serving.pipeline import Pipeline
@@ -30,6 +30,8 @@ class PrefillNodes:
     def __init__(self, site: Site, hooks: PrefillHooks, ranks: int):
         self._site, self._pool, self._ranks = site, site.settings.prefill, ranks
         settings, pool, trace = site.settings, site.settings.prefill, site.journeys.trace
+        self._env, self._journeys, self._work = site.env, site.journeys, site.work
+        self._span, self._block_tokens = pool.nodes_per_instance, trace.block_tokens
         block_tokens = trace.block_tokens or 1
         cached_blocks, capacity = pool.prefix_cache_tokens // block_tokens, pool.kv_capacity_tokens
         room_blocks = cached_blocks if capacity is None else capacity // block_tokens if cached_blocks else 0
@@ -85,7 +87,7 @@ class PrefillNodes:
 
     def instance(self, node: int) -> PrefillInstance:
         """Return the instance that a node belongs to."""
-        return self._instances[node // self._pool.nodes_per_instance]
+        return self._instances[node // self._span]
 
     def fits(self, request: int) -> bool:
         """Return whether a prompt could ever be held."""
@@ -93,13 +95,12 @@ class PrefillNodes:
 
     def choose(self, blocks: IntArray, input_tokens: int) -> tuple[int, int]:
         """Return the node that is to take a prompt and the tokens it would compute, see :func:`zcube.serving.router.choose`."""
-        block_tokens = self._site.journeys.trace.block_tokens
-        return choose(self._loads, self._caches, blocks, input_tokens, block_tokens, self._site.env.now, self._turn)
+        return choose(self._loads, self._caches, blocks, input_tokens, self._block_tokens, self._env.now, self._turn)
 
     def takes(self, node: int, in_turn: bool) -> int:
         """Return the rank of a node that takes the next prompt; where equals take turns, the next node comes first then."""
         if in_turn:
-            self._turn = (node + 1) % self._pool.nodes
+            self._turn = (node + 1) % len(self._next_rank)
         rank = self._next_rank[node]
         self._next_rank[node] = (rank + 1) % self._ranks
         return rank
@@ -126,30 +127,31 @@ class PrefillNodes:
 
         Returns the cached tokens; None where the node's memory has no room for it.
         """
-        site, request, node = self._site, assigned.request, assigned.prefill_node
+        request, node, journeys = assigned.request, assigned.prefill_node, self._journeys
         hit = self._caches.hit(node, assigned.blocks)
         if self._memory is not None:
-            room = int(site.journeys.prompt_room_tokens[request])
+            site, room = self._site, int(journeys.prompt_room_tokens[request])
             assigned.claim = self._memory.claim(node, assigned.blocks, hit, room)
             if assigned.claim is None:
                 site.recorder.lacks_memory(site.placed.prefill[node])
                 return None
             site.recorder.has_memory(site.placed.prefill[node], request)
         self.queued -= 1
-        site.journeys.prefill_start_s[request] = site.env.now
+        journeys.prefill_start_s[request] = self._env.now
+        found = hit if assigned.read is None else self._found(assigned, assigned.read, hit)
         # The last token is always computed: its logits give the first output token.
-        cached = min(self._found(assigned, hit) * site.journeys.trace.block_tokens, input_tokens - 1)
-        site.journeys.cached_tokens[request] = cached
-        site.work.reach(request, cached, computed=False)
+        cached = min(found * self._block_tokens, input_tokens - 1)
+        journeys.cached_tokens[request] = cached
+        self._work.reach(request, cached, computed=False)
         return cached
 
-    def _found(self, assigned: Assigned, hit: int) -> int:
+    def _found(self, assigned: Assigned, read: Read, hit: int) -> int:
         """Return how many leading blocks of a prompt are there, read ones and those the node holds; note their tiers."""
-        read, request, journeys = assigned.read, assigned.request, self._site.journeys
+        request, journeys = assigned.request, self._journeys
         # What was read goes on from what the node held then.
-        if read is None or hit < read.held:
+        if hit < read.held:
             return hit
-        block_tokens, most = journeys.trace.block_tokens, int(journeys.trace.input_tokens[request]) - 1
+        block_tokens, most = self._block_tokens, int(journeys.trace.input_tokens[request]) - 1
         ends = [min(max(hit, end) * block_tokens, most) for end in (hit, read.pool_end, read.end)]
         journeys.pool_tokens[request], journeys.store_tokens[request] = ends[1] - ends[0], ends[2] - ends[1]
         return max(hit, read.end)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel
@@ -48,14 +46,6 @@ class Site:
         """Return the stages of a node from a GPU on."""
         hidden = self.card.hidden
         return Pipeline(self.env, self.transfers, self.recorder, first, pool, hidden, burst_steps, whole_bursts)
-
-    def full_blocks(self, request: int) -> IntArray:
-        """Return the ids of a prompt's full blocks; a block that is not full cannot be reused."""
-        trace = self.journeys.trace
-        full = int(trace.input_tokens[request]) // trace.block_tokens if trace.block_tokens else 0
-        blocks = trace.blocks(request)[:full]
-        # Kernels are compiled for arrays that may be written, which one made for this prompt alone is.
-        return blocks if blocks.flags.writeable and blocks.dtype == np.int64 else np.array(blocks, dtype=np.int64)
 
 
 @dataclass(slots=True, eq=False)

@@ -93,6 +93,8 @@ class WindowWatch:
         self._starts_left = int(self._starts.sum())
         self._starts_after = int(cool_down * self._starts_left)
         self._arrivals_left = int(np.ceil(measure.warm_up_fraction * len(trace)))
+        #: By request, whether it waits for no other: 0 or 1. Whether the window opens after so many arrivals.
+        self._is_start, self._counts = self._starts.tobytes(), measure.warm_up_s is None
         #: Time, bytes that links have carried and steps that have ended, at both ends.
         self._start: tuple[float, FloatArray, IntArray] | None = None
         self._end: tuple[float, FloatArray, IntArray] | None = None
@@ -111,11 +113,11 @@ class WindowWatch:
 
     def arrived(self, request: int, now_s: float) -> None:
         """Note that a request arrives now."""
-        if self._measure.warm_up_s is None:
+        if self._counts:
             if self._arrivals_left == 0:
                 self._open(now_s)
             self._arrivals_left -= 1
-        self._starts_left -= bool(self._starts[request])
+        self._starts_left -= self._is_start[request]
         if self._starts_left <= self._starts_after:
             self._close(now_s)
         if not self._starts_left and self._load_end_s is None:

@@ -33,7 +33,7 @@ class WorkDone:
         self._computed, self._to_come = 0, float((expected * self._tokens).sum())
         # Rows of these arrays are taken one by one, which an array of Python does faster.
         self._expected, self._reached = array("d", expected.tobytes()), array("q", bytes(8 * len(expected)))
-        self._joined = np.zeros(len(self._tokens), dtype=bool)
+        self._joined = bytearray(len(expected))
         self._joins = self._ended = 0
 
     def reach(self, request: int, tokens: int, computed: bool = True) -> None:
@@ -45,8 +45,8 @@ class WorkDone:
 
     def join(self, request: int) -> None:
         """Note that a request's cache has arrived where it is decoded."""
-        self._joins += not self._joined[request]
-        self._joined[request] = True
+        self._joins += 1 - self._joined[request]
+        self._joined[request] = 1
 
     def end(self, request: int) -> None:
         """Note that a request has ended, or was turned away."""
