@@ -150,7 +150,7 @@ def test_transfers_that_have_ended_leave_the_fluid(split):
         model = network("roft-256", split)
         drive(model, posts)
         held.append(model.memory_bytes - 80 * len(posts.table()))
-    # What stays of a transfer is a record, for which room is made twice at most.
+    # What stays of a transfer is a record, for which room is made four times at most.
     assert held[1] - held[0] < 80 * len(many.table()) + 100_000
 
 

@@ -200,7 +200,7 @@ class FlowModel:
         if self._room < count:
             ahead = max(count, LEAST_ROOM)
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
-            self._room = ahead
+            self._room = self._room_left()
         message_start_s = table.message_start_s(paths, size_bytes)
         if not self._post(table.frame, paths, start_s, size_bytes * 8.0, message_start_s, group, is_last, cap_bps):
             flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
@@ -226,6 +226,18 @@ class FlowModel:
         larger = with_room(state, self._flows + flows, used_pools + pools, used_subflows + subflows, used_hops + hops)
         if larger is not state:
             self._keep(larger)
+
+    def _room_left(self) -> int:
+        """Return for how many transfers over paths of the table there is room, whichever these are."""
+        state, table = self._state, self._table
+        flows, pools, subflows, hops, _ = state.used.tolist()
+        pools_left = len(state.pools) - pools
+        return min(
+            len(state.flows) - flows,
+            pools_left if self.path_split == "pooled" else pools_left // table.most_subflows,
+            (len(state.subflows) - subflows) // table.most_subflows,
+            (len(state.hops) - hops) // table.most_hops,
+        )
 
     def _post(
         self, known: IntArray, path: IntArray, start_s: FloatArray, size_bits: np.ndarray, message_start_s: FloatArray,

@@ -161,6 +161,9 @@ _WITH_FLOWS = ("flows",)
 #: Entries that arrays begin with.
 LEAST_ROOM = 256
 
+#: By how much room for flows grows, which are never dropped.
+FLOWS_TIMES = 4
+
 #: Bytes one hop, one subflow and one pool take in these arrays.
 HOP_BYTES = HOP.itemsize
 SUBFLOW_BYTES = SUBFLOW.itemsize + 40
@@ -221,21 +224,23 @@ fluid_at = arrays_at(FluidState, [array.dtype for array in empty_state(np.zeros(
 
 def with_room(state: FluidState, flows: int, pools: int, subflows: int, hops: int) -> FluidState:
     """Return the state with arrays of at least so many entries."""
-    wanted = {_WITH_FLOWS: flows, _WITH_HOPS: hops, _WITH_SUBFLOWS: subflows, _WITH_POOLS: pools}
-    small = {
-        name: grown(getattr(state, name), size)
-        for names, size in wanted.items()
+    # Of flows only those that there are have been written, and what is never written takes no memory.
+    wanted = (_WITH_FLOWS, flows, FLOWS_TIMES), (_WITH_HOPS, hops, 2), (_WITH_SUBFLOWS, subflows, 2), (_WITH_POOLS, pools, 2)
+    larger = {
+        name: grown(getattr(state, name), size, times)
+        for names, size, times in wanted
         if len(getattr(state, names[0])) < size
         for name in names
     }
-    return state._replace(**small) if small else state
+    return state._replace(**larger) if larger else state
 
 
-def grown(array: np.ndarray, size: int) -> np.ndarray:
-    """Return an array of at least a size: the same, or a copy of twice the length or what is asked, zeros behind."""
+def grown(array: np.ndarray, size: int, times: int = 2) -> np.ndarray:
+    """Return an array of at least a size: the same, or a copy of so many times the length or what is asked, zeros behind."""
     if size <= len(array):
         return array
-    # Doubling keeps repeated growth linear; a first large request gets just what it asks for.
-    larger = np.zeros(max(size, 2 * len(array)), dtype=array.dtype)
-    larger[: len(array)] = array
+    # By a factor, so that repeated growth stays linear; a first large request gets just what it asks for.
+    larger = np.zeros(max(size, times * len(array)), dtype=array.dtype)
+    # As bytes: NumPy copies records one by one.
+    larger.view(np.uint8)[: array.nbytes] = array.view(np.uint8)
     return larger
