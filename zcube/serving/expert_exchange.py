@@ -8,14 +8,13 @@ several steps, are sent together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import numpy as np
 import simpy
 
 from zcube.arrays import IntArray
 from zcube.llm.devices import Exchanges
-from zcube.llm.exchanges import NO_PARTS, ExchangeParts, low_latency_parts, normal_parts
+from zcube.llm.exchanges import NO_PARTS, ExchangeParts, low_latency_parts
 from zcube.llm.expert_traffic import (
     low_latency_combine_bytes,
     low_latency_dispatch_bytes,
@@ -24,12 +23,11 @@ from zcube.llm.expert_traffic import (
 )
 from zcube.llm.layer_times import LayerTimes, PrefillLayer
 from zcube.llm.schedules.low_latency_plan import LowLatencyPlan
-from zcube.llm.schedules.normal_plan import NormalPlan, dealt
-from zcube.llm.schedules.pieces import first_half
 from zcube.node import GPUS_PER_NODE
 from zcube.serving.clock import seconds_between
 from zcube.serving.overlap import Stages, stages_of
 from zcube.serving.pools import DecodePool, PrefillPool
+from zcube.serving.prefill_bursts import PrefillBursts
 from zcube.serving.recording import Recorder
 from zcube.serving.transfers import Transfers
 
@@ -113,29 +111,15 @@ class PrefillExchange:
     ----------
     group : ExpertGroup
         Over the plan's rail pairs.
-    plan : NormalPlan
-        What is sent in a layer.
-    exchanges : Exchanges or None
-        The device's figures; None where only links limit.
-    nic_gbps : float
-        Line rate of a GPU's NIC.
+    bursts : PrefillBursts
+        What iterations send.
     pool : PrefillPool
-        Says what overlaps, and how many bursts.
-    domains : int, optional
-        Servers that its nodes lie in, which DeepEP's own time counts as nodes; default: one for each node.
+        Says what overlaps.
     """
 
-    def __init__(
-        self, group: ExpertGroup, plan: NormalPlan, exchanges: Exchanges | None, nic_gbps: float, pool: PrefillPool,
-        domains: int | None = None,
-    ):  # fmt: skip
-        self._group, self._plan, self._exchanges, self._nic_gbps = group, plan, exchanges, nic_gbps
+    def __init__(self, group: ExpertGroup, bursts: PrefillBursts, pool: PrefillPool):
+        self._group, self._bursts = group, bursts
         self._overlap, self._in_stages, self._sm_share = pool.expert_overlap, pool.expert_stages, pool.expert_sm_share
-        self._domains = domains or plan.routing.nodes
-        self._layers = plan.routing.card.moe_layers
-        self._bursts = burst_sizes(self._layers, pool.expert_bursts)
-        # Of full chunks the same GPU has most tokens again and again.
-        self._parts = lru_cache(maxsize=4096)(self._parts_of)
 
     @property
     def carried(self) -> bool:
@@ -143,40 +127,22 @@ class PrefillExchange:
         return self._group.carried
 
     def iteration(
-        self, node_tokens: IntArray, compute_s: float, layer: Callable[[], PrefillLayer]
+        self, node_tokens: tuple[int, ...], compute_s: float, layer: Callable[[], PrefillLayer]
     ) -> simpy.events.ProcessGenerator:
         """Let an iteration pass in which nodes compute so many tokens; ``layer`` has the computation of the slowest node."""
-        first = first_half(node_tokens)
-        parts = [first, node_tokens - first] if self._overlap else [node_tokens]
-        batches = [dealt(tokens, self._plan.routing.gpus_per_node) for tokens in parts]
-        rails, alone, stages = self._plan.layer_rails(batches), self._alone(batches), None
-        if self._in_stages:
-            one, card = layer(), self._plan.routing.card
-            of_layer = one.attention_s, one.experts_s, one.shared_s
-            sent = normal_dispatch_bytes(card.hidden, card.experts_per_token)
-            share = sent / (sent + normal_combine_bytes(card.hidden, card.experts_per_token))
-            stages = stages_of("prefill", self._layers, of_layer, compute_s, share, self._sm_share)
-        for layers in self._bursts:
-            part = layers / self._layers
+        stages, layers = self._stages(layer(), compute_s) if self._in_stages else None, self._bursts.layers
+        for burst in self._bursts.of(node_tokens):
             yield from self._group.burst(
-                rails.pair, rails.size_bytes * layers, alone.times(layers), compute_s * layers / self._layers, self._overlap,
-                None if stages is None else stages.part(part),
+                burst.pair, burst.size_bytes, burst.alone, compute_s * burst.layers / layers, self._overlap,
+                None if stages is None else stages.part(burst.layers / layers),
             )  # fmt: skip
 
-    def _alone(self, batches: list[IntArray]) -> ExchangeParts:
-        """Return what one layer's exchanges take on an idle fabric, paced by the GPU with most tokens."""
-        alone = NO_PARTS
-        if self._exchanges is not None:
-            for tokens in batches:
-                if most := int(tokens.max()):
-                    alone = alone.then(self._parts(most))
-        return alone
-
-    def _parts_of(self, tokens: int) -> ExchangeParts:
-        assert self._exchanges is not None
-        routing = self._plan.routing
-        size = routing.ranks // self._domains
-        return normal_parts(routing.card, self._exchanges, self._domains, float(tokens), self._nic_gbps, size)
+    def _stages(self, layer: PrefillLayer, compute_s: float) -> Stages:
+        """Return what of an iteration's computation its exchanges run beside."""
+        card, of_layer = self._bursts.plan.routing.card, (layer.attention_s, layer.experts_s, layer.shared_s)
+        sent = normal_dispatch_bytes(card.hidden, card.experts_per_token)
+        share = sent / (sent + normal_combine_bytes(card.hidden, card.experts_per_token))
+        return stages_of("prefill", self._bursts.layers, of_layer, compute_s, share, self._sm_share)
 
 
 class DecodeExchange:
@@ -189,11 +155,11 @@ class DecodeExchange:
     plan : LowLatencyPlan
         What is sent in a step.
     exchanges, nic_gbps
-        As :class:`PrefillExchange`.
+        As :class:`~zcube.serving.prefill_bursts.PrefillBursts`.
     pool : DecodePool
         Says what overlaps, how many steps a burst has, and whether all pairs of GPUs send in each.
     domains : int, optional
-        As :class:`PrefillExchange`.
+        As :class:`~zcube.serving.prefill_bursts.PrefillBursts`.
     """
 
     def __init__(
@@ -296,13 +262,6 @@ class DecodeExchange:
                     low_latency_parts(routing.card, self._exchanges, self._domains, float(tokens.max()), self._nic_gbps, size)
                 )
         return self._plan.step_bytes(batches), alone.times(routing.card.moe_layers)
-
-
-def burst_sizes(layers: int, bursts: int) -> list[int]:
-    """Return the layers of each burst, at least one; the first bursts take the remainder."""
-    count = min(layers, bursts)
-    share, rest = divmod(layers, count)
-    return [share + (burst < rest) for burst in range(count)]
 
 
 def dealt_to_gpus(requests: int, nodes: int, gpus_per_node: int = GPUS_PER_NODE) -> IntArray:

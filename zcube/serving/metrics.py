@@ -153,9 +153,10 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
     sending, without message starts and path delays, so an uncongested transfer has 1 and 1; mean and P99 are over transfers
     posted in the window. Utilisations are over the window.
     """
-    kv = (run.flow_kind == KV) & np.isfinite(run.completions.finish_s) & run.window.holds(run.flows.start_s)
-    fabric_s, ideal_s = run.completions.sending_s(run.flows.start_s)[kv], run.ideal_sending_s[kv]
-    type1, type2 = spread(ideal_s / _alone_s(run)[kv]), spread(fabric_s / ideal_s)
+    kv = np.flatnonzero(run.flow_kind == KV)
+    kv = kv[np.isfinite(run.completions.finish_s[kv]) & run.window.holds(run.flows.start_s[kv])]
+    fabric_s, ideal_s = run.completions.take(kv).sending_s(run.flows.start_s[kv]), run.ideal_sending_s[kv]
+    type1, type2 = spread(ideal_s / _alone_s(run, kv)), spread(fabric_s / ideal_s)
     return {
         "type1_slowdown": type1["mean"],
         "type2_slowdown": type2["mean"],
@@ -165,6 +166,6 @@ def _congestion(run: ServingRun) -> dict[str, Any]:
     }
 
 
-def _alone_s(run: ServingRun) -> FloatArray:
-    """Time of every KV transfer alone on the ideal core: bytes over the rate that it reaches at most."""
-    return run.flows.size_bytes * 8.0 / run.kv_alone_bps
+def _alone_s(run: ServingRun, kv: IntArray) -> FloatArray:
+    """Time of KV transfers alone on the ideal core: bytes over the rate that they reach at most."""
+    return run.flows.size_bytes[kv] * 8.0 / run.kv_alone_bps

@@ -60,7 +60,7 @@ class Pipeline:
         self.carried = transfers.carries(self._source, self._target)
         self._paths = transfers.paths(self._source, self._target) if self.carried else self._source
 
-    def iteration(self, node_tokens: IntArray, compute_s: float, layer: object) -> simpy.events.ProcessGenerator:
+    def iteration(self, node_tokens: tuple[int, ...], compute_s: float, layer: object) -> simpy.events.ProcessGenerator:
         """Let an iteration of prefill pass: so many tokens, and what one stage with all layers would take for them.
 
         What a single ``layer`` takes is of no account here.
@@ -68,7 +68,7 @@ class Pipeline:
         stages, parts = self._stages, self._parts
         each_s = compute_s / (stages * parts)
         busy_s = (parts + stages - 1) * each_s
-        yield from self._pass(int(node_tokens.sum()), busy_s, lambda sent_s: (stages - 1) * sent_s / parts)
+        yield from self._pass(sum(node_tokens), busy_s, lambda sent_s: (stages - 1) * sent_s / parts)
 
     def microbatches(self, requests: int) -> list[IntArray]:
         """Return the parts of a decode batch, those of them that have requests."""

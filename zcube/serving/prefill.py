@@ -216,7 +216,7 @@ class PrefillInstance:
         # Of equals the last.
         slowest = len(seconds) - 1 - seconds[::-1].index(compute_s)
         layer = partial(_layer, self._compute, *by_node[slowest])
-        exchange = self._exchange.iteration(np.array(list(node_tokens.values())), compute_s, layer)
+        exchange = self._exchange.iteration(tuple(node_tokens.values()), compute_s, layer)
         go_on(exchange, self._end_iteration)
 
     def _end_iteration(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from zcube.arrays import IntArray
 from zcube.serving.cache_tiers import CacheTiers, Read
 from zcube.serving.expert_exchange import PrefillExchange
 from zcube.serving.kv_memory import KvMemory
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.prefill import Pause, PrefillHooks, PrefillInstance, PrefillJob
+from zcube.serving.prefill_bursts import PrefillBursts
 from zcube.serving.prefix_cache import PrefixCaches
 from zcube.serving.router import PrefillLoads, choose
 from zcube.serving.settings import ServingSettings
@@ -60,6 +63,12 @@ class PrefillNodes:
         site, pool, span = self._site, self._pool, self._pool.nodes_per_instance
         plan = site.settings.engine().prefill_exchange(site.card) if span > 1 and site.card.moe_layers else None
         instances = []
+
+        @cache
+        def bursts_among(domains: int) -> PrefillBursts:
+            assert plan is not None
+            return PrefillBursts(plan, site.compute.exchanges, site.nic_gbps, pool, domains)
+
         for first in range(0, pool.nodes, span):
             servers = site.placed.prefill[first : first + span]
             exchange: PrefillExchange | Pipeline | None = None
@@ -67,8 +76,7 @@ class PrefillNodes:
                 exchange = site.pipeline(servers[0], pool)
             if plan is not None:
                 group = site.expert_group(servers, pool.gpus_per_node, plan.rail_rank, plan.peers())
-                domains = site.placed.domains(servers)
-                exchange = PrefillExchange(group, plan, site.compute.exchanges, site.nic_gbps, pool, domains)
+                exchange = PrefillExchange(group, bursts_among(site.placed.domains(servers)), pool)
             instance = PrefillInstance(
                 site.env, range(first, first + span), servers, site.compute, pool, self._loads, hooks, exchange, site.recorder,
                 overtakes=_overtakes(site.settings), blocks=site.settings.kv.blocking == "step",

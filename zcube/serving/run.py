@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class ServingRun:
     names_links: bool = True
     load: LoadOverTime | None = None
 
-    @property
+    @cached_property
     def flow_kind(self) -> IntArray:
         """KV, expert or store traffic [flows]."""
         return kinds_of(self.flow_request)

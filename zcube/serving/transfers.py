@@ -63,8 +63,10 @@ def write_of(request: int) -> int:
 
 def kinds_of(request: IntArray) -> IntArray:
     """Return the kind of transfers by whose KV they are, or by the number in its place."""
-    of_store = np.where(request % 2 == 0, CACHE_READ, CACHE_WRITE)
-    return np.where(request >= 0, KV, np.where(request == NOBODYS, EXPERT, of_store))
+    kind: IntArray = np.where(request >= 0, KV, EXPERT)
+    of_store = np.flatnonzero(request < NOBODYS)
+    kind[of_store] = np.where(request[of_store] % 2 == 0, CACHE_READ, CACHE_WRITE)
+    return kind
 
 
 class Transfers:
