@@ -138,17 +138,20 @@ def test_the_router_takes_the_node_that_could_finish_soonest(data: st.DataObject
         caches.insert(node, np.array(data.draw(prompts()), dtype=np.int64))
     blocks = np.array(data.draw(prompts()), dtype=np.int64)
     input_tokens = 16 * len(blocks) + data.draw(st.integers(1, 15))
-    now_s = data.draw(st.integers(0, 5))
-    ends_s = {node: sorted(data.draw(st.lists(st.integers(0, 6), max_size=3))) for node in range(nodes)}
+    now_s = float(data.draw(st.integers(0, 5)))
+    # Whole chunks under way are part of the backlog.
+    chunks = (loads.backlog_tokens // 64).tolist()
+    ends_s = {node: sorted(data.draw(st.lists(st.integers(0, 6), max_size=chunks[node]))) for node in range(nodes)}
     for node, ends in ends_s.items():
         loads.chunk_ends_s[node, : len(ends)] = ends
     costs, first = {}, data.draw(st.integers(0, nodes - 1))
     for node in range(nodes):
-        new_tokens = max(1, input_tokens - 16 * caches.hit(node, blocks))
+        hit = caches.hit(node, blocks)
+        new_tokens = max(1, input_tokens - 16 * hit)
         if most is None or loads.held[node] < most:
             done = sum(end_s <= now_s for end_s in ends_s[node])
-            costs[node] = (loads.backlog_tokens[node] - 64 * done + new_tokens, (node - first) % nodes, node, new_tokens)
-    expected = min(costs.values())[2:] if costs else (NOBODY, input_tokens)
+            costs[node] = (loads.backlog_tokens[node] - 64 * done + new_tokens, (node - first) % nodes, node, hit)
+    expected = min(costs.values())[2:] if costs else (NOBODY, 0)
     assert choose(loads, caches, blocks, input_tokens, 16, now_s, first) == expected
 
 

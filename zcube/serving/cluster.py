@@ -118,9 +118,9 @@ class Cluster:
         """Send a request to its nodes."""
         journeys, blocks = self.journeys, self._blocks.of(request)
         input_tokens, room = self._input_tokens[request], self._room_tokens[request]
-        node, new_tokens, local = NOBODY, 0, self._decode.computes(blocks, input_tokens, self._prefill.queued)
+        node, hit, local = NOBODY, 0, self._decode.computes(blocks, input_tokens, self._prefill.queued)
         if local is None:
-            node, new_tokens = self._prefill.choose(blocks, input_tokens)
+            node, hit = self._prefill.choose(blocks, input_tokens)
         nowhere = local is None and (node == NOBODY or not self._prefill.fits(request))
         if nowhere or not self._decodable[request]:
             self._recorder.ended(request)
@@ -135,9 +135,8 @@ class Cluster:
             return
         journeys.prefill_node[request] = node
         source_rank = self._prefill.takes(node, self._in_turn)
-        assigned = self._assigned[request] = Assigned(request, blocks, node, source_rank, decode_node, target_rank, room)
-        job = PrefillJob(request, input_tokens, new_tokens, has_room=not self._preallocates)
-        self._prefill.submit(assigned, job)
+        assigned = self._assigned[request] = Assigned(request, blocks, node, source_rank, decode_node, target_rank, room, hit)
+        job = self._prefill.submit(assigned, input_tokens, not self._preallocates)
         if self._preallocates:
             self._ask_for_room(assigned, job)
 

@@ -287,8 +287,9 @@ class PrefillInstance:
         tuple of list of int
             Tokens that each prompt computes, and tokens before them.
         """
-        room, new_tokens, prefix_tokens = self._chunk_tokens, list[int](), list[int]()
-        jobs = iter(list(self._running[node]))
+        room, jobs = self._chunk_tokens, iter(list(self._running[node]))
+        new_tokens: list[int] = []
+        prefix_tokens: list[int] = []
         while room > 0:
             job = next(jobs, None)
             if job is None:

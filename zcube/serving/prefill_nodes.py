@@ -102,7 +102,7 @@ class PrefillNodes:
         return self._memory is None or int(self._site.journeys.prompt_room_tokens[request]) <= self._memory.capacity_tokens
 
     def choose(self, blocks: IntArray, input_tokens: int) -> tuple[int, int]:
-        """Return the node that is to take a prompt and the tokens it would compute, see :func:`zcube.serving.router.choose`."""
+        """Return the node that is to take a prompt and the blocks it has of it, see :func:`zcube.serving.router.choose`."""
         return choose(self._loads, self._caches, blocks, input_tokens, self._block_tokens, self._env.now, self._turn)
 
     def takes(self, node: int, in_turn: bool) -> int:
@@ -113,17 +113,19 @@ class PrefillNodes:
         self._next_rank[node] = (rank + 1) % self._ranks
         return rank
 
-    def submit(self, assigned: Assigned, job: PrefillJob) -> None:
-        """Queue a prompt at its node, and begin to read what tiers below the node's own cache hold of it."""
-        node = assigned.prefill_node
+    def submit(self, assigned: Assigned, input_tokens: int, has_room: bool) -> PrefillJob:
+        """Queue a prompt at the node that has just been chosen for it, and begin to read what tiers below its cache hold."""
+        node, assigned.hit_at = assigned.prefill_node, self._caches.changes[assigned.prefill_node]
+        new_tokens = max(1, input_tokens - assigned.hit * self._block_tokens)
+        job = PrefillJob(assigned.request, input_tokens, new_tokens, has_room=has_room)
         if self._tiers is not None:
             self._read_tiers(self._tiers, node, assigned, job)
         self.queued += 1
         self.instance(node).submit(node, job)
+        return job
 
     def _read_tiers(self, tiers: CacheTiers, node: int, assigned: Assigned, job: PrefillJob) -> None:
-        held = self._caches.hit(node, assigned.blocks)
-        read = assigned.read = tiers.read(job.request, node, assigned.source_rank, assigned.blocks, held)
+        read = assigned.read = tiers.read(job.request, node, assigned.source_rank, assigned.blocks, assigned.hit)
         if read is not None:
             journeys = self._site.journeys
             journeys.pool_bytes[job.request], journeys.store_bytes[job.request] = read.pool_bytes, read.store_bytes
@@ -136,7 +138,8 @@ class PrefillNodes:
         Returns the cached tokens; None where the node's memory has no room for it.
         """
         request, node, journeys = assigned.request, assigned.prefill_node, self._journeys
-        hit = self._caches.hit(node, assigned.blocks)
+        unchanged = assigned.hit_at == self._caches.changes[node]
+        hit = assigned.hit if unchanged else self._caches.hit(node, assigned.blocks)
         if self._memory is not None:
             site, room = self._site, int(journeys.prompt_room_tokens[request])
             assigned.claim = self._memory.claim(node, assigned.blocks, hit, room)

@@ -255,6 +255,8 @@ class PrefixCaches:
     chained : bool
         Whether a block always follows the same one, so that a node that holds one holds all before it: of prompts that go in
         whole, what comes first is dropped last.
+    changes : list of int
+        By node, how often what it holds has changed.
 
     Parameters
     ----------
@@ -265,7 +267,7 @@ class PrefixCaches:
     """
 
     def __init__(self, nodes: int, capacity_blocks: int, chained: bool = False):
-        self._capacity, self.chained = capacity_blocks, chained
+        self._capacity, self.chained, self.changes = capacity_blocks, chained, [0] * nodes
         idle = np.zeros(nodes, NODE)
         idle["newest"] = idle["oldest"] = NONE
         self.state = CacheState(np.zeros(0, ENTRY), _empty_table(2), idle, np.array([NONE, 0], dtype=np.int64))
@@ -281,6 +283,7 @@ class PrefixCaches:
             if self.state.free[1] < len(blocks):
                 self._grow(len(blocks))
             keep(self.frame, node, blocks, self._capacity)
+            self.changes[node] += 1
 
     def held(self, node: int) -> int:
         """Return how many blocks one node holds."""
@@ -294,6 +297,7 @@ class PrefixCaches:
         """Drop so many of a node's blocks that nobody uses, the least recently used first."""
         if count > 0:
             drop_idle(self.frame, node, count)
+            self.changes[node] += 1
 
     def _grow(self, needed: int) -> None:
         """Make room for at least so many more entries; all present ones are in use but for the few that are free."""

@@ -50,17 +50,21 @@ def soonest(
     backlog_tokens: np.ndarray, held: np.ndarray, room: np.ndarray, chunk_ends_s: np.ndarray, chunk_tokens: int,
     caches: np.ndarray, chained: bool, blocks: np.ndarray, input_tokens: int, block_tokens: int, now_s: float, first: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """Return the node of least backlog after a prompt, of equals the one that comes first from ``first`` on, and its tokens."""
+    """Return the node of least backlog after a prompt, of equals the one that comes first from ``first`` on, and its hit."""
     held_blocks = caches_at(caches)
-    best, least_tokens, best_new = NOBODY, 0, input_tokens
-    for at in range(len(held)):
-        node = (first + at) % len(held)
+    best, least_tokens, best_hit = NOBODY, 0, 0
+    node = first - 1
+    for _ in range(len(held)):
+        node += 1
+        if node >= len(held):
+            node = 0
         if held[node] >= room[node]:
             continue
-        done = 0
-        while done < CHUNKS_AHEAD and chunk_ends_s[node, done] <= now_s:
+        left_tokens, done = backlog_tokens[node], 0
+        # Most nodes compute no whole chunks, whose ends need not be looked up.
+        while left_tokens >= chunk_tokens and done < CHUNKS_AHEAD and chunk_ends_s[node, done] <= now_s:
+            left_tokens -= chunk_tokens
             done += 1
-        left_tokens = backlog_tokens[node] - done * chunk_tokens
         needed = 0
         if best != NOBODY:
             if left_tokens + 1 >= least_tokens:
@@ -74,8 +78,8 @@ def soonest(
         hit = leading_run(held_blocks, node, blocks, chained, needed)
         new_tokens = max(1, input_tokens - hit * block_tokens)
         if best == NOBODY or left_tokens + new_tokens < least_tokens:
-            best, least_tokens, best_new = node, left_tokens + new_tokens, new_tokens
-    return best, best_new
+            best, least_tokens, best_hit = node, left_tokens + new_tokens, hit
+    return best, best_hit
 
 
 def choose(
@@ -87,10 +91,9 @@ def choose(
     now_s: float,
     first: int = 0,
 ) -> tuple[int, int]:
-    """Return the node that could finish a prompt soonest, counting tokens, and those it would compute.
+    """Return the node that could finish a prompt soonest, counting tokens, and how many of its leading blocks that holds.
 
     Counted are the tokens queued at a node and those that the prompt needs beyond the node's prefix cache. Of equals it is the
     one that comes first, counted round from ``first`` on; :data:`NOBODY` where none has room.
     """
-    # A run's clock begins at the whole number 0, for which the kernel would be compiled once more.
-    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), float(now_s), first)
+    return soonest(*loads, caches.frame, caches.chained, blocks, input_tokens, max(1, block_tokens), now_s, first)

@@ -50,7 +50,10 @@ class Site:
 
 @dataclass(slots=True, eq=False)
 class Assigned:
-    """A request's nodes, its prompt's full blocks, and what it holds; decode computes prompts that have no prefill node."""
+    """A request's nodes, its prompt's full blocks, and what it holds; decode computes prompts that have no prefill node.
+
+    ``hit`` are the leading blocks that its prefill node held after ``hit_at`` changes of its cache.
+    """
 
     request: int
     blocks: IntArray
@@ -59,6 +62,8 @@ class Assigned:
     decode_node: int
     target_rank: int
     reserved_tokens: int
+    hit: int = 0
+    hit_at: int = 0
     shipment: Shipment | None = None
     read: Read | None = None
     claim: Claim | None = None
