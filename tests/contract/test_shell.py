@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from documented_commands import parsed
 
-from zcube.cli.app import command
+from zcube.cli.app import command, verb_of
 from zcube.inputs import bundled_stems
 from zcube.llm.cards import card_names
 from zcube.plan.objectives import OBJECTIVES
@@ -122,6 +122,19 @@ def test_every_help_text_has_an_example_that_the_command_line_takes(run, path):
     (example,) = re.findall(r"^  Example: (.*)$", text, flags=re.MULTILINE)
     verb, _ = parsed(shlex.split(example))
     assert f"{verb} ".startswith(" ".join([*path, ""]))
+
+
+@pytest.mark.parametrize("path", [path for path, found in VERBS.items() if not hasattr(found, "commands")], ids=" ".join)
+def test_a_verb_is_made_without_the_others(path):
+    assert verb_of([*path, "--option", "value"]) == path
+    made = dict(verbs(command(*path)))
+    assert list(made) == [path[:words] for words in range(len(path) + 1)]
+    assert [one.name for one in made[path].params] == [one.name for one in VERBS[path].params]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--help", "compare"], ["fabric"], ["fabric", "shw"], ["shw", "show"]])
+def test_every_verb_is_made_where_none_is_named(arguments):
+    assert verb_of(arguments) == ()
 
 
 def seen_on_a_terminal(arguments, **environment):

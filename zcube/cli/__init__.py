@@ -74,11 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str], debug: bool) -> int:
     import typer
 
-    from zcube.cli.app import command
+    from zcube.cli.app import command, verb_of
     from zcube.errors import InputError, ZcubeError
 
     try:
-        status = command().main(args=arguments, prog_name="zcube", standalone_mode=False)
+        status = command(*verb_of(arguments)).main(args=arguments, prog_name="zcube", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:

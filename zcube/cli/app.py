@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from typing import Annotated, Any
 
@@ -137,6 +139,32 @@ def _options(
 
 
 @cache
-def command() -> Any:
-    """Return the root command, Click's or Typer's own by Typer's version; made once a process."""
-    return typer.main.get_command(app)
+def command(*verb: str) -> Any:
+    """Return the root command, Click's or Typer's own by Typer's version; made once a process.
+
+    Parameters
+    ----------
+    *verb : str
+        Words that name a verb, which the command then has alone: a tenth of the time that all of them take. Default: all.
+    """
+    return typer.main.get_command(_with_one(app, verb) if verb else app)
+
+
+def verb_of(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the words that name the verb which arguments begin with; none where they do not begin with one."""
+    groups = {found.name: found.typer_instance for found in app.registered_groups}
+    within = groups.get(arguments[0]) if arguments else None
+    words = tuple(arguments[: 1 if within is None else 2])
+    named = [found.name for found in (within or app).registered_commands]
+    return words if words and words[-1] in named else ()
+
+
+def _with_one(group: typer.Typer, words: Sequence[str]) -> typer.Typer:
+    """Return a group as it is with one verb, or one group with one verb."""
+    found = copy(group)
+    found.registered_commands = [verb for verb in group.registered_commands if verb.name == words[0]]
+    found.registered_groups = [copy(inner) for inner in group.registered_groups if inner.name == words[0]]
+    for inner in found.registered_groups:
+        assert inner.typer_instance is not None
+        inner.typer_instance = _with_one(inner.typer_instance, words[1:])
+    return found
