@@ -7,6 +7,7 @@ by SIGTERM, which is cleaned up after like an interrupt.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from io import TextIOWrapper
 from typing import Any
+
+#: A verb loads much that stays, and makes few cycles.
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 #: Errors that only what writes meets.
 OF_FULL_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -48,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Arrow's second allocator begins a thread of its own where pandas is imported, whoever allocates; a process with threads
     # cannot be copied.
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     if isinstance(sys.stdout, TextIOWrapper):
         # A reader of the pipe has a line as soon as it is there.
         sys.stdout.reconfigure(line_buffering=True)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SCENARIO = "zai-2026"
 DEFAULT_OUT = Path("zcube-out")
-OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 #: What writing a folder takes longest to import; none of it begins threads, see :func:`zcube.cli.main`.
 FOR_FOLDER = ("pandas", "pyarrow.parquet", "matplotlib.figure")
@@ -146,9 +145,8 @@ def compare_command(
     faults = FaultList()
     with faults:
         check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
-    # What is loaded now stays, and a run makes few cycles: the collector need not look through it all again and again.
+    # What is loaded now stays: the collector need not look through it again and again.
     gc.freeze()
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     # Processes get ready while this one imports.
     is_record = scenario.endswith(".json")
     searched = find_knee or find_capacity or sensitivity or sweep is not None or is_record
