@@ -26,7 +26,8 @@ MAX_DECLARED_BYTES = 1 << 20
 class Declared(BaseModel):
     """Base of everything a user declares in a file: frozen, unknown keys refused, numbers finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Most of what can be declared is not in a run: what checks it is built when it is first needed.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class NotTomlError(InputError):
