@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 #: A text, or what opens and closes tables and lists.
@@ -32,7 +31,10 @@ def json_value(text: str) -> Any:
     RecursionError
         If it is nested too deeply.
     """
-    return _placed(lambda: _DOCUMENT.decode(text), text, 0)
+    try:
+        return _DOCUMENT.decode(text)
+    except _TwiceError:
+        raise _repeated(text, 0) from None
 
 
 def json_record(text: str, start: int = 0) -> tuple[Any, int]:
@@ -45,17 +47,16 @@ def json_record(text: str, start: int = 0) -> tuple[Any, int]:
     ValueError, RecursionError
         As :func:`json_value`.
     """
-    found: tuple[Any, int] = _placed(lambda: _RECORD.raw_decode(text, start), text, start)
-    return found
-
-
-def _placed(read: Callable[[], Any], text: str, start: int) -> Any:
     try:
-        return read()
+        return _RECORD.raw_decode(text, start)
     except _TwiceError:
-        key, *places = _first_repeated(text, start)
-        first, second = (_line_and_column(text, start, place) for place in places)
-        raise RepeatedKeyError(f"the key {key[:40]!r} twice, at {first} and at {second}") from None
+        raise _repeated(text, start) from None
+
+
+def _repeated(text: str, start: int) -> RepeatedKeyError:
+    key, *places = _first_repeated(text, start)
+    first, second = (_line_and_column(text, start, place) for place in places)
+    return RepeatedKeyError(f"the key {key[:40]!r} twice, at {first} and at {second}")
 
 
 def _first_repeated(text: str, start: int) -> tuple[str, int, int]:

@@ -101,19 +101,25 @@ class _Rows:
             self._append(number, record, session)
         return None
 
-    def _row_faults(self, record: dict[str, Any], session: Any) -> list[Wrong]:
+    def _row_faults(self, record: dict[str, Any], session: Any) -> Iterator[Wrong]:
         needed = ("input_length", "output_length") if session is not None else ("timestamp", "input_length", "output_length")
-        wrong: list[Wrong | None] = [(f"no {key}", f'the key "{key}"') for key in needed if key not in record]
-        wrong += [token_fault(key, record[key]) for key in ("input_length", "output_length") if key in record]
+        for key in needed:
+            if key not in record:
+                yield f"no {key}", f'the key "{key}"'
+        for key in ("input_length", "output_length"):
+            if key in record and (fault := token_fault(key, record[key])):
+                yield fault
         for key in ("timestamp", "delay"):
-            if key in record and (key in needed or record[key] is not None):
-                wrong.append(time_fault(key, record[key], self._unit))
+            is_stated = key in record and (key in needed or record[key] is not None)
+            if is_stated and (fault := time_fault(key, record[key], self._unit)):
+                yield fault
         if ("hash_ids" in record) != self._with_blocks:
             found = "no hash_ids" if self._with_blocks else "hash_ids"
-            wrong.append((found, "hash_ids on every line, as on the first, or on none"))
+            yield found, "hash_ids on every line, as on the first, or on none"
         elif self._with_blocks:
-            wrong.append(block_fault("hash_ids", record["hash_ids"], record.get("input_length"), self._block_tokens))
-        return [fault for fault in wrong if fault is not None]
+            fault = block_fault("hash_ids", record["hash_ids"], record.get("input_length"), self._block_tokens)
+            if fault is not None:
+                yield fault
 
     def _turn_faults(self, record: dict[str, Any], session: Any) -> list[Wrong]:
         if session is None:
