@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zcube.comparison_band import FabricBand, comparison_bands
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import Fabric
 from zcube.fabric_run import FabricDone, FabricTask, run_fabric
@@ -42,6 +41,7 @@ from zcube.workload.requests import RequestTrace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zcube.comparison_band import FabricBand
     from zcube.network.packet.outcome import PacketOutcome
 
 #: Is told what a run is called, and its metrics.
@@ -382,7 +382,10 @@ def compare(
             carriers[name], done.run, metrics, counted, *of_fabric, tiles=None if tiles is None else tiles[engine]
         )
         recorded = recorded or done.recorded
-    if band:
+    if band and (prepared.tiles is not None or any(scenario.network_of(name).calibration for name in scenario.fabrics)):
+        # Of no use where nothing was measured.
+        from zcube.comparison_band import comparison_bands
+
         means = {name: result.metrics for name, result in results.items()}
         for name, found in comparison_bands(scenario, prepared, last, means, progress, beside).items():
             results[name] = replace(results[name], band=found)

@@ -6,22 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from zcube.calibrate.apply import AppliedCalibration
 from zcube.calibrate.links import carrier_on, load_calibration
-from zcube.calibrate.node_links import calibrated_compute
-from zcube.calibrate.tile_parts import read_tile_parts
-from zcube.calibrate.tile_run import AppliedTiles
 from zcube.errors import Fault, FaultList, InputError
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.model import Fabric
 from zcube.fabric.optics import optics_of
-from zcube.fabric.wiring.rack_layout import RackLayout, load_layout
 from zcube.llm.cards import ModelCard, load_card
 from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.compute_choice import compute_model
-from zcube.llm.decode_node.figures import load_node
 from zcube.llm.devices import Device, load_device
 from zcube.llm.expert_traffic import hit_probability
 from zcube.network.carrier import Carrier
@@ -39,6 +33,12 @@ from zcube.serving.settings import Load
 from zcube.serving.tilert_decode import request_times
 from zcube.workload.offered import OfferedRequests, offered_requests
 from zcube.workload.requests import RequestTrace
+
+if TYPE_CHECKING:
+    # Of no use where nothing was measured and no room is described.
+    from zcube.calibrate.apply import AppliedCalibration
+    from zcube.calibrate.tile_run import AppliedTiles
+    from zcube.fabric.wiring.rack_layout import RackLayout
 
 #: The price book, the power book, and the machine room if one is described.
 Prices: TypeAlias = "tuple[PriceBook, PowerBook, RackLayout | None]"
@@ -152,6 +152,8 @@ def named_by(scenario: Scenario) -> tuple[ModelCard, ComputeModel, Prices, dict[
             request_times(scenario, card)
     with faults:
         if scenario.tiles.parts is not None:
+            from zcube.calibrate.tile_parts import read_tile_parts
+
             read_tile_parts(Path(scenario.tiles.parts))
     with faults:
         prices = _prices(scenario.cost)
@@ -262,6 +264,10 @@ def _tiles(scenario: Scenario, compute: ComputeModel) -> AppliedTiles | None:
     asked, engines, nodes = scenario.tiles, set(scenario.engines.values()), scenario.decode.tilert
     if asked.parts is None:
         return None
+    from zcube.calibrate.tile_parts import read_tile_parts
+    from zcube.calibrate.tile_run import AppliedTiles
+    from zcube.llm.decode_node.figures import load_node
+
     node = load_node(nodes.node) if "tilert" in engines else None
     tiles = AppliedTiles(
         read_tile_parts(Path(asked.parts)), asked, node, compute if "batched" in engines else None, nodes.figures
@@ -274,6 +280,8 @@ def compute_calibrated(model: ComputeModel, measured: AppliedCalibration, scenar
     """Return a scenario's compute model with those of prefill's collectives that a calibration has."""
     if not isinstance(model, RooflineModel):
         return model
+    from zcube.calibrate.node_links import calibrated_compute
+
     engine = scenario.engine(scenario.compute.moe_balance, scenario.compute.exchanges)
     return calibrated_compute(model, measured, card, engine, scenario.prefill.chunk_tokens)
 
@@ -286,9 +294,15 @@ def _prices(cost: Cost) -> Prices:
     with faults:
         power = load_power_book(cost.power_book)
     with faults:
-        room = None if cost.racks is None else load_layout(Path(cost.racks))
+        room = None if cost.racks is None else _room(Path(cost.racks))
     faults.check()
     return book, power, room
+
+
+def _room(path: Path) -> RackLayout:
+    from zcube.fabric.wiring.rack_layout import load_layout
+
+    return load_layout(path)
 
 
 def _bills(scenario: Scenario, fabrics: Mapping[str, Fabric], prices: Prices) -> dict[str, BillOfMaterials]:

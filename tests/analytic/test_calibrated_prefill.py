@@ -181,11 +181,11 @@ def test_a_comparison_without_band_or_draws_says_why(noisy):
 
 
 def test_searches_do_not_bound_every_load(noisy, monkeypatch):
-    import zcube.comparison
+    import zcube.comparison_band
 
     asked = []
-    own = zcube.comparison.comparison_bands
-    monkeypatch.setattr(zcube.comparison, "comparison_bands", lambda *given: asked.append(1) or own(*given))
+    own = zcube.comparison_band.comparison_bands
+    monkeypatch.setattr(zcube.comparison_band, "comparison_bands", lambda *given: asked.append(1) or own(*given))
     scenario = zc.load_scenario("glm51-pd-256", SMALL | {"network.calibration": noisy, "fabrics": ["roft-256"]})
     zc.compare(scenario, find_knee={"max_loads": 2})
     assert len(asked) == 1

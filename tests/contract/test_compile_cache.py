@@ -162,10 +162,20 @@ def test_few_sources_are_read_at_a_start():
     assert sum(map(len, sources.values())) < 600_000
 
 
+def loaded_by(*arguments: str) -> set[str]:
+    code = f"import sys; from zcube.cli import main\ntry: main({arguments!r})\nfinally: print(*sys.modules, file=sys.stderr)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split())
+
+
 def test_help_pays_nothing():
-    code = "import sys; from zcube.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"numba", "zcube.compile_cache"} & set(ended.stderr.split())
+    assert not {"numba", "zcube.compile_cache"} & loaded_by("--help")
+
+
+def test_a_comparison_does_not_load_what_it_was_not_asked_for():
+    loaded = loaded_by("compare", "glm51-pd-256", "--set", "requests.count=2", "--json")
+    unused = ("zcube.calibrate.c", "zcube.calibrate.tile_parts", "zcube.comparison_band", "zcube.fabric.wiring.rack_layout")
+    unused += ("zcube.llm.tables.", "zcube.network.packet.engine", "zcube.trace.files", "scipy.linalg", "pandas", "matplotlib")
+    assert not {name for name in loaded if name.startswith(unused)}
 
 
 def made(root: Path, name: str, days: float, marked: bool = True) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zcube.calibrate.apply import AppliedCalibration, apply_calibration
-from zcube.calibrate.calibration import read_calibration
 from zcube.fabric.model import Fabric
 from zcube.network.carrier import Carrier
 from zcube.network.settings import Network
+
+if TYPE_CHECKING:
+    from zcube.calibrate.apply import AppliedCalibration
 
 
 def load_calibration(path: Path) -> AppliedCalibration:
@@ -19,6 +21,10 @@ def load_calibration(path: Path) -> AppliedCalibration:
     InputError
         If the file is no calibration, or its rates exceed its line rates.
     """
+    # Of no use to a network that nobody measured, and a seventh of what such a run imports.
+    from zcube.calibrate.apply import apply_calibration
+    from zcube.calibrate.calibration import read_calibration
+
     return apply_calibration(read_calibration(path))
 
 

@@ -133,15 +133,17 @@ def compare_command(
     from zcube.report.run_lines import served_line
     from zcube.run_time import runs_side_by_side
     from zcube.scenario import load_scenario
-    from zcube.trace.files import SUFFIXES, write_trace
 
     record = RunRecord()
     changes = _changes(given) | request_changes(requests, rate, sessions, block_tokens, time_unit, columns, set_ or ())
     declared = load_scenario(scenario, changes, set_ or ())
     named = out if out is not None or json else DEFAULT_OUT / _stem(scenario)
     folder = None if named is None else out_folder(named)
-    targets = [Target("--trace-out", trace_out, SUFFIXES, write_trace)]
-    recorded = None if trace_out is None else trace_fabric or declared.baseline_label
+    targets, recorded = [], None
+    if trace_out is not None:
+        from zcube.trace.files import SUFFIXES, write_trace
+
+        targets, recorded = [Target("--trace-out", trace_out, SUFFIXES, write_trace)], trace_fabric or declared.baseline_label
     faults = FaultList()
     with faults:
         check_targets(targets, more=_trace_faults(trace_out, trace_fabric, list(declared.labels.values()), named))
@@ -298,6 +300,8 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
 
 def _measured(files: Sequence[str]) -> dict[str, Any]:
     """Return the scenario keys of calibrations, told apart by what they say that they hold."""
+    if not files:
+        return {}
     from zcube.calibrate.tile_parts import is_tile_parts
     from zcube.calibrate.tile_times import is_tile_times
     from zcube.errors import Fault, FaultList

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from zcube.fabric.cages import Cages, cages_of, distinct_rows
 from zcube.fabric.lane_pairing import PairedLanes, pair_lanes
 from zcube.fabric.model import CableKind, CableMedium, Fabric
 from zcube.fabric.modules import GRADES, ModuleKind, kind_of
-from zcube.fabric.wiring.rack_layout import RackLayout
+
+if TYPE_CHECKING:
+    from zcube.fabric.wiring.rack_layout import RackLayout
 
 OpticsRule = Literal["paper", "all-optical", "by-length"]
 
@@ -160,7 +162,11 @@ def optics_of(fabric: Fabric, rule: str, layout: RackLayout | None = None) -> Op
         raise InputError(Fault("optics", repr(rule), "one of " + ", ".join(OPTICS_RULES)))
     cages = cages_of(fabric, per_link=rule == "paper")
     lanes = pair_lanes(fabric, cages)
-    room = RackLayout() if layout is None and rule == "by-length" else layout
+    room = layout
+    if room is None and rule == "by-length":
+        from zcube.fabric.wiring.rack_layout import RackLayout
+
+        room = RackLayout()
     route_m = length_m = np.full(len(cages.of_end), np.nan)
     if room is not None:
         device = cages.places.device

@@ -10,7 +10,6 @@ from zcube.llm.cards import ModelCard
 from zcube.llm.compute import ComputeModel, roofline
 from zcube.llm.devices import Device
 from zcube.llm.engine_layout import EngineLayout
-from zcube.llm.tables.model import MeasuredModel, measured
 
 ComputeKind: TypeAlias = Literal["auto", "roofline", "measured"]
 
@@ -40,6 +39,8 @@ def compute_model(
     if kind == "roofline" and tables is not None:
         raise InputError(Fault("tables", f"{tables} beside the roofline", "no tables, or the model auto or measured"))
     if kind == "measured" or tables is not None:
+        from zcube.llm.tables.model import measured
+
         return measured(card, device, engine, tables)
     return roofline(card, device, engine)
 
@@ -56,6 +57,6 @@ def described(model: ComputeModel) -> dict[str, Any]:
     """
     calibrated = [dict(one) for one in getattr(model, "calibrated", ())]
     more = {"calibrated": calibrated} if calibrated else {}
-    if isinstance(model, MeasuredModel):
+    if hasattr(model, "tables") and hasattr(model, "range"):
         return {"kind": "measured", "model": model.name, "tables": dict(model.tables), "range": dict(model.range), **more}
     return {"kind": "roofline", "model": model.name, **more}
