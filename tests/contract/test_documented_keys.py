@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 #: Declared models that no file holds and no option sets, and why.
 IN_NO_FILE = {
-    "zcube.front_door.Network": "the table [network] as keyword arguments",
+    "zcube.front_door.replaying.Network": "the table [network] as keyword arguments",
     "zcube.calibrate.node_links.CalibratedLine": "made of a calibration",
     "zcube.llm.tables.links.MeasuredLine": "made of measured tables",
     "zcube.network.packet.controls.NoControl": "has no keys",
@@ -36,7 +36,8 @@ def declared(model: type[Declared] = Declared) -> Iterator[type[Declared]]:
         if part.__module__.startswith("zcube."):
             yield from declared(part)
             if not any(
-                one.__module__.startswith("zcube.") and one.__module__ != "zcube.front_door" for one in part.__subclasses__()
+                one.__module__.startswith("zcube.") and not one.__module__.startswith("zcube.front_door")
+                for one in part.__subclasses__()
             ):
                 yield part
 

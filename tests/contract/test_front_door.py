@@ -67,7 +67,7 @@ def test_modules_do_not_hide_functions(names_kept: list[str]) -> None:
 
 
 def test_the_planners_room_does_not_hide_its_verb(names_kept: list[str]) -> None:
-    assert names_kept[0] == "plan zcube.front_door"
+    assert names_kept[0] == "plan zcube.front_door.planning"
 
 
 def test_types_are_shipped() -> None:
