@@ -41,6 +41,9 @@ from zcube.llm.layout import layout_of
 from zcube.llm.node_links import decode_layer_s, dispatches, prefill_layer_s
 from zcube.llm.stated_error import StatedError, stated_errors, unmeasured
 
+#: Numbers of tokens whose times beside attention are found together: a run's iterations have most of them sooner or later.
+TOKENS_AT_ONCE = 256
+
 
 class ComputeModel(Protocol):
     """How long a node computes.
@@ -116,7 +119,8 @@ class RooflineModel:
         # Full chunks, whole blocks before them, and batch sizes from step to step recur; what depends only on them is worth
         # keeping.
         self._one_piece_s = lru_cache(maxsize=1 << 14, typed=True)(self._one_piece)
-        self._by_tokens = lru_cache(maxsize=1 << 14)(self._prefill_by_tokens)
+        self._by_tokens = lru_cache(maxsize=1 << 14)(lambda tokens: self._prefill_by_tokens(float(tokens)))
+        self._at_once = lru_cache(maxsize=1 << 10)(self._beside_at_once_s)
         self._fixed_s = lru_cache(maxsize=4096)(self._decode_fixed_s)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -201,9 +205,9 @@ class RooflineModel:
 
     def _iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         new, prefix = checked_pieces(new_tokens, prefix_tokens)
-        beside = self._by_tokens(sum(new))
+        moe_s, dense_s = self._beside_s(sum(new))
         attention_s = mean_time(self._prefill_kinds, new, prefix).total_s
-        return float(self._card.layers * attention_s + beside.moe_layers_s + beside.dense_layers_s)
+        return float(self._card.layers * attention_s + moe_s + dense_s)
 
     def prefill_layer(self, new_tokens: Pieces, prefix_tokens: Pieces) -> PrefillLayer:
         """Return one layer of an iteration, attention's mean over the layers; else as :meth:`prefill_iteration_s`."""
@@ -290,8 +294,26 @@ class RooflineModel:
             head_s=forward.head_s(everyone),
         )
 
-    def _prefill_by_tokens(self, new_tokens: int) -> BesideAttention:
-        card, tokens = self._card, float(new_tokens)
+    def _beside_s(self, new_tokens: int) -> tuple[float, float]:
+        """Return what all layers with experts take beside attention, and all without."""
+        block, at = divmod(new_tokens, TOKENS_AT_ONCE)
+        at_once = self._at_once(block)
+        if at_once is not None:
+            return at_once[at]
+        beside = self._by_tokens(new_tokens)
+        return beside.moe_layers_s, beside.dense_layers_s
+
+    def _beside_at_once_s(self, block: int) -> list[tuple[float, float]] | None:
+        """Return the same of each number of tokens of a block; None where they have to be asked for one by one."""
+        if not (self._feed_forward.is_elementwise and self._device.links.are_straight):
+            return None
+        beside = self._prefill_by_tokens(np.arange(block * TOKENS_AT_ONCE, (block + 1) * TOKENS_AT_ONCE, dtype=np.float64))
+        moe_s, dense_s = (np.broadcast_to(of_all, TOKENS_AT_ONCE) for of_all in (beside.moe_layers_s, beside.dense_layers_s))
+        return list(zip(moe_s.tolist(), dense_s.tolist(), strict=True))
+
+    def _prefill_by_tokens(self, tokens: Any) -> BesideAttention:
+        """Return what an iteration takes beside attention, elementwise."""
+        card = self._card
         experts_s, shared_s, dense_s = self._feed_forward.prefill_s(tokens)
         moe_links_s = self._prefill_links_s(tokens, True)
         dense_links_s = self._prefill_links_s(tokens, False) if self._dispatches else moe_links_s
@@ -300,7 +322,7 @@ class RooflineModel:
             card.moe_layers * (experts_s + shared_s + moe_links_s), card.first_dense_layers * (dense_s + dense_links_s),
         )  # fmt: skip
 
-    def _prefill_links_s(self, tokens: float, has_experts: bool) -> float:
+    def _prefill_links_s(self, tokens: Any, has_experts: bool) -> Any:
         links, layout, gpus = self._device.links, self._prefill_layout, self._prefill_gpus
         return prefill_layer_s(self._card, links, layout, tokens, self._ep_nodes, has_experts, gpus)
 

@@ -267,6 +267,11 @@ class NodeLinks(Declared):
     low_latency_dispatch: Line
     low_latency_combine: Line
 
+    @property
+    def are_straight(self) -> bool:
+        """Whether all are lines, whose times are found of arrays too, and none a curve that was measured."""
+        return all(line is None or type(line) is Line for _, line in self)
+
 
 class Exchange(Declared):
     """Figures of one of DeepEP's exchanges over nodes; see :mod:`zcube.llm.exchanges`.

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from zcube.llm.cards import ModelCard
 from zcube.llm.devices import ExpertBalance, Experts
-from zcube.llm.elementwise import larger, smaller
+from zcube.llm.elementwise import larger, power, smaller
 from zcube.llm.expert_placement import Placed
 
 
@@ -97,13 +97,13 @@ class ExpertForm:
         if balance.even:
             share = smaller(1.0, tokens * drawn)
         else:
-            share = 1.0 - (1.0 - drawn) ** (balance.breadth * tokens**balance.evenness)
+            share = 1.0 - power(1.0 - drawn, balance.breadth * power(tokens, balance.evenness))
         weight_s = larger(share * self.held, 1.0) * parameters / moe_tp / self.weight_bytes_per_s
         flops = tokens * self.chosen / self.moe_ep * 2.0 * parameters / moe_tp * self.imbalance
         flops_s = flops / self.flops_per_s
         # The larger of the two is factored out, so that the power cannot underflow.
         high, low = larger(weight_s, flops_s), smaller(weight_s, flops_s)
-        roofline_s = high * (1.0 + (low / high) ** self.corner) ** (1.0 / self.corner)
+        roofline_s = high * power(1.0 + power(low / high, self.corner), 1.0 / self.corner)
         resident = tokens if resident_tokens is None else resident_tokens
         moved_s = resident * self.chosen * self.hidden * 2.0 / self.activation_bytes_per_s
         return larger(self.floor_s, self.base_s + roofline_s + moved_s)

@@ -63,7 +63,12 @@ class FeedForward:
         other._decode_memory = self._decode_memory.model_copy(update={"base_us": base_us})
         return other
 
-    def prefill_s(self, tokens: float) -> tuple[float, float, float]:
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether :meth:`prefill_s` takes arrays: not where each number of tokens is placed, or scaled, by itself."""
+        return not self._ratios and self._engine.prefill_redundant_experts is None
+
+    def prefill_s(self, tokens: Any) -> tuple[Any, Any, Any]:
         """Return one layer's routed experts, the rest of such a layer, and a dense layer's block, of a node's new tokens."""
         card, memory, kernel = self._card, self._device.memory, self._prefill_kernel
         # GPUs that slice heads hold all tokens of their group; those that slice experts choose for all tokens.
@@ -81,7 +86,7 @@ class FeedForward:
 
     def decode_experts_s(self, node_tokens: float, ep_nodes: int) -> float:
         """Return the routed experts' time of one layer in a decode step, of a node's tokens."""
-        return self._experts_s(self._decode_kernel, node_tokens, ep_nodes, self._decode_gpus)
+        return float(self._experts_s(self._decode_kernel, node_tokens, ep_nodes, self._decode_gpus))
 
     def decode_shared_s(self, tokens: int) -> float:
         """Return the rest of a layer with experts in a decode step, of a GPU's tokens."""
@@ -105,16 +110,16 @@ class FeedForward:
     def _slices(self) -> int:
         return self._engine.decode_sizes.tp
 
-    def _experts_s(self, kernel: ExpertKernel, node_tokens: float, ep_nodes: int, gpus: int) -> float:
+    def _experts_s(self, kernel: ExpertKernel, node_tokens: Any, ep_nodes: int, gpus: int) -> Any:
         if not self._has_experts:
             return 0.0
         if kernel == "fused":
-            ranks, seconds = 1, float(self._form(kernel, gpus, 1).seconds(node_tokens))
+            ranks, seconds = 1, self._form(kernel, gpus, 1).seconds(node_tokens)
         else:
             ranks, tokens = gpus * ep_nodes, node_tokens * ep_nodes
             resident = tokens * resident_share(self._card, ranks)
             where = self._placed(kernel, ep_nodes, ranks, tokens)
-            seconds = float(self._form(kernel, 1, ranks, where).seconds(tokens, resident))
+            seconds = self._form(kernel, 1, ranks, where).seconds(tokens, resident)
         ratios = self._ratios.get(kernel)
         return seconds if ratios is None else seconds * float(ratios.at(ranks, node_tokens * ep_nodes))
 
@@ -133,7 +138,7 @@ class FeedForward:
         copies = engine.prefill_redundant_experts if kernel == "deepep_normal" else engine.decode_redundant_experts
         return None if copies is None else placed(self._card, engine.moe_balance, copies, nodes, ranks, tokens)
 
-    def _prefill_gemm_s(self, token_flops: float, tokens: float) -> float:
+    def _prefill_gemm_s(self, token_flops: float, tokens: Any) -> Any:
         # Sliced by weight or by token, each GPU does an equal part.
         return token_flops * tokens / self._prefill_gpus / self._prefill_flops_per_s
 
