@@ -35,7 +35,7 @@ def test_there_is_room_for_longer_paths_than_were_known_when_room_was_made(monke
         return post(frame, known, path, *more)
 
     monkeypatch.setattr("zcube.network.flow_model.post", with_room_checked)
-    group, size = model.open_group(), np.full(1, 10**6)
+    group, size = model.open_group(), np.full(1, 1e6)
     # Nearly fills what there is at first, and leaves room for one transfer more, over as few links.
     for _ in range(many - 1):
         model.post(group, short, size, np.zeros(1), False)
@@ -56,11 +56,11 @@ class Posts:
             count = int(rng.integers(1, 6))
             source, target = rng.integers(0, 16, count), 64 + rng.integers(0, 16, count)
             start_s = at_s + np.sort(rng.choice((0.0, 0.01, 0.03), count))
-            self.rows.append((source, target, rng.integers(1, 10**9, count), start_s, int(rng.integers(0, count))))
+            self.rows.append((source, target, rng.integers(1, 10**9, count).astype(float), start_s, int(rng.integers(0, count))))
 
     def table(self) -> FlowTable:
         source, target, size, start_s = (np.concatenate(column) for column in list(zip(*self.rows, strict=True))[:4])
-        return FlowTable(source, target, size.astype(float), start_s)
+        return FlowTable(source, target, size, start_s)
 
 
 def drive(model: FlowModel, posts: Posts, looks_on: bool = False) -> dict[int, float]:
@@ -130,7 +130,7 @@ def test_groups_equal_those_counted_in_plain_python():
     for index, (source, target, size, start_s, cut) in enumerate(posts.rows):
         group = twin.open()
         group_of[group] = index
-        numbers = single.send(FlowTable(source, target, size.astype(float), start_s))
+        numbers = single.send(FlowTable(source, target, size, start_s))
         if cut:
             twin.add(group, numbers[:cut], False)
         twin.add(group, numbers[cut:], True)
@@ -158,10 +158,10 @@ def test_a_post_that_cannot_be_carried_is_refused():
     model = network("roft-256", "pooled")
     paths, group = model.paths(np.array([0]), np.array([9])), model.open_group()
     with pytest.raises(ValueError, match="positive"):
-        model.post(group, paths, np.array([0]), np.array([1.0]), True)
+        model.post(group, paths, np.array([0.0]), np.array([1.0]), True)
     model.advance(2.0)
     with pytest.raises(ValueError, match="at or after"):
-        model.post(group, paths, np.array([1]), np.array([1.0]), True)
+        model.post(group, paths, np.array([1.0]), np.array([1.0]), True)
     assert model.next_group_s() == np.inf
 
 

@@ -35,4 +35,4 @@ def test_rows_of_pushes_are_products_of_units_and_bytes(drawn):
         (100 + pair, size, start) for start, of_push in zip(starts_s, size_bytes) for pair, size in enumerate(of_push) if size
     ]
     assert list(zip(paths.tolist(), sizes.tolist(), start_s.tolist(), strict=True)) == rows
-    assert (paths.dtype, sizes.dtype, start_s.dtype) == (np.int64, np.int64, np.float64)
+    assert (paths.dtype, sizes.dtype, start_s.dtype) == (np.int64, np.float64, np.float64)

@@ -91,9 +91,8 @@ class Sent:
         for begin in range(first, until, POSTED_AT_ONCE):
             some = slice(begin, min(begin + POSTED_AT_ONCE, until))
             model.advance(float(self.flows.start_s[begin]))
-            sizes = self.flows.size_bytes[some].astype(np.int64)
             caps = NO_COLUMN if cap_bps is None else cap_bps[some]
-            model.post(NONE, paths[self.pair[some]], sizes, self.flows.start_s[some], False, caps)
+            model.post(NONE, paths[self.pair[some]], self.flows.size_bytes[some], self.flows.start_s[some], False, caps)
 
 
 NO_PATHS: IntArray = np.zeros(0, dtype=np.int64)

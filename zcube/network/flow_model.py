@@ -140,7 +140,7 @@ class FlowModel:
             frame_of(paths),
             np.arange(routes.flows),
             np.array(flows.start_s, dtype=np.float64),
-            flows.size_bytes * 8.0,
+            np.array(flows.size_bytes, dtype=np.float64),
             self.link_set.message_start_s(routes, flows.size_bytes, flows.message_start_s),
             NONE,
             False,
@@ -171,7 +171,7 @@ class FlowModel:
         return self._groups - 1
 
     def post(
-        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
+        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, is_last: bool,
         cap_bps: FloatArray = NO_COLUMN, traffic_class: int = 0,
     ) -> None:  # fmt: skip
         """Post transfers of a group over paths found before; a fluid knows no classes of traffic.
@@ -182,10 +182,8 @@ class FlowModel:
             Number of :meth:`open_group`.
         paths : int array [flows]
             Numbers of :meth:`paths`.
-        size_bytes : int array [flows]
-            Payload.
-        start_s : float array [flows]
-            When they are posted, at present or later.
+        size_bytes, start_s : float array [flows]
+            Payload, and when they are posted, at present or later.
         is_last : bool
             Whether the group is complete with them.
         cap_bps : float array [flows], optional
@@ -202,8 +200,8 @@ class FlowModel:
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
             self._room = self._room_left()
         message_start_s = table.message_start_s(paths, size_bytes)
-        if not self._post(table.frame, paths, start_s, size_bytes * 8.0, message_start_s, group, is_last, cap_bps):
-            flows = FlowTable(*table.ends(paths), size_bytes.astype(np.float64), start_s)
+        if not self._post(table.frame, paths, start_s, size_bytes, message_start_s, group, is_last, cap_bps):
+            flows = FlowTable(*table.ends(paths), size_bytes, start_s)
             flows.check(self._now_s)
             check_reachable(table.routes(paths), flows.source, flows.target)
         self._room -= count
@@ -240,12 +238,12 @@ class FlowModel:
         )
 
     def _post(
-        self, known: IntArray, path: IntArray, start_s: FloatArray, size_bits: np.ndarray, message_start_s: FloatArray,
+        self, known: IntArray, path: IntArray, start_s: FloatArray, size_bytes: FloatArray, message_start_s: FloatArray,
         group: int, is_last: bool, cap_bps: FloatArray = NO_COLUMN, weight: FloatArray = NO_COLUMN,
     ) -> bool:  # fmt: skip
         """Post transfers for which there is room, over paths of a frame; return whether they could be."""
         first_s, arrival_s = post(
-            self._frame, known, path, start_s, size_bits, message_start_s, cap_bps, weight,
+            self._frame, known, path, start_s, size_bytes, message_start_s, cap_bps, weight,
             self.path_split == "pooled", group, is_last, self._now_s,
         )  # fmt: skip
         if first_s < 0.0:
@@ -303,7 +301,7 @@ class FlowModel:
         self._keep(with_room(self._state, self._flows + len(paths), 0, 0, 0))
         for first in range(0, len(paths), POSTED_AT_ONCE):
             some = slice(first, first + POSTED_AT_ONCE)
-            self.post(NONE, paths[some], size_bytes[some].astype(np.int64), start_s[some], False, cap_bps[some])
+            self.post(NONE, paths[some], size_bytes[some], start_s[some], False, cap_bps[some])
             # So far before the last start that none of what ties is yet to be posted.
             last_s = float(start_s[some][-1])
             tie_s = max(fluid.TIE_S + fluid.TIE_RELATIVE * last_s, float(self._state.settings[0]))

@@ -37,7 +37,7 @@ paths_at = arrays_at(PathArrays, [np.dtype(kind) for kind in ("i8", "i8", "i8", 
 
 @kernel
 def post(
-    fluid: np.ndarray, known: np.ndarray, path: np.ndarray, start_s: np.ndarray, size_bits: np.ndarray,
+    fluid: np.ndarray, known: np.ndarray, path: np.ndarray, start_s: np.ndarray, size_bytes: np.ndarray,
     message_start_s: np.ndarray, cap_bps: np.ndarray, weight: np.ndarray,
     pooled: bool, group: int, is_last: bool, now_s: float,
 ) -> tuple[float, float]:  # fmt: skip
@@ -49,7 +49,7 @@ def post(
         Frame of the state, which is changed in place.
     known : int array
         Frame of the paths by number.
-    path, start_s, size_bits : array [transfers]
+    path, start_s, size_bytes : array [transfers]
         Number of its path, when it is posted and payload of each.
     message_start_s, cap_bps, weight : float array [transfers]
         Any may be empty, and stands for no time, no cap, and 1.
@@ -72,12 +72,12 @@ def post(
     for row in range(len(path)):
         number = path[row]
         pathless = paths.first_subflow[number] == paths.first_subflow[number + 1]
-        if pathless or not size_bits[row] > 0.0 or not (now_s <= start_s[row] < np.inf):
+        if pathless or not size_bytes[row] > 0.0 or not (now_s <= start_s[row] < np.inf):
             return -1.0, -1.0
     earliest_s, arrival_s = np.inf, 0.0
     flow, pool, subflow, hop = state.used[0], state.used[1], state.used[2], state.used[3]
     for row in range(len(path)):
-        number = path[row]
+        number, size_bits = path[row], size_bytes[row] * 8.0
         first, end = paths.first_subflow[number], paths.first_subflow[number + 1]
         delay_s = message_start_s[row] if len(message_start_s) else 0.0
         claims = weight[row] if len(weight) else 1.0
@@ -86,7 +86,7 @@ def post(
         state.flows[flow].message_start_s = delay_s
         state.flows[flow].latency_s = paths.latency_s[number]
         state.flows[flow].finish_s = np.nan
-        state.flows[flow].size_bits = size_bits[row]
+        state.flows[flow].size_bits = size_bits
         state.flows[flow].bound_s = 0.0
         state.flows[flow].bound_link = NONE
         state.flows[flow].bound_turn = -1
@@ -97,7 +97,7 @@ def post(
         state.flows[flow].alone_s = 0.0
         if group != NONE:
             most_bps = min(paths.alone_bps[number], cap_bps[row]) if len(cap_bps) else paths.alone_bps[number]
-            state.flows[flow].alone_s = size_bits[row] / most_bps
+            state.flows[flow].alone_s = size_bits / most_bps
             arrival_s = max(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[number])
         for turn in range(pools):
             begin = first + turn
@@ -105,7 +105,7 @@ def post(
             state.pools[pool].flow = flow
             state.pools[pool].turn = turn
             state.pools[pool].phase = PENDING
-            state.pools[pool].remaining_bits = size_bits[row] if pooled else size_bits[row] * paths.share[begin]
+            state.pools[pool].remaining_bits = size_bits if pooled else size_bits * paths.share[begin]
             state.pools[pool].rate_bps = 0.0
             state.pools[pool].settled_s = 0.0
             state.pools[pool].first_subflow = subflow

@@ -87,8 +87,8 @@ class PathTable:
         )
         return table.take(paths)
 
-    def message_start_s(self, paths: IntArray, size_bytes: IntArray) -> FloatArray:
+    def message_start_s(self, paths: IntArray, size_bytes: FloatArray) -> FloatArray:
         """Return what messages over some pairs take beside their bytes [flows]; nothing where that is none at all."""
         if self._starts_at_once:
             return NO_COLUMN
-        return self._link_set.message_start_s(self.routes(paths), size_bytes.astype(np.float64))
+        return self._link_set.message_start_s(self.routes(paths), size_bytes)

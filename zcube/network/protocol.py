@@ -245,7 +245,7 @@ class NetworkModel(Protocol):
         ...
 
     def post(
-        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
+        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, is_last: bool,
         cap_bps: FloatArray = NO_COLUMN, traffic_class: int = 0,
     ) -> None:  # fmt: skip
         """Post transfers of a group over paths found before, each below a cap if any; ``is_last`` where it is complete then."""

@@ -131,7 +131,9 @@ class Cluster:
         journeys.decode_node[request] = decode_node
         if local is not None:
             assigned = self._assigned[request] = Assigned(request, blocks, NOBODY, NOBODY, local, target_rank, room)
-            self._decode.reserve(assigned).callbacks.append(lambda _: self._decode.compute_prompt(assigned))
+            granted = partial(self._decode.compute_prompt, assigned)
+            if self._decode.reserve(assigned, granted):
+                self._env.after(0.0, granted)
             return
         journeys.prefill_node[request] = node
         source_rank = self._prefill.takes(node, self._in_turn)
@@ -151,18 +153,24 @@ class Cluster:
     def _ask_for_room(self, assigned: Assigned, job: PrefillJob) -> None:
         """Ask a request's decode node for room, and let its KV cache go out when it is given."""
         lane = self._lanes.lane(assigned.prefill_node, assigned.source_rank, assigned.decode_node, assigned.target_rank)
-        granted = self._decode.reserve(assigned)
-        granted.callbacks.append(partial(self._note_granted, assigned, job))
-        assigned.shipment = self._shipper.prepare(job.request, job.input_tokens, lane, granted)
+        shipment = assigned.shipment = self._shipper.prepare(job.request, job.input_tokens, lane)
+        granted = partial(self._on_granted, assigned, shipment, job)
+        if not self._decode.reserve(assigned, granted):
+            return
+        if job.has_room:
+            granted()
+        else:
+            # The prompt waits for room, which comes after all else at a moment.
+            self._env.after(0.0, granted)
 
-    def _note_granted(self, assigned: Assigned, job: PrefillJob, _: simpy.Event) -> None:
+    def _on_granted(self, assigned: Assigned, shipment: Shipment, job: PrefillJob) -> None:
         self.journeys.granted_s[job.request] = self._env.now
-        assert assigned.shipment is not None
-        assigned.shipment.held_tokens = self._decode.held_tokens(assigned)
-        self.journeys.decode_cached_tokens[job.request] = assigned.shipment.held_tokens
+        held_tokens = self._decode.held_tokens(assigned)
+        self.journeys.decode_cached_tokens[job.request] = held_tokens
         if not job.has_room:
             job.has_room = True
             self._prefill.instance(assigned.prefill_node).wake()
+        self._shipper.grant(shipment, held_tokens)
 
     def _on_chunks_ahead(self, job: PrefillJob, ends: list[tuple[float, int]]) -> None:
         self._work.reach(job.request, ends[-1][1])

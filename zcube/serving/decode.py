@@ -58,12 +58,13 @@ class DecodeNode:
     def __init__(
         self, env: simpy.Environment, pool: DecodePool, ranks: int, server: int, instance: DecodeInstance, recorder: Recorder
     ):
-        self._env, self._pool, self._server, self._recorder = env, pool, server, recorder
+        self._env, self._server, self._recorder = env, server, recorder
         self.instance = instance
         self._rank_load = [0] * ranks
         self._next_rank = 0
-        self._held_requests, self._held_tokens, self._most_tokens = 0, 0, pool.kv_tokens
-        self._waiting: deque[tuple[int, int, simpy.Event]] = deque()
+        self._held_requests, self._most_requests = 0, pool.max_batch
+        self._held_tokens, self._most_tokens = 0, pool.kv_tokens
+        self._waiting: deque[tuple[int, int, Callable[[], None]]] = deque()
 
     def take_rank(self) -> int:
         """Give a request to the rank with the fewest, in turn among equals."""
@@ -73,13 +74,14 @@ class DecodeNode:
         self._rank_load[rank] += 1
         return rank
 
-    def reserve(self, request: int, tokens: int) -> simpy.Event:
-        """Return an event that comes when room for a request is held for it, first come first served."""
-        granted = self._env.event()
+    def reserve(self, request: int, tokens: int, granted: Callable[[], None]) -> bool:
+        """Return whether room for a request is held for it; else something is called when it is, first come first served."""
         self._recorder.reserves(self._server, not self._waiting)
+        if not self._waiting and self._has_room(tokens):
+            self._hold(request, tokens)
+            return True
         self._waiting.append((request, tokens, granted))
-        self._grant()
-        return granted
+        return False
 
     def release(self, request: int, rank: int, tokens: int) -> None:
         """Give back the room of a request that is done."""
@@ -87,19 +89,18 @@ class DecodeNode:
         self._rank_load[rank] -= 1
         self._held_requests -= 1
         self._held_tokens -= tokens
-        self._grant()
+        while self._waiting and self._has_room(self._waiting[0][1]):
+            following, tokens, granted = self._waiting.popleft()
+            self._hold(following, tokens)
+            self._env.after(0.0, granted)
 
-    def _grant(self) -> None:
-        pool = self._pool
-        while self._waiting and self._held_requests < pool.max_batch:
-            request, tokens, granted = self._waiting[0]
-            if self._held_tokens + tokens > self._most_tokens:
-                return
-            self._waiting.popleft()
-            self._held_requests += 1
-            self._held_tokens += tokens
-            self._recorder.granted(self._server, request)
-            granted.succeed()
+    def _has_room(self, tokens: int) -> bool:
+        return self._held_requests < self._most_requests and self._held_tokens + tokens <= self._most_tokens
+
+    def _hold(self, request: int, tokens: int) -> None:
+        self._held_requests += 1
+        self._held_tokens += tokens
+        self._recorder.granted(self._server, request)
 
 
 class DecodeInstance:

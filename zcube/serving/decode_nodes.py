@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import simpy
 
 from zcube.arrays import BoolArray, IntArray
 from zcube.serving.clock import seconds_between
@@ -130,9 +129,9 @@ class DecodeNodes:
             self._turn = node + 1
         return self._nodes[node].take_rank()
 
-    def reserve(self, assigned: Assigned) -> simpy.Event:
-        """Return an event that comes when room for a request is held for it."""
-        return self._nodes[assigned.decode_node].reserve(assigned.request, assigned.reserved_tokens)
+    def reserve(self, assigned: Assigned, granted: Callable[[], None]) -> bool:
+        """Return whether room for a request is held for it; else something is called when it is."""
+        return self._nodes[assigned.decode_node].reserve(assigned.request, assigned.reserved_tokens, granted)
 
     def release(self, assigned: Assigned) -> int | None:
         """Give back what a request holds; returns the request that takes its node over, if one waits for it."""

@@ -58,13 +58,14 @@ class Lane(NamedTuple):
 
     def size_bytes(self, unit_bytes: Sequence[int]) -> list[int]:
         """Return what each pair carries of units of some bytes, by part [pairs]."""
-        # A lane has few pairs, most often one or eight.
+        # A lane has few pairs, most often one or eight, and most often one part.
         sizes = [units * unit_bytes[0] for units in self.units[0]]
-        for column, of_unit in zip(self.units[1:], unit_bytes[1:], strict=True):
-            sizes = [size + units * of_unit for size, units in zip(sizes, column, strict=True)]
+        for part in range(1, len(unit_bytes)):
+            of_unit = unit_bytes[part]
+            sizes = [size + units * of_unit for size, units in zip(sizes, self.units[part], strict=True)]
         return sizes
 
-    def rows(self, size_bytes: Sequence[Sequence[int]], starts_s: Sequence[float]) -> tuple[IntArray, IntArray, FloatArray]:
+    def rows(self, size_bytes: Sequence[Sequence[int]], starts_s: Sequence[float]) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return paths, sizes and starts of some pushes, a row for each pair that carries something.
 
         Parameters
@@ -74,9 +75,14 @@ class Lane(NamedTuple):
         starts_s : sequence of float [pushes]
             When each push reaches the network, ascending.
         """
-        paths = self.paths if len(starts_s) == 1 else np.concatenate([self.paths] * len(starts_s))
-        sizes, start_s = np.array(size_bytes, dtype=np.int64).ravel(), np.array(starts_s).repeat(len(self.paths))
-        if not all(map(all, size_bytes)):
+        pairs = len(self.paths)
+        if len(starts_s) == 1:
+            paths, flat_bytes, flat_s = self.paths, size_bytes[0], list(starts_s) * pairs
+        else:
+            paths, flat_bytes = np.concatenate([self.paths] * len(starts_s)), [size for push in size_bytes for size in push]
+            flat_s = [start_s for start_s in starts_s for _ in range(pairs)]
+        sizes, start_s = np.array(flat_bytes, dtype=np.float64), np.array(flat_s)
+        if 0 in flat_bytes:
             # Pairs that carry only what goes with the last push, or nothing of it.
             full = sizes > 0
             paths, sizes, start_s = paths[full], sizes[full], start_s[full]
@@ -202,12 +208,11 @@ class KvShipper:
         self._on_post, self._on_arrival, self._on_failure, self._recorder = on_post, on_arrival, on_failure, recorder
         self._on_push = on_push
 
-    def prepare(self, request: int, input_tokens: int, lane: Lane, granted: simpy.Event) -> Shipment:
-        """Return a shipment that starts pushing once the decode node has granted room; set what that holds before."""
+    def prepare(self, request: int, input_tokens: int, lane: Lane) -> Shipment:
+        """Return a shipment that starts pushing once the decode node has granted room."""
         shipment = Shipment(request, input_tokens, lane)
         if self._on_push is None:
-            shipment.group = self._transfers.open_group(lambda: self._on_arrival(shipment))
-        granted.callbacks.append(lambda _: self._grant(shipment))
+            shipment.group = self._transfers.open_group(partial(self._on_arrival, shipment))
         return shipment
 
     def computed(self, shipment: Shipment, tokens: int) -> None:
@@ -222,9 +227,12 @@ class KvShipper:
         if shipment.may_push:
             self._push(shipment, ends)
 
-    def _grant(self, shipment: Shipment) -> None:
-        shipment.granted = True
-        shipment.shipped_tokens = shipment.held_tokens // self._plan.page_tokens * self._plan.page_tokens
+    def grant(self, shipment: Shipment, held_tokens: int) -> None:
+        """Note that the decode node has made room, and that it holds some tokens of the prompt; push what may go."""
+        shipment.granted, shipment.held_tokens = True, held_tokens
+        shipment.shipped_tokens = held_tokens // self._plan.page_tokens * self._plan.page_tokens
+        if not (shipment.ready_tokens or shipment.foreseen):
+            return
         now, existing, ahead = self._env.now, shipment.ready_tokens, []
         for end_s, tokens in shipment.foreseen:
             if end_s > now:
@@ -244,7 +252,7 @@ class KvShipper:
             if push is None:
                 continue
             size_bytes = lane.size_bytes(plan.unit_bytes(push))
-            shipment.shipped_tokens, shipment.last_posted = push.latents[1], push.is_last
+            shipment.shipped_tokens, shipment.last_posted = push.end, push.is_last
             if not (push.is_last or any(size_bytes)):
                 # Windows and states go with the last push.
                 continue

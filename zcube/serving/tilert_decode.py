@@ -146,9 +146,9 @@ class TileRtNode:
         """Return the rank that receives: GPU 0."""
         return 0
 
-    def reserve(self, request: int, tokens: int) -> simpy.Event:
-        """Return an event that comes at once: the router sends a request only to a node that has none."""
-        return self._env.event().succeed()
+    def reserve(self, request: int, tokens: int, granted: Callable[[], None]) -> bool:
+        """Return True: the router sends a request only to a node that has none."""
+        return True
 
     def release(self, request: int, rank: int, tokens: int) -> None:
         """Note that a request is done; the router knows that the node is free."""

@@ -95,7 +95,7 @@ class Transfers:
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
         #: Of every transfer posted: path, payload and start; of every post, whose KV it is and how many transfers.
-        self._posted, self._posts = (array("q"), array("q"), array("d")), (array("q"), array("q"))
+        self._posted, self._posts = (array("q"), array("d"), array("d")), (array("q"), array("q"))
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -112,25 +112,27 @@ class Transfers:
         self._arrived[group] = arrived
         return group
 
-    def send(self, paths: IntArray, size_bytes: IntArray, request: int = NOBODYS) -> simpy.Event:
+    def send(self, paths: IntArray, size_bytes: FloatArray | IntArray, request: int = NOBODYS) -> simpy.Event:
         """Post transfers now, over paths by number, and return the event of the last one's arrival."""
         done = self._env.event()
         start_s = np.empty(len(paths))
         start_s.fill(self._env.now)
-        self._post(self.open_group(done.succeed), paths, size_bytes, start_s, request, True)
+        self._post(self.open_group(done.succeed), paths, size_bytes.astype(np.float64), start_s, request, True)
         return done
 
-    def post(self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, request: int, is_last: bool) -> None:
+    def post(
+        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, request: int, is_last: bool
+    ) -> None:  # fmt: skip
         """Post transfers of a group, over paths by number.
 
         Parameters
         ----------
         group : int
             What they are part of.
-        paths, size_bytes : int array [transfers]
-            Numbers of their paths, and payload.
-        start_s : float array [transfers]
-            When each is posted, ascending.
+        paths : int array [transfers]
+            Numbers of their paths.
+        size_bytes, start_s : float array [transfers]
+            Payload, and when each is posted, ascending.
         request : int
             Whose KV they are, :data:`NOBODYS` of expert traffic.
         is_last : bool
@@ -145,7 +147,7 @@ class Transfers:
             timer.callbacks.append(partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], request, last))
 
     def _post(
-        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, request: int, is_last: bool,
+        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, request: int, is_last: bool,
         _: simpy.Event | None = None,
     ) -> None:  # fmt: skip
         if request == NOBODYS:
@@ -172,7 +174,7 @@ class Transfers:
         start_s = start_s[order]
         order = order[: int(np.searchsorted(start_s, self._env.now, side="left"))]
         path = path[order]
-        flows = FlowTable(source[path], target[path], size[order].astype(np.float64), start_s[: len(order)])
+        flows = FlowTable(source[path], target[path], size[order], start_s[: len(order)])
         return Posted(flows, request[order], order, path, (source, target))
 
     def _plan(self) -> None:

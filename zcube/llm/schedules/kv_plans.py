@@ -116,14 +116,17 @@ class Push(NamedTuple):
 
     Attributes
     ----------
-    latents, indexer : pair of int
-        First token and the one behind the last, of the latents' rows and of the indexer's keys; equal where none go.
+    first_row, first_key : int
+        First token of the latents' rows and of the indexer's keys; ``end`` where none go.
+    end : int
+        Token behind the last of both.
     is_last : bool
         Whether it completes the prompt.
     """
 
-    latents: tuple[int, int]
-    indexer: tuple[int, int]
+    first_row: int
+    first_key: int
+    end: int
     is_last: bool
 
 
@@ -187,27 +190,30 @@ class KvPushes:
         first_key = decode_prefix_tokens // page * page if is_last else end
         if end <= sent_tokens and end <= first_key:
             return None
-        return Push((min(sent_tokens, end), end), (first_key, end), is_last)
+        return Push(min(sent_tokens, end), first_key, end, is_last)
 
     def unit_bytes(self, push: Push) -> list[int]:
         """Return the bytes of one unit of each part of the cache."""
-        return [self._part_bytes(part, push) for part in self.parts]
-
-    def _part_bytes(self, part: CachePart, push: Push) -> int:
-        page, (first, end), (first_key, end_key) = self.page_tokens, _rows(part, push), push.indexer
-        if self._whole[0]:
-            # Whole pages from the one in which a window begins.
-            tokens = (-(-end // page) - first // page) * page if part.window_tokens else -(-(end - first) // page) * page
-        else:
-            tokens = end - first
-        keys = -(-(end_key - first_key) // page) * page if self._whole[1] else end_key - first_key
-        return tokens * part.row_bytes + keys * part.index_bytes + part.state_bytes * push.is_last
+        page, end, (whole_rows, whole_keys) = self.page_tokens, push.end, self._whole
+        keys = -(-(end - push.first_key) // page) * page if whole_keys else end - push.first_key
+        sizes = []
+        for part in self.parts:
+            first = _first_row(part, push)
+            if not whole_rows:
+                tokens = end - first
+            elif part.window_tokens:
+                # Whole pages from the one in which a window begins.
+                tokens = (-(-end // page) - first // page) * page
+            else:
+                tokens = -(-(end - first) // page) * page
+            sizes.append(tokens * part.row_bytes + keys * part.index_bytes + part.state_bytes * push.is_last)
+        return sizes
 
     def descriptors(self, push: Push, part: int = 0) -> list[int]:
         """Return the sizes of the descriptors of one unit of a part of the cache."""
         if self.connector == "tilert":
             dtype: Literal["fp8", "bf16"] = "fp8" if self._layout.dtype == "fp8" else "bf16"
-            return list(tilert_descriptors(self._card, push.latents[1], dtype)[0].tolist())
+            return list(tilert_descriptors(self._card, push.end, dtype)[0].tolist())
         return [size for buffer in self._buffers(self.parts[part], push) for size in self._cut(*buffer)]
 
     def inject_bytes(self, prompt_tokens: int) -> int:
@@ -219,9 +225,9 @@ class KvPushes:
         if part.state_bytes:
             # One buffer, whatever the tokens; a page of one row.
             return [(1, self.page_tokens - 1, part.state_bytes)] if push.is_last else []
-        buffers, page = [], self.page_tokens
-        for (first, end), whole, row_bytes in zip(
-            (_rows(part, push), push.indexer), self._whole, (part.row_bytes, part.index_bytes), strict=True
+        buffers, page, end = [], self.page_tokens, push.end
+        for first, whole, row_bytes in zip(
+            (_first_row(part, push), push.first_key), self._whole, (part.row_bytes, part.index_bytes), strict=True
         ):
             if not row_bytes:
                 continue
@@ -289,7 +295,7 @@ def kv_plan(
         push = pushes.ready(sent, int(end), int(chunk_ends[-1]), prefix)
         if push is None:
             continue
-        sent = max(sent, push.latents[1])
+        sent = max(sent, push.end)
         of_unit = [np.array(pushes.descriptors(push, part), dtype=np.int64) for part in range(len(pushes.parts))]
         transfers += [
             KvTransfer(chunk, source, target, np.concatenate([np.tile(*both) for both in zip(of_unit, units)]), slicing)
@@ -299,12 +305,11 @@ def kv_plan(
     return KvPlan(connector, tuple(transfers), pushes.inject_bytes(int(chunk_ends[-1])))
 
 
-def _rows(part: CachePart, push: Push) -> tuple[int, int]:
-    """Return first and last of the rows that go out of a part: a window's tokens go with the push that ends the prompt."""
+def _first_row(part: CachePart, push: Push) -> int:
+    """Return the first of the rows that go out of a part: a window's tokens go with the push that ends the prompt."""
     if not part.window_tokens:
-        return push.latents
-    end = push.latents[1]
-    return (max(0, end - part.window_tokens), end) if push.is_last else (end, end)
+        return push.first_row
+    return max(0, push.end - part.window_tokens) if push.is_last else push.end
 
 
 def _engine_faults(card: ModelCard, connector: str, ranks: RankMap, layout: KvLayout) -> list[Fault]:

@@ -195,12 +195,12 @@ class PacketModel:
         return self._groups.open()
 
     def post(
-        self, group: int, paths: IntArray, size_bytes: IntArray, start_s: FloatArray, is_last: bool,
+        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, is_last: bool,
         cap_bps: FloatArray = NO_COLUMN, traffic_class: int = 0,
     ) -> None:  # fmt: skip
         """Post transfers of a group over paths found before, complete with them or not; otherwise as :meth:`send`."""
         caps = cap_bps if len(cap_bps) else None
-        flows = FlowTable(*self._paths.ends(paths), size_bytes.astype(np.float64), start_s, caps)
+        flows = FlowTable(*self._paths.ends(paths), size_bytes, start_s, caps)
         if self.settings.traffic_classes == 2:
             flows = replace(flows, traffic_class=np.full(len(paths), traffic_class))
         self._groups.add(group, self.send(flows, self._paths.routes(paths)), is_last)
