@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import simpy
 
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -19,7 +18,7 @@ import simpy
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.compute import ComputeModel
 from zcube.llm.layer_times import LayerTimes
-from zcube.serving.clock import go_on
+from zcube.serving.clock import Clock, go_on
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, evened, give_tokens, let_pass
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.pipeline import Pipeline
@@ -41,7 +40,7 @@ class DecodeNode:
 
     Parameters
     ----------
-    env : simpy.Environment
+    env : Clock
         Clock.
     pool : DecodePool
         Limits.
@@ -55,9 +54,7 @@ class DecodeNode:
         Told of room.
     """
 
-    def __init__(
-        self, env: simpy.Environment, pool: DecodePool, ranks: int, server: int, instance: DecodeInstance, recorder: Recorder
-    ):
+    def __init__(self, env: Clock, pool: DecodePool, ranks: int, server: int, instance: DecodeInstance, recorder: Recorder):
         self._env, self._server, self._recorder = env, server, recorder
         self.instance = instance
         self._rank_load = [0] * ranks
@@ -108,7 +105,7 @@ class DecodeInstance:
 
     Parameters
     ----------
-    env : simpy.Environment
+    env : Clock
         Clock.
     compute : ComputeModel
         Step times.
@@ -132,7 +129,7 @@ class DecodeInstance:
     """
 
     def __init__(
-        self, env: simpy.Environment, compute: ComputeModel, on_finish: Callable[[int, int], None],
+        self, env: Clock, compute: ComputeModel, on_finish: Callable[[int, int], None],
         on_step: Callable[[list[int], float, int], None], servers: Sequence[int], recorder: Recorder,
         on_prompt: Callable[[int, bool], None], exchange: DecodeExchange | Pipeline | None = None, tokens_per_step: float = 1.0,
         even_ranks: int | None = None,
@@ -150,8 +147,9 @@ class DecodeInstance:
         self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
         #: Steps predicted next, and what becomes of a request that comes.
         self._ahead, self._state = LEAST_STEPS_AHEAD, IDLE
-        #: What is to happen at its time, of several that wait for theirs: when that is, and the requests that joined before.
-        self._timer: simpy.Event | None = None
+        #: Of the ends of steps that were planned the number of the last, which alone holds.
+        self._plans = 0
+        #: When the steps under way began, and the requests that joined before.
         self._start_s, self._joined = 0.0, list[int]()
 
     @property
@@ -176,17 +174,17 @@ class DecodeInstance:
             now_s, ends_s = self._env.now, self._ends_s
             done = min(int(ends_s.searchsorted(now_s - 4 * math.ulp(now_s))) + 1, len(ends_s))
             self._ends_s, self._ahead = ends_s[:done], LEAST_STEPS_AHEAD
-            self._end_after(max(0.0, ends_s.item(done - 1) - now_s))
+            self._end_at(max(now_s, ends_s.item(done - 1)))
         elif self._state == IDLE:
-            self._env.timeout(0.0).callbacks.append(self._begin)
+            self._env.after(0.0, self._begin)
         self._state = ENDING
 
-    def _begin(self, _: simpy.Event | None = None) -> None:
+    def _begin(self) -> None:
         """Begin what comes next, if anything does: a prompt, or steps."""
         if self._prompts:
             request, seconds = self._prompts.popleft()
             self._on_prompt(request, False)
-            self._env.timeout(seconds).callbacks.append(partial(self._end_prompt, request))
+            self._env.after(seconds, self._end_prompt, request)
         elif not (self._size or self._joining):
             self._state = IDLE
         elif self._exchange is not None:
@@ -194,7 +192,7 @@ class DecodeInstance:
         else:
             self._step(self._join_batch())
 
-    def _end_prompt(self, request: int, _: simpy.Event) -> None:
+    def _end_prompt(self, request: int) -> None:
         self._on_prompt(request, True)
         self._begin()
 
@@ -208,19 +206,16 @@ class DecodeInstance:
         self._ends_s, self._ahead = ends_s, min(2 * self._ahead, MOST_STEPS_AHEAD)
         if joined:
             self._on_step(joined, ends_s.item(0), self._steps)
-        seconds = ends_s.item(-1) - start_s
-        while start_s + seconds < ends_s.item(-1):
-            seconds = math.nextafter(seconds, math.inf)
-        self._end_after(seconds)
+        self._end_at(ends_s.item(-1))
 
-    def _end_after(self, seconds: float) -> None:
-        """Let the steps under way end after some time, in place of another one if there is one."""
-        self._timer = self._env.timeout(seconds)
-        self._timer.callbacks.append(self._end_steps)
+    def _end_at(self, time_s: float) -> None:
+        """Let the steps under way end at a time, in place of another one if there is one."""
+        self._plans += 1
+        self._env.at(time_s, self._end_steps, self._plans)
 
-    def _end_steps(self, timer: simpy.Event) -> None:
+    def _end_steps(self, plan: int) -> None:
         """Give the batch the tokens of the steps that have passed, unless they are to end at another time."""
-        if timer is not self._timer:
+        if plan != self._plans:
             return
         self._state, done = ENDING, len(self._ends_s)
         self._steps, self._last_end_s, self._ends_s = self._steps + done, self._ends_s.item(-1), NO_STEPS

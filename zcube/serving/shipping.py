@@ -9,12 +9,11 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
-import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.llm.schedules.kv_shards import UnitSend
-from zcube.serving.clock import seconds_between
+from zcube.serving.clock import Clock
 from zcube.serving.recording import Recorder
 from zcube.serving.transfers import Transfers
 
@@ -200,7 +199,7 @@ class KvShipper:
     """
 
     def __init__(
-        self, env: simpy.Environment, transfers: Transfers, plan: KvPushes, setup_s: float,
+        self, env: Clock, transfers: Transfers, plan: KvPushes, setup_s: float,
         on_post: Callable[[Shipment, float], None], on_arrival: Callable[[Shipment], None],
         on_failure: Callable[[Shipment], None], recorder: Recorder, on_push: Callable[[Shipment, bool], None] | None = None,
     ):  # fmt: skip
@@ -266,27 +265,26 @@ class KvShipper:
             return
         prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
         if not lane.joined:
-            self._at(starts_s[0], lambda _: self._fail(shipment))
+            self._env.at(starts_s[0], self._fail, shipment)
             return
         if prepared is not None:
             first = np.array(pushed_bytes[0], dtype=np.int64)
             full = first > 0
             told = shipment.request, lane.source_gpus[full], lane.target_gpus[full], first[full], prepared[full]
-            self._at(starts_s[0], lambda _: self._recorder.pushes(*told))
+            self._env.at(starts_s[0], self._recorder.pushes, *told)
         paths, sizes, start_s = lane.rows(pushed_bytes, starts_s)
         shipment.starts_s += starts_s
         shipment.push_bytes += map(sum, pushed_bytes)
         group, is_last = shipment.group, shipment.last_posted
         if self._on_push is not None:
-            group, is_last = self._transfers.open_group(lambda: self._push_ends(shipment)), True
+            group, is_last = self._transfers.open_group(partial(self._push_ends, shipment)), True
             shipment.under_way += 1
             self._on_push(shipment, True)
         if self._setup_s > 0:
             self._transfers.post(group, paths, sizes, start_s, shipment.request, is_last)
         else:
             # After whatever else sends at this moment.
-            post = partial(self._transfers.post, group, paths, sizes, start_s, shipment.request, is_last)
-            self._at(self._env.now, lambda _: post())
+            self._env.after(0.0, self._transfers.post, group, paths, sizes, start_s, shipment.request, is_last)
 
     def _push_ends(self, shipment: Shipment) -> None:
         assert self._on_push is not None
@@ -294,10 +292,6 @@ class KvShipper:
         if shipment.last_posted and not shipment.under_way:
             self._on_arrival(shipment)
         self._on_push(shipment, False)
-
-    def _at(self, time_s: float, what: Callable[[simpy.Event], None]) -> None:
-        """Do something once a push has been set up."""
-        self._env.timeout(seconds_between(self._env.now, time_s)).callbacks.append(what)
 
     def _fail(self, shipment: Shipment) -> None:
         if not shipment.failed:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.llm.cards import ModelCard
-from zcube.serving.clock import seconds_between
+from zcube.serving.clock import Clock
 from zcube.serving.recording import Recorder
 from zcube.serving.settings import ServingSettings
 
@@ -102,7 +101,7 @@ class TileRtNode:
 
     Parameters
     ----------
-    env : simpy.Environment
+    env : Clock
         Clock.
     times : RequestTimes
         Of one request.
@@ -120,7 +119,7 @@ class TileRtNode:
     """
 
     def __init__(
-        self, env: simpy.Environment, times: RequestTimes, on_taken_in: Callable[[int, bool], None],
+        self, env: Clock, times: RequestTimes, on_taken_in: Callable[[int, bool], None],
         on_finish: Callable[[int, int], None], on_step: Callable[[list[int], float, int], None],
         server: int, recorder: Recorder,
     ):  # fmt: skip
@@ -156,17 +155,14 @@ class TileRtNode:
     def take_in(self, request: int, tokens: int) -> None:
         """Convert and inject a request's cache, which has come."""
 
-        def after(seconds: float, injected: bool) -> None:
-            self._env.timeout(seconds).callbacks.append(lambda _: then(injected))
-
         def then(injected: bool) -> None:
             if injected:
                 self._recorder.taken_in(self._server, request, self._times.convert_s(tokens), self._times.inject_s(tokens))
             self._on_taken_in(request, injected)
             if not injected:
-                after(self._times.inject_s(tokens), True)
+                self._env.after(self._times.inject_s(tokens), then, True)
 
-        after(self._times.convert_s(tokens), False)
+        self._env.after(self._times.convert_s(tokens), then, False)
 
     def join(self, request: int, context_tokens: int, tokens_left: int) -> None:
         """Make a request's tokens, from now on."""
@@ -177,11 +173,11 @@ class TileRtNode:
         self._on_step([request], float(self._ends_s[0]), self._made)
         end_s = float(self._ends_s[-1])
 
-        def finish(_: simpy.Event) -> None:
+        def finish() -> None:
             self._recorder.decodes(self._server, now, end_s, [request], [request])
             self._on_finish(request, self._made + tokens_left)
 
-        self._env.timeout(seconds_between(now, end_s)).callbacks.append(finish)
+        self._env.at(end_s, finish)
 
     def steps_before(self, time_s: float) -> int:
         """Return how many tokens came out before a time, the present or barely later."""

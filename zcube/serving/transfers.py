@@ -9,14 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import simpy
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.network.protocol import FlowTable, NetworkModel
-from zcube.serving.clock import seconds_between
+from zcube.serving.clock import Clock
 from zcube.serving.reach import Reach
 
 #: Kinds of traffic: KV to decode, expert exchanges, blocks of prompts out of the store and into it.
@@ -74,7 +73,7 @@ class Transfers:
 
     Parameters
     ----------
-    env : simpy.Environment
+    env : Clock
         Its clock drives the network model's.
     model : NetworkModel
         Idle at the environment's present.
@@ -84,9 +83,7 @@ class Transfers:
         Rate that no transfer of KV, the store's included, exceeds; default: none.
     """
 
-    def __init__(
-        self, env: simpy.Environment, model: NetworkModel, reach: Reach | None = None, kv_cap_bps: float | None = None
-    ):
+    def __init__(self, env: Clock, model: NetworkModel, reach: Reach | None = None, kv_cap_bps: float | None = None):
         self._env = env
         self._model = model
         self._reach, self._kv_cap_bps = reach, kv_cap_bps
@@ -142,13 +139,11 @@ class Transfers:
             self._post(group, paths, size_bytes, start_s, request, is_last)
             return
         for rows in np.split(np.arange(len(paths)), np.flatnonzero(np.diff(start_s)) + 1):
-            timer = self._env.timeout(seconds_between(self._env.now, float(start_s[rows[0]])))
-            last = is_last and rows[-1] == len(paths) - 1
-            timer.callbacks.append(partial(self._post, group, paths[rows], size_bytes[rows], start_s[rows], request, last))
+            last, at_s = is_last and bool(rows[-1] == len(paths) - 1), float(start_s[rows[0]])
+            self._env.at(at_s, self._post, group, paths[rows], size_bytes[rows], start_s[rows], request, last)
 
     def _post(
-        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, request: int, is_last: bool,
-        _: simpy.Event | None = None,
+        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, request: int, is_last: bool
     ) -> None:  # fmt: skip
         if request == NOBODYS:
             self._model.post(group, paths, size_bytes, start_s, is_last, traffic_class=1)
@@ -181,20 +176,19 @@ class Transfers:
         """Wake when something may arrive that is waited for, unless a wake-up at or before it is already planned."""
         next_s = self._model.next_group_s()
         if next_s < self._wake_s:
-            self._wake_s, now = next_s, self._env.now
-            timer = self._env.timeout(seconds_between(now, max(next_s, now)), value=next_s)
-            timer.callbacks.append(self._on_wake)
+            self._wake_s = next_s
+            self._env.at(max(next_s, self._env.now), self._on_wake, next_s)
 
-    def _on_wake(self, wake: simpy.Event) -> None:
+    def _on_wake(self, wake_s: float) -> None:
         """Run the network on to the next arrival, or to the next moment at which somebody may post something."""
-        if wake.value == self._wake_s:
-            self._wake_s = float("inf")
-            groups = self._model.advance_groups(float(self._env.now), self._env.peek())
-            if groups and self._model.now_s > self._env.now:
-                timer = self._env.timeout(seconds_between(self._env.now, self._model.now_s))
-                timer.callbacks.append(lambda _: self._tell(groups))
-            else:
-                self._tell(groups)
+        if wake_s != self._wake_s:
+            return
+        self._wake_s, now_s = float("inf"), self._env.now
+        groups = self._model.advance_groups(now_s, self._env.peek())
+        if groups and (arrival_s := self._model.now_s) > now_s:
+            self._env.at(arrival_s, self._tell, groups)
+        else:
+            self._tell(groups)
 
     def _tell(self, groups: list[int]) -> None:
         """Tell of groups that have arrived now."""
