@@ -56,7 +56,9 @@ class Posts:
             count = int(rng.integers(1, 6))
             source, target = rng.integers(0, 16, count), 64 + rng.integers(0, 16, count)
             start_s = at_s + np.sort(rng.choice((0.0, 0.01, 0.03), count))
-            self.rows.append((source, target, rng.integers(1, 10**9, count).astype(float), start_s, int(rng.integers(0, count))))
+            self.rows.append(
+                (source, target, rng.integers(1, 10**9, count).astype(float), start_s, int(rng.integers(0, count)))
+            )
 
     def table(self) -> FlowTable:
         source, target, size, start_s = (np.concatenate(column) for column in list(zip(*self.rows, strict=True))[:4])

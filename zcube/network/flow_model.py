@@ -199,7 +199,7 @@ class FlowModel:
             ahead = max(count, LEAST_ROOM)
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
             self._room = self._room_left()
-        message_start_s = table.message_start_s(paths, size_bytes)
+        message_start_s = NO_COLUMN if table.starts_at_once else table.message_start_s(paths, size_bytes)
         if not self._post(table.frame, paths, start_s, size_bytes, message_start_s, group, is_last, cap_bps):
             flows = FlowTable(*table.ends(paths), size_bytes, start_s)
             flows.check(self._now_s)
@@ -249,9 +249,11 @@ class FlowModel:
         if first_s < 0.0:
             return False
         self._flows += len(path)
-        self._change_s = min(self._change_s, first_s)
+        if first_s < self._change_s:
+            self._change_s = first_s
         # Another transfer's start may let one that shares links become faster.
-        self._group_s = min(self._group_s, arrival_s, max(self._soonest_s, first_s))
+        faster_s = first_s if first_s > self._soonest_s else self._soonest_s
+        self._group_s = min(self._group_s, arrival_s, faster_s)
         return True
 
     def next_group_s(self) -> float:

@@ -10,7 +10,7 @@ from zcube.network.fluid_posting import PathArrays
 from zcube.network.fluid_state import grown
 from zcube.network.frames import frame_of
 from zcube.network.link_set import LinkSet
-from zcube.network.protocol import NO_COLUMN, PathSplit
+from zcube.network.protocol import PathSplit
 from zcube.routing.routes import Routes, Routing
 
 
@@ -21,6 +21,8 @@ class PathTable:
     ----------
     most_subflows, most_hops : int
         Most that a pair has.
+    starts_at_once : bool
+        Whether messages take no time beside their bytes.
     frame : int array
         The arrays' frame, as kernels take it.
 
@@ -36,7 +38,7 @@ class PathTable:
 
     def __init__(self, routing: Routing, link_set: LinkSet, path_split: PathSplit):
         self._routing, self._link_set, self._pooled = routing, link_set, path_split == "pooled"
-        self._starts_at_once = not (link_set.nic_start.size_bytes or link_set.nvlink_start.size_bytes)
+        self.starts_at_once = not (link_set.nic_start.size_bytes or link_set.nvlink_start.size_bytes)
         self._pairs = self._subflows = self._hops = 0
         self.most_subflows = self.most_hops = 1
         self._source: IntArray = np.zeros(0, dtype=np.int64)
@@ -88,7 +90,5 @@ class PathTable:
         return table.take(paths)
 
     def message_start_s(self, paths: IntArray, size_bytes: FloatArray) -> FloatArray:
-        """Return what messages over some pairs take beside their bytes [flows]; nothing where that is none at all."""
-        if self._starts_at_once:
-            return NO_COLUMN
+        """Return what messages over some pairs take beside their bytes [flows]."""
         return self._link_set.message_start_s(self.routes(paths), size_bytes)

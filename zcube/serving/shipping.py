@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import IntArray
 from zcube.llm.schedules.kv_plans import KvPushes
 from zcube.llm.schedules.kv_shards import UnitSend
 from zcube.serving.clock import Clock
@@ -39,7 +39,7 @@ class Lane(NamedTuple):
 
     found: Found
     place: tuple[int, int, slice]
-    paths: IntArray
+    paths: list[int]
     units: Sequence[Sequence[int]]
     joined: bool
 
@@ -64,28 +64,25 @@ class Lane(NamedTuple):
             sizes = [size + units * of_unit for size, units in zip(sizes, self.units[part], strict=True)]
         return sizes
 
-    def rows(self, size_bytes: Sequence[Sequence[int]], starts_s: Sequence[float]) -> tuple[IntArray, FloatArray, FloatArray]:
+    def rows(self, size_bytes: list[list[int]], starts_s: list[float]) -> tuple[list[int], list[int], list[float]]:
         """Return paths, sizes and starts of some pushes, a row for each pair that carries something.
 
         Parameters
         ----------
-        size_bytes : sequence of sequence of int [pushes, pairs]
+        size_bytes : list of list of int [pushes, pairs]
             What pairs carry.
-        starts_s : sequence of float [pushes]
+        starts_s : list of float [pushes]
             When each push reaches the network, ascending.
         """
-        pairs = len(self.paths)
-        if len(starts_s) == 1:
-            paths, flat_bytes, flat_s = self.paths, size_bytes[0], list(starts_s) * pairs
-        else:
-            paths, flat_bytes = np.concatenate([self.paths] * len(starts_s)), [size for push in size_bytes for size in push]
-            flat_s = [start_s for start_s in starts_s for _ in range(pairs)]
-        sizes, start_s = np.array(flat_bytes, dtype=np.float64), np.array(flat_s)
-        if 0 in flat_bytes:
-            # Pairs that carry only what goes with the last push, or nothing of it.
-            full = sizes > 0
-            paths, sizes, start_s = paths[full], sizes[full], start_s[full]
-        return paths, sizes, start_s
+        paths, sizes, rows_s = list[int](), list[int](), list[float]()
+        for of_push, start_s in zip(size_bytes, starts_s, strict=True):
+            for path, size in zip(self.paths, of_push, strict=True):
+                # Some pairs carry only what goes with the last push, or nothing of it.
+                if size:
+                    paths.append(path)
+                    sizes.append(size)
+                    rows_s.append(start_s)
+        return paths, sizes, rows_s
 
 
 class Lanes:
@@ -122,7 +119,7 @@ class Lanes:
         sends, units = self._sends[source_rank][2][target_rank]
         place = source, target, sends
         joined = found.joined or self._transfers.carries(found.source[place], found.target[place])
-        return Lane(found, place, found.path[place], units, joined)
+        return Lane(found, place, found.path[place].tolist(), units, joined)
 
     def _find(self, source_rank: int, sources: int, targets: int) -> Found:
         out, into, _ = self._sends[source_rank]

@@ -9,17 +9,22 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simpy
 
 from zcube.arrays import FloatArray, IntArray
+from zcube.network.fluid_state import grown
 from zcube.network.protocol import FlowTable, NetworkModel
 from zcube.serving.clock import Clock
 from zcube.serving.reach import Reach
 
 #: Kinds of traffic: KV to decode, expert exchanges, blocks of prompts out of the store and into it.
 KV, EXPERT, CACHE_READ, CACHE_WRITE = 0, 1, 2, 3
+
+#: Transfers for which there is room at first.
+LEAST_ROWS = 1024
 
 #: In place of a request, of transfers that are nobody's: expert traffic.
 NOBODYS = -1
@@ -68,6 +73,48 @@ def kinds_of(request: IntArray) -> IntArray:
     return kind
 
 
+class PostedRows:
+    """Path, payload and start of transfers in the order in which they are posted, from where the network reads them.
+
+    Attributes
+    ----------
+    used : int
+        How many there are.
+    """
+
+    def __init__(self) -> None:
+        self.used = 0
+        self._keep(np.zeros(LEAST_ROWS, dtype=np.int64), np.zeros(LEAST_ROWS), np.zeros(LEAST_ROWS))
+
+    def _keep(self, path: IntArray, size_bytes: FloatArray, start_s: FloatArray) -> None:
+        self._columns = path, size_bytes, start_s
+        # Few values are written to memory one by one sooner than an array is asked to take them.
+        self._views: tuple[Any, Any, Any] = path.data, size_bytes.data, start_s.data
+
+    def add(
+        self, paths: list[int] | IntArray, size_bytes: list[int] | IntArray, start_s: list[float] | float
+    ) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Add some transfers, few in lists or many in arrays with one start, and return their rows."""
+        first, end = self.used, self.used + len(paths)
+        if end > len(self._columns[0]):
+            path, size, start = self._columns
+            self._keep(grown(path, end), grown(size, end), grown(start, end))
+        path, size, start = self._columns
+        if isinstance(start_s, list):
+            path_view, size_view, start_view = self._views
+            for at, row in enumerate(zip(paths, size_bytes, start_s, strict=True), first):
+                path_view[at], size_view[at], start_view[at] = row
+        else:
+            path[first:end], size[first:end], start[first:end] = paths, size_bytes, start_s
+        self.used = end
+        return path[first:end], size[first:end], start[first:end]
+
+    def columns(self) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Return path, payload and start of all."""
+        path, size_bytes, start_s = self._columns
+        return path[: self.used], size_bytes[: self.used], start_s[: self.used]
+
+
 class Transfers:
     """Posts groups of transfers on a network model and tells their senders when they have arrived.
 
@@ -91,8 +138,8 @@ class Transfers:
         self._ends: list[tuple[IntArray, IntArray]] = []
         #: By the number of a group, what is called when it has arrived.
         self._arrived: dict[int, Callable[[], object]] = {}
-        #: Of every transfer posted: path, payload and start; of every post, whose KV it is and how many transfers.
-        self._posted, self._posts = (array("q"), array("d"), array("d")), (array("q"), array("q"))
+        #: Every transfer posted; of every post, whose KV it is and how many transfers.
+        self._rows, self._posts = PostedRows(), (array("q"), array("q"))
 
     def carries(self, source: IntArray, target: IntArray) -> bool:
         """Return whether all of some transfers could be carried."""
@@ -109,27 +156,25 @@ class Transfers:
         self._arrived[group] = arrived
         return group
 
-    def send(self, paths: IntArray, size_bytes: FloatArray | IntArray, request: int = NOBODYS) -> simpy.Event:
+    def send(self, paths: IntArray, size_bytes: IntArray, request: int = NOBODYS) -> simpy.Event:
         """Post transfers now, over paths by number, and return the event of the last one's arrival."""
         done = self._env.event()
-        start_s = np.empty(len(paths))
-        start_s.fill(self._env.now)
-        self._post(self.open_group(done.succeed), paths, size_bytes.astype(np.float64), start_s, request, True)
+        self._post(self.open_group(done.succeed), paths, size_bytes, self._env.now, request, True)
         return done
 
     def post(
-        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, request: int, is_last: bool
+        self, group: int, paths: list[int], size_bytes: list[int], start_s: list[float], request: int, is_last: bool
     ) -> None:  # fmt: skip
-        """Post transfers of a group, over paths by number.
+        """Post a few transfers of a group, over paths by number.
 
         Parameters
         ----------
         group : int
             What they are part of.
-        paths : int array [transfers]
-            Numbers of their paths.
-        size_bytes, start_s : float array [transfers]
-            Payload, and when each is posted, ascending.
+        paths, size_bytes : list of int [transfers]
+            Numbers of their paths, and payload.
+        start_s : list of float [transfers]
+            When each is posted, ascending.
         request : int
             Whose KV they are, :data:`NOBODYS` of expert traffic.
         is_last : bool
@@ -138,30 +183,31 @@ class Transfers:
         if self._model.ahead or start_s[-1] <= self._env.now:
             self._post(group, paths, size_bytes, start_s, request, is_last)
             return
-        for rows in np.split(np.arange(len(paths)), np.flatnonzero(np.diff(start_s)) + 1):
-            last, at_s = is_last and bool(rows[-1] == len(paths) - 1), float(start_s[rows[0]])
-            self._env.at(at_s, self._post, group, paths[rows], size_bytes[rows], start_s[rows], request, last)
+        first = 0
+        for end in range(1, len(paths) + 1):
+            if end == len(paths) or start_s[end] != start_s[first]:
+                rows, last = slice(first, end), is_last and end == len(paths)
+                self._env.at(start_s[first], self._post, group, paths[rows], size_bytes[rows], start_s[rows], request, last)
+                first = end
 
     def _post(
-        self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, request: int, is_last: bool
+        self, group: int, paths: list[int] | IntArray, size_bytes: list[int] | IntArray, start_s: list[float] | float,
+        request: int, is_last: bool,
     ) -> None:  # fmt: skip
+        rows = self._rows.add(paths, size_bytes, start_s)
         if request == NOBODYS:
-            self._model.post(group, paths, size_bytes, start_s, is_last, traffic_class=1)
+            self._model.post(group, *rows, is_last, traffic_class=1)
         elif self._kv_cap_bps is None:
-            self._model.post(group, paths, size_bytes, start_s, is_last)
+            self._model.post(group, *rows, is_last)
         else:
-            self._model.post(group, paths, size_bytes, start_s, is_last, np.full(len(paths), self._kv_cap_bps))
-        path, size, start = self._posted
-        path.frombytes(paths.tobytes())
-        size.frombytes(size_bytes.tobytes())
-        start.frombytes(start_s.tobytes())
+            self._model.post(group, *rows, is_last, np.full(len(paths), self._kv_cap_bps))
         self._posts[0].append(request)
         self._posts[1].append(len(paths))
         self._plan()
 
     def posted(self) -> Posted:
         """Return every transfer posted before the present."""
-        path, size, start_s = (np.array(column) for column in self._posted)
+        path, size, start_s = self._rows.columns()
         request = np.repeat(*(np.array(column) for column in self._posts))
         none: IntArray = np.zeros(0, dtype=np.int64)
         source, target = (np.concatenate([none, *(ends[column] for ends in self._ends)]) for column in range(2))
