@@ -32,8 +32,8 @@ from zcube.serving.window import WindowWatch
 from zcube.serving.work_done import WorkDone
 from zcube.workload.requests import RequestTrace
 
-#: Steps of requests of which one is told of as progress.
-STEPS_UNTOLD = 16
+#: Steps of requests of which one is told of as progress: at least so many, and so large a part of all that requests are.
+LEAST_UNTOLD, UNTOLD_SHARE = 16, 1 / 256
 
 
 class Cluster:
@@ -81,6 +81,7 @@ class Cluster:
         self.watch = WindowWatch(env, self.transfers, self.steps_before, trace, settings.measure, settings.load)
         self._assigned: dict[int, Assigned] = {}
         self._requests, self._resolved, self._untold = len(trace), 0, 0
+        self._told_every = max(LEAST_UNTOLD, int(UNTOLD_SHARE * len(trace)))
         self._horizon_s = float("inf") if settings.load.horizon_s is None else settings.load.horizon_s
         self._prefill_answers = settings.decode.first_token == "prefill"
         self._arrivals = Arrivals(env, trace, settings.load, recorder, self._arrive)
@@ -271,7 +272,7 @@ class Cluster:
     def _tell(self) -> None:
         """Tell how much is done, now and then."""
         self._untold += 1
-        if self._untold >= STEPS_UNTOLD or self._resolved == self._requests:
+        if self._untold >= self._told_every or self._resolved == self._requests:
             self._untold = 0
             self._progress(max(self._work.share, self._env.now / self._horizon_s))
 

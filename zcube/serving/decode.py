@@ -35,6 +35,12 @@ NO_STEPS: FloatArray = np.zeros(0)
 IDLE, STEPPING, ENDING = 0, 1, 2
 
 
+def least_of(loads: list[int], first: int) -> int:
+    """Return the place of the least load, of equal ones the one that comes first from a place on."""
+    least = min(loads)
+    return loads.index(least, first) if first and least in loads[first:] else loads.index(least)
+
+
 class DecodeNode:
     """One decode node: room for KV, and what waits for it.
 
@@ -65,9 +71,8 @@ class DecodeNode:
 
     def take_rank(self) -> int:
         """Give a request to the rank with the fewest, in turn among equals."""
-        turned = self._rank_load[self._next_rank :] + self._rank_load[: self._next_rank]
-        rank = (self._next_rank + turned.index(min(turned))) % len(turned)
-        self._next_rank = (rank + 1) % len(turned)
+        rank = least_of(self._rank_load, self._next_rank)
+        self._next_rank = rank + 1
         self._rank_load[rank] += 1
         return rank
 
@@ -140,9 +145,8 @@ class DecodeInstance:
         #: Prompts to be computed here, and how long each takes.
         self._prompts: deque[tuple[int, float]] = deque()
         self._joining: list[tuple[int, int, int]] = []
-        self._batch: IntArray = np.zeros((3, 16), dtype=np.int64)
+        self._keep(np.zeros((3, 16), dtype=np.int64))
         self._size, self._least_left = 0, MOST_LEFT
-        self._finished: IntArray = np.zeros(16, dtype=np.int64)
         #: Steps ended, when the last of them did, and when those under way are to.
         self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
         #: Steps predicted next, and what becomes of a request that comes.
@@ -201,7 +205,7 @@ class DecodeInstance:
         start_s = float(self._env.now)
         self._start_s, self._joined, self._state = start_s, joined, STEPPING
         steps = min(self._ahead, self._least_left)
-        ends_s = self._compute.decode_steps_s(self._dealt(self._batch[CONTEXT, : self._size]), steps)
+        ends_s = self._compute.decode_steps_s(self._dealt(self._contexts[: self._size]), steps)
         let_pass(ends_s, self._tokens_per_step, start_s)
         self._ends_s, self._ahead = ends_s, min(2 * self._ahead, MOST_STEPS_AHEAD)
         if joined:
@@ -229,7 +233,7 @@ class DecodeInstance:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
         requests, left = self._size, self._batch[LEFT, : self._size].copy()
         steps = min(exchange.burst_steps, int(left.max()) if exchange.whole_bursts else self._least_left)
-        batches = [self._dealt(self._batch[CONTEXT, rows]) for rows in exchange.microbatches(requests)]
+        batches = [self._dealt(self._contexts[rows]) for rows in exchange.microbatches(requests)]
         each_s = np.sum([self._compute.decode_steps_s(contexts, steps) for contexts in batches], axis=0)
         each_s /= self._tokens_per_step
         start_s, before, compute_s, stages = self._env.now, self._steps, float(each_s.sum()), None
@@ -253,17 +257,24 @@ class DecodeInstance:
         """Return contexts in the order in which GPUs get them."""
         return contexts if self._even_ranks is None else evened(contexts, self._even_ranks)
 
+    def _keep(self, batch: IntArray) -> None:
+        """Take a batch's table, and make room for as many requests that finish."""
+        self._batch, self._contexts, self._finished = batch, batch[CONTEXT], np.zeros(batch.shape[1], dtype=np.int64)
+        # Single values are written to memory sooner than an array is asked to take them.
+        self._cells = batch.data
+
     def _join_batch(self) -> list[int]:
         """Let the requests that have come join the batch, and return them."""
         joined = []
         for request, context_tokens, tokens_left in self._joining:
             at = self._size
             if at == len(self._finished):
-                self._batch = np.concatenate([self._batch, np.zeros_like(self._batch)], axis=1)
-                self._finished = np.zeros(2 * at, dtype=np.int64)
-            batch = self._batch
-            batch[REQUEST, at], batch[CONTEXT, at], batch[LEFT, at] = request, context_tokens, tokens_left
-            self._size, self._least_left = at + 1, min(self._least_left, tokens_left)
+                self._keep(np.concatenate([self._batch, np.zeros_like(self._batch)], axis=1))
+            cells = self._cells
+            cells[REQUEST, at], cells[CONTEXT, at], cells[LEFT, at] = request, context_tokens, tokens_left
+            self._size = at + 1
+            if tokens_left < self._least_left:
+                self._least_left = tokens_left
             joined.append(request)
         self._joining.clear()
         return joined

@@ -9,7 +9,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, IntArray
 from zcube.serving.clock import seconds_between
-from zcube.serving.decode import DecodeInstance, DecodeNode
+from zcube.serving.decode import DecodeInstance, DecodeNode, least_of
 from zcube.serving.expert_exchange import DecodeExchange
 from zcube.serving.pipeline import Pipeline
 from zcube.serving.prefix_cache import PrefixCaches
@@ -108,8 +108,7 @@ class DecodeNodes:
 
     def idlest(self) -> int:
         """Return the node with the fewest requests, of equals the one that comes first from whose turn it is on."""
-        first, least = self._turn, min(self._outstanding)
-        return self._outstanding.index(least, first) if least in self._outstanding[first:] else self._outstanding.index(least)
+        return least_of(self._outstanding, self._turn)
 
     def computes(self, blocks: IntArray, input_tokens: int, queued: int) -> int | None:
         """Return the node that is to compute a prompt itself; None if it is to come from a prefill node."""
