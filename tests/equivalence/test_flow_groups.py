@@ -184,4 +184,4 @@ def test_transfers_posted_in_turn_end_when_all_posted_at_once_do(monkeypatch, at
         assert found.finish_s.tobytes() == expected.finish_s.tobytes()
         assert found.bound_link.tolist() == expected.bound_link.tolist()
         assert other.link_table().size_bytes.tobytes() == model.link_table().size_bytes.tobytes()
-        assert other.events == model.events
+        assert other.events == model.events and other.now_s == model.now_s

@@ -79,10 +79,10 @@ def links_upstream(state: FluidState, frees: int) -> int:
             link = state.hops[hop].link
             if state.level_place[link] < 0:
                 key = float(state.pressed[link].hops_left)
-                heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, key)
+                heap_set(state.level_heap, state.level_place, state.level_size, link, key)
     count = 0
     while state.level_size[0] > 0:
-        state.upstream[count] = heap_pop(state.level_heap, state.level_bps, state.level_place, state.level_size)
+        state.upstream[count] = heap_pop(state.level_heap, state.level_place, state.level_size)
         count += 1
     return count
 
@@ -105,19 +105,19 @@ def find_ports(state: FluidState, link: int) -> tuple[int, bool]:
         subflow = state.hops[hop].subflow
         if state.subflows[subflow].new_rate_bps > 0.0:
             if hop == state.subflows[subflow].first_hop:
-                state.cap_heap[ports], state.cap_bps[ports] = -1 - subflow, state.subflows[subflow].cap_bps
+                state.cap_heap[ports].item, state.cap_heap[ports].key = -1 - subflow, state.subflows[subflow].cap_bps
                 ports, starts = ports + 1, True
             else:
                 before = state.hops[hop - 1].link
                 if state.pressed[before].into_bps == 0.0:
-                    state.cap_heap[ports] = before
+                    state.cap_heap[ports].item = before
                     ports += 1
                 state.pressed[before].into_bps += state.sent_bps[subflow]
         hop = state.hops[hop].next
     for port in range(ports):
-        before = state.cap_heap[port]
+        before = state.cap_heap[port].item
         if before >= 0:
-            state.cap_bps[port] = state.pressed[before].into_bps
+            state.cap_heap[port].key = state.pressed[before].into_bps
             state.pressed[before].into_bps = 0.0
     return ports, starts
 
@@ -130,17 +130,17 @@ def share_of_ports(state: FluidState, ports: int, allowed_bps: float) -> float:
     """
     asked, weight, most = 0.0, 0.0, 0.0
     for port in range(ports):
-        claims = port_weight(state, state.cap_heap[port])
-        asked, weight, most = asked + state.cap_bps[port], weight + claims, max(most, state.cap_bps[port] / claims)
+        claims = port_weight(state, state.cap_heap[port].item)
+        asked, weight, most = asked + state.cap_heap[port].key, weight + claims, max(most, state.cap_heap[port].key / claims)
     if asked <= allowed_bps:
         return most + allowed_bps - asked
     share = allowed_bps / weight
     while True:
         left, weight = allowed_bps, 0.0
         for port in range(ports):
-            claims = port_weight(state, state.cap_heap[port])
-            if state.cap_bps[port] < share * claims:
-                left -= state.cap_bps[port]
+            claims = port_weight(state, state.cap_heap[port].item)
+            if state.cap_heap[port].key < share * claims:
+                left -= state.cap_heap[port].key
             else:
                 weight += claims
         if weight == 0.0:
@@ -183,9 +183,9 @@ def press(state: FluidState, links: int, first_turn: bool) -> float:
         state.pressed[link].limit_bps = np.inf
         share = share_of_ports(state, ports, allowed_bps)
         for port in range(ports):
-            before = state.cap_heap[port]
+            before = state.cap_heap[port].item
             if before >= 0 and not first_turn:
-                limit_bps = share * state.pressed[before].sent_bps / state.cap_bps[port]
+                limit_bps = share * state.pressed[before].sent_bps / state.cap_heap[port].key
                 state.pressed[before].limit_bps = min(state.pressed[before].limit_bps, limit_bps)
         if starts and first_turn:
             state.pressed[link].level_bps = share

@@ -16,7 +16,7 @@ from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.network import fluid
 from zcube.network.fluid_posting import PathArrays, drop_done, post
-from zcube.network.fluid_state import ACTIVE, LEAST_ROOM, MAX_MIN, NONE, FluidState, empty_state, grown, with_room
+from zcube.network.fluid_state import ACTIVE, DONE, LEAST_ROOM, MAX_MIN, NONE, UNTOLD, FluidState, empty_state, grown, with_room
 from zcube.network.frames import frame_of
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.load_watch import LoadWatch
@@ -217,7 +217,7 @@ class FlowModel:
         _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
         small = used_pools + pools > len(state.pools) or used_subflows + subflows > len(state.subflows)
         if small or used_hops + hops > len(state.hops):
-            kept = int(state.start_size[0] + state.finish_size[0] + state.arrival_size[0])
+            kept = np.count_nonzero(state.pools["phase"][:used_pools] != DONE)
             if 2 * kept <= used_pools:
                 drop_done(self._frame)
                 _, used_pools, used_subflows, used_hops, _ = state.used.tolist()
@@ -303,12 +303,13 @@ class FlowModel:
         self._keep(with_room(self._state, self._flows + len(paths), 0, 0, 0))
         for first in range(0, len(paths), POSTED_AT_ONCE):
             some = slice(first, first + POSTED_AT_ONCE)
-            self.post(NONE, paths[some], size_bytes[some], start_s[some], False, cap_bps[some])
+            self.post(UNTOLD, paths[some], size_bytes[some], start_s[some], False, cap_bps[some])
             # So far before the last start that none of what ties is yet to be posted.
             last_s = float(start_s[some][-1])
             tie_s = max(fluid.TIE_S + fluid.TIE_RELATIVE * last_s, float(self._state.settings[0]))
             self._some_events(float("inf"), ALL_EVENTS, last_s - 2.0 * tie_s)
         self.advance(float("inf"))
+        self._now_s = float(self._state.flows["finish_s"][: self._flows].max(initial=self._now_s))
 
     def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
         """Run to the end.

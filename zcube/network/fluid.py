@@ -14,7 +14,7 @@ import numpy as np
 
 from zcube.network.back_pressure import free_on, free_reached, is_pressed, press_back
 from zcube.network.event_heap import heap_pop, heap_set
-from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, FluidState, fluid_at
+from zcube.network.fluid_state import ACTIVE, DONE, NONE, SENT, UNBOUND, UNTOLD, FluidState, fluid_at
 from zcube.network.kernels import inner, kernel
 from zcube.network.max_min import free_bound_by, set_free, solve
 
@@ -28,15 +28,15 @@ RATE_ROUNDING = 1e-12
 @inner
 def next_change_s(state: FluidState) -> float:
     """Return when a pool next starts or runs dry; infinity when none will."""
-    start_s = state.event_s[state.start_heap[0]] if state.start_size[0] > 0 else np.inf
-    finish_s = state.event_s[state.finish_heap[0]] if state.finish_size[0] > 0 else np.inf
+    start_s = state.start_heap[0].key if state.start_size[0] > 0 else np.inf
+    finish_s = state.finish_heap[0].key if state.finish_size[0] > 0 else np.inf
     return min(start_s, finish_s)
 
 
 @inner
 def next_arrival_s(state: FluidState) -> float:
     """Return when a transfer's last byte arrives next, of those whose last byte has left; infinity when there are none."""
-    return state.event_s[state.arrival_heap[0]] if state.arrival_size[0] > 0 else np.inf
+    return state.arrival_heap[0].key if state.arrival_size[0] > 0 else np.inf
 
 
 @inner
@@ -132,10 +132,12 @@ def finish(state: FluidState, pool: int, now_s: float) -> None:
     flow = state.pools[pool].flow
     state.flows[flow].open_pools -= 1
     if state.flows[flow].open_pools == 0:
-        state.flows[flow].finish_s = now_s + state.flows[flow].latency_s
+        arrival_s = now_s + state.flows[flow].latency_s
+        state.flows[flow].finish_s = arrival_s
+        if state.pools[pool].group == UNTOLD:
+            return
         state.pools[pool].phase = SENT
-        arrival_s = state.flows[flow].finish_s
-        heap_set(state.arrival_heap, state.event_s, state.event_place, state.arrival_size, pool, arrival_s)
+        heap_set(state.arrival_heap, state.event_place, state.arrival_size, pool, arrival_s)
 
 
 @inner
@@ -219,7 +221,7 @@ def apply_rates(state: FluidState, frees: int, now_s: float) -> None:
         state.pools[pool].rate_bps = rate
         left = max(state.pools[pool].remaining_bits, 0.0)
         until_s = now_s + left / rate if rate > 0.0 else np.inf
-        heap_set(state.finish_heap, state.event_s, state.event_place, state.finish_size, pool, until_s)
+        heap_set(state.finish_heap, state.event_place, state.finish_size, pool, until_s)
 
 
 @inner
@@ -237,15 +239,16 @@ def note_arrival(state: FluidState, group: int, arrival_s: float, soonest_s: flo
 
 
 @inner
-def note_active(state: FluidState, pool: int, group: int, change_s: float, now_s: float, noted: int) -> int:
-    """Note with its group what is known of an active pool's arrival.
+def note_active(state: FluidState, at: int, group: int, change_s: float, now_s: float, noted: int) -> int:
+    """Note with its group what is known of the arrival of the pool at a place of the heap of active ones.
 
     A transfer that has the rate it has alone gets no faster; one that shares links may, when another one starts or ends.
     """
+    pool = state.finish_heap[at].item
     flow = state.pools[pool].flow
     latency_s, rate_bps = state.flows[flow].latency_s, state.pools[pool].rate_bps
-    arrival_s = state.event_s[pool] + latency_s
-    alone_bps = state.flows[flow].size_bits / state.flows[flow].alone_s
+    arrival_s = state.finish_heap[at].key + latency_s
+    alone_bps = state.flows[flow].size_bits / state.pools[pool].alone_s
     if rate_bps >= alone_bps * (1.0 - RATE_ROUNDING):
         return note_arrival(state, group, arrival_s, arrival_s, noted)
     left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
@@ -256,8 +259,8 @@ def note_active(state: FluidState, pool: int, group: int, change_s: float, now_s
 @inner
 def waited_for(state: FluidState, pool: int) -> int:
     """Return the group of a pool's transfer if it is complete, else NONE."""
-    group = state.flows[state.pools[pool].flow].group
-    return group if group != NONE and state.groups[group].complete else NONE
+    group = state.pools[pool].group
+    return group if group >= 0 and state.groups[group].complete else NONE
 
 
 @inner
@@ -268,21 +271,22 @@ def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
         return arrival_s, soonest_s
     change_s = next_change_s(state)
     for at in range(state.start_size[0]):
-        pool = state.start_heap[at]
-        group = waited_for(state, pool)
+        first = state.start_heap[at].item
+        group = waited_for(state, first)
         if group != NONE:
-            flow = state.pools[pool].flow
-            alone_s = state.event_s[pool] + state.flows[flow].alone_s + state.flows[flow].latency_s
-            noted = note_arrival(state, group, alone_s, alone_s, noted)
+            for pool in range(first, first + state.pools[first].together):
+                latency_s = state.flows[state.pools[pool].flow].latency_s
+                alone_s = state.start_heap[at].key + state.pools[pool].alone_s + latency_s
+                noted = note_arrival(state, group, alone_s, alone_s, noted)
     for at in range(state.finish_size[0]):
-        group = waited_for(state, state.finish_heap[at])
+        group = waited_for(state, state.finish_heap[at].item)
         if group != NONE:
-            noted = note_active(state, state.finish_heap[at], group, change_s, now_s, noted)
+            noted = note_active(state, at, group, change_s, now_s, noted)
     for at in range(state.arrival_size[0]):
-        pool = state.arrival_heap[at]
-        group = waited_for(state, pool)
+        group = waited_for(state, state.arrival_heap[at].item)
         if group != NONE:
-            noted = note_arrival(state, group, state.event_s[pool], state.event_s[pool], noted)
+            last_s = state.arrival_heap[at].key
+            noted = note_arrival(state, group, last_s, last_s, noted)
     for at in range(len(state.arrived) - noted, len(state.arrived)):
         group = state.arrived[at]
         arrival_s = min(arrival_s, state.groups[group].arrival_s)
@@ -292,10 +296,10 @@ def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
 
 
 @inner
-def arrive(state: FluidState, flow: int, groups: int) -> int:
-    """Count a transfer's arrival with its group; return how many groups have arrived."""
-    group = state.flows[flow].group
-    if group != NONE:
+def arrive(state: FluidState, pool: int, groups: int) -> int:
+    """Count the arrival of a pool's transfer with its group; return how many groups have arrived."""
+    group = state.pools[pool].group
+    if group >= 0:
         state.groups[group].under_way -= 1
         if state.groups[group].complete and state.groups[group].under_way == 0:
             state.groups[group].complete = 0
@@ -313,26 +317,28 @@ def change(state: FluidState, now_s: float, until_s: float) -> None:
     state.events[0] += 1
     # Ends come before starts, so that a link's peak does not depend on the numbers of the pools.
     finished = 0
-    while state.finish_size[0] > 0 and state.event_s[state.finish_heap[0]] <= until_s:
-        pool = heap_pop(state.finish_heap, state.event_s, state.event_place, state.finish_size)
-        finish_s = state.event_s[pool]
+    while state.finish_size[0] > 0 and state.finish_heap[0].key <= until_s:
+        finish_s = state.finish_heap[0].key
+        pool = heap_pop(state.finish_heap, state.event_place, state.finish_size)
         now_s = max(now_s, finish_s)
         settle(state, pool, finish_s)
         finish(state, pool, finish_s)
         changed[finished] = pool
         finished += 1
-    # The pools that start wait at the far end: they and the finished ones are together at most all pools.
+    # The first ones of those that start wait at the far end: they and the finished ones are together at most all pools.
     starting = len(changed)
-    while state.start_size[0] > 0 and state.event_s[state.start_heap[0]] <= until_s:
+    while state.start_size[0] > 0 and state.start_heap[0].key <= until_s:
         starting -= 1
-        changed[starting] = heap_pop(state.start_heap, state.event_s, state.event_place, state.start_size)
-        now_s = max(now_s, state.event_s[changed[starting]])
+        now_s = max(now_s, state.start_heap[0].key)
+        changed[starting] = heap_pop(state.start_heap, state.event_place, state.start_size)
     state.clock_s[0] = now_s
     frees = 0
     for at in range(len(changed) - 1, starting - 1, -1):
-        activate(state, changed[at], now_s)
+        for pool in range(changed[at], changed[at] + state.pools[changed[at]].together):
+            activate(state, pool, now_s)
     for at in range(len(changed) - 1, starting - 1, -1):
-        frees = free_around(state, changed[at], frees)
+        for pool in range(changed[at], changed[at] + state.pools[changed[at]].together):
+            frees = free_around(state, pool, frees)
     for at in range(finished):
         frees = free_around(state, changed[at], frees)
     apply_rates(state, new_rates(state, frees), now_s)
@@ -343,10 +349,10 @@ def let_arrive(state: FluidState, to_s: float) -> tuple[int, int]:
     """Let last bytes arrive up to a time; return how many transfers and how many groups have arrived."""
     arrived, groups = 0, 0
     while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
-        pool = heap_pop(state.arrival_heap, state.event_s, state.event_place, state.arrival_size)
+        pool = heap_pop(state.arrival_heap, state.event_place, state.arrival_size)
         state.pools[pool].phase = DONE
         state.changed[arrived] = state.pools[pool].flow
-        groups = arrive(state, state.changed[arrived], groups)
+        groups = arrive(state, pool, groups)
         arrived += 1
     return arrived, groups
 

@@ -56,7 +56,7 @@ def post(
     pooled : bool
         Whether a transfer's paths draw from one pool.
     group : int
-        What they are part of, or NONE.
+        What they are part of, or NONE, or UNTOLD.
     is_last : bool
         Whether the group is complete with them.
     now_s : float
@@ -75,6 +75,7 @@ def post(
         if pathless or not size_bytes[row] > 0.0 or not (now_s <= start_s[row] < np.inf):
             return -1.0, -1.0
     earliest_s, arrival_s = np.inf, 0.0
+    first_together, together_s = NONE, np.inf
     flow, pool, subflow, hop = state.used[0], state.used[1], state.used[2], state.used[3]
     for row in range(len(path)):
         number, size_bits = path[row], size_bytes[row] * 8.0
@@ -93,16 +94,17 @@ def post(
         state.flows[flow].open_pools = pools
         leaves_s = start_s[row] + delay_s
         earliest_s = min(earliest_s, leaves_s)
-        state.flows[flow].group = group
-        state.flows[flow].alone_s = 0.0
-        if group != NONE:
+        alone_s = 0.0
+        if group >= 0:
             most_bps = min(paths.alone_bps[number], cap_bps[row]) if len(cap_bps) else paths.alone_bps[number]
-            state.flows[flow].alone_s = size_bits / most_bps
-            arrival_s = max(arrival_s, leaves_s + state.flows[flow].alone_s + paths.latency_s[number])
+            alone_s = size_bits / most_bps
+            arrival_s = max(arrival_s, leaves_s + alone_s + paths.latency_s[number])
         for turn in range(pools):
             begin = first + turn
             until = end if pooled else begin + 1
             state.pools[pool].flow = flow
+            state.pools[pool].group = group
+            state.pools[pool].alone_s = alone_s
             state.pools[pool].turn = turn
             state.pools[pool].phase = PENDING
             state.pools[pool].remaining_bits = size_bits if pooled else size_bits * paths.share[begin]
@@ -127,15 +129,19 @@ def post(
                 subflow += 1
             state.pools[pool].end_subflow = subflow
             state.event_place[pool] = -1
-            heap_set(state.start_heap, state.event_s, state.event_place, state.start_size, pool, leaves_s)
+            if first_together == NONE or leaves_s != together_s:
+                first_together, together_s = pool, leaves_s
+                state.pools[pool].together = 0
+                heap_set(state.start_heap, state.event_place, state.start_size, pool, leaves_s)
+            state.pools[first_together].together += 1
             pool += 1
         flow += 1
     state.used[0], state.used[1], state.used[2], state.used[3] = flow, pool, subflow, hop
-    if group != NONE:
+    if group >= 0:
         state.groups[group].under_way += len(path)
         state.groups[group].complete = is_last
         state.used[4] += is_last
-    return earliest_s, arrival_s if group != NONE and is_last else np.inf
+    return earliest_s, arrival_s if group >= 0 and is_last else np.inf
 
 
 @inner
@@ -162,7 +168,7 @@ def rename_hops(state: FluidState, subflow: int) -> None:
 def rename_pools(heap: np.ndarray, size: int, place: np.ndarray) -> None:
     """Let a heap hold its pools by the places they move to."""
     for at in range(size):
-        heap[at] = place[heap[at]]
+        heap[at].item = place[heap[at].item]
 
 
 @kernel
@@ -206,6 +212,5 @@ def drop_done(fluid: np.ndarray) -> None:
         state.pools[place] = state.pools[pool]
         state.pools[place].first_subflow = first
         state.pools[place].end_subflow = subflows
-        state.event_s[place] = state.event_s[pool]
         state.event_place[place] = state.event_place[pool]
     state.used[1], state.used[2], state.used[3] = pools, subflows, hops

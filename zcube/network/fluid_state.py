@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.arrays import FloatArray
+from zcube.network.event_heap import ENTRY
 from zcube.network.frames import arrays_at
 
 #: Of a pool: waits for its start; drains; was its transfer's last and has drained, its last byte under way; needed no more.
@@ -21,6 +22,9 @@ UNBOUND = -1
 
 #: No group, and no link.
 NONE = -1
+
+#: In place of a group, of transfers whose arrivals nobody is told of, one by one or together.
+UNTOLD = -2
 
 #: The isolation of victims that leaves the max-min fluid; below it there is back-pressure.
 MAX_MIN = 1.0
@@ -41,6 +45,7 @@ LINK = np.dtype(
         ("updates", "i4"),  # changes of load_bps since it was last added up afresh
         ("free_left", "i4"),  # scratch: free subflows without a rate
         ("holds", "i4"),  # scratch: fixed subflows that the link bounds
+        ("queued", "i4"),  # scratch: how many subflows were free when it was last put into the order of levels
     ],
     align=True,
 )
@@ -65,11 +70,14 @@ POOL = np.dtype(
         ("remaining_bits", "f8"),
         ("rate_bps", "f8"),
         ("settled_s", "f8"),  # time up to which remaining_bits is true
-        ("flow", "i8"),
+        ("alone_s", "f8"),  # sending time of its transfer alone, of one in a group
+        ("flow", "i4"),
+        ("group", "i4"),  # of its transfer; NONE and UNTOLD where nobody waits for it
         ("first_subflow", "i4"),
         ("end_subflow", "i4"),
         ("turn", "i4"),  # which of its flow's pools, from 0
         ("phase", "i4"),
+        ("together", "i4"),  # of the first of some that are posted in a row and start together: how many
     ],
     align=True,
 )
@@ -94,12 +102,10 @@ FLOW = np.dtype(
         ("latency_s", "f8"),
         ("finish_s", "f8"),  # nan until its last byte has left
         ("size_bits", "f8"),
-        ("alone_s", "f8"),  # sending time alone, of one in a group
         ("bound_s", "f8"),  # how long the link bounded it that did so longest
         ("bound_link", "i4"),  # -1 for none
         ("bound_turn", "i4"),  # pool of the hop over it
         ("open_pools", "i4"),
-        ("group", "i4"),  # NONE where its arrival is nobody's to wait for
     ],
     align=True,
 )
@@ -125,22 +131,19 @@ class FluidState(NamedTuple):
     flows: np.ndarray  # FLOW[F]
     groups: np.ndarray  # GROUP[G]
     used: np.ndarray  # i8[5] flows, pools, subflows and hops in use; complete groups under way
-    event_s: np.ndarray  # f8[P] key of the three heaps: start of a pending pool, predicted finish, arrival of its last byte
-    event_place: np.ndarray  # i8[P] place in its heap, a pool being in one of them only
-    start_heap: np.ndarray  # i8[P] pending pools; apart, so that the many that wait do not slow the few that run
+    event_place: np.ndarray  # i8[P] place in one of the three heaps that follow, a pool being in one of them only
+    start_heap: np.ndarray  # ENTRY[P] pending pools by start, of some in a row the first; apart from the few that run
     start_size: np.ndarray  # i8[1]
-    finish_heap: np.ndarray  # i8[P] active pools
+    finish_heap: np.ndarray  # ENTRY[P] active pools by predicted finish
     finish_size: np.ndarray  # i8[1]
-    arrival_heap: np.ndarray  # i8[P] sent pools
+    arrival_heap: np.ndarray  # ENTRY[P] sent pools by arrival of their last byte
     arrival_size: np.ndarray  # i8[1]
     changed: np.ndarray  # i8[P] scratch: pools that start or end, flows that have arrived
     arrived: np.ndarray  # i8[G] scratch: groups that have arrived; from the far end, those whose arrival is bounded
-    level_bps: np.ndarray  # f8[L] scratch: key of the heap of links
-    level_heap: np.ndarray  # i8[L] scratch
+    level_heap: np.ndarray  # ENTRY[L] scratch: links by level
     level_place: np.ndarray  # i8[L] scratch
     level_size: np.ndarray  # i8[1] scratch
-    cap_bps: np.ndarray  # f8[S] scratch: key of the heap of capped subflows; what a port asks for
-    cap_heap: np.ndarray  # i8[S] scratch; a port
+    cap_heap: np.ndarray  # ENTRY[S] scratch: capped subflows by cap; ports by what they ask for
     cap_place: np.ndarray  # i8[S] scratch
     cap_size: np.ndarray  # i8[1] scratch
     free_subflow: np.ndarray  # i8[S] scratch
@@ -154,8 +157,8 @@ class FluidState(NamedTuple):
     bin_bits: np.ndarray  # f8[B * L] bits carried per bin of time, L links a bin; empty without bins
 
 
-_WITH_HOPS, _WITH_SUBFLOWS = ("hops",), ("subflows", "free_subflow", "sent_bps", "cap_bps", "cap_heap", "cap_place")
-_WITH_POOLS = ("pools", "event_s", "event_place", "start_heap", "finish_heap", "arrival_heap", "changed")
+_WITH_HOPS, _WITH_SUBFLOWS = ("hops",), ("subflows", "free_subflow", "sent_bps", "cap_heap", "cap_place")
+_WITH_POOLS = ("pools", "event_place", "start_heap", "finish_heap", "arrival_heap", "changed")
 _WITH_FLOWS = ("flows",)
 
 #: Entries that arrays begin with.
@@ -167,7 +170,7 @@ FLOWS_TIMES = 4
 #: Bytes one hop, one subflow and one pool take in these arrays.
 HOP_BYTES = HOP.itemsize
 SUBFLOW_BYTES = SUBFLOW.itemsize + 40
-POOL_BYTES = POOL.itemsize + 48
+POOL_BYTES = POOL.itemsize + 64
 
 
 def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float, isolation: float = MAX_MIN) -> FluidState:
@@ -188,22 +191,19 @@ def empty_state(capacity_bps: FloatArray, quantum_s: float, bin_s: float, isolat
         flows=np.zeros(LEAST_ROOM, FLOW),
         groups=np.zeros(LEAST_ROOM, GROUP),
         used=whole(5),
-        event_s=np.zeros(LEAST_ROOM),
         event_place=whole(LEAST_ROOM),
-        start_heap=whole(LEAST_ROOM),
+        start_heap=np.zeros(LEAST_ROOM, ENTRY),
         start_size=whole(1),
-        finish_heap=whole(LEAST_ROOM),
+        finish_heap=np.zeros(LEAST_ROOM, ENTRY),
         finish_size=whole(1),
-        arrival_heap=whole(LEAST_ROOM),
+        arrival_heap=np.zeros(LEAST_ROOM, ENTRY),
         arrival_size=whole(1),
         changed=whole(LEAST_ROOM),
         arrived=whole(LEAST_ROOM),
-        level_bps=np.zeros(count),
-        level_heap=whole(count),
+        level_heap=np.zeros(count, ENTRY),
         level_place=whole(count) - 1,
         level_size=whole(1),
-        cap_bps=np.zeros(LEAST_ROOM),
-        cap_heap=whole(LEAST_ROOM),
+        cap_heap=np.zeros(LEAST_ROOM, ENTRY),
         cap_place=whole(LEAST_ROOM),
         cap_size=whole(1),
         free_subflow=whole(LEAST_ROOM),

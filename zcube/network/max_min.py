@@ -50,6 +50,7 @@ def touch(state: FluidState, link: int) -> None:
         state.links[link].residual_bps = state.links[link].capacity_bps - state.links[link].load_bps
         state.links[link].unfixed = 0.0
         state.links[link].free_left = 0
+        state.links[link].queued = 0
         state.links[link].holds = state.links[link].bound
 
 
@@ -91,6 +92,8 @@ def free_bound_by(state: FluidState, link: int, frees: int) -> int:
 @inner
 def free_largest(state: FluidState, link: int, frees: int) -> int:
     """Make the fixed subflows of a link free that hold the most per weight, if that is more than the link's share."""
+    if state.links[link].free_left == state.links[link].subflows:
+        return frees
     most = share_of(state, link) * (1.0 + RATE_TOLERANCE)
     largest = most
     hop = state.links[link].first
@@ -134,13 +137,17 @@ def queue(state: FluidState, first: int, frees: int) -> None:
         subflow = state.free_subflow[at]
         for hop in range(state.subflows[subflow].first_hop, state.subflows[subflow].end_hop):
             link = state.hops[hop].link
+            if state.links[link].queued == frees:
+                continue
+            state.links[link].queued = frees
             level = level_of(state, link)
             # A link's level may lag behind in the heap but never lead.
-            if state.level_place[link] < 0 or level < state.level_bps[link]:
-                heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, level)
+            place = state.level_place[link]
+            if place < 0 or level < state.level_heap[place].key:
+                heap_set(state.level_heap, state.level_place, state.level_size, link, level)
         if state.subflows[subflow].cap_bps < np.inf:
             cap = state.subflows[subflow].cap_bps / state.subflows[subflow].weight
-            heap_set(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size, subflow, cap)
+            heap_set(state.cap_heap, state.cap_place, state.cap_size, subflow, cap)
 
 
 @inner
@@ -167,13 +174,13 @@ def fix(state: FluidState, subflow: int, rate_bps: float, bound: int, frees: int
 def fix_capped(state: FluidState, level: float, frees: int) -> tuple[int, int]:
     """Fix the free subflow of smallest cap if that is not above a level; return how many were fixed and are free."""
     while state.cap_size[0] > 0:
-        subflow = state.cap_heap[0]
+        subflow = state.cap_heap[0].item
         if state.subflows[subflow].new_rate_bps < 0.0:
-            if state.cap_bps[subflow] > level:
+            if state.cap_heap[0].key > level:
                 break
-            heap_pop(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size)
+            heap_pop(state.cap_heap, state.cap_place, state.cap_size)
             return 1, fix(state, subflow, state.subflows[subflow].cap_bps, UNBOUND, frees)
-        heap_pop(state.cap_heap, state.cap_bps, state.cap_place, state.cap_size)
+        heap_pop(state.cap_heap, state.cap_place, state.cap_size)
     return 0, frees
 
 
@@ -197,13 +204,13 @@ def solve(state: FluidState, frees: int) -> int:
     queue(state, 0, frees)
     fixed = 0
     while fixed < frees:
-        link = state.level_heap[0]
+        link = state.level_heap[0].item
         if state.links[link].free_left == 0:
-            heap_pop(state.level_heap, state.level_bps, state.level_place, state.level_size)
+            heap_pop(state.level_heap, state.level_place, state.level_size)
             continue
         level = level_of(state, link)
-        if level > state.level_bps[link]:
-            heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, level)
+        if level > state.level_heap[0].key:
+            heap_set(state.level_heap, state.level_place, state.level_size, link, level)
             continue
         if state.cap_size[0] > 0:
             more, frees = fix_capped(state, level, frees)
@@ -219,14 +226,14 @@ def solve(state: FluidState, frees: int) -> int:
         if frees > before:
             queue(state, before, frees)
             continue
-        heap_pop(state.level_heap, state.level_bps, state.level_place, state.level_size)
+        heap_pop(state.level_heap, state.level_place, state.level_size)
         more, frees = fill_link(state, link, share, frees)
         fixed += more
         if state.links[link].free_left > 0:
-            heap_set(state.level_heap, state.level_bps, state.level_place, state.level_size, link, level_of(state, link))
+            heap_set(state.level_heap, state.level_place, state.level_size, link, level_of(state, link))
     for at in range(state.level_size[0]):
-        state.level_place[state.level_heap[at]] = -1
+        state.level_place[state.level_heap[at].item] = -1
     for at in range(state.cap_size[0]):
-        state.cap_place[state.cap_heap[at]] = -1
+        state.cap_place[state.cap_heap[at].item] = -1
     state.level_size[0] = state.cap_size[0] = 0
     return frees
