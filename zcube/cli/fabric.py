@@ -54,9 +54,12 @@ def load(reference: str, fail: list[str] | None) -> Fabric:
 def load_optics(fabric: Fabric, rule: str, racks: Path | None) -> Optics:
     """Return the optics table of ``--optics`` and ``--racks``."""
     from zcube.fabric.optics import optics_of
+
+    if racks is None:
+        return optics_of(fabric, rule)
     from zcube.fabric.wiring.rack_layout import load_layout
 
-    return optics_of(fabric, rule, None if racks is None else load_layout(racks))
+    return optics_of(fabric, rule, load_layout(racks))
 
 
 def show_command(

@@ -6,44 +6,61 @@ whose value is a class derived from :class:`zcube.fabric.spec.FabricSpec`. docs/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
-from zcube.fabric.families.bcube import BCubeSpec
-from zcube.fabric.families.custom import CustomSpec
-from zcube.fabric.families.dragonfly import DragonflySpec
-from zcube.fabric.families.hpn import HpnSpec
-from zcube.fabric.families.layered import LayeredSpec
-from zcube.fabric.families.planes import MultiPlaneSpec, RailOnlySpec
-from zcube.fabric.families.slim_fly import SlimFlySpec
-from zcube.fabric.families.spine_leaf import SpineLeafSpec
-from zcube.fabric.families.zcube import ZCubeSpec
-from zcube.fabric.families.zcube_levels import ZCubeLevelsSpec
-from zcube.fabric.families.zcube_pods import ZCubePodsSpec
 from zcube.fabric.spec import FabricSpec
 from zcube.registry import registered
 
 ENTRY_POINTS = "zcube.families"
 
-BUILT_IN: tuple[type[FabricSpec], ...] = (
-    BCubeSpec,
-    CustomSpec,
-    DragonflySpec,
-    HpnSpec,
-    LayeredSpec,
-    MultiPlaneSpec,
-    RailOnlySpec,
-    SlimFlySpec,
-    SpineLeafSpec,
-    ZCubeSpec,
-    ZCubeLevelsSpec,
-    ZCubePodsSpec,
+#: Module and class of the project's own families.
+BUILT_IN: Mapping[str, str] = MappingProxyType(
+    {
+        "bcube": "bcube:BCubeSpec",
+        "custom": "custom:CustomSpec",
+        "dragonfly": "dragonfly:DragonflySpec",
+        "hpn": "hpn:HpnSpec",
+        "layered": "layered:LayeredSpec",
+        "multi-plane": "planes:MultiPlaneSpec",
+        "rail-only": "planes:RailOnlySpec",
+        "slim-fly": "slim_fly:SlimFlySpec",
+        "spine-leaf": "spine_leaf:SpineLeafSpec",
+        "zcube": "zcube:ZCubeSpec",
+        "zcube-levels": "zcube_levels:ZCubeLevelsSpec",
+        "zcube-pods": "zcube_pods:ZCubePodsSpec",
+    }
 )
 
 
+class Families(Mapping[str, type[FabricSpec]]):
+    """Declared models by the name of their family; a built-in one is imported when it is asked for."""
+
+    def __init__(self, found: Mapping[str, str | type[FabricSpec]]):
+        self._found = dict(found)
+
+    def __getitem__(self, name: str) -> type[FabricSpec]:
+        spec = self._found[name]
+        if isinstance(spec, str):
+            module, _, kind = spec.partition(":")
+            spec = self._found[name] = getattr(import_module(f"{__name__}.{module}"), kind)
+        return spec
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 @cache
-def families() -> Mapping[str, type[FabricSpec]]:
+def families() -> Families:
     """Return the declared model of every family, by the name a topology file gives under ``family``.
 
     Raises
@@ -51,7 +68,7 @@ def families() -> Mapping[str, type[FabricSpec]]:
     InputError
         If an installed package offers a family under a name that is taken, or something that is no family of that name.
     """
-    return registered(ENTRY_POINTS, {spec.family_name(): spec for spec in BUILT_IN}, _expected)
+    return Families(registered(ENTRY_POINTS, BUILT_IN, _expected))
 
 
 def _expected(name: str, spec: Any) -> str | None:
