@@ -19,6 +19,8 @@ def paused_s(run: ServingRun, from_s: FloatArray, to_s: FloatArray, reason: int)
     seconds = np.zeros(len(from_s))
     instance = run.journeys.prefill_node // run.settings.prefill.nodes_per_instance
     for number, pauses in enumerate(run.pauses):
+        if not any(pause.reason == reason for pause in pauses):
+            continue
         rows = np.flatnonzero((instance == number) & np.isfinite(to_s))
         seconds[rows] = paused_within_s(pauses, from_s[rows], to_s[rows], reason)
     return seconds
