@@ -319,6 +319,7 @@ def compare(
     beside: SideBySide = IN_THIS_PROCESS,
     band: bool = False,
     ended: RunEnded = lambda name, metrics: None,
+    load_over_time: bool = True,
 ) -> Comparison:
     """Run a scenario on each of its fabrics.
 
@@ -338,6 +339,8 @@ def compare(
         Whether to run again with rounds of the calibration's bootstrap, where there is one.
     ended : callable
         ``ended(name, metrics)`` is called for every run as soon as it and those before it have ended.
+    load_over_time : bool
+        Whether runs keep the load of links over time, which is in a folder of results and not in the document.
 
     Raises
     ------
@@ -356,8 +359,8 @@ def compare(
             Fault(key, str(value), "its default in a run that is to be recorded") for key, value in unrecorded.items()
         )
     tiles = None if prepared.tiles is None else prepared.tiles.document(scenario.compute.device)
-    tasks, told = _tasks(scenario, prepared, record), TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
-
+    tasks = _tasks(scenario, prepared, record, load_over_time)
+    told = TogetherDone(progress, "simulating", scenario.seeds * len(carriers))
     names: list[str] = []
 
     def named() -> Iterator[FabricTask]:
@@ -392,7 +395,7 @@ def compare(
     return Comparison(scenario, prepared.offered, prepared.compute, results, recorded, tiles=tiles)
 
 
-def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterator[FabricTask]:
+def _tasks(scenario: Scenario, prepared: Prepared, record: str | None, load_over_time: bool) -> Iterator[FabricTask]:
     """Yield the runs of every fabric under the further seeds, and then under the scenario's own, which are kept."""
     built = {name: carrier.declared for name, carrier in prepared.carriers.items()}
     for further in (*range(1, scenario.seeds), 0):
@@ -417,6 +420,7 @@ def _tasks(scenario: Scenario, prepared: Prepared, record: str | None) -> Iterat
                 needed[name],
                 not further,
                 None if further or name != record else _recorded_metadata(scenario, name, carrier),
+                load_over_time,
             )
 
 

@@ -48,6 +48,8 @@ class FabricTask:
         Whether the run is wanted in full.
     recorded : dict or None
         Metadata of the trace that the run is recorded as, if it is.
+    load_over_time : bool
+        Whether a run that is wanted in full keeps the load of links over time, which no metric is of.
     """
 
     name: str
@@ -61,6 +63,7 @@ class FabricTask:
     needed_bytes: float
     keep: bool = False
     recorded: dict[str, Any] | None = None
+    load_over_time: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +90,7 @@ def run_fabric(task: FabricTask, told: ShareDone) -> FabricDone:
     reach = reach_of(carrier.fabric, carrier.routing, scenario, task.card) if task.reach is None else task.reach
     recorder = None if task.recorded is None else TraceRecorder.of(carrier.fabric, scenario)
     model = carrier.model()
-    if task.keep:
+    if task.keep and task.load_over_time:
         carrier.watch_load(model, scenario.load.horizon_s or max(float(task.trace.arrival_s[-1]), LEAST_RUN_S))
     settings = within_memory(settings_on(carrier, scenario), task.card, task.compute.device)
     run = serve(carrier.fabric, model, task.trace, settings, task.card, task.compute, told, recorder, reach)

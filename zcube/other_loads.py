@@ -160,7 +160,7 @@ class OtherLoads:
         if made is not None:
             return made.result()
         try:
-            (result,) = compare(scenario, beside=self.beside).results.values()
+            (result,) = compare(scenario, beside=self.beside, load_over_time=False).results.values()
         except BaseException as error:
             own.set_exception(error)
             raise

@@ -108,13 +108,13 @@ class Searches:
 
     def compared(
         self, scenario: Scenario, progress: Progress = silent, record: str | None = None,
-        beside: SideBySide = IN_THIS_PROCESS, ended: RunEnded = lambda name, metrics: None,
+        beside: SideBySide = IN_THIS_PROCESS, ended: RunEnded = lambda name, metrics: None, load_over_time: bool = True,
     ) -> Comparison:  # fmt: skip
         """Return the scenario's comparison with what the searches came to.
 
         Parameters
         ----------
-        scenario, progress, record, beside, ended
+        scenario, progress, record, beside, ended, load_over_time
             As in :func:`zcube.comparison.compare`.
 
         Raises
@@ -123,7 +123,10 @@ class Searches:
             With every fault of what the scenario names, before anything runs; one of them are requests that come all at once,
             and so have no rate that a search could vary.
         """
-        comparison = compare(scenario, progress, record, bool(self.knee or self.capacity), beside, band=True, ended=ended)
+        searched = bool(self.knee or self.capacity)
+        comparison = compare(
+            scenario, progress, record, searched, beside, band=True, ended=ended, load_over_time=load_over_time
+        )
         loads = OtherLoads(comparison, progress, beside)
         return replace(
             comparison,

@@ -181,7 +181,7 @@ class Varied:
         same = variation.scenario == scenario.model_copy(update={"sensitivity": {}})
         with self._lock:
             self.progress(f"variations: {variation.parameter} {variation.setting}", 0, 0, "")
-        comparison = self.comparison if same else compare(variation.scenario, beside=self.beside)
+        comparison = self.comparison if same else compare(variation.scenario, beside=self.beside, load_over_time=False)
         return {
             "parameter": variation.parameter,
             "setting": variation.setting,

@@ -141,6 +141,8 @@ def test_bins_of_a_serving_run_add_up_to_its_window_and_change_no_figure():
     np.testing.assert_allclose(load.switch_bytes.sum(axis=0), [out[name] for name in load.switches], rtol=1e-9, atol=1.0)
     table = load.frame()
     assert table.loc[table["of"] == "kind", "bytes"].sum() == pytest.approx(links["bytes"].sum(), rel=1e-9)
-    without = compare(load_scenario("glm51-pd-1024", {**changes, "network.load_bins": 0}))
-    assert without.results["zcube-256"].run.load is None
-    assert without.document() == kept.document()
+    unkept = compare(load_scenario("glm51-pd-1024", {**changes, "network.load_bins": 0}))
+    unread = compare(load_scenario("glm51-pd-1024", changes), load_over_time=False)
+    for without in (unkept, unread):
+        assert without.results["zcube-256"].run.load is None
+        assert without.document() == kept.document()

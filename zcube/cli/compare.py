@@ -168,7 +168,7 @@ def compare_command(
                 write_line(served_line(name, metrics), sys.stdout)
 
             told = {} if json else {"ended": ended}
-            comparison = searches.compared(declared, progress, recorded, beside, **told)
+            comparison = searches.compared(declared, progress, recorded, beside, load_over_time=folder is not None, **told)
             if magnified is not None:
                 from zcube.microscope.look import look
 

@@ -77,7 +77,7 @@ def served_with_failures(
     """
     fabrics = [reference, *(f"{reference}{FAILURES_AFTER}{failure}" for failure in chosen)]
     declared = changed(scenario, {"fabrics": fabrics, "baseline": None})
-    results = compare(declared, progress).document()["fabrics"]
+    results = compare(declared, progress, load_over_time=False).document()["fabrics"]
     whole, *failed = (run_figures(results[declared.labels[fabric]]) for fabric in fabrics)
     return FailedServing(whole, dict(zip(chosen, failed, strict=True)), dict(chosen))
 

@@ -62,7 +62,7 @@ def simulated(
         fabrics = {"fabrics": [*map(str, files.values()), *references.values()], "baseline": None}
         declared = changed(scenario, fabrics | {"cost.price_book": demand.price_book, "cost.optics": demand.optics})
         with runs_side_by_side(declared, jobs) as beside:
-            results = compare(declared, progress, beside=beside).document()["fabrics"]
+            results = compare(declared, progress, beside=beside, load_over_time=False).document()["fabrics"]
     found: dict[str, dict[str, Any]] = {
         name: {
             **run_figures(results[name]),

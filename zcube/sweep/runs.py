@@ -61,7 +61,7 @@ class RunTask:
         ]
         if faults:
             raise InputError(faults)
-        comparison = compare(self.scenario, share_simulated(told))
+        comparison = compare(self.scenario, share_simulated(told), load_over_time=False)
         result = comparison.results[self.scenario.baseline_label]
         document = {key: value for key, value in result.document(result).items() if key not in _LEFT_OUT}
         if (what := unmeasured(comparison.stated_error)) is not None:
