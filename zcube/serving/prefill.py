@@ -199,12 +199,16 @@ class PrefillInstance:
         started: list[int] = []
         self._short = self._awaits_read = False
         self._computed, self._reads = [], []
-        by_node = [taken for node in self.nodes if (taken := self._take(node, started))[0]]
+        by_node, seconds = [], []
+        for node in self.nodes:
+            taken = self._take(node, started)
+            if taken[0]:
+                by_node.append(taken)
+                seconds.append(self._compute.prefill_iteration_s(*taken))
         if not by_node:
             self._pause(MEMORY if self._short else READ if self._awaits_read else None)
             return
         self._recorder.iteration(self._servers, started)
-        seconds = [self._compute.prefill_iteration_s(*taken) for taken in by_node]
         compute_s = max(seconds)
         if self._exchange is None:
             self._recorder.computes(self._servers, compute_s)

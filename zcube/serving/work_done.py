@@ -40,7 +40,8 @@ class WorkDone:
         """Note how far a prompt has come, by tokens computed or found in a cache."""
         more = tokens - self._reached[request]
         self._reached[request] = tokens
-        self._computed += more if computed else 0
+        if computed:
+            self._computed += more
         self._to_come -= more * self._expected[request]
 
     def join(self, request: int) -> None:
@@ -50,8 +51,10 @@ class WorkDone:
 
     def end(self, request: int) -> None:
         """Note that a request has ended, or was turned away."""
-        self.reach(request, int(self._tokens[request]), computed=False)
-        self.join(request)
+        if self._reached[request] < self._tokens[request]:
+            self.reach(request, int(self._tokens[request]), computed=False)
+        if not self._joined[request]:
+            self.join(request)
         self._ended += 1
 
     @property
