@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from documented_commands import parsed
 
-from zcube.cli.app import command, verb_of
+from zcube.cli.app import command, command_for, verb_of
 from zcube.inputs import bundled_stems
 from zcube.llm.cards import card_names
 from zcube.plan.objectives import OBJECTIVES
@@ -130,6 +130,15 @@ def test_a_verb_is_made_without_the_others(path):
     made = dict(verbs(command(*path)))
     assert list(made) == [path[:words] for words in range(len(path) + 1)]
     assert [one.name for one in made[path].params] == [one.name for one in VERBS[path].params]
+
+
+@pytest.mark.parametrize("path", [path for path, found in VERBS.items() if hasattr(found, "commands")], ids=" ".join)
+def test_verbs_are_listed_without_their_options_as_with_them(run, path, capsys):
+    listed = command_for([*path, "--help"])
+    assert not [option for words, one in verbs(listed) if not hasattr(one, "commands") for option in one.params]
+    said = run(*path, "--help")
+    command().main([*path, "--help"], prog_name="zcube", standalone_mode=False)
+    assert said == (0, capsys.readouterr().out, "")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["--help", "compare"], ["fabric"], ["fabric", "shw"], ["shw", "show"]])

@@ -79,11 +79,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str], debug: bool) -> int:
     import typer
 
-    from zcube.cli.app import command, verb_of
+    from zcube.cli.app import command_for
     from zcube.errors import InputError, ZcubeError
 
     try:
-        status = command(*verb_of(arguments)).main(args=arguments, prog_name="zcube", standalone_mode=False)
+        status = command_for(arguments).main(args=arguments, prog_name="zcube", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:

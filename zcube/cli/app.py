@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
+from inspect import getdoc
 from typing import Annotated, Any
 
 import typer
@@ -157,6 +158,34 @@ def verb_of(arguments: Sequence[str]) -> tuple[str, ...]:
     words = tuple(arguments[: 1 if within is None else 2])
     named = [found.name for found in (within or app).registered_commands]
     return words if words and words[-1] in named else ()
+
+
+@cache
+def _listing() -> Any:
+    """Return the root command whose verbs have a help text and no options, which takes a fifth of the time of all."""
+    return typer.main.get_command(_without_options(app))
+
+
+def command_for(arguments: Sequence[str]) -> Any:
+    """Return the root command with as much of its verbs as arguments need."""
+    if verb := verb_of(arguments):
+        return command(*verb)
+    *before, last = arguments or [""]
+    is_listed = last == "--help" and before in ([], *([group.name] for group in app.registered_groups))
+    return _listing() if is_listed else command()
+
+
+def _without_options(group: typer.Typer) -> typer.Typer:
+    """Return a group whose verbs do nothing."""
+    found = copy(group)
+    found.registered_commands = [copy(verb) for verb in group.registered_commands]
+    for verb in found.registered_commands:
+        verb.help, verb.callback = getdoc(verb.callback), lambda: None
+    found.registered_groups = [copy(inner) for inner in group.registered_groups]
+    for inner in found.registered_groups:
+        assert inner.typer_instance is not None
+        inner.typer_instance = _without_options(inner.typer_instance)
+    return found
 
 
 def _with_one(group: typer.Typer, words: Sequence[str]) -> typer.Typer:
