@@ -156,6 +156,30 @@ def test_transfers_that_have_ended_leave_the_fluid(split):
     assert held[1] - held[0] < 80 * len(many.table()) + 100_000
 
 
+def first_told(model: FlowModel) -> list[int]:
+    """Run from bound to bound to the first groups that arrive."""
+    while not (groups := model.advance_groups(model.next_group_s())):
+        assert np.isfinite(model.next_group_s())
+    return groups
+
+
+@pytest.mark.parametrize(("first_bytes", "last_bytes"), [(1e6, 1e6), (1e6, 1e9), (1e9, 1e6)])
+def test_a_group_arrives_with_its_last_whichever_was_posted_first(first_bytes, last_bytes):
+    model = network("roft-256", "pooled")
+    paths, group = model.paths(np.array([0, 1]), np.array([100, 101])), model.open_group()
+    model.post(group, paths[:1], np.array([first_bytes]), np.zeros(1), False)
+    assert model.next_group_s() == np.inf
+    assert model.advance_groups(0.001) == []
+    model.post(group, paths[1:], np.array([last_bytes]), np.full(1, 0.001), True)
+    assert first_told(model) == [group]
+    assert model.now_s == model.completions().finish_s.max()
+    # Its number is used again, for one that knows nothing of it.
+    assert model.open_group() == group
+    model.post(group, paths[:1], np.array([1e6]), np.ones(1), True)
+    assert first_told(model) == [group]
+    assert model.now_s == model.completions().finish_s[-1]
+
+
 def test_a_post_that_cannot_be_carried_is_refused():
     model = network("roft-256", "pooled")
     paths, group = model.paths(np.array([0]), np.array([9])), model.open_group()

@@ -268,7 +268,7 @@ class FlowModel:
         return min(self._change_s, self._arrival_s)
 
     def advance(self, to_s: float) -> IntArray:
-        """Run up to a time and return completed transfers."""
+        """Run up to a time and return completed transfers, those of groups left out."""
         arrived = NOBODY
         while self.next_event_s() <= to_s and self.next_event_s() < float("inf"):
             count, _ = self._some_events(to_s, ALL_EVENTS)

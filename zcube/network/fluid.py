@@ -132,9 +132,16 @@ def finish(state: FluidState, pool: int, now_s: float) -> None:
     flow = state.pools[pool].flow
     state.flows[flow].open_pools -= 1
     if state.flows[flow].open_pools == 0:
-        arrival_s = now_s + state.flows[flow].latency_s
+        arrival_s = now_s + state.pools[pool].latency_s
         state.flows[flow].finish_s = arrival_s
-        if state.pools[pool].group == UNTOLD:
+        group = state.pools[pool].group
+        if group >= 0:
+            state.groups[group].under_way -= 1
+            arrival_s = max(arrival_s, state.groups[group].last_s)
+            state.groups[group].last_s = arrival_s
+            if state.groups[group].under_way > 0 or not state.groups[group].complete:
+                return
+        elif group == UNTOLD:
             return
         state.pools[pool].phase = SENT
         heap_set(state.arrival_heap, state.event_place, state.arrival_size, pool, arrival_s)
@@ -233,6 +240,7 @@ def note_arrival(state: FluidState, group: int, arrival_s: float, soonest_s: flo
     if state.groups[group].arrival_s == 0.0:
         noted += 1
         state.arrived[len(state.arrived) - noted] = group
+        state.groups[group].arrival_s = state.groups[group].soonest_s = state.groups[group].last_s
     state.groups[group].arrival_s = max(state.groups[group].arrival_s, arrival_s)
     state.groups[group].soonest_s = max(state.groups[group].soonest_s, soonest_s)
     return noted
@@ -245,10 +253,8 @@ def note_active(state: FluidState, at: int, group: int, change_s: float, now_s: 
     A transfer that has the rate it has alone gets no faster; one that shares links may, when another one starts or ends.
     """
     pool = state.finish_heap[at].item
-    flow = state.pools[pool].flow
-    latency_s, rate_bps = state.flows[flow].latency_s, state.pools[pool].rate_bps
+    latency_s, rate_bps, alone_bps = state.pools[pool].latency_s, state.pools[pool].rate_bps, state.pools[pool].alone_bps
     arrival_s = state.finish_heap[at].key + latency_s
-    alone_bps = state.flows[flow].size_bits / state.pools[pool].alone_s
     if rate_bps >= alone_bps * (1.0 - RATE_ROUNDING):
         return note_arrival(state, group, arrival_s, arrival_s, noted)
     left = max(0.0, state.pools[pool].remaining_bits - rate_bps * (now_s - state.pools[pool].settled_s))
@@ -275,9 +281,9 @@ def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
         group = waited_for(state, first)
         if group != NONE:
             for pool in range(first, first + state.pools[first].together):
-                latency_s = state.flows[state.pools[pool].flow].latency_s
-                alone_s = state.start_heap[at].key + state.pools[pool].alone_s + latency_s
-                noted = note_arrival(state, group, alone_s, alone_s, noted)
+                alone_s = state.flows[state.pools[pool].flow].size_bits / state.pools[pool].alone_bps
+                arrives_s = state.start_heap[at].key + alone_s + state.pools[pool].latency_s
+                noted = note_arrival(state, group, arrives_s, arrives_s, noted)
     for at in range(state.finish_size[0]):
         group = waited_for(state, state.finish_heap[at].item)
         if group != NONE:
@@ -293,20 +299,6 @@ def next_group_s(state: FluidState, now_s: float) -> tuple[float, float]:
         soonest_s = min(soonest_s, state.groups[group].soonest_s)
         state.groups[group].arrival_s = state.groups[group].soonest_s = 0.0
     return arrival_s, soonest_s
-
-
-@inner
-def arrive(state: FluidState, pool: int, groups: int) -> int:
-    """Count the arrival of a pool's transfer with its group; return how many groups have arrived."""
-    group = state.pools[pool].group
-    if group >= 0:
-        state.groups[group].under_way -= 1
-        if state.groups[group].complete and state.groups[group].under_way == 0:
-            state.groups[group].complete = 0
-            state.used[4] -= 1
-            state.arrived[groups] = group
-            groups += 1
-    return groups
 
 
 @inner
@@ -346,14 +338,20 @@ def change(state: FluidState, now_s: float, until_s: float) -> None:
 
 @inner
 def let_arrive(state: FluidState, to_s: float) -> tuple[int, int]:
-    """Let last bytes arrive up to a time; return how many transfers and how many groups have arrived."""
+    """Let last bytes arrive up to a time; return how many transfers in no group and how many groups have arrived."""
     arrived, groups = 0, 0
     while next_arrival_s(state) <= to_s and state.arrival_size[0] > 0:
         pool = heap_pop(state.arrival_heap, state.event_place, state.arrival_size)
         state.pools[pool].phase = DONE
-        state.changed[arrived] = state.pools[pool].flow
-        groups = arrive(state, pool, groups)
-        arrived += 1
+        group = state.pools[pool].group
+        if group >= 0:
+            state.groups[group].complete, state.groups[group].last_s = 0, 0.0
+            state.used[4] -= 1
+            state.arrived[groups] = group
+            groups += 1
+        else:
+            state.changed[arrived] = state.pools[pool].flow
+            arrived += 1
     return arrived, groups
 
 
@@ -383,9 +381,9 @@ def advance(
     Returns
     -------
     tuple
-        How many transfers and how many groups arrived at last, whose numbers stand first in ``changed`` and ``arrived`` in
-        order of arrival; up to when events were processed; when a pool next starts or runs dry; when the next transfer arrives
-        of those whose last byte has left; and what :func:`next_group_s` returns.
+        How many transfers in no group and how many groups arrived at last, whose numbers stand first in ``changed`` and
+        ``arrived`` in order of arrival; up to when events were processed; when a pool next starts or runs dry; when the next
+        transfer or group arrives of those whose last byte has left; and what :func:`next_group_s` returns.
     """
     state = fluid_at(fluid)
     while True:

@@ -94,17 +94,17 @@ def post(
         state.flows[flow].open_pools = pools
         leaves_s = start_s[row] + delay_s
         earliest_s = min(earliest_s, leaves_s)
-        alone_s = 0.0
+        alone_bps = 0.0
         if group >= 0:
-            most_bps = min(paths.alone_bps[number], cap_bps[row]) if len(cap_bps) else paths.alone_bps[number]
-            alone_s = size_bits / most_bps
-            arrival_s = max(arrival_s, leaves_s + alone_s + paths.latency_s[number])
+            alone_bps = min(paths.alone_bps[number], cap_bps[row]) if len(cap_bps) else paths.alone_bps[number]
+            arrival_s = max(arrival_s, leaves_s + size_bits / alone_bps + paths.latency_s[number])
         for turn in range(pools):
             begin = first + turn
             until = end if pooled else begin + 1
             state.pools[pool].flow = flow
             state.pools[pool].group = group
-            state.pools[pool].alone_s = alone_s
+            state.pools[pool].alone_bps = alone_bps
+            state.pools[pool].latency_s = paths.latency_s[number]
             state.pools[pool].turn = turn
             state.pools[pool].phase = PENDING
             state.pools[pool].remaining_bits = size_bits if pooled else size_bits * paths.share[begin]

@@ -14,7 +14,8 @@ from zcube.arrays import FloatArray
 from zcube.network.event_heap import ENTRY
 from zcube.network.frames import arrays_at
 
-#: Of a pool: waits for its start; drains; was its transfer's last and has drained, its last byte under way; needed no more.
+#: Of a pool: waits for its start; drains; was the last of its transfer, or group of these, and has drained, a last byte under
+#: way; needed no more.
 PENDING, ACTIVE, SENT, DONE = 0, 1, 2, 3
 
 #: No hop bounds the subflow: it is held by its own cap, or has no rate yet.
@@ -70,7 +71,8 @@ POOL = np.dtype(
         ("remaining_bits", "f8"),
         ("rate_bps", "f8"),
         ("settled_s", "f8"),  # time up to which remaining_bits is true
-        ("alone_s", "f8"),  # sending time of its transfer alone, of one in a group
+        ("alone_bps", "f8"),  # rate of its transfer alone, of one in a group
+        ("latency_s", "f8"),  # of its transfer
         ("flow", "i4"),
         ("group", "i4"),  # of its transfer; NONE and UNTOLD where nobody waits for it
         ("first_subflow", "i4"),
@@ -112,8 +114,9 @@ FLOW = np.dtype(
 #: Transfers that are waited for together.
 GROUP = np.dtype(
     [
-        ("under_way", "i4"),  # transfers that have not arrived
+        ("under_way", "i4"),  # transfers whose last byte has not left
         ("complete", "i4"),  # whether the last of them has been posted
+        ("last_s", "f8"),  # when the last of the others arrives
         ("arrival_s", "f8"),  # scratch: before which it has not arrived
         ("soonest_s", "f8"),  # scratch: before which it has not arrived whatever else is posted
     ],
@@ -136,7 +139,7 @@ class FluidState(NamedTuple):
     start_size: np.ndarray  # i8[1]
     finish_heap: np.ndarray  # ENTRY[P] active pools by predicted finish
     finish_size: np.ndarray  # i8[1]
-    arrival_heap: np.ndarray  # ENTRY[P] sent pools by arrival of their last byte
+    arrival_heap: np.ndarray  # ENTRY[P] sent pools by arrival of their last byte, or of their group's
     arrival_size: np.ndarray  # i8[1]
     changed: np.ndarray  # i8[P] scratch: pools that start or end, flows that have arrived
     arrived: np.ndarray  # i8[G] scratch: groups that have arrived; from the far end, those whose arrival is bounded
