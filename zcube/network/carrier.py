@@ -38,7 +38,7 @@ PAIRS_SAMPLED = 4096
 
 #: Memory beside the fluid's own arrays, bytes: the program with its libraries; a transfer as read, with times and rates; its
 #: subflows and hops as routed. Fitted to the peak memory of replays of a million flows, see docs/replay.md.
-PROGRAM_BYTES, FLOW_BYTES, MORE_SUBFLOW_BYTES, MORE_HOP_BYTES = 350e6, 260, 16, 20
+PROGRAM_BYTES, FLOW_BYTES, MORE_SUBFLOW_BYTES, MORE_HOP_BYTES = 350e6, 236, 16, 20
 
 
 @dataclass(frozen=True, eq=False)

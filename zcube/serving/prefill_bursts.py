@@ -67,6 +67,8 @@ class PrefillBursts:
         known = min(KNOWN_ITERATIONS, KNOWN_TRANSFERS // (len(set(self._sizes)) * len(plan.rail_rank)))
         #: Bursts of an iteration, in order, by the tokens of its nodes.
         self.of: Callable[[tuple[int, ...]], list[Burst]] = lru_cache(maxsize=known)(self._of)
+        # The GPU with most tokens has as many in most of the others too.
+        self._parts = lru_cache(maxsize=KNOWN_ITERATIONS)(self._parts_of)
 
     def _of(self, node_tokens: tuple[int, ...]) -> list[Burst]:
         tokens = np.array(node_tokens)
@@ -81,14 +83,18 @@ class PrefillBursts:
 
     def _alone(self, batches: list[IntArray]) -> ExchangeParts:
         """Return what one layer's exchanges take on an idle fabric, paced by the GPU with most tokens."""
-        alone, routing = NO_PARTS, self.plan.routing
+        alone = NO_PARTS
         if self._exchanges is not None:
-            size = routing.ranks // self._domains
             for tokens in batches:
                 if most := int(tokens.max()):
-                    parts = normal_parts(routing.card, self._exchanges, self._domains, float(most), self._nic_gbps, size)
-                    alone = alone.then(parts)
+                    alone = alone.then(self._parts(most))
         return alone
+
+    def _parts_of(self, tokens: int) -> ExchangeParts:
+        assert self._exchanges is not None
+        routing = self.plan.routing
+        size = routing.ranks // self._domains
+        return normal_parts(routing.card, self._exchanges, self._domains, float(tokens), self._nic_gbps, size)
 
 
 def burst_sizes(layers: int, bursts: int) -> list[int]:

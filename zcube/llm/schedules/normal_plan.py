@@ -100,11 +100,9 @@ class NormalPlan:
             Tokens of each GPU.
         """
         assert self._reached is not None, "of sampled counts every layer differs"
-        size_bytes: IntArray = np.zeros(len(self._every), dtype=np.int64)
-        for tokens in microbatches:
-            reached = tokens[self.rail_rank] * self._reached
-            size_bytes += message_bytes(reached, self.dispatch_bytes)
-            size_bytes += message_bytes(reached, self.combine_bytes)[self._back]
+        reached = np.array(microbatches)[:, self.rail_rank] * self._reached
+        size_bytes: IntArray = message_bytes(reached, self.dispatch_bytes).sum(axis=0)
+        size_bytes += message_bytes(reached, self.combine_bytes).sum(axis=0)[self._back]
         if size_bytes.all():
             # The same arrays every time, by which who asks knows the pairs again.
             return RailBytes(self.rail_rank, self._peer, size_bytes, self._every)
