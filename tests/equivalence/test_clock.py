@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zcube.serving.clock import Clock
 
 
-def told(env, after, plan):
+def told(env, after, plan, until_s):
     """Run a plan of calls and processes, and return what happened when; every call plans the next one of its row."""
     heard = []
 
@@ -31,20 +31,25 @@ def told(env, after, plan):
             env.process(process(row))
         else:
             after(0.0, call, row, 0)
+    env.run(until=env.timeout(until_s))
+    heard.append(env.now)
     env.run()
     return heard
 
 
 # Few durations, so that much is due at the same time.
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.30000000000000004]), max_size=6), max_size=6))
-def test_calls_and_events_come_as_events_of_simpy_do(plan):
+SECONDS = st.sampled_from([0.0, 0.1, 0.2, 0.30000000000000004])
+
+
+@given(st.lists(st.lists(SECONDS, max_size=6), max_size=6), SECONDS)
+def test_calls_and_events_come_as_events_of_simpy_do(plan, until_s):
     env = simpy.Environment()
     clock = Clock()
 
     def after(seconds, what, *taken):
         env.timeout(seconds).callbacks.append(lambda _: what(*taken))
 
-    assert told(clock, clock.after, plan) == told(env, after, plan)
+    assert told(clock, clock.after, plan, until_s) == told(env, after, plan, until_s)
 
 
 def test_a_call_comes_at_its_time_to_the_last_place():
@@ -63,6 +68,9 @@ def test_conditions_and_failures_are_simpys():
     assert clock.now == 1.0 and clock.peek() == 2.0
     clock.run()
     assert clock.now == 2.0 and clock.peek() == math.inf
+    assert clock.run(until=early) is None
+    with pytest.raises(RuntimeError, match="has not happened"):
+        clock.run(until=clock.event())
     clock.event().fail(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         clock.run()

@@ -11,6 +11,9 @@ from zcube.arrays import IntArray
 from zcube.errors import Fault, InputError
 from zcube.llm.decode_steps import MAX_CONTEXT
 
+#: One object wherever bytes are in the machine's order, so that it need not be compared.
+INT64 = np.dtype(np.int64)
+
 #: Numbers of the pieces of an iteration.
 Pieces: TypeAlias = Sequence[int] | IntArray
 
@@ -62,12 +65,12 @@ def _arrays_checked(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int
 def checked_contexts(context_tokens: IntArray, steps: int) -> IntArray:
     """Return contexts as the kernels take them; whether they are in range is for :func:`check_range`."""
     given = np.asarray(context_tokens)
-    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
+    if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
         found = f"shape {given.shape} of type {given.dtype}"
         raise InputError(Fault("context_tokens", found, "a list of whole numbers, at least 1"))
     if not 0 <= steps <= MAX_STEPS:
         raise InputError(Fault("steps", str(steps), f"0 .. {MAX_STEPS}"))
-    if given.dtype != np.int64 or not given.flags.c_contiguous:
+    if given.dtype is not INT64 or not given.flags.c_contiguous:
         check_range(given)
         given = np.ascontiguousarray(given, dtype=np.int64)
     return given

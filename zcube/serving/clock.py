@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
 import simpy
 
@@ -33,22 +34,36 @@ class Clock(simpy.Environment):
     def __init__(self) -> None:
         super().__init__()
         self._calendar: list[tuple[float, int, int, Callable[..., object], tuple[object, ...]]] = []
+        #: What was planned at the present moment for the same: it comes after all that the calendar has for that.
+        self._present: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._numbers = count()
 
     def after(self, seconds: float, what: Callable[[*Taken], object], *taken: *Taken) -> None:
         """Call something with what it takes, so many seconds from now on."""
-        heappush(self._calendar, (self.now + seconds, NORMAL, next(self._numbers), what, taken))
+        time_s = self.now + seconds
+        if time_s > self.now:
+            heappush(self._calendar, (time_s, NORMAL, next(self._numbers), what, taken))
+        else:
+            self._present.append((what, taken))
 
     def at(self, time_s: float, what: Callable[[*Taken], object], *taken: *Taken) -> None:
         """Call something with what it takes, at a time no earlier than the present."""
-        heappush(self._calendar, (time_s, NORMAL, next(self._numbers), what, taken))
+        if time_s > self.now:
+            heappush(self._calendar, (time_s, NORMAL, next(self._numbers), what, taken))
+        else:
+            self._present.append((what, taken))
 
     def schedule(self, event: simpy.Event, priority: int = NORMAL, delay: float = 0.0) -> None:
         """Let an event happen, so many seconds from now on."""
-        heappush(self._calendar, (self.now + delay, priority, next(self._numbers), _happen, (event,)))
+        if priority == NORMAL:
+            self.after(delay, _happen, event)
+        else:
+            heappush(self._calendar, (self.now + delay, priority, next(self._numbers), _happen, (event,)))
 
     def peek(self) -> float:
         """Return when the next thing is due; infinity if nothing is."""
+        if self._present:
+            return self.now
         return self._calendar[0][0] if self._calendar else math.inf
 
     def step(self) -> None:
@@ -59,10 +74,33 @@ class Clock(simpy.Environment):
         simpy.core.EmptySchedule
             If nothing is due any more.
         """
-        if not self._calendar:
+        if not (self._calendar or self._present):
             raise simpy.core.EmptySchedule
-        self.now, _, _, what, taken = heappop(self._calendar)
-        what(*taken)
+        self._go_on([], 1)
+
+    def run(self, until: float | simpy.Event | None = None) -> Any:
+        """Go on until an event has happened, up to a time, or while anything is due; return the event's value."""
+        if not isinstance(until, simpy.Event) or until.processed:
+            return super().run(until)
+        happened: list[simpy.Event] = []
+        until.callbacks.append(happened.append)
+        self._go_on(happened, math.inf)
+        if not happened:
+            raise RuntimeError(f"nothing is due any more, and {until} has not happened")
+        return until.value
+
+    def _go_on(self, happened: list[simpy.Event], most: float) -> None:
+        """Let so many things happen, or fewer if one adds to a list or nothing is due any more."""
+        calendar, present, done = self._calendar, self._present, 0
+        while done < most and not happened:
+            if present and not (calendar and calendar[0][0] <= self.now):
+                what, taken = present.popleft()
+            elif calendar:
+                self.now, _, _, what, taken = heappop(calendar)
+            else:
+                return
+            what(*taken)
+            done += 1
 
 
 def _happen(event: simpy.Event) -> None:

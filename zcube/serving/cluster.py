@@ -57,7 +57,8 @@ class Cluster:
         self.journeys.prompt_room_tokens = room_tokens(card, trace.input_tokens, kv)
         self.journeys.room_tokens = room_tokens(card, trace.input_tokens + trace.output_tokens, kv)
         # Numbers of arrays are read one by one, which is faster through a view of their memory.
-        self._input_tokens, self._room_tokens = trace.input_tokens.data, self.journeys.room_tokens.data
+        self._input_tokens, self._output_tokens = trace.input_tokens.data, trace.output_tokens.data
+        self._room_tokens = self.journeys.room_tokens.data
         self.transfers = Transfers(env, model, reach, kv_cap_bps)
         self.finished = env.event()
         self._work = WorkDone(trace)
@@ -207,7 +208,7 @@ class Cluster:
         self._prefill.free(assigned)
         node = self._decode[assigned.decode_node]
         if isinstance(node, TileRtNode):
-            node.take_in(request, int(self.journeys.trace.input_tokens[request]))
+            node.take_in(request, self._input_tokens[request])
         else:
             self._begin_answer(request)
 
@@ -216,13 +217,13 @@ class Cluster:
         journeys, assigned = self.journeys, self._assigned[request]
         self._work.join(request)
         self._decode.keep(assigned)
-        tokens_left = int(journeys.trace.output_tokens[request])
+        tokens_left = self._output_tokens[request]
         if self._prefill_answers:
             journeys.first_token_s[request] = self._env.now
             tokens_left -= 1
         if tokens_left:
             instance = self._decode[assigned.decode_node].instance
-            instance.join(request, int(journeys.trace.input_tokens[request]), tokens_left)
+            instance.join(request, self._input_tokens[request], tokens_left)
         else:
             self._recorder.ended(request)
             self._on_finish(request, 0)

@@ -74,7 +74,11 @@ class Lane(NamedTuple):
         starts_s : list of float [pushes]
             When each push reaches the network, ascending.
         """
-        paths, sizes, rows_s = list[int](), list[int](), list[float]()
+        if len(starts_s) == 1 and 0 not in size_bytes[0]:
+            return self.paths, size_bytes[0], starts_s * len(self.paths)
+        paths: list[int] = []
+        sizes: list[int] = []
+        rows_s: list[float] = []
         for of_push, start_s in zip(size_bytes, starts_s, strict=True):
             for path, size in zip(self.paths, of_push, strict=True):
                 # Some pairs carry only what goes with the last push, or nothing of it.

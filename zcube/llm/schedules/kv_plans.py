@@ -198,7 +198,7 @@ class KvPushes:
         keys = -(-(end - push.first_key) // page) * page if whole_keys else end - push.first_key
         sizes = []
         for part in self.parts:
-            first = _first_row(part, push)
+            first = _first_row(part, push) if part.window_tokens else push.first_row
             if not whole_rows:
                 tokens = end - first
             elif part.window_tokens:
