@@ -28,6 +28,7 @@ import numpy as np
 import platformdirs
 from numba import config, njit
 
+import zcube.number_operators  # noqa: F401 - for every kernel
 from zcube.as_written import offer_as_written
 from zcube.kernel_files import KernelCache
 
