@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -42,6 +42,8 @@ from zcube.workplace import no_place
 if TYPE_CHECKING:
     from zcube.llm.cards import ModelCard
     from zcube.llm.compute import ComputeModel
+    from zcube.network.packet.settings import PacketSettings
+    from zcube.network.packet.tables import Tables
     from zcube.serving.settings import ServingSettings
     from zcube.workload.requests import RequestTrace
 
@@ -90,15 +92,43 @@ def flow_kernels() -> None:
 
 
 def packet_kernels() -> None:
-    """Compile the packet model with the default congestion control, on an ideal core."""
+    """Compile what engines of packets need beside them: what posts to and asks them, and the default congestion control."""
+    from zcube.network.packet import engine
+    from zcube.network.packet.control import place_handlers
     from zcube.network.packet.model import PacketModel
     from zcube.network.packet.settings import PacketSettings
 
-    fabric = _fabric()
-    model = PacketModel(LinkSet.of_ideal_core(fabric), IdealRouting(fabric), PacketSettings())
-    model.send(_flows())
-    model.next_event_s()
-    model.advance(float("inf"))
+    fabric, settings = _fabric(), PacketSettings()
+    with kernels_as_written(lambda module: module == engine.__name__):
+        model = PacketModel(LinkSet.of_ideal_core(fabric), IdealRouting(fabric), settings)
+        model.send(_flows())
+        model.next_event_s()
+        model.advance(float("inf"))
+    place_handlers(_idle_packets(), settings.control, False)
+
+
+def plain_engine() -> None:
+    """Compile the engine of packets for plain networks."""
+    from zcube.network.packet.engine import advance_plain
+
+    idle = _idle_packets()
+    advance_plain(idle.net, 0, 1)
+
+
+def full_engine() -> None:
+    """Compile the engine of packets for any networks."""
+    from zcube.network.packet.engine import advance
+
+    idle = _idle_packets()
+    advance(idle.net, 0, 1)
+
+
+def _idle_packets() -> Tables:
+    from zcube.network.packet.build import idle_network
+    from zcube.network.packet.settings import PacketSettings
+
+    # Held on to by who takes it, since a kernel is handed where its arrays lie and does not keep them.
+    return idle_network(LinkSet.of_ideal_core(_fabric()), PacketSettings(), 0.0)
 
 
 def deciding_kernels() -> None:
@@ -155,7 +185,7 @@ def _prompts() -> tuple[RequestTrace, ServingSettings, ModelCard, ComputeModel]:
 
 def other_kernels() -> None:
     """Compile what few verbs use: lists of equal paths, capacities that change, deadlocks, steady packets, every control."""
-    from zcube.network.packet.build import idle_network
+    from zcube.network.packet.control import place_handlers
     from zcube.network.packet.controls import BUILT_IN
     from zcube.network.packet.failures import schedule_failures
     from zcube.network.packet.model import PacketModel
@@ -167,17 +197,18 @@ def other_kernels() -> None:
     fabric = _fabric()
     routing_for(fabric, "equal-paths").routes(_flows().source, _flows().target)
     model = ideal_model(fabric)
-    model.send(_flows())
+    with kernels_as_written(lambda module: module == fluid_posting.__name__):
+        model.send(_flows())
     model.change_capacity(np.array([0]), np.array([1e11]), 1e-6)
-    # Held on to, since a kernel is handed where its arrays lie and does not keep them.
-    idle = idle_network(model.link_set, PacketSettings(), 0.0)
+    idle = _idle_packets()
     held(idle.net, np.array([0]))
     schedule_failures(idle, model.link_set, PacketSettings(link_failures=(LinkFailure(link="*", down_s=0.0),)))
-    skipping = PacketSettings(skip=Skip(mode="reuse"))
-    for settings in (skipping, *(PacketSettings(congestion_control=name) for name in BUILT_IN)):
-        packets = PacketModel(model.link_set, IdealRouting(fabric), settings)
-        packets.send(_flows())
-        packets.advance(float("inf"))
+    for name in BUILT_IN:
+        place_handlers(idle, PacketSettings(congestion_control=name).control, False)
+    skipping = PacketSettings(congestion_control="none", skip=Skip(mode="reuse"))
+    packets = PacketModel(model.link_set, IdealRouting(fabric), skipping)
+    packets.send(_flows())
+    packets.advance(float("inf"))
 
 
 #: What compiles each group.
@@ -186,18 +217,30 @@ GROUPS: dict[str, Callable[[], None]] = {
     "posting": posting_kernels,
     "flow": flow_kernels,
     "packet": packet_kernels,
+    "plain-engine": plain_engine,
+    "full-engine": full_engine,
     "deciding": deciding_kernels,
     "serving": serving_kernels,
     "other": other_kernels,
 }
 
-#: Groups that a fidelity needs; a run of packets is set beside a fluid.
+#: Groups that a fidelity needs; a run of packets is set beside a fluid, and needs an engine.
 _FLUID = ("routing", "posting", "flow")
 _OF_FIDELITY = {"ideal": _FLUID, "flow": _FLUID, "lossless": _FLUID, "packet": (*_FLUID, "packet")}
 
+#: Groups of packets.
+OF_PACKETS = ("packet", "plain-engine", "full-engine")
+
 #: Groups that one process compiles, since what follows another shares kernels with it, and about how long each takes as the
 #: first of its process, in seconds on a processor of 2020.
-_TOGETHER = ({"packet": 8.0, "other": 8.0}, {"flow": 3.2}, {"routing": 1.6, "deciding": 3.0, "serving": 0.3}, {"posting": 1.4})
+_TOGETHER = (
+    {"full-engine": 7.0, "other": 8.0},
+    {"plain-engine": 4.5},
+    {"flow": 3.2},
+    {"routing": 1.6, "deciding": 3.0, "serving": 0.3},
+    {"packet": 1.8},
+    {"posting": 1.4},
+)
 
 
 #: Modules of the packet group.
@@ -207,9 +250,26 @@ _PACKETS = "zcube.network.packet."
 OF_SERVING = ("deciding", "serving")
 
 
-def needed_groups(fidelity: str, *more: str) -> Sequence[str]:
-    """Return the groups that a run of a fidelity needs, and more; an unknown one is told of where it is asked for."""
-    return (*_OF_FIDELITY.get(fidelity, ()), *more)
+def needed_groups(fidelity: str, *more: str, packets: Iterable[PacketSettings] | None = None) -> Sequence[str]:
+    """Return the groups that runs of a fidelity need, and more; an unknown one is told of where it is asked for.
+
+    Parameters
+    ----------
+    fidelity : str
+        Of the runs.
+    *more : str
+        Other groups.
+    packets : iterable of PacketSettings, optional
+        Settings of the runs, where they are of packets; default: any.
+    """
+    engines: Collection[str] = ()
+    if fidelity == "packet":
+        engines = OF_PACKETS[1:]
+        if packets is not None:
+            from zcube.network.packet.engine_choice import has_plain_engine
+
+            engines = {engines[0] if has_plain_engine(settings) else engines[1]: None for settings in packets}
+    return (*_OF_FIDELITY.get(fidelity, ()), *engines, *more)
 
 
 def compile_groups(groups: Sequence[str]) -> None:
@@ -341,7 +401,7 @@ class KernelsAhead:
         self._missing = [left for several in self._missing if (left := [group for group in several if group not in written])]
         self._start()
         self.wait(progress)
-        packets, others = "packet" in written, bool(written - {"packet"})
+        packets, others = bool(written & {*OF_PACKETS}), bool(written - {*OF_PACKETS})
 
         def where(module: str) -> bool:
             return packets if module.startswith(_PACKETS) else others and module.startswith("zcube.")

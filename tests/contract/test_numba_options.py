@@ -11,6 +11,8 @@ from llvmlite.binding import Linkage
 
 from zcube.network.kernels import INLINED, UNCOUNTED, UNWRAPPED, address, inlined, inner, kernel
 from zcube.network.linking import WholeCompiler
+from zcube.network.packet.records import only_row
+from zcube.network.packet.row_types import Row
 
 # What an option, by its name, keeps out of the code of a function that takes arrays out of a tuple, or puts there.
 ABSENT = {"_nrt": "NRT_decref", "no_cpython_wrapper": "cpython", "no_cfunc_wrapper": "@cfunc."}
@@ -145,3 +147,64 @@ def test_parts_of_a_whole_kernel_are_neither_seen_by_others_nor_taken_for_theirs
     assert [function.linkage for function in kept] == [Linkage.internal], f"Numba {numba.__version__}, see linking.py"
     # Of the first one LLVM knows that it always adds 3.
     assert plain(9, 7, 10) == written(9, 7, 10), f"Numba {numba.__version__} mixes functions of one name, see linking.py"
+
+
+NUMBERS = [("i1", -7), ("i2", -300), ("i4", -70_000), ("i8", -(2**62)), ("u1", 200), ("u4", 2**32 - 1), ("u8", 2**64 - 1)]
+OTHERS = [("f8", 1.5), ("b1", True)]
+MIXED = np.dtype(
+    [*((form, form) for form, _ in NUMBERS + OTHERS), ("within", np.dtype([("one", "i4"), ("two", "f8")], align=True))],
+    align=True,
+)
+mixed_of, known_of = only_row(Row("mixed", MIXED)), only_row(Row("known", MIXED, {"i4": 3, "f8": 0.0}))
+
+
+@kernel
+def copy(table, other):
+    one, two = mixed_of(table), mixed_of(other)
+    two.i1, two.i2, two.i4, two.i8, two.u1, two.u4, two.u8 = one.i1, one.i2, one.i4, one.i8, one.u1, one.u4, one.u8
+    two.f8, two.b1 = one.f8, one.b1
+    within = two.within
+    within.one, within.two = one.within.one + 1, one.within.two
+    return one.i1 + one.i2 + one.i4 + one.u1 + one.u4
+
+
+def test_rows_are_read_and_written_as_numpy_does():
+    table, other = np.zeros(1, MIXED), np.zeros(1, MIXED)
+    for form, value in NUMBERS + OTHERS:
+        table[form] = value
+    table["within"] = (4, 2.5)
+    assert copy(table, other) == sum(value for form, value in NUMBERS if form not in ("i8", "u8"))
+    table["within"]["one"] += 1
+    assert table.tobytes() == other.tobytes()
+
+
+@inner
+def not_of_any_row(row):
+    return row.no_such_field
+
+
+@inner
+def asked(row):
+    if row.i4 != 3 and row.i8 > 0:
+        return not_of_any_row(row)
+    if row.f8 > 0.0:
+        return not_of_any_row(row)
+    return row.i4 + row.i8
+
+
+@kernel
+def of_known(table):
+    return asked(known_of(table))
+
+
+@kernel
+def of_any(table):
+    return asked(mixed_of(table))
+
+
+def test_what_is_never_come_to_where_fields_are_known_is_not_compiled():
+    table = np.zeros(1, MIXED)
+    table["i8"] = 5
+    assert of_known(table) == 8, f"Numba {numba.__version__}, see zcube/network/linking.py"
+    with pytest.raises(numba.TypingError, match="no_such_field"):
+        of_any(table)

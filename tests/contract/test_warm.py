@@ -27,6 +27,7 @@ from zcube.fabric.catalog import load_fabric
 from zcube.kernel_files import NotKeptWarning
 from zcube.network import fluid
 from zcube.network.packet import engine
+from zcube.network.packet.settings import PacketSettings
 from zcube.network.settings import Network
 from zcube.progress import COMPILING, silent
 from zcube.replays import little
@@ -62,7 +63,7 @@ def test_every_kernel_that_python_calls_is_kept(warmed):
         and value.targetoptions.get("inline") != "always"
         and not value.targetoptions.get("no_cpython_wrapper")
     }
-    assert {"engine.advance", "fluid.advance", "shortest.walk"} <= kernels
+    assert {"engine.advance", "engine.advance_plain", "fluid.advance", "shortest.walk"} <= kernels
     assert kernels <= kept
 
 
@@ -194,7 +195,7 @@ def test_only_groups_that_are_needed_and_missing_are_compiled(groups, monkeypatc
     with warm.KernelsAhead(warm.needed_groups("flow")) as ahead:
         ahead.wait(lambda *words: said.append(words))
     assert (len(started), len(said)) == (2, before)
-    assert warm.missing_groups(warm.needed_groups("packet")) == [["packet"]]
+    assert warm.missing_groups(warm.needed_groups("packet", packets=[PacketSettings()])) == [["plain-engine"], ["packet"]]
     assert not warm.needed_groups("no such fidelity")
 
 
@@ -202,11 +203,11 @@ def test_processes_compile_about_equally_long_and_are_no_more_than_processors(gr
     served = warm.needed_groups("flow", *warm.OF_SERVING)
     assert warm.missing_groups(served) == [["routing", "deciding", "serving"], ["flow", "posting"]]
     everything = list(warm.GROUPS)
-    assert [several[0] for several in warm.missing_groups(everything)] == ["packet", "routing"]
+    assert [several[0] for several in warm.missing_groups(everything)] == ["full-engine", "routing"]
     for processors in (1, 2, 3, 8):
         monkeypatch.setattr(warm, "processors", lambda processors=processors: processors)
         found = warm.missing_groups(everything)
-        assert len(found) == min(processors, 4)
+        assert len(found) == min(processors, 6)
         assert sorted(group for several in found for group in several) == sorted(everything)
 
 
@@ -220,22 +221,23 @@ def test_groups_with_little_to_do_are_not_compiled_but_run_as_written(groups, mo
         return begun[-1]
 
     monkeypatch.setattr(warm, "started", start)
-    of = {"packet": engine.advance, "flow": fluid.advance}
+    of = {"packet": engine.advance_plain, "flow": fluid.advance}
 
     def written(little, at_once=False):
         started.clear()
-        with warm.KernelsAhead(warm.needed_groups("packet"), at_once) as ahead, ahead.ready(silent, little):
+        needed = warm.needed_groups("packet", packets=[PacketSettings()])
+        with warm.KernelsAhead(needed, at_once) as ahead, ahead.ready(silent, little):
             assert all(process.poll() is not None for process in begun)
             return started, {group for group, kernel in of.items() if as_written_in(kernel.py_func.__module__)}
 
     as_written_in = lambda module: as_written._WHERE.get()(module)  # noqa: E731
-    everything = [["packet"], ["flow", "routing", "posting"]]
-    assert written([*OF_FLUID, "packet"]) == ([], {"packet", "flow"})
-    assert written(OF_FLUID) == ([["packet"]], {"flow"})
+    everything = [["plain-engine", "routing"], ["flow", "packet", "posting"]]
+    assert written([*OF_FLUID, *warm.OF_PACKETS]) == ([], {"packet", "flow"})
+    assert written(OF_FLUID) == ([["plain-engine"], ["packet"]], {"flow"})
     assert written([]) == (everything, set())
-    assert written([*OF_FLUID, "packet"], at_once=True) == (everything, set())
+    assert written([*OF_FLUID, *warm.OF_PACKETS], at_once=True) == (everything, set())
     warm.compile_groups(OF_FLUID)
-    assert written([*OF_FLUID, "packet"]) == ([], {"packet"})
+    assert written([*OF_FLUID, *warm.OF_PACKETS]) == ([], {"packet"})
 
 
 FIRST = """
@@ -271,11 +273,11 @@ def test_what_counts_as_little(flows, monkeypatch, tmp_path):
         return list(little_groups(carrier, read_flows(Path(flows), lambda names: gpu_numbers(carrier.fabric, names))))
 
     fluid_groups = list(OF_FLUID)
-    assert groups_of("packet") == [*fluid_groups, "packet"]
+    assert groups_of("packet") == [*fluid_groups, *warm.OF_PACKETS]
     monkeypatch.setattr(little, "LITTLE_PACKETS", 978)
     assert groups_of("packet") == fluid_groups
     monkeypatch.setattr(little, "LITTLE_PACKETS", 979)
-    assert groups_of("packet") == [*fluid_groups, "packet"]
+    assert groups_of("packet") == [*fluid_groups, *warm.OF_PACKETS]
     assert groups_of("packet", packet={"skip": {"mode": "steady"}}) == fluid_groups
     assert groups_of("flow", bin_s=1e-6) == []
     monkeypatch.setattr(little, "LITTLE_PRESSED_FLOWS", 2)
@@ -302,7 +304,7 @@ def test_on_one_processor_or_without_a_folder_no_process_is_started(groups, monk
         patch.setattr(warm, "processors", lambda: 1)
         with warm.KernelsAhead(["packet", "flow"]) as ahead:
             ahead.wait(silent)
-    assert groups == ["packet", "flow"]
+    assert groups == ["flow", "packet"]
     monkeypatch.setattr(compile_cache, "folder", lambda: None)
     assert warm.warm(silent).folder is None
 

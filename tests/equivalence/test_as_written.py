@@ -16,7 +16,7 @@ from zcube.compile_cache import compiled
 from zcube.fabric.catalog import load_fabric
 from zcube.network import alone, flow_model, fluid
 from zcube.network.kernels import kernel
-from zcube.network.packet import engine, model, stuck
+from zcube.network.packet import bounds, model, stuck
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import TABLES
 from zcube.routing import shortest
@@ -24,7 +24,7 @@ from zcube.routing.catalog import routing_for
 from zcube.seeds import stream
 
 KERNELS = [
-    (engine, "earliest"), (model, "push_starts"), (stuck, "held"), (flow_model, "post"), (flow_model, "drop_done"),
+    (bounds, "earliest"), (model, "push_starts"), (stuck, "held"), (flow_model, "post"), (flow_model, "drop_done"),
     (fluid, "advance"), (fluid, "settle_pools"), (fluid, "note_bounds"), (fluid, "change_capacity"),
     (alone, "_write_alone"), (alone, "_write_pooled"), (shortest, "walk"),
 ]  # fmt: skip

@@ -152,12 +152,14 @@ def replay_command(
     read = [trace, *([] if against is None else [against])]
     asked = [*(target for kind in targets.values() for target in kind), *pages]
     check_targets(asked, read, _faults(given, targets, traced))
+    with told_by_options():
+        network = network_from(given)
     with (
         told_by_options(),
-        KernelsAhead(needed_groups(fidelity), traced or not may_be_little(trace)) as ahead,
+        KernelsAhead(needed_groups(fidelity, packets=[network.packet]), traced or not may_be_little(trace)) as ahead,
         RunProgress() as progress,
     ):
-        chosen = carrier_on(load(fabric, None), network_from(given), seed)
+        chosen = carrier_on(load(fabric, None), network, seed)
         progress("reading", 0, 0, "")
         task = (_trace_task if traced else _flows_task)(given, chosen)
         little = little_groups(chosen, task.carried) if isinstance(task.carried, FlowList) else ()

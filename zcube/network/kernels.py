@@ -1,6 +1,6 @@
 """How kernels that take no memory are compiled, and the private options of Numba that this rests on.
 
-Four options and a method that Numba does not document stand here, a library and a pass of its compiler in ``linking.py``, and
+Four options and a method that Numba does not document stand here, libraries and passes of its compiler in ``linking.py``, and
 nothing of the kind elsewhere; ``tests/contract/test_numba_options.py`` names the one that a version of Numba no longer knows
 or heeds. Lowering to LLVM's own instructions, in ``records.py`` and
 ``control.py`` of ``network/packet``, is by Numba's documented ``intrinsic``, with ``llvmlite``.

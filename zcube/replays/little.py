@@ -9,15 +9,16 @@ import numpy as np
 
 from zcube.network.carrier import Carrier
 from zcube.network.packet.settings import PacketSettings
+from zcube.warm import OF_PACKETS
 from zcube.workload.flow_lists import FlowList
 
 #: Transfers whose paths and fluid take Python half a second where all of them share a link; under back-pressure a turn of the
 #: fixed point goes over all of them, up to sixty times an event.
 LITTLE_FLOWS, LITTLE_PRESSED_FLOWS = 200, 30
 
-#: Packets, or cells, that take Python three to six seconds, 100 to 200 microseconds each over four to six links, where
-#: compiling takes fifteen.
-LITTLE_PACKETS = 30_000
+#: Packets, or cells, that take Python two to five seconds, 100 to 250 microseconds each over four to six links, where compiling
+#: an engine takes five, eight if the network is not plain.
+LITTLE_PACKETS = 20_000
 
 #: Groups that a list of few transfers needs.
 OF_FLUID = "routing", "posting", "flow"
@@ -45,7 +46,7 @@ def little_groups(carrier: Carrier, flows: FlowList) -> Collection[str]:
         return ()
     if len(flows) > (LITTLE_PRESSED_FLOWS if network.fidelity == "lossless" else LITTLE_FLOWS):
         return ()
-    return (*OF_FLUID, "packet") if packet and _is_little(packet, flows) else OF_FLUID
+    return (*OF_FLUID, *OF_PACKETS) if packet and _is_little(packet, flows) else OF_FLUID
 
 
 def _is_little(packet: PacketSettings, flows: FlowList) -> bool:

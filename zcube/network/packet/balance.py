@@ -11,7 +11,7 @@ import numpy as np
 
 from zcube.network.kernels import inner
 from zcube.network.packet.records import hop_of, link_of, pair_of, path_of, queue_of, rest_of, way_of
-from zcube.network.packet.state import DRAWN, EVERY_SWITCH, IN_TURN, NEVER, NONE, Net
+from zcube.network.packet.state import DRAWN, EVERY_SWITCH, IN_TURN, NEVER, NONE, ONE_PATH, Net
 from zcube.routing.hashing import ODD, choose, mix
 
 #: Draws after which a path that does not rest is looked for in turn.
@@ -22,7 +22,7 @@ MOST_DRAWS = 32
 def choose_path(net: Net, pair: int) -> int:
     """Return which of a queue pair's paths its next packet takes."""
     count = pair_of(net, pair).paths
-    if count == 1:
+    if net.choice == ONE_PATH or count == 1:
         return 0
     if net.choice == IN_TURN:
         path = _awake(net, pair, pair_of(net, pair).turn)
@@ -147,7 +147,7 @@ def shortest_hop(net: Net, pair: int) -> int:
 def path_taken(net: Net, pair: int, hop: int) -> int:
     """Return which of a queue pair's paths a place in hops lies on, NONE where it has one path only."""
     first, low, high = pair_of(net, pair).first_path, 0, pair_of(net, pair).paths
-    if high == 1:
+    if net.choice == ONE_PATH or high == 1:
         return NONE
     # Most often paths are equally long.
     start = path_of(net, first).item

@@ -38,24 +38,8 @@ def _place_of(handler: Callable[..., None], state: np.dtype[Any], parameters: np
     return len(_AS_WRITTEN)
 
 
-def link_control(tables: Tables, control: ControlSettings, as_written: bool) -> None:
-    """Put a control behind the seam of an idle network: its parameters, its kernels, what it needs.
-
-    Parameters
-    ----------
-    tables : Tables
-        The network.
-    control : ControlSettings
-        The control.
-    as_written : bool
-        Whether the engine is not compiled, and calls the control's kernels as they are written too.
-
-    Raises
-    ------
-    TypeError
-        If what it names as a handler is not a kernel.
-    """
-    place_handlers(tables, control, as_written)
+def link_control(tables: Tables, control: ControlSettings) -> None:
+    """Put a control behind the seam of an idle network, its kernels excepted: its parameters, what it needs."""
     net, handlers, parameters = tables.net, control.handlers(), control.record()
     tables["parameters"] = parameters.view(np.uint8)
     net["state_bytes"] = state_bytes(handlers)
@@ -79,7 +63,22 @@ def link_control(tables: Tables, control: ControlSettings, as_written: bool) -> 
 
 
 def place_handlers(tables: Tables, control: ControlSettings, as_written: bool) -> None:
-    """Put the addresses of a control's kernels into a network; parameters and faults as of :func:`link_control`."""
+    """Put the addresses of a control's kernels into a network.
+
+    Parameters
+    ----------
+    tables : Tables
+        The network.
+    control : ControlSettings
+        The control.
+    as_written : bool
+        Whether the engine is not compiled, and calls the control's kernels as they are written too.
+
+    Raises
+    ------
+    TypeError
+        If what it names as a handler is not a kernel.
+    """
     net, handlers, parameters = tables.net, control.handlers(), control.record()
     records = from_dtype(SENDER), from_dtype(handlers.state), from_dtype(parameters.dtype)
     for event in EVENTS:

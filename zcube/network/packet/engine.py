@@ -9,7 +9,7 @@ from zcube.network.kernels import inner
 from zcube.network.linking import WholeCompiler
 from zcube.network.packet.balance import shallowest, shortest_hop
 from zcube.network.packet.buffers import admit
-from zcube.network.packet.calendar import enter, give_back, next_time, not_before, put, take_free, take_next
+from zcube.network.packet.calendar import enter, give_back, next_time, put, take_free, take_next
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.failures import change_link, rest_paths
 from zcube.network.packet.lookahead import fetch_last, fetch_next
@@ -22,10 +22,11 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
+    net_of,
     packet_of,
     pair_of,
-    part_of,
     path_of,
+    plain_net_of,
     queue_of,
     start_of,
 )
@@ -78,7 +79,17 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
     most_events : int
         Return after so many.
     """
-    net = table[0]
+    return _advance(net_of(table), to_ps, most_events)
+
+
+@compiled(pipeline_class=WholeCompiler)
+def advance_plain(table: np.ndarray, to_ps: int, most_events: int) -> int:
+    """Do the same of a plain network, see :mod:`zcube.network.packet.plain`."""
+    return _advance(plain_net_of(table), to_ps, most_events)
+
+
+@inner
+def _advance(net: Net, to_ps: int, most_events: int) -> int:
     last = net.events + most_events
     while net.events < last:
         start_ps = NEVER
@@ -168,7 +179,7 @@ def arrive(net: Net, slot: int, number: int) -> None:
     packet_of(net, slot).hop = hop + 1
     shift = net.class_shift
     link = wanted >> shift
-    if packet_of(net, slot).number < 0:
+    if packet_of(net, slot).number < 0 and net.control != NONE:
         append(net, wanted, slot)
         stir(net, link)
         return
@@ -204,26 +215,26 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
             return
         if apply_frame(net, number, stop, frame):
             stir(net, number >> net.class_shift)
-    elif kind == TRIMMED:
+    elif kind == TRIMMED and net.headers != NONE:
         arrive_trimmed(net, slot, number)
     elif kind == READY:
         give_back(net, slot)
         rouse(net, number)
-    elif kind == TIMEOUT:
+    elif kind == TIMEOUT and net.repeating == 1:
         give_back(net, slot)
         check_progress(net, number)
-    elif kind == STORM:
+    elif kind == STORM and net.storm_ps > 0:
         give_back(net, slot)
         if end_waiting(net, number):
             stir(net, number >> net.class_shift)
-    elif kind == EXPIRY:
+    elif kind == EXPIRY and net.hold_bytes > 0:
         give_back(net, slot)
         if expire(net, number):
             stir(net, number >> net.class_shift)
-    elif kind == REFRESH:
+    elif kind == REFRESH and net.refresh > 0:
         give_back(net, slot)
         refresh(net, number)
-    elif kind == CHANGE:
+    elif kind == CHANGE and net.failing == 1:
         stage = packet_of(net, slot).number
         give_back(net, slot)
         change_link(net, number, stage)
@@ -287,38 +298,3 @@ def frozen_in_way(net: Net, flow: int) -> int:
                     return part
                 hop += 1
     return NONE
-
-
-@compiled()
-def earliest(table: np.ndarray, now_ps: int) -> int:
-    """Return a time before which no flow can start or complete, NEVER if there is none, -1 if no event is left for live flows.
-
-    What of a flow has been put on its last links arrives at a known time; the rest has yet to cross them, at their full rate at
-    best. Where packets are lost, what counts is what has arrived.
-    """
-    net = table[0]
-    found = NEVER
-    if net.waiting > 0:
-        found = flow_of(net, start_of(net, 0).item).start_ps
-    if net.active > 0 and net.frozen == 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
-        return found if found < NEVER else -1
-    next_ps = not_before(net)
-    for at in range(net.active):
-        flow = flow_of(net, live_of(net, at).item)
-        if flow.frozen == 1:
-            # It thaws at a look.
-            found = min(found, max(part_of(net, flow.part).until_ps, net.look_ps, now_ps))
-            continue
-        left = flow.size - flow.delivering
-        if net.repeating == 1:
-            # One packet per last link may be about to arrive; if that leaves nothing, no event before the next can complete it.
-            full = 0
-            for pair in range(flow.first_pair, flow.end_pair):
-                full += net.mtu_payload * pair_of(net, pair).paths
-            bound_ps = max(now_ps + max(1, int((flow.size - flow.received - full) / flow.drain)), next_ps)
-        elif left == 0:
-            bound_ps = flow.latest_ps
-        else:
-            bound_ps = max(now_ps + max(1, int(left / flow.drain)), next_ps) + flow.tail_ps
-        found = min(found, bound_ps)
-    return found

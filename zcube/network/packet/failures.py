@@ -23,7 +23,18 @@ from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.pauses import apply_frame, send_frame
 from zcube.network.packet.ports import note_depth
-from zcube.network.packet.records import flow_of, hop_of, link_of, live_of, packet_of, pair_of, path_of, queue_of, rest_of
+from zcube.network.packet.records import (
+    flow_of,
+    hop_of,
+    link_of,
+    live_of,
+    net_of,
+    packet_of,
+    pair_of,
+    path_of,
+    queue_of,
+    rest_of,
+)
 from zcube.network.packet.senders import rouse, stir
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import AVOIDED, BROKEN, CHANGE, KEY_BITS, NEVER, NONE, Net, picoseconds
@@ -75,7 +86,7 @@ def schedule_failures(tables: Tables, link_set: LinkSet, settings: PacketSetting
 
 @compiled()
 def _file(table: np.ndarray, links: IntArray, times_ps: IntArray, stages: IntArray) -> None:
-    net = table[0]
+    net = net_of(table)
     for at in range(len(links)):
         slot = take_free(net)
         packet_of(net, slot).number = stages[at]

@@ -16,11 +16,12 @@ from zcube.network.flow_model import MOST_BIN_ENTRIES
 from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.load_watch import LoadWatch
-from zcube.network.packet import engine, steady
+from zcube.network.packet import bounds, engine, steady
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control, place_handlers
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
 from zcube.network.packet.failures import schedule_failures
+from zcube.network.packet.plain import is_plain
 from zcube.network.packet.postings import Postings
 from zcube.network.packet.reuse import Reuse
 from zcube.network.packet.settings import PacketSettings
@@ -89,13 +90,15 @@ class PacketModel:
         self._watchdog_ps = max(1, picoseconds(watchdog_s))
         self._tables = idle_network(link_set, self.settings, bin_s)
         schedule_failures(self._tables, link_set, self.settings)
-        self._engine = engine.advance if self.settings.skip.mode == "off" else steady.advance
-        self._written = self._engine is engine.advance and runs_as_written(engine.advance)
-        link_control(self._tables, self.settings.control, self._written)
+        link_control(self._tables, self.settings.control)
         self._tables.net["pooled"] = path_split == "pooled"
         self._reuse = Reuse(self._tables, self.settings.skip)
         self._tables.net["matching"] = self.settings.skip.mode == "reuse"
         self._tables.net["matched_ps"] = -1
+        moving = engine.advance_plain if is_plain(self._tables.net) else engine.advance
+        self._engine = moving if self.settings.skip.mode == "off" else steady.advance
+        self._written = self._engine is moving and runs_as_written(moving)
+        place_handlers(self._tables, self.settings.control, self._written)
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
         self._paths = PathTable(routing, link_set, path_split)
         self._groups = FlowGroups()
@@ -227,7 +230,7 @@ class PacketModel:
         NetworkStoppedError
             If transfers are under way and nothing can move.
         """
-        bound_ps = int(engine.earliest(self._tables.net, self._reached_ps))
+        bound_ps = int(bounds.earliest(self._tables.net, self._reached_ps))
         if bound_ps == -1:
             self._report_stuck()
         waiting_ps = self._tables["flows"]["finish_ps"][self._undelivered].min(initial=NEVER)
@@ -267,7 +270,7 @@ class PacketModel:
         """Run from reading to reading up to a time, as long as anything is under way."""
         watch, net = self._watch, self._tables.net
         while watch is not None and (due_ps := picoseconds(watch.due_s)) <= to_ps:
-            if to_ps == NEVER - 1 and int(engine.earliest(net, self._reached_ps)) in (-1, NEVER):
+            if to_ps == NEVER - 1 and int(bounds.earliest(net, self._reached_ps)) in (-1, NEVER):
                 break
             self._run_to(due_ps)
             watch.note(self._tables["links"]["payload"].astype(float))

@@ -28,7 +28,7 @@ from zcube.network.packet.telemetry import hand_readings
 def receive(net: Net, slot: int) -> None:
     """Take a packet that has reached a host."""
     number = packet_of(net, slot).number
-    if number < 0:
+    if number < 0 and net.control != NONE:
         _receive_control(net, slot, number)
         return
     pair = packet_of(net, slot).pair

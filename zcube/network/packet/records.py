@@ -11,11 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import from_dtype, types
-from numba.extending import intrinsic
+from numba import types
+from numba.core.typing import signature as signature_of
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import intrinsic, lower_builtin
+from numba.np.arrayobj import make_array
 
 from zcube.as_written import TWIN, row_at
+from zcube.network.packet.plain import PLAIN
+from zcube.network.packet.row_types import Row
 from zcube.network.packet.state import NET, TABLES, Net
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
@@ -23,23 +29,50 @@ _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _FLAGS = (ir.IntType(32),) * 3
 
 
+def only_row(row: Row) -> Callable[[np.ndarray], Net]:
+    """Return a function for kernels that gives the only row of a table."""
+
+    @intrinsic
+    def first(typing: Any, table: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = make_array(signature.args[0])(context, builder, arguments[0]).data
+            return builder.bitcast(place, _BYTE.as_pointer())
+
+        return signature_of(row, table), generate
+
+    setattr(first, TWIN, lambda table: table[0])
+    return cast(Any, first)  # Numba's stubs do not know how intrinsics are called.
+
+
+net_of = only_row(Row("net", NET))
+plain_net_of = only_row(Row("plain net", NET, PLAIN))
+
+
 def _row(table: str) -> Callable[[Net, int], Any]:
     """Return a function for kernels that gives the row of a number in a table."""
     dtype = TABLES[table]
-    record, (_, offset, *_) = from_dtype(dtype), NET.fields[f"{table}_at"]  # type: ignore[index]
+    record, (_, offset, *_) = Row(table, dtype), NET.fields[f"{table}_at"]  # type: ignore[index]
 
-    @intrinsic
-    def row(typing: Any, net: Any, number: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            first_byte, at = builder.bitcast(arguments[0], _BYTE.as_pointer()), arguments[1]
-            address = builder.load(builder.bitcast(builder.gep(first_byte, [ir.Constant(_WORD, offset)]), _WORD.as_pointer()))
-            place = builder.add(address, builder.mul(at, ir.Constant(_WORD, dtype.itemsize)))
-            return builder.inttoptr(place, context.get_value_type(record))
+    def row(net: Net, number: int) -> Any:
+        return row_at(net, table, dtype, number)
 
-        return record(net, types.int64), generate
+    class Rule(AbstractTemplate):
+        key = row
 
-    setattr(row, TWIN, lambda net, number: row_at(net, table, dtype, number))
-    return cast(Any, row)  # Numba's stubs do not know how intrinsics are called.
+        def generic(self, args: Any, kws: Any) -> Any:
+            return record(args[0], types.int64) if isinstance(args[0], Row) else None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, at = builder.gep(arguments[0], [ir.Constant(_WORD, offset)]), arguments[1]
+        address = builder.load(builder.bitcast(place, _WORD.as_pointer()))
+        # Tables stay where they are while kernels run, so that this is loaded once and not again after every write.
+        address.set_metadata("invariant.load", builder.module.add_metadata([]))
+        place = builder.add(address, builder.mul(at, ir.Constant(_WORD, dtype.itemsize)))
+        return builder.inttoptr(place, context.get_value_type(record))
+
+    infer_global(row, types.Function(Rule))
+    lower_builtin(row, Row, types.int64)(generate)
+    return row
 
 
 def _fetch(typing: Any, row: Any) -> Any:

@@ -209,13 +209,13 @@ def hear(net: Net, pair: int, slot: int, kind: int) -> None:
     elif kind == REPEAT and net.selective == 1:
         pair_of(net, pair).sender.told_path = echo_of(net, slot).path
         _repeat_asked(net, pair, CONGESTION - 1 - number, echo_of(net, slot).arrived)
-    elif kind == REPEAT:
+    elif kind == REPEAT and net.ordered == 1:
         repeat_from(net, pair, CONGESTION - 1 - number, 0)
     elif kind == ALARM:
         tell_expired(net, pair)
-    else:
+    elif net.acknowledging == 1:
         _take_echo(net, pair, slot)
-    if pair_of(net, pair).state == HELD and _may_send(net, pair):
+    if net.acknowledging == 1 and pair_of(net, pair).state == HELD and _may_send(net, pair):
         rouse(net, pair)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from zcube.arrays import IntArray
 from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
-from zcube.network.packet.records import flow_of, hop_of, pair_of, path_of, start_of
+from zcube.network.packet.records import flow_of, hop_of, net_of, pair_of, path_of, start_of
 from zcube.network.packet.state import NONE, Net
 
 
@@ -20,7 +20,7 @@ def _starts_before(net: Net, one: int, other: int) -> bool:
 @compiled()
 def push_starts(table: np.ndarray, flows: IntArray) -> None:
     """Put flows into the heap of those not started; there must be room."""
-    net = table[0]
+    net = net_of(table)
     for flow in flows:
         at = net.waiting
         net.waiting += 1
@@ -56,7 +56,7 @@ def pop_start(net: Net) -> None:
 @compiled()
 def take_starts(table: np.ndarray) -> IntArray:
     """Remove the flows that start next, all at one time, and return them in order."""
-    net = table[0]
+    net = net_of(table)
     taken, count = np.empty(net.waiting, np.int64), 0
     now_ps = flow_of(net, start_of(net, 0).item).start_ps
     while net.waiting > 0 and flow_of(net, start_of(net, 0).item).start_ps == now_ps:
@@ -69,7 +69,7 @@ def take_starts(table: np.ndarray) -> IntArray:
 @compiled()
 def crossings(table: np.ndarray, flows: IntArray) -> tuple[IntArray, IntArray]:
     """Return, path by path of some flows, the flow's place among them and each queue, NONE behind each path."""
-    net = table[0]
+    net = net_of(table)
     count = 0
     for flow in flows:
         for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):

@@ -40,8 +40,8 @@ BROKEN, AVOIDED = 1, 2
 #: What the PFC watchdog makes of a queue that has been paused for too long.
 DROPS, FORWARDS = 1, 2
 
-#: How a sender chooses a path for each packet: in turn, by a draw, by a draw for each flowlet.
-IN_TURN, DRAWN, FLOWLETS = range(3)
+#: How a sender chooses a path for each packet: in turn, by a draw, by a draw for each flowlet; or it has but one.
+IN_TURN, DRAWN, FLOWLETS, ONE_PATH = range(4)
 #: Which switches choose a path by the depth of queues.
 NOWHERE, FIRST_SWITCH, EVERY_SWITCH = range(3)
 

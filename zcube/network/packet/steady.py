@@ -32,6 +32,7 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
+    net_of,
     pair_of,
     part_of,
     path_of,
@@ -54,7 +55,7 @@ from zcube.network.packet.thaw import thaw
 @compiled(as_written=False, pipeline_class=WholeCompiler)
 def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
     """Process events up to a time as :func:`zcube.network.packet.engine.advance` does, and advance what is steady by rate."""
-    net = table[0]
+    net = net_of(table)
     last = net.events + most_events
     while True:
         if net.waiting > 0:

@@ -6,7 +6,7 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.compile_cache import compiled
-from zcube.network.packet.records import hop_of, packet_of, queue_of
+from zcube.network.packet.records import hop_of, net_of, packet_of, queue_of
 from zcube.network.packet.state import NONE
 from zcube.network.packet.tables import Tables
 
@@ -14,7 +14,7 @@ from zcube.network.packet.tables import Tables
 @compiled()
 def held(table: np.ndarray, queues: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return, packet by packet of some switch queues, the queue, the ingress queue it came by, and its size."""
-    net = table[0]
+    net = net_of(table)
     count = 0
     for at in range(len(queues)):
         slot = queue_of(net, queues[at]).head

@@ -1,0 +1,64 @@
+"""The engine of plain networks against that of all: what they leave in memory and return, byte for byte."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_as_written import assert_equal_packets, run_packets
+from test_packet_twin import draw_settings
+
+from zcube.network.packet import engine, model, steady
+from zcube.network.packet.engine_choice import has_plain_engine
+from zcube.network.packet.plain import is_plain
+from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.skip_settings import Skip
+from zcube.network.packet.switch_settings import LinkFailure
+
+
+def is_drawn_plain(seed):
+    draw = np.random.default_rng(seed)
+    draw.random()
+    return has_plain_engine(draw_settings(draw))
+
+
+PLAIN_DRAWS = [seed for seed in range(60) if is_drawn_plain(seed)]
+
+
+@pytest.mark.parametrize("seed", PLAIN_DRAWS)
+def test_plain_networks_move_alike_by_either_engine(monkeypatch, seed):
+    more = [{}, {"cell_bytes": 20_000}][seed % 2]
+    plain = run_packets(np.random.default_rng(seed), **more)
+    assert plain[0]._engine is engine.advance_plain
+    # Still, now that all has moved.
+    assert is_plain(plain[0]._tables.net)
+    monkeypatch.setattr(model, "is_plain", lambda net: False)
+    full = run_packets(np.random.default_rng(seed), **more)
+    assert full[0]._engine is engine.advance
+    assert_equal_packets(plain, full)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"acknowledgements": "packets"},
+        {"congestion_control": "hpcc"},
+        {"path_choice": "spray"},
+        {"path_choice": "adaptive"},
+        {"pfc_watchdog_s": 1e-3},
+        {"pause_quanta": 100},
+        {"traffic_classes": 2},
+        {"pfc": False, "recovery": "go-back-n"},
+        {"pfc": False, "recovery": "selective", "trimming": True},
+        {"link_failures": (LinkFailure(link="*", down_s=0.0),), "recovery": "go-back-n"},
+        {"skip": Skip(mode="steady")},
+    ],
+    ids=str,
+)
+def test_what_is_not_plain_has_the_engine_of_all(settings):
+    assert has_plain_engine(PacketSettings())
+    assert not has_plain_engine(PacketSettings(**settings))
+
+
+def test_skipping_goes_by_its_own_engine():
+    draw = np.random.default_rng(PLAIN_DRAWS[0])
+    assert run_packets(draw, skip={"mode": "steady"})[0]._engine is steady.advance
