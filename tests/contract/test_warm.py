@@ -23,6 +23,7 @@ from numba.core.dispatcher import Dispatcher
 import zcube
 from zcube import as_written, compile_cache, warm
 from zcube.compile_cache import COMPLETE, borrowed, folder
+from zcube.errors import RunError
 from zcube.fabric.catalog import load_fabric
 from zcube.kernel_files import NotKeptWarning
 from zcube.network import fluid
@@ -394,3 +395,25 @@ def test_what_is_imported_before_a_process_is_copied_begins_no_thread():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.split() in (["True", "True"], ["False", "False"])
+
+
+@pytest.mark.parametrize(
+    ("more", "engines"),
+    [
+        ((), {"plain-engine"}),
+        (("--set", "network.packet.congestion_control=hpcc"), {"full-engine"}),
+        # Another value may need another engine.
+        (("--sweep", "load.rate_per_s=1,2"), {"plain-engine", "full-engine"}),
+    ],
+)
+def test_a_comparison_compiles_the_engine_that_its_settings_need(more, engines, run, monkeypatch):
+    asked = []
+
+    def ahead(groups):
+        asked.append(groups)
+        raise RunError("enough is known")
+
+    monkeypatch.setattr(warm, "KernelsAhead", ahead)
+    status, _, err = run("compare", "glm51-pd-256", "--fidelity", "packet", "--jobs", "1", "--json", *more)
+    assert status == 1 and "enough is known" in err
+    assert {group for group in asked[0] if group.endswith("-engine")} == engines

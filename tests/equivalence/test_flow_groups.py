@@ -188,6 +188,8 @@ def test_a_post_that_cannot_be_carried_is_refused():
     model.advance(2.0)
     with pytest.raises(ValueError, match="at or after"):
         model.post(group, paths, np.array([1.0]), np.array([1.0]), True)
+    with pytest.raises(ValueError, match="by no transfer"):
+        model.post(group, paths[:0], np.zeros(0), np.zeros(0), True)
     assert model.next_group_s() == np.inf
 
 

@@ -159,7 +159,9 @@ def compare_command(
         asked = Asked.of_run(scenario) if is_record else Asked()
         searches, magnified = _asked_for(given, declared, asked, faults)
         closest = declared.network.fidelity if magnified is None else "packet"
-        with KernelsAhead(needed_groups(closest, *OF_SERVING)) as ahead, RunProgress() as progress:
+        # Further runs may have other settings of packets than the scenario's own.
+        own = None if searched or magnified is not None else [declared.network_of(name).packet for name in declared.fabrics]
+        with KernelsAhead(needed_groups(closest, *OF_SERVING, packets=own)) as ahead, RunProgress() as progress:
             ahead.wait(progress, () if folder is None else FOR_FOLDER)
             if beside.awaits_copying:
                 ahead.load()

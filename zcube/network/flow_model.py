@@ -185,16 +185,18 @@ class FlowModel:
         size_bytes, start_s : float array [flows]
             Payload, and when they are posted, at present or later.
         is_last : bool
-            Whether the group is complete with them.
+            Whether the group is complete with them, of which there is one at least.
         cap_bps : float array [flows], optional
             Rate that each never exceeds; default: none has a cap.
 
         Raises
         ------
         ValueError, RunError
-            As :meth:`send`.
+            As :meth:`send`, and if a group is completed by no transfer: its last byte may have left before.
         """
         table, count = self._table, len(paths)
+        if not count and is_last:
+            raise ValueError("a group is completed by no transfer")
         if self._room < count:
             ahead = max(count, LEAST_ROOM)
             self._make_room(ahead, ahead * table.most_subflows, ahead * table.most_hops)
