@@ -12,7 +12,7 @@ from zcube.fabric.catalog import load_fabric
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.calendar import give_back, next_time, put, take_free, take_next
-from zcube.network.packet.records import packet_of
+from zcube.network.packet.records import net_of, packet_of
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import BLOCK, NEVER, SORTED_AT_ONCE
 
@@ -20,7 +20,7 @@ from zcube.network.packet.state import BLOCK, NEVER, SORTED_AT_ONCE
 @compiled()
 def ordered(table, time_ps, key, number, later_ps):
     """Put events in, take them, putting in another so much later than each of the first ones, and return what came."""
-    net = table[0]
+    net = net_of(table)
     taken = np.empty((len(time_ps) + len(later_ps), 3), np.int64)
     for at in range(len(time_ps)):
         slot = take_free(net)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zcube.process_copy import Copy, may_have_copies
 from zcube.progress import Progress, silent
-from zcube.report.picture import Draws, save_both
+from zcube.report.picture import Draws, save_both, saved_svg
 from zcube.side_by_side import jobs_for
 
 #: About what a picture takes, as SVG and as PNG.
@@ -78,7 +78,7 @@ class _Drawing:
             # Whatever became of one, and of the picture that it was at, a fault is this process's to tell.
             for name in self._draws.keys() - self._drawn_here:
                 self._save(name)
-        return {name: (self._folder / f"{name}.svg").read_bytes() for name in self._draws}
+        return {name: saved_svg(self._folder, name) for name in self._draws}
 
     def _draw(self, progress: Progress) -> None:
         names = list(self._draws)

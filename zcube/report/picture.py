@@ -129,6 +129,11 @@ def save_both(figure: Figure, folder: Path, name: str) -> bytes:
     with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
     save(figure, folder / f"{name}.png")
+    return saved_svg(folder, name)
+
+
+def saved_svg(folder: Path, name: str) -> bytes:
+    """Return the SVG that :func:`save_both` wrote."""
     return (folder / f"{name}.svg").read_bytes()
 
 
