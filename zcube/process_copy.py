@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from multiprocessing import current_process, get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,11 @@ class Copy:
         self.process.kill()
 
     def poll(self) -> int | None:
-        """Return its exit status, None while it is at work."""
-        return self.process.exitcode
+        """Return its exit status, None while it is at work; 1 where the system does not keep it, as for who ignores SIGCHLD."""
+        if not wait([self.process.sentinel], 0):
+            return None
+        status = self.process.exitcode
+        return 1 if status is None else status
 
     def wait(self) -> None:
         """Wait for its end."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -94,6 +96,37 @@ def test_a_fault_of_a_picture_is_told_here(tmp_path):
     with pytest.raises(ValueError, match="no such picture"), drawing({"one": faulty, "two": faulty}, tmp_path, 2) as ended:
         ended(silent)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("copies", [0, 1])
+def test_where_no_further_process_may_begin_fewer_draw(copies, tmp_path, monkeypatch):
+    fork, forks = os.fork, []
+
+    def at_most():
+        forks.append(1)
+        if len(forks) > copies:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", at_most)
+    with drawing({f"bar-{height}": partial(bar, height) for height in range(4)}, tmp_path, 4) as ended:
+        assert len(ended(silent)) == 4
+
+
+def test_a_copy_ends_where_the_system_keeps_no_status(tmp_path):
+    """Who ignores SIGCHLD, as some that start other programs leave it, cannot wait for a status."""
+    code = (
+        "import signal, sys, time\nfrom pathlib import Path\nfrom matplotlib.figure import Figure\n"
+        "from zcube import process_copy\nfrom zcube.progress import silent\nfrom zcube.report.drawing import drawing\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprocess_copy.can_be_copied = lambda: True\n"
+        "copy = process_copy.Copy(lambda: None)\nwhile copy.poll() is None:\n    time.sleep(0.01)\n"
+        "with drawing({name: Figure for name in 'abc'}, Path(sys.argv[1]), 2) as ended:\n"
+        "    print(copy.poll(), *ended(silent))\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert shown == "1 a b c\n"
 
 
 def test_an_interrupt_leaves_no_copy(tmp_path):

@@ -180,11 +180,21 @@ def test_a_group_arrives_with_its_last_whichever_was_posted_first(first_bytes, l
     assert model.now_s == model.completions().finish_s[-1]
 
 
+def test_a_run_to_the_end_ends_with_the_last_arrival_of_a_group():
+    model = network("roft-256", "pooled")
+    paths, group = model.paths(np.array([0, 1]), np.array([100, 101])), model.open_group()
+    model.post(group, paths, np.array([1e6, 1e5]), np.zeros(2), True)
+    model.advance(float("inf"))
+    assert model.now_s == model.completions().finish_s.max()
+    assert model.advance_groups(model.now_s) == [group]
+
+
 def test_a_post_that_cannot_be_carried_is_refused():
     model = network("roft-256", "pooled")
     paths, group = model.paths(np.array([0]), np.array([9])), model.open_group()
-    with pytest.raises(ValueError, match="positive"):
-        model.post(group, paths, np.array([0.0]), np.array([1.0]), True)
+    for size_bytes in (0.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="positive"):
+            model.post(group, paths, np.array([size_bytes]), np.array([1.0]), True)
     model.advance(2.0)
     with pytest.raises(ValueError, match="at or after"):
         model.post(group, paths, np.array([1.0]), np.array([1.0]), True)

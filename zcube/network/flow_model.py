@@ -278,7 +278,8 @@ class FlowModel:
         if np.isfinite(to_s):
             self._now_s = max(self._now_s, to_s)
         else:
-            last_s = self._state.flows["finish_s"][arrived].max(initial=self._state.clock_s[0])
+            # Some may never end: theirs are nan.
+            last_s = np.fmax.reduce(self._state.flows["finish_s"][: self._flows], initial=self._state.clock_s[0])
             self._now_s = max(self._now_s, float(last_s))
         return arrived
 
@@ -311,7 +312,6 @@ class FlowModel:
             tie_s = max(fluid.TIE_S + fluid.TIE_RELATIVE * last_s, float(self._state.settings[0]))
             self._some_events(float("inf"), ALL_EVENTS, last_s - 2.0 * tie_s)
         self.advance(float("inf"))
-        self._now_s = float(self._state.flows["finish_s"][: self._flows].max(initial=self._now_s))
 
     def run(self, progress: Callable[[int, int], None], events_at_once: int = 2000) -> None:
         """Run to the end.

@@ -72,7 +72,7 @@ def post(
     for row in range(len(path)):
         number = path[row]
         pathless = paths.first_subflow[number] == paths.first_subflow[number + 1]
-        if pathless or not size_bytes[row] > 0.0 or not (now_s <= start_s[row] < np.inf):
+        if pathless or not (0.0 < size_bytes[row] < np.inf) or not (now_s <= start_s[row] < np.inf):
             return -1.0, -1.0
     earliest_s, arrival_s = np.inf, 0.0
     first_together, together_s = NONE, np.inf

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -61,8 +61,10 @@ class _Drawing:
     def start(self, copies: int) -> None:
         for module in _DRAWN_BY if copies else ():
             import_module(module)
-        for _ in range(copies):
-            self._copies.append(Copy(self._draw, silent))
+        # Where the system lets no further process begin, there are fewer.
+        with suppress(OSError):
+            for _ in range(copies):
+                self._copies.append(Copy(self._draw, silent))
 
     def stop(self) -> None:
         for copy in self._copies:
@@ -74,7 +76,7 @@ class _Drawing:
         self._draw(progress)
         for copy in self._copies:
             copy.wait()
-        if any(copy.process.exitcode for copy in self._copies):
+        if any(copy.poll() != 0 for copy in self._copies):
             # Whatever became of one, and of the picture that it was at, a fault is this process's to tell.
             for name in self._draws.keys() - self._drawn_here:
                 self._save(name)

@@ -201,7 +201,15 @@ class PacketModel:
         self, group: int, paths: IntArray, size_bytes: FloatArray, start_s: FloatArray, is_last: bool,
         cap_bps: FloatArray = NO_COLUMN, traffic_class: int = 0,
     ) -> None:  # fmt: skip
-        """Post transfers of a group over paths found before, complete with them or not; otherwise as :meth:`send`."""
+        """Post transfers of a group over paths found before, complete with them or not; otherwise as :meth:`send`.
+
+        Raises
+        ------
+        ValueError
+            If a group is completed by no transfer: its last may have arrived before.
+        """
+        if is_last and not len(paths):
+            raise ValueError("a group is completed by no transfer")
         caps = cap_bps if len(cap_bps) else None
         flows = FlowTable(*self._paths.ends(paths), size_bytes, start_s, caps)
         if self.settings.traffic_classes == 2:
