@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,23 @@ def test_a_copy_ends_when_it_is_told_to(number):
     os.kill(copy.process.pid, number)
     copy.wait()
     assert copy.process.exitcode == -number
+
+
+def test_a_copy_ends_with_a_process_that_is_killed():
+    code = (
+        "import os, signal, time\nfrom zcube.process_copy import Copy\n"
+        "copy = Copy(time.sleep, 60)\ntime.sleep(0.5)\nprint(copy.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert shown.returncode == -signal.SIGKILL
+    stat = Path(f"/proc/{shown.stdout.strip()}/stat")
+    for _ in range(500):
+        # Whoever takes on orphans may not have asked how it ended.
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    raise AssertionError("the copy goes on")
 
 
 def test_an_interrupt_while_copies_are_made_leaves_none(monkeypatch):
