@@ -34,27 +34,28 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
         ``squares`` is the weighted sum of squared log residuals.
     """
     scale = float(size_bytes.max())
-    x = size_bytes[None, :] / scale
+    x = size_bytes / scale
+    powers, least = np.stack([np.ones_like(x), x, x * x], axis=1), _LEAST * time_s
+    #: What two lines differ by grows or falls with the size all the way, so that it is most at one of these.
+    ends = [int(x.argmin()), int(x.argmax())]
     line = time_s
     latency = slope = np.zeros(1)
     for _ in range(_ROUNDS):
         u = 1.0 / line
-        v = x * u
-        y = 1.0 + np.log(time_s * u)
-        latency, slope = _solve(u, v, y, weight)
-        last, line = line, np.maximum(latency[:, None] + slope[:, None] * x, _LEAST * time_s)
-        if last.shape == line.shape and np.abs(last / line - 1.0).max() < _SETTLED:
+        y = np.log(time_s * u) + 1.0
+        weighted = weight * u
+        uu, uv, vv = ((weighted * u) @ powers).T
+        uy, vy = ((weighted * y) @ powers[:, :2]).T
+        latency, slope = _solve(uu, uv, vv, uy, vy)
+        last, line = line, np.maximum(np.multiply.outer(slope, x) + latency[:, None], least)
+        if last.shape == line.shape and np.abs(last[:, ends] / line[:, ends] - 1.0).max() < _SETTLED:
             break
     squares = (weight * np.log(time_s / line) ** 2).sum(axis=1)
     return latency, slope / scale, squares
 
 
-def _solve(u: FloatArray, v: FloatArray, y: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the non-negative a, s that minimise the sum of weight * (a u + s v - y)^2, row by row."""
-    # Where all points count alike they are not multiplied by one.
-    weighted_u, weighted_v = (u, v) if weight.shape[0] == 1 and (weight == 1.0).all() else (weight * u, weight * v)
-    uu, uv, vv = (weighted_u * u).sum(axis=1), (weighted_u * v).sum(axis=1), (weighted_v * v).sum(axis=1)
-    uy, vy = (weighted_u * y).sum(axis=1), (weighted_v * y).sum(axis=1)
+def _solve(uu: FloatArray, uv: FloatArray, vv: FloatArray, uy: FloatArray, vy: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the non-negative a, s [rows] that minimise the sum of weight * (a u + s v - y)^2, from the sums of products."""
     determinant = uu * vv - uv * uv
     good = determinant > 1e-13 * uu * vv
     safe = np.where(good, determinant, 1.0)
