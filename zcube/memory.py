@@ -1,8 +1,10 @@
-"""How much memory there is to be had, so that a run that would not fit is refused before it starts."""
+"""How much memory there is to be had, so that a run that would not fit is refused before it starts; giving it back."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 from zcube.errors import Fault, InputError
@@ -27,6 +29,12 @@ def available_memory_bytes() -> int | None:
     """Return what a process could still take, from the system and its control group; None where neither says."""
     found = [room for room in (_system_room(), *(_cgroup_room(*files) for files in _CGROUPS)) if room is not None]
     return min(found) if found else None
+
+
+def give_back_memory() -> None:
+    """Give the system the memory that is free here, where the C library keeps it for later as glibc does."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def check_memory(needed_bytes: float, limit_gb: float | None, what: str) -> None:

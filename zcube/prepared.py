@@ -18,6 +18,7 @@ from zcube.llm.compute import ComputeModel, RooflineModel
 from zcube.llm.compute_choice import compute_model
 from zcube.llm.devices import Device, load_device
 from zcube.llm.expert_traffic import hit_probability
+from zcube.memory import give_back_memory
 from zcube.network.carrier import Carrier
 from zcube.node_fit import memory_faults, server_faults, stage_faults
 from zcube.pricing.amortised import HourlyCost, hourly_cost
@@ -124,6 +125,8 @@ def prepare(scenario: Scenario, progress: Progress, searched: bool) -> Prepared:
     costs = {name: hourly_cost(bills[name], scenario.cost, carrier.declared.gpus) for name, carrier in carriers.items()}
     needed_bytes = check_room(carriers, offered.trace, scenario)
     reaches = {name: reach_of(carrier.fabric, carrier.routing, scenario, card) for name, carrier in carriers.items()}
+    # Making requests takes several times the memory that they do.
+    give_back_memory()
     return Prepared(card, compute, offered, carriers, reaches, bills, costs, needed_bytes, tiles)
 
 

@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import signal
+import socket
 import struct
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from zcube.process_copy import end_with_first_thread
 from zcube.progress import ShareDone
+from zcube.run_answer import Answer, answer_of
 
 #: A process tells how far its run is no more often than this.
 TELL_EVERY_S = 0.1
@@ -23,14 +25,15 @@ TELL_EVERY_S = 0.1
 #: What a process tells: its own number, that of its run, and the part that is done.
 TOLD = struct.Struct("=qqd")
 
-#: To whom this process tells how far its run is.
+#: To whom this process tells how far its run is, and sends the arrays of what comes of it.
 _tells: Connection | None = None
+_files: socket.socket | None = None
 
 
-def begin(tells: Connection, threshold: tuple[int, int, int], preload: str, is_copy: bool) -> None:
+def begin(tells: Connection, files: socket.socket | None, threshold: tuple[int, int, int], preload: str, is_copy: bool) -> None:
     """Make a process ready, and let it end with the one that started it, however that ends."""
-    global _tells
-    _tells = tells
+    global _tells, _files
+    _tells, _files = tells, files
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A copy would hear it as the command line does.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -50,8 +53,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def do(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
-    """Do a run, and tell how far it is."""
+def do(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Answer:
+    """Do a run, tell how far it is, and answer with what came of it."""
     tells, process, last_s = _tells, os.getpid(), float("-inf")
     assert tells is not None
 
@@ -64,4 +67,4 @@ def do(run: int, work: Callable[[Any, ShareDone], Any], task: Any) -> Any:
             tells.send_bytes(TOLD.pack(process, run, share))
 
     told(0.0)
-    return work(task, told)
+    return answer_of(work(task, told), task, run, _files)

@@ -26,12 +26,13 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from zcube.errors import RunError
 from zcube.memory import BYTES_PER_GB, available_memory_bytes
 from zcube.process_copy import can_be_copied
 from zcube.progress import ShareDone
+from zcube.run_answer import Answer, AnswerFiles, result_of
 from zcube.run_process import TOLD, begin, do
 
 Task = TypeVar("Task")
@@ -73,6 +74,14 @@ def jobs_for(asked: int | None, runs: int, run_s: float) -> int:
     jobs = max(1, min(asked or processors(), runs))
     saves_s = run_s * (runs - -(-runs // jobs))
     return jobs if asked is not None or saves_s > (COPY_S if can_be_copied() else START_S) else 1
+
+
+class _UnderWay(NamedTuple):
+    """A run by its number, what it is of, and where its answer is to come."""
+
+    run: int
+    task: Any
+    answer: Future[Answer]
 
 
 class SideBySide:
@@ -120,11 +129,13 @@ class SideBySide:
             self._listener.join()
         self._heard.close()
         self._tells.close()
+        self._files.close()
 
     def _start(self, method: str) -> None:
         self._context = _context(method)
         self._heard, self._tells = self._context.Pipe(duplex=False)
-        settings = (self._tells, gc.get_threshold(), self._preload, method == "fork")
+        self._files = AnswerFiles()
+        settings = (self._tells, self._files.sends, gc.get_threshold(), self._preload, method == "fork")
         self._pool = ProcessPoolExecutor(self.jobs, self._context, begin, settings)
         try:
             with undisturbed(method == "spawn"):
@@ -179,7 +190,7 @@ class SideBySide:
                 told(number, 1.0)
                 yield result
             return
-        under_way: deque[Future[Result]] = deque()
+        under_way: deque[_UnderWay] = deque()
         for number, task in enumerate(tasks):
             under_way.append(self._submit(work, task, lambda share, number=number: told(number, share), needed_bytes(task)))  # type: ignore[misc]
             if len(under_way) == 2 * self.jobs:
@@ -195,19 +206,21 @@ class SideBySide:
         if self._pool is None:
             yield from enumerate(self.in_order(work, tasks, told))
             return
-        under_way: dict[Future[Result], int] = {}
+        under_way: dict[Future[Answer], tuple[int, _UnderWay]] = {}
         for number, task in enumerate(tasks):
-            under_way[self._submit(work, task, lambda share, number=number: told(number, share), 0.0)] = number  # type: ignore[misc]
+            begun = self._submit(work, task, lambda share, number=number: told(number, share), 0.0)  # type: ignore[misc]
+            under_way[begun.answer] = number, begun
             if len(under_way) == 2 * self.jobs:
                 yield from self._ended(under_way)
         while under_way:
             yield from self._ended(under_way)
 
-    def _ended(self, under_way: dict[Future[Result], int]) -> Iterator[tuple[int, Result]]:
+    def _ended(self, under_way: dict[Future[Answer], tuple[int, _UnderWay]]) -> Iterator[tuple[int, Any]]:
         """Take what has ended out of what is under way, what came to its end before what failed."""
         ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
-        for future in sorted(ended, key=lambda one: (one.exception() is not None, under_way[one])):
-            yield under_way.pop(future), self._result(future)
+        for answer in sorted(ended, key=lambda one: (one.exception() is not None, under_way[one][0])):
+            number, begun = under_way.pop(answer)
+            yield number, self._result(begun)
 
     def each(self, function: Callable[[Task], Result], items: Sequence[Task], at_once: int | None = None) -> list[Result]:
         """Return ``function`` of every item; where there are processes, of several at once in threads, which wait for these.
@@ -226,9 +239,7 @@ class SideBySide:
                 self._kill()
                 raise
 
-    def _submit(
-        self, work: Callable[[Task, ShareDone], Result], task: Task, told: ShareDone, needed_bytes: float
-    ) -> Future[Result]:
+    def _submit(self, work: Callable[[Task, ShareDone], Any], task: Task, told: ShareDone, needed_bytes: float) -> _UnderWay:
         """Hand a run to the processes as soon as its memory is to be had."""
         assert self._pool is not None
 
@@ -246,7 +257,8 @@ class SideBySide:
         except BrokenProcessPool as error:
             raise self._lost() from error
 
-        def over(done: Future[Result]) -> None:
+        def over(done: Future[Answer]) -> None:
+            self._files.take_what_came()
             with self._changed:
                 del self._taken[run], self._told[run]
                 if done.cancelled() or not isinstance(done.exception(), BrokenProcessPool):
@@ -255,11 +267,11 @@ class SideBySide:
             told(1.0)
 
         future.add_done_callback(over)
-        return future
+        return _UnderWay(run, task, future)
 
-    def _result(self, future: Future[Result]) -> Result:
+    def _result(self, begun: _UnderWay) -> Any:
         try:
-            return future.result()
+            return result_of(begun.answer.result(), begun.task, begun.run, self._files)
         except BrokenProcessPool as error:
             raise self._lost() from error
 

@@ -96,7 +96,7 @@ def test_an_interrupt_in_the_middle_of_an_answer_ends_the_others() -> None:
     with pytest.raises(KeyboardInterrupt), SideBySide(2, "zcube.errors") as both:
         both._copy()
         assert both._pool is not None
-        future = both._submit(end_while_answering, 0, lambda share: None, 0.0)
+        future = both._submit(end_while_answering, 0, lambda share: None, 0.0).answer
         while not any(process.exitcode for process in both._context.started):
             time.sleep(0.01)
         assert not future.done()

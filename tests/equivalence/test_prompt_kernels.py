@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import accumulate
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, give_tokens, let_pass
+from zcube.workload.block_runs import BlockRuns
 from zcube.workload.prefix_blocks import Lineage, prefix_blocks, write_keys
 from zcube.workload.prefix_hits import prefix_hits
 
@@ -39,6 +41,21 @@ def test_prefix_hits_equal_those_of_a_set(prompts, spread):
     blocks = np.array([spread * block for prompt in prompts for block in prompt], dtype=np.int64)
     hits, chained = prefix_hits(first, blocks)
     assert (hits.tolist(), chained) == hits_by_hand(prompts)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=9))
+def test_prefix_hits_of_runs_are_those_of_their_ids_however_many_prompts_are_taken_at_once(prompts):
+    counts, blocks = np.array([len(prompt) for prompt in prompts]), np.concatenate([*map(np.array, prompts)])
+    runs = BlockRuns.joined(iter([(counts, blocks)]))
+    assert (runs.min(initial=0), runs.max(initial=0)) == (0, blocks.max())
+    first = np.cumsum([0, *counts])
+    for at_once in (1, 2, 4096):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("zcube.workload.prefix_hits.PROMPTS_AT_ONCE", at_once)
+            for given_as in (blocks, runs):
+                hits, chained = prefix_hits(first, given_as)
+                assert (hits.tolist(), chained) == hits_by_hand(prompts)
 
 
 def test_chained_ids_are_told_from_others():

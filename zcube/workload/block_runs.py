@@ -56,9 +56,13 @@ class BlockRuns:
         """How many blocks there are."""
         return int(self.first_block[-1])
 
-    def min(self) -> int:
-        """Return the least id."""
-        return int(self.first_id.min())
+    def min(self, initial: int) -> int:
+        """Return the least id, or ``initial`` where that is less."""
+        return int(self.first_id.min(initial=initial))
+
+    def max(self, initial: int) -> int:
+        """Return the largest id, or ``initial`` where that is more."""
+        return int((self.first_id + np.diff(self.first_block) - 1).max(initial=initial))
 
     def head(self, prompts: int) -> BlockRuns:
         """Return those of the first prompts."""
@@ -68,6 +72,10 @@ class BlockRuns:
     def of(self, prompt: int) -> IntArray:
         """Return the ids of one prompt's blocks."""
         return self._ids(int(self.first_run[prompt]), int(self.first_run[prompt + 1]), np.int64)
+
+    def some(self, first: int, end: int) -> IntArray:
+        """Return the ids of some prompts' blocks, from one up to another, of 32 bits."""
+        return self._ids(int(self.first_run[first]), int(self.first_run[end]), np.int32)
 
     def ids(self) -> IntArray:
         """Return the ids of all prompts' blocks, of 32 bits."""

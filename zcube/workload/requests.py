@@ -249,7 +249,7 @@ class RequestTrace:
 
     @cached_property
     def _prefix_hits(self) -> tuple[IntArray, bool]:
-        return prefix_hits(self.first_block, self.block_id)
+        return prefix_hits(self.first_block, kept_blocks(self))
 
     def _ideal_prefix_hit_fraction(self) -> float | None:
         blocks = kept_blocks(self).size
@@ -326,8 +326,8 @@ def _value_faults(trace: RequestTrace) -> Iterator[Fault]:
         yield Fault(f"{trace.name}: block_tokens", found, "a positive size, or 0 and no blocks")
     if first_block[0] != 0 or first_block[-1] != block_id.size or (np.diff(first_block) < 0).any():
         yield Fault(f"{trace.name}: first_block", "other offsets", f"offsets that rise from 0 to {block_id.size}")
-    if block_id.size and block_id.min() < 0:
-        yield Fault(f"{trace.name}: block_id", str(block_id.min()), "ids of at least 0")
+    if block_id.min(initial=0) < 0:
+        yield Fault(f"{trace.name}: block_id", str(block_id.min(initial=0)), "ids of at least 0")
     if trace.after.min() < -1 or (trace.after >= np.arange(trace.after.size)).any():
         yield Fault(f"{trace.name}: after", "other numbers", "-1, or the number of an earlier request")
     if not np.isfinite(trace.delay_s).all() or trace.delay_s.min() < 0:
