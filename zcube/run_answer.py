@@ -72,7 +72,7 @@ class AnswerFiles:
         self.sends: socket.socket | None = None
         if hasattr(os, "memfd_create"):
             self._takes, self.sends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            # Flags of ``socket.recv_fds`` are not heeded (CPython 3.11 to 3.14).
+            # Flags of ``socket.recv_fds`` are not heeded (CPython issue 107898; 3.11 to 3.13).
             self._takes.setblocking(False)
 
     def close(self) -> None:
