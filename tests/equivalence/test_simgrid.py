@@ -22,7 +22,7 @@ CASES = [(workload, fabric) for workload, declared in SMALL.items() for fabric i
 @pytest.fixture(scope="session")
 def simgrid(tmp_path_factory) -> Path:
     """SimGrid's side, compiled."""
-    program = compiled_replay(tmp_path_factory.mktemp("simgrid"))
+    program = compiled_replay(tmp_path_factory.mktemp("simgrid"), "-O0")
     if program is None:
         pytest.skip("SimGrid's headers or g++ are not installed (Debian: libsimgrid-dev, g++)")
     return program
