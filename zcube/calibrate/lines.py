@@ -13,7 +13,8 @@ from zcube.arrays import FloatArray
 
 #: Most rounds of Gauss-Newton; times that scatter by a factor of two settle within eight, and most within five.
 _ROUNDS = 12
-_SETTLED = 1e-11
+#: Relative change of lines in a round below which they stand; measured times repeat to a thousandth at best.
+_SETTLED = 1e-9
 #: A line is not taken below this part of what was measured, so that its logarithm stays finite in early rounds.
 _LEAST = 1e-6
 

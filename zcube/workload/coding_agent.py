@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -95,6 +96,7 @@ def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTr
     )
 
 
+@lru_cache(maxsize=128)
 def span_s(agent: CodingAgent, requests: int, seed: int) -> float:
     """Return the time from the first to the last arrival of what :func:`generate_requests` returns."""
     _, turns, _, _ = _stream(agent, requests, seed)

@@ -9,8 +9,6 @@ from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import QUANTUM_BYTES, WINDOW_BITS, PacketSettings
 from zcube.network.packet.state import (
-    BUCKET,
-    CLAIM,
     DRAWN,
     DROPS,
     EVERY_SWITCH,
@@ -25,12 +23,9 @@ from zcube.network.packet.state import (
     NONE,
     NOWHERE,
     ONE_PATH,
-    PACKET,
-    PAUSE_LOG,
     PS,
     QUEUE,
     SWITCH,
-    TIMED,
     picoseconds,
 )
 from zcube.network.packet.tables import Tables
@@ -114,9 +109,9 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     buckets = 1 << int(np.ceil(np.log2(np.clip(BUCKETS_PER_LINK * links, LEAST_BUCKETS, MOST_BUCKETS))))
     queues = _queues(link_set, settings, shift)
     tables = Tables(
-        packets=np.zeros(links, PACKET),
-        buckets=np.zeros(buckets, BUCKET),
-        bits=np.zeros(buckets // 64, dtype=np.uint64),
+        packets=links,
+        buckets=buckets,
+        bits=buckets // 64,
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
         links=_links(link_set, settings, leaves, enters),
         queues=queues,
@@ -129,15 +124,15 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["span"] = 2
     net["bucket_shift"] = _bucket_shift(link_set, settings, buckets)
     if settings.pause_quanta is not None:
-        tables["timed"] = np.zeros(len(queues), TIMED)
+        tables.grow("timed", len(queues))
     if settings.skip.mode != "off":
-        tables["claims"] = np.zeros(links, CLAIM)
+        tables.grow("claims", links)
         tables["claims"]["frozen"] = NONE
     net["look_ps"] = NEVER
     net["window_ps"] = _window_ps(link_set, settings)
     net["steps"], net["joining"] = settings.skip.steps, settings.skip.joins
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
-    tables["log"] = np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG)
+    tables.grow("log", PAUSE_LOG_ROWS)
     net["log_room"] = PAUSE_LOG_ROWS
     net["fetching"] = tables["links"].nbytes + queues.nbytes >= FETCHED_FROM_BYTES
     net["current"] = net["free"] = net["ready"] = NONE

@@ -13,17 +13,11 @@ from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.patterns import Pattern
 from zcube.network.packet.starts import push_starts
 from zcube.network.packet.state import (
-    BUCKET,
-    CLAIM,
     MOST_BUCKET_BITS,
     NEEDS_PACKETS,
     NET,
     NEVER,
     NONE,
-    PACKET,
-    PART,
-    PAUSE_LOG,
-    PROBE,
     REACHED,
     TABLES,
 )
@@ -215,9 +209,9 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     held = tables["queues"].reshape(-1, 1 << shift)[pattern.links]["headroom"].ravel()
     width = int(tables.net["state_bytes"][0])
     alone = Tables(
-        packets=np.zeros(len(links), PACKET),
-        buckets=np.zeros(LEAST_BUCKETS, BUCKET),
-        bits=np.zeros(LEAST_BUCKETS // 64, dtype=np.uint64),
+        packets=len(links),
+        buckets=LEAST_BUCKETS,
+        bits=LEAST_BUCKETS // 64,
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
         links=links,
         queues=idle_queues(held),
@@ -226,13 +220,13 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
         pairs=pairs,
         hops=pattern.hops.astype(np.int32),
         paths=np.append(0, ends[:-1] + 1).astype(np.int32),
-        states=np.zeros(max(width * len(pairs), 1), dtype=np.uint8),
+        states=max(width * len(pairs), 1),
         parameters=tables["parameters"],
-        claims=np.zeros(len(links), CLAIM),
-        parts=np.zeros(len(flows), PART),
-        probes=np.zeros(len(pairs), PROBE),
-        log=np.zeros(PAUSE_LOG_ROWS, PAUSE_LOG),
-        **{table: np.zeros(len(flows), dtype=np.int32) for table in ("starts", "done", "live")},
+        claims=len(links),
+        parts=len(flows),
+        probes=len(pairs),
+        log=PAUSE_LOG_ROWS,
+        **{table: len(flows) for table in ("starts", "done", "live")},
     )
     alone["claims"]["frozen"] = NONE
     net = alone.net

@@ -10,17 +10,26 @@ from zcube.network.packet.state import BLOCK, CACHE_LINE, NET, READINGS, SCRATCH
 class Tables:
     """Keeps arrays alive and their addresses up to date.
 
+    Parameters
+    ----------
+    **given : array or int
+        Rows of tables by name, or how many there are of zeros; others have few.
+
     Attributes
     ----------
     net : NET array [1]
         What kernels take.
     """
 
-    def __init__(self, **arrays: np.ndarray):
+    def __init__(self, **given: np.ndarray | int):
         self.net = np.zeros(1, NET)
         self._arrays: dict[str, np.ndarray] = {}
         for name in TABLES:
-            self[name] = arrays.get(name, np.zeros(SCRATCH.get(name, 16), _plain(name)))
+            rows = given.get(name, SCRATCH.get(name, 16))
+            if isinstance(rows, np.ndarray):
+                self[name] = rows
+            else:
+                self._put(name, np.zeros(0, _plain(name)), rows)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name]
