@@ -118,16 +118,8 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def save_both(figure: Figure, folder: Path, name: str) -> bytes:
-    """Write a picture into a folder as SVG and as PNG, and return the former.
-
-    It is laid out once, for the SVG, as :func:`svg_bytes` does alone.
-    """
-    from matplotlib import rc_context
-
+    """Write a picture into a folder as SVG and as PNG, and return the former."""
     save(figure, folder / f"{name}.svg")
-    # A layout takes as long as drawing. Without an engine, unlike with one that does nothing, the picture is drawn only once.
-    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
-        figure.set_layout_engine(None)
     save(figure, folder / f"{name}.png")
     return saved_svg(folder, name)
 
@@ -149,4 +141,20 @@ def _write(figure: Figure, target: Any, form: str) -> None:
 
     metadata = {"Date": None, "Creator": CREATOR} if form == "svg" else None
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcube"}):
+        _lay_out(figure)
         figure.savefig(target, dpi=DPI, format=form, facecolor="white", metadata=metadata)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Put what a figure shows into its places once and for all.
+
+    A layout takes as long as drawing, and a figure that has an engine for it is drawn twice each time that it is saved.
+    """
+    from matplotlib import rc_context
+
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    # Not one that does nothing, with which the figure would still be drawn twice.
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
