@@ -14,7 +14,7 @@ from zcube.arrays import FloatArray
 #: Most rounds of Gauss-Newton; times that scatter by a factor of two settle within eight, and most within five.
 _ROUNDS = 12
 #: Relative change of lines in a round below which they stand; measured times repeat to a thousandth at best.
-_SETTLED = 1e-9
+SETTLED = 1e-9
 #: A line is not taken below this part of what was measured, so that its logarithm stays finite in early rounds.
 _LEAST = 1e-6
 
@@ -49,7 +49,7 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
         uy, vy = ((weighted * y) @ powers[:, :2]).T
         latency, slope = _solve(uu, uv, vv, uy, vy)
         last, line = line, np.maximum(np.multiply.outer(slope, x) + latency[:, None], least)
-        if last.shape == line.shape and np.abs(last[:, ends] / line[:, ends] - 1.0).max() < _SETTLED:
+        if last.shape == line.shape and np.abs(last[:, ends] / line[:, ends] - 1.0).max() < SETTLED:
             break
     squares = (weight * np.log(time_s / line) ** 2).sum(axis=1)
     return latency, slope / scale, squares

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zcube.arrays import FloatArray
+from zcube.calibrate.lines import SETTLED
 from zcube.calibrate.operations import steps, wire_factor
 from zcube.calibrate.regimes import Piece, all_runs, best_cut, cells
 
@@ -171,7 +172,9 @@ def _fit(
     weights = np.zeros(design.shape[1])
     for _ in range(tries):
         weights = nnls(scaled / line[:, None], 1.0 + np.log(time_s / line) - known_s / line)[0]
-        line = np.maximum(known_s + scaled @ weights, _LEAST * time_s)
+        last, line = line, np.maximum(known_s + scaled @ weights, _LEAST * time_s)
+        if np.abs(last - line).max() <= SETTLED * line.min():
+            break
     return weights / scale, float((np.log(time_s / line) ** 2).sum())
 
 
