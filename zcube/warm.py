@@ -228,8 +228,9 @@ GROUPS: dict[str, Callable[[], None]] = {
 _FLUID = ("routing", "posting", "flow")
 _OF_FIDELITY = {"ideal": _FLUID, "flow": _FLUID, "lossless": _FLUID, "packet": (*_FLUID, "packet")}
 
-#: Groups of packets.
-OF_PACKETS = ("packet", "plain-engine", "full-engine")
+#: Engines of packets, and groups of packets.
+ENGINES = ("plain-engine", "full-engine")
+OF_PACKETS = ("packet", *ENGINES)
 
 #: Groups that one process compiles, since what follows another shares kernels with it, and about how long each takes as the
 #: first of its process, in seconds on a processor of 2020.
@@ -264,7 +265,7 @@ def needed_groups(fidelity: str, *more: str, packets: Iterable[PacketSettings] |
     """
     engines: Collection[str] = ()
     if fidelity == "packet":
-        engines = OF_PACKETS[1:]
+        engines = ENGINES
         if packets is not None:
             from zcube.network.packet.engine_choice import has_plain_engine
 

@@ -74,3 +74,15 @@ def test_conditions_and_failures_are_simpys():
     clock.event().fail(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         clock.run()
+
+
+@pytest.mark.parametrize("environment", [simpy.Environment, Clock])
+@pytest.mark.parametrize("defused", [False, True])
+def test_a_failure_that_is_waited_for_is_raised_though_another_has_defused_it(environment, defused):
+    env = environment()
+    failing = env.event()
+    if defused:
+        failing.callbacks.append(lambda event: setattr(event, "defused", True))
+    failing.fail(ValueError("told"))
+    with pytest.raises(ValueError, match="told"):
+        env.run(until=failing)

@@ -87,6 +87,10 @@ class Clock(simpy.Environment):
         self._go_on(happened, math.inf)
         if not happened:
             raise RuntimeError(f"nothing is due any more, and {until} has not happened")
+        if not until.ok:
+            # Whoever defused it did so for others.
+            assert isinstance(until.value, BaseException)
+            raise until.value
         return until.value
 
     def _go_on(self, happened: list[simpy.Event], most: float) -> None:
