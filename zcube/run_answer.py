@@ -8,7 +8,6 @@ not sent but named, for both processes have it; an array that repeats one number
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import socket
@@ -18,16 +17,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
-from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from zcube.errors import RunError
 from zcube.memory import give_back_memory
 
 #: Bytes of arrays from which on they are handed on in a file.
 LEAST_BYTES = 1 << 20
+
+#: Files that are open at a time until their answers are taken; what further ones hold is kept without them, for a process may
+#: open a thousand files or so.
+MOST_OPEN = 64
 
 #: The first protocol in which bytes of arrays can be sent apart.
 _PROTOCOL = 5
@@ -66,20 +69,24 @@ class AnswerFiles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._came: dict[int, int] = {}
+        #: By the run; None for one that this process was not let open.
+        self._came: dict[int, io.BufferedIOBase | None] = {}
         self._takes: socket.socket | None = None
         #: What processes send by; None where there are no such files.
         self.sends: socket.socket | None = None
         if hasattr(os, "memfd_create"):
-            self._takes, self.sends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            # Flags of ``socket.recv_fds`` are not heeded (CPython issue 107898; 3.11 to 3.13).
-            self._takes.setblocking(False)
+            # A system may have the one and not the other.
+            with suppress(OSError):
+                self._takes, self.sends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                # Flags of ``socket.recv_fds`` are not heeded (CPython issue 107898; 3.11 to 3.13).
+                self._takes.setblocking(False)
 
     def close(self) -> None:
         """Close what is open; arrays stay."""
         self.take_what_came()
         for file in self._came.values():
-            os.close(file)
+            if file is not None:
+                file.close()
         self._came.clear()
         for end in (self._takes, self.sends):
             if end is not None:
@@ -91,23 +98,37 @@ class AnswerFiles:
         with self._lock:
             self._take_all()
 
-    def file_of(self, run: int) -> int:
-        """Return the file of a run whose answer has come; who calls closes it."""
-        assert self._takes is not None
+    def file_of(self, run: int) -> io.BufferedIOBase:
+        """Return the file of a run whose answer has come; who calls closes it.
+
+        Raises
+        ------
+        RunError
+            If this process was not let open it.
+        """
         with self._lock:
-            while run not in self._came:
-                wait([self._takes])
-                self._take_all()
-            return self._came.pop(run)
+            # It was sent before the answer.
+            self._take_all()
+            file = self._came.pop(run, None)
+        if file is None:
+            raise RunError(
+                "no room among the open files (ulimit -n) for what comes of runs of --jobs; with --jobs 1 none is opened"
+            )
+        return file
 
     def _take_all(self) -> None:
         with suppress(BlockingIOError):
             while self._takes is not None:
                 message, files, _, _ = socket.recv_fds(self._takes, _RUN.size, 1)
-                if not files:
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 (run,) = _RUN.unpack(message)
-                self._came[run] = files[0]
+                self._came[run] = self._kept(files[0]) if files else None
+
+    def _kept(self, file: int) -> io.BufferedIOBase:
+        opened = os.fdopen(file, "rb")
+        if sum(isinstance(one, io.BufferedReader) for one in self._came.values()) < MOST_OPEN:
+            return opened
+        with opened:
+            return io.BytesIO(opened.read())
 
 
 def answer_of(result: Any, task: Any, run: int, files: socket.socket | None) -> Answer:
@@ -134,11 +155,15 @@ def answer_of(result: Any, task: Any, run: int, files: socket.socket | None) -> 
 
 def result_of(answer: Answer, task: Any, run: int, files: AnswerFiles) -> Any:
     """Return the result that was answered; parameters as of :func:`answer_of`."""
-    arrays: Iterable[bytearray] = ()
-    if answer.sizes:
-        # What sending tasks has taken is free by now, but in pieces of other sizes.
-        give_back_memory()
-        arrays = _read(answer.sizes, files.file_of(run))
+    if not answer.sizes:
+        return _loaded(answer, task, ())
+    # What sending tasks has taken is free by now, but in pieces of other sizes.
+    give_back_memory()
+    with files.file_of(run) as file:
+        return _loaded(answer, task, _read(answer.sizes, file))
+
+
+def _loaded(answer: Answer, task: Any, arrays: Iterable[bytearray]) -> Any:
     before = _task.set(task)
     try:
         return ForkingPickler.loads(answer.head, buffers=arrays)
@@ -146,13 +171,12 @@ def result_of(answer: Answer, task: Any, run: int, files: AnswerFiles) -> Any:
         _task.reset(before)
 
 
-def _read(sizes: tuple[int, ...], file: int) -> Iterator[bytearray]:
-    """Yield what is in a file, which is closed at its end."""
-    with os.fdopen(file, "rb") as arrays:
-        for size in sizes:
-            array = bytearray(size)
-            arrays.readinto(array)
-            yield array
+def _read(sizes: tuple[int, ...], file: io.BufferedIOBase) -> Iterator[bytearray]:
+    """Yield the arrays that are in a file."""
+    for size in sizes:
+        array = bytearray(size)
+        file.readinto(array)
+        yield array
 
 
 def _sent(buffers: Buffers, run: int, files: socket.socket) -> bool:
@@ -188,14 +212,17 @@ class _Writer(ForkingPickler):
         super().__init__(into, _PROTOCOL, True, None if buffers is None else buffers.append)
         named = fields(task) if is_dataclass(task) and not isinstance(task, type) else ()
         held = {field.name: getattr(task, field.name) for field in named}
-        self._names = {id(value): name for name, value in held.items() if not isinstance(value, _SCALARS)}
+        #: What is named must last, for another object could have the place of one that was made for its field anew.
+        self._held = {name: value for name, value in held.items() if not isinstance(value, _SCALARS)}
+        self._names = {id(value): name for name, value in self._held.items()}
 
     def reducer_override(self, value: Any) -> Any:
         """Return how an object is made again where that is not as it says itself."""
         if (name := self._names.get(id(value))) is not None:
             return _of_task, (name,)
-        if type(value) is np.ndarray and value.size > 1 and not any(value.strides):
-            return np.broadcast_to, (value.flat[0], value.shape)
+        if type(value) is np.ndarray and value.size > 1 and not any(value.strides) and not value.flags.writeable:
+            # As an array, for a number alone may be of another type.
+            return np.broadcast_to, (value[(0,) * value.ndim + (...,)], value.shape)
         return NotImplemented
 
 

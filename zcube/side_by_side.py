@@ -258,13 +258,16 @@ class SideBySide:
             raise self._lost() from error
 
         def over(done: Future[Answer]) -> None:
-            self._files.take_what_came()
             with self._changed:
                 del self._taken[run], self._told[run]
                 if done.cancelled() or not isinstance(done.exception(), BrokenProcessPool):
                     del self._names[run]
                 self._changed.notify_all()
-            told(1.0)
+            try:
+                # First, for taking files lets the thread go on that waits for the answer.
+                told(1.0)
+            finally:
+                self._files.take_what_came()
 
         future.add_done_callback(over)
         return _UnderWay(run, task, future)
