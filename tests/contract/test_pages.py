@@ -162,6 +162,20 @@ def test_a_picture_saved_as_both_is_laid_out_once_and_drawn_twice(tmp_path: Path
     assert draws == [None, None] and len(layouts) == 1
 
 
+def test_a_picture_is_the_same_whatever_resolution_figures_have_by_a_users_settings() -> None:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    def drawn_at(dpi: float) -> bytes:
+        with rc_context({"figure.dpi": dpi}):
+            figure = Figure(figsize=(4, 3), layout="constrained")
+            figure.subplots().set_ylabel("a label")
+            figure.supxlabel("conditions of two\nlines", fontsize=8)
+            return svg_bytes(figure)
+
+    assert drawn_at(72) == drawn_at(100) == drawn_at(300)
+
+
 def linear(colour: str) -> list[float]:
     channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     return [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]

@@ -154,7 +154,12 @@ def _lay_out(figure: Figure) -> None:
 
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.execute(figure)
+        # As text is measured where it is drawn, whatever resolution a user's settings of matplotlib give to a new figure.
+        dpi, figure.dpi = figure.dpi, DPI
+        try:
+            engine.execute(figure)
+        finally:
+            figure.dpi = dpi
     # Not one that does nothing, with which the figure would still be drawn twice.
     with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
