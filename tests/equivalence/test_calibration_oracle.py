@@ -44,6 +44,15 @@ def test_lines_are_those_of_a_general_optimiser(seed):
     assert sums[0] <= slow[2] * (1 + 1e-6)
 
 
+def test_points_that_do_not_count_end_no_fit_however_far_off_they_are():
+    sizes, times = np.array([1.0, 1e2, 1e3, 2e3, 1e5]), np.array([1e6, 1e-6, 3e-6, 2e-4, 1e6])
+    weight = np.array([[0.0, 1.0, 1.0, 1.0, 0.0]])
+    inside = slice(1, 4)
+    alone = fit_lines(sizes[inside], times[None, inside], weight[:, inside])
+    for found, expected in zip(fit_lines(sizes, times[None, :], weight), alone, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_no_other_cut_has_a_smaller_criterion(seed):
     random = np.random.default_rng(seed)

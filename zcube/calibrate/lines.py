@@ -37,9 +37,10 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
     scale = float(size_bytes.max())
     x = size_bytes / scale
     powers, least = np.stack([np.ones_like(x), x, x * x], axis=1), _LEAST * time_s
-    #: What two lines differ by grows or falls with the size all the way, so that it is most at one of these.
-    ends = [int(x.argmin()), int(x.argmax())]
-    line = time_s
+    # What two lines differ by grows or falls with the size all the way, so that it is most at one of these. With the floor,
+    # which follows the times, that would not hold; lines that stand without it do so with it.
+    ends = np.array([x.min(), x.max()])
+    line, at_ends = time_s, np.full((1, 2), np.nan)
     latency = slope = np.zeros(1)
     for _ in range(_ROUNDS):
         u = 1.0 / line
@@ -48,8 +49,9 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
         uu, uv, vv = ((weighted * u) @ powers).T
         uy, vy = ((weighted * y) @ powers[:, :2]).T
         latency, slope = _solve(uu, uv, vv, uy, vy)
-        last, line = line, np.maximum(np.multiply.outer(slope, x) + latency[:, None], least)
-        if last.shape == line.shape and np.abs(last[:, ends] / line[:, ends] - 1.0).max() < SETTLED:
+        line = np.maximum(np.multiply.outer(slope, x) + latency[:, None], least)
+        last, at_ends = at_ends, np.multiply.outer(slope, ends) + latency[:, None]
+        if (np.abs(at_ends - last) <= SETTLED * at_ends).all():
             break
     squares = (weight * np.log(time_s / line) ** 2).sum(axis=1)
     return latency, slope / scale, squares
