@@ -60,13 +60,15 @@ def children(process: int) -> list[int]:
 
 
 def is_at_work(process: int) -> bool:
-    """Whether a process has taken some tenths of a second of a processor and is neither a compiler nor a tracker."""
+    """Whether a process runs, has taken some tenths of a second of a processor and is neither a compiler nor a tracker."""
     try:
         words = Path(f"/proc/{process}/cmdline").read_bytes()
-        user = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
+        state, *figures = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
-    return b"compile_groups" not in words and b"resource_tracker" not in words and user > 0.3 * os.sysconf("SC_CLK_TCK")
+    # One that waits may have ended its run.
+    is_busy = state == "R" and int(figures[10]) > 0.3 * os.sysconf("SC_CLK_TCK")
+    return is_busy and b"compile_groups" not in words and b"resource_tracker" not in words
 
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
