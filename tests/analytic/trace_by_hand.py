@@ -9,12 +9,8 @@ from zcube.trace.comm_trace import Kind
 def ends_by_hand(trace, transfer_s=lambda row: 0.0, collective_s=lambda row: 0.0):
     """Return the end of every operation when transfers and collectives take the time given for their row."""
     # Lists, for reading an array number by number takes most of the time.
-    kinds, durations_s, compute, transfer = (
-        trace.kind.tolist(),
-        trace.duration_s.tolist(),
-        int(Kind.COMPUTE),
-        int(Kind.TRANSFER),
-    )
+    kinds, durations_s = trace.kind.tolist(), trace.duration_s.tolist()
+    compute, transfer = Kind.COMPUTE.value, Kind.TRANSFER.value
     ends = []
     for row, kind in enumerate(kinds):
         begin = max([ends[earlier] for earlier in trace.waits_for(row).tolist()], default=0.0)

@@ -112,6 +112,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
         packets=links,
         buckets=buckets,
         bits=buckets // 64,
+        log=PAUSE_LOG_ROWS,
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
         links=_links(link_set, settings, leaves, enters),
         queues=queues,
@@ -132,7 +133,6 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["window_ps"] = _window_ps(link_set, settings)
     net["steps"], net["joining"] = settings.skip.steps, settings.skip.joins
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
-    tables.grow("log", PAUSE_LOG_ROWS)
     net["log_room"] = PAUSE_LOG_ROWS
     net["fetching"] = tables["links"].nbytes + queues.nbytes >= FETCHED_FROM_BYTES
     net["current"] = net["free"] = net["ready"] = NONE
