@@ -11,9 +11,20 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inner
-from zcube.network.packet.lookahead import fetch_first
-from zcube.network.packet.records import bits_of, block_of, bucket_of, far_of, packet_of, run_of, sorting_of, span_of, tally_of
-from zcube.network.packet.state import BLOCK, DIGITS, NEVER, NONE, SORTED_AT_ONCE, Net
+from zcube.network.packet.lookahead import fetch_first, key_sorted, slot_sorted
+from zcube.network.packet.records import (
+    bits_of,
+    block_of,
+    bucket_of,
+    far_of,
+    packet_of,
+    run_of,
+    sorted_of,
+    sorting_of,
+    span_of,
+    tally_of,
+)
+from zcube.network.packet.state import BLOCK, DIGITS, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
 
 #: Events of a block.
 _PER_BLOCK = BLOCK - 1
@@ -24,8 +35,9 @@ MANY = 400
 
 _ONE = np.uint64(1)
 _WORD = np.uint64(63)
-_KEY = np.uint64(0xFFFFFFFF)
-_KEY_WIDTH = np.uint64(32)
+_KEY_BITS = 32
+_PLACE_WIDTH = np.uint64(PLACE_BITS)
+_PLACE = np.uint64((1 << PLACE_BITS) - 1)
 _SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
 
 
@@ -185,12 +197,15 @@ def _sorted(net: Net, at: int) -> int:
         first = SORTED_AT_ONCE
         while bucket_of(net, at).count > 0 and first > 0:
             first -= 1
-            row, slot = sorting_of(net, first), unfile(net, at)
-            time_ps = packet_of(net, slot).time_ps
-            row.order = np.uint64(time_ps & ((1 << net.bucket_shift) - 1)) << _KEY_WIDTH | np.uint64(packet_of(net, slot).key)
-            row.slot = slot
-        run = _chained(net, _sort_scratch(net, first, SORTED_AT_ONCE), SORTED_AT_ONCE - first)
+            slot = unfile(net, at)
+            sorted_of(net, first).item = slot
+            order = (packet_of(net, slot).time_ps & ((1 << net.bucket_shift) - 1)) << _KEY_BITS | packet_of(net, slot).key
+            sorting_of(net, first).item = np.uint64(order << PLACE_BITS | first)
+        count = SORTED_AT_ONCE - first
+        first = _sort_scratch(net, first)
+        run = _chained(net, first, count)
         if top == 0 and bucket_of(net, at).count == 0:
+            net.ahead, net.ahead_end = first, first + count
             return run
         level = 0
         while level < top and run_of(net, level).item != NONE:
@@ -207,22 +222,22 @@ def _sorted(net: Net, at: int) -> int:
 
 
 @inner
-def _sort_scratch(net: Net, first: int, end: int) -> int:
-    """Sort rows of scratch by time and key, stably, and return where the sorted ones begin."""
-    if end - first <= FEW:
-        for at in range(first + 1, end):
-            order, slot = sorting_of(net, at).order, sorting_of(net, at).slot
-            place = at
-            while place > first and sorting_of(net, place - 1).order > order:
-                sorting_of(net, place).order = sorting_of(net, place - 1).order
-                sorting_of(net, place).slot = sorting_of(net, place - 1).slot
+def _sort_scratch(net: Net, first: int) -> int:
+    """Sort the last events of scratch, from one on, by time and key, and return where the sorted ones begin."""
+    if SORTED_AT_ONCE - first <= FEW:
+        for at in range(first + 1, SORTED_AT_ONCE):
+            event, place = sorting_of(net, at).item, at
+            while place > first and sorting_of(net, place - 1).item > event:
+                sorting_of(net, place).item = sorting_of(net, place - 1).item
                 place -= 1
-            sorting_of(net, place).order, sorting_of(net, place).slot = order, slot
+            sorting_of(net, place).item = event
         return first
     differing = np.uint64(0)
-    for at in range(first + 1, end):
-        differing |= sorting_of(net, at).order ^ sorting_of(net, first).order
-    count, source, target = end - first, first, SORTED_AT_ONCE
+    for at in range(first + 1, SORTED_AT_ONCE):
+        differing |= sorting_of(net, at).item ^ sorting_of(net, first).item
+    # The places differ; they need not be sorted by.
+    differing &= ~_PLACE
+    count, source, target = SORTED_AT_ONCE - first, first, SORTED_AT_ONCE
     digits = DIGITS if count > MANY else DIGITS >> 2
     mask = np.uint64(digits - 1)
     while differing != 0:
@@ -232,17 +247,16 @@ def _sort_scratch(net: Net, first: int, end: int) -> int:
         for digit in range(digits):
             tally_of(net, digit).item = 0
         for at in range(source, source + count):
-            tally_of(net, int(np.int64(sorting_of(net, at).order >> shift & mask))).item += 1
+            tally_of(net, int(np.int64(sorting_of(net, at).item >> shift & mask))).item += 1
         place = target
         for digit in range(digits):
             held = tally_of(net, digit).item
             tally_of(net, digit).item = place
             place += held
         for at in range(source, source + count):
-            row = sorting_of(net, at)
-            tally = tally_of(net, int(np.int64(row.order >> shift & mask)))
-            other = sorting_of(net, tally.item)
-            other.order, other.slot = row.order, row.slot
+            event = sorting_of(net, at).item
+            tally = tally_of(net, int(np.int64(event >> shift & mask)))
+            sorting_of(net, tally.item).item = event
             tally.item += 1
         source, target = target, SORTED_AT_ONCE - target
     return source
@@ -250,21 +264,21 @@ def _sort_scratch(net: Net, first: int, end: int) -> int:
 
 @inner
 def _chained(net: Net, first: int, count: int) -> int:
-    """Return sorted rows of scratch as a chain, those of one time and key in the order of their numbers."""
+    """Return sorted events of scratch as a chain, those of one time and key in the order of their numbers."""
     for at in range(first + 1, first + count):
         place = at
-        while place > first and sorting_of(net, place - 1).order == sorting_of(net, place).order:
-            one, other = sorting_of(net, place - 1), sorting_of(net, place)
-            if packet_of(net, one.slot).number <= packet_of(net, other.slot).number:
+        while place > first and sorting_of(net, place - 1).item >> _PLACE_WIDTH == sorting_of(net, place).item >> _PLACE_WIDTH:
+            if packet_of(net, slot_sorted(net, place - 1)).number <= packet_of(net, slot_sorted(net, place)).number:
                 break
-            one.slot, other.slot = other.slot, one.slot
+            one, other = sorting_of(net, place - 1), sorting_of(net, place)
+            one.item, other.item = other.item, one.item
             place -= 1
     after = NONE
     for at in range(first + count - 1, first - 1, -1):
-        slot = sorting_of(net, at).slot
+        slot = slot_sorted(net, at)
         packet_of(net, slot).next = after
         if net.fetching == 1:
-            fetch_first(net, slot, int(np.int64(sorting_of(net, at).order & _KEY)))
+            fetch_first(net, slot, key_sorted(net, at))
         after = slot
     return after
 
@@ -273,6 +287,7 @@ def _chained(net: Net, first: int, count: int) -> int:
 def enter(net: Net, bucket: int) -> None:
     """Move on to a bucket before which no event is left, and sort what it holds."""
     net.bucket = bucket
+    net.ahead = net.ahead_end = 0
     _deal_out(net)
     at = bucket & (net.buckets - 1)
     row = bucket_of(net, at)

@@ -20,7 +20,7 @@ from zcube.as_written import TWIN, Row, plain
 from zcube.network.kernels import address, inner
 from zcube.network.packet.calendar import put, take_free
 from zcube.network.packet.controls.declared import ControlSettings, Handlers
-from zcube.network.packet.records import flow_of, pair_of, rest_of
+from zcube.network.packet.records import flow_of, owner_of, pair_of, rest_of
 from zcube.network.packet.state import ALARM, CACHE_LINE, DESCRIBED, EVENTS, KEY_BITS, NEVER, NONE, SENDER, Net, picoseconds
 from zcube.network.packet.tables import Tables
 
@@ -186,7 +186,7 @@ def tell_trimmed(net: Net, pair: int, size: int) -> None:
 @inner
 def tell_expired(net: Net, pair: int) -> None:
     """Take an alarm: tell of it if it still holds and the transfer is under way."""
-    if net.now_ps != pair_of(net, pair).alarm_due_ps or flow_of(net, pair_of(net, pair).flow).finish_ps < NEVER:
+    if net.now_ps != pair_of(net, pair).alarm_due_ps or flow_of(net, owner_of(net, pair).item).finish_ps < NEVER:
         return
     pair_of(net, pair).alarm_due_ps = NEVER
     if pair_of(net, pair).sender.alarm_ps <= net.now_ps:

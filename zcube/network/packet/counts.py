@@ -178,10 +178,10 @@ class DelayTable:
     @staticmethod
     def of(tables: Tables, flows: int, pairs: int) -> DelayTable:
         """Read the table."""
-        table, of_pair = tables["flows"][:flows], tables["pairs"][:pairs]
+        table, of_pair, owner = tables["flows"][:flows], tables["pairs"][:pairs], tables["owners"][:pairs]
 
         def total(of: IntArray) -> IntArray:
-            return np.bincount(of_pair["flow"], of, minlength=flows).astype(np.int64)
+            return np.bincount(owner, of, minlength=flows).astype(np.int64)
 
         cuts, late = total(of_pair["sender"]["cuts"]), total(of_pair["late"])
         return DelayTable(table["blocked_ps"] / PS, table["victim_ps"] / PS, cuts, late)

@@ -12,6 +12,7 @@ from zcube.network.packet.records import (
     flow_of,
     hop_of,
     link_of,
+    owner_of,
     packet_of,
     pair_of,
     part_of,
@@ -47,10 +48,10 @@ def end_by_law(net: Net, flow: int, finish_ps: int) -> None:
     while slot != NONE:
         after = packet_of(net, slot).next
         kind, number = packet_of(net, slot).key >> KEY_BITS, packet_of(net, slot).key & NUMBER
-        if kind == ARRIVAL and pair_of(net, packet_of(net, slot).pair).flow == flow:
+        if kind == ARRIVAL and owner_of(net, packet_of(net, slot).pair).item == flow:
             packet_of(net, slot).hop += 1
             let_arrive(net, slot)
-        elif kind != ARRIVAL and kind != WAKE and pair_of(net, number).flow == flow:
+        elif kind != ARRIVAL and kind != WAKE and owner_of(net, number).item == flow:
             give_back(net, slot)
         else:
             packet_of(net, slot).next = kept
@@ -72,7 +73,7 @@ def _take_out(net: Net, queue: int, flow: int) -> None:
         link_of(net, link).relay_head = NONE
         while slot != NONE:
             after = packet_of(net, slot).next
-            if pair_of(net, packet_of(net, slot).pair).flow == flow:
+            if owner_of(net, packet_of(net, slot).pair).item == flow:
                 let_arrive(net, slot)
             else:
                 packet_of(net, slot).next = NONE
@@ -87,7 +88,7 @@ def _take_out(net: Net, queue: int, flow: int) -> None:
     queue_of(net, queue).head = NONE
     while slot != NONE:
         after = packet_of(net, slot).next
-        if pair_of(net, packet_of(net, slot).pair).flow == flow:
+        if owner_of(net, packet_of(net, slot).pair).item == flow:
             size = packet_of(net, slot).size >> 1
             queue_of(net, queue).bytes -= size
             claim_of(net, link).stood -= size

@@ -12,7 +12,7 @@ from zcube.network.packet.buffers import admit
 from zcube.network.packet.calendar import enter, give_back, next_time, put, take_free, take_next
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.failures import change_link, rest_paths
-from zcube.network.packet.lookahead import fetch_last, fetch_next
+from zcube.network.packet.lookahead import look_ahead
 from zcube.network.packet.pauses import apply_frame, expire, refresh
 from zcube.network.packet.ports import append, payload_of, transmit
 from zcube.network.packet.receivers import receive
@@ -91,12 +91,14 @@ def advance_plain(table: np.ndarray, to_ps: int, most_events: int) -> int:
 @inner
 def _advance(net: Net, to_ps: int, most_events: int) -> int:
     last = net.events + most_events
+    net.until_ps = to_ps
     while net.events < last:
         start_ps = NEVER
         if net.waiting > 0:
             start_ps = flow_of(net, start_of(net, 0).item).start_ps
         due_ps = next_time(net, min(to_ps, start_ps))
         if due_ps == NEVER and start_ps > to_ps:
+            net.now_ps = max(net.now_ps, net.unseen_ps)
             return REACHED
         if min(due_ps, start_ps) >= net.bins_end_ps:
             return NEEDS_BINS
@@ -124,11 +126,8 @@ def _advance(net: Net, to_ps: int, most_events: int) -> int:
         net.now_ps = due_ps
         net.events += 1
         slot = take_next(net)
-        if net.fetching == 1 and net.current != NONE:
-            fetch_last(net, net.current)
-            ahead = packet_of(net, net.current).next
-            if ahead != NONE:
-                fetch_next(net, ahead)
+        if net.fetching == 1:
+            look_ahead(net)
         kind = packet_of(net, slot).key >> KEY_BITS
         if kind == ARRIVAL:
             arrive(net, slot, packet_of(net, slot).key & _NUMBER)

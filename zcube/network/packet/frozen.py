@@ -17,6 +17,7 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
+    owner_of,
     packet_of,
     pair_of,
     part_of,
@@ -122,7 +123,7 @@ def _is_held(net: Net, slot: int) -> bool:
     elif kind == PAUSE:
         part = claim_of(net, number >> net.class_shift).frozen
     else:
-        flow = pair_of(net, number).flow
+        flow = owner_of(net, number).item
         part = flow_of(net, flow).part if flow_of(net, flow).frozen == 1 else NONE
         if kind == READY:
             probe_of(net, number).due_ps = packet_of(net, slot).time_ps
@@ -137,7 +138,7 @@ def _is_held(net: Net, slot: int) -> bool:
 def let_arrive(net: Net, slot: int) -> None:
     """Let a packet that stands still cross the rest of its path."""
     payload, hop = payload_of(net, slot), packet_of(net, slot).hop
-    flow = pair_of(net, packet_of(net, slot).pair).flow
+    flow = owner_of(net, packet_of(net, slot).pair).item
     while hop_of(net, hop).item != NONE:
         cross(net, hop, 1, payload)
         hop += 1

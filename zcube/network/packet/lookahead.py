@@ -6,11 +6,45 @@ of them is near, and waiting for them takes longer than all that is done with th
 
 from __future__ import annotations
 
+import numpy as np
+
 from zcube.network.kernels import inner
-from zcube.network.packet.records import echo_of, fetch, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
-from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, WAKE, Net
+from zcube.network.packet.records import (
+    echo_of,
+    fetch,
+    fetch_second,
+    fetch_third,
+    flow_of,
+    hop_of,
+    link_of,
+    owner_of,
+    packet_of,
+    pair_of,
+    queue_of,
+    sorted_of,
+    sorting_of,
+)
+from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, PLACE_BITS, READY, WAKE, Net
+
+#: Events that what is found by their own record, and by what that leads to, is fetched ahead of.
+FAR, NEAR = 8, 4
 
 _NUMBER = (1 << KEY_BITS) - 1
+_KEY = np.uint64((1 << 32) - 1)
+_PLACE_WIDTH = np.uint64(PLACE_BITS)
+_PLACE = np.uint64((1 << PLACE_BITS) - 1)
+
+
+@inner
+def slot_sorted(net: Net, at: int) -> int:
+    """Return the record of an event in scratch."""
+    return sorted_of(net, int(np.int64(sorting_of(net, at).item & _PLACE))).item
+
+
+@inner
+def key_sorted(net: Net, at: int) -> int:
+    """Return the key of an event in scratch."""
+    return int(np.int64(sorting_of(net, at).item >> _PLACE_WIDTH & _KEY))
 
 
 @inner
@@ -30,9 +64,8 @@ def fetch_first(net: Net, slot: int, key: int) -> None:
 
 
 @inner
-def fetch_next(net: Net, slot: int) -> None:
-    """Fetch what is found by what was fetched first, a few events before it is needed."""
-    key = packet_of(net, slot).key
+def fetch_next(net: Net, slot: int, key: int) -> None:
+    """Fetch what is found by what was fetched first, some events before it is needed."""
     kind = key >> KEY_BITS
     if kind == ARRIVAL:
         wanted = hop_of(net, packet_of(net, slot).hop + 1).item
@@ -41,23 +74,48 @@ def fetch_next(net: Net, slot: int) -> None:
             fetch(queue_of(net, wanted))
         else:
             pair = packet_of(net, slot).pair
-            fetch(pair_of(net, pair))
             if net.acknowledging == 1:
                 fetch(echo_of(net, slot))
-            fetch(flow_of(net, pair_of(net, pair).flow))
+                fetch(pair_of(net, pair))
+            else:
+                fetch_third(pair_of(net, pair))
+            fetch(flow_of(net, owner_of(net, pair).item))
     elif kind == WAKE:
         link = key & _NUMBER
         head = queue_of(net, link << net.class_shift).head
-        if head != NONE and link_of(net, link).from_switch != NONE:
-            fetch(packet_of(net, head))
+        if head != NONE:
+            if link_of(net, link).from_switch != NONE:
+                fetch(packet_of(net, head))
+            else:
+                fetch(pair_of(net, head))
+                fetch_second(pair_of(net, head))
+                fetch(owner_of(net, head))
+    elif kind == READY:
+        fetch(pair_of(net, key & _NUMBER))
 
 
 @inner
-def fetch_last(net: Net, slot: int) -> None:
-    """Fetch what is found by what was fetched next, as the event before is taken."""
-    key = packet_of(net, slot).key
+def fetch_last(net: Net, slot: int, key: int) -> None:
+    """Fetch what is found by what was fetched next, fewer events before it is needed."""
     if key >> KEY_BITS == WAKE:
         link = key & _NUMBER
         head = queue_of(net, link << net.class_shift).head
-        if head != NONE and link_of(net, link).from_switch != NONE:
-            fetch(hop_of(net, packet_of(net, head).hop - 1))
+        if head != NONE:
+            if link_of(net, link).from_switch != NONE:
+                fetch(hop_of(net, packet_of(net, head).hop - 1))
+                if link_of(net, link).to_switch == NONE:
+                    fetch(flow_of(net, owner_of(net, packet_of(net, head).pair).item))
+            else:
+                fetch(flow_of(net, owner_of(net, head).item))
+                fetch(hop_of(net, pair_of(net, head).ahead))
+
+
+@inner
+def look_ahead(net: Net) -> None:
+    """Fetch for events that come soon, as one is taken."""
+    at = net.ahead + 1
+    net.ahead = at
+    if at + FAR < net.ahead_end:
+        fetch_next(net, slot_sorted(net, at + FAR), key_sorted(net, at + FAR))
+    if at + NEAR < net.ahead_end:
+        fetch_last(net, slot_sorted(net, at + NEAR), key_sorted(net, at + NEAR))

@@ -95,8 +95,10 @@ class PacketModel:
         self._reuse = Reuse(self._tables, self.settings.skip)
         self._tables.net["matching"] = self.settings.skip.mode == "reuse"
         self._tables.net["matched_ps"] = -1
-        moving = engine.advance_plain if is_plain(self._tables.net) else engine.advance
-        self._engine = moving if self.settings.skip.mode == "off" else steady.advance
+        plain, skipping = is_plain(self._tables.net), self.settings.skip.mode != "off"
+        moving = engine.advance_plain if plain else engine.advance
+        self._engine = steady.advance if skipping else moving
+        self._tables.net["unseen"] = plain and not skipping
         self._written = self._engine is moving and runs_as_written(moving)
         place_handlers(self._tables, self.settings.control, self._written)
         self._postings = Postings(self._tables, link_set, self.settings, path_split)
@@ -306,7 +308,7 @@ class PacketModel:
 
     def _report_given_up(self) -> NoReturn:
         net = self._tables.net[0]
-        flow, now_s = int(self._tables["pairs"]["flow"][net["given_up"]]), int(net["now_ps"]) / PS
+        flow, now_s = int(self._tables["owners"][net["given_up"]]), int(net["now_ps"]) / PS
         tries = int(net["retry_limit"]) + 1
         raise NetworkStoppedError(
             f"transfer {flow} gives up at {now_s:g} s: nothing has arrived in {tries} timeouts in a row; its paths cross links "

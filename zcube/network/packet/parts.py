@@ -18,6 +18,7 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
+    owner_of,
     pair_of,
     part_of,
     path_of,
@@ -67,7 +68,7 @@ def _claim(net: Net, flow: int, hop: int) -> None:
 def has_bytes(net: Net, pair: int) -> bool:
     """Return whether a queue pair has something left to send."""
     if net.pooled == 1:
-        return flow_of(net, pair_of(net, pair).flow).unsent > 0
+        return flow_of(net, owner_of(net, pair).item).unsent > 0
     return pair_of(net, pair).unsent > 0
 
 

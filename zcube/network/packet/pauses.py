@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zcube.network.kernels import inner
 from zcube.network.packet.calendar import put, take_free
-from zcube.network.packet.records import flow_of, hop_of, link_of, log_of, packet_of, pair_of, paused_of, queue_of, timed_of
+from zcube.network.packet.records import flow_of, hop_of, link_of, log_of, owner_of, packet_of, paused_of, queue_of, timed_of
 from zcube.network.packet.state import EXPIRY, FORWARDS, KEY_BITS, NONE, PAUSE, REFRESH, STORM, Net
 from zcube.network.packet.wire import wire_ps
 
@@ -154,7 +154,7 @@ def note_blocked(net: Net, queue: int, pair: int, hop: int, since_ps: int) -> No
 
     The flow is a victim where the congested queue that the pause came from is not on the rest of the packet's path.
     """
-    flow = pair_of(net, pair).flow
+    flow = owner_of(net, pair).item
     until_ps = queue_of(net, queue).resumed_ps
     from_ps = max(since_ps, queue_of(net, queue).paused_ps)
     if until_ps > max(from_ps, flow_of(net, flow).blocked_until_ps):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inner
+from zcube.network.packet.arrivals import put_on_last
 from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import put
 from zcube.network.packet.pauses import note_blocked
-from zcube.network.packet.records import depth_of, flow_of, hop_of, link_of, packet_of, pair_of, queue_of
+from zcube.network.packet.records import depth_of, hop_of, link_of, packet_of, pair_of, queue_of
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, TRIMMED, WAKE, Net
 from zcube.network.packet.telemetry import take_reading
 from zcube.network.packet.wire import wire_ps
@@ -28,16 +29,15 @@ def transmit(net: Net, link: int, slot: int, payload: int) -> None:
     taken_ps = wire_ps(net, link, size)
     link_of(net, link).busy_ps = now_ps + taken_ps
     due_ps = now_ps + taken_ps + link_of(net, link).latency_ps
-    if hop_of(net, packet_of(net, slot).hop + 1).item != NONE:
-        if net.cut_through == 1:
-            due_ps -= _ahead_ps(net, link, slot, size, taken_ps)
-    elif payload > 0:
-        flow = pair_of(net, packet_of(net, slot).pair).flow
-        flow_of(net, flow).delivering += payload
-        flow_of(net, flow).latest_ps = max(flow_of(net, flow).latest_ps, due_ps)
+    is_last = hop_of(net, packet_of(net, slot).hop + 1).item == NONE
+    if net.cut_through == 1 and not is_last:
+        due_ps -= _ahead_ps(net, link, slot, size, taken_ps)
     link_of(net, link).packets += 1
     link_of(net, link).payload += payload
-    put(net, slot, due_ps, (ARRIVAL << KEY_BITS) | link)
+    if is_last and payload > 0:
+        put_on_last(net, link, slot, payload, due_ps)
+    else:
+        put(net, slot, due_ps, (ARRIVAL << KEY_BITS) | link)
 
 
 @inner

@@ -58,7 +58,12 @@ class Postings:
         first, length = self._hops, len(routes.link) + subflows
         last = first + copies * length
         back = self._back_rows(routes, order[first_path[:-1]])
-        wanted = {"flows": self.flows + count, "pairs": self.pairs + pairs, "paths": self._paths + paths}
+        wanted = {
+            "flows": self.flows + count,
+            "pairs": self.pairs + pairs,
+            "owners": self.pairs + pairs,
+            "paths": self._paths + paths,
+        }
         for name in ("starts", "done", "live"):
             wanted[name] = self.flows + count
         if tables.net["resting"][0]:
@@ -87,6 +92,8 @@ class Postings:
         place = first + length * np.repeat(np.arange(pairs) % copies, np.diff(first_path))
         tables["paths"][self._paths : self._paths + paths] = place + (routes.first_hop[:-1] + np.arange(subflows))[order]
         self._fill_pairs(tables["pairs"][self.pairs : self.pairs + pairs], routes, flows, flow, port, order, first_path, last)
+        tables["pairs"]["ahead"][self.pairs : self.pairs + pairs] = tables["paths"][self._paths + first_path[:-1]]
+        tables["owners"][self.pairs : self.pairs + pairs] = self.flows + flow[order[first_path[:-1]]]
         new = tables["flows"][self.flows : self.flows + count]
         pair_end = self.pairs + np.searchsorted(flow[order][first_path[:-1]], np.arange(count), side="right")
         new["end_pair"] = pair_end
@@ -152,7 +159,7 @@ class Postings:
     ) -> None:  # fmt: skip
         pairs[:] = np.zeros(1, PAIR)
         lead, width = order[first_path[:-1]], np.diff(first_path)
-        pairs["flow"], pairs["queue"] = self.flows + flow[lead], port[lead] << self._shift
+        pairs["queue"] = port[lead] << self._shift
         pairs["first_path"], pairs["paths"] = self._paths + first_path[:-1], width
         spread = 1 if self._settings.path_choice == "static" else self._settings.spread_queue_pairs
         share = np.add.reduceat(routes.share[order], first_path[:-1]) / spread

@@ -13,6 +13,7 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
+    owner_of,
     packet_of,
     pair_of,
     path_of,
@@ -20,7 +21,7 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.recovery import ask_between, ask_for, hold, is_far_ahead, note_arrival
 from zcube.network.packet.senders import hear, stir
-from zcube.network.packet.state import ACKNOWLEDGE, ACKNOWLEDGED, CONGESTION, KEY_BITS, NONE, NOTICE, REPEAT, Net
+from zcube.network.packet.state import ACKNOWLEDGE, ACKNOWLEDGED, CONGESTION, KEY_BITS, NONE, NOTICE, ONE_PATH, REPEAT, Net
 from zcube.network.packet.telemetry import hand_readings
 
 
@@ -44,7 +45,7 @@ def receive(net: Net, slot: int) -> None:
         if not _take_in_order(net, pair, number):
             give_back(net, slot)
             return
-    elif pair_of(net, pair).paths > 1:
+    elif net.choice != ONE_PATH and pair_of(net, pair).paths > 1:
         if number < pair_of(net, pair).highest:
             pair_of(net, pair).late += 1
             net.late += 1
@@ -56,7 +57,7 @@ def receive(net: Net, slot: int) -> None:
         pair_of(net, pair).marked += packet_of(net, slot).size & 1
         sent_ps = echo_of(net, slot).sent_ps
     give_back(net, slot)
-    flow = pair_of(net, pair).flow
+    flow = owner_of(net, pair).item
     flow_of(net, flow).received += payload
     last = flow_of(net, flow).received == flow_of(net, flow).size
     if net.acknowledging == 1:

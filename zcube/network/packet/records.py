@@ -22,7 +22,7 @@ from numba.np.arrayobj import make_array
 from zcube.as_written import TWIN, row_at
 from zcube.network.packet.plain import PLAIN
 from zcube.network.packet.row_types import Row
-from zcube.network.packet.state import NET, TABLES, Net
+from zcube.network.packet.state import CACHE_LINE, NET, TABLES, Net
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 #: Of a fetch: to read, to keep as near as can be, data.
@@ -75,21 +75,26 @@ def _row(table: str) -> Callable[[Net, int], Any]:
     return row
 
 
-def _fetch(typing: Any, row: Any) -> Any:
-    """Have the processor bring the cache line at a row, as something is about to be read there."""
+def _fetched(number: int) -> Callable[[Any], None]:
+    """Return a function for kernels that has the processor bring a cache line of a row, by number, which is about to be read."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        line = builder.bitcast(arguments[0], _BYTE.as_pointer())
-        taken = ir.FunctionType(ir.VoidType(), [line.type, *_FLAGS])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [line.type], taken)
-        builder.call(function, [line, *(ir.Constant(flag, value) for flag, value in zip(_FLAGS, (0, 3, 1), strict=True))])
-        return context.get_dummy_value()
+    def fetch(typing: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first = builder.bitcast(arguments[0], _BYTE.as_pointer())
+            line = builder.gep(first, [ir.Constant(_WORD, number * CACHE_LINE)])
+            taken = ir.FunctionType(ir.VoidType(), [line.type, *_FLAGS])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [line.type], taken)
+            builder.call(function, [line, *(ir.Constant(flag, value) for flag, value in zip(_FLAGS, (0, 3, 1), strict=True))])
+            return context.get_dummy_value()
 
-    return types.none(row), generate
+        return types.none(row), generate
+
+    fetched = cast(Any, intrinsic(fetch))
+    setattr(fetched, TWIN, lambda row: None)
+    return cast(Any, fetched)
 
 
-fetch = cast(Any, intrinsic(_fetch))
-setattr(fetch, TWIN, lambda row: None)
+fetch, fetch_second, fetch_third = _fetched(0), _fetched(1), _fetched(2)
 
 packet_of = _row("packets")
 echo_of = _row("echoes")
@@ -103,12 +108,14 @@ span_of = _row("spans")
 far_of = _row("far")
 run_of = _row("runs")
 sorting_of = _row("sorting")
+sorted_of = _row("sorted")
 tally_of = _row("tallies")
 link_of = _row("links")
 queue_of = _row("queues")
 timed_of = _row("timed")
 switch_of = _row("switches")
 pair_of = _row("pairs")
+owner_of = _row("owners")
 recovery_of = _row("recoveries")
 window_of = _row("windows")
 flow_of = _row("flows")

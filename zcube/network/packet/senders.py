@@ -15,7 +15,7 @@ from zcube.network.packet.control import (
 )
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.ports import next_queue, note_class, send_packet, transmit, wake_at_end
-from zcube.network.packet.records import echo_of, flow_of, link_of, packet_of, pair_of, path_of, queue_of, recovery_of
+from zcube.network.packet.records import echo_of, flow_of, link_of, owner_of, packet_of, pair_of, path_of, queue_of, recovery_of
 from zcube.network.packet.recovery import next_owed, note_path, open_place, path_gone_by, take_asked, take_overdue
 from zcube.network.packet.relays import can_relay, has_work, relay_packet
 from zcube.network.packet.state import (
@@ -29,6 +29,7 @@ from zcube.network.packet.state import (
     LISTED,
     NONE,
     NOTICE,
+    ONE_PATH,
     PACED,
     READY,
     REPEAT,
@@ -136,7 +137,7 @@ def _has_more(net: Net, pair: int) -> bool:
     if pair_of(net, pair).sent < pair_of(net, pair).most or (net.selective == 1 and recovery_of(net, pair).owed > 0):
         return True
     if net.pooled == 1:
-        return flow_of(net, pair_of(net, pair).flow).unsent > 0
+        return flow_of(net, owner_of(net, pair).item).unsent > 0
     return pair_of(net, pair).unsent > 0
 
 
@@ -147,7 +148,7 @@ def _next_payload(net: Net, pair: int, number: int) -> int:
     if number < pair_of(net, pair).most:
         net.repeats += 1
         return pair_of(net, pair).short_payload if number == pair_of(net, pair).short_number else full
-    flow = pair_of(net, pair).flow
+    flow = owner_of(net, pair).item
     if net.pooled == 1:
         payload = min(full, flow_of(net, flow).unsent)
         flow_of(net, flow).unsent -= payload
@@ -167,7 +168,7 @@ def _next_payload(net: Net, pair: int, number: int) -> int:
 @inner
 def _first_hop(net: Net, pair: int) -> int:
     """Return where the path of a queue pair's next packet begins; the first of its paths where the first switch picks one."""
-    if net.spanning == 1:
+    if net.spanning == 1 or net.choice == ONE_PATH:
         return pair_of(net, pair).ahead
     path = 0 if net.adaptive == FIRST_SWITCH else choose_path(net, pair)
     return path_of(net, pair_of(net, pair).first_path + path).item

@@ -202,10 +202,12 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     flows["end_pair"] = np.cumsum(width)
     flows["first_pair"] = flows["end_pair"] - width
     flows["start_ps"] = 0
-    pairs["flow"] = np.repeat(np.arange(len(flows)), width)
+    owners = np.repeat(np.arange(len(flows), dtype=np.int32), width)
     pairs["queue"] = (np.searchsorted(pattern.links, pairs["queue"] >> shift) << shift) + (pairs["queue"] & ((1 << shift) - 1))
     pairs["first_path"] = np.cumsum(pairs["paths"]) - pairs["paths"]
     ends = np.flatnonzero(pattern.hops == NONE)
+    paths = np.append(0, ends[:-1] + 1).astype(np.int32)
+    pairs["ahead"] = paths[pairs["first_path"]]
     held = tables["queues"].reshape(-1, 1 << shift)[pattern.links]["headroom"].ravel()
     width = int(tables.net["state_bytes"][0])
     alone = Tables(
@@ -218,8 +220,9 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
         switches=switches,
         flows=flows,
         pairs=pairs,
+        owners=owners,
         hops=pattern.hops.astype(np.int32),
-        paths=np.append(0, ends[:-1] + 1).astype(np.int32),
+        paths=paths,
         states=max(width * len(pairs), 1),
         parameters=tables["parameters"],
         claims=len(links),

@@ -93,11 +93,10 @@ BUCKET = np.dtype([("first", "i4"), ("count", "i4")])
 #: Numbers of a block: of the block before it, and of events.
 BLOCK = 8
 #: Events sorted at once, so that they stay near the processor, and values of a digit that they are sorted by.
-SORTED_AT_ONCE, DIGITS = 2048, 256
-#: Bits of a bucket's picoseconds, which stand before the 32 of the key.
-MOST_BUCKET_BITS = 32
-#: An event while it is sorted: what of its time lies within its bucket, before its key.
-SORTED = np.dtype([("order", "u8"), ("slot", "i8")])
+PLACE_BITS = 11
+SORTED_AT_ONCE, DIGITS = 1 << PLACE_BITS, 256
+#: Bits of a bucket's picoseconds. An event that is sorted is one number: these, its key, and its place in scratch.
+MOST_BUCKET_BITS = 64 - 32 - PLACE_BITS
 LINK = _whole_lines(
     [
         ("busy_ps", "i8"),  # until when it transmits
@@ -194,7 +193,6 @@ SENDER = np.dtype(
 )
 PAIR = _whole_lines(
     [
-        ("flow", "i4"),
         ("queue", "i4"),  # of its NIC port
         ("next", "i4"),  # in the NIC's round
         ("state", "i4"),
@@ -204,6 +202,7 @@ PAIR = _whole_lines(
         ("paths", "i4"),
         ("turn", "i4"),  # path of the next packet; with flowlets, of the present one
         ("short_number", "i4"),  # the packet that is not full
+        ("ahead", "i4"),  # place in hops of the next packet's path, where it is known: there is one, or ports are chosen ahead
         ("since_ps", "i8"),  # since when it could have sent, or could but for its window
         ("sender", SENDER),
         ("unsent", "i8"),  # payload of its own, where shares are fixed
@@ -223,7 +222,6 @@ PAIR = _whole_lines(
         ("late", "i4"),  # packets that came behind a later one
         ("tries", "i4"),  # timeouts in a row behind which nothing had arrived
         ("draws", "i4"),  # of paths
-        ("ahead", "i4"),  # where queue pairs send by several ports: place in hops of the next packet's path
         ("sent_ps", "i8"),  # with flowlets: when the last packet was sent
     ],
 )
@@ -269,6 +267,9 @@ FLOW = _whole_lines(
         ("received", "i8"),
         ("delivering", "i8"),  # payload put on the last link of a path
         ("latest_ps", "i8"),  # when the last of it arrives
+        ("latest_link", "i4"),  # and by which link
+        ("latest_seen", "i1"),  # 1: its arrival is an event
+        ("frozen", "i1"),  # 1 while the part is advanced by rate
         ("blocked_until_ps", "i8"),
         ("victim_until_ps", "i8"),
         ("blocked_ps", "i8"),  # time that packets stood behind a pause
@@ -277,11 +278,10 @@ FLOW = _whole_lines(
         ("victim_ps", "i8"),  # of it, behind pauses whose root is not on the packet's path
         ("drain", "f8"),  # rate of its last links together, bytes per picosecond
         ("tail_ps", "i8"),  # least delay of its last links
-        ("place", "i8"),  # in live
+        ("place", "i4"),  # in live
         ("first_pair", "i4"),
         ("end_pair", "i4"),
         ("part", "i4"),  # the part's first flow, as last seen
-        ("frozen", "i4"),  # 1 while the part is advanced by rate
     ],
 )
 #: How a part is advanced: packet by packet, by whole periods, by the law of its rates.
@@ -374,13 +374,15 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "spans": _WHOLE,  # first event of each of the long buckets beyond, NONE
         "far": _WHOLE,  # heap of the events beyond those
         "runs": _WHOLE,  # scratch of the sort
-        "sorting": SORTED,  # likewise, twice as many as are sorted at once
+        "sorting": np.dtype([("item", "u8")]),  # likewise, twice as many as are sorted at once
+        "sorted": _WHOLE,  # likewise: their records, by places in scratch
         "tallies": _WHOLE,  # likewise, a row per digit
         "links": LINK,
         "queues": QUEUE,
         "timed": TIMED,  # by the number of a queue, where pauses expire
         "switches": SWITCH,
         "pairs": PAIR,
+        "owners": _WHOLE,  # flow of each queue pair
         "recoveries": RECOVERY,  # by the number of a queue pair, where packets are repeated one by one
         "windows": WINDOW,  # so many rows a queue pair, likewise
         "states": _BYTE,  # record of the congestion control, per queue pair
@@ -403,7 +405,9 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
     }
 )
 #: Rows of tables that nothing but the sort of events uses.
-SCRATCH: Mapping[str, int] = MappingProxyType({"runs": 64, "sorting": 2 * SORTED_AT_ONCE, "tallies": DIGITS})
+SCRATCH: Mapping[str, int] = MappingProxyType(
+    {"runs": 64, "sorting": 2 * SORTED_AT_ONCE, "sorted": SORTED_AT_ONCE, "tallies": DIGITS}
+)
 #: What there is one of: where the tables lie, sizes, counts, and the settings.
 NET = np.dtype(
     [
@@ -417,6 +421,8 @@ NET = np.dtype(
         ("ready", "i8"),  # queue pair whose READY is due now and not in the calendar, NONE between events
         ("bucket", "i8"),  # absolute number of the calendar's current bucket
         ("current", "i8"),  # first event of the current bucket, sorted
+        ("ahead", "i8"),  # in scratch: the event sorted last of which one is in hand, and where these end
+        ("ahead_end", "i8"),
         ("filed", "i8"),  # events in later buckets
         ("free_block", "i8"),  # first one given back, 0: none
         ("blocks_used", "i8"),  # ever taken
@@ -429,6 +435,9 @@ NET = np.dtype(
         ("waiting", "i8"),  # flows not started
         ("done_count", "i8"),  # completed flows in the list
         ("events", "i8"),
+        ("unseen", "i8"),  # 1: arrivals of which nothing else hangs are counted ahead of their time
+        ("until_ps", "i8"),  # as far as the network is being advanced
+        ("unseen_ps", "i8"),  # the latest of them
         ("packet_hops", "i8"),  # packets transmitted over a link
         ("control_hops", "i8"),
         ("marks", "i8"),

@@ -19,6 +19,7 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
+    owner_of,
     packet_of,
     pair_of,
     part_of,
@@ -139,7 +140,7 @@ def _stand(net: Net, pair: int, first_hop: int, hop: int) -> bool:
 
     A queue that this would stop is left to fill as packets come.
     """
-    flow, queue = pair_of(net, pair).flow, hop_of(net, hop).item
+    flow, queue = owner_of(net, pair).item, hop_of(net, hop).item
     left = flow_of(net, flow).unsent if net.pooled == 1 else pair_of(net, pair).unsent
     if left <= net.mtu_payload or net.free_count < SPARE_PACKETS:
         return False
