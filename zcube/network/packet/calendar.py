@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inner
-from zcube.network.packet.lookahead import fetch_first, key_sorted, slot_sorted
+from zcube.network.packet.lookahead import fetch_first
 from zcube.network.packet.records import (
     bits_of,
     block_of,
@@ -22,40 +22,14 @@ from zcube.network.packet.records import (
     sorted_of,
     sorting_of,
     span_of,
-    tally_of,
 )
-from zcube.network.packet.state import BLOCK, DIGITS, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
+from zcube.network.packet.sorting import PLACE_WIDTH, key_sorted, lowest_bit, slot_sorted, sort_scratch
+from zcube.network.packet.state import BLOCK, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
 
 #: Events of a block.
 _PER_BLOCK = BLOCK - 1
-#: So many events at most are sorted by insertion, more by digits.
-FEW = 32
-#: From so many on a digit has all its values, and below a quarter of them.
-MANY = 400
-
 _ONE = np.uint64(1)
-_WORD = np.uint64(63)
 _KEY_BITS = 32
-_PLACE_WIDTH = np.uint64(PLACE_BITS)
-_PLACE = np.uint64((1 << PLACE_BITS) - 1)
-_SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
-
-
-def _positions() -> np.ndarray:
-    """Return which bit is set, by the upper six bits of the bit times a de Bruijn sequence [64]."""
-    table = np.zeros(64, dtype=np.int8)
-    for bit in range(64):
-        table[(int(_SEQUENCE) << bit & (1 << 64) - 1) >> 58] = bit
-    return table
-
-
-_POSITION = _positions()
-
-
-@inner
-def lowest_bit(word: np.uint64) -> int:
-    """Return the number of the lowest bit set."""
-    return _POSITION[((word & (~word + _ONE)) * _SEQUENCE) >> np.uint64(58)]
 
 
 @inner
@@ -190,19 +164,38 @@ def _merged(net: Net, one: int, other: int) -> int:
 
 
 @inner
+def _into_scratch(net: Net, at: int) -> int:
+    """Move a bucket's last events, more than one and in whole blocks, to the end of scratch, and return where they begin."""
+    row = bucket_of(net, at)
+    first, block, held = SORTED_AT_ONCE, row.first, (row.count - 1) % _PER_BLOCK + 1
+    within = (1 << net.bucket_shift) - 1
+    while row.count > 0 and first >= held:
+        for place in range(block * BLOCK + held, block * BLOCK, -1):
+            slot = block_of(net, place).item
+            first -= 1
+            sorted_of(net, first).item = slot
+            order = (packet_of(net, slot).time_ps & within) << _KEY_BITS | packet_of(net, slot).key
+            sorting_of(net, first).item = np.uint64(order << PLACE_BITS | first)
+        row.count -= held
+        before = block_of(net, block * BLOCK).item
+        block_of(net, block * BLOCK).item = net.free_block
+        net.free_block = block
+        block, held = before, _PER_BLOCK
+    row.first = block
+    net.filed -= SORTED_AT_ONCE - first
+    if row.count == 0:
+        bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
+    return first
+
+
+@inner
 def _sorted(net: Net, at: int) -> int:
     """Empty a bucket into a sorted chain: so many events at once as scratch holds, then by merging runs of doubling length."""
     top = 0
     while bucket_of(net, at).count > 0:
-        first = SORTED_AT_ONCE
-        while bucket_of(net, at).count > 0 and first > 0:
-            first -= 1
-            slot = unfile(net, at)
-            sorted_of(net, first).item = slot
-            order = (packet_of(net, slot).time_ps & ((1 << net.bucket_shift) - 1)) << _KEY_BITS | packet_of(net, slot).key
-            sorting_of(net, first).item = np.uint64(order << PLACE_BITS | first)
+        first = _into_scratch(net, at)
         count = SORTED_AT_ONCE - first
-        first = _sort_scratch(net, first)
+        first = sort_scratch(net, first)
         run = _chained(net, first, count)
         if top == 0 and bucket_of(net, at).count == 0:
             net.ahead, net.ahead_end = first, first + count
@@ -222,52 +215,11 @@ def _sorted(net: Net, at: int) -> int:
 
 
 @inner
-def _sort_scratch(net: Net, first: int) -> int:
-    """Sort the last events of scratch, from one on, by time and key, and return where the sorted ones begin."""
-    if SORTED_AT_ONCE - first <= FEW:
-        for at in range(first + 1, SORTED_AT_ONCE):
-            event, place = sorting_of(net, at).item, at
-            while place > first and sorting_of(net, place - 1).item > event:
-                sorting_of(net, place).item = sorting_of(net, place - 1).item
-                place -= 1
-            sorting_of(net, place).item = event
-        return first
-    differing = np.uint64(0)
-    for at in range(first + 1, SORTED_AT_ONCE):
-        differing |= sorting_of(net, at).item ^ sorting_of(net, first).item
-    # The places differ; they need not be sorted by.
-    differing &= ~_PLACE
-    count, source, target = SORTED_AT_ONCE - first, first, SORTED_AT_ONCE
-    digits = DIGITS if count > MANY else DIGITS >> 2
-    mask = np.uint64(digits - 1)
-    while differing != 0:
-        # The next digit begins with the lowest bit in which any two differ.
-        shift = np.uint64(lowest_bit(differing))
-        differing &= ~(mask << shift)
-        for digit in range(digits):
-            tally_of(net, digit).item = 0
-        for at in range(source, source + count):
-            tally_of(net, int(np.int64(sorting_of(net, at).item >> shift & mask))).item += 1
-        place = target
-        for digit in range(digits):
-            held = tally_of(net, digit).item
-            tally_of(net, digit).item = place
-            place += held
-        for at in range(source, source + count):
-            event = sorting_of(net, at).item
-            tally = tally_of(net, int(np.int64(event >> shift & mask)))
-            sorting_of(net, tally.item).item = event
-            tally.item += 1
-        source, target = target, SORTED_AT_ONCE - target
-    return source
-
-
-@inner
 def _chained(net: Net, first: int, count: int) -> int:
     """Return sorted events of scratch as a chain, those of one time and key in the order of their numbers."""
     for at in range(first + 1, first + count):
         place = at
-        while place > first and sorting_of(net, place - 1).item >> _PLACE_WIDTH == sorting_of(net, place).item >> _PLACE_WIDTH:
+        while place > first and sorting_of(net, place - 1).item >> PLACE_WIDTH == sorting_of(net, place).item >> PLACE_WIDTH:
             if packet_of(net, slot_sorted(net, place - 1)).number <= packet_of(net, slot_sorted(net, place)).number:
                 break
             one, other = sorting_of(net, place - 1), sorting_of(net, place)

@@ -6,8 +6,6 @@ of them is near, and waiting for them takes longer than all that is done with th
 
 from __future__ import annotations
 
-import numpy as np
-
 from zcube.network.kernels import inner
 from zcube.network.packet.records import (
     echo_of,
@@ -21,30 +19,14 @@ from zcube.network.packet.records import (
     packet_of,
     pair_of,
     queue_of,
-    sorted_of,
-    sorting_of,
 )
-from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, PLACE_BITS, READY, WAKE, Net
+from zcube.network.packet.sorting import key_sorted, slot_sorted
+from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, READY, WAKE, Net
 
 #: Events that what is found by their own record, and by what that leads to, is fetched ahead of.
 FAR, NEAR = 8, 4
 
 _NUMBER = (1 << KEY_BITS) - 1
-_KEY = np.uint64((1 << 32) - 1)
-_PLACE_WIDTH = np.uint64(PLACE_BITS)
-_PLACE = np.uint64((1 << PLACE_BITS) - 1)
-
-
-@inner
-def slot_sorted(net: Net, at: int) -> int:
-    """Return the record of an event in scratch."""
-    return sorted_of(net, int(np.int64(sorting_of(net, at).item & _PLACE))).item
-
-
-@inner
-def key_sorted(net: Net, at: int) -> int:
-    """Return the key of an event in scratch."""
-    return int(np.int64(sorting_of(net, at).item >> _PLACE_WIDTH & _KEY))
 
 
 @inner

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inlined, inner
-from zcube.network.packet.calendar import lowest_bit
 from zcube.network.packet.records import gone_by_of, pair_of, recovery_of, window_of
+from zcube.network.packet.sorting import lowest_bit
 from zcube.network.packet.state import Net
 
 _ONE = np.uint64(1)

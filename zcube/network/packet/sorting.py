@@ -1,0 +1,144 @@
+"""Sorting a bucket's events: each is one number, of its time within the bucket, its key, and its place in scratch.
+
+Events are filed in the order in which what led to them was taken. So those of a bucket are often a few runs that are sorted
+already, one for each delay that links have, and are merged; the others are sorted by digits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zcube.network.kernels import inner
+from zcube.network.packet.records import sorted_of, sorting_of, tally_of
+from zcube.network.packet.state import DIGITS, PLACE_BITS, SORTED_AT_ONCE, Net
+
+#: So many events at most are sorted by insertion.
+FEW = 32
+#: So many runs at most are merged.
+FEW_RUNS = 4
+#: From so many events on a digit has all its values, and below a quarter of them.
+MANY = 400
+
+PLACE_WIDTH = np.uint64(PLACE_BITS)
+
+_ONE = np.uint64(1)
+_KEY = np.uint64((1 << 32) - 1)
+_PLACE = np.uint64((1 << PLACE_BITS) - 1)
+_SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
+
+
+def _positions() -> np.ndarray:
+    """Return which bit is set, by the upper six bits of the bit times a de Bruijn sequence [64]."""
+    table = np.zeros(64, dtype=np.int8)
+    for bit in range(64):
+        table[(int(_SEQUENCE) << bit & (1 << 64) - 1) >> 58] = bit
+    return table
+
+
+_POSITION = _positions()
+
+
+@inner
+def lowest_bit(word: np.uint64) -> int:
+    """Return the number of the lowest bit set."""
+    return _POSITION[((word & (~word + _ONE)) * _SEQUENCE) >> np.uint64(58)]
+
+
+@inner
+def slot_sorted(net: Net, at: int) -> int:
+    """Return the record of an event in scratch."""
+    return sorted_of(net, int(np.int64(sorting_of(net, at).item & _PLACE))).item
+
+
+@inner
+def key_sorted(net: Net, at: int) -> int:
+    """Return the key of an event in scratch."""
+    return int(np.int64(sorting_of(net, at).item >> PLACE_WIDTH & _KEY))
+
+
+@inner
+def sort_scratch(net: Net, first: int) -> int:
+    """Sort the last events of scratch, from one on, by time and key, and return where the sorted ones begin."""
+    if SORTED_AT_ONCE - first <= FEW:
+        return _by_insertion(net, first)
+    runs, differing = 1, np.uint64(0)
+    tally_of(net, 0).item = 0
+    for at in range(first + 1, SORTED_AT_ONCE):
+        differing |= sorting_of(net, at).item ^ sorting_of(net, first).item
+        if sorting_of(net, at).item < sorting_of(net, at - 1).item:
+            tally_of(net, min(runs, FEW_RUNS)).item = at - first
+            runs += 1
+    if runs <= FEW_RUNS:
+        return _by_merging(net, first, runs)
+    # The places differ too; they need not be sorted by.
+    return _by_digits(net, first, differing & ~_PLACE)
+
+
+@inner
+def _by_insertion(net: Net, first: int) -> int:
+    for at in range(first + 1, SORTED_AT_ONCE):
+        event, place = sorting_of(net, at).item, at
+        while place > first and sorting_of(net, place - 1).item > event:
+            sorting_of(net, place).item = sorting_of(net, place - 1).item
+            place -= 1
+        sorting_of(net, place).item = event
+    return first
+
+
+@inner
+def _by_merging(net: Net, first: int, runs: int) -> int:
+    """Merge runs two by two; where they begin, counted from the first event, stands in tallies."""
+    count, source, target = SORTED_AT_ONCE - first, first, SORTED_AT_ONCE
+    while runs > 1:
+        tally_of(net, runs).item = tally_of(net, runs + 1).item = count
+        for run in range(0, runs, 2):
+            low, mid, high = tally_of(net, run).item, tally_of(net, run + 1).item, tally_of(net, run + 2).item
+            _merge(net, source + low, source + mid, source + high, target + low)
+            tally_of(net, run >> 1).item = low
+        runs = (runs + 1) >> 1
+        source, target = target, SORTED_AT_ONCE - target
+    return source
+
+
+@inner
+def _merge(net: Net, low: int, mid: int, high: int, target: int) -> None:
+    """Merge two runs that lie one behind the other, the second of which may be empty."""
+    one, other, at = low, mid, target
+    while one < mid and other < high:
+        # Which of two comes first cannot be guessed, and so is no branch.
+        event, rival = sorting_of(net, one).item, sorting_of(net, other).item
+        sorting_of(net, at).item = min(event, rival)
+        is_first = int(event < rival)
+        one += is_first
+        other += 1 - is_first
+        at += 1
+    rest = one if one < mid else other
+    for left in range(target + high - low - at):
+        sorting_of(net, at + left).item = sorting_of(net, rest + left).item
+
+
+@inner
+def _by_digits(net: Net, first: int, differing: np.uint64) -> int:
+    """Sort by digits that begin with bits in which events differ, the last one first."""
+    count, source, target = SORTED_AT_ONCE - first, first, SORTED_AT_ONCE
+    digits = DIGITS if count > MANY else DIGITS >> 2
+    mask = np.uint64(digits - 1)
+    while differing != 0:
+        shift = np.uint64(lowest_bit(differing))
+        differing &= ~(mask << shift)
+        for digit in range(digits):
+            tally_of(net, digit).item = 0
+        for at in range(source, source + count):
+            tally_of(net, int(np.int64(sorting_of(net, at).item >> shift & mask))).item += 1
+        place = target
+        for digit in range(digits):
+            held = tally_of(net, digit).item
+            tally_of(net, digit).item = place
+            place += held
+        for at in range(source, source + count):
+            event = sorting_of(net, at).item
+            tally = tally_of(net, int(np.int64(event >> shift & mask)))
+            sorting_of(net, tally.item).item = event
+            tally.item += 1
+        source, target = target, SORTED_AT_ONCE - target
+    return source
