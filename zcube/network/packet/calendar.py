@@ -17,6 +17,7 @@ from zcube.network.packet.records import (
     block_of,
     bucket_of,
     far_of,
+    fetch,
     packet_of,
     run_of,
     sorted_of,
@@ -38,6 +39,7 @@ def take_free(net: Net) -> int:
     slot = net.free
     net.free = packet_of(net, slot).next
     net.free_count -= 1
+    fetch(packet_of(net, net.free))
     return slot
 
 

@@ -31,7 +31,7 @@ from zcube.network.packet.records import (
     start_of,
 )
 from zcube.network.packet.relays import hold
-from zcube.network.packet.senders import check_progress, hear, rouse, serve, stir, wake_at_end
+from zcube.network.packet.senders import check_progress, hear, rouse, serve, stir, take_turns, wake_at_end
 from zcube.network.packet.starts import pop_start
 from zcube.network.packet.state import (
     ARRIVAL,
@@ -217,8 +217,13 @@ def other_event(net: Net, slot: int, kind: int, number: int) -> None:
     elif kind == TRIMMED and net.headers != NONE:
         arrive_trimmed(net, slot, number)
     elif kind == READY:
+        queue = packet_of(net, slot).hop
         give_back(net, slot)
-        rouse(net, number)
+        if net.spanning == 1:
+            rouse(net, number)
+        else:
+            # The queue pair's own record may be far away, and is not yet read.
+            take_turns(net, number, queue)
     elif kind == TIMEOUT and net.repeating == 1:
         give_back(net, slot)
         check_progress(net, number)

@@ -10,7 +10,6 @@ from zcube.network.kernels import inner
 from zcube.network.packet.records import (
     echo_of,
     fetch,
-    fetch_second,
     fetch_third,
     flow_of,
     hop_of,
@@ -24,7 +23,7 @@ from zcube.network.packet.sorting import key_sorted, slot_sorted
 from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, READY, WAKE, Net
 
 #: Events that what is found by their own record, and by what that leads to, is fetched ahead of.
-FAR, NEAR = 8, 4
+FAR, NEAR = 16, 8
 
 _NUMBER = (1 << KEY_BITS) - 1
 
@@ -70,7 +69,6 @@ def fetch_next(net: Net, slot: int, key: int) -> None:
                 fetch(packet_of(net, head))
             else:
                 fetch(pair_of(net, head))
-                fetch_second(pair_of(net, head))
                 fetch(owner_of(net, head))
     elif kind == READY:
         fetch(pair_of(net, key & _NUMBER))

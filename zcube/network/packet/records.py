@@ -94,7 +94,7 @@ def _fetched(number: int) -> Callable[[Any], None]:
     return cast(Any, fetched)
 
 
-fetch, fetch_second, fetch_third = _fetched(0), _fetched(1), _fetched(2)
+fetch, fetch_third = _fetched(0), _fetched(2)
 
 packet_of = _row("packets")
 echo_of = _row("echoes")

@@ -122,19 +122,23 @@ def _send_from_pair(net: Net, link: int, queue: int) -> bool:
     if not _has_more(net, pair):
         pair_of(net, pair).state = EMPTY
     elif net.spanning == 0 and next_ps <= link_of(net, link).busy_ps:
-        enlist(net, pair, max(next_ps, now_ps))
+        enlist(net, pair, queue, max(next_ps, now_ps))
     else:
         pair_of(net, pair).state = PACED
         if net.spanning == 1 and next_ps <= now_ps and net.ready == NONE:
             net.ready = pair
             return True
-        put(net, take_free(net), max(next_ps, now_ps), (READY << KEY_BITS) | pair)
+        slot = take_free(net)
+        packet_of(net, slot).hop = queue
+        put(net, slot, max(next_ps, now_ps), (READY << KEY_BITS) | pair)
     return True
 
 
 @inner
 def _has_more(net: Net, pair: int) -> bool:
-    if pair_of(net, pair).sent < pair_of(net, pair).most or (net.selective == 1 and recovery_of(net, pair).owed > 0):
+    if net.repeating == 1 and pair_of(net, pair).sent < pair_of(net, pair).most:
+        return True
+    if net.selective == 1 and recovery_of(net, pair).owed > 0:
         return True
     if net.pooled == 1:
         return flow_of(net, owner_of(net, pair).item).unsent > 0
@@ -145,7 +149,7 @@ def _has_more(net: Net, pair: int) -> bool:
 def _next_payload(net: Net, pair: int, number: int) -> int:
     """Return the payload of a queue pair's next packet, taken from its bytes unless it is a repetition; 0 if none is left."""
     full = net.mtu_payload
-    if number < pair_of(net, pair).most:
+    if net.repeating == 1 and number < pair_of(net, pair).most:
         net.repeats += 1
         return pair_of(net, pair).short_payload if number == pair_of(net, pair).short_number else full
     flow = owner_of(net, pair).item
@@ -156,7 +160,8 @@ def _next_payload(net: Net, pair: int, number: int) -> int:
         payload = min(full, pair_of(net, pair).unsent)
         pair_of(net, pair).unsent -= payload
     if payload > 0:
-        pair_of(net, pair).most = number + 1
+        if net.repeating == 1:
+            pair_of(net, pair).most = number + 1
         if net.selective == 1:
             open_place(net, pair, number)
         if payload < full:
@@ -236,9 +241,8 @@ def _take_echo(net: Net, pair: int, slot: int) -> None:
 
 
 @inner
-def enlist(net: Net, pair: int, since_ps: int) -> None:
-    """Put a queue pair at the end of its NIC port's round."""
-    queue = pair_of(net, pair).queue
+def enlist(net: Net, pair: int, queue: int, since_ps: int) -> None:
+    """Put a queue pair at the end of the round of its NIC port, given by its queue."""
     pair_of(net, pair).state = LISTED
     pair_of(net, pair).since_ps = since_ps
     pair_of(net, pair).next = NONE
@@ -254,8 +258,14 @@ def rouse(net: Net, pair: int) -> None:
     """Let a queue pair that has something to send take its turns."""
     if net.spanning == 1:
         choose_port(net, pair)
-    enlist(net, pair, net.now_ps)
-    stir(net, pair_of(net, pair).queue >> net.class_shift)
+    take_turns(net, pair, pair_of(net, pair).queue)
+
+
+@inner
+def take_turns(net: Net, pair: int, queue: int) -> None:
+    """Let a queue pair take its turns at a NIC port, given by its queue."""
+    enlist(net, pair, queue, net.now_ps)
+    stir(net, queue >> net.class_shift)
 
 
 @inner

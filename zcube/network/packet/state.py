@@ -179,10 +179,10 @@ SENDER = np.dtype(
         ("capped", "i1"),  # 1 where the line is below the port, so that the rate holds even without control
         ("cuts", "i4"),  # counted by the control: how often it lowered its rate or window
         ("rate", "f8"),  # decided
-        ("line", "f8"),  # rate without control: that of the NIC port, or less under a cap
         ("sent_bytes", "i8"),  # on the wire, while it heeds
         ("heed_bytes", "i8"),  # decided: it is told of packets from so many of these on
         ("heed_ps", "i8"),  # decided: or from a time on
+        ("line", "f8"),  # rate without control: that of the NIC port, or less under a cap
         ("window_bytes", "i8"),  # decided: what may be sent and not acknowledged, where receivers acknowledge
         ("alarm_ps", "i8"),  # decided: when it is to be told the time; NEVER: not at all
         ("rest_ps", "i8"),  # decided: for so long from now the path told of is not used; the engine sets it back to 0
@@ -191,20 +191,21 @@ SENDER = np.dtype(
     ],
     align=True,
 )
+#: What is used for every packet that is sent lies on the first cache line.
 PAIR = _whole_lines(
     [
-        ("queue", "i4"),  # of its NIC port
+        ("since_ps", "i8"),  # since when it could have sent, or could but for its window
         ("next", "i4"),  # in the NIC's round
-        ("state", "i4"),
         ("sent", "i4"),  # number of the next packet
-        ("most", "i4"),  # packets ever sent; more than sent while it repeats some
+        ("ahead", "i4"),  # place in hops of the next packet's path, where it is known: there is one, or ports are chosen ahead
+        ("state", "i4"),
+        ("sender", SENDER),
+        ("queue", "i4"),  # of its NIC port
+        ("most", "i4"),  # packets ever sent, where some may be repeated
         ("first_path", "i4"),  # place in paths
         ("paths", "i4"),
         ("turn", "i4"),  # path of the next packet; with flowlets, of the present one
         ("short_number", "i4"),  # the packet that is not full
-        ("ahead", "i4"),  # place in hops of the next packet's path, where it is known: there is one, or ports are chosen ahead
-        ("since_ps", "i8"),  # since when it could have sent, or could but for its window
-        ("sender", SENDER),
         ("unsent", "i8"),  # payload of its own, where shares are fixed
         ("acknowledged", "i4"),  # packets, as the sender knows
         ("short_payload", "i4"),
