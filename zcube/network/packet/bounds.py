@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.compile_cache import compiled
-from zcube.network.packet.calendar import not_before
+from zcube.network.packet.calendar import no_event_filed, not_before
 from zcube.network.packet.records import flow_of, live_of, net_of, pair_of, part_of, start_of
 from zcube.network.packet.state import NEVER, NONE
 
@@ -21,7 +21,7 @@ def earliest(table: np.ndarray, now_ps: int) -> int:
     found = NEVER
     if net.waiting > 0:
         found = flow_of(net, start_of(net, 0).item).start_ps
-    if net.active > 0 and net.frozen == 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
+    if net.active > 0 and net.frozen == 0 and net.current == NONE and no_event_filed(net):
         return found if found < NEVER else -1
     next_ps = not_before(net)
     for at in range(net.active):

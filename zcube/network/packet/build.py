@@ -9,6 +9,7 @@ from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.settings import QUANTUM_BYTES, WINDOW_BITS, PacketSettings
 from zcube.network.packet.state import (
+    CHUNK,
     DRAWN,
     DROPS,
     EVERY_SWITCH,
@@ -19,6 +20,7 @@ from zcube.network.packet.state import (
     KEY_BITS,
     LINK,
     MOST_BUCKET_BITS,
+    MOST_LANES,
     NEVER,
     NONE,
     NOWHERE,
@@ -101,33 +103,41 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     InputError
         If there are too many links.
     """
-    links = len(link_set.capacity_bps)
+    count = len(link_set.capacity_bps)
     shift = class_shift(settings)
-    if links << shift >= 1 << KEY_BITS:
-        raise InputError(Fault("links", str(links), f"fewer than {(1 << KEY_BITS) >> shift} links in the packet model"))
+    if count << shift >= 1 << KEY_BITS:
+        raise InputError(Fault("links", str(count), f"fewer than {(1 << KEY_BITS) >> shift} links in the packet model"))
     names, leaves, enters = switch_numbers(link_set)
-    buckets = 1 << int(np.ceil(np.log2(np.clip(BUCKETS_PER_LINK * links, LEAST_BUCKETS, MOST_BUCKETS))))
-    queues = _queues(link_set, settings, shift)
+    buckets = 1 << int(np.ceil(np.log2(np.clip(BUCKETS_PER_LINK * count, LEAST_BUCKETS, MOST_BUCKETS))))
+    links, queues = _links(link_set, settings, leaves, enters), _queues(link_set, settings, shift)
+    lanes, chunks = (0, 1) if settings.skip.mode != "off" else _lay_lanes(links)
     tables = Tables(
-        packets=links,
+        packets=count,
         buckets=buckets,
         bits=buckets // 64,
         log=PAUSE_LOG_ROWS,
         spans=np.full(LONG_BUCKETS, NONE, dtype=np.int32),
-        links=_links(link_set, settings, leaves, enters),
+        lanes=lanes,
+        laned=chunks * CHUNK,
+        links=links,
         queues=queues,
         switches=_switches(settings, switch_tiers(leaves, enters, len(names)), enters, queues, shift),
     )
     net = tables.net
     _set(net, settings, shift, bin_s)
     net["buckets"], net["spans"], net["queues"] = buckets, LONG_BUCKETS, len(queues)
+    net["lanes"], net["lane_ps"] = lanes, NEVER
+    tables["lanes"]["next_ps"] = NEVER
+    # Chunk 0 is none.
+    tables["laned"]["slot"][CHUNK:-CHUNK:CHUNK] = np.arange(2, chunks) * CHUNK
+    net["free_chunk"] = CHUNK if chunks > 1 else 0
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
     net["bucket_shift"] = _bucket_shift(link_set, settings, buckets)
     if settings.pause_quanta is not None:
         tables.grow("timed", len(queues))
     if settings.skip.mode != "off":
-        tables.grow("claims", links)
+        tables.grow("claims", count)
         tables["claims"]["frozen"] = NONE
     net["look_ps"] = NEVER
     net["window_ps"] = _window_ps(link_set, settings)
@@ -136,7 +146,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["log_room"] = PAUSE_LOG_ROWS
     net["fetching"] = tables["links"].nbytes + queues.nbytes >= FETCHED_FROM_BYTES
     net["current"] = net["free"] = net["ready"] = NONE
-    tables.add_packets(links + FIRST_PACKETS)
+    tables.add_packets(count + FIRST_PACKETS)
     return tables
 
 
@@ -230,6 +240,20 @@ def _links(link_set: LinkSet, settings: PacketSettings, leaves: IntArray, enters
     links["from_switch"], links["to_switch"] = leaves, enters
     links["relay_head"] = links["relay_tail"] = NONE
     return links
+
+
+def _lay_lanes(links: np.ndarray) -> tuple[int, int]:
+    """Give the ends of full packets and their arrivals lanes, those of most links if not all; return lanes and their chunks."""
+    waits_ps = np.concatenate([links["full_ps"], links["full_ps"] + links["latency_ps"]])
+    wait_ps, of, count = np.unique(waits_ps, return_inverse=True, return_counts=True)
+    chosen = np.argsort(-count, kind="stable")[:MOST_LANES]
+    lane = np.full(len(wait_ps), NONE)
+    lane[chosen] = np.arange(len(chosen))
+    links["end_lane"], links["arrival_lane"] = lane[of].reshape(2, -1)
+    # On a link there are as many full packets as its latency has room for, one that has begun and one that ends; what finds no
+    # room in a lane is filed elsewhere.
+    events = np.minimum(links["latency_ps"] // np.maximum(links["full_ps"], 1) + 3, CHUNK).sum()
+    return len(chosen), 1 + 2 * len(chosen) + int(events) // (CHUNK - 1)
 
 
 def _queues(link_set: LinkSet, settings: PacketSettings, shift: int) -> np.ndarray:

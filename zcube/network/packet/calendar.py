@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inner
+from zcube.network.packet.lanes import from_lanes, put_in_lane
 from zcube.network.packet.lookahead import fetch_first
 from zcube.network.packet.records import (
     bits_of,
@@ -25,12 +26,11 @@ from zcube.network.packet.records import (
     span_of,
 )
 from zcube.network.packet.sorting import PLACE_WIDTH, key_sorted, lowest_bit, slot_sorted, sort_scratch
-from zcube.network.packet.state import BLOCK, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
+from zcube.network.packet.state import BLOCK, KEY_WIDTH, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
 
 #: Events of a block.
 _PER_BLOCK = BLOCK - 1
 _ONE = np.uint64(1)
-_KEY_BITS = 32
 
 
 @inner
@@ -49,6 +49,13 @@ def give_back(net: Net, slot: int) -> None:
     packet_of(net, slot).next = net.free
     net.free = slot
     net.free_count += 1
+
+
+@inner
+def put_after(net: Net, lane: int, slot: int, time_ps: int, key: int) -> None:
+    """File a record as an event that may stand in a lane, NONE if in none."""
+    if not put_in_lane(net, lane, slot, time_ps, key):
+        put(net, slot, time_ps, key)
 
 
 @inner
@@ -166,40 +173,53 @@ def _merged(net: Net, one: int, other: int) -> int:
 
 
 @inner
-def _into_scratch(net: Net, at: int) -> int:
-    """Move a bucket's last events, more than one and in whole blocks, to the end of scratch, and return where they begin."""
+def _from_blocks(net: Net, at: int, begin: int) -> int:
+    """Move a bucket's last events, whole blocks of them, to scratch from a place on, and return where they end."""
     row = bucket_of(net, at)
-    first, block, held = SORTED_AT_ONCE, row.first, (row.count - 1) % _PER_BLOCK + 1
+    block, held = row.first, (row.count - 1) % _PER_BLOCK + 1
+    if row.count == 0 or held > SORTED_AT_ONCE - begin:
+        return begin
     within = (1 << net.bucket_shift) - 1
-    while row.count > 0 and first >= held:
-        for place in range(block * BLOCK + held, block * BLOCK, -1):
-            slot = block_of(net, place).item
-            first -= 1
-            sorted_of(net, first).item = slot
-            order = (packet_of(net, slot).time_ps & within) << _KEY_BITS | packet_of(net, slot).key
-            sorting_of(net, first).item = np.uint64(order << PLACE_BITS | first)
+    if row.count == 1:
+        _to_scratch(net, block, begin, within)
+        row.count = 0
+        place, end = begin, begin + 1
+    else:
+        place = end = begin + min(row.count, held + (SORTED_AT_ONCE - begin - held) // _PER_BLOCK * _PER_BLOCK)
+    while place > begin:
+        for last in range(block * BLOCK + held, block * BLOCK, -1):
+            place -= 1
+            _to_scratch(net, block_of(net, last).item, place, within)
         row.count -= held
         before = block_of(net, block * BLOCK).item
         block_of(net, block * BLOCK).item = net.free_block
         net.free_block = block
         block, held = before, _PER_BLOCK
     row.first = block
-    net.filed -= SORTED_AT_ONCE - first
+    net.filed -= end - begin
     if row.count == 0:
         bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
-    return first
+    return end
 
 
 @inner
-def _sorted(net: Net, at: int) -> int:
+def _to_scratch(net: Net, slot: int, place: int, within: int) -> None:
+    sorted_of(net, place).item = slot
+    order = (packet_of(net, slot).time_ps & within) << KEY_WIDTH | packet_of(net, slot).key
+    sorting_of(net, place).item = np.uint64(order << PLACE_BITS | place)
+
+
+@inner
+def _sorted(net: Net, bucket: int) -> int:
     """Empty a bucket into a sorted chain: so many events at once as scratch holds, then by merging runs of doubling length."""
+    at = bucket & (net.buckets - 1)
+    end_ps = (bucket + 1) << net.bucket_shift
     top = 0
-    while bucket_of(net, at).count > 0:
-        first = _into_scratch(net, at)
-        count = SORTED_AT_ONCE - first
-        first = sort_scratch(net, first)
+    while bucket_of(net, at).count > 0 or net.lane_ps < end_ps:
+        count = _from_blocks(net, at, from_lanes(net, bucket))
+        first = sort_scratch(net, count)
         run = _chained(net, first, count)
-        if top == 0 and bucket_of(net, at).count == 0:
+        if top == 0 and bucket_of(net, at).count == 0 and net.lane_ps >= end_ps:
             net.ahead, net.ahead_end = first, first + count
             return run
         level = 0
@@ -243,16 +263,8 @@ def enter(net: Net, bucket: int) -> None:
     net.bucket = bucket
     net.ahead = net.ahead_end = 0
     _deal_out(net)
-    at = bucket & (net.buckets - 1)
-    row = bucket_of(net, at)
-    if row.count == 1:
-        net.current = row.first
-        packet_of(net, row.first).next = NONE
-        row.count = 0
-        net.filed -= 1
-        bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
-    elif row.count > 1:
-        net.current = _sorted(net, at)
+    if bucket_of(net, bucket & (net.buckets - 1)).count > 0 or net.lane_ps < (bucket + 1) << net.bucket_shift:
+        net.current = _sorted(net, bucket)
 
 
 @inner
@@ -306,6 +318,7 @@ def next_time(net: Net, limit_ps: int) -> int:
     """Return when the next event is due, NEVER if that is after the limit; it is then first in the bucket in hand."""
     while net.current == NONE:
         bucket = _next_filed(net) if net.filed > 0 else NEVER
+        bucket = min(bucket, net.lane_ps >> net.bucket_shift)
         if net.spanned > 0:
             bucket = min(bucket, _next_span(net) << net.span_shift)
         elif net.far_count > 0:
@@ -319,13 +332,20 @@ def next_time(net: Net, limit_ps: int) -> int:
 
 
 @inner
+def no_event_filed(net: Net) -> bool:
+    """Return whether no event is left but those of the bucket in hand."""
+    return net.filed + net.spanned + net.far_count == 0 and net.lane_ps == NEVER
+
+
+@inner
 def not_before(net: Net) -> int:
     """Return a time before which no event is due, the next one's to the width of a bucket; NEVER if there are none."""
     if net.current != NONE:
         return packet_of(net, net.current).time_ps
-    found = NEVER
+    bucket = net.lane_ps >> net.bucket_shift
     if net.filed > 0:
-        found = _next_filed(net) << net.bucket_shift
+        bucket = min(bucket, _next_filed(net))
+    found = bucket << net.bucket_shift
     if net.spanned > 0:
         found = min(found, _next_span(net) << net.span_shift << net.bucket_shift)
     elif net.far_count > 0:

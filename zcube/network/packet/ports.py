@@ -7,7 +7,7 @@ import numpy as np
 from zcube.network.kernels import inner
 from zcube.network.packet.arrivals import put_on_last
 from zcube.network.packet.buffers import release
-from zcube.network.packet.calendar import put
+from zcube.network.packet.calendar import put, put_after
 from zcube.network.packet.pauses import note_blocked
 from zcube.network.packet.records import depth_of, hop_of, link_of, packet_of, pair_of, queue_of
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, TRIMMED, WAKE, Net
@@ -36,8 +36,9 @@ def transmit(net: Net, link: int, slot: int, payload: int) -> None:
     link_of(net, link).payload += payload
     if is_last and payload > 0:
         put_on_last(net, link, slot, payload, due_ps)
-    else:
-        put(net, slot, due_ps, (ARRIVAL << KEY_BITS) | link)
+        return
+    lane = link_of(net, link).arrival_lane if taken_ps == link_of(net, link).full_ps else NONE
+    put_after(net, lane, slot, due_ps, (ARRIVAL << KEY_BITS) | link)
 
 
 @inner
@@ -85,7 +86,9 @@ def wake_at_end(net: Net, link: int) -> None:
     """Look at a link again when it has sent what it is sending."""
     if link_of(net, link).wakes == 0:
         link_of(net, link).wakes = 1
-        put(net, link, link_of(net, link).busy_ps, (WAKE << KEY_BITS) | link)
+        busy_ps = link_of(net, link).busy_ps
+        lane = link_of(net, link).end_lane if busy_ps - net.now_ps == link_of(net, link).full_ps else NONE
+        put_after(net, lane, link, busy_ps, (WAKE << KEY_BITS) | link)
 
 
 @inner

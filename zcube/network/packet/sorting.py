@@ -57,38 +57,38 @@ def key_sorted(net: Net, at: int) -> int:
 
 
 @inner
-def sort_scratch(net: Net, first: int) -> int:
-    """Sort the last events of scratch, from one on, by time and key, and return where the sorted ones begin."""
-    if SORTED_AT_ONCE - first <= FEW:
-        return _by_insertion(net, first)
+def sort_scratch(net: Net, count: int) -> int:
+    """Sort the first events of scratch by time and key, and return where the sorted ones begin."""
+    if count <= FEW:
+        return _by_insertion(net, count)
     runs, differing = 1, np.uint64(0)
     tally_of(net, 0).item = 0
-    for at in range(first + 1, SORTED_AT_ONCE):
-        differing |= sorting_of(net, at).item ^ sorting_of(net, first).item
+    for at in range(1, count):
+        differing |= sorting_of(net, at).item ^ sorting_of(net, 0).item
         if sorting_of(net, at).item < sorting_of(net, at - 1).item:
-            tally_of(net, min(runs, FEW_RUNS)).item = at - first
+            tally_of(net, min(runs, FEW_RUNS)).item = at
             runs += 1
     if runs <= FEW_RUNS:
-        return _by_merging(net, first, runs)
+        return _by_merging(net, count, runs)
     # The places differ too; they need not be sorted by.
-    return _by_digits(net, first, differing & ~_PLACE)
+    return _by_digits(net, count, differing & ~_PLACE)
 
 
 @inner
-def _by_insertion(net: Net, first: int) -> int:
-    for at in range(first + 1, SORTED_AT_ONCE):
+def _by_insertion(net: Net, count: int) -> int:
+    for at in range(1, count):
         event, place = sorting_of(net, at).item, at
-        while place > first and sorting_of(net, place - 1).item > event:
+        while place > 0 and sorting_of(net, place - 1).item > event:
             sorting_of(net, place).item = sorting_of(net, place - 1).item
             place -= 1
         sorting_of(net, place).item = event
-    return first
+    return 0
 
 
 @inner
-def _by_merging(net: Net, first: int, runs: int) -> int:
+def _by_merging(net: Net, count: int, runs: int) -> int:
     """Merge runs two by two; where they begin, counted from the first event, stands in tallies."""
-    count, source, target = SORTED_AT_ONCE - first, first, SORTED_AT_ONCE
+    source, target = 0, SORTED_AT_ONCE
     while runs > 1:
         tally_of(net, runs).item = tally_of(net, runs + 1).item = count
         for run in range(0, runs, 2):
@@ -118,9 +118,9 @@ def _merge(net: Net, low: int, mid: int, high: int, target: int) -> None:
 
 
 @inner
-def _by_digits(net: Net, first: int, differing: np.uint64) -> int:
+def _by_digits(net: Net, count: int, differing: np.uint64) -> int:
     """Sort by digits that begin with bits in which events differ, the last one first."""
-    count, source, target = SORTED_AT_ONCE - first, first, SORTED_AT_ONCE
+    source, target = 0, SORTED_AT_ONCE
     digits = DIGITS if count > MANY else DIGITS >> 2
     mask = np.uint64(digits - 1)
     while differing != 0:

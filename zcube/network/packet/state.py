@@ -95,8 +95,12 @@ BLOCK = 8
 #: Events sorted at once, so that they stay near the processor, and values of a digit that they are sorted by.
 PLACE_BITS = 11
 SORTED_AT_ONCE, DIGITS = 1 << PLACE_BITS, 256
+#: Rows of a chunk of a lane, the first of which leads to the next chunk; lanes there are at most.
+CHUNK, MOST_LANES = 64, 16
+#: Bits of an event's key.
+KEY_WIDTH = 32
 #: Bits of a bucket's picoseconds. An event that is sorted is one number: these, its key, and its place in scratch.
-MOST_BUCKET_BITS = 64 - 32 - PLACE_BITS
+MOST_BUCKET_BITS = 64 - KEY_WIDTH - PLACE_BITS
 LINK = _whole_lines(
     [
         ("busy_ps", "i8"),  # until when it transmits
@@ -104,7 +108,9 @@ LINK = _whole_lines(
         ("latency_ps", "i8"),
         ("payload", "i8"),  # bytes of transfers carried
         ("packets", "i8"),
-        ("wakes", "i4"),  # 1 while a WAKE is in the calendar
+        ("wakes", "i1"),  # 1 while a WAKE is in the calendar
+        ("end_lane", "i1"),  # of the ends of full packets on links of its rate, NONE
+        ("arrival_lane", "i1"),  # of arrivals of full packets by links of its rate and latency, NONE
         ("turn", "i4"),  # priority that goes first next
         ("from_switch", "i4"),  # NONE: a host
         ("active", "i4"),  # paths of flows under way that cross it
@@ -162,6 +168,16 @@ TIMED = np.dtype(
     ],
     align=True,
 )
+#: A lane: where its first event stands, and where the next one goes; equal: it has none.
+LANE = np.dtype(
+    [
+        ("next_ps", "i8"),  # when the first is due; NEVER: none
+        ("last_ps", "i8"),  # when the last one put there is
+        ("head", "i8"),
+        ("tail", "i8"),
+    ]
+)
+LANED = np.dtype([("time_ps", "i8"), ("key", "u4"), ("slot", "i4")])
 SWITCH = np.dtype(
     [
         ("shared", "i8"),  # buffer beside headroom
@@ -372,6 +388,8 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "buckets": BUCKET,
         "blocks": _WHOLE,  # of events in buckets
         "bits": np.dtype([("item", "u8")]),  # a bit per bucket that holds events
+        "lanes": LANE,
+        "laned": LANED,  # events in lanes, in chunks
         "spans": _WHOLE,  # first event of each of the long buckets beyond, NONE
         "far": _WHOLE,  # heap of the events beyond those
         "runs": _WHOLE,  # scratch of the sort
@@ -427,6 +445,9 @@ NET = np.dtype(
         ("filed", "i8"),  # events in later buckets
         ("free_block", "i8"),  # first one given back, 0: none
         ("blocks_used", "i8"),  # ever taken
+        ("lanes", "i8"),
+        ("lane_ps", "i8"),  # when the first event of all lanes is due, NEVER
+        ("free_chunk", "i8"),  # first row of a chunk that no lane has, 0: none
         ("span", "i8"),  # absolute number of the first long bucket not yet dealt out
         ("spanned", "i8"),  # events in long buckets
         ("far_count", "i8"),

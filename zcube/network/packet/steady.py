@@ -21,6 +21,7 @@ from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
 from zcube.network.linking import WholeCompiler
 from zcube.network.packet import engine
+from zcube.network.packet.calendar import no_event_filed
 from zcube.network.packet.ended import end_by_law
 from zcube.network.packet.frozen import freeze
 from zcube.network.packet.joins import join_by_law
@@ -72,7 +73,7 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         if net.active == 0:
             net.look_ps = NEVER
             continue
-        if net.frozen == 0 and net.waiting == 0 and net.current == NONE and net.filed + net.spanned + net.far_count == 0:
+        if net.frozen == 0 and net.waiting == 0 and net.current == NONE and no_event_filed(net):
             return REACHED
         _look(net, stop_ps)
 
