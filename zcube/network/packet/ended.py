@@ -92,7 +92,7 @@ def _take_out(net: Net, queue: int, flow: int) -> None:
             size = packet_of(net, slot).size >> 1
             queue_of(net, queue).bytes -= size
             claim_of(net, link).stood -= size
-            release(net, hop_of(net, packet_of(net, slot).hop - 1).item, link_of(net, link).from_switch, size)
+            release(net, slot, link_of(net, link).from_switch, size)
             let_arrive(net, slot)
         else:
             packet_of(net, slot).next = NONE

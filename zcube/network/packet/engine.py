@@ -8,13 +8,13 @@ from zcube.compile_cache import compiled
 from zcube.network.kernels import inner
 from zcube.network.linking import WholeCompiler
 from zcube.network.packet.balance import shallowest, shortest_hop
-from zcube.network.packet.buffers import admit
+from zcube.network.packet.buffers import admit, came_by
 from zcube.network.packet.calendar import enter, give_back, next_time, put, take_free, take_next
 from zcube.network.packet.control import tell_started
 from zcube.network.packet.failures import change_link, rest_paths
 from zcube.network.packet.lookahead import look_ahead
 from zcube.network.packet.pauses import apply_frame, expire, refresh
-from zcube.network.packet.ports import append, payload_of, transmit
+from zcube.network.packet.ports import append, ends_path, payload_of, transmit
 from zcube.network.packet.receivers import receive
 from zcube.network.packet.records import (
     claim_of,
@@ -42,6 +42,7 @@ from zcube.network.packet.state import (
     EXPIRY,
     GIVES_UP,
     KEY_BITS,
+    LARGEST_NUMBER,
     NEEDS_BINS,
     NEEDS_MATCH,
     NEEDS_PACKETS,
@@ -62,8 +63,6 @@ from zcube.network.packet.state import (
 )
 from zcube.network.packet.trimming import arrive_trimmed, trim
 from zcube.network.packet.watchdog import drop, end_waiting
-
-_NUMBER = (1 << KEY_BITS) - 1
 
 
 @compiled(pipeline_class=WholeCompiler)
@@ -130,9 +129,9 @@ def _advance(net: Net, to_ps: int, most_events: int) -> int:
             look_ahead(net)
         kind = packet_of(net, slot).key >> KEY_BITS
         if kind == ARRIVAL:
-            arrive(net, slot, packet_of(net, slot).key & _NUMBER)
+            arrive(net, slot, packet_of(net, slot).key & LARGEST_NUMBER)
         else:
-            other_event(net, slot, kind, packet_of(net, slot).key & _NUMBER)
+            other_event(net, slot, kind, packet_of(net, slot).key & LARGEST_NUMBER)
             if net.given_up != NONE:
                 return GIVES_UP
         take_ready(net)
@@ -162,10 +161,10 @@ def arrive(net: Net, slot: int, number: int) -> None:
         give_back(net, slot)
         return
     hop = packet_of(net, slot).hop
-    came_by, wanted = hop_of(net, hop).item, hop_of(net, hop + 1).item
-    if wanted == NONE:
+    if ends_path(net, number, hop):
         receive(net, slot)
         return
+    wanted = hop_of(net, hop + 1).item
     if net.adaptive != NOWHERE and packet_of(net, slot).number >= 0:
         pair = packet_of(net, slot).pair
         if net.adaptive == EVERY_SWITCH:
@@ -195,7 +194,7 @@ def arrive(net: Net, slot: int, number: int) -> None:
     size = packet_of(net, slot).size >> 1
     if queue_of(net, wanted).storm == DROPS:
         drop(net, slot, wanted)
-    elif admit(net, came_by, wanted, link_of(net, link).from_switch, size):
+    elif admit(net, came_by(net, slot), wanted, link_of(net, link).from_switch, size):
         append(net, wanted, slot)
         stir(net, link)
     elif net.headers != NONE:

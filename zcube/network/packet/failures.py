@@ -134,7 +134,7 @@ def _lose_queue(net: Net, link: int, queue: int) -> None:
         after = packet_of(net, slot).next
         if is_switch and is_data:
             size = packet_of(net, slot).size >> 1
-            release(net, hop_of(net, packet_of(net, slot).hop - 1).item, link_of(net, link).from_switch, size)
+            release(net, slot, link_of(net, link).from_switch, size)
         if is_data:
             net.lost += 1
         else:

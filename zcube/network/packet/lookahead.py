@@ -20,37 +20,42 @@ from zcube.network.packet.records import (
     queue_of,
 )
 from zcube.network.packet.sorting import key_sorted, slot_sorted
-from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, NONE, READY, WAKE, Net
+from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, LARGEST_NUMBER, NONE, READY, WAKE, Net
 
 #: Events that what is found by their own record, and by what that leads to, is fetched ahead of.
 FAR, NEAR = 16, 8
 
-_NUMBER = (1 << KEY_BITS) - 1
-
 
 @inner
 def fetch_first(net: Net, slot: int, key: int) -> None:
-    """Fetch what is found by an event's own record, as soon as its bucket is sorted."""
-    kind = key >> KEY_BITS
+    """Fetch what is found by an event's own record, as soon as its bucket is sorted, and what a link has to send."""
+    kind, number = key >> KEY_BITS, key & LARGEST_NUMBER
     if kind == ARRIVAL:
         fetch(hop_of(net, packet_of(net, slot).hop + 1))
     elif kind == WAKE:
-        fetch(link_of(net, key & _NUMBER))
-        fetch(queue_of(net, (key & _NUMBER) << net.class_shift))
+        head = queue_of(net, number << net.class_shift).head
+        if head != NONE:
+            if link_of(net, number).from_switch != NONE:
+                fetch(packet_of(net, head))
+            else:
+                fetch(pair_of(net, head))
+                fetch(owner_of(net, head))
         if net.headers != NONE:
-            fetch(queue_of(net, ((key & _NUMBER) << net.class_shift) + net.headers))
+            fetch(queue_of(net, (number << net.class_shift) + net.headers))
     elif kind == ACKNOWLEDGED:
         fetch(echo_of(net, slot))
-        fetch(pair_of(net, key & _NUMBER))
+        fetch(pair_of(net, number))
+    elif kind == READY:
+        fetch(pair_of(net, number))
 
 
 @inner
 def fetch_next(net: Net, slot: int, key: int) -> None:
     """Fetch what is found by what was fetched first, some events before it is needed."""
-    kind = key >> KEY_BITS
+    kind, number = key >> KEY_BITS, key & LARGEST_NUMBER
     if kind == ARRIVAL:
-        wanted = hop_of(net, packet_of(net, slot).hop + 1).item
-        if wanted != NONE:
+        if link_of(net, number).to_switch != NONE:
+            wanted = hop_of(net, packet_of(net, slot).hop + 1).item
             fetch(link_of(net, wanted >> net.class_shift))
             fetch(queue_of(net, wanted))
         else:
@@ -61,33 +66,26 @@ def fetch_next(net: Net, slot: int, key: int) -> None:
             else:
                 fetch_third(pair_of(net, pair))
             fetch(flow_of(net, owner_of(net, pair).item))
-    elif kind == WAKE:
-        link = key & _NUMBER
-        head = queue_of(net, link << net.class_shift).head
+    elif kind == WAKE and link_of(net, number).from_switch != NONE:
+        head = queue_of(net, number << net.class_shift).head
         if head != NONE:
-            if link_of(net, link).from_switch != NONE:
-                fetch(packet_of(net, head))
-            else:
-                fetch(pair_of(net, head))
-                fetch(owner_of(net, head))
-    elif kind == READY:
-        fetch(pair_of(net, key & _NUMBER))
+            if link_of(net, number).to_switch == NONE:
+                fetch(owner_of(net, packet_of(net, head).pair))
+            elif net.class_shift > 0:
+                fetch(hop_of(net, packet_of(net, head).hop - 1))
 
 
 @inner
 def fetch_last(net: Net, slot: int, key: int) -> None:
     """Fetch what is found by what was fetched next, fewer events before it is needed."""
+    number = key & LARGEST_NUMBER
     if key >> KEY_BITS == WAKE:
-        link = key & _NUMBER
-        head = queue_of(net, link << net.class_shift).head
+        head = queue_of(net, number << net.class_shift).head
         if head != NONE:
-            if link_of(net, link).from_switch != NONE:
-                fetch(hop_of(net, packet_of(net, head).hop - 1))
-                if link_of(net, link).to_switch == NONE:
-                    fetch(flow_of(net, owner_of(net, packet_of(net, head).pair).item))
-            else:
+            if link_of(net, number).from_switch == NONE:
                 fetch(flow_of(net, owner_of(net, head).item))
-                fetch(hop_of(net, pair_of(net, head).ahead))
+            elif link_of(net, number).to_switch == NONE:
+                fetch(flow_of(net, owner_of(net, packet_of(net, head).pair).item))
 
 
 @inner

@@ -20,6 +20,12 @@ LONGEST_RUN = 1 << 30
 
 
 @inner
+def ends_path(net: Net, link: int, hop: int) -> bool:
+    """Return whether a path, on which a link has some place in hops, ends with it."""
+    return link_of(net, link).to_switch == NONE and (net.relaying == 0 or hop_of(net, hop + 1).item == NONE)
+
+
+@inner
 def transmit(net: Net, link: int, slot: int, payload: int) -> None:
     """Put a packet on an idle link."""
     now_ps = net.now_ps
@@ -29,7 +35,7 @@ def transmit(net: Net, link: int, slot: int, payload: int) -> None:
     taken_ps = wire_ps(net, link, size)
     link_of(net, link).busy_ps = now_ps + taken_ps
     due_ps = now_ps + taken_ps + link_of(net, link).latency_ps
-    is_last = hop_of(net, packet_of(net, slot).hop + 1).item == NONE
+    is_last = ends_path(net, link, packet_of(net, slot).hop)
     if net.cut_through == 1 and not is_last:
         due_ps -= _ahead_ps(net, link, slot, size, taken_ps)
     link_of(net, link).packets += 1
@@ -162,9 +168,10 @@ def send_packet(net: Net, link: int, queue: int) -> None:
         hop = packet_of(net, slot).hop
         if queue_of(net, queue).resumed_ps > packet_of(net, slot).time_ps:
             note_blocked(net, queue, packet_of(net, slot).pair, hop, packet_of(net, slot).time_ps)
-        release(net, hop_of(net, hop - 1).item, link_of(net, link).from_switch, size)
+        release(net, slot, link_of(net, link).from_switch, size)
         net.packet_hops += 1
-        link_of(net, link).header_run = 0
+        if net.headers != NONE:
+            link_of(net, link).header_run = 0
         transmit(net, link, slot, payload_of(net, slot))
     else:
         net.control_hops += 1

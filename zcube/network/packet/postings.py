@@ -89,6 +89,7 @@ class Postings:
         if tables.net["adaptive"][0] == EVERY_SWITCH:
             tables.grow("ways", last)
             tables["ways"][first:last] = (ways_on(routes) + first + length * np.arange(copies)[:, None]).ravel()
+        tables.net["relaying"] |= self._link_set.enters_gpu[routes.link[routes.followed]].any()
         place = first + length * np.repeat(np.arange(pairs) % copies, np.diff(first_path))
         tables["paths"][self._paths : self._paths + paths] = place + (routes.first_hop[:-1] + np.arange(subflows))[order]
         self._fill_pairs(tables["pairs"][self.pairs : self.pairs + pairs], routes, flows, flow, port, order, first_path, last)

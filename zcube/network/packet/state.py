@@ -49,6 +49,7 @@ NOWHERE, FIRST_SWITCH, EVERY_SWITCH = range(3)
 EVENTS = ("started", "sent", "acknowledged", "notified", "lost", "trimmed", "expired")
 #: Bits of an event's key below its kind: the number of the link, queue or queue pair it belongs to.
 KEY_BITS = 28
+LARGEST_NUMBER = (1 << KEY_BITS) - 1
 
 #: Why a kernel returned: the time was reached, packets or bins ran short, a flow starts in a part that
 #: stands still, flows start that may be as others were, it has processed as many events as it was given, or a queue pair has
@@ -108,23 +109,23 @@ LINK = _whole_lines(
         ("latency_ps", "i8"),
         ("payload", "i8"),  # bytes of transfers carried
         ("packets", "i8"),
+        ("kmin", "i8"),
         ("wakes", "i1"),  # 1 while a WAKE is in the calendar
         ("end_lane", "i1"),  # of the ends of full packets on links of its rate, NONE
         ("arrival_lane", "i1"),  # of arrivals of full packets by links of its rate and latency, NONE
-        ("turn", "i4"),  # priority that goes first next
+        ("relay_turn", "i1"),  # 1: packets of others go before the host's own
         ("from_switch", "i4"),  # NONE: a host
-        ("active", "i4"),  # paths of flows under way that cross it
-        ("kbps", "i8"),
+        ("to_switch", "i4"),
         ("relay_head", "i4"),  # at a host: packets of others on their way through it
         ("relay_tail", "i4"),
-        ("relay_turn", "i4"),  # 1: these go before the host's own
-        ("down", "i4"),  # whether it is, and is known to be
-        ("kmin", "i8"),
+        ("turn", "i4"),  # priority that goes first next
+        ("kbps", "i8"),
         ("kmax", "i8"),
         ("pmax", "f8"),
         ("mark_draws", "i8"),
-        ("to_switch", "i4"),
+        ("active", "i4"),  # paths of flows under way that cross it
         ("peak", "i4"),
+        ("down", "i4"),  # whether it is, and is known to be
         ("header_run", "i4"),  # trimmed packets sent in a row
         ("class_run", "i4"),  # packets of the second traffic class sent in a row; below 0: of the first
     ],
@@ -498,6 +499,7 @@ NET = np.dtype(
         ("header", "i8"),  # bytes beside the payload, per packet
         ("bucket_shift", "i8"),
         ("span_shift", "i8"),  # from buckets to long buckets, of half the calendar each
+        ("relaying", "i8"),  # 1: paths lead through hosts
         ("class_shift", "i8"),  # link = queue >> class_shift
         ("classes", "i8"),  # queues of data
         ("second_class", "i8"),  # the first of those of the second traffic class; 0: there is one class

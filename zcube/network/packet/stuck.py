@@ -6,7 +6,8 @@ import numpy as np
 
 from zcube.arrays import BoolArray, FloatArray, IntArray
 from zcube.compile_cache import compiled
-from zcube.network.packet.records import hop_of, net_of, packet_of, queue_of
+from zcube.network.packet.buffers import came_by
+from zcube.network.packet.records import net_of, packet_of, queue_of
 from zcube.network.packet.state import NONE
 from zcube.network.packet.tables import Tables
 
@@ -27,7 +28,7 @@ def held(table: np.ndarray, queues: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         slot = queue_of(net, queues[at]).head
         while slot != NONE:
             stands[count] = queues[at]
-            came[count] = hop_of(net, packet_of(net, slot).hop - 1).item
+            came[count] = came_by(net, slot)
             size[count] = packet_of(net, slot).size >> 1
             count += 1
             slot = packet_of(net, slot).next

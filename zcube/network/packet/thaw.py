@@ -144,14 +144,15 @@ def _stand(net: Net, pair: int, first_hop: int, hop: int) -> bool:
     left = flow_of(net, flow).unsent if net.pooled == 1 else pair_of(net, pair).unsent
     if left <= net.mtu_payload or net.free_count < SPARE_PACKETS:
         return False
-    link, came_by = queue >> net.class_shift, hop_of(net, hop - 1).item
+    link, came = queue >> net.class_shift, hop_of(net, hop - 1).item
     switch = link_of(net, link).from_switch
-    inside = queue_of(net, came_by).in_bytes - queue_of(net, came_by).in_headroom + net.mtu
+    inside = queue_of(net, came).in_bytes - queue_of(net, came).in_headroom + net.mtu
     if inside > off_threshold(net, switch) or switch_of(net, switch).used + net.mtu > switch_of(net, switch).shared:
         return False
-    admit(net, came_by, queue, switch, net.mtu)
+    admit(net, came, queue, switch, net.mtu)
     slot = take_free(net)
     packet_of(net, slot).pair, packet_of(net, slot).hop = pair, hop
+    packet_of(net, slot).key = (ARRIVAL << KEY_BITS) | (came >> net.class_shift)
     packet_of(net, slot).size, packet_of(net, slot).number = 2 * net.mtu, pair_of(net, pair).sent
     pair_of(net, pair).sent += 1
     pair_of(net, pair).most += 1
@@ -183,7 +184,7 @@ def _lower(net: Net, hop: int) -> None:
                 queue_of(net, queue).head = packet_of(net, slot).next
                 queue_of(net, queue).bytes -= size
                 claim.stood -= size
-                release(net, hop_of(net, packet_of(net, slot).hop - 1).item, link_of(net, link).from_switch, size)
+                release(net, slot, link_of(net, link).from_switch, size)
                 let_arrive(net, slot)
 
 

@@ -10,7 +10,7 @@ from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.pauses import let_go
 from zcube.network.packet.ports import note_depth
-from zcube.network.packet.records import hop_of, link_of, packet_of, queue_of
+from zcube.network.packet.records import link_of, packet_of, queue_of
 from zcube.network.packet.state import DROPS, FORWARDS, KEY_BITS, NONE, STORM, Net
 
 
@@ -39,8 +39,7 @@ def end_waiting(net: Net, queue: int) -> bool:
     queue_of(net, queue).bytes = 0
     while slot != NONE:
         after = packet_of(net, slot).next
-        came_by = hop_of(net, packet_of(net, slot).hop - 1).item
-        release(net, came_by, link_of(net, queue >> net.class_shift).from_switch, packet_of(net, slot).size >> 1)
+        release(net, slot, link_of(net, queue >> net.class_shift).from_switch, packet_of(net, slot).size >> 1)
         drop(net, slot, queue)
         slot = after
     return False
