@@ -88,3 +88,17 @@ def test_events_of_the_slowest_links_come_in_order():
     time_ps, key, number = draw.integers(0, 1 << 36, 900), draw.integers(0, 1 << 31, 900), np.arange(900)
     taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none).tolist()]
     assert taken == sorted(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True))
+
+
+def test_events_come_in_order_where_buckets_are_taken_together():
+    """Few events make it take many buckets at once; what comes later than all buckets has the rows of those in hand."""
+    tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
+    shift, reach_ps = int(tables.net["bucket_shift"][0]), int(tables.net["buckets"][0]) << int(tables.net["bucket_shift"][0])
+    assert tables.net["most_reach"] >= 8
+    draw, events = np.random.default_rng(0), 3000
+    time_ps = np.sort(draw.integers(0, events << shift, events))
+    later_ps = reach_ps + draw.integers(-64 << shift, 64 << shift, events)
+    key, number = draw.integers(0, 1 << 28, events), np.arange(events)
+    tables.add_packets(len(tables["packets"]) + 2 * events)
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, later_ps).tolist()]
+    assert taken == sorted(taken) and len(set(taken)) == 2 * events

@@ -43,6 +43,9 @@ BUCKETS_PER_LINK, LEAST_BUCKETS, MOST_BUCKETS = 4, 1 << 12, 1 << 18
 #: Long buckets beyond those; each covers half of them.
 LONG_BUCKETS = 1 << 12
 
+#: Buckets taken in hand at once are a power of two of at most so many bits.
+MOST_REACH_BITS = 6
+
 #: Links and queues of so many bytes do not lie in a processor's own caches beside all else.
 FETCHED_FROM_BYTES = 1 << 18
 
@@ -133,7 +136,8 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["free_chunk"] = CHUNK if chunks > 1 else 0
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
-    net["bucket_shift"] = _bucket_shift(link_set, settings, buckets)
+    net["bucket_shift"] = shift = _bucket_shift(link_set, settings, buckets)
+    net["reach"], net["most_reach"] = 1, _most_reach(links, shift)
     if settings.pause_quanta is not None:
         tables.grow("timed", len(queues))
     if settings.skip.mode != "off":
@@ -217,6 +221,13 @@ def _bucket_shift(link_set: LinkSet, settings: PacketSettings, buckets: int) -> 
         return 0
     longest_s = (settings.unit_bytes * 8 / link_set.capacity_bps[up] + link_set.latency_s[up]).max()
     return min(max(0, int(np.ceil(np.log2(2 * longest_s * PS / buckets)))), MOST_BUCKET_BITS)
+
+
+def _most_reach(links: np.ndarray, shift: int) -> int:
+    """Return how many buckets may be taken in hand at once: a quarter of a packet's time, in which events seldom lead to others."""
+    shortest_ps = int(links["full_ps"].min(initial=NEVER)) >> 2
+    most = 1 << min(MOST_BUCKET_BITS - shift, MOST_REACH_BITS)
+    return 1 << max(min(shortest_ps >> shift, most).bit_length() - 1, 0)
 
 
 def _window_ps(link_set: LinkSet, settings: PacketSettings) -> int:

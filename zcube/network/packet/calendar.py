@@ -30,6 +30,8 @@ from zcube.network.packet.state import BLOCK, KEY_WIDTH, NEVER, NONE, PLACE_BITS
 
 #: Events of a block.
 _PER_BLOCK = BLOCK - 1
+#: With fewer events in hand twice as many buckets are taken next time, with more half as many.
+FEW_IN_HAND, MANY_IN_HAND = 24, 96
 _ONE = np.uint64(1)
 
 
@@ -173,15 +175,30 @@ def _merged(net: Net, one: int, other: int) -> int:
 
 
 @inner
-def _from_blocks(net: Net, at: int, begin: int) -> int:
+def _gather(net: Net, first: int, last: int) -> int:
+    """Move the events of some buckets to scratch, and return how many; if not all, there is no room for a block more."""
+    start_ps = first << net.bucket_shift
+    count = from_lanes(net, start_ps, (last + 1) << net.bucket_shift)
+    while net.filed > 0:
+        bucket = _next_filed(net, first)
+        if bucket > last:
+            break
+        count = _from_blocks(net, bucket, count, start_ps)
+        if bucket_of(net, bucket & (net.buckets - 1)).count > 0:
+            break
+    return count
+
+
+@inner
+def _from_blocks(net: Net, bucket: int, begin: int, start_ps: int) -> int:
     """Move a bucket's last events, whole blocks of them, to scratch from a place on, and return where they end."""
+    at = bucket & (net.buckets - 1)
     row = bucket_of(net, at)
     block, held = row.first, (row.count - 1) % _PER_BLOCK + 1
-    if row.count == 0 or held > SORTED_AT_ONCE - begin:
+    if held > SORTED_AT_ONCE - begin:
         return begin
-    within = (1 << net.bucket_shift) - 1
     if row.count == 1:
-        _to_scratch(net, block, begin, within)
+        _to_scratch(net, block, begin, start_ps)
         row.count = 0
         place, end = begin, begin + 1
     else:
@@ -189,7 +206,7 @@ def _from_blocks(net: Net, at: int, begin: int) -> int:
     while place > begin:
         for last in range(block * BLOCK + held, block * BLOCK, -1):
             place -= 1
-            _to_scratch(net, block_of(net, last).item, place, within)
+            _to_scratch(net, block_of(net, last).item, place, start_ps)
         row.count -= held
         before = block_of(net, block * BLOCK).item
         block_of(net, block * BLOCK).item = net.free_block
@@ -203,24 +220,28 @@ def _from_blocks(net: Net, at: int, begin: int) -> int:
 
 
 @inner
-def _to_scratch(net: Net, slot: int, place: int, within: int) -> None:
+def _to_scratch(net: Net, slot: int, place: int, start_ps: int) -> None:
     sorted_of(net, place).item = slot
-    order = (packet_of(net, slot).time_ps & within) << KEY_WIDTH | packet_of(net, slot).key
+    order = (packet_of(net, slot).time_ps - start_ps) << KEY_WIDTH | packet_of(net, slot).key
     sorting_of(net, place).item = np.uint64(order << PLACE_BITS | place)
 
 
 @inner
-def _sorted(net: Net, bucket: int) -> int:
-    """Empty a bucket into a sorted chain: so many events at once as scratch holds, then by merging runs of doubling length."""
-    at = bucket & (net.buckets - 1)
-    end_ps = (bucket + 1) << net.bucket_shift
-    top = 0
-    while bucket_of(net, at).count > 0 or net.lane_ps < end_ps:
-        count = _from_blocks(net, at, from_lanes(net, bucket))
-        first = sort_scratch(net, count)
-        run = _chained(net, first, count)
-        if top == 0 and bucket_of(net, at).count == 0 and net.lane_ps >= end_ps:
-            net.ahead, net.ahead_end = first, first + count
+def _sorted(net: Net, first: int, last: int) -> int:
+    """Empty some buckets into a sorted chain: so many events at once as scratch holds, then by merging runs of doubling length."""
+    top, count = 0, SORTED_AT_ONCE
+    while count > SORTED_AT_ONCE - _PER_BLOCK:
+        count = _gather(net, first, last)
+        if count == 0:
+            break
+        begin = sort_scratch(net, count)
+        run = _chained(net, begin, count)
+        if top == 0 and count <= SORTED_AT_ONCE - _PER_BLOCK:
+            net.ahead, net.ahead_end = begin, begin + count
+            if count < FEW_IN_HAND:
+                net.reach = min(net.reach << 1, net.most_reach)
+            elif count > MANY_IN_HAND:
+                net.reach = 1
             return run
         level = 0
         while level < top and run_of(net, level).item != NONE:
@@ -229,6 +250,7 @@ def _sorted(net: Net, bucket: int) -> int:
             level += 1
         run_of(net, level).item = run
         top = max(top, level + 1)
+    net.reach = 1
     slot = NONE
     for level in range(top):
         if run_of(net, level).item != NONE:
@@ -259,12 +281,13 @@ def _chained(net: Net, first: int, count: int) -> int:
 
 @inner
 def enter(net: Net, bucket: int) -> None:
-    """Move on to a bucket before which no event is left, and sort what it holds."""
+    """Move on to a bucket before which no event is left, and sort what it holds and the next ones, so many that it is worth it."""
     net.bucket = bucket
     net.ahead = net.ahead_end = 0
     _deal_out(net)
-    if bucket_of(net, bucket & (net.buckets - 1)).count > 0 or net.lane_ps < (bucket + 1) << net.bucket_shift:
-        net.current = _sorted(net, bucket)
+    # What is dealt out may lie as far from the first bucket as there are buckets, and not from the last.
+    net.bucket += net.reach - 1
+    net.current = _sorted(net, bucket, net.bucket)
 
 
 @inner
@@ -297,10 +320,10 @@ def _deal_out(net: Net) -> None:
 
 
 @inner
-def _next_filed(net: Net) -> int:
-    """Return the next bucket that holds events; there must be one."""
+def _next_filed(net: Net, bucket: int) -> int:
+    """Return the next bucket from one on that holds events; there must be one."""
     size = net.buckets
-    first = (net.bucket + 1) & (size - 1)
+    first = bucket & (size - 1)
     at = first >> 6
     word = bits_of(net, at).item & (~np.uint64(0) << np.uint64(first & 63))
     words = net.buckets >> 6
@@ -310,14 +333,14 @@ def _next_filed(net: Net) -> int:
             at = 0
         word = bits_of(net, at).item
     found = (at << 6) + lowest_bit(word)
-    return net.bucket + 1 + ((found - first) & (size - 1))
+    return bucket + ((found - first) & (size - 1))
 
 
 @inner
 def next_time(net: Net, limit_ps: int) -> int:
     """Return when the next event is due, NEVER if that is after the limit; it is then first in the bucket in hand."""
     while net.current == NONE:
-        bucket = _next_filed(net) if net.filed > 0 else NEVER
+        bucket = _next_filed(net, net.bucket + 1) if net.filed > 0 else NEVER
         bucket = min(bucket, net.lane_ps >> net.bucket_shift)
         if net.spanned > 0:
             bucket = min(bucket, _next_span(net) << net.span_shift)
@@ -344,7 +367,7 @@ def not_before(net: Net) -> int:
         return packet_of(net, net.current).time_ps
     bucket = net.lane_ps >> net.bucket_shift
     if net.filed > 0:
-        bucket = min(bucket, _next_filed(net))
+        bucket = min(bucket, _next_filed(net, net.bucket + 1))
     found = bucket << net.bucket_shift
     if net.spanned > 0:
         found = min(found, _next_span(net) << net.span_shift << net.bucket_shift)

@@ -52,10 +52,8 @@ def _extend(net: Net, row: Any) -> bool:
 
 
 @inner
-def from_lanes(net: Net, bucket: int) -> int:
-    """Move events that are due within a bucket to the beginning of scratch, as many as it holds, and return where they end."""
-    start_ps = bucket << net.bucket_shift
-    end_ps = start_ps + (1 << net.bucket_shift)
+def from_lanes(net: Net, start_ps: int, end_ps: int) -> int:
+    """Move events that are due within some time to the beginning of scratch, as many as it holds, and return where they end."""
     count = 0
     if net.lane_ps >= end_ps:
         return count

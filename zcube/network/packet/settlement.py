@@ -243,6 +243,7 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
     net["span"], net["log_room"] = 2, PAUSE_LOG_ROWS
     net["current"] = net["free"] = net["ready"] = NONE
     net["look_ps"] = net["bins_end_ps"] = NEVER
+    net["reach"] = net["most_reach"] = 1
     alone.add_packets(len(links) + FIRST_PACKETS)
     describe_pairs(alone, 0, len(pairs))
     return alone

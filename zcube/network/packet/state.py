@@ -440,6 +440,8 @@ NET = np.dtype(
         ("now_ps", "i8"),
         ("ready", "i8"),  # queue pair whose READY is due now and not in the calendar, NONE between events
         ("bucket", "i8"),  # absolute number of the calendar's current bucket
+        ("reach", "i8"),  # buckets that are taken in hand at once
+        ("most_reach", "i8"),
         ("current", "i8"),  # first event of the current bucket, sorted
         ("ahead", "i8"),  # in scratch: the event sorted last of which one is in hand, and where these end
         ("ahead_end", "i8"),
