@@ -67,8 +67,8 @@ def test_packets_keep_experts_and_kv_in_classes_of_their_own():
     carrier = network.on(load_fabric("roft-256"), 0)
     model = carrier.model()
     run = serve(carrier.fabric, model, trace_of([0.0, 0.1], [500, 700], [20, 20]), decode_settings(2), GLM, H200Times())
-    pairs = model._tables["pairs"][: model._postings.pairs]
-    of_experts = run.flow_kind[pairs["flow"]] == EXPERT
+    pairs, owners = (model._tables[name][: model._postings.pairs] for name in ("pairs", "owners"))
+    of_experts = run.flow_kind[owners] == EXPERT
     assert 0 < of_experts.sum() < len(pairs)
     assert np.array_equal(pairs["queue"] & 1, of_experts)
 

@@ -17,8 +17,8 @@ from zcube.fabric.catalog import load_fabric
 from zcube.network import alone, flow_model, fluid
 from zcube.network.kernels import kernel
 from zcube.network.packet import bounds, model, stuck
+from zcube.network.packet.layout import TABLES
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import TABLES
 from zcube.routing import shortest
 from zcube.routing.catalog import routing_for
 from zcube.seeds import stream

@@ -11,10 +11,10 @@ from zcube.compile_cache import compiled
 from zcube.fabric.catalog import load_fabric
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import idle_network
-from zcube.network.packet.calendar import give_back, next_time, put, take_free, take_next
+from zcube.network.packet.calendar import give_back, next_time, put, put_after, take_free, take_next
 from zcube.network.packet.records import net_of, packet_of
 from zcube.network.packet.settings import PacketSettings
-from zcube.network.packet.state import BLOCK, NEVER, SORTED_AT_ONCE
+from zcube.network.packet.state import BLOCK, CHUNK, NEVER, SORTED_AT_ONCE
 
 
 @compiled()
@@ -37,6 +37,56 @@ def ordered(table, time_ps, key, number, later_ps):
             packet_of(net, slot).number = len(time_ps) + at
             put(net, slot, due_ps + later_ps[at], key[at])
     return taken
+
+
+@compiled()
+def ordered_in_lanes(table, key, wait_ps, lane):
+    """Put two events in after each one that comes, in a lane and so much later, and return what came; eight are there."""
+    net = net_of(table)
+    taken = np.empty((len(key), 3), np.int64)
+    for at in range(8):
+        slot = take_free(net)
+        packet_of(net, slot).number = at
+        put(net, slot, at, key[at])
+    put_in = 8
+    for at in range(len(taken)):
+        due_ps = next_time(net, NEVER - 1)
+        slot = take_next(net)
+        row = packet_of(net, slot)
+        taken[at, 0], taken[at, 1], taken[at, 2] = due_ps, row.key, row.number
+        give_back(net, slot)
+        for _ in range(2):
+            if put_in < len(key):
+                slot = take_free(net)
+                packet_of(net, slot).number = put_in
+                put_after(net, lane[put_in], slot, due_ps + wait_ps[put_in], key[put_in])
+                put_in += 1
+    return taken
+
+
+@pytest.mark.parametrize("free", [True, False], ids=["chunks for all", "no chunk free"])
+@pytest.mark.parametrize("spread_ps", [0, 40_000], ids=["each lane with its wait", "waits that differ"])
+def test_events_in_lanes_come_in_order(free, spread_ps):
+    """Of lanes some have one event and some take several chunks; what cannot stand in one is filed elsewhere."""
+    tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
+    lanes, events, draw = int(tables.net["lanes"][0]), 4000, np.random.default_rng(1)
+    assert lanes >= 2 and len(tables["laned"]) > 10 * CHUNK
+    tables.add_packets(len(tables["packets"]) + events)
+    if not free:
+        tables.net["free_chunk"] = 0
+    lane, key = draw.integers(-1, lanes, events), draw.integers(0, 1 << 28, events)
+    wait_ps = np.where(lane < 0, draw.integers(0, 3_000_000, events), 82_000 + 400_000 * lane) + draw.integers(
+        0, spread_ps + 1, events
+    )
+    taken = ordered_in_lanes(tables.net, key, wait_ps, lane)
+    rows = [tuple(row) for row in taken.tolist()]
+    assert rows == sorted(rows) and sorted(taken[:, 2].tolist()) == list(range(events))
+    # Each was due so much later than the one that came before it was put in.
+    number = taken[:, 2]
+    late = number >= 8
+    cause = (number[late] - 8) // 2
+    assert np.array_equal(taken[late, 0] - taken[cause, 0], wait_ps[number[late]])
+    assert tables.net["lane_ps"][0] == NEVER and (tables["lanes"]["next_ps"] == NEVER).all()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +145,7 @@ def test_events_come_in_order_where_buckets_are_taken_together():
     tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
     shift, reach_ps = int(tables.net["bucket_shift"][0]), int(tables.net["buckets"][0]) << int(tables.net["bucket_shift"][0])
     assert tables.net["most_reach"] >= 8
-    draw, events = np.random.default_rng(0), 3000
+    draw, events = np.random.default_rng(0), 60_000
     time_ps = np.sort(draw.integers(0, events << shift, events))
     later_ps = reach_ps + draw.integers(-64 << shift, 64 << shift, events)
     key, number = draw.integers(0, 1 << 28, events), np.arange(events)

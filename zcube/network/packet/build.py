@@ -137,7 +137,9 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
     net["bucket_shift"] = shift = _bucket_shift(link_set, settings, buckets)
-    net["reach"], net["most_reach"] = 1, _most_reach(links, shift)
+    net["fetching"] = links.nbytes + queues.nbytes >= FETCHED_FROM_BYTES
+    # Buckets are taken together where there is something to be fetched ahead of more events.
+    net["reach"], net["most_reach"] = 1, _most_reach(links, shift) if net["fetching"][0] else 1
     if settings.pause_quanta is not None:
         tables.grow("timed", len(queues))
     if settings.skip.mode != "off":
@@ -148,7 +150,6 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["steps"], net["joining"] = settings.skip.steps, settings.skip.joins
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
     net["log_room"] = PAUSE_LOG_ROWS
-    net["fetching"] = tables["links"].nbytes + queues.nbytes >= FETCHED_FROM_BYTES
     net["current"] = net["free"] = net["ready"] = NONE
     tables.add_packets(count + FIRST_PACKETS)
     return tables
@@ -224,7 +225,7 @@ def _bucket_shift(link_set: LinkSet, settings: PacketSettings, buckets: int) -> 
 
 
 def _most_reach(links: np.ndarray, shift: int) -> int:
-    """Return how many buckets may be taken in hand at once: a quarter of a packet's time, in which events seldom lead to others."""
+    """Return how many buckets may be taken in hand at once: a quarter of a packet's time, within which few events follow."""
     shortest_ps = int(links["full_ps"].min(initial=NEVER)) >> 2
     most = 1 << min(MOST_BUCKET_BITS - shift, MOST_REACH_BITS)
     return 1 << max(min(shortest_ps >> shift, most).bit_length() - 1, 0)

@@ -1,38 +1,30 @@
-"""The event queue: a calendar of short buckets, one of long buckets beyond it, and a heap for what is later still.
+"""The event queue: a calendar of buckets, lanes of events due a fixed time after others, and a heap for what is later still.
 
 Events are packets' records; an event's place in time is ``(time_ps, key, number)``, so that the order of ties depends on what
-happens and not on where records lie. The bucket in hand is a chain through ``next`` and kept sorted, later ones are sorted when
-they are reached; a bit per bucket tells which ones hold events. A bucket's events stand by number in blocks, for records found
-through each other would be waited for one by one.
+happens and not on where records lie. The buckets in hand, one or as many as hold a few events together, are a chain through
+``next`` and kept sorted; later ones, with what stands in lanes, are sorted when they are reached.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from zcube.network.kernels import inner
+from zcube.network.packet.buckets import PER_BLOCK, file_event, from_blocks, next_filed
 from zcube.network.packet.lanes import from_lanes, put_in_lane
 from zcube.network.packet.lookahead import fetch_first
 from zcube.network.packet.records import (
-    bits_of,
-    block_of,
     bucket_of,
     far_of,
     fetch,
     packet_of,
     run_of,
-    sorted_of,
     sorting_of,
     span_of,
 )
-from zcube.network.packet.sorting import PLACE_WIDTH, key_sorted, lowest_bit, slot_sorted, sort_scratch
-from zcube.network.packet.state import BLOCK, KEY_WIDTH, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
+from zcube.network.packet.sorting import PLACE_WIDTH, key_sorted, slot_sorted, sort_scratch
+from zcube.network.packet.state import NEVER, NONE, SORTED_AT_ONCE, Net
 
-#: Events of a block.
-_PER_BLOCK = BLOCK - 1
 #: With fewer events in hand twice as many buckets are taken next time, with more half as many.
 FEW_IN_HAND, MANY_IN_HAND = 24, 96
-_ONE = np.uint64(1)
 
 
 @inner
@@ -78,58 +70,6 @@ def put(net: Net, slot: int, time_ps: int, key: int) -> None:
         net.spanned += 1
     else:
         far_push(net, slot)
-
-
-@inner
-def file_event(net: Net, slot: int, bucket: int) -> None:
-    """Put an event into a bucket in the calendar's reach, not the one in hand."""
-    at = bucket & (net.buckets - 1)
-    row = bucket_of(net, at)
-    held = row.count
-    row.count = held + 1
-    net.filed += 1
-    if held == 0:
-        row.first = slot
-        bits_of(net, at >> 6).item |= _ONE << np.uint64(at & 63)
-        return
-    last = row.first
-    if held == 1:
-        row.first = _take_block(net)
-        block_of(net, row.first * BLOCK + 1).item = last
-    elif held % _PER_BLOCK == 0:
-        row.first = _take_block(net)
-        block_of(net, row.first * BLOCK).item = last
-    block_of(net, row.first * BLOCK + held % _PER_BLOCK + 1).item = slot
-
-
-@inner
-def unfile(net: Net, at: int) -> int:
-    """Remove the event last put into a bucket, by its place in the calendar, and return it; there must be one."""
-    row = bucket_of(net, at)
-    held = row.count - 1
-    row.count = held
-    net.filed -= 1
-    if held == 0:
-        bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
-        return row.first
-    block, place = row.first, held % _PER_BLOCK + 1
-    slot = block_of(net, block * BLOCK + place).item
-    if held == 1 or place == 1:
-        row.first = block_of(net, block * BLOCK + held % _PER_BLOCK).item
-        block_of(net, block * BLOCK).item = net.free_block
-        net.free_block = block
-    return slot
-
-
-@inner
-def _take_block(net: Net) -> int:
-    """Return a free block; there are as many as buckets can take, the first of them is none."""
-    block = net.free_block
-    if block == 0:
-        net.blocks_used += 1
-        return net.blocks_used
-    net.free_block = block_of(net, block * BLOCK).item
-    return block
 
 
 @inner
@@ -180,63 +120,26 @@ def _gather(net: Net, first: int, last: int) -> int:
     start_ps = first << net.bucket_shift
     count = from_lanes(net, start_ps, (last + 1) << net.bucket_shift)
     while net.filed > 0:
-        bucket = _next_filed(net, first)
+        bucket = next_filed(net, first)
         if bucket > last:
             break
-        count = _from_blocks(net, bucket, count, start_ps)
+        count = from_blocks(net, bucket, count, start_ps)
         if bucket_of(net, bucket & (net.buckets - 1)).count > 0:
             break
     return count
 
 
 @inner
-def _from_blocks(net: Net, bucket: int, begin: int, start_ps: int) -> int:
-    """Move a bucket's last events, whole blocks of them, to scratch from a place on, and return where they end."""
-    at = bucket & (net.buckets - 1)
-    row = bucket_of(net, at)
-    block, held = row.first, (row.count - 1) % _PER_BLOCK + 1
-    if held > SORTED_AT_ONCE - begin:
-        return begin
-    if row.count == 1:
-        _to_scratch(net, block, begin, start_ps)
-        row.count = 0
-        place, end = begin, begin + 1
-    else:
-        place = end = begin + min(row.count, held + (SORTED_AT_ONCE - begin - held) // _PER_BLOCK * _PER_BLOCK)
-    while place > begin:
-        for last in range(block * BLOCK + held, block * BLOCK, -1):
-            place -= 1
-            _to_scratch(net, block_of(net, last).item, place, start_ps)
-        row.count -= held
-        before = block_of(net, block * BLOCK).item
-        block_of(net, block * BLOCK).item = net.free_block
-        net.free_block = block
-        block, held = before, _PER_BLOCK
-    row.first = block
-    net.filed -= end - begin
-    if row.count == 0:
-        bits_of(net, at >> 6).item &= ~(_ONE << np.uint64(at & 63))
-    return end
-
-
-@inner
-def _to_scratch(net: Net, slot: int, place: int, start_ps: int) -> None:
-    sorted_of(net, place).item = slot
-    order = (packet_of(net, slot).time_ps - start_ps) << KEY_WIDTH | packet_of(net, slot).key
-    sorting_of(net, place).item = np.uint64(order << PLACE_BITS | place)
-
-
-@inner
 def _sorted(net: Net, first: int, last: int) -> int:
-    """Empty some buckets into a sorted chain: so many events at once as scratch holds, then by merging runs of doubling length."""
+    """Empty some buckets into a sorted chain: so many events at once as scratch holds, and merge runs of doubling length."""
     top, count = 0, SORTED_AT_ONCE
-    while count > SORTED_AT_ONCE - _PER_BLOCK:
+    while count > SORTED_AT_ONCE - PER_BLOCK:
         count = _gather(net, first, last)
         if count == 0:
             break
         begin = sort_scratch(net, count)
         run = _chained(net, begin, count)
-        if top == 0 and count <= SORTED_AT_ONCE - _PER_BLOCK:
+        if top == 0 and count <= SORTED_AT_ONCE - PER_BLOCK:
             net.ahead, net.ahead_end = begin, begin + count
             if count < FEW_IN_HAND:
                 net.reach = min(net.reach << 1, net.most_reach)
@@ -281,7 +184,7 @@ def _chained(net: Net, first: int, count: int) -> int:
 
 @inner
 def enter(net: Net, bucket: int) -> None:
-    """Move on to a bucket before which no event is left, and sort what it holds and the next ones, so many that it is worth it."""
+    """Move on to a bucket before which no event is left, and sort what it holds and as many next ones as are worth it."""
     net.bucket = bucket
     net.ahead = net.ahead_end = 0
     _deal_out(net)
@@ -320,27 +223,10 @@ def _deal_out(net: Net) -> None:
 
 
 @inner
-def _next_filed(net: Net, bucket: int) -> int:
-    """Return the next bucket from one on that holds events; there must be one."""
-    size = net.buckets
-    first = bucket & (size - 1)
-    at = first >> 6
-    word = bits_of(net, at).item & (~np.uint64(0) << np.uint64(first & 63))
-    words = net.buckets >> 6
-    while word == 0:
-        at += 1
-        if at == words:
-            at = 0
-        word = bits_of(net, at).item
-    found = (at << 6) + lowest_bit(word)
-    return bucket + ((found - first) & (size - 1))
-
-
-@inner
 def next_time(net: Net, limit_ps: int) -> int:
     """Return when the next event is due, NEVER if that is after the limit; it is then first in the bucket in hand."""
     while net.current == NONE:
-        bucket = _next_filed(net, net.bucket + 1) if net.filed > 0 else NEVER
+        bucket = next_filed(net, net.bucket + 1) if net.filed > 0 else NEVER
         bucket = min(bucket, net.lane_ps >> net.bucket_shift)
         if net.spanned > 0:
             bucket = min(bucket, _next_span(net) << net.span_shift)
@@ -367,7 +253,7 @@ def not_before(net: Net) -> int:
         return packet_of(net, net.current).time_ps
     bucket = net.lane_ps >> net.bucket_shift
     if net.filed > 0:
-        bucket = min(bucket, _next_filed(net, net.bucket + 1))
+        bucket = min(bucket, next_filed(net, net.bucket + 1))
     found = bucket << net.bucket_shift
     if net.spanned > 0:
         found = min(found, _next_span(net) << net.span_shift << net.bucket_shift)

@@ -18,6 +18,8 @@ GROWTH = 2
 EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 5, 5
 #: Records of whole numbers per flow (start, done, live) and hop, bytes.
 FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
+#: A queue pair's transfer.
+OWNER_BYTES = 4
 #: Until when a path rests.
 REST_BYTES = 8
 
@@ -60,7 +62,7 @@ def memory_bound_bytes(
         min(network, whole) * answers + pairs * (1 + EVENTS_PER_PAIR) + queues * (EVENTS_PER_QUEUE + timed) + FIRST_PACKETS
     )
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
-    pair_bytes = PAIR.itemsize + state_bytes(control.handlers())
+    pair_bytes = PAIR.itemsize + OWNER_BYTES + state_bytes(control.handlers())
     path_bytes = HOP_BYTES + REST_BYTES * control.rests
     per_path = pair_bytes * pairs + path_bytes * max(pairs, subflows * settings.spread_queue_pairs)
     ways = settings.path_choice == "adaptive-every-switch"

@@ -6,7 +6,8 @@ What a part holds, packets in queues and on links and events to come, stays as i
 from __future__ import annotations
 
 from zcube.network.kernels import inner
-from zcube.network.packet.calendar import far_push, file_event, give_back, unfile
+from zcube.network.packet.buckets import file_event, unfile
+from zcube.network.packet.calendar import far_push, give_back
 from zcube.network.packet.ports import payload_of
 from zcube.network.packet.records import (
     bits_of,

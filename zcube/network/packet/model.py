@@ -17,6 +17,7 @@ from zcube.network.fluid_state import grown
 from zcube.network.link_set import IdealRouting, LinkSet
 from zcube.network.load_watch import LoadWatch
 from zcube.network.packet import bounds, engine, steady
+from zcube.network.packet.arrivals import may_be_unseen
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control, place_handlers
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
@@ -95,10 +96,9 @@ class PacketModel:
         self._reuse = Reuse(self._tables, self.settings.skip)
         self._tables.net["matching"] = self.settings.skip.mode == "reuse"
         self._tables.net["matched_ps"] = -1
-        plain, skipping = is_plain(self._tables.net), self.settings.skip.mode != "off"
-        moving = engine.advance_plain if plain else engine.advance
-        self._engine = steady.advance if skipping else moving
-        self._tables.net["unseen"] = plain and not skipping
+        moving = engine.advance_plain if is_plain(self._tables.net) else engine.advance
+        self._engine = moving if self.settings.skip.mode == "off" else steady.advance
+        self._tables.net["unseen"] = may_be_unseen(self._tables.net, self.settings)
         self._written = self._engine is moving and runs_as_written(moving)
         place_handlers(self._tables, self.settings.control, self._written)
         self._postings = Postings(self._tables, link_set, self.settings, path_split)

@@ -20,9 +20,10 @@ from numba.extending import intrinsic, lower_builtin
 from numba.np.arrayobj import make_array
 
 from zcube.as_written import TWIN, row_at
+from zcube.network.packet.layout import NET, TABLES
 from zcube.network.packet.plain import PLAIN
 from zcube.network.packet.row_types import Row
-from zcube.network.packet.state import CACHE_LINE, NET, TABLES, Net
+from zcube.network.packet.state import CACHE_LINE, Net
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 #: Of a fetch: to read, to keep as near as can be, data.
@@ -76,7 +77,7 @@ def _row(table: str) -> Callable[[Net, int], Any]:
 
 
 def _fetched(number: int) -> Callable[[Any], None]:
-    """Return a function for kernels that has the processor bring a cache line of a row, by number, which is about to be read."""
+    """Return a function for kernels that has the processor bring a cache line, by number, of a row soon to be read."""
 
     def fetch(typing: Any, row: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -10,16 +10,15 @@ from zcube.arrays import IntArray
 from zcube.network.packet import steady
 from zcube.network.packet.build import FIRST_PACKETS, LEAST_BUCKETS, LONG_BUCKETS, PAUSE_LOG_ROWS, idle_queues
 from zcube.network.packet.described import describe_pairs
+from zcube.network.packet.layout import NET, TABLES
 from zcube.network.packet.patterns import Pattern
 from zcube.network.packet.starts import push_starts
 from zcube.network.packet.state import (
     MOST_BUCKET_BITS,
     NEEDS_PACKETS,
-    NET,
     NEVER,
     NONE,
     REACHED,
-    TABLES,
 )
 from zcube.network.packet.tables import Tables
 

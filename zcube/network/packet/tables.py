@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.network.packet.state import BLOCK, CACHE_LINE, NET, READINGS, SCRATCH, TABLES
+from zcube.network.packet.layout import NET, SCRATCH, TABLES
+from zcube.network.packet.state import BLOCK, CACHE_LINE, READINGS
 
 
 class Tables:
