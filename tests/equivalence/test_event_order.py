@@ -145,6 +145,7 @@ def test_events_come_in_order_where_buckets_are_taken_together():
     tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
     shift, reach_ps = int(tables.net["bucket_shift"][0]), int(tables.net["buckets"][0]) << int(tables.net["bucket_shift"][0])
     assert tables.net["most_reach"] >= 8
+    tables.net["fetching"] = 1
     draw, events = np.random.default_rng(0), 60_000
     time_ps = np.sort(draw.integers(0, events << shift, events))
     later_ps = reach_ps + draw.integers(-64 << shift, 64 << shift, events)

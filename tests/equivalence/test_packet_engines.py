@@ -7,7 +7,7 @@ import pytest
 from test_as_written import assert_equal_packets, run_packets
 from test_packet_twin import draw_settings
 
-from zcube.network.packet import engine, model, steady
+from zcube.network.packet import engine, model, postings, steady
 from zcube.network.packet.engine_choice import has_plain_engine
 from zcube.network.packet.plain import is_plain
 from zcube.network.packet.settings import PacketSettings
@@ -62,3 +62,20 @@ def test_what_is_not_plain_has_the_engine_of_all(settings):
 def test_skipping_goes_by_its_own_engine():
     draw = np.random.default_rng(PLAIN_DRAWS[0])
     assert run_packets(draw, skip={"mode": "steady"})[0]._engine is steady.advance
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_fetched_ahead_changes_nothing(monkeypatch, seed):
+    """Nor how many buckets are taken in hand together for it."""
+    runs = []
+    for from_bytes in (0, 1 << 62):
+        monkeypatch.setattr(postings, "FETCHED_FROM_BYTES", from_bytes)
+        runs.append(run_packets(np.random.default_rng(seed), **[{}, {"acknowledgements": "packets"}][seed % 2]))
+    (one, told), (other, also_told) = runs
+    assert (one._tables.net["fetching"][0], other._tables.net["fetching"][0]) == (1, 0)
+    # A bound on what comes next may be closer with more in hand.
+    assert [told[1], told[3]] == [also_told[1], also_told[3]]
+    assert one.counts == other.counts
+    for name in ("links", "queues", "switches", "pairs", "flows"):
+        for field in set(one._tables[name].dtype.names) - {"head", "tail", "relay_tail"}:
+            assert (one._tables[name][field] == other._tables[name][field]).all(), (name, field)

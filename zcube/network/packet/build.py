@@ -46,9 +46,6 @@ LONG_BUCKETS = 1 << 12
 #: Buckets taken in hand at once are a power of two of at most so many bits.
 MOST_REACH_BITS = 6
 
-#: Links and queues of so many bytes do not lie in a processor's own caches beside all else.
-FETCHED_FROM_BYTES = 1 << 18
-
 
 def switch_numbers(link_set: LinkSet) -> tuple[list[str], IntArray, IntArray]:
     """Return the names of the switches of links, and which one each link leaves and enters, NONE for a host."""
@@ -137,9 +134,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["span_shift"] = buckets.bit_length() - 2
     net["span"] = 2
     net["bucket_shift"] = shift = _bucket_shift(link_set, settings, buckets)
-    net["fetching"] = links.nbytes + queues.nbytes >= FETCHED_FROM_BYTES
-    # Buckets are taken together where there is something to be fetched ahead of more events.
-    net["reach"], net["most_reach"] = 1, _most_reach(links, shift) if net["fetching"][0] else 1
+    net["reach"], net["most_reach"] = 1, _most_reach(links, shift)
     if settings.pause_quanta is not None:
         tables.grow("timed", len(queues))
     if settings.skip.mode != "off":

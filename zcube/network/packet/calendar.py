@@ -141,10 +141,11 @@ def _sorted(net: Net, first: int, last: int) -> int:
         run = _chained(net, begin, count)
         if top == 0 and count <= SORTED_AT_ONCE - PER_BLOCK:
             net.ahead, net.ahead_end = begin, begin + count
-            if count < FEW_IN_HAND:
-                net.reach = min(net.reach << 1, net.most_reach)
-            elif count > MANY_IN_HAND:
+            if count > MANY_IN_HAND:
                 net.reach = 1
+            elif count < FEW_IN_HAND and net.fetching == 1:
+                # There is something to be fetched ahead of more events.
+                net.reach = min(net.reach << 1, net.most_reach)
             return run
         level = 0
         while level < top and run_of(net, level).item != NONE:

@@ -15,6 +15,9 @@ from zcube.network.packet.tables import Tables
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes
 
+#: Tables whose rows events read in no order, and how many bytes of them do not lie in a processor's own caches.
+READ_ANYWHERE, FETCHED_FROM_BYTES = ("links", "queues", "pairs", "flows"), 1 << 20
+
 
 class Postings:
     """Adds transfers to tables.
@@ -104,6 +107,7 @@ class Postings:
             flow[order[first_path[:-1]]]
         ]
         describe_pairs(tables, self.pairs, self.pairs + pairs)
+        tables.net["fetching"] = sum(tables[name].nbytes for name in READ_ANYWHERE) >= FETCHED_FROM_BYTES
         self.flows, self.pairs, self._paths, self._hops = wanted["flows"], wanted["pairs"], wanted["paths"], last + len(back)
 
     def _grouped(self, flow: IntArray, port: IntArray) -> tuple[IntArray, IntArray]:
