@@ -11,6 +11,11 @@ repeats; kernels are compiled before. Each repeat must process the stated number
 Bounds: 6 and 4 million packet-hops a second for the permutations, 5 where packets are spread without a look at queues, 4
 where with one, 2.5 under MRC, 2 under NSCC and 1.5 under HPCC, 90 s for the all-to-all.
 
+With ``--old BUILD`` (a Python that has another build, or a command that stands for one), cases of packets on one path under
+DCQCN run in both by turns, ``--repeats`` times in each of ``--processes`` pairs of processes: what a processor gives moves by a
+third within minutes, and a process's memory lies better or worse. Printed are medians, the ratio of neighbours' times with its
+least and most, and what tables take.
+
 With ``--htsim`` the RoCE simulator of htsim (github.com/Broadcom/csg-htsim, built with its make) carries the same permutations
 over as many leaves and uplinks, without congestion control: its whole CPU time, best of the repeats; its packet-hops are taken
 to be as many.
@@ -20,7 +25,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,7 +43,6 @@ from zcube.fabric.spec import SwitchSpec
 from zcube.network.packet.model import PacketModel, packet_model
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.protocol import FlowTable
-from zcube.network.transports import checked_network, load_transport
 from zcube.routing.catalog import routing_for
 from zcube.seeds import stream
 
@@ -125,11 +131,16 @@ CASES = {
 def built(fabric: Fabric, case: Case) -> PacketModel:
     """Return the model of a case."""
     if case.transport:
+        # Another build may not know of it.
+        from zcube.network.transports import checked_network, load_transport
+
         network = checked_network({}, load_transport(case.transport), fabric.family, "packet", fabric.nic_ports)
         model = network.on(fabric).model()
         assert isinstance(model, PacketModel)
         return model
-    routing = routing_for(fabric, "default" if case.path_choice == "static" else "equal-paths", queue_pairs=1)
+    if case.path_choice == "static":
+        return packet_model(fabric, routing_for(fabric, queue_pairs=1), PacketSettings(congestion_control="dcqcn"))
+    routing = routing_for(fabric, "equal-paths", queue_pairs=1)
     return packet_model(fabric, routing, PacketSettings(congestion_control="dcqcn", path_choice=case.path_choice))
 
 
@@ -140,6 +151,44 @@ def measured(fabric: Fabric, flows: FlowTable, case: Case) -> tuple[PacketModel,
     started = time.process_time()
     model.advance(float("inf"))
     return model, time.process_time() - started
+
+
+def answer(name: str) -> None:
+    """Run a case once for every line that is read, with kernels compiled before, and tell its time, events and memory."""
+    case = CASES[name]
+    fabric = case.fabric()
+    flows = case.flows(fabric)
+    # So much that it is not run as written.
+    measured(fabric, permutation(fabric, 8 * MIB), case)
+    for _ in sys.stdin:
+        model, taken_s = measured(fabric, flows, case)
+        print(taken_s, model.counts.events, model.memory_bytes, flush=True)
+
+
+def by_turns(name: str, builds: tuple[str, str], processes: int, repeats: int) -> None:
+    """Print a row on a case in an old build and a new one."""
+    taken: tuple[list[list[float]], list[list[float]]] = ([], [])
+    call = ["-P", str(Path(__file__).resolve()), "--answer", name]
+    for _ in range(processes):
+        asked = [
+            subprocess.Popen([*shlex.split(build), *call], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for build in builds
+        ]
+        for _ in range(repeats):
+            for process, rows in zip(asked, taken, strict=True):
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.write("\n")
+                process.stdin.flush()
+                rows.append([float(word) for word in process.stdout.readline().split()])
+        for process in asked:
+            process.communicate()
+    old, new = (np.array(rows) for rows in taken)
+    assert np.all(old[:, 1] == old[0, 1]) and np.all(new[:, 1] == new[0, 1]), f"{name} does not repeat"
+    ratios = old[:, 0] / new[:, 0]
+    print(
+        f"{name:18}{np.median(old[:, 0]):10.3f}{np.median(new[:, 0]):10.3f}{np.median(ratios):8.2f}{ratios.min():8.2f}"
+        f"{ratios.max():8.2f}{old[0, 2] / 1e6:10.1f}{new[0, 2] / 1e6:10.1f}"
+    )
 
 
 def htsim_s(program: Path, leaf_ports: int, flows: FlowTable) -> float:
@@ -172,7 +221,18 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=CASES)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--htsim", type=Path, help="htsim's RoCE simulator, built")
+    parser.add_argument("--old", help="a build to run beside this one")
+    parser.add_argument("--processes", type=int, default=3, help="of each build")
+    parser.add_argument("--answer", choices=CASES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.answer:
+        answer(arguments.answer)
+        return
+    if arguments.old:
+        print(f"{'':18}{'old, s':>10}{'new, s':>10}{'ratio':>8}{'least':>8}{'most':>8}{'old, MB':>10}{'new, MB':>10}")
+        for name in arguments.only or ("permutation-128", "permutation-1024", "all-to-all-n16"):
+            by_turns(name, (arguments.old, sys.executable), arguments.processes, arguments.repeats)
+        return
     print(f"{'':18}{'hops':>12}{'events':>12}{'CPU, s':>9}{'M hops/s':>10}{'last, us':>11}{'pauses':>9}{'cuts':>8}{'MB':>8}")
     slow = []
     for name in arguments.only or CASES:
