@@ -12,6 +12,7 @@ from zcube.network.packet.engine_choice import has_plain_engine
 from zcube.network.packet.plain import is_plain
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.skip_settings import Skip
+from zcube.network.packet.state import NONE
 from zcube.network.packet.switch_settings import LinkFailure
 
 
@@ -79,3 +80,11 @@ def test_what_is_fetched_ahead_changes_nothing(monkeypatch, seed):
     for name in ("links", "queues", "switches", "pairs", "flows"):
         for field in set(one._tables[name].dtype.names) - {"head", "tail", "relay_tail"}:
             assert (one._tables[name][field] == other._tables[name][field]).all(), (name, field)
+
+
+def test_where_parts_are_skipped_nothing_queues_in_lanes():
+    draw = np.random.default_rng(PLAIN_DRAWS[0])
+    tables = run_packets(draw, skip={"mode": "steady"})[0]._tables
+    assert tables.net["lanes"][0] == 0
+    for lane in ("end_lane", "arrival_lane"):
+        assert (tables["links"][lane] == NONE).all()

@@ -29,7 +29,7 @@ def run_in_steps(seed, unseen, fabric="zcube-n16", **more):
     on = load_fabric(fabric)
     routing = routing_for(on, queue_pairs=int(draw.integers(1, 5)), seed=3)
     split = str(draw.choice(["pooled", "fixed"]))
-    run = model.PacketModel(model.LinkSet.of_fabric(on), routing, parameters, split)
+    run = model.PacketModel(model.LinkSet.of_fabric(on), routing, parameters, split, bin_s=float(draw.choice([0.0, 1e-7])))
     run._tables.net["unseen"] &= unseen
     run.send(draw_flows(draw, 40))
     seen, now_s = [], 0.0
@@ -37,7 +37,8 @@ def run_in_steps(seed, unseen, fabric="zcube-n16", **more):
         now_s += float(draw.uniform(0, 3e-6))
         done = run.advance(now_s).tolist()
         bound_s = run.next_event_s()
-        seen.append((done, run.counts, run.received_bytes, run.under_way, run.queue_table().paused_s.tolist()))
+        binned = run.depth_bins().tobytes() if run.bin_s else b""
+        seen.append((done, run.counts, run.received_bytes, run.under_way, run.queue_table().paused_s.tolist(), binned))
         assert bound_s >= now_s
         if step == 10:
             run.send(FlowTable(np.array([3, 5]), np.array([70, 70]), np.array([5e4, 1e5]), np.full(2, now_s)))
@@ -134,3 +135,22 @@ def test_a_flow_ends_with_the_latest_arrival_by_any_of_its_links():
         assert counted_ahead(run) == bool(unseen)
         found.append((run.completions().finish_s, run.counts))
     assert np.array_equal(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+
+
+def test_bins_of_time_reach_as_far_as_what_has_arrived():
+    """Also where nothing has happened in the last ones but an arrival."""
+    on, rows = load_fabric("roft-32"), []
+    for unseen in (1, 0):
+        for step in range(40):
+            run = model.packet_model(
+                on,
+                routing_for(on, queue_pairs=1),
+                PacketSettings(congestion_control="none"),
+                bin_s=(2e-6 + step * 2e-8) / 64,
+            )
+            run._tables.net["unseen"] &= unseen
+            run.send(FlowTable(np.array([0]), np.array([9]), np.full(1, 4 * 4096.0), np.zeros(1), np.array([1e9])))
+            run.advance(3e-6)
+            rows.append(len(run.depth_bins()))
+    assert rows[:40] == rows[40:]
+    assert len(set(rows)) > 1

@@ -245,7 +245,7 @@ def _links(link_set: LinkSet, settings: PacketSettings, leaves: IntArray, enters
     links["latency_ps"] = np.round(link_set.latency_s * PS)
     links["kmin"], links["kmax"], links["pmax"] = settings.marking_of(link_set.capacity_bps)
     links["from_switch"], links["to_switch"] = leaves, enters
-    links["relay_head"] = links["relay_tail"] = NONE
+    links["relay_head"] = links["relay_tail"] = links["end_lane"] = links["arrival_lane"] = NONE
     return links
 
 

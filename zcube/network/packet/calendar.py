@@ -33,7 +33,8 @@ def take_free(net: Net) -> int:
     slot = net.free
     net.free = packet_of(net, slot).next
     net.free_count -= 1
-    fetch(packet_of(net, net.free))
+    if net.free != NONE:
+        fetch(packet_of(net, net.free))
     return slot
 
 
@@ -184,10 +185,16 @@ def _chained(net: Net, first: int, count: int) -> int:
 
 
 @inner
+def forget_ahead(net: Net) -> None:
+    """Fetch nothing ahead of events in hand, as some of them are no longer there."""
+    net.ahead = net.ahead_end = 0
+
+
+@inner
 def enter(net: Net, bucket: int) -> None:
     """Move on to a bucket before which no event is left, and sort what it holds and as many next ones as are worth it."""
     net.bucket = bucket
-    net.ahead = net.ahead_end = 0
+    forget_ahead(net)
     _deal_out(net)
     # What is dealt out may lie as far from the first bucket as there are buckets, and not from the last.
     net.bucket += net.reach - 1

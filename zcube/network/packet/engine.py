@@ -90,7 +90,8 @@ def advance_plain(table: np.ndarray, to_ps: int, most_events: int) -> int:
 @inner
 def _advance(net: Net, to_ps: int, most_events: int) -> int:
     last = net.events + most_events
-    net.until_ps = to_ps
+    # What arrives beyond the bins of time has them made when it does.
+    net.until_ps = min(to_ps, net.bins_end_ps - 1)
     while net.events < last:
         start_ps = NEVER
         if net.waiting > 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from zcube.network.kernels import inner
 from zcube.network.packet.buckets import file_event, unfile
-from zcube.network.packet.calendar import far_push, give_back
+from zcube.network.packet.calendar import far_push, forget_ahead, give_back
 from zcube.network.packet.ports import payload_of
 from zcube.network.packet.records import (
     bits_of,
@@ -49,6 +49,7 @@ def freeze(net: Net) -> None:
                 if net.control != NONE:
                     set_frozen(net, pair_of(net, pair).reverse, first)
     net.current = _without_frozen(net, net.current)
+    forget_ahead(net)
     for word in range(net.buckets >> 6):
         if bits_of(net, word).item != 0:
             for at in range(word << 6, (word + 1) << 6):

@@ -55,7 +55,7 @@ OWN = (
         "stamp",
         "skips",
     ),
-    *("frozen", "matching", "reused", "logged", "bin_ps"),
+    *("frozen", "matching", "reused", "logged", "bin_ps", "ahead", "ahead_end"),
 )
 #: Of these, what adds up.
 COUNTED = ("packet_hops", "control_hops", "marks", "notices", "drops", "repeats", "timeouts", "late", "pauses")
