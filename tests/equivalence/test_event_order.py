@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from zcube.compile_cache import compiled
+from zcube.compile_cache import compiled, unkept
 from zcube.fabric.catalog import load_fabric
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import idle_network
@@ -17,25 +17,35 @@ from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import BLOCK, CHUNK, NEVER, SORTED_AT_ONCE
 
 
+@unkept()
+def record(net, number):
+    """Return a free record with a number."""
+    slot = take_free(net)
+    packet_of(net, slot).number = number
+    return slot
+
+
+@unkept()
+def take_into(net, taken):
+    """Take the next event into a row, and give its record back."""
+    taken[0] = next_time(net, NEVER - 1)
+    slot = take_next(net)
+    row = packet_of(net, slot)
+    taken[1], taken[2] = row.key, row.number
+    give_back(net, slot)
+
+
 @compiled()
 def ordered(table, time_ps, key, number, later_ps):
     """Put events in, take them, putting in another so much later than each of the first ones, and return what came."""
     net = net_of(table)
     taken = np.empty((len(time_ps) + len(later_ps), 3), np.int64)
     for at in range(len(time_ps)):
-        slot = take_free(net)
-        packet_of(net, slot).number = number[at]
-        put(net, slot, time_ps[at], key[at])
+        put(net, record(net, number[at]), time_ps[at], key[at])
     for at in range(len(taken)):
-        due_ps = next_time(net, NEVER - 1)
-        slot = take_next(net)
-        row = packet_of(net, slot)
-        taken[at, 0], taken[at, 1], taken[at, 2] = due_ps, row.key, row.number
-        give_back(net, slot)
+        take_into(net, taken[at])
         if at < len(later_ps):
-            slot = take_free(net)
-            packet_of(net, slot).number = len(time_ps) + at
-            put(net, slot, due_ps + later_ps[at], key[at])
+            put(net, record(net, len(time_ps) + at), taken[at, 0] + later_ps[at], key[at])
     return taken
 
 
@@ -45,21 +55,13 @@ def ordered_in_lanes(table, key, wait_ps, lane):
     net = net_of(table)
     taken = np.empty((len(key), 3), np.int64)
     for at in range(8):
-        slot = take_free(net)
-        packet_of(net, slot).number = at
-        put(net, slot, at, key[at])
+        put(net, record(net, at), at, key[at])
     put_in = 8
     for at in range(len(taken)):
-        due_ps = next_time(net, NEVER - 1)
-        slot = take_next(net)
-        row = packet_of(net, slot)
-        taken[at, 0], taken[at, 1], taken[at, 2] = due_ps, row.key, row.number
-        give_back(net, slot)
+        take_into(net, taken[at])
         for _ in range(2):
             if put_in < len(key):
-                slot = take_free(net)
-                packet_of(net, slot).number = put_in
-                put_after(net, lane[put_in], slot, due_ps + wait_ps[put_in], key[put_in])
+                put_after(net, lane[put_in], record(net, put_in), taken[at, 0] + wait_ps[put_in], key[put_in])
                 put_in += 1
     return taken
 

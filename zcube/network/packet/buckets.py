@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from zcube.network.kernels import inner
-from zcube.network.packet.records import bits_of, block_of, bucket_of, packet_of, sorted_of, sorting_of
-from zcube.network.packet.sorting import lowest_bit
-from zcube.network.packet.state import BLOCK, KEY_WIDTH, PLACE_BITS, SORTED_AT_ONCE, Net
+from zcube.network.packet.records import bits_of, block_of, bucket_of, packet_of
+from zcube.network.packet.sorting import lowest_bit, put_in_scratch
+from zcube.network.packet.state import BLOCK, SORTED_AT_ONCE, Net
 
 #: Events of a block.
 PER_BLOCK = BLOCK - 1
@@ -76,7 +76,7 @@ def from_blocks(net: Net, bucket: int, begin: int, start_ps: int) -> int:
     if held > SORTED_AT_ONCE - begin:
         return begin
     if row.count == 1:
-        _to_scratch(net, block, begin, start_ps)
+        _to_scratch(net, begin, block, start_ps)
         row.count = 0
         place, end = begin, begin + 1
     else:
@@ -84,7 +84,7 @@ def from_blocks(net: Net, bucket: int, begin: int, start_ps: int) -> int:
     while place > begin:
         for last in range(block * BLOCK + held, block * BLOCK, -1):
             place -= 1
-            _to_scratch(net, block_of(net, last).item, place, start_ps)
+            _to_scratch(net, place, block_of(net, last).item, start_ps)
         row.count -= held
         before = block_of(net, block * BLOCK).item
         block_of(net, block * BLOCK).item = net.free_block
@@ -98,10 +98,8 @@ def from_blocks(net: Net, bucket: int, begin: int, start_ps: int) -> int:
 
 
 @inner
-def _to_scratch(net: Net, slot: int, place: int, start_ps: int) -> None:
-    sorted_of(net, place).item = slot
-    order = (packet_of(net, slot).time_ps - start_ps) << KEY_WIDTH | packet_of(net, slot).key
-    sorting_of(net, place).item = np.uint64(order << PLACE_BITS | place)
+def _to_scratch(net: Net, place: int, slot: int, start_ps: int) -> None:
+    put_in_scratch(net, place, slot, packet_of(net, slot).time_ps - start_ps, packet_of(net, slot).key)
 
 
 @inner

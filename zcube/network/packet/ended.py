@@ -5,7 +5,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import give_back
-from zcube.network.packet.frozen import NUMBER, carry, count_marks, let_arrive
+from zcube.network.packet.frozen import carry, count_marks, let_arrive
 from zcube.network.packet.receivers import complete
 from zcube.network.packet.records import (
     claim_of,
@@ -20,7 +20,7 @@ from zcube.network.packet.records import (
     probe_of,
     queue_of,
 )
-from zcube.network.packet.state import ARRIVAL, KEY_BITS, NONE, WAKE, Net
+from zcube.network.packet.state import ARRIVAL, KEY_BITS, LARGEST_NUMBER, NONE, WAKE, Net
 
 
 @inner
@@ -47,7 +47,7 @@ def end_by_law(net: Net, flow: int, finish_ps: int) -> None:
     slot, kept = part_of(net, first).held, NONE
     while slot != NONE:
         after = packet_of(net, slot).next
-        kind, number = packet_of(net, slot).key >> KEY_BITS, packet_of(net, slot).key & NUMBER
+        kind, number = packet_of(net, slot).key >> KEY_BITS, packet_of(net, slot).key & LARGEST_NUMBER
         if kind == ARRIVAL and owner_of(net, packet_of(net, slot).pair).item == flow:
             packet_of(net, slot).hop += 1
             let_arrive(net, slot)
@@ -120,7 +120,7 @@ def _free_links(net: Net, flow: int, first: int) -> None:
     slot, kept = part_of(net, first).held, NONE
     while slot != NONE:
         after = packet_of(net, slot).next
-        kind, number = packet_of(net, slot).key >> KEY_BITS, packet_of(net, slot).key & NUMBER
+        kind, number = packet_of(net, slot).key >> KEY_BITS, packet_of(net, slot).key & LARGEST_NUMBER
         if kind != WAKE or claim_of(net, number).frozen == first:
             packet_of(net, slot).next = kept
             kept = slot

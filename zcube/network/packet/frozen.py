@@ -27,9 +27,7 @@ from zcube.network.packet.records import (
     queue_of,
     span_of,
 )
-from zcube.network.packet.state import ARRIVAL, KEY_BITS, MOVING, NEVER, NONE, PAUSE, READY, WAKE, Net
-
-NUMBER = (1 << KEY_BITS) - 1
+from zcube.network.packet.state import ARRIVAL, KEY_BITS, LARGEST_NUMBER, MOVING, NEVER, NONE, PAUSE, READY, WAKE, Net
 
 
 @inner
@@ -119,7 +117,7 @@ def _without_frozen(net: Net, slot: int) -> int:
 def _is_held(net: Net, slot: int) -> bool:
     """Hold an event of a frozen part; False if it is none."""
     key = packet_of(net, slot).key
-    kind, number = key >> KEY_BITS, key & NUMBER
+    kind, number = key >> KEY_BITS, key & LARGEST_NUMBER
     if kind in (ARRIVAL, WAKE):
         part = claim_of(net, number).frozen
     elif kind == PAUSE:

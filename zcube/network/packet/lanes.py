@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from zcube.network.kernels import inner
-from zcube.network.packet.records import lane_of, laned_of, packet_of, sorted_of, sorting_of
-from zcube.network.packet.state import CHUNK, KEY_WIDTH, NEVER, NONE, PLACE_BITS, SORTED_AT_ONCE, Net
+from zcube.network.packet.records import lane_of, laned_of, packet_of
+from zcube.network.packet.sorting import put_in_scratch
+from zcube.network.packet.state import CHUNK, NEVER, NONE, SORTED_AT_ONCE, Net
 
 
 @inner
@@ -62,9 +61,7 @@ def from_lanes(net: Net, start_ps: int, end_ps: int) -> int:
         row = lane_of(net, lane)
         while row.next_ps < end_ps and count < SORTED_AT_ONCE:
             event = laned_of(net, row.head)
-            sorted_of(net, count).item = event.slot
-            order = (event.time_ps - start_ps) << KEY_WIDTH | event.key
-            sorting_of(net, count).item = np.uint64(order << PLACE_BITS | count)
+            put_in_scratch(net, count, event.slot, event.time_ps - start_ps, event.key)
             count += 1
             _step(net, row)
         net.lane_ps = min(net.lane_ps, row.next_ps)

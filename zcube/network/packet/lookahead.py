@@ -64,6 +64,7 @@ def fetch_next(net: Net, slot: int, key: int) -> None:
                 fetch(echo_of(net, slot))
                 fetch(pair_of(net, pair))
             else:
+                # When it may next be told of a mark.
                 fetch_third(pair_of(net, pair))
             fetch(flow_of(net, owner_of(net, pair).item))
     elif kind == WAKE and link_of(net, number).from_switch != NONE:

@@ -10,7 +10,7 @@ import numpy as np
 
 from zcube.network.kernels import inner
 from zcube.network.packet.records import sorted_of, sorting_of, tally_of
-from zcube.network.packet.state import DIGITS, PLACE_BITS, SORTED_AT_ONCE, Net
+from zcube.network.packet.state import DIGITS, KEY_WIDTH, PLACE_BITS, SORTED_AT_ONCE, Net
 
 #: So many events at most are sorted by insertion.
 FEW = 32
@@ -22,7 +22,7 @@ MANY = 400
 PLACE_WIDTH = np.uint64(PLACE_BITS)
 
 _ONE = np.uint64(1)
-_KEY = np.uint64((1 << 32) - 1)
+_KEY = np.uint64((1 << KEY_WIDTH) - 1)
 _PLACE = np.uint64((1 << PLACE_BITS) - 1)
 _SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
 
@@ -42,6 +42,13 @@ _POSITION = _positions()
 def lowest_bit(word: np.uint64) -> int:
     """Return the number of the lowest bit set."""
     return _POSITION[((word & (~word + _ONE)) * _SEQUENCE) >> np.uint64(58)]
+
+
+@inner
+def put_in_scratch(net: Net, place: int, slot: int, wait_ps: int, key: int) -> None:
+    """Put an event into scratch, due so long after the first of the buckets in hand begins."""
+    sorted_of(net, place).item = slot
+    sorting_of(net, place).item = np.uint64((wait_ps << KEY_WIDTH | key) << PLACE_BITS | place)
 
 
 @inner

@@ -10,7 +10,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buffers import admit, off_threshold, release
 from zcube.network.packet.calendar import put, take_free
-from zcube.network.packet.frozen import NUMBER, carry, cross, let_arrive, move_links, move_number
+from zcube.network.packet.frozen import carry, cross, let_arrive, move_links, move_number
 from zcube.network.packet.law import next_due_ps, settle
 from zcube.network.packet.ports import append
 from zcube.network.packet.records import (
@@ -29,7 +29,7 @@ from zcube.network.packet.records import (
     switch_of,
 )
 from zcube.network.packet.senders import rouse, stir
-from zcube.network.packet.state import ARRIVAL, BY_LAW, IDLE, KEY_BITS, MOVING, NONE, PERIODIC, READY, Net
+from zcube.network.packet.state import ARRIVAL, BY_LAW, IDLE, KEY_BITS, LARGEST_NUMBER, MOVING, NONE, PERIODIC, READY, Net
 
 #: Records of packets that a thaw leaves free.
 SPARE_PACKETS = 64
@@ -80,8 +80,8 @@ def thaw(net: Net, first: int, now_ps: int) -> None:
             move_number(net, slot)
         due_ps = packet_of(net, slot).time_ps + shift_ps
         if part.kind == BY_LAW and key >> KEY_BITS == READY:
-            sender = pair_of(net, key & NUMBER).sender
-            due_ps = next_due_ps(net, key & NUMBER, sender.rate, now_ps) if sender.paced == 1 else now_ps
+            sender = pair_of(net, key & LARGEST_NUMBER).sender
+            due_ps = next_due_ps(net, key & LARGEST_NUMBER, sender.rate, now_ps) if sender.paced == 1 else now_ps
         put(net, slot, due_ps, key)
         slot = after
     for at in range(net.active):
