@@ -133,6 +133,8 @@ def _tell(net: Net, pair: int, handler: int, numbers: Any) -> None:
         if path != NONE:
             rest_of(net, pair_of(net, pair).first_path + path).item = net.now_ps + pair_of(net, pair).sender.rest_ps
         pair_of(net, pair).sender.rest_ps = 0
+    if net.on_expired == 0:
+        return
     alarm_ps = pair_of(net, pair).sender.alarm_ps
     if alarm_ps < pair_of(net, pair).alarm_due_ps:
         due_ps = max(alarm_ps, net.now_ps)

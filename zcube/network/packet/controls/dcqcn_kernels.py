@@ -26,6 +26,7 @@ STATE = np.dtype(
         ("counters", "i4"),
         ("alpha", "f8"),
         ("alpha_ps", "i8"),  # when it was last raised
+        ("line", "f8"),  # the sender's, which lies further away
     ],
     align=True,
 )
@@ -35,6 +36,7 @@ STATE = np.dtype(
 def start(sender: Any, state: Any, dcqcn: Any, now_ps: int) -> None:
     """Begin at the line rate."""
     state.alpha = 1.0
+    state.line = sender.line
 
 
 @kernel
@@ -45,7 +47,7 @@ def cut_rate(sender: Any, state: Any, dcqcn: Any, now_ps: int) -> None:
     clamped = dcqcn.clamp_target == 1 or state.timers > 0
     if sender.heeds == 0:
         sender.heeds = sender.paced = 1
-        sender.rate = sender.line
+        sender.rate = state.line
         clamped = True
     alpha = state.alpha
     # Alpha is what it began with until the first notification: its timer runs from there.
@@ -58,7 +60,7 @@ def cut_rate(sender: Any, state: Any, dcqcn: Any, now_ps: int) -> None:
         idle >>= 1
     if clamped:
         state.target = sender.rate
-    sender.rate = max(sender.rate * (1.0 - alpha / 2.0), sender.line * dcqcn.least_rate)
+    sender.rate = max(sender.rate * (1.0 - alpha / 2.0), state.line * dcqcn.least_rate)
     state.alpha = (1.0 - gain) * alpha + gain
     state.alpha_ps = state.clock_ps = now_ps
     state.counted_bytes = sender.sent_bytes
@@ -96,7 +98,7 @@ def _catch_up(sender: Any, state: Any, dcqcn: Any, now_ps: int) -> None:
 
 @inner
 def _increase(sender: Any, state: Any, dcqcn: Any) -> None:
-    line, fast = sender.line, dcqcn.fast_recovery_steps
+    line, fast = state.line, dcqcn.fast_recovery_steps
     timers, counters = state.timers, state.counters
     if min(timers, counters) > fast:
         state.target += (min(timers, counters) - fast) * dcqcn.hyper_increase * line
