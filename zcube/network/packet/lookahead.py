@@ -40,6 +40,7 @@ def fetch_first(net: Net, slot: int, key: int) -> None:
             else:
                 fetch(pair_of(net, head))
                 fetch(owner_of(net, head))
+                fetch(net.states_at + head * net.state_bytes)
         if net.headers != NONE:
             fetch(queue_of(net, (number << net.class_shift) + net.headers))
     elif kind == ACKNOWLEDGED:
@@ -47,6 +48,8 @@ def fetch_first(net: Net, slot: int, key: int) -> None:
         fetch(pair_of(net, number))
     elif kind == READY:
         fetch(pair_of(net, number))
+        fetch(owner_of(net, number))
+        fetch(net.states_at + number * net.state_bytes)
 
 
 @inner

@@ -77,11 +77,15 @@ def _row(table: str) -> Callable[[Net, int], Any]:
 
 
 def _fetched(number: int) -> Callable[[Any], None]:
-    """Return a function for kernels that has the processor bring a cache line, by number, of a row soon to be read."""
+    """Return a function for kernels that has the processor bring a cache line, by number, of a row soon to be read.
+
+    The row may be given by its address.
+    """
 
     def fetch(typing: Any, row: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            first = builder.bitcast(arguments[0], _BYTE.as_pointer())
+            place, pointer = arguments[0], _BYTE.as_pointer()
+            first = builder.inttoptr(place, pointer) if place.type == _WORD else builder.bitcast(place, pointer)
             line = builder.gep(first, [ir.Constant(_WORD, number * CACHE_LINE)])
             taken = ir.FunctionType(ir.VoidType(), [line.type, *_FLAGS])
             function = builder.module.declare_intrinsic("llvm.prefetch", [line.type], taken)
