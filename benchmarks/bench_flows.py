@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from flow_workloads import FULL, SMALL, event_count, one_path_routing, undelayed_fabric
+from peak_memory import own_peak_bytes
 from simgrid_side import Update, compiled_replay, measured, replayed, write_inputs
 
 from zcube.network.flow_model import flow_model, run_flows
@@ -85,14 +85,6 @@ class Row:
 def largest_difference(ours_s: np.ndarray, theirs_s: np.ndarray) -> float:
     """Return the largest relative difference of completion times."""
     return float(np.max(np.abs(ours_s - theirs_s) / theirs_s))
-
-
-def own_peak_bytes() -> int:
-    """Return this process's largest resident memory; on Linux without what its parent held before it began."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def solve(workload: str, fabric_name: str, small: bool, seed: int, ecmp: bool, quantum_s: float, out: Path) -> None:

@@ -14,7 +14,7 @@ where with one, 2.5 under MRC, 2 under NSCC and 1.5 under HPCC, 90 s for the all
 With ``--old BUILD`` (a Python that has another build, or a command that stands for one), cases of packets on one path under
 DCQCN run in both by turns, ``--repeats`` times in each of ``--processes`` pairs of processes: what a processor gives moves by a
 third within minutes, and a process's memory lies better or worse. Printed are medians, the ratio of neighbours' times with its
-least and most, and what tables take.
+least and most, what tables take, and the largest resident memory of a process after its first run.
 
 With ``--htsim`` the RoCE simulator of htsim (github.com/Broadcom/csg-htsim, built with its make) carries the same permutations
 over as many leaves and uplinks, without congestion control: its whole CPU time, best of the repeats; its packet-hops are taken
@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from peak_memory import own_peak_bytes
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families.spine_leaf import SpineLeafSpec
@@ -162,13 +163,13 @@ def answer(name: str) -> None:
     measured(fabric, permutation(fabric, 8 * MIB), case)
     for _ in sys.stdin:
         model, taken_s = measured(fabric, flows, case)
-        print(taken_s, model.counts.events, model.memory_bytes, flush=True)
+        print(taken_s, model.counts.events, model.memory_bytes, own_peak_bytes(), flush=True)
 
 
 def by_turns(name: str, builds: tuple[str, str], processes: int, repeats: int) -> None:
     """Print a row on a case in an old build and a new one."""
     taken: tuple[list[list[float]], list[list[float]]] = ([], [])
-    call = ["-P", str(Path(__file__).resolve()), "--answer", name]
+    call = [str(Path(__file__).resolve()), "--answer", name]
     for _ in range(processes):
         asked = [
             subprocess.Popen([*shlex.split(build), *call], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -188,6 +189,7 @@ def by_turns(name: str, builds: tuple[str, str], processes: int, repeats: int) -
     print(
         f"{name:18}{np.median(old[:, 0]):10.3f}{np.median(new[:, 0]):10.3f}{np.median(ratios):8.2f}{ratios.min():8.2f}"
         f"{ratios.max():8.2f}{old[0, 2] / 1e6:10.1f}{new[0, 2] / 1e6:10.1f}"
+        f"{old[::repeats, 3].max() / 1e6:14.1f}{new[::repeats, 3].max() / 1e6:10.1f}"
     )
 
 
@@ -229,7 +231,10 @@ def main() -> None:
         answer(arguments.answer)
         return
     if arguments.old:
-        print(f"{'':18}{'old, s':>10}{'new, s':>10}{'ratio':>8}{'least':>8}{'most':>8}{'old, MB':>10}{'new, MB':>10}")
+        print(
+            f"{'':18}{'old, s':>10}{'new, s':>10}{'ratio':>8}{'least':>8}{'most':>8}{'old, MB':>10}{'new, MB':>10}"
+            f"{'old peak, MB':>14}{'new':>10}"
+        )
         for name in arguments.only or ("permutation-128", "permutation-1024", "all-to-all-n16"):
             by_turns(name, (arguments.old, sys.executable), arguments.processes, arguments.repeats)
         return
