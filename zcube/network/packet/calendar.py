@@ -10,7 +10,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buckets import PER_BLOCK, file_event, from_blocks, next_filed
 from zcube.network.packet.lanes import from_lanes, put_in_lane
-from zcube.network.packet.lookahead import fetch_first
+from zcube.network.packet.lookahead import begin_ahead
 from zcube.network.packet.records import (
     bucket_of,
     far_of,
@@ -20,7 +20,7 @@ from zcube.network.packet.records import (
     sorting_of,
     span_of,
 )
-from zcube.network.packet.sorting import PLACE_WIDTH, key_sorted, slot_sorted, sort_scratch
+from zcube.network.packet.sorting import PLACE_WIDTH, slot_sorted, sort_scratch
 from zcube.network.packet.state import NEVER, NONE, SORTED_AT_ONCE, Net
 
 #: With fewer events in hand twice as many buckets are taken next time, with more half as many.
@@ -147,6 +147,8 @@ def _sorted(net: Net, first: int, last: int) -> int:
             elif count < FEW_IN_HAND and net.fetching == 1:
                 # There is something to be fetched ahead of more events.
                 net.reach = min(net.reach << 1, net.most_reach)
+            if net.fetching == 1:
+                begin_ahead(net)
             return run
         level = 0
         while level < top and run_of(net, level).item != NONE:
@@ -178,8 +180,6 @@ def _chained(net: Net, first: int, count: int) -> int:
     for at in range(first + count - 1, first - 1, -1):
         slot = slot_sorted(net, at)
         packet_of(net, slot).next = after
-        if net.fetching == 1:
-            fetch_first(net, slot, key_sorted(net, at))
         after = slot
     return after
 

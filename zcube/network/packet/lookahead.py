@@ -23,7 +23,7 @@ from zcube.network.packet.sorting import key_sorted, slot_sorted
 from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, LARGEST_NUMBER, NONE, READY, WAKE, Net
 
 #: Events that what is found by their own record, and by what that leads to, is fetched ahead of.
-FAR, NEAR = 16, 8
+FIRST, FAR, NEAR = 32, 16, 8
 
 
 @inner
@@ -93,10 +93,19 @@ def fetch_last(net: Net, slot: int, key: int) -> None:
 
 
 @inner
+def begin_ahead(net: Net) -> None:
+    """Fetch for the first events that have just been sorted."""
+    for at in range(net.ahead, min(net.ahead + FIRST, net.ahead_end)):
+        fetch_first(net, slot_sorted(net, at), key_sorted(net, at))
+
+
+@inner
 def look_ahead(net: Net) -> None:
     """Fetch for events that come soon, as one is taken."""
     at = net.ahead + 1
     net.ahead = at
+    if at + FIRST <= net.ahead_end:
+        fetch_first(net, slot_sorted(net, at + FIRST - 1), key_sorted(net, at + FIRST - 1))
     if at + FAR < net.ahead_end:
         fetch_next(net, slot_sorted(net, at + FAR), key_sorted(net, at + FAR))
     if at + NEAR < net.ahead_end:
