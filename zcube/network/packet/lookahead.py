@@ -22,13 +22,13 @@ from zcube.network.packet.records import (
 from zcube.network.packet.sorting import key_sorted, slot_sorted
 from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, LARGEST_NUMBER, NONE, READY, WAKE, Net
 
-#: Events that what is found by their own record, and by what that leads to, is fetched ahead of.
+#: Events that what is found by their own record, by what that leads to, and by what that leads to is fetched ahead of.
 FIRST, FAR, NEAR = 32, 16, 8
 
 
 @inner
 def fetch_first(net: Net, slot: int, key: int) -> None:
-    """Fetch what is found by an event's own record, as soon as its bucket is sorted, and what a link has to send."""
+    """Fetch what is found by an event's own record and key, and what a link has to send."""
     kind, number = key >> KEY_BITS, key & LARGEST_NUMBER
     if kind == ARRIVAL:
         fetch(hop_of(net, packet_of(net, slot).hop + 1))
@@ -104,8 +104,9 @@ def look_ahead(net: Net) -> None:
     """Fetch for events that come soon, as one is taken."""
     at = net.ahead + 1
     net.ahead = at
-    if at + FIRST <= net.ahead_end:
-        fetch_first(net, slot_sorted(net, at + FIRST - 1), key_sorted(net, at + FIRST - 1))
+    first = at + FIRST - 1
+    if first < net.ahead_end:
+        fetch_first(net, slot_sorted(net, first), key_sorted(net, first))
     if at + FAR < net.ahead_end:
         fetch_next(net, slot_sorted(net, at + FAR), key_sorted(net, at + FAR))
     if at + NEAR < net.ahead_end:
