@@ -44,12 +44,16 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
     latency = slope = np.zeros(1)
     for _ in range(_ROUNDS):
         u = 1.0 / line
-        y = np.log(time_s * u) + 1.0
+        y = time_s * u
+        np.log(y, out=y)
+        y += 1.0
         weighted = weight * u
         uu, uv, vv = ((weighted * u) @ powers).T
         uy, vy = ((weighted * y) @ powers[:, :2]).T
         latency, slope = _solve(uu, uv, vv, uy, vy)
-        line = np.maximum(np.multiply.outer(slope, x) + latency[:, None], least)
+        line = np.multiply.outer(slope, x)
+        line += latency[:, None]
+        np.maximum(line, least, out=line)
         last, at_ends = at_ends, np.multiply.outer(slope, ends) + latency[:, None]
         if (np.abs(at_ends - last) <= SETTLED * at_ends).all():
             break
@@ -60,13 +64,18 @@ def fit_lines(size_bytes: FloatArray, time_s: FloatArray, weight: FloatArray) ->
 def _solve(uu: FloatArray, uv: FloatArray, vv: FloatArray, uy: FloatArray, vy: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the non-negative a, s [rows] that minimise the sum of weight * (a u + s v - y)^2, from the sums of products."""
     determinant = uu * vv - uv * uv
+    latency, slope = uy * vv - vy * uv, vy * uu - uy * uv
     good = determinant > 1e-13 * uu * vv
-    safe = np.where(good, determinant, 1.0)
-    latency = np.where(good, (uy * vv - vy * uv) / safe, 0.0)
-    slope = np.where(good, (vy * uu - uy * uv) / safe, vy / vv)
-    without_latency, without_slope = np.maximum(vy / vv, 0.0), np.maximum(uy / uu, 0.0)
+    if good.all():
+        latency /= determinant
+        slope /= determinant
+    else:
+        safe = np.where(good, determinant, 1.0)
+        latency, slope = np.where(good, latency / safe, 0.0), np.where(good, slope / safe, vy / vv)
+    # Most rounds end here.
     slope_only, latency_only = latency < 0, slope < 0
-    return (
-        np.where(slope_only, 0.0, np.where(latency_only, without_slope, latency)),
-        np.where(latency_only, 0.0, np.where(slope_only, without_latency, slope)),
-    )
+    if slope_only.any():
+        slope = np.where(slope_only & ~latency_only, np.maximum(vy / vv, 0.0), slope)
+    if latency_only.any():
+        latency = np.where(latency_only & ~slope_only, np.maximum(uy / uu, 0.0), latency)
+    return np.maximum(latency, 0.0), np.maximum(slope, 0.0)

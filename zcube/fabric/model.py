@@ -226,7 +226,7 @@ class Fabric:
         """Number of servers."""
         return self.gpus // self.gpus_per_server
 
-    @property
+    @cached_property
     def switches(self) -> int:
         """Number of switches, NVSwitches left out."""
         return sum(group.count for group in self.groups)

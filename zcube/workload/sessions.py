@@ -124,11 +124,13 @@ def lognormal_tokens(rng: np.random.Generator, count: int, mu: float, sigma: flo
     """
     tokens = rng.lognormal(mu, sigma, count)
     for _ in range(REDRAWS):
-        above = np.flatnonzero(tokens > cap)
+        (above,) = (tokens > cap).nonzero()
         if above.size == 0:
             break
         tokens[above] = rng.lognormal(mu, sigma, above.size)
-    return np.clip(tokens, 1, cap).astype(np.int64)
+    np.maximum(tokens, 1, out=tokens)
+    np.minimum(tokens, cap, out=tokens)
+    return tokens.astype(np.int64)
 
 
 def grow(agent: CodingAgent, lives: Lives, first_prompt: IntArray, first_life: int, draws: Draws) -> tuple[Turns, Splits]:
@@ -159,28 +161,29 @@ def grow(agent: CodingAgent, lives: Lives, first_prompt: IntArray, first_life: i
     """
     live = np.arange(first_prompt.size)
     prompt, arrival_s = first_prompt, lives.start_s
-    turns: list[Turns] = []
-    splits: list[Splits] = []
+    turns: list[tuple[IntArray, FloatArray, IntArray, IntArray]] = []
+    splits: list[tuple[IntArray, FloatArray, IntArray]] = [(live[:0], arrival_s[:0], prompt[:0])]
     for turn in range(1, agent.turns_cap + 1):
         output = _output_tokens(agent, live.size, draws)
-        turns.append(Turns(first_life + live, arrival_s, prompt, output))
+        turns.append((live, arrival_s, prompt, output))
         done_s = arrival_s + agent.nominal_ttft_s + agent.nominal_tpot_s * (output - 1)
         context = prompt + output
         restarts = lives.restart_turn[live] == turn
-        splits.append(Splits(first_life + live[restarts], done_s[restarts], context[restarts]))
+        if restarts.any():
+            splits.append((live[restarts], done_s[restarts], context[restarts]))
+            live, done_s, context, prompt = (column[~restarts] for column in (live, done_s, context, prompt))
         # Every session that does not restart draws its next turn, whether or not it comes to it.
-        stays = np.flatnonzero(~restarts)
-        delay_s = _delay_s(agent, prompt[stays], draws)
-        new_tokens = lognormal_tokens(
-            draws["new-tokens"], stays.size, agent.new_tokens_mu, agent.new_tokens_sigma, agent.new_tokens_cap
+        delay_s = _delay_s(agent, prompt, draws)
+        prompt = context + lognormal_tokens(
+            draws["new-tokens"], live.size, agent.new_tokens_mu, agent.new_tokens_sigma, agent.new_tokens_cap
         )
-        prompt = context[stays] + new_tokens
         goes_on = ~_ends(agent, prompt, draws)
-        prompt, arrival_s = prompt[goes_on], (done_s[stays] + delay_s)[goes_on]
-        live = live[stays][goes_on]
+        prompt, arrival_s, live = prompt[goes_on], (done_s + delay_s)[goes_on], live[goes_on]
         if live.size == 0:
             break
-    return Turns.join(turns), Splits.join(splits)
+    life, *columns = (np.concatenate(column) for column in zip(*turns, strict=True))
+    split, *split_columns = (np.concatenate(column) for column in zip(*splits, strict=True))
+    return Turns(first_life + life, *columns), Splits(first_life + split, *split_columns)
 
 
 def _output_tokens(agent: CodingAgent, count: int, draws: Draws) -> IntArray:
