@@ -36,10 +36,10 @@ def take_into(net, taken):
 
 
 @compiled()
-def ordered(table, time_ps, key, number, later_ps):
-    """Put events in, take them, putting in another so much later than each of the first ones, and return what came."""
+def ordered(table, time_ps, key, number, later_ps, count):
+    """Put events in and take so many, putting in another so much later than each of the first ones; return what came."""
     net = net_of(table)
-    taken = np.empty((len(time_ps) + len(later_ps), 3), np.int64)
+    taken = np.empty((count, 3), np.int64)
     for at in range(len(time_ps)):
         put(net, record(net, number[at]), time_ps[at], key[at])
     for at in range(len(taken)):
@@ -111,7 +111,7 @@ def test_events_come_in_order(events, span_ps, keys):
     tables.add_packets(len(tables["packets"]) + 2 * events)
     time_ps, key = draw.integers(0, span_ps, events), draw.integers(0, keys, events)
     number, later_ps = draw.permutation(events), draw.integers(0, 1_000_000, events // 2)
-    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, later_ps).tolist()]
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, later_ps, events + len(later_ps)).tolist()]
     assert taken == sorted(taken)
     later = {(int(taken[at][0] + later_ps[at]), int(key[at]), events + at) for at in range(len(later_ps))}
     assert set(taken) == set(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True)) | later
@@ -126,7 +126,7 @@ def test_there_are_blocks_for_buckets_that_take_most_of_them(each):
     tables.add_packets(len(tables["packets"]) + events)
     time_ps = (1 + np.arange(events) % (buckets - 1)) << shift
     key, number, none = np.zeros(events, np.int64), np.arange(events), np.zeros(0, np.int64)
-    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none).tolist()]
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none, len(number)).tolist()]
     assert taken == sorted(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True))
     used = int(tables.net["blocks_used"][0])
     assert used == -(-each // (BLOCK - 1)) * (buckets - 1) and (used + 1) * BLOCK <= len(tables["blocks"])
@@ -138,7 +138,7 @@ def test_events_of_the_slowest_links_come_in_order():
     draw, none = np.random.default_rng(0), np.zeros(0, np.int64)
     # So slow that a bucket as wide as elsewhere would hold times that do not fit before the key.
     time_ps, key, number = draw.integers(0, 1 << 36, 900), draw.integers(0, 1 << 31, 900), np.arange(900)
-    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none).tolist()]
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, none, len(number)).tolist()]
     assert taken == sorted(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True))
 
 
@@ -153,5 +153,23 @@ def test_events_come_in_order_where_buckets_are_taken_together():
     later_ps = reach_ps + draw.integers(-64 << shift, 64 << shift, events)
     key, number = draw.integers(0, 1 << 28, events), np.arange(events)
     tables.add_packets(len(tables["packets"]) + 2 * events)
-    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, later_ps).tolist()]
+    taken = [tuple(row) for row in ordered(tables.net, time_ps, key, number, later_ps, events + len(later_ps)).tolist()]
     assert taken == sorted(taken) and len(set(taken)) == 2 * events
+
+
+def test_what_is_in_hand_when_fetching_begins_is_not_fetched_ahead():
+    """Where nothing is fetched, events are not counted as they are taken; what has been taken must not be looked at."""
+    tables = idle_network(LinkSet.of_fabric(load_fabric("roft-256")), PacketSettings(), 0.0)
+    tables.add_packets(len(tables["packets"]) + 900)
+    tables.net["fetching"] = 0
+    draw, none = np.random.default_rng(0), np.zeros(0, np.int64)
+    time_ps = (4 << int(tables.net["bucket_shift"][0])) + np.sort(draw.integers(0, 40, 900))
+    key, number = draw.integers(0, 1 << 28, 900), np.arange(900)
+    held = ordered(tables.net, time_ps[:800], key[:800], number[:800], none, 300)
+    assert tables.net["current"][0] >= 0
+    tables.net["fetching"] = 1
+    assert tables.net["ahead"][0] == tables.net["ahead_end"][0] == 0
+    rest = ordered(tables.net, time_ps[800:], key[800:], number[800:], none, 600)
+    taken = [tuple(row) for row in np.concatenate([held, rest]).tolist()]
+    assert sorted(taken) == sorted(zip(time_ps.tolist(), key.tolist(), number.tolist(), strict=True))
+    assert taken[300:] == sorted(taken[300:])

@@ -141,14 +141,13 @@ def _sorted(net: Net, first: int, last: int) -> int:
         begin = sort_scratch(net, count)
         run = _chained(net, begin, count)
         if top == 0 and count <= SORTED_AT_ONCE - PER_BLOCK:
-            net.ahead, net.ahead_end = begin, begin + count
             if count > MANY_IN_HAND:
                 net.reach = 1
             elif count < FEW_IN_HAND and net.fetching == 1:
                 # There is something to be fetched ahead of more events.
                 net.reach = min(net.reach << 1, net.most_reach)
             if net.fetching == 1:
-                begin_ahead(net)
+                begin_ahead(net, begin, begin + count)
             return run
         level = 0
         while level < top and run_of(net, level).item != NONE:

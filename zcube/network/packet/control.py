@@ -124,7 +124,7 @@ setattr(_call, TWIN, _call_as_written)
 
 @inner
 def _tell(net: Net, pair: int, handler: int, numbers: Any) -> None:
-    """Call a handler, and see to the rest of a path and the alarm that it decides."""
+    """Call a handler, and see to the rest of a path that it decides, and to the alarm if the control takes any."""
     if handler == 0:
         return
     _call(handler, pair_of(net, pair).sender, net.states_at + pair * net.state_bytes, net.parameters_at, numbers)

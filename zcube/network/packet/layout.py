@@ -100,7 +100,7 @@ NET = np.dtype(
         ("reach", "i8"),  # buckets that are taken in hand at once
         ("most_reach", "i8"),
         ("current", "i8"),  # first event of the current bucket, sorted
-        ("ahead", "i8"),  # in scratch: the event sorted last of which one is in hand, and where these end
+        ("ahead", "i8"),  # in scratch: the sorted event taken next, and where these end; where is fetched ahead, else 0
         ("ahead_end", "i8"),
         ("filed", "i8"),  # events in later buckets
         ("free_block", "i8"),  # first one given back, 0: none

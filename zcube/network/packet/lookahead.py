@@ -22,13 +22,13 @@ from zcube.network.packet.records import (
 from zcube.network.packet.sorting import key_sorted, slot_sorted
 from zcube.network.packet.state import ACKNOWLEDGED, ARRIVAL, KEY_BITS, LARGEST_NUMBER, NONE, READY, WAKE, Net
 
-#: Events that what is found by their own record, by what that leads to, and by what that leads to is fetched ahead of.
-FIRST, FAR, NEAR = 32, 16, 8
+#: So many events before one is taken, what its own record leads to is fetched; then what is found through that; then the rest.
+FIRST, FAR, NEAR = 32, 17, 9
 
 
 @inner
 def fetch_first(net: Net, slot: int, key: int) -> None:
-    """Fetch what is found by an event's own record and key, and what a link has to send."""
+    """Fetch what is found by an event's own record and key: what a link has to send, what is kept of a queue pair."""
     kind, number = key >> KEY_BITS, key & LARGEST_NUMBER
     if kind == ARRIVAL:
         fetch(hop_of(net, packet_of(net, slot).hop + 1))
@@ -93,21 +93,21 @@ def fetch_last(net: Net, slot: int, key: int) -> None:
 
 
 @inner
-def begin_ahead(net: Net) -> None:
-    """Fetch for the first events that have just been sorted."""
-    for at in range(net.ahead, min(net.ahead + FIRST, net.ahead_end)):
+def begin_ahead(net: Net, first: int, end: int) -> None:
+    """Look ahead of events that have just been sorted, by where they stand in scratch, and fetch for the first of them."""
+    net.ahead, net.ahead_end = first, end
+    for at in range(first, min(first + FIRST, end)):
         fetch_first(net, slot_sorted(net, at), key_sorted(net, at))
 
 
 @inner
 def look_ahead(net: Net) -> None:
     """Fetch for events that come soon, as one is taken."""
-    at = net.ahead + 1
-    net.ahead = at
-    first = at + FIRST - 1
-    if first < net.ahead_end:
-        fetch_first(net, slot_sorted(net, first), key_sorted(net, first))
-    if at + FAR < net.ahead_end:
+    at, end = net.ahead, net.ahead_end
+    net.ahead = at + 1
+    if at + FIRST < end:
+        fetch_first(net, slot_sorted(net, at + FIRST), key_sorted(net, at + FIRST))
+    if at + FAR < end:
         fetch_next(net, slot_sorted(net, at + FAR), key_sorted(net, at + FAR))
-    if at + NEAR < net.ahead_end:
+    if at + NEAR < end:
         fetch_last(net, slot_sorted(net, at + NEAR), key_sorted(net, at + NEAR))

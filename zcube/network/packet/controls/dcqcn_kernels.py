@@ -26,7 +26,7 @@ STATE = np.dtype(
         ("counters", "i4"),
         ("alpha", "f8"),
         ("alpha_ps", "i8"),  # when it was last raised
-        ("line", "f8"),  # the sender's, which lies further away
+        ("line", "f8"),  # the sender's, which lies on another cache line than what is read at every packet
     ],
     align=True,
 )

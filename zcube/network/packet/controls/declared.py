@@ -46,7 +46,7 @@ class Handlers:
         The receiver has asked for packets by number, of so many bytes on the wire, since they were trimmed or left a gap. Every
         packet counts as full. A control without this is told that they are lost.
     expired : (...)
-        The time ``alarm_ps`` has come; it is NEVER again until set.
+        The time ``alarm_ps`` has come; it is NEVER again until set. Of a control without this nobody looks at ``alarm_ps``.
     """
 
     state: np.dtype[Any] = NOTHING
