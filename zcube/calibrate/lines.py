@@ -72,7 +72,7 @@ def _solve(uu: FloatArray, uv: FloatArray, vv: FloatArray, uy: FloatArray, vy: F
     else:
         safe = np.where(good, determinant, 1.0)
         latency, slope = np.where(good, latency / safe, 0.0), np.where(good, slope / safe, vy / vv)
-    # Most rounds end here.
+    # In most rounds no line is bounded.
     slope_only, latency_only = latency < 0, slope < 0
     if slope_only.any():
         slope = np.where(slope_only & ~latency_only, np.maximum(vy / vv, 0.0), slope)

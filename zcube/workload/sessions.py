@@ -77,7 +77,7 @@ class Turns(_Table):
 
 
 @dataclass(frozen=True, eq=False)
-class Splits(_Table):
+class Splits:
     """Sessions that reached their restart.
 
     Attributes
@@ -171,7 +171,8 @@ def grow(agent: CodingAgent, lives: Lives, first_prompt: IntArray, first_life: i
         restarts = lives.restart_turn[live] == turn
         if restarts.any():
             splits.append((live[restarts], done_s[restarts], context[restarts]))
-            live, done_s, context, prompt = (column[~restarts] for column in (live, done_s, context, prompt))
+            stays = ~restarts
+            live, done_s, context, prompt = live[stays], done_s[stays], context[stays], prompt[stays]
         # Every session that does not restart draws its next turn, whether or not it comes to it.
         delay_s = _delay_s(agent, prompt, draws)
         prompt = context + lognormal_tokens(
