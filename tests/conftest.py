@@ -27,6 +27,7 @@ from zcube.progress import silent
 from zcube.report import comparison_figures
 from zcube.routing.catalog import routings
 from zcube.run_inputs import program_digest
+from zcube.side_by_side import processors
 from zcube.warm import warm
 
 PACKAGES = Path(__file__).resolve().parent / "packages"
@@ -59,6 +60,12 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are processors: many tests wait for programs, browsers and clusters that they start."""
+    return processors() + 1
 
 
 @pytest.hookimpl(optionalhook=True)

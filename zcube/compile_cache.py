@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -164,7 +165,7 @@ def kernel_sources(package: Path) -> dict[str, bytes]:
     dict
         Content by module name, in order of the names.
     """
-    texts = {_module_name(package, path): path.read_bytes() for path in package.rglob("*.py")}
+    texts = dict(_texts(package))
     found: set[str] = set()
     fresh = {module for module, text in texts.items() if any(name in text for name in _COMPILERS)}
     while fresh:
@@ -198,9 +199,18 @@ def remove_unused(root: Path, kept_days: float = KEPT_DAYS) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _module_name(package: Path, path: Path) -> str:
-    parts = path.relative_to(package.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def _texts(package: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the text of every module of a package; each run waits for it."""
+    folders = [(str(package), package.name)] if package.is_dir() else []
+    while folders:
+        place, name = folders.pop()
+        for entry in os.scandir(place):
+            if entry.name.endswith(".py"):
+                stem = entry.name.removesuffix(".py")
+                with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - a path for each takes as long as reading
+                    yield name if stem == "__init__" else f"{name}.{stem}", file.read()
+            elif entry.name != "__pycache__" and entry.is_dir():
+                folders.append((entry.path, f"{name}.{entry.name}"))
 
 
 def _imported(text: bytes) -> set[str]:

@@ -236,6 +236,7 @@ def nodes_of(size):
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("one_picture")
 @pytest.mark.parametrize(
     ("server", "more"),
     [

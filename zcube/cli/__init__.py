@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Python remembers an interrupt that left code compiled from text, as a dataclass or a kernel makes it, though it was caught
     # since, and ends under `-m` by SIGINT whatever the status; until it runs other such code.
     exec("")
+    if argv is None:
+        # What ends with the process need not be looked through for what has no owner.
+        gc.freeze()
     sys.exit(status)
 
 

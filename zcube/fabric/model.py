@@ -277,13 +277,17 @@ class Fabric:
 
     def node_name(self, node: int) -> str:
         """Return a node's name: ``s3g5`` (server 3, GPU 5), ``leaf7``, ``A2``, ``s3nvswitch``."""
-        if node < self.gpus:
-            return f"s{node // self.gpus_per_server}g{node % self.gpus_per_server}"
+        return self.node_names[node]
+
+    @cached_property
+    def node_names(self) -> list[str]:
+        """The name of each node [nodes]."""
+        names = [f"s{server}g{gpu}" for server in range(self.servers) for gpu in range(self.gpus_per_server)]
+        switches = [""] * self.switches
         for group in self.groups:
-            if group.first_node <= node < group.first_node + group.count:
-                number = node - group.first_node
-                return group.names[number] if group.names else f"{group.name}{number}"
-        return f"s{node - self.gpus - self.switches}nvswitch"
+            first = group.first_node - self.gpus
+            switches[first : first + group.count] = group.names or [f"{group.name}{number}" for number in range(group.count)]
+        return [*names, *switches, *(f"s{server}nvswitch" for server in range(self.servers))]
 
     def node_number(self, name: str) -> int:
         """Return the node of a name as :meth:`node_name` gives it.
@@ -297,7 +301,7 @@ class Fabric:
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        return {self.node_name(node): node for node in range(self.nodes)}
+        return {name: node for node, name in enumerate(self.node_names)}
 
     def with_nic_rate(self, nic_gbps: float) -> Fabric:
         """Return the same fabric with every GPU's NIC ports together limited to a rate, the rest unchanged.

@@ -65,7 +65,7 @@ class LinkSet:
     @staticmethod
     def of_fabric(fabric: Fabric) -> LinkSet:
         """Return every directed link of a fabric."""
-        names = np.array([fabric.node_name(node) for node in range(fabric.nodes)], dtype=object)
+        names = np.array(fabric.node_names, dtype=object)
         kinds = np.array([kind.name.lower() for kind in CableKind], dtype=object)
         return LinkSet(
             names[fabric.link_source].tolist(),
@@ -82,7 +82,7 @@ class LinkSet:
     @staticmethod
     def of_ideal_core(fabric: Fabric) -> LinkSet:
         """Return an ideal core: per GPU its NIC out and in (all ports as one), then its NVLink out and in."""
-        gpu = [fabric.node_name(node) for node in range(fabric.gpus)]
+        gpu = fabric.node_names[: fabric.gpus]
         core, nvswitch = ["core"] * fabric.gpus, ["nvswitch"] * fabric.gpus
         outward = np.arange(4 * fabric.gpus) // fabric.gpus % 2 == 0
         nic = np.tile(fabric.cables.gbps[fabric.nic_cable].sum(axis=1) * 1e9, 2)

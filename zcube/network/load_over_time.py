@@ -96,7 +96,7 @@ class LoadOverTime:
         whole = _share(8.0 * (at_end_bytes - at_start_bytes), capacity * (end_s - start_s))
         fullest = np.argsort(-whole, kind="stable")[:LINKS_KEPT]
         fullest = fullest[whole[fullest] > 0]
-        names = np.array([fabric.node_name(node) for node in range(fabric.nodes)], dtype=object)
+        names = np.array(fabric.node_names, dtype=object)
         highest = np.zeros((len(carried), fabric.switches))
         for bin_highest, bin_used in zip(highest, used[:, out_of]):
             np.maximum.at(bin_highest, switch, bin_used)

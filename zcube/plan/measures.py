@@ -20,6 +20,7 @@ from zcube.network.adversary.funnels import funnel_load, several_to_one
 from zcube.network.adversary.patterns import PATTERNS, segment_gpus
 from zcube.network.adversary.shares import mean_share
 from zcube.network.degradation import degradation
+from zcube.network.link_set import LinkSet
 from zcube.plan.availability import availability
 from zcube.plan.candidate import Candidate
 from zcube.plan.demand import Site
@@ -241,15 +242,15 @@ class Measuring:
     def _traffic(self, fabric: Fabric) -> dict[str, Any]:
         seed = self.site.demand.seed
         routing = self._route(fabric)
-        segment = segment_gpus(fabric)
+        links, segment = LinkSet.of_fabric(fabric), segment_gpus(fabric)
 
         def share(name: str, its_seed: int) -> float:
-            return mean_share(fabric, routing, *PATTERNS[name](fabric.gpus, segment, its_seed))
+            return mean_share(fabric, routing, links, *PATTERNS[name](fabric.gpus, segment, its_seed))
 
         random = [share("random", seed + number) for number in range(-(-PERMUTED_FLOWS // fabric.gpus))]
         structured = {name: share(name, seed) for name in STRUCTURED}
         if fabric.nic_ports > 1:
-            structured["transpose of NIC switches"] = mean_share(fabric, routing, *_wired_transpose(fabric))
+            structured["transpose of NIC switches"] = mean_share(fabric, routing, links, *_wired_transpose(fabric))
         known = {name: value for name, value in structured.items() if not np.isnan(value)}
         worst = min(known, key=known.__getitem__) if known else None
         funnel = funnel_load(fabric, routing, *several_to_one(fabric.servers, fabric.gpus_per_server, 0, seed))

@@ -154,7 +154,7 @@ class TraceReplay:
     def _rails(self) -> list[dict[str, Any]]:
         """Return what the NICs and NVLinks of every rail carried; a GPU's rail is its number in its server."""
         links, fabric = self.transfers.link_table, self.transfers.carrier.fabric
-        number = {fabric.node_name(gpu): gpu for gpu in range(fabric.gpus)}
+        number = {name: gpu for gpu, name in enumerate(fabric.node_names[: fabric.gpus])}
         rail = np.array(
             [number.get(a, number.get(b, NONE)) for a, b in zip(links.source, links.target, strict=True)]
         ) % fabric.gpus_per_server  # fmt: skip

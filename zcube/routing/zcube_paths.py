@@ -75,6 +75,10 @@ class ZCubePaths:
         """B switch of each GPU, counted from 0."""
         return self.fabric.cables.b[self.fabric.nic_cable[:, 1]] - self.fabric.gpus - self._segments
 
+    @cached_property
+    def _all_up(self) -> bool:
+        return bool(self.fabric.cable_up.all())
+
     @property
     def _segments(self) -> int:
         return self._structure.segments
@@ -93,14 +97,16 @@ class ZCubePaths:
         rows = np.full((len(source), candidates, WIDTH), -1, dtype=np.int64)
         for column in range(2 * members):
             # By turns over the ports, so that a queue pair of both, which sends in turn, lets none idle while it waits.
-            rows[:, column, :3] = self._path(source, target, column % 2, column // 2)
+            self._path(rows[:, column], source, target, column % 2, column // 2)
+        if not self._all_up:
+            rows[~self._works(rows)] = -1
         rows[local] = -1
-        rows[~self._works(rows)] = -1
         lost = ~(rows[:, :, 0] >= 0).any(axis=1) & ~local
         for column, port in ((candidates - 2, 1), (candidates - 1, 0)):
             wanted = np.flatnonzero(~local if self.extra_detours else lost)
-            rows[wanted, column] = self._detour(source[wanted], target[wanted], port)
-            lost[wanted] &= rows[wanted, column, 0] < 0
+            if len(wanted):
+                rows[wanted, column] = self._detour(source[wanted], target[wanted], port)
+                lost[wanted] &= rows[wanted, column, 0] < 0
         rows[local, 0, :2] = nvlink_hops(fabric, source[local], target[local])
         used = rows[:, :, 0] >= 0
         routes = assemble(used.sum(axis=1), rows[used])
@@ -108,11 +114,12 @@ class ZCubePaths:
             return routes
         return merged(routes, np.flatnonzero(lost), self.last_resort.routes(source[lost], target[lost]))
 
-    def _path(self, source: IntArray, target: IntArray, port: int, further: int) -> IntArray:
-        """Return P1 (port 0) or P2 (port 1) of each pair, so many members on, up or not [pairs, 3]."""
+    def _path(self, rows: IntArray, source: IntArray, target: IntArray, port: int, further: int) -> None:
+        """Write P1 (port 0) or P2 (port 1) of each pair, so many members on, up or not, into rows [pairs, 3 or more]."""
         on_a, on_b = (source, target) if port == 0 else (target, source)
         trunk = self._trunk(self._segment[on_a], self._rail[on_b], on_b // self._rails + further)
-        return np.stack([uplink(self.fabric, source, port), 2 * trunk + port, downlink(self.fabric, target, 1 - port)], axis=1)
+        rows[:, 0], rows[:, 1] = uplink(self.fabric, source, port), 2 * trunk + port
+        rows[:, 2] = downlink(self.fabric, target, 1 - port)
 
     def _trunk(self, a: IntArray, b: IntArray, wanted: IntArray) -> IntArray:
         """Return the cable from A[a] to B[b]: the wanted member of the parallel ones, or the next that is up."""
@@ -120,7 +127,7 @@ class ZCubePaths:
         first = self.fabric.nic_ports * self.fabric.gpus + (a * self._rails + b) * parallel
         trunk = first + wanted % parallel
         # Where every member is listed, none takes another's place.
-        for step in range(1, 1 if self.every_member else parallel):
+        for step in range(1, 1 if self.every_member or self._all_up else parallel):
             down = ~up[trunk]
             if not down.any():
                 break

@@ -9,7 +9,8 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric
-from zcube.network.flow_model import flow_model
+from zcube.network.flow_model import FlowModel
+from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes, Routing
 
@@ -101,27 +102,26 @@ def pattern_shares(
     if not len(source):
         return PatternShare(0, 0, np.nan, np.nan, np.nan, NO_LINK)
     routes = routing.routes(source, target)
-    share = _shares(fabric, routing, source, target, routes, path_split)
+    model = FlowModel(LinkSet.of_fabric(fabric), routing, path_split)
+    share = _shares(fabric, model, source, target, routes)
     lost = len(source) - int(routes.routed.sum())
     low = float(np.percentile(share, 1))
     return PatternShare(len(source), lost, float(share.mean()), float(share.min()), low, fullest_link(fabric, routes))
 
 
-def mean_share(fabric: Fabric, routing: Routing, source: IntArray, target: IntArray) -> float:
-    """Return the mean of :func:`pattern_shares` alone, nan without flows."""
+def mean_share(fabric: Fabric, routing: Routing, links: LinkSet, source: IntArray, target: IntArray) -> float:
+    """Return the mean of :func:`pattern_shares` alone, nan without flows; of many patterns with the links found once."""
     source, target = crossing(fabric, source, target)
     if not len(source):
         return float("nan")
-    return float(_shares(fabric, routing, source, target, routing.routes(source, target), "pooled").mean())
+    return float(_shares(fabric, FlowModel(links, routing), source, target, routing.routes(source, target)).mean())
 
 
-def _shares(
-    fabric: Fabric, routing: Routing, source: IntArray, target: IntArray, routes: Routes, path_split: PathSplit
-) -> FloatArray:
+def _shares(fabric: Fabric, model: FlowModel, source: IntArray, target: IntArray, routes: Routes) -> FloatArray:
+    """Return each flow's share on an idle model."""
     routed = routes.routed
     share = np.zeros(len(source))
     if routed.any():
-        model = flow_model(fabric, routing, path_split)
         flows = int(routed.sum())
         table = FlowTable(source[routed], target[routed], np.full(flows, _SIZE_BYTES), np.zeros(flows))
         model.send(table, routes if routed.all() else routes.take(np.flatnonzero(routed)))
