@@ -49,7 +49,3 @@ class TileChoices(Declared):
     peak_bf16_tflops: Peak | None = Field(
         default=None, description="of the GPU measured, for index_share; default: of the bundled device of that name"
     )
-
-
-#: As documented.
-DEFAULT = TileChoices()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.calibrate.tile_choices import DEFAULT, KERNELS, PUTS, STAGES, TileChoices
+from zcube.calibrate.tile_choices import KERNELS, PUTS, STAGES, TileChoices
 from zcube.calibrate.tile_parts import Part, TileParts
 from zcube.calibrate.tile_times import gpu_kinds
 from zcube.llm.decode_node.figures import DecodeNode, NodeFigures
@@ -22,6 +22,8 @@ _SAME_MODULE = re.compile(r"[0-9]+gb|hbm[0-9]e?|sxm[0-9]?", re.ASCII)
 #: What is taken for a part of zero, as the low end of a line through scattered times may be: a picosecond, or a millionth of
 #: a peak.
 LEAST = 1e-6
+#: As documented; of each model's class that is used the first takes milliseconds, so not where only the class is named.
+DEFAULT = TileChoices()
 #: What a conventional engine's decode takes.
 CONVENTIONAL = ("memory.base_us", "links.decode_all_reduce")
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from zcube.calibrate.tile_choices import DEFAULT, TileChoices
-from zcube.calibrate.tile_figures import drawn_parts, node_figures
+from zcube.calibrate.tile_choices import TileChoices
+from zcube.calibrate.tile_figures import DEFAULT, drawn_parts, node_figures
 from zcube.calibrate.tile_parts import TileParts
 from zcube.llm.cards import ModelCard
 from zcube.llm.decode_node.figures import DecodeNode
