@@ -38,18 +38,18 @@ class GivenUpError(Exception):
 
 
 class Link:
-    def __init__(self, number, link_set, settings, marks):
-        self.number, self.bps = number, round(link_set.capacity_bps[number])
-        self.latency = round(link_set.latency_s[number] * PS)
-        self.sent = 0
-        self.free_at, self.woken, self.turn, self.draws, self.active, self.peak = 0, False, 0, 0, 0, 0
-        self.from_host, self.to_host = bool(link_set.leaves_gpu[number]), bool(link_set.enters_gpu[number])
-        self.source, self.target = link_set.source[number], link_set.target[number]
+    # What a link begins with; most of a network's are never crossed.
+    sent = free_at = turn = draws = active = peak = payload = header_bytes = run = class_run = 0
+    woken = broken = avoided = relay_turn = False
+
+    def __init__(self, number, settings, bps, latency_s, from_host, to_host, source, target, marks):
+        self.number, self.bps, self.latency = number, round(bps), round(latency_s * PS)
+        self.from_host, self.to_host, self.source, self.target = from_host, to_host, source, target
         self.kmin, self.kmax, self.pmax = marks
         self.queues = [Queue(self, priority) for priority in range(settings.priorities * settings.traffic_classes)]
-        self.payload, self.broken, self.avoided = 0, False, False
-        self.relayed, self.relay_turn = deque(), False
-        self.headers, self.header_bytes, self.run, self.class_run = deque(), 0, 0, 0
+        # Queues that the turn goes over: a power of two, one for headers among them.
+        self.classes = 1 << (len(self.queues) + settings.trimming - 1).bit_length()
+        self.relayed, self.headers = deque(), deque()
 
     def wire(self, size):
         bits = size * 8 * PS
@@ -57,11 +57,12 @@ class Link:
 
 
 class Queue:
+    depth = held = extra = frames = applied = pauses = marks = 0
+    paused = storm = stopped = overfull = False
+    paused_at = until = told_at = None
+
     def __init__(self, link, priority):
-        self.link, self.priority = link, priority
-        self.waiting, self.depth, self.paused, self.storm, self.paused_at = deque(), 0, False, False, None
-        self.held, self.extra, self.stopped, self.frames, self.applied, self.pauses, self.marks = 0, 0, False, 0, 0, 0, 0
-        self.overfull, self.until, self.told_at = False, None, None
+        self.link, self.priority, self.waiting = link, priority, deque()
 
 
 class Packet:
@@ -106,7 +107,10 @@ class Twin:
         self.selective = settings.recovery == "selective"
         self.recalls = self.needs.rests and self.selective
         marks = np.stack(settings.marking_of(link_set.capacity_bps), axis=1)
-        self.links = [Link(number, link_set, settings, marks[number]) for number in range(len(link_set.source))]
+        columns = link_set.capacity_bps, link_set.latency_s, link_set.leaves_gpu, link_set.enters_gpu
+        values = zip(*(column.tolist() for column in columns), link_set.source, link_set.target, marks, strict=True)
+        self.links = [Link(number, settings, *its) for number, its in enumerate(values)]
+        self.avoids = False
         for link in self.links:
             if link.to_host and not self.needs.marks_last_hop:
                 link.kmin = float("inf")
@@ -214,7 +218,7 @@ class Twin:
         for pair in flow.pairs:
             pair.control = self.control(pair, self.needs)
             self.tell(pair, "started")
-        if any(link.avoided for link in self.links):
+        if self.avoids:
             self.rest_paths(flow)
 
     # Failures
@@ -255,6 +259,7 @@ class Twin:
 
     def miss(self, link, down):
         link.avoided = down
+        self.avoids = any(link.avoided for link in self.links)
         for flow in self.under_way:
             self.rest_paths(flow)
         if down and link.from_host and self.settings.queue_pair_ports == "all":
@@ -303,15 +308,9 @@ class Twin:
         else:
             self.serve(link)
 
-    def classes(self, link):
-        """Queues that the turn goes over: a power of two, one for headers among them."""
-        return 1 << (len(link.queues) + self.settings.trimming - 1).bit_length()
-
     def next_queue(self, link):
-        count = self.classes(link)
-        order = [(link.turn + step) % count for step in range(count)]
-        known = [link.queues[queue] for queue in order if queue < len(link.queues)]
-        ready = [queue for queue in known if queue.waiting and not queue.paused]
+        turn = min(link.turn, len(link.queues))
+        ready = [queue for queue in (*link.queues[turn:], *link.queues[:turn]) if queue.waiting and not queue.paused]
         if self.settings.traffic_classes == 2:
             one, two = ([queue for queue in ready if self.class_of(queue) == number] for number in (0, 1))
             weights, run = self.settings.class_weights, link.class_run
@@ -342,7 +341,7 @@ class Twin:
             if queue is None:
                 return
             link.relay_turn = True
-            link.turn = (queue.priority + 1) % self.classes(link)
+            link.turn = (queue.priority + 1) % link.classes
             if not link.from_host:
                 self.leave_switch(queue)
                 self.note_class(queue)
