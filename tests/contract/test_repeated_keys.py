@@ -179,6 +179,21 @@ def test_graphml_says_nothing_twice(tmp_path, before, after, said):
     assert said in str(told.value)
 
 
+@pytest.mark.parametrize("space", ["http://www.w3.org/2001/XMLSchema instance", "\ttp://www.w3.org", "a b c", "urn:x#|"])
+def test_graphml_may_name_any_namespace(tmp_path, space):
+    path = tmp_path / "w.graphml"
+    path.write_text(GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}" '))
+    assert len(read_graphml(path).a) == 2
+    path.write_text(
+        GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}" ').replace('"s1g0"/>', '"s1g0"/><node id="leaf"/>')
+    )
+    with pytest.raises(InputError, match="a second node leaf"):
+        read_graphml(path)
+    path.write_text(GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}}}" '))
+    with pytest.raises(InputError, match=r"w\.graphml: found .*; expected GraphML"):
+        read_graphml(path)
+
+
 def twice(content: bytes, column: str) -> bytes:
     """Return a CSV of which a column stands once more, at the end."""
     head, *rows = content.decode().strip().splitlines()

@@ -77,14 +77,15 @@ def _refuse_repeated(text: str, faults: Faults) -> None:
 
     Also further graphs, of which it reads the first. Edges of other ends may have one number: so networkx writes them.
     """
-    parser = expat.ParserCreate(namespace_separator=" ")
+    # With the sign by which ElementTree parts names, and so networkx: expat refuses a namespace that holds it.
+    parser = expat.ParserCreate(namespace_separator="}")
     known: set[tuple[object, ...]] = set()
     under_way: list[set[tuple[object, ...]]] = [set()]
     ordered = False
 
     def begin(name: str, attributes: dict[str, str]) -> None:
         nonlocal ordered
-        kind = name.rpartition(" ")[2]
+        kind = name.rpartition("}")[2]
         ordered |= kind == "graph" and attributes.get("edgedefault") == "directed"
         ends = [attributes.get("source", ""), attributes.get("target", "")]
         one = (kind, *(ends if ordered else sorted(ends)))
