@@ -98,8 +98,10 @@ class LoadOverTime:
         fullest = fullest[whole[fullest] > 0]
         names = np.array(fabric.node_names, dtype=object)
         highest = np.zeros((len(carried), fabric.switches))
-        for bin_highest, bin_used in zip(highest, used[:, out_of]):
-            np.maximum.at(bin_highest, switch, bin_used)
+        order = np.argsort(switch, kind="stable")
+        present, first = np.unique(switch[order], return_index=True)
+        if len(present):
+            highest[:, present] = np.maximum.reduceat(used[:, out_of[order]], first, axis=1)
         return LoadOverTime(
             edges_s,
             names[fabric.gpus : fabric.gpus + fabric.switches].tolist(),
