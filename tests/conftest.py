@@ -60,6 +60,8 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        # Nor all the time among what tests leave, a twentieth of their time.
+        gc.set_threshold(50_000, 10, 50)
 
 
 @pytest.hookimpl(optionalhook=True)

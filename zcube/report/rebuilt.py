@@ -28,9 +28,10 @@ def rebuilt_page(runs: Mapping[Path, Results]) -> str:
     if len(runs) == 1:
         ((folder, results),) = runs.items()
         with shown_from(folder):
-            pictures = {name: svg_bytes(draw()) for name, draw in comparison_draws(results).items()}
+            # Drawing takes longest, so what else may be refused comes before it.
             section = stored_section(results, recorded_file(folder))
             sections = [] if section is None else [section]
+            pictures = {name: svg_bytes(draw()) for name, draw in comparison_draws(results).items()}
             return render_html(results.document, results.scenario, pictures, results.call, sections)
     faults = FaultList()
     for folder, results in runs.items():
