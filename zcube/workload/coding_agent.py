@@ -31,8 +31,6 @@ BATCH_SESSIONS = 512
 MAX_WARM_UP_SESSIONS = 36_000
 
 
-#: Runs of one process often have the same requests, as points of a sweep of the network do; few are kept, as they are large.
-@lru_cache(maxsize=2)
 def generate_requests(agent: CodingAgent, requests: int, seed: int) -> RequestTrace:
     """Generate the requests of a stationary stream of coding-agent sessions.
 

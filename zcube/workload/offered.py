@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from zcube.workload.coding_agent import generate_requests, span_s
 from zcube.workload.readers import read_requests
 from zcube.workload.requests import RequestTrace
 from zcube.workload.source import GENERATOR, Requests
+
+#: Runs of one process often have the same requests, as points of a sweep of the network do; few are kept, as they are large.
+kept_requests = lru_cache(maxsize=2)(generate_requests)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +102,7 @@ def _generated(requests: Requests, rate_per_s: float | None, seed: int) -> Reque
     assert count is not None
     own_span_s = 0.0 if rate_per_s is None else span_s(agent, count, seed)
     if rate_per_s is None or not own_span_s:
-        return generate_requests(agent, count, seed)
+        return kept_requests(agent, count, seed)
     starts = agent.session_starts_per_s * rate_per_s * own_span_s / count
-    trace = generate_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, seed)
+    trace = kept_requests(agent.model_copy(update={"session_starts_per_s": starts}), count, seed)
     return trace.at_rate(rate_per_s) if trace.duration_s else trace
