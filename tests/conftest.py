@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import zcube
-from zcube.cli import main
+from zcube.cli import OBJECTS_BETWEEN_COLLECTIONS, main
 from zcube.fabric.families import families
 from zcube.llm.tables.source import open_source
 from zcube.network.packet.controls import controls
@@ -61,7 +61,7 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()
         gc.enable()
         # Nor all the time among what tests leave, a twentieth of their time.
-        gc.set_threshold(50_000, 10, 50)
+        gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, 10, 50)
 
 
 @pytest.hookimpl(optionalhook=True)

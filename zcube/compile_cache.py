@@ -201,16 +201,12 @@ def remove_unused(root: Path, kept_days: float = KEPT_DAYS) -> None:
 
 def _texts(package: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the text of every module of a package; each run waits for it."""
-    folders = [(str(package), package.name)] if package.is_dir() else []
-    while folders:
-        place, name = folders.pop()
-        for entry in os.scandir(place):
-            if entry.name.endswith(".py"):
-                stem = entry.name.removesuffix(".py")
-                with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - a path for each takes as long as reading
-                    yield name if stem == "__init__" else f"{name}.{stem}", file.read()
-            elif entry.name != "__pycache__" and entry.is_dir():
-                folders.append((entry.path, f"{name}.{entry.name}"))
+    for place, _, files in os.walk(package):
+        name = ".".join(Path(place).relative_to(package.parent).parts)
+        for file in files:
+            if file.endswith(".py"):
+                with open(f"{place}/{file}", "rb", buffering=0) as text:  # noqa: PTH123 - making a path takes as long as reading
+                    yield name if file == "__init__.py" else f"{name}.{file.removesuffix('.py')}", text.read()
 
 
 def _imported(text: bytes) -> set[str]:

@@ -182,14 +182,13 @@ def test_graphml_says_nothing_twice(tmp_path, before, after, said):
 @pytest.mark.parametrize("space", ["http://www.w3.org/2001/XMLSchema instance", "\ttp://www.w3.org", "a b c", "urn:x#|"])
 def test_graphml_may_name_any_namespace(tmp_path, space):
     path = tmp_path / "w.graphml"
-    path.write_text(GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}" '))
+    named = GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}" ')
+    path.write_text(named)
     assert len(read_graphml(path).a) == 2
-    path.write_text(
-        GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}" ').replace('"s1g0"/>', '"s1g0"/><node id="leaf"/>')
-    )
+    path.write_text(named.replace('"s1g0"/>', '"s1g0"/><node id="leaf"/>'))
     with pytest.raises(InputError, match="a second node leaf"):
         read_graphml(path)
-    path.write_text(GRAPHML.replace("<graphml ", f'<graphml xmlns:more="{space}}}" '))
+    path.write_text(named.replace(space, space + "}"))
     with pytest.raises(InputError, match=r"w\.graphml: found .*; expected GraphML"):
         read_graphml(path)
 

@@ -22,7 +22,7 @@ _SAME_MODULE = re.compile(r"[0-9]+gb|hbm[0-9]e?|sxm[0-9]?", re.ASCII)
 #: What is taken for a part of zero, as the low end of a line through scattered times may be: a picosecond, or a millionth of
 #: a peak.
 LEAST = 1e-6
-#: As documented; of each model's class that is used the first takes milliseconds, so not where only the class is named.
+#: As documented. Not beside the class, which every scenario names: making a class's first value takes milliseconds.
 DEFAULT = TileChoices()
 #: What a conventional engine's decode takes.
 CONVENTIONAL = ("memory.base_us", "links.decode_all_reduce")

@@ -210,5 +210,4 @@ def distinct_rows(rows: IntArray | FloatArray) -> tuple[IntArray, IntArray]:
 
 def device_names(fabric: Fabric) -> list[str]:
     """Return the names of servers, then switches."""
-    switches = fabric.node_names[fabric.gpus : fabric.gpus + fabric.switches]
-    return [f"server{server}" for server in range(fabric.servers)] + switches
+    return [*(f"server{server}" for server in range(fabric.servers)), *fabric.switch_names]

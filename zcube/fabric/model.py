@@ -280,14 +280,19 @@ class Fabric:
         return self.node_names[node]
 
     @cached_property
-    def node_names(self) -> list[str]:
+    def node_names(self) -> tuple[str, ...]:
         """The name of each node [nodes]."""
         names = [f"s{server}g{gpu}" for server in range(self.servers) for gpu in range(self.gpus_per_server)]
         switches = [""] * self.switches
         for group in self.groups:
             first = group.first_node - self.gpus
             switches[first : first + group.count] = group.names or [f"{group.name}{number}" for number in range(group.count)]
-        return [*names, *switches, *(f"s{server}nvswitch" for server in range(self.servers))]
+        return (*names, *switches, *(f"s{server}nvswitch" for server in range(self.servers)))
+
+    @property
+    def switch_names(self) -> tuple[str, ...]:
+        """The name of each switch [switches]."""
+        return self.node_names[self.gpus : self.gpus + self.switches]
 
     def node_number(self, name: str) -> int:
         """Return the node of a name as :meth:`node_name` gives it.

@@ -413,18 +413,12 @@ class FlowModel:
             return float("inf")
         if watch.due_s < until_s:
             _, pools, subflows, hops, _ = state.used.tolist()
-            link, carried_bits = np.empty(0, dtype=np.int64), np.ascontiguousarray(state.links["bits"])
-            active = state.pools["phase"][:pools] == ACTIVE
-            # Mostly nothing is under way when a reading is due.
-            if active.any():
-                pool, subflow = state.subflows["pool"][:subflows], state.hops["subflow"][:hops]
-                crossed = np.flatnonzero(active[pool][subflow])
-                link, subflow = state.hops["link"][:hops][crossed], subflow[crossed]
-                rate_bps, settled_s = state.subflows["rate_bps"][subflow], state.pools["settled_s"][pool[subflow]]
+            pool, subflow, carried_bits = state.subflows["pool"][:subflows], state.hops["subflow"][:hops], state.links["bits"]
+            # Mostly nothing is under way when a reading is due, or little of what is still in the arrays.
+            crossed = np.flatnonzero((state.pools["phase"][:pools] == ACTIVE)[pool][subflow])
+            link, subflow = state.hops["link"][:hops][crossed], subflow[crossed]
+            rate_bps, settled_s = state.subflows["rate_bps"][subflow], state.pools["settled_s"][pool[subflow]]
             while watch.due_s < until_s:
-                if not len(link):
-                    watch.note(carried_bits / 8.0)
-                    continue
                 sent_bits = rate_bps * (watch.due_s - settled_s)
                 watch.note((carried_bits + np.bincount(link, sent_bits, len(carried_bits))) / 8.0)
         return watch.due_s

@@ -104,7 +104,7 @@ class LoadOverTime:
             highest[:, present] = np.maximum.reduceat(used[:, out_of[order]], first, axis=1)
         return LoadOverTime(
             edges_s,
-            names[fabric.gpus : fabric.gpus + fabric.switches].tolist(),
+            list(fabric.switch_names),
             _summed(carried[:, out_of], switch, fabric.switches),
             _summed(capacity[None, out_of], switch, fabric.switches)[0],
             highest,

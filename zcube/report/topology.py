@@ -68,7 +68,7 @@ def fabric_structure(fabric: Fabric, prices: PiecePrices | None = None) -> dict[
         "cables": kept,
         "links": fabric.links,
         "roles": _roles(fabric, prices),
-        "names": [printable(name) for name in fabric.node_names[fabric.gpus : fabric.gpus + fabric.switches]],
+        "names": [printable(name) for name in fabric.switch_names],
         "price_book": None if prices is None else printable(prices.price_book),
         "optics_rule": None if prices is None else prices.optics_rule,
         "too_many": TOO_MANY.format(kept) if kept > MOST_CABLES else None,

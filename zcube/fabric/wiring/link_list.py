@@ -97,7 +97,7 @@ class LinkList:
         cables = fabric.cables
         counts = (fabric.gpus, fabric.switches, fabric.servers)
         return LinkList(
-            names=tuple(fabric.node_names),
+            names=fabric.node_names,
             roles=np.repeat([NodeRole.GPU, NodeRole.SWITCH, NodeRole.NVSWITCH], counts),
             a=cables.a,
             b=cables.b,

@@ -9,7 +9,7 @@ import numpy as np
 
 from zcube.arrays import FloatArray, IntArray
 from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric
-from zcube.network.flow_model import FlowModel
+from zcube.network.flow_model import FlowModel, flow_model
 from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes, Routing
@@ -102,8 +102,7 @@ def pattern_shares(
     if not len(source):
         return PatternShare(0, 0, np.nan, np.nan, np.nan, NO_LINK)
     routes = routing.routes(source, target)
-    model = FlowModel(LinkSet.of_fabric(fabric), routing, path_split)
-    share = _shares(fabric, model, source, target, routes)
+    share = _shares(fabric, flow_model(fabric, routing, path_split), source, target, routes)
     lost = len(source) - int(routes.routed.sum())
     low = float(np.percentile(share, 1))
     return PatternShare(len(source), lost, float(share.mean()), float(share.min()), low, fullest_link(fabric, routes))

@@ -148,8 +148,8 @@ def _common(one: IntArray, other: IntArray) -> IntArray:
 def by_name(old: Fabric, new: Fabric) -> Renaming:
     """Return the renaming that leaves every name; a switch whose namesake is of another model is taken out."""
     pair = _Pair(old, new)
-    names = {name: switch for switch, name in enumerate(new.node_names[new.gpus : new.gpus + new.switches])}
-    switch = np.array([names.get(name, NONE) for name in old.node_names[old.gpus : old.gpus + old.switches]], dtype=np.int64)
+    names = {name: switch for switch, name in enumerate(new.switch_names)}
+    switch = np.array([names.get(name, NONE) for name in old.switch_names], dtype=np.int64)
     found = np.flatnonzero(switch != NONE)
     switch[found[~pair.fits[found, switch[found]]]] = NONE
     return Renaming(np.arange(old.servers), switch)
