@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from zcube.llm.cards import card_names, load_card
 from zcube.llm.devices import load_device
+from zcube.llm.kinds.layer import mean_piece_s, mean_time
 from zcube.llm.kinds.of_model import layer_kinds
 
 CASES = st.tuples(
@@ -36,6 +37,15 @@ def test_prefill_grows_with_tokens_and_prefix(case, pieces, more):
         assert kind.prefill(new, later).total_s >= time_s * SLACK
         parts = kind.prefill(new, prefix)
         assert parts.projection_s + parts.indexer_s <= parts.total_s * (1 + 1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CASES, st.integers(1, 65_536), st.integers(0, 200_000))
+def test_one_piece_takes_to_the_bit_what_a_list_of_one_does(case, new, prefix):
+    kinds = kinds_of(case)
+    for kind in kinds:
+        assert kind.piece_s(new, prefix) == kind.prefill([new], [prefix]).total_s
+    assert mean_piece_s(kinds, new, prefix) == mean_time(kinds, [new], [prefix]).total_s
 
 
 @settings(max_examples=60, deadline=None)

@@ -27,13 +27,14 @@ from zcube.llm.compute_inputs import (
     check_range,
     checked_contexts,
     checked_pieces,
+    is_piece,
 )
 from zcube.llm.decode_steps import row_of, steps_of_layers
 from zcube.llm.devices import Device, Exchanges, Line
 from zcube.llm.engine_layout import EngineLayout
 from zcube.llm.expert_placement import check_copies
 from zcube.llm.feed_forward import FeedForward
-from zcube.llm.kinds.layer import Roofline, mean_s, mean_time
+from zcube.llm.kinds.layer import Roofline, mean_piece_s, mean_s, mean_time
 from zcube.llm.kinds.of_model import layer_kinds
 from zcube.llm.kv import KvDtype
 from zcube.llm.layer_times import BesideAttention, DecodeLayer, PrefillLayer
@@ -201,7 +202,10 @@ class RooflineModel:
         return self._iteration_s(new_tokens, prefix_tokens)
 
     def _one_piece(self, new_tokens: int, prefix_tokens: int) -> float:
-        return self._iteration_s([new_tokens], [prefix_tokens])
+        if not is_piece(new_tokens, prefix_tokens):
+            return self._iteration_s([new_tokens], [prefix_tokens])
+        moe_s, dense_s = self._beside_s(new_tokens)
+        return float(self._card.layers * mean_piece_s(self._prefill_kinds, new_tokens, prefix_tokens) + moe_s + dense_s)
 
     def _iteration_s(self, new_tokens: Pieces, prefix_tokens: Pieces) -> float:
         new, prefix = checked_pieces(new_tokens, prefix_tokens)

@@ -39,6 +39,13 @@ def checked_pieces(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int]
     return new_tokens, prefix_tokens
 
 
+def is_piece(new_tokens: int, prefix_tokens: int) -> bool:
+    """Return whether two numbers are whole ones of Python, and in range as a piece's new and cached tokens."""
+    if type(new_tokens) is not int or type(prefix_tokens) is not int:
+        return False
+    return 1 <= new_tokens <= MAX_TOKENS and 0 <= prefix_tokens <= MAX_TOKENS
+
+
 def _are_whole(numbers: Pieces, least: int) -> TypeGuard[list[int]]:
     """Return whether some numbers are a list of whole ones in range, at least one of them."""
     if type(numbers) is not list or not numbers:

@@ -60,6 +60,9 @@ class LayerKind(Protocol):
     def prefill(self, new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> AttentionTime:
         """Return one layer's time in an iteration of a node."""
 
+    def piece_s(self, new_tokens: int, prefix_tokens: int) -> float:
+        """Return the whole of one layer's time in an iteration of one piece, as :meth:`prefill` does."""
+
     def fixed_s(self, requests: int) -> float:
         """Return what one layer takes in a decode step whatever the contexts."""
 
@@ -88,6 +91,14 @@ class Roofline(ABC):
         return 0.0 if self.projections is None else self.projections.seconds(tokens)
 
     @abstractmethod
+    def prefill(self, new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> AttentionTime:
+        """Return one layer's time in an iteration of a node."""
+
+    def piece_s(self, new_tokens: int, prefix_tokens: int) -> float:
+        """Return the whole of one layer's time in an iteration of one piece, as :meth:`prefill` does."""
+        return self.prefill([new_tokens], [prefix_tokens]).total_s
+
+    @abstractmethod
     def fixed_s(self, requests: int) -> float:
         """Return what one layer takes in a decode step whatever the contexts."""
 
@@ -110,6 +121,13 @@ def mean_s(kinds: Sequence[LayerKind], seconds: Sequence[float]) -> float:
         return seconds[0]
     layers = sum(kind.layers for kind in kinds)
     return sum(kind.layers * time_s for kind, time_s in zip(kinds, seconds, strict=True)) / layers
+
+
+def mean_piece_s(kinds: Sequence[LayerKind], new_tokens: int, prefix_tokens: int) -> float:
+    """Return the mean over a model's layers of the whole of their time in an iteration of one piece."""
+    if len(kinds) == 1:
+        return kinds[0].piece_s(new_tokens, prefix_tokens)
+    return mean_s(kinds, [kind.piece_s(new_tokens, prefix_tokens) for kind in kinds])
 
 
 def mean_time(kinds: Sequence[LayerKind], new_tokens: Sequence[int], prefix_tokens: Sequence[int]) -> AttentionTime:

@@ -43,6 +43,10 @@ class Scaled:
             return AttentionTime(projection_s + (total_s - projection_s) * ratio, projection_s, indexer_s)
         return AttentionTime(total_s * ratio, projection_s * ratio, indexer_s * ratio)
 
+    def piece_s(self, new_tokens: int, prefix_tokens: int) -> float:
+        """Return the whole of one layer's time in an iteration of one piece."""
+        return self.prefill([new_tokens], [prefix_tokens]).total_s
+
     @property
     def is_kernel(self) -> bool:
         """Whether its projections are beside what was measured."""

@@ -51,6 +51,11 @@ class SparseLatent(Roofline):
         indexer_s = 0.0 if work.is_dense else float(work.index_flops) / rates.index_flops_per_s
         return AttentionTime(total_s, projection_s, min(indexer_s, total_s - projection_s))
 
+    def piece_s(self, new_tokens: int, prefix_tokens: int) -> float:
+        """Return the whole of one layer's time in an iteration of one piece, as :meth:`prefill` does."""
+        shares = self._work_share, self._gather_share
+        return self._prefill_rates.piece_s(self._sizes, new_tokens, prefix_tokens, *shares)
+
     def fixed_s(self, requests: int) -> float:
         """Return what one layer takes in a decode step whatever the contexts."""
         return float(decode_fixed_s(self.card, self._decode, self.heads, requests, self._padded))
