@@ -255,7 +255,9 @@ class FlowModel:
             self._change_s = first_s
         # Another transfer's start may let one that shares links become faster.
         faster_s = first_s if first_s > self._soonest_s else self._soonest_s
-        self._group_s = min(self._group_s, arrival_s, faster_s)
+        soonest_s = arrival_s if arrival_s < faster_s else faster_s
+        if soonest_s < self._group_s:
+            self._group_s = soonest_s
         return True
 
     def next_group_s(self) -> float:
@@ -448,7 +450,9 @@ class FlowModel:
         while (found := fluid.advance(self._frame, to_s, most_events, before_s, unposted_s, read_s))[0] < 0:
             to_s, read_s = found[2], self._read_load(found[3])
         arrived, groups, reached_s, self._change_s, self._arrival_s, self._group_s, self._soonest_s = found
-        if groups:
+        if groups == 1:
+            self._arrived_groups.append(self._state.arrived.item(0))
+        elif groups:
             self._arrived_groups += self._state.arrived[:groups].tolist()
         return arrived, max(wanted_s, reached_s)
 

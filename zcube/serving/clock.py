@@ -76,7 +76,7 @@ class Clock(simpy.Environment):
         """
         if not (self._calendar or self._present):
             raise simpy.core.EmptySchedule
-        self._go_on([], 1)
+        self._go_on([], once=True)
 
     def run(self, until: float | simpy.Event | None = None) -> Any:
         """Go on until an event has happened, up to a time, or while anything is due; return the event's value."""
@@ -84,7 +84,7 @@ class Clock(simpy.Environment):
             return super().run(until)
         happened: list[simpy.Event] = []
         until.callbacks.append(happened.append)
-        self._go_on(happened, math.inf)
+        self._go_on(happened)
         if not happened:
             raise RuntimeError(f"nothing is due any more, and {until} has not happened")
         if not until.ok:
@@ -93,10 +93,10 @@ class Clock(simpy.Environment):
             raise until.value
         return until.value
 
-    def _go_on(self, happened: list[simpy.Event], most: float) -> None:
-        """Let so many things happen, or fewer if one adds to a list or nothing is due any more."""
-        calendar, present, done = self._calendar, self._present, 0
-        while done < most and not happened:
+    def _go_on(self, happened: list[simpy.Event], once: bool = False) -> None:
+        """Let one thing happen after the other, or one only, until one adds to a list or nothing is due any more."""
+        calendar, present = self._calendar, self._present
+        while not happened:
             if present and not (calendar and calendar[0][0] <= self.now):
                 what, taken = present.popleft()
             elif calendar:
@@ -104,7 +104,8 @@ class Clock(simpy.Environment):
             else:
                 return
             what(*taken)
-            done += 1
+            if once:
+                return
 
 
 def _happen(event: simpy.Event) -> None:

@@ -8,6 +8,7 @@ instance exchange tokens over the fabric, which decides how long that takes, ste
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -38,7 +39,8 @@ IDLE, STEPPING, ENDING = 0, 1, 2
 def least_of(loads: list[int], first: int) -> int:
     """Return the place of the least load, of equal ones the one that comes first from a place on."""
     least = min(loads)
-    return loads.index(least, first) if first and least in loads[first:] else loads.index(least)
+    place = loads.index(least)
+    return loads.index(least, first) if place < first and least in loads[first:] else place
 
 
 class DecodeNode:
@@ -147,8 +149,8 @@ class DecodeInstance:
         self._joining: list[tuple[int, int, int]] = []
         self._keep(np.zeros((3, 16), dtype=np.int64))
         self._size, self._least_left = 0, MOST_LEFT
-        #: Steps ended, when the last of them did, and when those under way are to.
-        self._steps, self._last_end_s, self._ends_s = 0, 0.0, NO_STEPS
+        #: Steps ended, when the last of them did; when steps from now on would, and how many of them are to pass.
+        self._steps, self._last_end_s, self._ends_s, self._passing = 0, 0.0, NO_STEPS, 0
         #: Steps predicted next, and what becomes of a request that comes.
         self._ahead, self._state = LEAST_STEPS_AHEAD, IDLE
         #: Of the ends of steps that were planned the number of the last, which alone holds.
@@ -175,10 +177,10 @@ class DecodeInstance:
         """Let what has come be taken up: at once, or at the end of the step under way."""
         if self._state == STEPPING:
             # A time equal to a boundary up to the clock's rounding is that boundary.
-            now_s, ends_s = self._env.now, self._ends_s
-            done = min(int(ends_s.searchsorted(now_s - 4 * math.ulp(now_s))) + 1, len(ends_s))
-            self._ends_s, self._ahead = ends_s[:done], LEAST_STEPS_AHEAD
-            self._end_at(max(now_s, ends_s.item(done - 1)))
+            now_s, ends_s = self._env.now, self._ends_s.data
+            self._passing = done = min(bisect_left(ends_s, now_s - 4 * math.ulp(now_s)) + 1, len(ends_s))
+            self._ahead = LEAST_STEPS_AHEAD
+            self._end_at(max(now_s, ends_s[done - 1]))
         elif self._state == IDLE:
             self._env.after(0.0, self._begin)
         self._state = ENDING
@@ -204,10 +206,12 @@ class DecodeInstance:
         """Let steps pass until one of them is a request's last, or until a request comes."""
         start_s = float(self._env.now)
         self._start_s, self._joined, self._state = start_s, joined, STEPPING
-        steps = min(self._ahead, self._least_left)
-        ends_s = self._compute.decode_steps_s(self._dealt(self._contexts[: self._size]), steps)
+        steps, contexts = min(self._ahead, self._least_left), self._contexts[: self._size]
+        if self._even_ranks is not None:
+            contexts = evened(contexts, self._even_ranks)
+        ends_s = self._compute.decode_steps_s(contexts, steps)
         let_pass(ends_s, self._tokens_per_step, start_s)
-        self._ends_s, self._ahead = ends_s, min(2 * self._ahead, MOST_STEPS_AHEAD)
+        self._ends_s, self._passing, self._ahead = ends_s, steps, min(2 * self._ahead, MOST_STEPS_AHEAD)
         if joined:
             self._on_step(joined, ends_s.item(0), self._steps)
         self._end_at(ends_s.item(-1))
@@ -221,8 +225,9 @@ class DecodeInstance:
         """Give the batch the tokens of the steps that have passed, unless they are to end at another time."""
         if plan != self._plans:
             return
-        self._state, done = ENDING, len(self._ends_s)
-        self._steps, self._last_end_s, self._ends_s = self._steps + done, self._ends_s.item(-1), NO_STEPS
+        self._state, done = ENDING, self._passing
+        self._steps, self._last_end_s = self._steps + done, self._ends_s.item(done - 1)
+        self._ends_s, self._passing = NO_STEPS, 0
         finished = self._give_tokens(done)
         self._recorder.decodes(self._servers[0], self._start_s, self._env.now, self._joined, finished)
         for request in finished:
@@ -233,7 +238,9 @@ class DecodeInstance:
         """Let steps pass whose exchanges are sent as one; every one takes the same part of what is not computed."""
         requests, left = self._size, self._batch[LEFT, : self._size].copy()
         steps = min(exchange.burst_steps, int(left.max()) if exchange.whole_bursts else self._least_left)
-        batches = [self._dealt(self._contexts[rows]) for rows in exchange.microbatches(requests)]
+        batches = [self._contexts[rows] for rows in exchange.microbatches(requests)]
+        if self._even_ranks is not None:
+            batches = [evened(contexts, self._even_ranks) for contexts in batches]
         each_s = np.sum([self._compute.decode_steps_s(contexts, steps) for contexts in batches], axis=0)
         each_s /= self._tokens_per_step
         start_s, before, compute_s, stages = self._env.now, self._steps, float(each_s.sum()), None
@@ -252,10 +259,6 @@ class DecodeInstance:
         # Where a burst is not cut short, a request leaves at its end but has no more tokens than it wanted.
         for request, made in zip(finished, left[left <= steps].tolist(), strict=True):
             self._on_finish(request, before + made)
-
-    def _dealt(self, contexts: IntArray) -> IntArray:
-        """Return contexts in the order in which GPUs get them."""
-        return contexts if self._even_ranks is None else evened(contexts, self._even_ranks)
 
     def _keep(self, batch: IntArray) -> None:
         """Take a batch's table, and make room for as many requests that finish."""
@@ -283,11 +286,14 @@ class DecodeInstance:
         """Give every running request its tokens and let the finished ones go; return these."""
         before = self._size
         self._size, self._least_left = give_tokens(self._batch, before, steps, self._finished)
-        done: list[int] = self._finished[: before - self._size].tolist()
+        gone = before - self._size
+        if gone < 2:
+            return [self._finished.item(0)] if gone else []
+        done: list[int] = self._finished[:gone].tolist()
         return done
 
     def steps_before(self, time_s: float) -> int:
         """Return how many steps end before a time, the present or barely later."""
         # What ended at this very moment has been counted.
         ended = self._steps - (self._steps > 0 and self._last_end_s >= time_s)
-        return ended + int(self._ends_s.searchsorted(time_s))
+        return ended + int(self._ends_s[: self._passing].searchsorted(time_s))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 import simpy
 
 from zcube.llm.compute import ComputeModel
@@ -121,12 +121,13 @@ class PrefillInstance:
         blocks: bool = False,
     ):
         self._env, self._compute, self._chunk_tokens = env, compute, pool.chunk_tokens
-        self._hooks, self._exchange, self._recorder, self._overtakes = hooks, exchange, recorder, overtakes
+        self._start, self._ahead, self._progress = hooks.start, hooks.ahead, hooks.progress
+        self._exchange, self._recorder, self._overtakes = exchange, recorder, overtakes
         #: Whether iterations may be foreseen, of which no exchange and no push decides how long they take.
         self._foresees = exchange is None and not (blocks or recorder.keeps_order)
         # Single numbers of arrays are read and written several times faster through a view of their memory.
         self._backlog_tokens, self._held = loads.backlog_tokens.data, loads.held.data
-        self._chunk_ends_s = loads.chunk_ends_s
+        self._chunk_ends_s: Any = loads.chunk_ends_s.data
         #: Prompts that have started, and those that have not, in order.
         self._running: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
         self._queues: dict[int, deque[PrefillJob]] = {node: deque() for node in nodes}
@@ -248,19 +249,21 @@ class PrefillInstance:
     def _whole_chunks(self, chunks: int) -> None:
         """Let iterations pass that one prompt fills alone."""
         node, chunk = self.nodes[0], self._chunk_tokens
-        job, end_s = self._running[node][0], self._env.now
+        job, end_s, ends_s = self._running[node][0], self._env.now, self._chunk_ends_s
         done, ends = job.done_tokens, []
-        for _ in range(chunks):
+        for at in range(chunks):
             end_s += self._compute.prefill_iteration_s([chunk], [done])
             done += chunk
             ends.append((end_s, done))
-        self._chunk_ends_s[node, :chunks] = [end_s for end_s, _ in ends]
-        self._hooks.ahead(job, ends)
+            ends_s[node, at] = end_s
+        self._ahead(job, ends)
         self._computed = [(node, job, chunks * chunk)]
         self._env.at(end_s, self._end_chunks)
 
     def _end_chunks(self) -> None:
-        self._chunk_ends_s[self.nodes[0]] = np.inf
+        node, ends_s, (_, _, tokens) = self.nodes[0], self._chunk_ends_s, self._computed[0]
+        for at in range(tokens // self._chunk_tokens):
+            ends_s[node, at] = math.inf
         self._advance()
 
     def _admit(self, node: int) -> PrefillJob | None:
@@ -268,12 +271,14 @@ class PrefillInstance:
         queue = self._queues[node]
         if not queue:
             return None
-        at = next((at for at, job in enumerate(queue) if job.may_start), len(queue)) if self._overtakes else 0
-        if at == len(queue) or not queue[at].may_start:
+        at = 0
+        if self._overtakes:
+            at = next((at for at, job in enumerate(queue) if job.may_start), 0)
+        job = queue[at]
+        if not job.may_start:
             self._awaits_read = self._awaits_read or any([job.has_room and job.is_reading for job in queue])
             return None
-        job = queue[at]
-        cached = self._hooks.start(node, job)
+        cached = self._start(node, job)
         if cached is None:
             self._short = True
             return None
@@ -291,16 +296,16 @@ class PrefillInstance:
         tuple of list of int
             Tokens that each prompt computes, and tokens before them.
         """
-        room, jobs = self._chunk_tokens, iter(list(self._running[node]))
+        room, running, at = self._chunk_tokens, self._running[node], 0
         new_tokens: list[int] = []
         prefix_tokens: list[int] = []
         while room > 0:
-            job = next(jobs, None)
-            if job is None:
-                job = self._admit(node)
-                if job is None:
+            if at == len(running):
+                if self._admit(node) is None:
                     break
-                started.append(job.request)
+                started.append(running[at].request)
+            job = running[at]
+            at += 1
             count = min(room, job.input_tokens - job.done_tokens)
             room -= count
             new_tokens.append(count)
@@ -319,7 +324,7 @@ class PrefillInstance:
                 self._running[node].popleft()
                 self._prompts -= 1
                 self._held[node] -= 1
-            self._hooks.progress(node, job)
+            self._progress(node, job)
         self._begin()
 
 

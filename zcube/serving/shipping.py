@@ -58,6 +58,8 @@ class Lane(NamedTuple):
     def size_bytes(self, unit_bytes: Sequence[int]) -> list[int]:
         """Return what each pair carries of units of some bytes, by part [pairs]."""
         # A lane has few pairs, most often one or eight, and most often one part.
+        if len(unit_bytes) == len(self.paths) == 1:
+            return [self.units[0][0] * unit_bytes[0]]
         sizes = [units * unit_bytes[0] for units in self.units[0]]
         for part in range(1, len(unit_bytes)):
             of_unit = unit_bytes[part]

@@ -102,8 +102,11 @@ class PostedRows:
         path, size, start = self._columns
         if isinstance(start_s, list):
             path_view, size_view, start_view = self._views
-            for at, row in enumerate(zip(paths, size_bytes, start_s, strict=True), first):
-                path_view[at], size_view[at], start_view[at] = row
+            if end == first + 1:
+                path_view[first], size_view[first], start_view[first] = paths[0], size_bytes[0], start_s[0]
+            else:
+                for at, row in enumerate(zip(paths, size_bytes, start_s, strict=True), first):
+                    path_view[at], size_view[at], start_view[at] = row
         else:
             path[first:end], size[first:end], start[first:end] = paths, size_bytes, start_s
         self.used = end
