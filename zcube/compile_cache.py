@@ -201,7 +201,9 @@ def remove_unused(root: Path, kept_days: float = KEPT_DAYS) -> None:
 
 def _texts(package: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the text of every module of a package; each run waits for it."""
-    for place, _, files in os.walk(package):
+    for place, folders, files in os.walk(package):
+        if "__pycache__" in folders:
+            folders.remove("__pycache__")
         name = ".".join(Path(place).relative_to(package.parent).parts)
         for file in files:
             if file.endswith(".py"):

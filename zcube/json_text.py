@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any, NoReturn
 
+from pydantic_core import from_json
+
 #: A text, or what opens and closes tables and lists.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _KEY_ENDS = re.compile(r"\s*:")
@@ -35,6 +37,20 @@ def json_value(text: str) -> Any:
         return _DOCUMENT.decode(text)
     except _TwiceError:
         raise _repeated(text, 0) from None
+
+
+def json_row(text: str) -> Any:
+    """Return the value of a JSON text that most often is an object of plain values; errors as :func:`json_value`.
+
+    Most of the time that a million of them take is decoding. Pydantic's decoder, three times as fast, does not see that a key
+    stands twice; but where there are no more colons than keys in what it made, none does and nothing is nested.
+    """
+    try:
+        row = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        # Told in the words of the other one, where that refuses it too.
+        return json_value(text)
+    return row if type(row) is dict and text.count(":") == len(row) else json_value(text)
 
 
 def json_record(text: str, start: int = 0) -> tuple[Any, int]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-
-import numpy as np
+from math import isfinite
 
 from zcube.arrays import IntArray
 from zcube.llm.cards import ModelCard
@@ -56,9 +55,10 @@ class Cluster:
         self.journeys, kv = Journeys(trace), settings.engine().kv
         self.journeys.prompt_room_tokens = room_tokens(card, trace.input_tokens, kv)
         self.journeys.room_tokens = room_tokens(card, trace.input_tokens + trace.output_tokens, kv)
-        # Numbers of arrays are read one by one, which is faster through a view of their memory.
+        # Numbers of arrays are read and written one by one, which is faster through a view of their memory.
+        self._cells = self.journeys.cells()
         self._input_tokens, self._output_tokens = trace.input_tokens.data, trace.output_tokens.data
-        self._room_tokens = self.journeys.room_tokens.data
+        self._room_tokens = self._cells.room_tokens
         self.transfers = Transfers(env, model, reach, kv_cap_bps)
         self.finished = env.event()
         self._work = WorkDone(trace)
@@ -97,10 +97,10 @@ class Cluster:
         return self._decode.steps_before(time_s)
 
     def _arrive(self, request: int, arrival_s: float) -> None:
-        journeys, desk = self.journeys, self._decode.desk
-        journeys.arrival_s[request] = arrival_s
+        cells, desk = self._cells, self._decode.desk
+        cells.arrival_s[request] = arrival_s
         self.watch.arrived(request, arrival_s)
-        journeys.outcome[request] = UNFINISHED
+        cells.outcome[request] = UNFINISHED
         if not self._working:
             self._recorder.ended(request)
             self._resolve(request, FAILED)
@@ -117,7 +117,7 @@ class Cluster:
 
     def _route(self, request: int) -> None:
         """Send a request to its nodes."""
-        journeys, blocks = self.journeys, self._blocks.of(request)
+        cells, blocks = self._cells, self._blocks.of(request)
         input_tokens, room = self._input_tokens[request], self._room_tokens[request]
         node, hit, local = NOBODY, 0, self._decode.computes(blocks, input_tokens, self._prefill.queued)
         if local is None:
@@ -129,14 +129,14 @@ class Cluster:
             return
         decode_node = self._decode.idlest() if local is None else local
         target_rank = self._decode.takes(decode_node, self._in_turn)
-        journeys.decode_node[request] = decode_node
+        cells.decode_node[request] = decode_node
         if local is not None:
             assigned = self._assigned[request] = Assigned(request, blocks, NOBODY, NOBODY, local, target_rank, room)
             granted = partial(self._decode.compute_prompt, assigned)
             if self._decode.reserve(assigned, granted):
                 self._env.after(0.0, granted)
             return
-        journeys.prefill_node[request] = node
+        cells.prefill_node[request] = node
         source_rank = self._prefill.takes(node, self._in_turn)
         assigned = self._assigned[request] = Assigned(request, blocks, node, source_rank, decode_node, target_rank, room, hit)
         job = self._prefill.submit(assigned, input_tokens, not self._preallocates)
@@ -165,9 +165,9 @@ class Cluster:
             self._env.after(0.0, granted)
 
     def _on_granted(self, assigned: Assigned, shipment: Shipment, job: PrefillJob) -> None:
-        self.journeys.granted_s[job.request] = self._env.now
+        self._cells.granted_s[job.request] = self._env.now
         held_tokens = self._decode.held_tokens(assigned)
-        self.journeys.decode_cached_tokens[job.request] = held_tokens
+        self._cells.decode_cached_tokens[job.request] = held_tokens
         if not job.has_room:
             job.has_room = True
             self._prefill.instance(assigned.prefill_node).wake()
@@ -185,17 +185,17 @@ class Cluster:
         self._work.reach(request, job.done_tokens)
         self._tell()
         if job.done_tokens == job.input_tokens:
-            self.journeys.prefill_end_s[request] = self._env.now
+            self._cells.prefill_end_s[request] = self._env.now
             self._prefill.keep(assigned)
         assert assigned.shipment is not None
         self._recorder.computed(request, self._placed.prefill[node])
         self._shipper.computed(assigned.shipment, job.done_tokens)
 
     def _on_post(self, shipment: Shipment, at_s: float) -> None:
-        self.journeys.kv_post_s[shipment.request] = at_s
+        self._cells.kv_post_s[shipment.request] = at_s
 
     def _on_push(self, shipment: Shipment, begins: bool) -> None:
-        instance = self._prefill.instance(int(self.journeys.prefill_node[shipment.request]))
+        instance = self._prefill.instance(self._cells.prefill_node[shipment.request])
         if begins:
             instance.push_begins()
         else:
@@ -203,8 +203,8 @@ class Cluster:
 
     def _on_arrival(self, shipment: Shipment) -> None:
         request, assigned = shipment.request, self._assigned[shipment.request]
-        self.journeys.kv_end_s[request] = self._env.now
-        self.journeys.kv_bytes[request] = sum(shipment.push_bytes)
+        self._cells.kv_end_s[request] = self._env.now
+        self._cells.kv_bytes[request] = sum(shipment.push_bytes)
         self._prefill.free(assigned)
         node = self._decode[assigned.decode_node]
         if isinstance(node, TileRtNode):
@@ -214,12 +214,12 @@ class Cluster:
 
     def _begin_answer(self, request: int) -> None:
         """Let a request whose KV is at its decode node join the batch there."""
-        journeys, assigned = self.journeys, self._assigned[request]
+        assigned = self._assigned[request]
         self._work.join(request)
         self._decode.keep(assigned)
         tokens_left = self._output_tokens[request]
         if self._prefill_answers:
-            journeys.first_token_s[request] = self._env.now
+            self._cells.first_token_s[request] = self._env.now
             tokens_left -= 1
         if tokens_left:
             instance = self._decode[assigned.decode_node].instance
@@ -229,17 +229,17 @@ class Cluster:
             self._on_finish(request, 0)
 
     def _on_step(self, requests: list[int], end_s: float, steps: int) -> None:
-        journeys = self.journeys
+        cells = self._cells
         # Mostly one, for which NumPy's choice of rows takes ten times as long.
         for request in requests:
-            journeys.first_step_s[request] = end_s
-            journeys.steps_before[request] = steps
+            cells.first_step_s[request] = end_s
+            cells.steps_before[request] = steps
             if not self._prefill_answers:
-                journeys.first_token_s[request] = end_s
+                cells.first_token_s[request] = end_s
 
     def _on_finish(self, request: int, steps: int) -> None:
-        self.journeys.finish_s[request] = self._env.now
-        self.journeys.steps_at_end[request] = steps
+        self._cells.finish_s[request] = self._env.now
+        self._cells.steps_at_end[request] = steps
         self._release(self._assigned.pop(request))
         self._resolve(request, COMPLETED)
 
@@ -247,7 +247,7 @@ class Cluster:
         """Give a request up whose KV cannot be carried; its prompt is computed to the end, for other prompts' prefixes."""
         request, assigned = shipment.request, self._assigned[shipment.request]
         self._recorder.ended(request)
-        if np.isfinite(self.journeys.prefill_end_s[request]):
+        if isfinite(self._cells.prefill_end_s[request]):
             self._prefill.free(assigned)
         self._release(assigned)
         self._resolve(request, FAILED)
@@ -260,8 +260,8 @@ class Cluster:
             self._route(following)
 
     def _resolve(self, request: int, outcome: int) -> None:
-        self.journeys.outcome[request] = outcome
-        self.journeys.left_s[request] = self._env.now
+        self._cells.outcome[request] = outcome
+        self._cells.left_s[request] = self._env.now
         self._resolved += 1
         self._work.end(request)
         self._tell()

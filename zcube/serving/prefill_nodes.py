@@ -34,6 +34,7 @@ class PrefillNodes:
         self._site, self._pool, self._ranks = site, site.settings.prefill, ranks
         settings, pool, trace = site.settings, site.settings.prefill, site.journeys.trace
         self._env, self._journeys, self._work = site.env, site.journeys, site.work
+        self._cells = site.journeys.cells()
         self._span, self._block_tokens = pool.nodes_per_instance, trace.block_tokens
         block_tokens = trace.block_tokens or 1
         cached_blocks, capacity = pool.prefix_cache_tokens // block_tokens, pool.kv_capacity_tokens
@@ -137,22 +138,22 @@ class PrefillNodes:
 
         Returns the cached tokens; None where the node's memory has no room for it.
         """
-        request, node, journeys = assigned.request, assigned.prefill_node, self._journeys
+        request, node = assigned.request, assigned.prefill_node
         unchanged = assigned.hit_at == self._caches.changes[node]
         hit = assigned.hit if unchanged else self._caches.hit(node, assigned.blocks)
         if self._memory is not None:
-            site, room = self._site, int(journeys.prompt_room_tokens[request])
+            site, room = self._site, int(self._cells.prompt_room_tokens[request])
             assigned.claim = self._memory.claim(node, assigned.blocks, hit, room)
             if assigned.claim is None:
                 site.recorder.lacks_memory(site.placed.prefill[node])
                 return None
             site.recorder.has_memory(site.placed.prefill[node], request)
         self.queued -= 1
-        journeys.prefill_start_s[request] = self._env.now
+        self._cells.prefill_start_s[request] = self._env.now
         found = hit if assigned.read is None else self._found(assigned, assigned.read, hit)
         # The last token is always computed: its logits give the first output token.
         cached = min(found * self._block_tokens, input_tokens - 1)
-        journeys.cached_tokens[request] = cached
+        self._cells.cached_tokens[request] = cached
         self._work.reach(request, cached, computed=False)
         return cached
 

@@ -266,7 +266,10 @@ class KvShipper:
                 break
         if not starts_s:
             return
-        prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
+        # Whose GPUs send is found only for one who writes it down.
+        prepared = None
+        if self._recorder.keeps_order:
+            prepared = self._recorder.prepares(shipment.request, lane.source_gpus, self._setup_s)
         if not lane.joined:
             self._env.at(starts_s[0], self._fail, shipment)
             return
@@ -277,7 +280,7 @@ class KvShipper:
             self._env.at(starts_s[0], self._recorder.pushes, *told)
         paths, sizes, start_s = lane.rows(pushed_bytes, starts_s)
         shipment.starts_s += starts_s
-        shipment.push_bytes += map(sum, pushed_bytes)
+        shipment.push_bytes += sizes if len(starts_s) == len(sizes) == 1 else map(sum, pushed_bytes)
         group, is_last = shipment.group, shipment.last_posted
         if self._on_push is not None:
             group, is_last = self._transfers.open_group(partial(self._push_ends, shipment)), True

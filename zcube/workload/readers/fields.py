@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from json import JSONDecodeError
 from typing import Any, Literal
 
-from zcube.json_text import json_value
+from zcube.json_text import json_row
 from zcube.workload.requests import MAX_TOKENS
 
 #: What was found and what is expected.
@@ -39,7 +39,7 @@ def short(value: Any) -> str:
 def json_object(line: str) -> dict[str, Any] | str:
     """Return the object of a line, or what was found instead."""
     try:
-        record = json_value(line)
+        record = json_row(line)
     except JSONDecodeError as error:
         return f"broken JSON ({error.msg} at column {error.colno})"
     except (ValueError, RecursionError) as error:
@@ -116,7 +116,7 @@ def block_fault(key: str, ids: Any, input_tokens: Any, block_tokens: int, bits: 
         Largest width of an id.
     """
     # A row has hundreds of them.
-    if not isinstance(ids, list) or set(map(type, ids)) - {int} or (ids and not 0 <= min(ids) <= max(ids) < 1 << bits):
+    if not isinstance(ids, list) or (ids and not (set(map(type, ids)) == {int} and 0 <= min(ids) <= max(ids) < 1 << bits)):
         return f"{key} {short(ids)}", f"a list of whole numbers from 0 to 2^{bits} - 1"
     if token_fault("", input_tokens):
         return None

@@ -45,6 +45,9 @@ _OTHER_NAMES = {
     "delay": "delay_ms",
 }
 _NO_TIME = -1
+#: Keys of a row, of one that is a session's turn, and those that hold tokens or times.
+_OF_ANY_ROW, _OF_A_TURN = ("timestamp", "input_length", "output_length"), ("input_length", "output_length")
+_LENGTHS, _TIMES = ("input_length", "output_length"), ("timestamp", "delay")
 
 
 def recognise(record: dict[str, Any] | None, line: str) -> bool:
@@ -94,36 +97,35 @@ class _Rows:
         session = record.get("session_id")
         if session is not None and self._options.sessions is None:
             self._faults.stop(number, f"session_id {short(session)}", SESSION_CHOICE)
-        wrong = [*self._row_faults(record, session), *self._turn_faults(record, session)]
+        wrong = self._row_faults(record, session)
+        if session is not None:
+            wrong += self._turn_faults(record, session)
         for found, expected in wrong:
             self._faults.add(number, found, expected)
         if not wrong:
             self._append(number, record, session)
         return None
 
-    def _row_faults(self, record: dict[str, Any], session: Any) -> Iterator[Wrong]:
-        needed = ("input_length", "output_length") if session is not None else ("timestamp", "input_length", "output_length")
-        for key in needed:
-            if key not in record:
-                yield f"no {key}", f'the key "{key}"'
-        for key in ("input_length", "output_length"):
+    def _row_faults(self, record: dict[str, Any], session: Any) -> list[Wrong]:
+        needed = _OF_ANY_ROW if session is None else _OF_A_TURN
+        wrong = [(f"no {key}", f'the key "{key}"') for key in needed if key not in record]
+        for key in _LENGTHS:
             if key in record and (fault := token_fault(key, record[key])):
-                yield fault
-        for key in ("timestamp", "delay"):
+                wrong.append(fault)
+        for key in _TIMES:
             is_stated = key in record and (key in needed or record[key] is not None)
             if is_stated and (fault := time_fault(key, record[key], self._unit)):
-                yield fault
+                wrong.append(fault)
         if ("hash_ids" in record) != self._with_blocks:
             found = "no hash_ids" if self._with_blocks else "hash_ids"
-            yield found, "hash_ids on every line, as on the first, or on none"
+            wrong.append((found, "hash_ids on every line, as on the first, or on none"))
         elif self._with_blocks:
             fault = block_fault("hash_ids", record["hash_ids"], record.get("input_length"), self._block_tokens)
             if fault is not None:
-                yield fault
+                wrong.append(fault)
+        return wrong
 
     def _turn_faults(self, record: dict[str, Any], session: Any) -> list[Wrong]:
-        if session is None:
-            return []
         if type(session) not in (str, int) or (type(session) is str and not 1 <= len(session) <= 200):
             return [(f"session_id {short(session)}", "1 to 200 characters, or a whole number")]
         time, delay = record.get("timestamp"), record.get("delay")
@@ -161,7 +163,7 @@ class _Rows:
         self.inputs.append(prompt)
         self._outputs.append(record["output_length"])
         self._time_ns.append(time_ns)
-        self._delay_ns.append(nanoseconds(record.get("delay") or 0, self._unit))
+        self._delay_ns.append(nanoseconds(delay, self._unit) if (delay := record.get("delay")) else 0)
         self._previous.append(previous)
         self._session.append(-1 if session is None else self._numbers.setdefault(session, len(self._numbers)))
         self._block_count.append(len(ids))
