@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Arrow's second allocator begins a thread of its own where pandas is imported, whoever allocates; a process with threads
     # cannot be copied.
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+    # Looking for plugins of pydantic reads the metadata of every installed package; none has a say in what is valid here.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     if isinstance(sys.stdout, TextIOWrapper):
         # A reader of the pipe has a line as soon as it is there.
