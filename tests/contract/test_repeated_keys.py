@@ -21,7 +21,7 @@ from zcube.fabric.wiring.infragraph import read_infragraph
 from zcube.fuzz.kinds import kinds
 from zcube.fuzz.sound import fabric_in
 from zcube.inputs import json_document
-from zcube.json_text import RepeatedKeyError, json_record, json_value
+from zcube.json_text import RepeatedKeyError, json_record, json_row, json_value
 from zcube.scenario import read_run
 from zcube.workload.readers.fields import json_object
 from zcube.yaml_text import yaml_document
@@ -62,6 +62,28 @@ def test_a_key_that_stands_twice_is_told_with_both_places(text, said):
     assert str(told.value) == said
     with pytest.raises(RepeatedKeyError):
         json_record("xx" + text, 2)
+
+
+numbers = st.integers() | st.floats() | st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+keys = st.sampled_from(['"a"', '"b"', '"\\u0061"', '"a:"', '""', '"\\ud83d"'])
+plain = st.sampled_from(
+    ["null", "true", '"x:y"', '"\\ud83d\\ude00"', "[]", "[1, 2]", "{}", '{"a": 1}', "NaN", "nul", '"\t"', "-0"]
+)
+rows = st.lists(st.tuples(keys, st.sampled_from([":", " : ", ""]), plain | numbers.map(str)), max_size=4)
+
+
+@given(rows, st.sampled_from(["", " ", "x", "}", "\ufeff"]), st.booleans())
+def test_a_row_is_read_as_a_document_is(pairs, around, before):
+    text = "{" + ", ".join(key + colon + value for key, colon, value in pairs) + "}"
+    text = around + text if before else text + around
+
+    def of(read):
+        try:
+            return repr(read(text))
+        except ValueError as error:
+            return type(error), str(error)
+
+    assert of(json_row) == of(json_value)
 
 
 def test_documents_lines_and_runs_are_refused(tmp_path):
