@@ -40,6 +40,27 @@ def fitted(device="h200", prefill="tp8", decode="tp8", **choices):
     return roofline(GLM, load_device(device), EngineLayout(prefill, decode, **choices))
 
 
+PIECES = ((1, 0), (1, 2047), (512, 1536), (2048, 0), (2049, 0), (8192, 30_000), (77, 200_001), (65_536, 3))
+
+
+@pytest.mark.parametrize("prefill", ["tp8", "dp8", "cp8"])
+def test_a_lone_piece_takes_to_the_bit_what_arrays_of_one_do(tables, prefill):
+    for node in (fitted(prefill=prefill), model(tables, prefill=prefill), fitted("b200", prefill)):
+        for new, prefix in PIECES:
+            at_once = node.prefill_iteration_s([new], [prefix])
+            assert at_once == node.prefill_iteration_s(np.array([new]), np.array([prefix]))
+
+
+@pytest.mark.parametrize(("new", "prefix"), [(0, 0), (1, -1), (1 << 33, 0), (1, 1 << 33), (1.5, 0), (1, None)])
+def test_a_lone_piece_out_of_range_is_refused_as_a_list_is(new, prefix):
+    node, said = fitted(), []
+    for pieces in (([new], [prefix]), ((new,), (prefix,))):
+        with pytest.raises(InputError) as told:
+            node.prefill_iteration_s(*pieces)
+        said.append(str(told.value))
+    assert said[0] == said[1]
+
+
 # ---- the grid
 
 

@@ -204,7 +204,7 @@ class PrefillRates:
         return np.where(work.is_dense, self._dense_s(work), self._sparse_s(work))[()]
 
     def piece_s(self, sizes: PrefillSizes, new: int, prefix: int, flops_share: float, gather_share: float) -> float:
-        """Return the time of one layer for one piece: to the bit that of its :func:`iteration_work`, at a third of the cost."""
+        """Return the time of one layer for one piece: to the bit what :meth:`seconds` makes of its :func:`iteration_work`."""
         contexts = new * prefix + new * (new + 1) // 2
         linear_s = sizes.linear_flops * new * flops_share / self.linear_flops_per_s
         if new + prefix <= sizes.topk:

@@ -71,10 +71,16 @@ def _arrays_checked(new_tokens: Pieces, prefix_tokens: Pieces) -> tuple[list[int
 
 def checked_contexts(context_tokens: IntArray, steps: int) -> IntArray:
     """Return contexts as the kernels take them; whether they are in range is for :func:`check_range`."""
-    if type(context_tokens) is np.ndarray and context_tokens.dtype is INT64 and 0 <= steps <= MAX_STEPS:
-        shape, flags = context_tokens.shape, context_tokens.flags
-        if len(shape) == 1 and shape[0] and flags.c_contiguous:
-            return context_tokens
+    # What a batch's table has passes all that is looked at below.
+    if (
+        type(context_tokens) is np.ndarray
+        and context_tokens.dtype is INT64
+        and context_tokens.ndim == 1
+        and len(context_tokens)
+        and context_tokens.flags.c_contiguous
+        and 0 <= steps <= MAX_STEPS
+    ):
+        return context_tokens
     given = np.asarray(context_tokens)
     if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
         found = f"shape {given.shape} of type {given.dtype}"

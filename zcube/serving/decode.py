@@ -149,7 +149,7 @@ class DecodeInstance:
         self._joining: list[tuple[int, int, int]] = []
         self._keep(np.zeros((3, 16), dtype=np.int64))
         self._size, self._least_left = 0, MOST_LEFT
-        #: Steps ended, when the last of them did; when steps from now on would, and how many of them are to pass.
+        #: Steps ended, and when the last of them did; when those foreseen would end, and how many of them are let pass.
         self._steps, self._last_end_s, self._ends_s, self._passing = 0, 0.0, NO_STEPS, 0
         #: Steps predicted next, and what becomes of a request that comes.
         self._ahead, self._state = LEAST_STEPS_AHEAD, IDLE

@@ -88,9 +88,10 @@ class Journeys:
         self.outcome = np.zeros(count, dtype=np.int8)
 
     def cells(self) -> Any:
-        """Return the columns under their names as memory, to write single values to while a run goes on.
+        """Return memory views of the columns, under their names, for who reads and writes single values while a run goes on.
 
-        An array of NumPy takes twice as long to take one, and twenty are written a request.
+        Twenty are written a request, each in half the time that an array of NumPy takes. A view does not see that a column is
+        replaced, as :meth:`close` does; those of what requests ask for are not to be written to.
         """
         return SimpleNamespace(**{name: of.data for name, of in vars(self).items() if isinstance(of, np.ndarray)})
 

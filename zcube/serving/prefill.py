@@ -121,7 +121,7 @@ class PrefillInstance:
         blocks: bool = False,
     ):
         self._env, self._compute, self._chunk_tokens = env, compute, pool.chunk_tokens
-        self._start, self._ahead, self._progress = hooks.start, hooks.ahead, hooks.progress
+        self._on_start, self._on_ahead, self._on_progress = hooks.start, hooks.ahead, hooks.progress
         self._exchange, self._recorder, self._overtakes = exchange, recorder, overtakes
         #: Whether iterations may be foreseen, of which no exchange and no push decides how long they take.
         self._foresees = exchange is None and not (blocks or recorder.keeps_order)
@@ -256,12 +256,13 @@ class PrefillInstance:
             done += chunk
             ends.append((end_s, done))
             ends_s[node, at] = end_s
-        self._ahead(job, ends)
+        self._on_ahead(job, ends)
         self._computed = [(node, job, chunks * chunk)]
         self._env.at(end_s, self._end_chunks)
 
     def _end_chunks(self) -> None:
         node, ends_s, (_, _, tokens) = self.nodes[0], self._chunk_ends_s, self._computed[0]
+        # Of as many chunks as were foreseen; behind them nothing has been written.
         for at in range(tokens // self._chunk_tokens):
             ends_s[node, at] = math.inf
         self._advance()
@@ -278,7 +279,7 @@ class PrefillInstance:
         if not job.may_start:
             self._awaits_read = self._awaits_read or any([job.has_room and job.is_reading for job in queue])
             return None
-        cached = self._start(node, job)
+        cached = self._on_start(node, job)
         if cached is None:
             self._short = True
             return None
@@ -324,7 +325,7 @@ class PrefillInstance:
                 self._running[node].popleft()
                 self._prompts -= 1
                 self._held[node] -= 1
-            self._progress(node, job)
+            self._on_progress(node, job)
         self._begin()
 
 

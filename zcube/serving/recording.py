@@ -12,7 +12,7 @@ class Recorder:
     """Hears everything and keeps nothing. Requests, servers and GPUs go by their numbers.
 
     ``keeps_order`` says whether everything has to be told when it happens; else iterations that cannot change are told of
-    together.
+    together, and of pushes nothing is.
     """
 
     keeps_order = False

@@ -45,9 +45,9 @@ _OTHER_NAMES = {
     "delay": "delay_ms",
 }
 _NO_TIME = -1
-#: Keys of a row, of one that is a session's turn, and those that hold tokens or times.
-_OF_ANY_ROW, _OF_A_TURN = ("timestamp", "input_length", "output_length"), ("input_length", "output_length")
-_LENGTHS, _TIMES = ("input_length", "output_length"), ("timestamp", "delay")
+#: Keys that hold tokens, those that hold times, and what a row needs that is no turn of a session; a turn needs tokens only.
+_TOKENS, _TIMES = ("input_length", "output_length"), ("timestamp", "delay")
+_ALONE = ("timestamp", *_TOKENS)
 
 
 def recognise(record: dict[str, Any] | None, line: str) -> bool:
@@ -107,9 +107,9 @@ class _Rows:
         return None
 
     def _row_faults(self, record: dict[str, Any], session: Any) -> list[Wrong]:
-        needed = _OF_ANY_ROW if session is None else _OF_A_TURN
+        needed = _ALONE if session is None else _TOKENS
         wrong = [(f"no {key}", f'the key "{key}"') for key in needed if key not in record]
-        for key in _LENGTHS:
+        for key in _TOKENS:
             if key in record and (fault := token_fault(key, record[key])):
                 wrong.append(fault)
         for key in _TIMES:
