@@ -106,8 +106,9 @@ def compare(
     """Measure one workload on one fabric, each program in a process of its own, one after the other."""
     out = folder / "ours.npz"
     arguments = ["--solve", workload, fabric_name, str(out), "--seed", str(seed), *(["--small"] if small else []), *more]
-    # With its bytecode kept, as that of an installed package is.
+    # With its bytecode kept, as that of an installed package is, and as the command line sets libraries.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
     ours = measured([sys.executable, __file__, *arguments], environment)
     with np.load(out) as found:
         finish_s, solve_s, peak_bytes = found["finish_s"], float(found["solve_s"]), float(found["peak_bytes"])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from zcube.arrays import distinct
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.optics import OPTICS_RULES, Optics, optics_of
 from zcube.fabric.ports import native_ports_used
@@ -69,7 +68,7 @@ def fabric_counts(fabric: Fabric, optics: Optics | None = None) -> dict[str, Any
         "modules": int(optics.module.sum()),
         "switch_modules": int((optics.module & ~optics.at_nic).sum()),
         "nic_modules": int((optics.module & optics.at_nic).sum()),
-        "cable_assemblies": len(np.unique(optics.assembly)),
+        "cable_assemblies": len(distinct(optics.assembly)),
         **({"arrangement": arrangement} if arrangement else {}),
         "failed_links": int((~fabric.cable_up).sum()),
         "counting_rule": counting_rule(optics.rule),

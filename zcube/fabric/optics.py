@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray, distinct
 from zcube.errors import Fault, InputError
 from zcube.fabric.cages import Cages, cages_of, distinct_rows
 from zcube.fabric.lane_pairing import PairedLanes, pair_lanes
@@ -230,7 +230,7 @@ def _copper_allowed(fabric: Fabric, rule: str, cages: Cages, of_link: IntArray, 
 def _far_cages(cages: Cages) -> IntArray:
     """Return how many different cages each cage reaches."""
     a, z = cages.of_end.T.astype(np.int64)
-    pairs = np.unique(np.concatenate([a * len(cages) + z, z * len(cages) + a]))
+    pairs = distinct(np.concatenate([a * len(cages) + z, z * len(cages) + a]))
     return np.bincount(pairs // max(1, len(cages)), minlength=len(cages))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.errors import Fault, InputError
 from zcube.fabric.cages import port_places
 from zcube.fabric.model import CableKind, Fabric
@@ -15,7 +15,7 @@ def native_ports_used(fabric: Fabric) -> IntArray:
     places = port_places(fabric)
     at_switch = places.gpu < 0
     switch, port = places.device[at_switch] - fabric.servers, places.port[at_switch]
-    used = np.unique(switch << 32 | port) >> 32
+    used = distinct(switch << 32 | port) >> 32
     return np.bincount(used, minlength=fabric.switches)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray, distinct
 from zcube.network.protocol import FlowTable, NetworkModel
 from zcube.routing.routes import Routes
 from zcube.trace.comm_trace import CommTrace, Kind
@@ -145,7 +145,7 @@ class _Run:
             return
         np.subtract.at(self._waits, followers, 1)
         ready = followers[self._waits[followers] == 0]
-        self._begin(np.unique(ready) if len(ready) > 1 else ready, now_s)
+        self._begin(distinct(ready) if len(ready) > 1 else ready, now_s)
 
     def _followers(self, operations: IntArray) -> IntArray:
         """Return what waits for operations, once for each it waits for."""

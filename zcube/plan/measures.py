@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.errors import InputError
 from zcube.fabric.failures import with_failures
 from zcube.fabric.model import CableMedium, Fabric
@@ -161,7 +161,7 @@ class Measuring:
                 "switch_links": len(fabric.cables) - fabric.gpus - fabric.nic_cable.size,
                 "switch_modules": int((optics.module & ~optics.at_nic).sum()),
                 "nic_modules": int((optics.module & optics.at_nic).sum()),
-                "cable_assemblies": len(np.unique(optics.assembly)),
+                "cable_assemblies": len(distinct(optics.assembly)),
                 **self._cable_km(fabric, missing),
             },
             "cost": {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcube.arrays import BoolArray
+from zcube.arrays import BoolArray, distinct
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.optics import OPTICS_RULES, Optics, OpticsRule, cable_use, optics_of
 from zcube.pricing.price_book import Covers, PowerBook, PriceBook, box_key
@@ -192,7 +192,7 @@ def _modules(optics: Optics, at_side: BoolArray, side: str, book: PriceBook, pow
 
 def _cables(optics: Optics) -> tuple[BillLine, ...]:
     """Return a line for every use, medium and split of the cable assemblies."""
-    head = np.unique(optics.assembly)
+    head = distinct(optics.assembly)
     far, use = optics.far_cages[head], cable_use(optics)[head]
     kinds = Counter(zip(use.tolist(), np.where(optics.module[head], "fibre", "copper").tolist(), far.tolist()))
     return tuple(

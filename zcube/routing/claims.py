@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.fabric.model import CableKind, Fabric
 from zcube.fabric.ports import native_ports_used
 from zcube.progress import Progress, silent
@@ -134,7 +134,7 @@ def _broken(fabric: Fabric, routes: Routes, source: IntArray, target: IntArray) 
     gap = fabric.link_target[routes.link[at]] != fabric.link_source[routes.link[at + 1]]
     wrong[routes.path_of_hop[at[gap]]] = True
     wrong[routes.path_of_hop[~fabric.cable_up[routes.link // 2]]] = True
-    return np.unique(flow[wrong])
+    return distinct(flow[wrong])
 
 
 def _sharing(routes: Routes) -> IntArray:
@@ -142,7 +142,7 @@ def _sharing(routes: Routes) -> IntArray:
     owner = routes.flow_of_hop
     order = np.lexsort((routes.link, owner))
     owner, link = owner[order], routes.link[order]
-    return np.unique(owner[1:][(owner[1:] == owner[:-1]) & (link[1:] == link[:-1])])
+    return distinct(owner[1:][(owner[1:] == owner[:-1]) & (link[1:] == link[:-1])])
 
 
 def _free_of_deadlock(

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.fabric.model import Fabric
 from zcube.routing.routes import Routes, Routing
 
@@ -56,7 +56,7 @@ def dependencies_of(fabric: Fabric, routing: Routing, source: IntArray, target: 
 def _follow(routes: Routes, links: int) -> IntArray:
     """Return which link follows which on a path, as one number each, without repetition."""
     at = routes.followed
-    return np.unique(routes.link[at] * links + routes.link[at + 1])
+    return distinct(routes.link[at] * links + routes.link[at + 1])
 
 
 def _cycle(before: IntArray, after: IntArray, links: int) -> tuple[int, ...]:

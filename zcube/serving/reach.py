@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.fabric.model import Fabric
 from zcube.llm.cards import ModelCard
 from zcube.llm.schedules.kv_plans import KvPushes
@@ -78,7 +78,7 @@ def reach_of(fabric: Fabric, routing: Routing, settings: ServingSettings, card: 
             some = slice(first, first + ROUTED_AT_ONCE)
             lost = routing.routes(source[some], target[some]).unreachable
             cut.append(source[some][lost] * fabric.gpus + target[some][lost])
-    return Reach(fabric.gpus, checked, np.unique(np.concatenate(cut)))
+    return Reach(fabric.gpus, checked, distinct(np.concatenate(cut)))
 
 
 def _pairs(placed: Seated, pushes: KvPushes, settings: ServingSettings) -> Iterator[tuple[IntArray, IntArray]]:

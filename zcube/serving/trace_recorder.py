@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.errors import RunError
 from zcube.fabric.model import Fabric
 from zcube.llm.exchanges import ExchangeParts
@@ -148,7 +148,7 @@ class TraceRecorder(Recorder):
     def leaves(self, servers: Sequence[int], requests: Sequence[int]) -> None:
         """Keep what ended requests."""
         for request in requests:
-            self._requests[request].ended = np.unique(self._last[self._gpus(servers)]).tolist()
+            self._requests[request].ended = distinct(self._last[self._gpus(servers)]).tolist()
 
     def _phase(self, servers: Sequence[int]) -> str:
         return "decode" if servers[0] in self._decoding else "prefill"
@@ -164,7 +164,7 @@ class TraceRecorder(Recorder):
             "expert-exchange", source, target, size_bytes, phase=phase, start_s=start_s, after=[self._last[source], *waits]
         ).tolist()
         if alone.data_s or alone.latency_s:
-            before = [*np.unique(self._last[gpus]).tolist(), *waits]
+            before = [*distinct(self._last[gpus]).tolist(), *waits]
             rows += self._builder.compute(
                 "exchange-alone", gpus[0], alone.data_s, phase=phase, start_s=start_s, after=before
             ).tolist()
@@ -185,7 +185,7 @@ class TraceRecorder(Recorder):
     def meets(self, servers: Sequence[int]) -> None:
         """Write a computation without length that waits for an exchange and for all GPUs of the instance."""
         gpus = self._gpus(servers)
-        waits = [*self._exchanged.pop(servers[0]), *np.unique(self._last[gpus]).tolist()]
+        waits = [*self._exchanged.pop(servers[0]), *distinct(self._last[gpus]).tolist()]
         self._last[gpus] = self._builder.compute("nodes-in-step", gpus[0], 0.0, phase=self._phase(servers), after=waits)
 
     def computed(self, request: int, server: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray, distinct
 from zcube.fabric.model import BITS_PER_GBIT, CableKind, Fabric
 from zcube.network.flow_model import FlowModel, flow_model
 from zcube.network.link_set import LinkSet
@@ -168,5 +168,5 @@ def fullest_link(fabric: Fabric, routes: Routes) -> LinkDemand:
     capacity = fabric.link_capacity_bps[trunk]
     overload = np.divide(load, capacity, out=np.where(load > 0, np.inf, 0.0), where=capacity > 0)
     link = int(trunk[np.argmax(overload)])
-    flows = len(np.unique(routes.flow_of_hop[routes.link == link]))
+    flows = len(distinct(routes.flow_of_hop[routes.link == link]))
     return LinkDemand(link, link_name(fabric, link), flows, float(overload.max()))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from zcube.arrays import BoolArray, FloatArray, IntArray
+from zcube.arrays import BoolArray, FloatArray, IntArray, distinct
 from zcube.fabric.model import Fabric
 from zcube.network.adversary.patterns import PATTERNS, segment_gpus
 from zcube.network.adversary.shares import PatternShare, link_loads, link_name, pattern_shares, trunk_links
@@ -238,7 +238,7 @@ def _ways_out(fabric: Fabric, seed: int, whole_bundle: bool) -> BoolArray:
     trunk = trunk_links(fabric)
     trunk = trunk[fabric.link_capacity_bps[trunk] > 0]
     source, target = fabric.link_source[trunk] - fabric.gpus, fabric.link_target[trunk] - fabric.gpus
-    with_gpus = np.unique(fabric.cables.b[fabric.nic_cable] - fabric.gpus)
+    with_gpus = distinct(fabric.cables.b[fabric.nic_cable] - fabric.gpus)
     linked = np.full((fabric.switches, fabric.switches), _LOCAL)
     linked[source, target] = 1.0 + 1e-3 * rng.random(len(trunk))
     row, column = _matching(linked[with_gpus])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcube.arrays import BoolArray, IntArray
+from zcube.arrays import BoolArray, IntArray, distinct
 from zcube.network.packet.starts import crossings
 from zcube.network.packet.state import NONE
 from zcube.network.packet.tables import Tables
@@ -66,7 +66,7 @@ def parts_of(tables: Tables, flows: IntArray) -> list[Part]:
     )
     part = connected_components(meets, directed=False)[1][: len(flows)]
     divided = zip(_split(part, flows), _split(part[place], queue))
-    return [Part(members, queues, np.unique(queues[queues != NONE] >> shift)) for members, queues in divided]
+    return [Part(members, queues, distinct(queues[queues != NONE] >> shift)) for members, queues in divided]
 
 
 def _split(part: IntArray, values: IntArray) -> list[IntArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray, distinct
 from zcube.errors import Fault, InputError
 from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import class_shift, reverse_links
@@ -194,7 +194,7 @@ class Postings:
     def _lines_bps(self, port: IntArray, pair: IntArray) -> FloatArray:
         """Return the rate of all the NIC ports of each queue pair [pairs], from those of its paths and whose these are."""
         links = len(self._link_set.capacity_bps)
-        owner, link = np.divmod(np.unique(pair * links + port), links)
+        owner, link = np.divmod(distinct(pair * links + port), links)
         return np.bincount(owner, self._link_set.capacity_bps[link]).astype(np.float64)
 
     def _fill_flows(self, new: np.ndarray, routes: Routes, flows: FlowTable, flow: IntArray) -> None:
@@ -205,7 +205,7 @@ class Postings:
         new["start_ps"] = np.round(flows.start_s * PS)
         new["finish_ps"] = NEVER
         last = routes.last_link
-        ends = np.unique(flow * len(self._link_set.capacity_bps) + last)
+        ends = distinct(flow * len(self._link_set.capacity_bps) + last)
         at, link = np.divmod(ends, len(self._link_set.capacity_bps))
         new["drain"] = np.bincount(at, self._link_set.capacity_bps[link], minlength=len(new)) / 8 / PS
         new["tail_ps"] = routes.per_flow(np.round(self._link_set.latency_s[last] * PS), np.minimum)

@@ -14,7 +14,7 @@ from enum import Enum
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.network.packet.patterns import Part, Pattern, is_idle, parts_of, pattern_of
 from zcube.network.packet.settlement import Settlement, settle
 from zcube.network.packet.skip_settings import Skip
@@ -132,7 +132,7 @@ class Ahead:
             np.minimum.at(self.switch_ps, links[end][link], when)
             np.add.at(self.crowd, links[end][used], 1)
         for part in parts:
-            self.crowd[np.unique(np.append(links["from_switch"][part.links], links["to_switch"][part.links]))] += 1
+            self.crowd[distinct(np.append(links["from_switch"][part.links], links["to_switch"][part.links]))] += 1
 
 
 def _bytes(key: bytes, known: Settlement | Seen | None) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zcube.arrays import IntArray
+from zcube.arrays import IntArray, distinct
 from zcube.errors import Fault, InputError
 from zcube.fabric.model import CableKind, Fabric
 from zcube.plan.growth.pairing import Ends, Pairing
@@ -38,7 +38,7 @@ def with_kept_ports(new: Fabric, old: Ends, ends: Ends, pairing: Pairing) -> Fab
     number = ends.port * ends.legs + ends.leg
     fixed = _fixed(old, ends, pairing)
     number = np.where(fixed != NONE, fixed, number)
-    stands = np.unique(old.device[old.at_switch])
+    stands = distinct(old.device[old.at_switch])
     loose = ends.at_switch & (fixed == NONE) & np.isin(ends.device, stands)
     faults = []
     before = _numbers_by_device(old, old.port * old.legs + old.leg, old.at_switch)

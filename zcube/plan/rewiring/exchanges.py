@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from pydantic import Field
 
-from zcube.arrays import FloatArray, IntArray
+from zcube.arrays import FloatArray, IntArray, distinct
 from zcube.inputs import Declared
 from zcube.plan.rewiring.loads import Spread, WiringLoads, blocks
 from zcube.seeds import stream
@@ -107,7 +107,7 @@ def _improved(
 
 def _exchanges(loads: WiringLoads, block: IntArray) -> IntArray:
     """Return the pairs of GPUs of one block of which one at least sends or receives [exchanges, 2]."""
-    busy = np.unique(np.concatenate([loads.pairs.source, loads.pairs.target]))
+    busy = distinct(np.concatenate([loads.pairs.source, loads.pairs.target]))
     is_busy = np.zeros(len(block), dtype=bool)
     is_busy[busy] = True
     rows = []

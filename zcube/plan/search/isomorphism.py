@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zcube.arrays import distinct
 from zcube.fabric.model import CableKind, Fabric
 
 #: Nodes singled out before two graphs of equal hashes count as different.
@@ -63,12 +64,12 @@ class FabricGraph:
 
     def refined(self, colour: Colours) -> Colours:
         """Return colours that tell nodes apart by those of their neighbours, and so on, until that tells no more apart."""
-        told = len(np.unique(colour))
+        told = len(distinct(colour))
         while told < len(colour):
             around = np.zeros_like(colour)
             np.add.at(around, self.a, _mixed(colour[self.b] ^ _mixed(self.edge)))
             new = _mixed(colour + _mixed(around))
-            now = len(np.unique(new))
+            now = len(distinct(new))
             # Rounds are counted alike in graphs of equal hashes, since these tell as many apart in each.
             if now == told:
                 return new
