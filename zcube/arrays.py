@@ -1,4 +1,4 @@
-"""Types of arrays, by what they hold. Shapes stand in brackets in docstrings, e.g. ``float array [flows]``."""
+"""Types of arrays, and the different numbers of one. Shapes stand in brackets in docstrings, e.g. ``float array [flows]``."""
 
 from __future__ import annotations
 
