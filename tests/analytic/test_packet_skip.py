@@ -64,7 +64,7 @@ def test_a_part_with_pauses_is_never_advanced(threshold):
 
 def test_a_part_near_a_threshold_is_never_advanced():
     """What stands in the buffer after the burst is below the threshold, and stays."""
-    table = flows((0, 2, LONG, 0.0), (1, 2, 60 * 4096, 0.0))
+    table = flows((0, 2, LONG, 0.0), (1, 2, 68 * 4096, 0.0))
     chosen = {"pfc_threshold": "static", "xoff_bytes": 300_000, "congestion_control": "none"}
     (off_ps, off), (steady_ps, steady) = both(star(3), table, **chosen)
     assert off.counts.pauses == 0
@@ -93,6 +93,53 @@ def test_what_shares_a_port_under_dcqcn_fills_it_as_without(senders):
     assert steady.max(axis=1).mean() == pytest.approx(off.max(axis=1).mean(), rel=0.05)
     assert steady.mean() == pytest.approx(off.mean(), rel=0.05)
     assert events[1] * 10 < events[0]
+
+
+#: Beyond KMIN every packet is marked, so that nothing is drawn and the law can be held against the packets one by one.
+SURE = {
+    "congestion_control": "dcqcn",
+    "marking": [{"up_to_gbps": 400, "kmin_bytes": 400_000, "kmax_bytes": 400_001, "pmax": 1.0}],
+}
+EXACT = {"mode": "steady", "jitter_packets": 0.0}
+WHOLE = 25_000 * 4096
+
+
+def beside_packets(network, rows, skip):
+    found = []
+    for chosen in ({"mode": "off"}, skip):
+        model = network.model(skip=chosen, **SURE)
+        found.append((run(model, flows(*rows)), model.counts))
+    (off_ps, off), (steady_ps, steady) = found
+    assert steady.events * 20 < off.events
+    return steady_ps / off_ps - 1, steady.rate_cuts / off.rate_cuts - 1
+
+
+@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize("starts_us", [(0, 10), (0, 10, 1000), (0, 10, 1000, 1030), (0, 10, 1000, 1030, 1060, 1090)])
+def test_flows_that_join_one_after_the_other_are_cut_as_packet_by_packet(starts_us, joins):
+    """A queue of 170 us builds up: packets of a flow that joins leave it, and are marked, only once those before them have."""
+    count = len(starts_us)
+    rows = [(sender, count, WHOLE, start_us * 1e-6) for sender, start_us in enumerate(starts_us)]
+    apart, cuts = beside_packets(star(count + 1), rows, EXACT | {"joins": joins})
+    assert np.abs(apart).max() < 0.02
+    assert abs(cuts) < 0.1
+
+
+def test_what_waits_on_its_way_reaches_the_next_queue_later():
+    """Three senders fill a link, behind which two share a port."""
+    network = Network(("h0", "a"), ("h1", "a"), ("h2", "a"), ("a", "b", 400.0), ("h3", "b"), ("h4", "b"), latency_s=1e-6)
+    for sender in range(3):
+        for target in (3, 4):
+            network.path(f"h{sender}", "a", "b", f"h{target}")
+    apart, cuts = beside_packets(network, [(0, 3, WHOLE), (1, 4, WHOLE, 1e-5), (2, 4, WHOLE, 1e-3)], EXACT)
+    assert np.abs(apart).max() < 0.001
+    assert cuts == 0
+
+
+def test_a_port_shared_with_a_queue_pair_without_a_rate_is_taken_in_turns():
+    """The first flow's packets wait for those of the third, which has the same port and all of its target's."""
+    apart, _ = beside_packets(star(4), [(0, 2, WHOLE), (1, 2, WHOLE, 1e-5), (0, 3, WHOLE, 1e-3)], EXACT)
+    assert np.abs(apart).max() < 0.04
 
 
 def test_what_may_be_lost_is_never_steady():

@@ -1,28 +1,17 @@
-"""Advancing what is steady by rate once more, in plain Python: the specification of the kernels of parts, looks and the law.
+"""Advancing what is steady by rate once more, in plain Python: the specification of the kernels of parts, looks and thaws.
 
 Parts are connected sets of flows, members are sets of flows, and what a frozen part holds are events taken out of the heap.
-Nothing is shared with the kernels but the settings and the hash. Like :mod:`packet_twin` it leaves out acknowledgements as
-packets, and cells.
+The law of rates is that of :mod:`law_twin`. Nothing is shared with the kernels but the settings and the hash. Like
+:mod:`packet_twin` it leaves out acknowledgements as packets, and cells.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from types import SimpleNamespace
 
-from packet_twin import ARRIVAL, READY, START, WAKE, WORD, Packet, Twin, hashed
-
-NEVER = 1 << 62
-ODD = 0x9E3779B97F4A7C15
-
-
-def drawn(seed, pair):
-    """A draw from the exponential distribution of mean 1."""
-    draw = hashed(seed + (pair.number + 1) * ODD & WORD)
-    draw = hashed(draw + pair.draws * ODD & WORD)
-    pair.draws += 1
-    return -math.log(((draw >> 11) + 0.5) / 2**53)
+from law_twin import NEVER, PAST, Law, Rates
+from packet_twin import ARRIVAL, READY, START, WAKE, Twin
 
 
 class Part:
@@ -31,12 +20,14 @@ class Part:
         self.age = self.calm = self.pauses_before = self.marks_before = 0
 
 
-class SkippingTwin(Twin):
+class SkippingTwin(Law, Twin):
     """A twin that looks at its flows a window apart."""
 
     def __init__(self, link_set, routes, flows, settings, path_split="pooled"):
         self.skip, self.live, self.parts, self.looks, self.look_at = settings.skip, [], {}, 0, NEVER
         self.skips, self.joins, self.kinds_seen = 0, 0, set()
+        self.told_at_freeze = self.told_at_thaw = self.put_back_packets = self.mixed_ports = 0
+        self.taken_in, self.frozen_again = [], []
         self.starts = sorted((round(start * 1e12), number) for number, start in enumerate(flows.start_s))
         full, up = settings.unit_bytes * 8, link_set.capacity_bps > 0
         packets = self.skip.window_packets * full / link_set.capacity_bps[link_set.leaves_gpu & up].min()
@@ -46,6 +37,10 @@ class SkippingTwin(Twin):
         super().__init__(link_set, routes, flows, settings, path_split)
 
     def run(self):
+        lasting = max((int(link.kmax) * 8e9 / round(link.bps / 1000) for link in self.links), default=0.0)
+        self.apart = 1 << (max(self.window // self.skip.steps, int(4 * lasting) // PAST, 1).bit_length() - 1)
+        for link in self.links:
+            link.frozen, link.carried, link.coming = None, 0.0, Rates(self.apart)
         while True:
             if self.starts:
                 self.look_at = min(self.look_at, self.starts[0][0] + self.window)
@@ -53,6 +48,8 @@ class SkippingTwin(Twin):
                 self.now, kind, *_, action = event = heapq.heappop(self.heap)
                 part = self.in_way(self.flows[event[2]]) if kind == START else None
                 if part and not self.join(self.flows[event[2]], self.now):
+                    self.advance_by_law(event[0])
+                    self.now = event[0]
                     self.thaw(part, self.now)
                     heapq.heappush(self.heap, event)
                 elif part:
@@ -70,8 +67,9 @@ class SkippingTwin(Twin):
         flow.part, flow.frozen = None, False
         self.live.append(flow)
         for pair in flow.pairs:
-            pair.rate_seen, pair.scale, pair.by_rate, pair.step = 0.0, 1.0, 0.0, 0.0
-            pair.gap, pair.told, pair.draws = 0, NEVER, 0
+            pair.rate_seen, pair.by_rate, pair.step, pair.gap = 0.0, 0.0, 0.0, 0
+            pair.told, pair.due, pair.pace, pair.draws, pair.phase = NEVER, 0, 0.0, 0, 0.0
+            pair.sending, pair.reached = Rates(self.apart), [[0] * len(path) for path in pair.paths]
         super().admit_flow(flow)
 
     def start(self, flow):
@@ -85,19 +83,10 @@ class SkippingTwin(Twin):
         super().complete(flow)
 
     def in_way(self, flow):
-        return next((part for link in self.links_of(flow) if (part := getattr(link, "frozen", None))), None)
+        return next((part for link in self.links_of(flow) if (part := link.frozen)), None)
 
     def links_of(self, flow):
         return [queue.link for pair in flow.pairs for path in pair.paths for queue in path]
-
-    def has_bytes(self, pair):
-        return (pair.flow if self.pooled else pair).unsent > 0
-
-    def capacity(self, link):
-        return round(link.bps / 1000) / 8e9
-
-    def led(self):
-        return [flow for flow in self.live if flow.frozen and flow.part.kind == "law"]
 
     # Looks
 
@@ -107,15 +96,24 @@ class SkippingTwin(Twin):
         self.looks += 1
         self.thaw_due(now)
         self.divide()
-        for flow in [flow for flow in self.led() if self.left(flow) <= self.window]:
-            self.end(flow, now + max(int(self.left(flow)), 0) + self.behind(flow))
-            self.now = now
+        self.end_led(now)
         chosen = self.judge()
         if chosen and self.measure(chosen, now):
             self.freeze(now)
         self.look_at = now + self.window
         if all(flow.frozen for flow in self.live):
             self.look_at = max(self.look_at, min((flow.part.until for flow in self.live), default=NEVER))
+
+    def end_led(self, now):
+        """End those that have sent all before the next look; the last under way takes the place of one that ends."""
+        place = 0
+        while place < len(self.live):
+            flow = self.live[place]
+            if flow.frozen and flow.part.kind == "law" and self.left(flow) <= self.window:
+                self.end(flow, now + max(int(self.left(flow)), 0) + self.behind(flow))
+                self.now = now
+            else:
+                place += 1
 
     def thaw_due(self, now):
         for flow in list(self.live):
@@ -147,47 +145,34 @@ class SkippingTwin(Twin):
                     members, links = others + members, links | theirs
                     del groups[first]
             groups[min(member.number for member in members)] = members, links
-        ports = {}
-        for pair in (pair for flow in weighed for pair in flow.pairs if self.has_bytes(pair)):
-            port = ports.setdefault(pair.paths[0][0].link, SimpleNamespace(paced=0.0, free=0, pairs=0))
-            port.pairs += 1
-            if pair.rate is not None or pair.capped:
-                port.paced += pair.line if pair.rate is None else pair.rate
-            else:
-                port.free += 1
+        self.share_ports(weighed)
         self.found = []
         for first in sorted(groups):
             part = self.parts.setdefault(first, Part(first))
             part.was, part.age = (part.members, part.age) if part.look == self.looks - 1 else (None, 0)
             part.look, part.flows = self.looks, sorted(groups[first][0], key=self.live.index)
             part.members = {flow.number for flow in part.flows}
-            self.sum_up(part, ports)
+            self.sum_up(part)
             self.found.append(part)
 
-    def sum_up(self, part, ports):
+    def sum_up(self, part):
         pairs = [pair for flow in part.flows for pair in flow.pairs]
-        part.ports, load = ports, dict.fromkeys((link for flow in part.flows for link in self.links_of(flow)), 0.0)
+        load = dict.fromkeys((link for flow in part.flows for link in self.links_of(flow)), 0.0)
+        for link in load:
+            link.carried = 0.0
         for pair in pairs:
-            pair.rate_seen, pair.scale = 0.0, 1.0
-            if self.has_bytes(pair):
-                link = pair.paths[0][0].link
-                port, capacity = ports[link], self.capacity(link)
-                free = max(capacity - port.paced, capacity * port.free / port.pairs) if port.free else 0.0
-                if pair.rate is None and not pair.capped:
-                    pair.rate_seen = free / port.free
-                else:
-                    pair.rate_seen = pair.line if pair.rate is None else pair.rate
-                    pair.scale = min(1.0, (capacity - free) / port.paced)
+            asked = self.asked(pair) if self.has_bytes(pair) and self.is_paced(pair) else pair.rate_seen
             for path in pair.paths:
                 for queue in path:
-                    load[queue.link] += pair.rate_seen / len(pair.paths)
+                    load[queue.link] += asked / len(pair.paths)
+                    queue.link.carried += pair.rate_seen / len(pair.paths)
         queues = [queue for link in load for queue in link.queues]
         part.pauses, part.marks = sum(queue.pauses for queue in queues), sum(queue.marks for queue in queues)
         marking = [queue for queue in queues if self.needs.marks and queue.depth + 2 * self.mtu > queue.link.kmin]
         part.marking = bool(marking)
         part.bursting = any(queue.depth > queue.link.kmin + (queue.link.kmax - queue.link.kmin) / 4 for queue in marking)
         part.busy = any(self.is_near(queue) or self.is_deep(queue.link, queue.depth) for queue in queues)
-        part.over = any(rate > self.capacity(link) * (1 + 1e-6) for link, rate in load.items())
+        part.over = any(rate > round(link.bps / 1000) * (1 + 1e-6) / 8e9 for link, rate in load.items())
         part.steered = any(pair.rate is not None for pair in pairs)
 
     def is_deep(self, link, depth):
@@ -234,6 +219,7 @@ class SkippingTwin(Twin):
             part.until, found = now + self.window if part.kind == "law" else left, True
             self.skips += 1
             self.kinds_seen.add(part.kind)
+            self.frozen_again += [part] * (part in self.taken_in)
         return found
 
     def find_period(self, part):
@@ -242,7 +228,7 @@ class SkippingTwin(Twin):
             pair.gap = 0
             if self.has_bytes(pair):
                 link = pair.paths[0][0].link
-                pair.gap = part.ports[link].free * link.wire(self.mtu)
+                pair.gap = link.unpaced * link.wire(self.mtu)
                 if pair.capped:
                     part.kind = "law"
                     return
@@ -253,7 +239,7 @@ class SkippingTwin(Twin):
 
     def left(self, flow):
         headed, total = self.mtu / self.payload, 0.0
-        rates = {pair: pair.rate_seen * pair.scale for pair in flow.pairs}
+        rates = {pair: pair.rate_seen for pair in flow.pairs}
         if not any(rates.values()):
             return 0.0
         if self.pooled:
@@ -276,37 +262,47 @@ class SkippingTwin(Twin):
     # Parts that stand still
 
     def freeze(self, now):
-        for part in self.found:
-            if part.kind == "moving" or part.frozen_at != now:
-                continue
-            for flow in part.flows:
-                flow.part, flow.frozen = part, True
-                for pair in flow.pairs:
-                    pair.told, pair.due = NEVER, now
-                for link in self.links_of(flow):
-                    if not getattr(link, "frozen", None):
-                        self.hold(link, part)
+        found = [part for part in self.found if part.kind != "moving" and part.frozen_at == now]
+        owners = {flow: part for part in found for flow in part.flows}
+        for flow, part in owners.items():
+            flow.part, flow.frozen = part, True
+            for pair in flow.pairs:
+                pair.told, pair.due, pair.pace = NEVER, now, 0.0
+                pair.sending.begin(pair.rate_seen, now, flow.start)
+            for link in self.links_of(flow):
+                if not link.frozen:
+                    self.hold(link, part, now)
+        self.take_events()
+        for pair in (pair for flow in owners for pair in flow.pairs):
+            self.note_notice(pair)
+            for path, reached in zip(pair.paths, pair.reached, strict=True):
+                self.begin_carrying(pair, path, reached, now)
+
+    def take_events(self):
+        """Take the events of parts that stand still out of the heap."""
         moving = []
-        for event in self.heap:
+        for event in sorted(self.heap):
             part = self.holder(event)
-            (part.held if part else moving).append(event)
             if part and event[1] == READY:
                 self.pair(event[2]).due = event[0]
+            if not part:
+                moving.append(event)
+            elif part.kind != "law" or not self.take_in(event):
+                part.held.append(event)
         self.heap = moving
-        heapq.heapify(self.heap)
 
-    def hold(self, link, part):
-        link.frozen, link.passing, link.unmarked = part, 1.0, 0.0
-        link.came = link.last = link.law_marks = 0.0
-        link.backlog = link.stood = 0 if link.from_host else float(sum(queue.depth for queue in link.queues))
+    def hold(self, link, part, now):
+        link.frozen, link.unmarked, link.came, link.law_marks = part, 0.0, 0.0, 0.0
+        link.backlog = link.stood = 0.0 if link.from_host else float(sum(queue.depth for queue in link.queues))
+        self.begin_queue(link, now)
 
     def holder(self, event):
         """The frozen part that an event belongs to."""
         kind, number = event[1], event[2]
         if kind in (ARRIVAL, WAKE):
-            return getattr(self.links[number], "frozen", None)
+            return self.links[number].frozen
         if kind == 0:
-            return getattr(self.links[number >> 2], "frozen", None)
+            return self.links[number >> 4].frozen
         if kind == START:
             return None
         flow = self.pair(number).flow
@@ -322,14 +318,15 @@ class SkippingTwin(Twin):
         links = list(dict.fromkeys(link for flow in flows for link in self.links_of(flow)))
         if part.kind == "law":
             for link in links:
-                self.lower(link)
+                if not link.from_host:
+                    self.lower(link, now)
         moved = {}
         for flow in flows:
             for pair in flow.pairs:
                 if part.kind == "periodic":
                     pair.by_rate = float(shift // pair.gap * self.mtu) if pair.gap else 0.0
                 else:
-                    self.settle(pair)
+                    self.take_back(pair, now)
                 moved[pair] = self.move_pair(pair)
         for link in links:
             link.free_at, link.frozen = link.free_at + shift, None
@@ -343,66 +340,28 @@ class SkippingTwin(Twin):
             due = time + shift
             if kind == READY and part.kind == "law":
                 pair = self.pair(number)
-                due = now if pair.rate is None and not pair.capped else self.next_due(pair, pair.rate or pair.line, now)
+                due = self.next_due(pair, self.rate_of(pair), now) if self.is_paced(pair) else now
             heapq.heappush(self.heap, (due, kind, number, order, serial, action))
         for flow in flows:
             flow.frozen = False
         by_law, part.held, part.kind, part.look = part.kind == "law", [], "moving", self.looks - 1
         self.now = now
         if by_law:
-            self.restore(flows)
+            self.put_back(flows, now)
+            self.notify_on(flows)
 
     def count_marks(self, link):
         link.queues[0].marks += int(link.law_marks)
         self.marks += int(link.law_marks)
 
-    def restore(self, flows):
-        """Put packets into queues up to their levels, one of every queue pair in turn, and let newcomers send."""
-        number, found = 0, True
-        while found:
-            found = False
-            for pair in (pair for flow in flows for pair in flow.pairs):
-                for path in pair.paths:
-                    size = pair.step / len(pair.paths)
-                    for hop, queue in enumerate(path):
-                        link = queue.link
-                        if link.last > 0:
-                            lacking = (link.backlog - link.stood) * size / link.last
-                            found |= int(lacking / self.mtu + 0.5) > number and self.stand(pair, path, hop)
-                        size *= link.passing
-            number += 1
-        for pair in (pair for flow in flows for pair in flow.pairs if pair.state == "idle"):
-            self.rouse(pair)
-
-    def stand(self, pair, path, hop):
-        """Put a packet more that a queue pair has sent into a queue of its path."""
-        source = pair.flow if self.pooled else pair
-        packet = Packet(pair, pair.sent, self.payload, self.mtu, path)
-        packet.hop = hop
-        came, switch = path[hop - 1], path[hop].link.source
-        full = came.held - came.extra + self.mtu > self.threshold(switch) or self.used[switch] + self.mtu > self.shared[switch]
-        if source.unsent <= self.payload or full:
-            return False
-        self.admit(packet, came, path[hop])
-        source.unsent -= self.payload
-        pair.payloads.append(self.payload)
-        pair.sent += 1
-        for queue in path[:hop]:
-            queue.link.payload += self.payload
-            self.hops += 1
-        path[hop].waiting.append(packet)
-        path[hop].depth += self.mtu
-        self.stir(path[hop].link)
-        return True
-
     def join(self, flow, now):
         """Let a flow start in the parts it meets, as one; False if it meets anything that is not advanced by law."""
         links = list(dict.fromkeys(self.links_of(flow)))
-        parts = list(dict.fromkeys(link.frozen for link in links if getattr(link, "frozen", None)))
-        moving = any(link.active or link.woken for link in links if not getattr(link, "frozen", None))
+        parts = list(dict.fromkeys(link.frozen for link in links if link.frozen))
+        moving = any(link.active or link.woken for link in links if not link.frozen)
         if not self.skip.joins or moving or any(part.kind != "law" for part in parts):
             return False
-        into = next(link.frozen for link in reversed(self.links_of(flow)) if getattr(link, "frozen", None))
+        into = next(link.frozen for link in reversed(self.links_of(flow)) if link.frozen)
         self.advance_by_law(now)
         self.now = now
         self.starts.remove((flow.start, flow.number))
@@ -411,14 +370,12 @@ class SkippingTwin(Twin):
             if part is not into:
                 self.merge(part, into)
         for link in links:
-            if not getattr(link, "frozen", None):
-                link.free_at -= now - into.frozen_at
-                self.hold(link, into)
+            if not link.frozen:
+                link.free_at, link.carried = link.free_at - (now - into.frozen_at), 0.0
+                self.hold(link, into, now)
         flow.part, flow.frozen = into, True
         for pair in flow.pairs:
-            pair.due, port = now, pair.paths[0][0].link
-            paced = pair.rate is not None or pair.capped
-            pair.rate_seen = (pair.rate or pair.line) if paced else self.capacity(port) / port.active
+            pair.due, pair.reached = now, [[now] * len(path) for path in pair.paths]
         self.joins += 1
         return True
 
@@ -431,7 +388,8 @@ class SkippingTwin(Twin):
                 if link.frozen is part:
                     link.frozen, link.free_at = into, link.free_at + shift
         into.held += [(event[0] + shift, *event[1:]) for event in part.held]
-        part.held = []
+        part.held, part.kind = [], "moving"
+        self.taken_in.append(part)
 
     def move_pair(self, pair):
         """Count what a queue pair has sent by rate as whole packets."""
@@ -451,17 +409,6 @@ class SkippingTwin(Twin):
             for queue in path:
                 queue.link.payload += sum(share)
                 self.hops += len(share)
-
-    def lower(self, link):
-        """Let what a queue holds beyond its level arrive."""
-        if link.from_host:
-            return
-        for queue in link.queues:
-            while link.stood > link.backlog and queue.waiting:
-                packet = queue.waiting.popleft()
-                link.stood -= packet.size
-                self.free(queue, packet)
-                self.arrive_at_once(packet, packet.hop)
 
     def arrive_at_once(self, packet, hop):
         for queue in packet.path[hop:]:
@@ -519,90 +466,3 @@ class SkippingTwin(Twin):
                 link.stood -= packet.size
                 self.free(queue, packet)
             self.arrive_at_once(packet, packet.hop)
-
-    # The law of rates
-
-    def advance_by_law(self, now):
-        before = min((flow.part.skipped for flow in self.led()), default=None)
-        if before is None:
-            return
-        for step in range(self.skip.steps):
-            until = before + (now - before) * (step + 1) // self.skip.steps
-            self.step_by_law(before + (now - before) * step // self.skip.steps, until)
-        for flow in self.led():
-            flow.part.skipped = now
-
-    def step_by_law(self, since, until):
-        for pair in (pair for flow in self.led() for pair in flow.pairs):
-            self.send_by_law(pair, since, until)
-            for path in pair.paths:
-                size = pair.step / len(pair.paths)
-                for queue in path:
-                    queue.link.came += size
-                    size *= queue.link.passing
-        for link in dict.fromkeys(link for flow in self.led() for link in self.links_of(flow) if not link.from_host):
-            taken = self.capacity(link) * (until - since)
-            there = link.backlog + link.came
-            link.law_marks += (1.0 - math.exp(link.unmarked)) * min(there, taken) / self.mtu
-            link.passing = min(there, taken) / link.came if link.came > 0 else 1.0
-            link.backlog, link.last, link.came, link.unmarked = max(there - taken, 0.0), link.came, 0.0, 0.0
-            if self.needs.marks and link.backlog > link.kmin:
-                chance = link.pmax * (link.backlog - link.kmin) / (link.kmax - link.kmin)
-                sure = link.backlog >= link.kmax or chance >= 1
-                link.unmarked = -50.0 if sure else max(math.log(1.0 - chance), -50.0)
-
-    def send_by_law(self, pair, since, until):
-        pair.step = 0.0
-        if not self.has_bytes(pair):
-            return
-        unmarked = 0.0
-        for path in pair.paths:
-            passing = 1.0
-            for queue in path:
-                passing *= queue.link.passing
-                unmarked += passing * queue.link.unmarked
-        unmarked /= len(pair.paths)
-        at, control = since, pair.control
-        while at < until:
-            rate = pair.rate_seen
-            if pair.rate is not None or pair.capped:
-                rate = (pair.line if pair.rate is None else pair.rate) * pair.scale
-            due, marked, heard = min(until, max(pair.told, at)), NEVER, NEVER
-            if pair.rate is not None:
-                settings = control.settings
-                heard = at + max(int((settings.byte_counter_bytes - control.count) / rate), 0)
-                heard = max(min(heard, control.timer_at + round(settings.rate_timer_s * 1e12)), at)
-                heard = self.next_due(pair, rate, heard)
-                due = min(due, heard)
-            if unmarked < 0 and pair.told == NEVER:
-                marked = max(at, pair.notice_at) + int(drawn(self.settings.seed, pair) * self.mtu / (-unmarked * rate))
-                due = min(due, marked)
-            size = rate * (due - at)
-            pair.step += size
-            at = self.now = due
-            if pair.rate is not None:
-                control.count += int(size)
-            if at == marked:
-                pair.notice_at = at + round(self.needs.notification_gap_s * 1e12)
-                pair.told = at + pair.back * 3 // 2
-            elif at == pair.told:
-                pair.told, pair.due = NEVER, self.next_due(pair, rate, at)
-                self.tell(pair, "notified")
-            elif at == heard:
-                self.tell(pair, "sent", 0)
-                pair.due = at + int(self.mtu / (pair.line if pair.rate is None else pair.rate))
-        pair.by_rate += pair.step
-
-    def next_due(self, pair, rate, since):
-        """When the first packet from a time on is sent."""
-        gap = max(int(self.mtu / rate), 1)
-        return pair.due + max(-(-(since - pair.due) // gap), 0) * gap
-
-    def settle(self, pair):
-        for path in pair.paths:
-            size = pair.step / len(pair.paths)
-            for queue in path:
-                link = queue.link
-                if link.last > 0:
-                    pair.by_rate -= (link.backlog - link.stood) * size / link.last
-                size *= link.passing

@@ -48,6 +48,7 @@ chosen = st.fixed_dictionaries(
                 "steps": st.sampled_from([1, 4]),
                 "calm_windows": st.sampled_from([1, 2]),
                 "joins": st.sampled_from([True, True, False]),
+                "jitter_packets": st.sampled_from([0.0, 1.0]),
             }
         ),
     }
@@ -116,12 +117,52 @@ def test_ways_of_advancing_are_at_work(rows, control, kinds):
     assert int(model._tables.net["skips"][0]) == twin.skips > 0
 
 
+def by_law(rows, spine_gbps=400.0, **chosen):
+    """The twin of a run in which the law advances what it can, having completed all as the model has, and as often."""
+    marking = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
+    chosen = {"congestion_control": "dcqcn", "dcqcn": EAGER, "marking": marking} | chosen
+    chosen["skip"] = {"mode": "steady", "calm_windows": 1} | chosen.get("skip", {})
+    model, found_ps, twin = both(rows, chosen, spine_gbps, "pooled")
+    assert found_ps.tolist() == twin.finish
+    assert int(model._tables.net["skips"][0]) == twin.skips
+    assert model.counts.marks == twin.marks > 0
+    return twin
+
+
 def test_flows_that_join_parts_advanced_by_law_are_at_work():
     """One joins a part, one joins two parts to one; marks go on as packet by packet."""
     rows = [*SHARED, (3, 5, 6_000_000), (4, 5, 6_000_000, 1e-5), (0, 2, 500_000, 1.2e-4), (1, 5, 700_000, 1.5e-4)]
-    chosen = {"congestion_control": "dcqcn", "dcqcn": EAGER, "skip": {"mode": "steady", "calm_windows": 1}}
-    chosen["marking"] = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
-    model, found_ps, twin = both(rows, chosen, 400.0, "pooled")
-    assert found_ps.tolist() == twin.finish
-    assert twin.joins == 2
-    assert model.counts.marks == twin.marks > 0
+    assert by_law(rows).joins == 2
+
+
+@pytest.mark.parametrize("jitter_packets", [0.0, 1.0])
+def test_notifications_under_way_are_at_work(jitter_packets):
+    """At a freeze, from marked packets and as events, and at thaws, where queues are filled too."""
+    rows = [*SHARED, (3, 2, 6_000_000), *((4, 2, 100_000, at * 3.1e-5) for at in range(2, 14))]
+    skip = {"window_packets": 4, "steps": 1, "joins": False, "jitter_packets": jitter_packets}
+    twin = by_law(rows, dcqcn=EAGER | {"notification_interval_s": 5e-7}, skip=skip, seed=3)
+    assert twin.told_at_freeze > 0
+    assert twin.told_at_thaw > 0
+    assert twin.put_back_packets > 0
+
+
+def test_a_part_that_another_has_taken_in_freezes_again():
+    """A flow merges two parts and ends, one that meets a flow under way thaws them; both freeze again, each by itself."""
+    rows = [(0, 2, 12_000_000), (1, 2, 12_000_000, 1e-5), (3, 5, 9_000_000), (4, 5, 9_000_000, 1e-5), (0, 5, 300_000, 1.2e-4)]
+    rows += [(2, 1, 2_000_000, 2e-4), (2, 5, 100_000, 2.01e-4)]
+    twin = by_law(rows)
+    assert twin.joins == 1
+    assert [part.first for part in twin.frozen_again] == [0]
+
+
+def test_a_flow_that_has_just_started_is_told_nothing_when_another_part_thaws():
+    """It has its host, its links and its target alone, and no rate before and after."""
+    rows = [*SHARED, (3, 4, 6_000_000, 1.2e-4), (5, 2, 100_000, 1.2005e-4)]
+    twin = by_law(rows, skip={"joins": False})
+    assert [pair.cuts for pair in twin.flows[2].pairs] == [0]
+
+
+def test_a_port_shared_with_and_without_a_rate_is_at_work():
+    """Of the queue pairs of one port those on a full link have a rate, another has none."""
+    twin = by_law([*SHARED, (0, 1, 6_000_000), (0, 1, 3_000_000, 1e-5)])
+    assert twin.mixed_ports > 0

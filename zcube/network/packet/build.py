@@ -25,6 +25,7 @@ from zcube.network.packet.state import (
     NONE,
     NOWHERE,
     ONE_PATH,
+    PAST,
     PS,
     QUEUE,
     SWITCH,
@@ -139,11 +140,14 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
         tables.grow("timed", len(queues))
     if settings.skip.mode != "off":
         tables.grow("claims", count)
+        tables.grow("coming", count * PAST)
         tables["claims"]["frozen"] = NONE
     net["look_ps"] = NEVER
     net["window_ps"] = _window_ps(link_set, settings)
+    net["past_shift"] = _past_shift(links, int(net["window_ps"][0]) // settings.skip.steps)
     net["steps"], net["joining"] = settings.skip.steps, settings.skip.joins
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
+    net["jitter"] = settings.skip.jitter_packets
     net["log_room"] = PAUSE_LOG_ROWS
     net["current"] = net["free"] = net["ready"] = NONE
     tables.add_packets(count + FIRST_PACKETS)
@@ -224,6 +228,13 @@ def _most_reach(links: np.ndarray, shift: int) -> int:
     shortest_ps = int(links["full_ps"].min(initial=NEVER)) >> 2
     most = 1 << min(MOST_BUCKET_BITS - shift, MOST_REACH_BITS)
     return 1 << max(min(shortest_ps >> shift, most).bit_length() - 1, 0)
+
+
+def _past_shift(links: np.ndarray, step_ps: int) -> int:
+    """Return the time between rates that are kept of late: these go back for twice as long as a queue of KMAX lasts."""
+    marking = (links["kmax"] < NEVER) & (links["kbps"] > 0)
+    deepest_ps = (links["kmax"][marking] * 8e9 / links["kbps"][marking]).max(initial=0.0)
+    return max(step_ps, int(4 * deepest_ps) // PAST, 1).bit_length() - 1
 
 
 def _window_ps(link_set: LinkSet, settings: PacketSettings) -> int:

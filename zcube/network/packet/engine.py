@@ -266,6 +266,7 @@ def admit_flow(net: Net, flow: int) -> None:
     shift = net.class_shift
     live_of(net, net.active).item = flow
     flow_of(net, flow).place = net.active
+    flow_of(net, flow).part = flow
     net.active += 1
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
         first = pair_of(net, pair).first_path

@@ -9,7 +9,21 @@ from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import FIRST_PACKETS, class_shift, idle_network
 from zcube.network.packet.control import state_bytes
 from zcube.network.packet.settings import QUANTUM_BYTES, WINDOW_BITS, PacketSettings
-from zcube.network.packet.state import BLOCK, ECHO, FLOW, PACKET, PAIR, PART, PROBE, PS, READING, READINGS, RECOVERY, WINDOW
+from zcube.network.packet.state import (
+    BLOCK,
+    ECHO,
+    FLOW,
+    PACKET,
+    PAIR,
+    PART,
+    PAST,
+    PROBE,
+    PS,
+    READING,
+    READINGS,
+    RECOVERY,
+    WINDOW,
+)
 
 #: Tables at most double when they run short.
 GROWTH = 2
@@ -20,6 +34,8 @@ EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 5, 5
 FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
 #: A queue pair's transfer.
 OWNER_BYTES = 4
+#: Of a rate of late that is kept.
+RATE_BYTES = 4
 #: Until when a path rests.
 REST_BYTES = 8
 
@@ -70,7 +86,7 @@ def memory_bound_bytes(
     per_path += HOP_BYTES * (places * (1 + ways) + (hops + subflows) * (class_shift(settings) > 0))
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
-        per_path += PROBE.itemsize * subflows
+        per_path += (PROBE.itemsize + RATE_BYTES * PAST) * subflows
     window_bytes = WINDOW.itemsize * settings.window_packets // WINDOW_BITS
     if selective and control.rests:
         window_bytes += HOP_BYTES * settings.selective_window_packets

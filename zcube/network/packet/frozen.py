@@ -8,6 +8,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buckets import file_event, unfile
 from zcube.network.packet.calendar import far_push, forget_ahead, give_back
+from zcube.network.packet.past import begin_carrying, remember_came, remember_sent
 from zcube.network.packet.ports import payload_of
 from zcube.network.packet.records import (
     bits_of,
@@ -27,7 +28,20 @@ from zcube.network.packet.records import (
     queue_of,
     span_of,
 )
-from zcube.network.packet.state import ARRIVAL, KEY_BITS, LARGEST_NUMBER, MOVING, NEVER, NONE, PAUSE, READY, WAKE, Net
+from zcube.network.packet.state import (
+    ARRIVAL,
+    BY_LAW,
+    KEY_BITS,
+    LARGEST_NUMBER,
+    MOVING,
+    NEVER,
+    NONE,
+    NOTICE,
+    PAUSE,
+    READY,
+    WAKE,
+    Net,
+)
 
 
 @inner
@@ -41,11 +55,27 @@ def freeze(net: Net) -> None:
             net.frozen += 1
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                 probe_of(net, pair).told_ps, probe_of(net, pair).due_ps = NEVER, net.now_ps
+                probe_of(net, pair).pace = 0.0
+                remember_sent(net, pair, flow_of(net, flow).start_ps, probe_of(net, pair).rate)
                 first_path = pair_of(net, pair).first_path
                 for path in range(first_path, first_path + pair_of(net, pair).paths):
                     set_frozen(net, path_of(net, path).item, first)
                 if net.control != NONE:
                     set_frozen(net, pair_of(net, pair).reverse, first)
+    _take_events(net)
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if flow_of(net, flow).frozen == 1 and part_of(net, flow_of(net, flow).part).frozen_ps == net.now_ps:
+            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+                _note_notice(net, pair)
+                first_path = pair_of(net, pair).first_path
+                for path in range(first_path, first_path + pair_of(net, pair).paths):
+                    begin_carrying(net, pair, path, net.now_ps)
+
+
+@inner
+def _take_events(net: Net) -> None:
+    """Take the events of frozen parts out of the calendar."""
     net.current = _without_frozen(net, net.current)
     forget_ahead(net)
     for word in range(net.buckets >> 6):
@@ -71,12 +101,13 @@ def set_frozen(net: Net, hop: int, part: int) -> None:
         link = hop_of(net, hop).item >> net.class_shift
         claim = claim_of(net, link)
         if claim.frozen == NONE:
-            claim.frozen, claim.passing = part, 1.0
-            claim.came = claim.last = claim.marks = claim.backlog = claim.unmarked = 0.0
+            claim.frozen = part
+            claim.came = claim.marks = claim.backlog = claim.unmarked = 0.0
             if link_of(net, link).from_switch != NONE:
                 for queue in range(link << net.class_shift, (link + 1) << net.class_shift):
                     claim.backlog += queue_of(net, queue).bytes
             claim.stood = claim.backlog
+            remember_came(net, link, claim.carried)
         hop += 1
 
 
@@ -129,9 +160,37 @@ def _is_held(net: Net, slot: int) -> bool:
             probe_of(net, number).due_ps = packet_of(net, slot).time_ps
     if part == NONE:
         return False
+    if part_of(net, part).kind == BY_LAW and net.control == NONE:
+        if kind == NOTICE:
+            probe_of(net, number).told_ps = min(probe_of(net, number).told_ps, packet_of(net, slot).time_ps)
+            give_back(net, slot)
+            return True
+        if kind == ARRIVAL:
+            _note_marked(net, slot)
     packet_of(net, slot).next = part_of(net, part).held
     part_of(net, part).held = slot
     return True
+
+
+@inner
+def _note_marked(net: Net, slot: int) -> None:
+    """Let the notification that a marked packet under way calls for be on its way."""
+    packet = packet_of(net, slot)
+    if packet.size & 1 == 1:
+        packet.size -= 1
+        if packet.time_ps >= pair_of(net, packet.pair).notice_ps:
+            told_ps = packet.time_ps + pair_of(net, packet.pair).reverse_ps
+            probe_of(net, packet.pair).told_ps = min(probe_of(net, packet.pair).told_ps, told_ps)
+
+
+@inner
+def _note_notice(net: Net, pair: int) -> None:
+    """Let a receiver have sent the notification that is on its way."""
+    if probe_of(net, pair).told_ps < NEVER:
+        due_ps = probe_of(net, pair).told_ps - pair_of(net, pair).reverse_ps + net.notice_ps
+        if due_ps > pair_of(net, pair).notice_ps:
+            pair_of(net, pair).notice_ps = due_ps
+            net.notices += 1
 
 
 @inner

@@ -6,6 +6,7 @@ from zcube.network.kernels import inner
 from zcube.network.packet.engine import admit_flow
 from zcube.network.packet.frozen import move_links, set_frozen
 from zcube.network.packet.law import advance_by_law
+from zcube.network.packet.past import remember_sent
 from zcube.network.packet.records import (
     claim_of,
     flow_of,
@@ -17,9 +18,10 @@ from zcube.network.packet.records import (
     part_of,
     path_of,
     probe_of,
+    reached_of,
 )
 from zcube.network.packet.starts import pop_start
-from zcube.network.packet.state import BY_LAW, NEVER, NONE, Net
+from zcube.network.packet.state import BY_LAW, MOVING, NEVER, NONE, Net
 
 
 @inner
@@ -44,18 +46,24 @@ def join_by_law(net: Net, flow: int, now_ps: int) -> bool:
                 if part == NONE:
                     # As if it had stood still as long as its part.
                     link_of(net, link).busy_ps -= back_ps
+                    claim_of(net, link).carried = 0.0
                 elif part != first:
                     _merge(net, part, first)
                 hop += 1
             set_frozen(net, path_of(net, path).item, first)
+            hop = path_of(net, path).item
+            while hop_of(net, hop).item != NONE:
+                reached_of(net, hop).item = now_ps
+                hop += 1
     row.frozen, row.part = 1, first
     net.frozen += 1
     for pair in range(row.first_pair, row.end_pair):
-        probe, sender = probe_of(net, pair), pair_of(net, pair).sender
-        probe.sent = probe.step = 0.0
+        probe = probe_of(net, pair)
+        probe.sent = probe.step = probe.pace = 0.0
         probe.told_ps, probe.due_ps = NEVER, now_ps
         nic = link_of(net, pair_of(net, pair).queue >> net.class_shift)
-        probe.rate, probe.scale = sender.rate if sender.paced == 1 else nic.kbps / 8e9 / nic.active, 1.0
+        remember_sent(net, pair, NEVER, 0.0)
+        probe.rate = nic.kbps / 8e9 / nic.active
     return True
 
 
@@ -103,4 +111,4 @@ def _merge(net: Net, part: int, into: int) -> None:
     if last != NONE:
         packet_of(net, last).next = part_of(net, into).held
         part_of(net, into).held = part_of(net, part).held
-    part_of(net, part).held = NONE
+    part_of(net, part).held, part_of(net, part).kind = NONE, MOVING

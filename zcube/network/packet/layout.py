@@ -33,7 +33,7 @@ from zcube.network.packet.state import (
     WINDOW,
 )
 
-_WHOLE, _LONG, _BYTE, _BITS = (np.dtype([("item", form)]) for form in ("i4", "i8", "u1", "u8"))
+_WHOLE, _LONG, _BYTE, _BITS, _RATE = (np.dtype([("item", form)]) for form in ("i4", "i8", "u1", "u8", "f4"))
 
 #: Tables the kernels read and write, by the type of a row.
 TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
@@ -76,6 +76,9 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "parts": PART,  # by the number of a part's first flow, where parts are skipped
         "probes": PROBE,  # by the number of a queue pair, likewise
         "claims": CLAIM,  # by the number of a link, likewise
+        "reached": _LONG,  # by place in hops, when what has come to it last was sent, likewise
+        "sending": _RATE,  # of each queue pair, PAST rates of late, likewise
+        "coming": _RATE,  # of each link, PAST rates at which bytes came to it, likewise
         "log": PAUSE_LOG,  # pauses that have ended, the first so many
         "depth_bins": _LONG,  # deepest made by packets that joined, per bin of time and queue
         "pause_bins": _LONG,  # picoseconds paused per bin of time and queue
@@ -140,9 +143,11 @@ NET = np.dtype(
         ("calm", "i8"),  # looks for which a part has to be as it is
         ("look_ps", "i8"),  # when to look next
         ("window_ps", "i8"),  # between looks
+        ("past_shift", "i8"),  # time between rates that are kept of late, as the power of two of picoseconds
         ("steps", "i8"),  # of the law, per window
         ("stamp", "i8"),  # number of the last step, downwards
         ("kept", "i8"),  # windows before a flow ends in which it goes packet by packet
+        ("jitter", "f8"),  # packets by which queues are deeper or shallower for a queue pair than their levels
         ("near", "f8"),  # part of a threshold at which a buffer counts as near it
         ("taken", "i8"),  # scratch: events just taken out of a chain
         ("skips", "i8"),  # how often a part was advanced by rate

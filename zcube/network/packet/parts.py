@@ -18,7 +18,6 @@ from zcube.network.packet.records import (
     hop_of,
     link_of,
     live_of,
-    owner_of,
     pair_of,
     part_of,
     path_of,
@@ -26,6 +25,7 @@ from zcube.network.packet.records import (
     queue_of,
 )
 from zcube.network.packet.state import BY_LAW, NONE, Net
+from zcube.network.packet.turns import has_bytes, share_ports
 from zcube.routing.hashing import mix
 
 #: A link asked for so much more than it has still counts as not overloaded: rates are rounded.
@@ -59,17 +59,8 @@ def _claim(net: Net, flow: int, hop: int) -> None:
             _join(net, flow, claim.flow)
         else:
             claim.look, claim.flow = stamp, flow
-            claim.load = claim.paced = 0.0
-            claim.free = claim.pairs = 0
+            claim.load = claim.carried = 0.0
         hop += 1
-
-
-@inner
-def has_bytes(net: Net, pair: int) -> bool:
-    """Return whether a queue pair has something left to send."""
-    if net.pooled == 1:
-        return flow_of(net, owner_of(net, pair).item).unsent > 0
-    return pair_of(net, pair).unsent > 0
 
 
 @inner
@@ -94,13 +85,7 @@ def divide(net: Net) -> None:
                     _claim(net, flow, path_of(net, path).item)
                 if net.control != NONE:
                     _claim(net, flow, pair_of(net, pair).reverse)
-                if has_bytes(net, pair):
-                    nic = claim_of(net, pair_of(net, pair).queue >> net.class_shift)
-                    nic.pairs += 1
-                    if pair_of(net, pair).sender.paced == 1:
-                        nic.paced += pair_of(net, pair).sender.rate
-                    else:
-                        nic.free += 1
+    share_ports(net, 0)
     for at in range(net.active):
         flow = live_of(net, at).item
         if is_weighed(net, flow):
@@ -123,28 +108,18 @@ def _sum_up(net: Net, flow: int, first: int) -> None:
     part.members += mix(np.uint64(flow + 1))
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
         sender = pair_of(net, pair).sender
-        rate, scale = 0.0, 1.0
-        if has_bytes(net, pair):
-            link = pair_of(net, pair).queue >> net.class_shift
-            nic, capacity = claim_of(net, link), link_of(net, link).kbps / 8e9
-            # A port serves its queue pairs in turn: what those without a rate have is at least their share of the turns.
-            free = max(capacity - nic.paced, capacity * nic.free / nic.pairs) if nic.free > 0 else 0.0
-            if sender.paced == 0:
-                rate = free / nic.free
-            else:
-                rate, scale = sender.rate, min(1.0, (capacity - free) / nic.paced)
-        probe_of(net, pair).rate, probe_of(net, pair).scale = rate, scale
+        asked = sender.rate if has_bytes(net, pair) and sender.paced == 1 else probe_of(net, pair).rate
         if sender.heeds == 1:
             part.steered = 1
         first_path, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
         for path in range(first_path, first_path + paths):
-            _see(net, part, path_of(net, path).item, rate / paths)
+            _see(net, part, path_of(net, path).item, asked / paths, probe_of(net, pair).rate / paths)
         if net.control != NONE:
-            _see(net, part, pair_of(net, pair).reverse, 0.0)
+            _see(net, part, pair_of(net, pair).reverse, 0.0, 0.0)
 
 
 @inner
-def _see(net: Net, part: Any, hop: int, rate: float) -> None:
+def _see(net: Net, part: Any, hop: int, asked: float, rate: float) -> None:
     """Add a path to its part, and each link's queues once."""
     shift, stamp = net.class_shift, 2 * net.looks + 1
     while hop_of(net, hop).item != NONE:
@@ -162,7 +137,8 @@ def _see(net: Net, part: Any, hop: int, rate: float) -> None:
                         part.bursting = 1
                 if is_near(net, link, queue) or is_deep(net, link, depth):
                     part.busy = 1
-        claim.load += rate
+        claim.load += asked
+        claim.carried += rate
         if claim.load > link_of(net, link).kbps * (1 + ROUNDING) / 8e9:
             part.over = 1
         hop += 1

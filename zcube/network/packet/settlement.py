@@ -18,6 +18,7 @@ from zcube.network.packet.state import (
     NEEDS_PACKETS,
     NEVER,
     NONE,
+    PAST,
     REACHED,
 )
 from zcube.network.packet.tables import Tables
@@ -181,6 +182,8 @@ def settle(tables: Tables, pattern: Pattern) -> Settlement | None:
     kept["log"] = alone["log"][: min(int(net["logged"]), len(alone["log"]))].copy()
     quiet_ps = max(int(net["now_ps"]), int(alone["flows"]["finish_ps"].max()), int(alone["links"]["busy_ps"].max()))
     is_drawn = bool(alone["links"]["mark_draws"].any() or alone["probes"]["draws"].any())
+    # Where a queue pair's packets come among others' is drawn too, wherever a queue may mark.
+    is_drawn |= net["jitter"] > 0 and bool(alone["pairs"]["sender"]["cuts"].any() or alone["claims"]["marks"].any())
     return Settlement(quiet_ps, is_drawn, kept, alone.net[0].copy())
 
 
@@ -227,6 +230,9 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
         claims=len(links),
         parts=len(flows),
         probes=len(pairs),
+        reached=len(pattern.hops),
+        sending=len(pairs) * PAST,
+        coming=len(links) * PAST,
         log=PAUSE_LOG_ROWS,
         **{table: len(flows) for table in ("starts", "done", "live")},
     )

@@ -19,9 +19,9 @@ class Skip(Declared):
 
     mode: SkipMode = Field(default="off", description="`off`, `steady` or `reuse`; the latter not without PFC")
     window_packets: int = Field(default=16, ge=4, le=1 << 20, description="looks lie so many packets of a NIC port apart")
-    steps: int = Field(default=4, ge=1, le=1024, description="in which a window is advanced by rates and levels of queues")
+    steps: int = Field(default=2, ge=1, le=1024, description="in which a window is advanced by rates and levels of queues")
     calm_windows: int = Field(
-        default=2, ge=1, le=1 << 20, description="a part is advanced by rate that has been as it is for so many windows"
+        default=1, ge=1, le=1 << 20, description="a part is advanced by rate that has been as it is for so many windows"
     )
     kept_windows: int = Field(
         default=2,
@@ -30,12 +30,19 @@ class Skip(Declared):
         description="of a transfer that ends, what it sends in so many windows goes packet by packet",
     )
     near: float = Field(
-        default=0.75, gt=0, le=1, description="part of a pause's threshold from which on a buffer counts as near it"
+        default=0.9, gt=0, le=1, description="part of a pause's threshold from which on a buffer counts as near it"
     )
     joins: bool = Field(
         default=True,
         description="a transfer that starts in parts advanced by the law of their rates is advanced so from its first byte; "
         "false: these parts go packet by packet for a while",
+    )
+    jitter_packets: float = Field(
+        default=1.0,
+        ge=0,
+        le=64,
+        description="by up to so many packets a queue pair finds queues deeper or shallower than their levels [infer], as its "
+        "packets come before or behind those of others",
     )
     reuse_quantum: float = Field(
         default=0.0,

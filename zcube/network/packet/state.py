@@ -329,39 +329,52 @@ PART = np.dtype(
 #: What is known of a queue pair of a part.
 PROBE = np.dtype(
     [
-        ("rate", "f8"),  # wire bytes per picosecond
-        ("scale", "f8"),  # part of the rate it asks for that its NIC port has for it
+        ("rate", "f8"),  # wire bytes per picosecond at which its port sends for it
+        ("turn", "f8"),  # picoseconds per byte that its packets wait for their turn
+        ("scale", "f8"),  # part of the rate left so that its port has for it
+        ("free", "f8"),  # rate if its control sets none
         ("gap_ps", "i8"),  # between its packets, where its part is advanced by whole periods
         ("sent", "f8"),  # wire bytes by which it has been advanced, and what was left over before
         ("step", "f8"),  # of these, in the last step
         ("due_ps", "i8"),  # when its next packet is sent at the earliest
+        ("pace", "f8"),  # rate that holds until then; 0: that of its control
         ("told_ps", "i8"),  # when a notification on its way arrives, NEVER
-        ("draws", "i8"),  # of times until a packet is marked
+        ("leaving", "f8"),  # packets that leave queues which mark, per picosecond
+        ("phase", "f8"),  # part of the next that has left
+        ("chance", "f8"),  # that it is marked
+        ("way_ps", "i8"),  # what these take to their host
+        ("draws", "i8"),  # of packets that leave queues which mark
+        ("owing", "f8"),  # scratch: bytes that stand in a queue and are not yet in packets
         ("moved", "i8"),  # packets by which it was last advanced
     ],
     align=True,
 )
 #: Whose a link is, and what stands before it while it is advanced by rate.
-CLAIM = np.dtype(
+CLAIM = _whole_lines(
     [
+        ("came", "f8"),  # bytes that came to it in this step
+        ("backlog", "f8"),  # bytes in its queue
+        ("since_ps", "i8"),  # when what leaves its queue now came to it
+        ("passing", "f8"),  # of what leaves its queue now, bytes that leave per byte that came
+        ("depth", "f8"),  # bytes in it in the middle of the next step, if it goes on so
+        ("way_ps", "i8"),  # what a packet takes over it
+        ("unmarked", "f8"),  # logarithm of the chance that a packet is not marked
+        ("levelled", "i8"),  # the step that last set its level
         ("look", "i8"),  # twice the look that last saw it, plus 1 once it is counted
         ("load", "f8"),  # bytes per picosecond that queue pairs would have it carry
+        ("carried", "f8"),  # and that their ports send
         ("paced", "f8"),  # of a NIC: rates of its queue pairs that have one
         ("free", "i4"),  # and how many have none
         ("pairs", "i4"),  # and how many there are
         ("flow", "i4"),  # a flow that crosses it
         ("frozen", "i4"),  # part in which it stands still, NONE
-        ("came", "f8"),  # bytes that came to it in this step
-        ("levelled", "i8"),  # the step that last set its level
-        ("last", "f8"),  # and in the step before
-        ("backlog", "f8"),  # bytes in its queue
-        ("stood", "f8"),  # when it froze
-        ("passing", "f8"),  # bytes that leave per byte that comes
-        ("unmarked", "f8"),  # logarithm of the chance that a packet is not marked
+        ("froze_ps", "i8"),  # when it froze
+        ("stood", "f8"),  # bytes in its queue then, of which so much is left
         ("marks", "f8"),  # packets marked
     ],
-    align=True,
 )
+#: Rates of late that are kept; a power of two.
+PAST = 64
 #: A pause that has ended.
 PAUSE_LOG = np.dtype(
     [

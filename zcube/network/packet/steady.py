@@ -26,7 +26,7 @@ from zcube.network.packet.ended import end_by_law
 from zcube.network.packet.frozen import freeze
 from zcube.network.packet.joins import join_by_law
 from zcube.network.packet.law import advance_by_law, is_led
-from zcube.network.packet.parts import divide, first_of, has_bytes, is_deep, is_near, is_weighed
+from zcube.network.packet.parts import divide, first_of, is_deep, is_near, is_weighed
 from zcube.network.packet.records import (
     claim_of,
     flow_of,
@@ -40,9 +40,11 @@ from zcube.network.packet.records import (
     probe_of,
     start_of,
 )
+from zcube.network.packet.restored import has_room
 from zcube.network.packet.state import (
     BY_LAW,
     MOVING,
+    NEEDS_PACKETS,
     NEEDS_THAW,
     NEVER,
     NONE,
@@ -51,6 +53,7 @@ from zcube.network.packet.state import (
     Net,
 )
 from zcube.network.packet.thaw import thaw
+from zcube.network.packet.turns import has_bytes
 
 
 @compiled(as_written=False, pipeline_class=WholeCompiler)
@@ -66,6 +69,9 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
         if why == NEEDS_THAW:
             flow = start_of(net, 0).item
             if net.joining == 0 or not join_by_law(net, flow, flow_of(net, flow).start_ps):
+                advance_by_law(net, flow_of(net, flow).start_ps)
+                if not has_room(net):
+                    return NEEDS_PACKETS
                 thaw(net, net.in_way, flow_of(net, flow).start_ps)
             continue
         if why != REACHED or stop_ps < net.look_ps:
@@ -75,12 +81,14 @@ def advance(table: np.ndarray, to_ps: int, most_events: int) -> int:
             continue
         if net.frozen == 0 and net.waiting == 0 and net.current == NONE and no_event_filed(net):
             return REACHED
+        advance_by_law(net, stop_ps)
+        if not has_room(net):
+            return NEEDS_PACKETS
         _look(net, stop_ps)
 
 
 @inner
 def _look(net: Net, now_ps: int) -> None:
-    advance_by_law(net, now_ps)
     net.now_ps = now_ps
     net.looks += 1
     _thaw_due(net, now_ps)
@@ -103,7 +111,7 @@ def _left(net: Net, flow: int) -> float:
     found, rates, left = 0.0, 0.0, flow_of(net, flow).unsent * headed
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
         probe = probe_of(net, pair)
-        rate = probe.rate * probe.scale
+        rate = probe.rate
         if net.pooled == 0 and rate > 0:
             found = max(found, (pair_of(net, pair).unsent * headed - probe.sent) / rate)
         rates += rate

@@ -1,0 +1,428 @@
+"""The law of rates once more, in plain Python: the specification of the kernels of turns, marks, rates of late and full queues.
+
+What of a link or a queue pair is told of is kept with it: rates of late in :class:`Rates`, a queue's level with its link.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from packet_twin import ARRIVAL, NOTICE, WORD, Packet, hashed
+
+NEVER = 1 << 62
+ODD = 0x9E3779B97F4A7C15
+#: Rates of late that are kept.
+PAST = 64
+#: Logarithm of the chance to stay unmarked of what is as good as surely marked.
+SURE = -50.0
+#: The first draw of places among other packets; those of marks lie before.
+PLACES = 1 << 32
+
+
+def drawn(seed, pair, number):
+    """Return a queue pair's draw of a number, uniform from 0 to 1."""
+    draw = hashed(seed + (pair.number + 1) * ODD & WORD)
+    return (hashed(draw + number * ODD & WORD) >> 11) / 2**53
+
+
+class Rates:
+    """The rates of late of a queue pair or a link, as single-precision numbers, a new one taking the place of the oldest."""
+
+    def __init__(self, apart):
+        self.apart, self.kept = apart, [0.0] * PAST
+
+    def place(self, time):
+        return max(time, 0) // self.apart % PAST
+
+    def put(self, place, rate):
+        self.kept[place] = float(np.float32(rate))
+
+    def begin(self, rate, now, start=-NEVER):
+        """Let it have been this rate from a time on and until now, and nothing before."""
+        last = now // self.apart
+        for number in range(last - PAST + 1, last + 1):
+            self.put(number % PAST, rate if number * self.apart >= start else 0.0)
+
+    def pieces(self, since, until):
+        """Return the times between two that have a rate each."""
+        while since < until:
+            end = min((since // self.apart + 1) * self.apart, until)
+            yield since, end
+            since = end
+
+    def note(self, size, since, until):
+        """Keep what was sent, or came, in a step."""
+        rate = size / (until - since)
+        for begin, end in self.pieces(since, until):
+            place, past = self.place(begin), begin % self.apart
+            self.put(place, (self.kept[place] * past + rate * (end - begin)) / (past + end - begin))
+
+    def oldest(self, now):
+        return now - (PAST - 1) * self.apart
+
+    def at(self, time, now):
+        return self.kept[self.place(max(time, self.oldest(now)))]
+
+    def between(self, since, until, now):
+        """Return the bytes between two times, by the oldest rate what is older."""
+        total, oldest = 0.0, self.oldest(now)
+        if since < oldest:
+            total += self.at(oldest, now) * (min(oldest, until) - since) if since < until else 0.0
+        for begin, end in self.pieces(max(since, oldest), until):
+            total += self.at(begin, now) * (end - begin)
+        return total
+
+
+class Law:
+    """How a :class:`skip_twin.SkippingTwin` advances flows by rate."""
+
+    def led(self):
+        return [flow for flow in self.live if flow.frozen and flow.part.kind == "law"]
+
+    def capacity(self, link):
+        return round(link.bps / 1000) / 8e9
+
+    def advance_by_law(self, now):
+        before = min((flow.part.skipped for flow in self.led()), default=now)
+        if before >= now:
+            return
+        for step in range(self.skip.steps):
+            since = before + (now - before) * step // self.skip.steps
+            until = before + (now - before) * (step + 1) // self.skip.steps
+            if since < until:
+                self.step_by_law(since, until)
+        self.now = now
+        for flow in self.led():
+            flow.part.skipped = now
+
+    def step_by_law(self, since, until):
+        led = self.led()
+        self.share_ports(led)
+        for pair in (pair for flow in led for pair in flow.pairs):
+            self.send_by_law(pair, since, until)
+            pair.sending.note(pair.step, since, until)
+            for path, reached in zip(pair.paths, pair.reached, strict=True):
+                self.carry_on(pair, path, reached, since, until)
+        for link in dict.fromkeys(link for flow in led for link in self.links_of(flow) if not link.from_host):
+            self.level(link, since, until)
+
+    # Turns at NIC ports
+
+    def has_bytes(self, pair):
+        return (pair.flow if self.pooled else pair).unsent > 0
+
+    def is_paced(self, pair):
+        return pair.rate is not None or pair.capped
+
+    def asked(self, pair):
+        """Return the rate that a queue pair's control, or its cap, asks for."""
+        return pair.line if pair.rate is None else pair.rate
+
+    def rate_of(self, pair):
+        """Return the rate at which a queue pair's port sends for it."""
+        return pair.scale / (1.0 / self.asked(pair) + pair.wait) if self.is_paced(pair) else pair.free_rate
+
+    def share_ports(self, flows):
+        """Share every NIC port among the queue pairs of some flows that have something to send."""
+        ports = {pair.paths[0][0].link: [] for flow in flows for pair in flow.pairs}
+        for pair in (pair for flow in flows for pair in flow.pairs):
+            pair.rate_seen = 0.0
+            if self.has_bytes(pair):
+                ports[pair.paths[0][0].link].append(pair)
+        for port, pairs in ports.items():
+            port.unpaced = sum(not self.is_paced(pair) for pair in pairs)
+            self.mixed_ports += 0 < port.unpaced < len(pairs)
+            self.share_port(port, pairs, self.capacity(port))
+
+    def share_port(self, port, pairs, capacity):
+        paced = 0.0
+        for pair in pairs:
+            others = port.unpaced - (not self.is_paced(pair))
+            pair.wait, pair.scale = (others + 0.5) / capacity if others else 0.0, 1.0
+            paced += self.rate_of(pair) if self.is_paced(pair) else 0.0
+        free = max(capacity - paced, capacity * port.unpaced / len(pairs)) if port.unpaced else 0.0
+        for pair in pairs:
+            if port.unpaced:
+                pair.free_rate = free / port.unpaced
+            else:
+                pair.free_rate = max(capacity - (paced - self.rate_of(pair)), capacity / len(pairs))
+            if paced > 0:
+                pair.scale = min(1.0, (capacity - free) / paced)
+            pair.rate_seen = self.rate_of(pair)
+
+    # Sending
+
+    def send_by_law(self, pair, since, until):
+        """Let a queue pair send for a time, its control told of what it sends and of notifications."""
+        pair.step = 0.0
+        if not self.has_bytes(pair):
+            return
+        self.find_marked(pair, since, until)
+        at = since
+        while at < until:
+            rate = pace = self.rate_of(pair)
+            due = min(until, max(pair.told, at))
+            if at < pair.due and pair.pace > 0:
+                pace, due = pair.pace, min(due, pair.due)
+            heard, marked = self.heard_at(pair, rate, at), self.next_out(pair, at)
+            due = min(due, heard, marked)
+            pair.phase = (pair.phase + pair.leaving * (due - at)) % 1.0
+            size = pace * (due - at)
+            pair.step += size
+            at = self.now = due
+            if pair.rate is not None:
+                pair.control.count += int(size)
+            if at == marked:
+                self.draw_mark(pair, at)
+            elif at == pair.told:
+                pair.told, pair.due, pair.pace = NEVER, self.next_due(pair, rate, at), pace
+                self.tell(pair, "notified")
+            elif at == heard:
+                self.tell(pair, "sent", 0)
+                pair.due, pair.pace = at + int(self.mtu / self.rate_of(pair)), 0.0
+        pair.by_rate += pair.step
+
+    def heard_at(self, pair, rate, at):
+        """Return when a control is next told of a packet sent that it wants to be told of."""
+        control = pair.control
+        if pair.rate is None:
+            return NEVER
+        counted = at + max(int((control.settings.byte_counter_bytes - control.count) / rate), 0)
+        timed = control.timer_at + round(control.settings.rate_timer_s * 1e12)
+        return self.next_due(pair, rate, max(min(counted, timed), at))
+
+    def next_due(self, pair, rate, since):
+        """Return when the first packet from a time on is sent."""
+        gap = max(int(self.mtu / rate), 1)
+        return pair.due + max(-(-(since - pair.due) // gap), 0) * gap
+
+    # Marks
+
+    def unmarked(self, link, depth):
+        """Return the logarithm of the chance that a packet which leaves a queue of a depth is not marked."""
+        if not self.needs.marks or depth <= link.kmin:
+            return 0.0
+        chance = link.pmax * (depth - link.kmin) / (link.kmax - link.kmin)
+        if depth >= link.kmax or chance >= 1.0:
+            return SURE
+        return max(self.payload // self.settings.packet_payload_bytes * math.log(1.0 - chance), SURE)
+
+    def find_marked(self, pair, since, until):
+        """Find how many packets leave queues that mark, how likely one of them is marked, and its way to the receiver."""
+        beside = (2.0 * drawn(self.settings.seed, pair, PLACES + pair.cuts) - 1.0) * self.skip.jitter_packets * self.mtu
+        pair.leaving, pair.chance, pair.way, marked, way = 0.0, 0.0, 0, 0.0, 0.0
+        for path in pair.paths:
+            passing, back, most = 1.0 / len(pair.paths), 0, 0.0
+            for hop, queue in enumerate(path):
+                link = queue.link
+                if link.backlog > 0:
+                    passing *= link.passing
+                    unmarked = self.unmarked(link, link.depth + beside)
+                    if unmarked < 0:
+                        time = link.since + int(link.passing * (until - since)) // 2 - back
+                        rate = pair.sending.at(min(time, since - 1), since) * passing / self.mtu
+                        marked -= rate * unmarked
+                        way -= rate * unmarked * self.onward(path, hop)
+                        most = max(most, rate)
+                    back += since - link.since
+                back += self.way_of(link)
+            pair.leaving += most
+        if marked > 0:
+            pair.chance, pair.way = 1.0 - math.exp(-marked / pair.leaving), int(way / marked)
+
+    def way_of(self, link):
+        """Return how long after a packet's first byte leaves it may go on from the other end of a link."""
+        cuts_through = self.settings.forwarding == "cut-through" and not link.to_host
+        return link.wire(self.settings.header_bytes if cuts_through else self.mtu) + link.latency
+
+    def onward(self, path, hop):
+        """Return what a packet takes to its host from when it leaves a queue."""
+        waits = [int(queue.link.backlog / self.capacity(queue.link)) for queue in path[hop + 1 :]]
+        return sum(self.way_of(queue.link) for queue in path[hop:]) + sum(waits)
+
+    def next_out(self, pair, at):
+        """Return when the next packet leaves a queue that marks whose mark would be told of."""
+        if pair.leaving == 0.0 or pair.told != NEVER:
+            return NEVER
+        ahead, early = 1.0 - pair.phase, pair.notice_at - pair.way - at
+        if early > 0:
+            ahead += max(math.ceil(early * pair.leaving - ahead), 0)
+        return at + max(int(min(ahead / pair.leaving, 1e17)), 1)
+
+    def draw_mark(self, pair, at):
+        pair.phase = 0.0
+        pair.draws += 1
+        if drawn(self.settings.seed, pair, pair.draws) < pair.chance:
+            pair.notice_at = at + pair.way + round(self.needs.notification_gap_s * 1e12)
+            pair.told = at + pair.way + pair.back
+
+    # Queues, first in, first out
+
+    def begin_queue(self, link, now):
+        """Let what stands before a link have come at the rate of late."""
+        link.coming.begin(link.carried, now)
+        link.since = link.froze = now
+        link.depth, link.passing = link.backlog, 1.0
+        if link.carried > 0 and link.backlog > 0:
+            link.since -= int(min(link.backlog / link.carried, (PAST - 1.0) * self.apart))
+            link.passing = self.capacity(link) / link.carried
+
+    def early(self, pair):
+        """Return how long before its bytes a packet comes whole, as they go evenly and it does not."""
+        return min(int(self.mtu / pair.rate_seen) // 2, pair.paths[0][0].link.wire(self.mtu)) if pair.rate_seen > 0 else 0
+
+    def begin_carrying(self, pair, path, reached, now):
+        """Let what has come to the links of a path have been sent so long ago as the way there is."""
+        back = -self.early(pair)
+        for hop, queue in enumerate(path):
+            reached[hop] = now - back
+            back += self.way_of(queue.link) + (now - queue.link.since if queue.link.backlog > 0 else 0)
+
+    def carry_on(self, pair, path, reached, since, until):
+        """Let what a queue pair has sent come to the links of a path, as late as the way there is."""
+        back = self.way_of(path[0].link) - self.early(pair)
+        for hop, queue in list(enumerate(path))[1:]:
+            link = queue.link
+            if until - back > reached[hop]:
+                link.came += pair.sending.between(reached[hop], until - back, until) / len(pair.paths)
+                reached[hop] = until - back
+            back += self.way_of(link)
+            if link.backlog > 0:
+                back += since - link.since
+
+    def level(self, link, since, until):
+        """Let a queue rise, or fall, by what has come to its link in a step and what has left."""
+        taken, there, before = self.capacity(link) * (until - since), link.backlog + link.came, link.backlog
+        left = min(there, taken)
+        link.law_marks += (1.0 - math.exp(link.unmarked)) * left / self.mtu
+        link.backlog = max(there - taken, 0.0)
+        link.coming.note(link.came, since, until)
+        link.came = 0.0
+        self.move_since(link, since, until, left)
+        link.depth = link.backlog + (link.backlog - before) / 2.0
+        link.unmarked = self.unmarked(link, link.depth)
+
+    def move_since(self, link, since, until, left):
+        """Find when that came which leaves a queue now, so much having left in a step."""
+        if link.backlog == 0.0:
+            link.since, link.passing = until, 1.0
+            return
+        time = max(link.since, link.coming.oldest(until))
+        for begin, end in link.coming.pieces(time, until):
+            came = link.coming.at(begin, until) * (end - begin)
+            time = end
+            if came >= left:
+                time = begin + (int((end - begin) * (left / came)) if came > 0 else 0)
+                break
+            left -= came
+        link.passing, link.since = (time - link.since) / (until - since), time
+
+    def came_between(self, pair, path, hop, since, until, now):
+        """Return what of a queue pair came by a path to a link between two times, waits being as they are now."""
+        passing, back = 1.0 / len(pair.paths), 0
+        for queue in path[:hop]:
+            back += self.way_of(queue.link)
+            if queue.link.backlog > 0:
+                back += now - queue.link.since
+                passing *= queue.link.passing
+        reached = next(times for other, times in zip(pair.paths, pair.reached, strict=True) if other is path)
+        return pair.sending.between(since - back, min(until - back, reached[hop]), now) * passing
+
+    def standing(self, link, now):
+        """Return the times, each with a rate, in which what stands before a link has come since it froze."""
+        return link.coming.pieces(max(link.since, link.froze) if link.backlog > 0 else now, now)
+
+    # Queues of a part that thaws
+
+    def lower(self, link, now):
+        """Let arrive what stood before a link when it froze and has left."""
+        since = max(link.since, link.froze)
+        lasting = max(link.backlog - link.coming.between(since, now, now), 0.0)
+        for queue in link.queues:
+            while link.stood > lasting and queue.waiting:
+                packet = queue.waiting.popleft()
+                link.stood -= packet.size
+                self.free(queue, packet)
+                self.arrive_at_once(packet, packet.hop)
+
+    def take_back(self, pair, now):
+        """Take back of what a queue pair has sent what stands in queues."""
+        for path in pair.paths:
+            for hop, queue in enumerate(path):
+                for since, until in self.standing(queue.link, now):
+                    pair.by_rate -= self.came_between(pair, path, hop, since, until, now)
+
+    def put_back(self, flows, now):
+        """Put packets into the queues of flows that have thawed, and let newcomers send."""
+        pairs = [pair for flow in flows for pair in flow.pairs]
+        for link in dict.fromkeys(link for flow in flows for link in self.links_of(flow) if not link.from_host):
+            owing = dict.fromkeys(pairs, self.mtu / 2.0)
+            for since, until in self.standing(link, now):
+                for pair in pairs:
+                    self.fill(pair, link, owing, since, until, now)
+        for pair in pairs:
+            if pair.state == "idle":
+                self.rouse(pair)
+
+    def fill(self, pair, link, owing, since, until, now):
+        """Let a queue pair's packets stand before a link that came to it between two times."""
+        for path in pair.paths:
+            hop = next((hop for hop, queue in enumerate(path) if queue.link is link), None)
+            if hop is not None:
+                owing[pair] += self.came_between(pair, path, hop, since, until, now)
+                while owing[pair] >= self.mtu:
+                    owing[pair] -= self.mtu
+                    self.stand(pair, path, hop)
+
+    def stand(self, pair, path, hop):
+        """Let a queue pair have sent a packet more that stands in a queue of its path, if there is one and room for it."""
+        source = pair.flow if self.pooled else pair
+        packet = Packet(pair, pair.sent, self.payload, self.mtu, path)
+        packet.hop = hop
+        came, switch = path[hop - 1], path[hop].link.source
+        full = came.held - came.extra + self.mtu > self.threshold(switch) or self.used[switch] + self.mtu > self.shared[switch]
+        if source.unsent <= self.payload or full:
+            return
+        self.put_back_packets += 1
+        self.admit(packet, came, path[hop])
+        source.unsent -= self.payload
+        pair.payloads.append(self.payload)
+        pair.sent += 1
+        for queue in path[:hop]:
+            queue.link.payload += self.payload
+            self.hops += 1
+        path[hop].waiting.append(packet)
+        path[hop].depth += self.mtu
+        self.stir(path[hop].link)
+
+    # Notifications under way
+
+    def take_in(self, event):
+        """Let a notification of a part that freezes be on its way, or that of a marked packet; False if the event stays."""
+        time, kind, number, *_, action = event
+        if kind == NOTICE:
+            self.be_told(self.pair(number), time)
+            return True
+        if kind == ARRIVAL and action.args[0].marked:
+            packet = action.args[0]
+            packet.marked, pair = False, packet.pair
+            if time >= pair.notice_at:
+                self.be_told(pair, time + pair.back)
+        return False
+
+    def note_notice(self, pair):
+        """Let a receiver have sent the notification that is on its way."""
+        if pair.told < NEVER:
+            pair.notice_at = max(pair.notice_at, pair.told - pair.back + round(self.needs.notification_gap_s * 1e12))
+
+    def be_told(self, pair, time):
+        pair.told = min(pair.told, time)
+        self.told_at_freeze += 1
+
+    def notify_on(self, flows):
+        """Let notifications on their way go on as events."""
+        for pair in (pair for flow in flows for pair in flow.pairs if pair.told < NEVER):
+            due, pair.told, path = max(pair.told, self.now), NEVER, 0 if len(pair.paths) > 1 else None
+            self.at(due, NOTICE, pair.number, lambda pair=pair, path=path: self.tell(pair, "notified", path=path))
+            self.told_at_thaw += 1

@@ -1,0 +1,91 @@
+"""How the queue pairs of a NIC port share it while they are advanced by rate.
+
+A port serves in turn those that have a packet to send. A queue pair without a rate of its own always has one; one with a rate
+sends a packet so long after the one before as its rate asks for, however long that one had to wait.
+"""
+
+from __future__ import annotations
+
+from zcube.network.kernels import inner
+from zcube.network.packet.records import claim_of, flow_of, link_of, live_of, owner_of, pair_of, part_of, probe_of
+from zcube.network.packet.state import BY_LAW, Net
+
+#: What is done for every queue pair before the next is for any.
+CLEAR, COUNT, SUM, SHARE = range(4)
+
+
+@inner
+def has_bytes(net: Net, pair: int) -> bool:
+    """Return whether a queue pair has something left to send."""
+    if net.pooled == 1:
+        return flow_of(net, owner_of(net, pair).item).unsent > 0
+    return pair_of(net, pair).unsent > 0
+
+
+@inner
+def share_ports(net: Net, led: int) -> None:
+    """Set the rates of queue pairs of parts that are advanced by the law of their rates (1), or also of those that move (0)."""
+    for what in range(CLEAR, SHARE + 1):
+        for at in range(net.active):
+            flow = live_of(net, at).item
+            by_law = flow_of(net, flow).frozen == 1 and part_of(net, flow_of(net, flow).part).kind == BY_LAW
+            if by_law or (led == 0 and flow_of(net, flow).frozen == 0):
+                for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+                    if what == CLEAR:
+                        claim_of(net, _port_of(net, pair)).paced = 0.0
+                        claim_of(net, _port_of(net, pair)).free = claim_of(net, _port_of(net, pair)).pairs = 0
+                        probe_of(net, pair).rate = 0.0
+                    elif has_bytes(net, pair):
+                        if what == COUNT:
+                            claim_of(net, _port_of(net, pair)).pairs += 1
+                            claim_of(net, _port_of(net, pair)).free += 1 - pair_of(net, pair).sender.paced
+                        elif what == SUM:
+                            _add(net, pair)
+                        else:
+                            _share(net, pair)
+
+
+@inner
+def _add(net: Net, pair: int) -> None:
+    """Add a queue pair's rate to those of its port that have one."""
+    probe, nic = probe_of(net, pair), claim_of(net, _port_of(net, pair))
+    others = nic.free - (1 - pair_of(net, pair).sender.paced)
+    # For a packet of each that always has one, and for half of the one that the port is sending.
+    probe.turn = (others + 0.5) / _bytes_per_ps(net, pair) if others > 0 else 0.0
+    probe.scale = 1.0
+    if pair_of(net, pair).sender.paced == 1:
+        nic.paced += rate_of(net, pair)
+
+
+@inner
+def _share(net: Net, pair: int) -> None:
+    """Set a queue pair's rate by what all of its port ask for."""
+    probe, nic, capacity = probe_of(net, pair), claim_of(net, _port_of(net, pair)), _bytes_per_ps(net, pair)
+    others = nic.paced - rate_of(net, pair) if pair_of(net, pair).sender.paced == 1 else nic.paced
+    if nic.free > 0:
+        # What those without a rate have is at least their share of the turns.
+        free = max(capacity - nic.paced, capacity * nic.free / nic.pairs)
+        probe.free = free / nic.free
+    else:
+        free = 0.0
+        probe.free = max(capacity - others, capacity / nic.pairs)
+    if nic.paced > 0:
+        probe.scale = min(1.0, (capacity - free) / nic.paced)
+    probe.rate = rate_of(net, pair)
+
+
+@inner
+def rate_of(net: Net, pair: int) -> float:
+    """Return the rate at which a queue pair with something to send sends, in wire bytes per picosecond."""
+    probe, sender = probe_of(net, pair), pair_of(net, pair).sender
+    return probe.free if sender.paced == 0 else probe.scale / (1.0 / sender.rate + probe.turn)
+
+
+@inner
+def _port_of(net: Net, pair: int) -> int:
+    return pair_of(net, pair).queue >> net.class_shift
+
+
+@inner
+def _bytes_per_ps(net: Net, pair: int) -> float:
+    return link_of(net, _port_of(net, pair)).kbps / 8e9
