@@ -1,19 +1,16 @@
-"""The law of rates once more, in plain Python: the specification of the kernels of turns, marks, rates of late and full queues.
+"""The law of rates once more, in plain Python: the specification of the kernels of turns, marks, ways and full queues.
 
-What of a link or a queue pair is told of is kept with it: rates of late in :class:`Rates`, a queue's level with its link.
+What is known of a link or a queue pair is kept with it: rates of late in :class:`rates_twin.Rates`, levels with their links.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 from packet_twin import ARRIVAL, NOTICE, WORD, Packet, hashed
+from rates_twin import NEVER, PAST
 
-NEVER = 1 << 62
 ODD = 0x9E3779B97F4A7C15
-#: Rates of late that are kept.
-PAST = 64
 #: Logarithm of the chance to stay unmarked of what is as good as surely marked.
 SURE = -50.0
 #: The first draw of places among other packets; those of marks lie before.
@@ -24,54 +21,6 @@ def drawn(seed, pair, number):
     """Return a queue pair's draw of a number, uniform from 0 to 1."""
     draw = hashed(seed + (pair.number + 1) * ODD & WORD)
     return (hashed(draw + number * ODD & WORD) >> 11) / 2**53
-
-
-class Rates:
-    """The rates of late of a queue pair or a link, as single-precision numbers, a new one taking the place of the oldest."""
-
-    def __init__(self, apart):
-        self.apart, self.kept = apart, [0.0] * PAST
-
-    def place(self, time):
-        return max(time, 0) // self.apart % PAST
-
-    def put(self, place, rate):
-        self.kept[place] = float(np.float32(rate))
-
-    def begin(self, rate, now, start=-NEVER):
-        """Let it have been this rate from a time on and until now, and nothing before."""
-        last = now // self.apart
-        for number in range(last - PAST + 1, last + 1):
-            self.put(number % PAST, rate if number * self.apart >= start else 0.0)
-
-    def pieces(self, since, until):
-        """Return the times between two that have a rate each."""
-        while since < until:
-            end = min((since // self.apart + 1) * self.apart, until)
-            yield since, end
-            since = end
-
-    def note(self, size, since, until):
-        """Keep what was sent, or came, in a step."""
-        rate = size / (until - since)
-        for begin, end in self.pieces(since, until):
-            place, past = self.place(begin), begin % self.apart
-            self.put(place, (self.kept[place] * past + rate * (end - begin)) / (past + end - begin))
-
-    def oldest(self, now):
-        return now - (PAST - 1) * self.apart
-
-    def at(self, time, now):
-        return self.kept[self.place(max(time, self.oldest(now)))]
-
-    def between(self, since, until, now):
-        """Return the bytes between two times, by the oldest rate what is older."""
-        total, oldest = 0.0, self.oldest(now)
-        if since < oldest:
-            total += self.at(oldest, now) * (min(oldest, until) - since) if since < until else 0.0
-        for begin, end in self.pieces(max(since, oldest), until):
-            total += self.at(begin, now) * (end - begin)
-        return total
 
 
 class Law:

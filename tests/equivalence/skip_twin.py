@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import math
 
-from law_twin import NEVER, PAST, Law, Rates
+from law_twin import Law
 from packet_twin import ARRIVAL, READY, START, WAKE, Twin
+from rates_twin import NEVER, PAST, Rates
 
 
 class Part:
