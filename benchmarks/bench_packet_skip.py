@@ -1,6 +1,6 @@
 """Compare runs that skip what is steady, or reuse what repeats, with runs packet by packet: events, CPU time, times, pauses.
 
-    python benchmarks/bench_packet_skip.py [--only permutation-roft]... [--seeds 3] [--transfers 600]
+    python benchmarks/bench_packet_skip.py [--only permutation-roft]... [--seeds 3] [--transfers 600] [--packets]
 
 The first cases, cells of 64 KiB, are those that settings were chosen with: permutations of 1 GiB among 1,024 GPUs; the KV
 funnel of ``packet_funnel.py`` with its real thresholds, with and without DCQCN; expert-parallel prefill, in which groups
@@ -11,6 +11,9 @@ Times of all seeds of the marks are taken together. ``noise`` is the standard er
 seeds of the full run differ by: under a control that marks at random who is cut first is chance. ``ports`` is the sum over
 ports of what their pauses differ by, over the pauses of the full run; behind it what two seeds of the full run differ by.
 Kernels are compiled before.
+
+With ``--packets`` all stand beside the full run in packets of 4 KiB, which takes minutes a case: the full run in cells, and
+what is steady advanced in cells and in packets.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from bench_packets import permutation
@@ -34,6 +37,7 @@ from zcube.routing.catalog import routing_for
 
 GIB = 1 << 30
 CELL_BYTES = 64 << 10
+PACKET_BYTES = 4 << 10
 #: EP32: GPUs of a group, bytes from one of its servers' GPUs to the same rail of another in a layer, time between layers.
 GROUP, LAYERS, EXCHANGE_BYTES, LAYER_S = 32, 8, 16e6, 2e-3
 
@@ -152,12 +156,21 @@ def line(name: str, what: str, found: list[Outcome], full: list[Outcome]) -> str
     )
 
 
+def beside_packets(name: str, case: Case, fabric: Fabric, flows: FlowTable, seeds: range) -> None:
+    """Print three rows."""
+    packets = replace(case, cell_bytes=PACKET_BYTES)
+    full = [run(packets, fabric, flows, "off", seed) for seed in seeds]
+    for what, how, mode in (("cells", case, "off"), ("steady", case, "steady"), ("packets", packets, "steady")):
+        print(line(name, what, [run(how, fabric, flows, mode, seed) for seed in seeds], full), flush=True)
+
+
 def main() -> None:
     """Print two rows per case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=CASES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--transfers", type=int, default=600)
+    parser.add_argument("--packets", action="store_true")
     arguments = parser.parse_args()
     tiny = load_fabric("zcube-n16")
     for mode in ("off", "steady", "reuse"):
@@ -172,6 +185,9 @@ def main() -> None:
         flows = case.flows(fabric, arguments.transfers)
         # Without a control a run is the same for every seed.
         seeds = range(arguments.seeds if case.control != "none" else 1)
+        if arguments.packets:
+            beside_packets(name, case, fabric, flows, seeds)
+            continue
         full = [run(case, fabric, flows, "off", seed) for seed in seeds]
         for mode in ("steady", "reuse"):
             print(line(name, mode, [run(case, fabric, flows, mode, seed) for seed in seeds], full), flush=True)
