@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import signal
 
@@ -82,7 +81,7 @@ def test_sigterm_leaves_what_an_interrupt_leaves(run, tmp_path, monkeypatch, cou
 
     def stop(task, told):
         if len(counted) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return before(task, told)
 
     monkeypatch.setattr(MATRIX, "run_cell", lambda task, told: (stop(task, told), counted.append(task.name))[0])
