@@ -19,9 +19,9 @@ def state(model):
     return finish, model.counts, model.queue_table().frame().to_csv(), model.delays().victim_s.tobytes()
 
 
-def both(network, table, **chosen):
+def both(network, table, steady=STEADY, **chosen):
     found = []
-    for skip in ({"mode": "off"}, STEADY):
+    for skip in ({"mode": "off"}, steady):
         model = network.model(skip=skip, **chosen)
         found.append((run(model, table), model))
     return found
@@ -105,13 +105,9 @@ WHOLE = 25_000 * 4096
 
 
 def beside_packets(network, rows, skip):
-    found = []
-    for chosen in ({"mode": "off"}, skip):
-        model = network.model(skip=chosen, **SURE)
-        found.append((run(model, flows(*rows)), model.counts))
-    (off_ps, off), (steady_ps, steady) = found
-    assert steady.events * 20 < off.events
-    return steady_ps / off_ps - 1, steady.rate_cuts / off.rate_cuts - 1
+    (off_ps, off), (steady_ps, steady) = both(network, flows(*rows), skip, **SURE)
+    assert steady.counts.events * 20 < off.counts.events
+    return steady_ps / off_ps - 1, steady.counts.rate_cuts / off.counts.rate_cuts - 1
 
 
 @pytest.mark.parametrize("joins", [True, False])

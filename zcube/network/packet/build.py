@@ -231,7 +231,7 @@ def _most_reach(links: np.ndarray, shift: int) -> int:
 
 
 def _past_shift(links: np.ndarray, step_ps: int) -> int:
-    """Return the time between rates that are kept of late: these go back for twice as long as a queue of KMAX lasts."""
+    """Return the power of two of the time between rates that are kept of late: they last twice as long as a queue of KMAX."""
     marking = (links["kmax"] < NEVER) & (links["kbps"] > 0)
     deepest_ps = (links["kmax"][marking] * 8e9 / links["kbps"][marking]).max(initial=0.0)
     return max(step_ps, int(4 * deepest_ps) // PAST, 1).bit_length() - 1

@@ -15,8 +15,9 @@ from zcube.network.packet.control import tell_notified, tell_sent
 from zcube.network.packet.law_marks import draw_mark, find_marked, next_out_ps, unmarked_at
 from zcube.network.packet.past import carry_on, move_since, note_came, note_sent
 from zcube.network.packet.records import claim_of, flow_of, hop_of, link_of, live_of, pair_of, part_of, path_of, probe_of
-from zcube.network.packet.state import BY_LAW, NEVER, NONE, Net
-from zcube.network.packet.turns import has_bytes, rate_of, share_ports
+from zcube.network.packet.state import NEVER, NONE, Net
+from zcube.network.packet.turns import rate_of, share_ports
+from zcube.network.packet.weighed import has_bytes, is_led
 
 
 @inner
@@ -61,12 +62,6 @@ def _step(net: Net, from_ps: int, to_ps: int) -> None:
                 first = pair_of(net, pair).first_path
                 for path in range(first, first + pair_of(net, pair).paths):
                     _level(net, path_of(net, path).item, from_ps, to_ps)
-
-
-@inner
-def is_led(net: Net, flow: int) -> bool:
-    """Return whether a flow is advanced by the law of its rates."""
-    return flow_of(net, flow).frozen == 1 and part_of(net, flow_of(net, flow).part).kind == BY_LAW
 
 
 @inner

@@ -24,8 +24,9 @@ from zcube.network.packet.records import (
     probe_of,
     queue_of,
 )
-from zcube.network.packet.state import BY_LAW, NONE, Net
-from zcube.network.packet.turns import has_bytes, share_ports
+from zcube.network.packet.state import NONE, Net
+from zcube.network.packet.turns import share_ports
+from zcube.network.packet.weighed import has_bytes, is_weighed
 from zcube.routing.hashing import mix
 
 #: A link asked for so much more than it has still counts as not overloaded: rates are rounded.
@@ -61,12 +62,6 @@ def _claim(net: Net, flow: int, hop: int) -> None:
             claim.look, claim.flow = stamp, flow
             claim.load = claim.carried = 0.0
         hop += 1
-
-
-@inner
-def is_weighed(net: Net, flow: int) -> bool:
-    """Return whether a flow's rates and queues may change: it moves packet by packet, or by the law of its rates."""
-    return flow_of(net, flow).frozen == 0 or part_of(net, flow_of(net, flow).part).kind == BY_LAW
 
 
 @inner

@@ -70,7 +70,7 @@ def lower(net: Net, hop: int, now_ps: int) -> None:
         link = hop_of(net, hop).item >> shift
         claim = claim_of(net, link)
         hop += 1
-        if link_of(net, link).from_switch == NONE:
+        if link_of(net, link).from_switch == NONE or claim.stood <= 0:
             continue
         lasting = max(claim.backlog - came_since(net, link, max(claim.since_ps, claim.froze_ps), now_ps), 0.0)
         for queue in range(link << shift, (link + 1) << shift):

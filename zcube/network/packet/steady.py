@@ -25,8 +25,8 @@ from zcube.network.packet.calendar import no_event_filed
 from zcube.network.packet.ended import end_by_law
 from zcube.network.packet.frozen import freeze
 from zcube.network.packet.joins import join_by_law
-from zcube.network.packet.law import advance_by_law, is_led
-from zcube.network.packet.parts import divide, first_of, is_deep, is_near, is_weighed
+from zcube.network.packet.law import advance_by_law
+from zcube.network.packet.parts import divide, first_of, is_deep, is_near
 from zcube.network.packet.records import (
     claim_of,
     flow_of,
@@ -53,7 +53,7 @@ from zcube.network.packet.state import (
     Net,
 )
 from zcube.network.packet.thaw import thaw
-from zcube.network.packet.turns import has_bytes
+from zcube.network.packet.weighed import has_bytes, is_led, is_weighed
 
 
 @compiled(as_written=False, pipeline_class=WholeCompiler)

@@ -7,19 +7,12 @@ sends a packet so long after the one before as its rate asks for, however long t
 from __future__ import annotations
 
 from zcube.network.kernels import inner
-from zcube.network.packet.records import claim_of, flow_of, link_of, live_of, owner_of, pair_of, part_of, probe_of
-from zcube.network.packet.state import BY_LAW, Net
+from zcube.network.packet.records import claim_of, flow_of, link_of, live_of, pair_of, probe_of
+from zcube.network.packet.state import Net
+from zcube.network.packet.weighed import has_bytes, is_led, is_weighed
 
 #: What is done for every queue pair before the next is for any.
 CLEAR, COUNT, SUM, SHARE = range(4)
-
-
-@inner
-def has_bytes(net: Net, pair: int) -> bool:
-    """Return whether a queue pair has something left to send."""
-    if net.pooled == 1:
-        return flow_of(net, owner_of(net, pair).item).unsent > 0
-    return pair_of(net, pair).unsent > 0
 
 
 @inner
@@ -28,8 +21,7 @@ def share_ports(net: Net, led: int) -> None:
     for what in range(CLEAR, SHARE + 1):
         for at in range(net.active):
             flow = live_of(net, at).item
-            by_law = flow_of(net, flow).frozen == 1 and part_of(net, flow_of(net, flow).part).kind == BY_LAW
-            if by_law or (led == 0 and flow_of(net, flow).frozen == 0):
+            if is_led(net, flow) or (led == 0 and is_weighed(net, flow)):
                 for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                     if what == CLEAR:
                         claim_of(net, _port_of(net, pair)).paced = 0.0
