@@ -5,11 +5,16 @@ Source of the table: ATOP/ZCube (SIGCOMM 2025), average path lengths to five dec
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
+
+import networkx
 import numpy as np
 import pytest
 
 from zcube.fabric.catalog import load_fabric
 from zcube.fabric.families import families
+from zcube.fabric.model import CableKind
 from zcube.routing import bisection
 from zcube.routing import path_lengths as lengths
 from zcube.routing.bisection import halving_bisection
@@ -135,3 +140,33 @@ def test_paths_are_as_many_by_either_kind_of_matrix(monkeypatch):
     dense = equal_paths(fabric, source, target)
     monkeypatch.setattr(lengths, "_DENSE_SWITCHES", 0)
     assert (equal_paths(fabric, source, target) == dense).all() and dense.max() > 1
+
+
+@pytest.mark.parametrize("counts_bits", [lengths._ones, lengths._ONES_OF_BYTE.take], ids=["numpy", "table"])
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        ("roft-256", ["random-links:0.2"]),
+        ("zcube-n16", ["random-links:0.2", "random-switches:0.1"]),
+        ("superpod-248", ["random-links:0.3"]),
+        ("zcube-288-nvl72", []),
+        ("slim-fly-1024", []),
+    ],
+)
+def test_pairs_by_length_are_those_of_networkx(name, failed, counts_bits, monkeypatch):
+    monkeypatch.setattr(lengths, "_ones", counts_bits)
+    monkeypatch.setattr(lengths, "_PAIRS_AT_ONCE", 1 << 9)
+    monkeypatch.setattr(lengths, "_BYTES_AT_ONCE", 1 << 5)
+    fabric = load_fabric(name, failed)
+    up = fabric.cable_up & (fabric.cables.kind != CableKind.NVLINK)
+    graph = networkx.Graph(list(zip(fabric.cables.a[up].tolist(), fabric.cables.b[up].tolist(), strict=True)))
+    graph.add_nodes_from(range(fabric.gpus))
+    alike = Counter(tuple(graph[gpu]) for gpu in range(fabric.gpus))
+    graph.remove_nodes_from(range(fabric.gpus))
+    hops = dict(networkx.all_pairs_shortest_path_length(graph))
+    pairs = Counter()
+    for source, target in product(alike, alike):
+        ways = [hops[at][to] + 2 for at, to in product(source, target) if to in hops[at]]
+        if ways:
+            pairs[min(ways)] += alike[source] * (alike[target] - (source == target))
+    assert path_lengths(fabric).pairs_by_links == {links: many for links, many in pairs.items() if many}

@@ -6,12 +6,15 @@ family's structure says so (``hosts_forward``: BCube).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from zcube.arrays import IntArray
+from zcube.arrays import BoolArray, IntArray, distinct
+from zcube.fabric.cages import distinct_rows
 from zcube.fabric.model import CableKind, Fabric
 from zcube.routing.routes import row_starts
 from zcube.routing.switch_graph import UNREACHABLE, SwitchGraph, hop_distances, nearest_ports, nic_switches
@@ -27,6 +30,13 @@ _DENSE_SWITCHES = 256
 
 #: Pairs that are looked at together (4 million).
 _PAIRS_AT_ONCE = 1 << 22
+
+#: Bits that are looked at together stay in a processor's cache (256 KiB).
+_BYTES_AT_ONCE = 1 << 18
+
+_ONES_OF_BYTE = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
+#: How many bits of each byte are set; NumPy counts them itself since 2.0.
+_ones: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = getattr(np, "bitwise_count", _ONES_OF_BYTE.take)
 
 
 @dataclass(frozen=True)
@@ -76,37 +86,64 @@ def _count_over_switches(nic_switch: IntArray, distance: IntArray, gpus_per_serv
     """Count ordered GPU pairs by path length, all of them and those inside a server."""
     gpus = len(nic_switch)
     # GPUs behind the same switches are alike.
-    ports, kind, many = np.unique(nic_switch, axis=0, return_inverse=True, return_counts=True)
-    kind = kind.ravel()
+    first, kind = distinct_rows(nic_switch)
+    ports, many = nic_switch[first], np.bincount(kind)
     # Hops from every switch, and in the last row from a port that is down, to the nearest port of every kind of GPU.
     known = np.minimum(distance, _FARTHEST).astype(np.uint16)
     known = np.pad(known, (0, 1), constant_values=_FARTHEST)
-    to_kind = known[:, ports].min(axis=2)
-    if known[known < _FARTHEST].max(initial=0) < 255:
-        # Bytes are counted fastest.
-        to_kind = np.minimum(to_kind, 255).astype(np.uint8)
+    to_kind = known[:, ports[:, 0]]
+    for port in range(1, ports.shape[1]):
+        np.minimum(to_kind, known[:, ports[:, port]], out=to_kind)
     count, inside = np.zeros(MAX_LINKS, dtype=np.int64), np.zeros(MAX_LINKS, dtype=np.int64)
-    found = [hops for hops in np.unique(to_kind).tolist() if hops < MAX_LINKS - 2 and hops < np.iinfo(to_kind.dtype).max]
-    weights = None if (many == 1).all() else many.astype(float)
-    at_once = max(1, _PAIRS_AT_ONCE // len(ports))
-    for at in range(0, len(ports), at_once):
-        apart = to_kind[ports[at : at + at_once, 0]]
-        for port in range(1, ports.shape[1]):
-            np.minimum(apart, to_kind[ports[at : at + at_once, port]], out=apart)
-        for hops in found:
-            if weights is None:
-                count[hops + 2] += np.count_nonzero(apart == hops)
-            else:
-                count[hops + 2] += round(float(weights[at : at + at_once] @ ((apart == hops) @ weights)))
+    found = [hops for hops in distinct(known).tolist() if hops < MAX_LINKS - 2]
+    near_by = 0
+    for hops in found:
+        nearer, near_by = near_by, _pairs_within(to_kind <= hops, ports, many)
+        count[hops + 2] = near_by - nearer
     server = np.arange(gpus) // gpus_per_server
     for step in range(1, gpus_per_server):
         near = np.flatnonzero(server[:-step] == server[step:])
-        apart = to_kind[ports[kind[near]], kind[near + step][:, None]].min(axis=1)
+        apart = to_kind[nic_switch[near], kind[near + step][:, None]].min(axis=1)
         for hops in found:
             inside[hops + 2] += 2 * np.count_nonzero(apart == hops)
     # A GPU with a port is no hops away from itself, and no pair.
     count[2] -= np.count_nonzero((nic_switch >= 0).any(axis=1))
     return count, inside
+
+
+def _pairs_within(near: BoolArray, ports: IntArray, many: IntArray) -> int:
+    """Return how many ordered pairs of GPUs have two ports that are near.
+
+    Parameters
+    ----------
+    near : bool array [switches + 1, kinds]
+        Whether a GPU of a kind is near a switch; the last row stands for a port that is down.
+    ports : int array [kinds, ports]
+        Switches of a kind's ports, -1 where one is down.
+    many : int array [kinds]
+        GPUs of each kind.
+    """
+    pairs, at_once = 0, max(64, _PAIRS_AT_ONCE // len(near))
+    for times in distinct(many).tolist():
+        alike = np.flatnonzero(many == times)
+        for at in range(0, len(alike), at_once):
+            # A row of bits says which of these kinds are near a switch; those of a GPU's switches together, which are near it.
+            bits = np.packbits(near[:, alike[at : at + at_once]], axis=1)
+            pairs += times * int(many @ _ones_of_rows(bits, ports))
+    return pairs
+
+
+def _ones_of_rows(bits: NDArray[np.uint8], ports: IntArray) -> IntArray:
+    """Return how many bits are set in any of the rows of each kind's ports [kinds]."""
+    ones = np.empty(len(ports), dtype=np.int64)
+    at_once = max(1, _BYTES_AT_ONCE // bits.shape[1])
+    for at in range(0, len(ports), at_once):
+        some = ports[at : at + at_once]
+        either = bits[some[:, 0]]
+        for port in range(1, some.shape[1]):
+            either |= bits[some[:, port]]
+        ones[at : at + at_once] = _ones(either).sum(axis=1, dtype=np.int64)
+    return ones
 
 
 def _node_rows(fabric: Fabric) -> tuple[IntArray, IntArray]:
@@ -159,8 +196,8 @@ def equal_paths(fabric: Fabric, source: IntArray, target: IntArray) -> IntArray:
     """Return how many shortest paths join each pair of GPUs through switches, ports and parallel links told apart [pairs]."""
     graph, nic_switch = SwitchGraph.of(fabric), nic_switches(fabric)
     start, goal = nic_switch[source], nic_switch[target]
-    roots, root = np.unique(start, return_inverse=True)
+    roots = distinct(start)
     paths = _shortest_path_counts(graph.first, graph.neighbour, graph.distance, roots)
     near = nearest_ports(graph.distance, start, goal)
-    joining = paths[root.reshape(start.shape)[:, :, None], goal[:, None, :]]
+    joining = paths[np.searchsorted(roots, start)[:, :, None], goal[:, None, :]]
     return np.where(near, joining, 0.0).sum(axis=(1, 2)).astype(np.int64)
