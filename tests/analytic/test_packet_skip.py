@@ -121,6 +121,27 @@ def test_flows_that_join_one_after_the_other_are_cut_as_packet_by_packet(starts_
     assert abs(cuts) < 0.1
 
 
+@pytest.mark.parametrize("xoff_bytes", [250_000, 400_000, 700_000])
+def test_flows_that_join_pause_whom_they_pause_packet_by_packet(xoff_bytes):
+    """The threshold is that of a link by which some of a queue came, and not of the queue, three times as deep."""
+    rows = [(0, 3, WHOLE), (0, 3, WHOLE, 1e-5), (1, 3, WHOLE, 1e-3), (2, 3, WHOLE, 1.03e-3)]
+    threshold = {"pfc_threshold": "static", "xoff_bytes": xoff_bytes}
+    (off_ps, off), (steady_ps, steady) = both(star(4), flows(*rows), EXACT, **threshold, **SURE)
+    assert np.abs(steady_ps / off_ps - 1).max() < 0.002
+    assert steady.counts.events * 20 < off.counts.events
+    assert steady.counts.pauses == off.counts.pauses > 10
+    assert steady.queue_table().pauses.tolist() == off.queue_table().pauses.tolist()
+
+
+@pytest.mark.parametrize("threshold", [{"pfc_threshold": "static", "xoff_bytes": 300_000}, {"pfc_alpha": 1 / 16}])
+def test_a_queue_deeper_than_a_threshold_pauses_none_of_those_that_fill_it(threshold):
+    rows = [(0, 2, WHOLE), (1, 2, WHOLE, 1e-5)]
+    (_, off), (_, steady) = both(star(3), flows(*rows), EXACT, buffer_bytes=1 << 23, **threshold, **SURE)
+    assert off.queue_table().peak_bytes.max() > 500_000
+    assert steady.counts.pauses == off.counts.pauses == 0
+    assert steady.counts.events * 20 < off.counts.events
+
+
 def test_what_waits_on_its_way_reaches_the_next_queue_later():
     """Three senders fill a link, behind which two share a port."""
     network = Network(("h0", "a"), ("h1", "a"), ("h2", "a"), ("a", "b", 400.0), ("h3", "b"), ("h4", "b"), latency_s=1e-6)

@@ -5,6 +5,7 @@ What is known of a link or a queue pair is kept with it: rates of late in :class
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from packet_twin import ARRIVAL, NOTICE, WORD, Packet, hashed
@@ -281,6 +282,34 @@ class Law:
     def standing(self, link, now):
         """Return the times, each with a rate, in which what stands before a link has come since it froze."""
         return link.coming.pieces(max(link.since, link.froze) if link.backlog > 0 else now, now)
+
+    # Buffers
+
+    def count_standing(self, now):
+        """Count what stands in each switch, what of it came since it froze, and what came by each link."""
+        led = self.led()
+        standing, risen = {}, {}
+        for link in dict.fromkeys(link for flow in led for link in self.links_of(flow)):
+            link.inside = 0.0
+            if not link.from_host:
+                standing[link.source] = standing.get(link.source, 0.0) + link.backlog
+                risen[link.source] = risen.get(link.source, 0.0) + (link.backlog - link.stood)
+        for pair in (pair for flow in led for pair in flow.pairs):
+            for path in pair.paths:
+                for hop, (before, queue) in enumerate(itertools.pairwise(path), 1):
+                    link, switch = queue.link, before.link.target
+                    inner = link.backlog > 0 and not before.link.to_host
+                    if inner and self.is_much(switch, standing[switch], self.used[switch] + risen[switch]):
+                        before.link.inside += self.came_between(pair, path, hop, link.since, now, now)
+        return risen
+
+    def is_filled(self, link, risen):
+        """Return whether what came by a link is near a pause."""
+        return (
+            not link.to_host
+            and link.inside > 0
+            and self.is_much(link.target, link.inside, self.used[link.target] + risen[link.target])
+        )
 
     # Queues of a part that thaws
 

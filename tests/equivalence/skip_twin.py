@@ -28,7 +28,7 @@ class SkippingTwin(Law, Twin):
         self.skip, self.live, self.parts, self.looks, self.look_at = settings.skip, [], {}, 0, NEVER
         self.skips, self.joins, self.kinds_seen = 0, 0, set()
         self.told_at_freeze = self.told_at_thaw = self.put_back_packets = self.mixed_ports = 0
-        self.taken_in, self.frozen_again = [], []
+        self.taken_in, self.frozen_again, self.tight_thaws = [], [], 0
         self.starts = sorted((round(start * 1e12), number) for number, start in enumerate(flows.start_s))
         full, up = settings.unit_bytes * 8, link_set.capacity_bps > 0
         packets = self.skip.window_packets * full / link_set.capacity_bps[link_set.leaves_gpu & up].min()
@@ -117,18 +117,19 @@ class SkippingTwin(Law, Twin):
                 place += 1
 
     def thaw_due(self, now):
+        risen = self.count_standing(now)
         for flow in list(self.live):
             if flow.frozen:
                 part, due = flow.part, flow.part.until <= now
                 if part.kind == "law":
                     due, part.until = False, now + self.window
-                tight = any(
-                    self.is_near(queue) or self.is_deep(queue.link, queue.link.backlog)
-                    for pair in flow.pairs
-                    for path in pair.paths
-                    for queue in path
-                )
+                queues = [queue for pair in flow.pairs for path in pair.paths for queue in path]
+                if part.kind == "law":
+                    tight = any(self.is_filled(queue.link, risen) for queue in queues)
+                else:
+                    tight = any(self.is_near(queue) for queue in queues)
                 if due or tight:
+                    self.tight_thaws += tight and part.kind == "law"
                     self.thaw(part, now)
                     if tight:
                         part.look = None
@@ -172,18 +173,23 @@ class SkippingTwin(Law, Twin):
         marking = [queue for queue in queues if self.needs.marks and queue.depth + 2 * self.mtu > queue.link.kmin]
         part.marking = bool(marking)
         part.bursting = any(queue.depth > queue.link.kmin + (queue.link.kmax - queue.link.kmin) / 4 for queue in marking)
-        part.busy = any(self.is_near(queue) or self.is_deep(queue.link, queue.depth) for queue in queues)
+        part.busy = any(self.is_near(queue) for queue in queues)
         part.over = any(rate > round(link.bps / 1000) * (1 + 1e-6) / 8e9 for link, rate in load.items())
         part.steered = any(pair.rate is not None for pair in pairs)
-
-    def is_deep(self, link, depth):
-        return not link.from_host and depth > 0 and depth + self.mtu > self.skip.near * self.threshold(link.source)
 
     def is_near(self, queue):
         if queue.paused or queue.stopped or queue.extra or queue.frames != queue.applied:
             return True
         link = queue.link
-        return not link.to_host and queue.held > 0 and queue.held + self.mtu > self.skip.near * self.threshold(link.target)
+        return not link.to_host and queue.held > 0 and self.is_much(link.target, queue.held, self.used[link.target])
+
+    def is_much(self, switch, inside, used):
+        """Return whether so much that came by one link is near a pause while so much of a buffer is in use."""
+        free = max(self.shared[switch] - used, 0.0)
+        threshold = (
+            int(self.settings.pfc_alpha * free) if self.settings.pfc_threshold == "dynamic" else self.settings.xoff_bytes
+        )
+        return used + self.mtu > self.skip.near * self.shared[switch] or inside + self.mtu > self.skip.near * threshold
 
     def judge(self):
         chosen = []

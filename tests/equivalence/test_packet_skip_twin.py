@@ -155,6 +155,13 @@ def test_a_part_that_another_has_taken_in_freezes_again():
     assert [part.first for part in twin.frozen_again] == [0]
 
 
+@pytest.mark.parametrize("threshold", [{"pfc_threshold": "static", "xoff_bytes": 130_000}, {"buffer_bytes": 1 << 20}])
+def test_buffers_that_come_near_a_pause_are_at_work(threshold):
+    """By what came by each link, and by how much of the buffer is in use."""
+    rows = [*SHARED, (0, 2, 6_000_000, 1.2e-4), (3, 2, 4_000_000, 1.5e-4), (4, 2, 4_000_000, 1.6e-4)]
+    assert by_law(rows, **threshold).tight_thaws > 0
+
+
 def test_a_flow_that_has_just_started_is_told_nothing_when_another_part_thaws():
     """It has its host, its links and its target alone, and no rate before and after."""
     rows = [*SHARED, (3, 4, 6_000_000, 1.2e-4), (5, 2, 100_000, 1.2005e-4)]

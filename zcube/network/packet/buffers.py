@@ -16,10 +16,13 @@ from zcube.network.packet.state import LARGEST_NUMBER, Net
 @inner
 def off_threshold(net: Net, switch: int) -> int:
     """Return how much shared buffer an ingress queue may hold."""
-    free = max(switch_of(net, switch).shared - switch_of(net, switch).used, 0)
-    if net.dynamic_off == 1:
-        return int(net.alpha * free)
-    return net.off_bytes
+    return off_threshold_at(net, max(switch_of(net, switch).shared - switch_of(net, switch).used, 0))
+
+
+@inner
+def off_threshold_at(net: Net, free: float) -> int:
+    """Return how much shared buffer an ingress queue may hold while so much of it is free."""
+    return int(net.alpha * free) if net.dynamic_off == 1 else net.off_bytes
 
 
 @inner

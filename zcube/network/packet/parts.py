@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zcube.network.kernels import inner
-from zcube.network.packet.buffers import off_threshold
+from zcube.network.packet.buffers import off_threshold_at
 from zcube.network.packet.records import (
     claim_of,
     flow_of,
@@ -23,6 +23,7 @@ from zcube.network.packet.records import (
     path_of,
     probe_of,
     queue_of,
+    switch_of,
 )
 from zcube.network.packet.state import NONE, Net
 from zcube.network.packet.turns import share_ports
@@ -130,7 +131,7 @@ def _see(net: Net, part: Any, hop: int, asked: float, rate: float) -> None:
                     part.marking = 1
                     if depth > link_of(net, link).kmin + BURST * (link_of(net, link).kmax - link_of(net, link).kmin):
                         part.bursting = 1
-                if is_near(net, link, queue) or is_deep(net, link, depth):
+                if is_near(net, link, queue):
                     part.busy = 1
         claim.load += asked
         claim.carried += rate
@@ -140,17 +141,17 @@ def _see(net: Net, part: Any, hop: int, asked: float, rate: float) -> None:
 
 
 @inner
-def is_deep(net: Net, link: int, depth: float) -> bool:
-    """Return whether so much in front of a link would lie near the threshold of a pause if all of it came by one link."""
-    switch = link_of(net, link).from_switch
-    return switch != NONE and depth > 0 and depth + net.mtu > net.near * off_threshold(net, switch)
-
-
-@inner
 def is_near(net: Net, link: int, queue: int) -> bool:
     """Return whether a queue is paused, or what came by it lies near the threshold of a pause."""
     row = queue_of(net, queue)
     if row.paused == 1 or row.off == 1 or row.in_headroom > 0 or row.frames != row.applied:
         return True
     switch = link_of(net, link).to_switch
-    return switch != NONE and row.in_bytes > 0 and row.in_bytes + net.mtu > net.near * off_threshold(net, switch)
+    return switch != NONE and row.in_bytes > 0 and is_much(net, switch, row.in_bytes, switch_of(net, switch).used)
+
+
+@inner
+def is_much(net: Net, switch: int, inside: float, used: float) -> bool:
+    """Return whether so much that came by one link is near the threshold of a pause, so much of the buffer being in use."""
+    shared = switch_of(net, switch).shared
+    return used + net.mtu > net.near * shared or inside + net.mtu > net.near * off_threshold_at(net, max(shared - used, 0.0))

@@ -181,6 +181,8 @@ SWITCH = np.dtype(
         ("used", "i8"),  # of it
         ("peak", "i8"),
         ("headroom", "i8"),  # of all ingress queues
+        ("standing", "f8"),  # bytes in queues that are advanced by the law of rates
+        ("risen", "f8"),  # of it, what came since these froze and is not in ``used``
     ],
     align=True,
 )
@@ -371,6 +373,7 @@ CLAIM = _whole_lines(
         ("froze_ps", "i8"),  # when it froze
         ("stood", "f8"),  # bytes in its queue then, of which so much is left
         ("marks", "f8"),  # packets marked
+        ("inside", "f8"),  # bytes that came by it and stand in the switch it leads to
     ],
 )
 #: Rates of late that are kept; a power of two.

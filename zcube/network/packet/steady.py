@@ -26,7 +26,7 @@ from zcube.network.packet.ended import end_by_law
 from zcube.network.packet.frozen import freeze
 from zcube.network.packet.joins import join_by_law
 from zcube.network.packet.law import advance_by_law
-from zcube.network.packet.parts import divide, first_of, is_deep, is_near
+from zcube.network.packet.parts import divide, first_of
 from zcube.network.packet.records import (
     claim_of,
     flow_of,
@@ -53,6 +53,7 @@ from zcube.network.packet.state import (
     Net,
 )
 from zcube.network.packet.thaw import thaw
+from zcube.network.packet.tightness import count_standing, is_tight
 from zcube.network.packet.weighed import has_bytes, is_led, is_weighed
 
 
@@ -157,6 +158,7 @@ def _behind(net: Net, flow: int) -> int:
 @inner
 def _thaw_due(net: Net, now_ps: int) -> None:
     """Thaw parts whose time has come, and those in whose buffers it has become tight."""
+    count_standing(net)
     for at in range(net.active):
         flow = live_of(net, at).item
         if flow_of(net, flow).frozen == 1:
@@ -166,26 +168,11 @@ def _thaw_due(net: Net, now_ps: int) -> None:
                 # Where acknowledgements are packets, they have still to come back.
                 due = net.control != NONE and _left(net, flow) <= net.kept * net.window_ps
                 part.until_ps = now_ps + net.window_ps
-            tight = _is_tight(net, flow)
+            tight = is_tight(net, flow)
             if due or tight:
                 thaw(net, flow_of(net, flow).part, now_ps)
                 if tight:
                     part.look = NONE
-
-
-@inner
-def _is_tight(net: Net, flow: int) -> bool:
-    shift = net.class_shift
-    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-        first = pair_of(net, pair).first_path
-        for path in range(first, first + pair_of(net, pair).paths):
-            hop = path_of(net, path).item
-            while hop_of(net, hop).item != NONE:
-                link = hop_of(net, hop).item >> shift
-                if is_near(net, link, hop_of(net, hop).item) or is_deep(net, link, claim_of(net, link).backlog):
-                    return True
-                hop += 1
-    return False
 
 
 @inner
