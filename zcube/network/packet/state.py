@@ -366,6 +366,7 @@ CLAIM = _whole_lines(
         ("load", "f8"),  # bytes per picosecond that queue pairs would have it carry
         ("carried", "f8"),  # and that their ports send
         ("paced", "f8"),  # of a NIC: rates of its queue pairs that have one
+        ("served", "f8"),  # and these rates after what they wait for each other
         ("free", "i4"),  # and how many have none
         ("pairs", "i4"),  # and how many there are
         ("flow", "i4"),  # a flow that crosses it

@@ -12,7 +12,7 @@ from zcube.network.packet.state import Net
 from zcube.network.packet.weighed import has_bytes, is_led, is_weighed
 
 #: What is done for every queue pair before the next is for any.
-CLEAR, COUNT, SUM, SHARE = range(4)
+CLEAR, COUNT, SUM, WAIT, SHARE = range(5)
 
 
 @inner
@@ -24,7 +24,7 @@ def share_ports(net: Net, led: int) -> None:
             if is_led(net, flow) or (led == 0 and is_weighed(net, flow)):
                 for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                     if what == CLEAR:
-                        claim_of(net, _port_of(net, pair)).paced = 0.0
+                        claim_of(net, _port_of(net, pair)).paced = claim_of(net, _port_of(net, pair)).served = 0.0
                         claim_of(net, _port_of(net, pair)).free = claim_of(net, _port_of(net, pair)).pairs = 0
                         probe_of(net, pair).rate = 0.0
                     elif has_bytes(net, pair):
@@ -33,6 +33,8 @@ def share_ports(net: Net, led: int) -> None:
                             claim_of(net, _port_of(net, pair)).free += 1 - pair_of(net, pair).sender.paced
                         elif what == SUM:
                             _add(net, pair)
+                        elif what == WAIT:
+                            _wait(net, pair)
                         else:
                             _share(net, pair)
 
@@ -50,19 +52,30 @@ def _add(net: Net, pair: int) -> None:
 
 
 @inner
+def _wait(net: Net, pair: int) -> None:
+    """Let a queue pair with a rate wait for packets of others, and add what it then sends to what its port does."""
+    probe, nic, capacity = probe_of(net, pair), claim_of(net, _port_of(net, pair)), _bytes_per_ps(net, pair)
+    if pair_of(net, pair).sender.paced == 1:
+        if nic.free == 0:
+            # It finds its port sending for others as often as they have a packet on it, on average half sent.
+            probe.turn = (nic.paced - rate_of(net, pair)) / (2.0 * capacity * capacity)
+        nic.served += rate_of(net, pair)
+
+
+@inner
 def _share(net: Net, pair: int) -> None:
     """Set a queue pair's rate by what all of its port ask for."""
     probe, nic, capacity = probe_of(net, pair), claim_of(net, _port_of(net, pair)), _bytes_per_ps(net, pair)
-    others = nic.paced - rate_of(net, pair) if pair_of(net, pair).sender.paced == 1 else nic.paced
+    others = nic.served - rate_of(net, pair) if pair_of(net, pair).sender.paced == 1 else nic.served
     if nic.free > 0:
         # What those without a rate have is at least their share of the turns.
-        free = max(capacity - nic.paced, capacity * nic.free / nic.pairs)
+        free = max(capacity - nic.served, capacity * nic.free / nic.pairs)
         probe.free = free / nic.free
     else:
         free = 0.0
         probe.free = max(capacity - others, capacity / nic.pairs)
-    if nic.paced > 0:
-        probe.scale = min(1.0, (capacity - free) / nic.paced)
+    if nic.served > 0:
+        probe.scale = min(1.0, (capacity - free) / nic.served)
     probe.rate = rate_of(net, pair)
 
 
