@@ -121,6 +121,21 @@ def test_flows_that_join_one_after_the_other_are_cut_as_packet_by_packet(starts_
     assert abs(cuts) < 0.1
 
 
+@pytest.mark.parametrize(
+    "rows", [[(0, 3, WHOLE), (1, 3, WHOLE, 1e-5)], [(0, 3, WHOLE), (1, 3, WHOLE, 1e-5), (2, 3, WHOLE, 1e-3)]]
+)
+def test_more_notifications_are_on_their_way_than_one(rows):
+    """Receivers send one every 4 us, and they take 8 us."""
+    network = Network(*((f"h{host}", "a") for host in range(4)), latency_s=4e-6)
+    for sender in range(3):
+        network.path(f"h{sender}", "a", "h3")
+    chosen = SURE | {"congestion_control": "dcqcn_nvidia"}
+    (off_ps, off), (steady_ps, steady) = both(network, flows(*rows), EXACT, **chosen)
+    assert np.abs(steady_ps / off_ps - 1).max() < 0.02
+    assert steady.counts.rate_cuts == pytest.approx(off.counts.rate_cuts, rel=0.1)
+    assert steady.counts.events * 50 < off.counts.events
+
+
 @pytest.mark.parametrize("xoff_bytes", [250_000, 400_000, 700_000])
 def test_flows_that_join_pause_whom_they_pause_packet_by_packet(xoff_bytes):
     """The threshold is that of a link by which some of a queue came, and not of the queue, three times as deep."""

@@ -16,6 +16,8 @@ ODD = 0x9E3779B97F4A7C15
 SURE = -50.0
 #: The first draw of places among other packets; those of marks lie before.
 PLACES = 1 << 32
+#: Notifications that may be on their way at once.
+NOTICES = 8
 
 
 def drawn(seed, pair, number):
@@ -86,11 +88,20 @@ class Law:
             self.share_port(port, pairs, self.capacity(port))
 
     def share_port(self, port, pairs, capacity):
-        paced = 0.0
+        asked = paced = 0.0
         for pair in pairs:
             others = port.unpaced - (not self.is_paced(pair))
             pair.wait, pair.scale = (others + 0.5) / capacity if others else 0.0, 1.0
-            paced += self.rate_of(pair) if self.is_paced(pair) else 0.0
+            asked += self.rate_of(pair) if self.is_paced(pair) else 0.0
+        for pair in (pair for pair in pairs if self.is_paced(pair)):
+            if not port.unpaced and len(pairs) > 1:
+                rate = self.rate_of(pair)
+                others = asked - rate
+                mean = others / (len(pairs) - 1)
+                apart = abs(rate - mean) / max(rate, mean)
+                pair.wait = min(apart / self.skip.rates_apart, 1.0) * others / (2.0 * capacity * capacity)
+                self.waits += pair.wait > 0
+            paced += self.rate_of(pair)
         free = max(capacity - paced, capacity * port.unpaced / len(pairs)) if port.unpaced else 0.0
         for pair in pairs:
             if port.unpaced:
@@ -112,7 +123,7 @@ class Law:
         at = since
         while at < until:
             rate = pace = self.rate_of(pair)
-            due = min(until, max(pair.told, at))
+            due = min(until, max(self.told_at(pair), at))
             if at < pair.due and pair.pace > 0:
                 pace, due = pair.pace, min(due, pair.due)
             heard, marked = self.heard_at(pair, rate, at), self.next_out(pair, at)
@@ -125,8 +136,9 @@ class Law:
                 pair.control.count += int(size)
             if at == marked:
                 self.draw_mark(pair, at)
-            elif at == pair.told:
-                pair.told, pair.due, pair.pace = NEVER, self.next_due(pair, rate, at), pace
+            elif at == self.told_at(pair):
+                pair.told.pop(0)
+                pair.due, pair.pace = self.next_due(pair, rate, at), pace
                 self.tell(pair, "notified")
             elif at == heard:
                 self.tell(pair, "sent", 0)
@@ -193,7 +205,7 @@ class Law:
 
     def next_out(self, pair, at):
         """Return when the next packet leaves a queue that marks whose mark would be told of."""
-        if pair.leaving == 0.0 or pair.told != NEVER:
+        if pair.leaving == 0.0 or len(pair.told) == NOTICES:
             return NEVER
         ahead, early = 1.0 - pair.phase, pair.notice_at - pair.way - at
         if early > 0:
@@ -204,8 +216,8 @@ class Law:
         pair.phase = 0.0
         pair.draws += 1
         if drawn(self.settings.seed, pair, pair.draws) < pair.chance:
-            pair.notice_at = at + pair.way + round(self.needs.notification_gap_s * 1e12)
-            pair.told = at + pair.way + pair.back
+            pair.notice_at = at + pair.way + self.notice_gap
+            self.be_told(pair, at + pair.way + pair.back)
 
     # Queues, first in, first out
 
@@ -376,31 +388,48 @@ class Law:
 
     # Notifications under way
 
+    def told_at(self, pair):
+        return pair.told[0] if pair.told else NEVER
+
     def take_in(self, event):
         """Let a notification of a part that freezes be on its way, or that of a marked packet; False if the event stays."""
         time, kind, number, *_, action = event
         if kind == NOTICE:
             self.be_told(self.pair(number), time)
+            self.told_at_freeze += 1
             return True
         if kind == ARRIVAL and action.args[0].marked:
             packet = action.args[0]
             packet.marked, pair = False, packet.pair
             if time >= pair.notice_at:
                 self.be_told(pair, time + pair.back)
+                self.told_at_freeze += 1
         return False
 
     def note_notice(self, pair):
         """Let a receiver have sent the notification that is on its way."""
-        if pair.told < NEVER:
-            pair.notice_at = max(pair.notice_at, pair.told - pair.back + round(self.needs.notification_gap_s * 1e12))
+        for told in pair.told:
+            pair.notice_at = max(pair.notice_at, told - pair.back + self.notice_gap)
+
+    @property
+    def notice_gap(self):
+        return round(self.needs.notification_gap_s * 1e12)
 
     def be_told(self, pair, time):
-        pair.told = min(pair.told, time)
-        self.told_at_freeze += 1
+        """Let a notification be on its way, one with those less than a receiver's gap apart; of too many the last is lost."""
+        same = [told for told in pair.told if abs(told - time) < max(self.notice_gap, 1)]
+        if same:
+            pair.told[pair.told.index(same[0])] = min(same[0], time)
+        else:
+            pair.told = sorted([*pair.told, time])[:NOTICES]
+            self.most_told = max(self.most_told, len(pair.told))
 
     def notify_on(self, flows):
         """Let notifications on their way go on as events."""
-        for pair in (pair for flow in flows for pair in flow.pairs if pair.told < NEVER):
-            due, pair.told, path = max(pair.told, self.now), NEVER, 0 if len(pair.paths) > 1 else None
-            self.at(due, NOTICE, pair.number, lambda pair=pair, path=path: self.tell(pair, "notified", path=path))
-            self.told_at_thaw += 1
+        for pair in (pair for flow in flows for pair in flow.pairs):
+            path = 0 if len(pair.paths) > 1 else None
+            for told in pair.told:
+                due = max(told, self.now)
+                self.at(due, NOTICE, pair.number, lambda pair=pair, path=path: self.tell(pair, "notified", path=path))
+                self.told_at_thaw += 1
+            pair.told = []

@@ -28,7 +28,7 @@ class SkippingTwin(Law, Twin):
         self.skip, self.live, self.parts, self.looks, self.look_at = settings.skip, [], {}, 0, NEVER
         self.skips, self.joins, self.kinds_seen = 0, 0, set()
         self.told_at_freeze = self.told_at_thaw = self.put_back_packets = self.mixed_ports = 0
-        self.taken_in, self.frozen_again, self.tight_thaws = [], [], 0
+        self.taken_in, self.frozen_again, self.tight_thaws, self.waits, self.most_told = [], [], 0, 0, 0
         self.starts = sorted((round(start * 1e12), number) for number, start in enumerate(flows.start_s))
         full, up = settings.unit_bytes * 8, link_set.capacity_bps > 0
         packets = self.skip.window_packets * full / link_set.capacity_bps[link_set.leaves_gpu & up].min()
@@ -69,7 +69,7 @@ class SkippingTwin(Law, Twin):
         self.live.append(flow)
         for pair in flow.pairs:
             pair.rate_seen, pair.by_rate, pair.step, pair.gap = 0.0, 0.0, 0.0, 0
-            pair.told, pair.due, pair.pace, pair.draws, pair.phase = NEVER, 0, 0.0, 0, 0.0
+            pair.told, pair.due, pair.pace, pair.draws, pair.phase = [], 0, 0.0, 0, 0.0
             pair.sending, pair.reached = Rates(self.apart), [[0] * len(path) for path in pair.paths]
         super().admit_flow(flow)
 
@@ -274,7 +274,7 @@ class SkippingTwin(Law, Twin):
         for flow, part in owners.items():
             flow.part, flow.frozen = part, True
             for pair in flow.pairs:
-                pair.told, pair.due, pair.pace = NEVER, now, 0.0
+                pair.told, pair.due, pair.pace = [], now, 0.0
                 pair.sending.begin(pair.rate_seen, now, flow.start)
             for link in self.links_of(flow):
                 if not link.frozen:

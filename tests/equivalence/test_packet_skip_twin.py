@@ -49,19 +49,20 @@ chosen = st.fixed_dictionaries(
                 "calm_windows": st.sampled_from([1, 2]),
                 "joins": st.sampled_from([True, True, False]),
                 "jitter_packets": st.sampled_from([0.0, 1.0]),
+                "rates_apart": st.sampled_from([0.1, 0.5]),
             }
         ),
     }
 )
 
 
-def two_leaves(spine_gbps):
+def two_leaves(spine_gbps, latency_s):
     """Three hosts each on two leaves, two spines between them."""
     leaves, spines = ("a", "b"), ("x", "y")
     network = Network(
         *((f"h{host}", leaves[host // 3]) for host in range(HOSTS)),
         *((leaf, spine, spine_gbps) for leaf in leaves for spine in spines),
-        latency_s=50e-9,
+        latency_s=latency_s,
     )
     for one in range(HOSTS):
         for other in set(range(HOSTS)) - {one}:
@@ -71,8 +72,8 @@ def two_leaves(spine_gbps):
     return network
 
 
-def both(rows, chosen, spine_gbps, split, cap_bps=None):
-    network, table = two_leaves(spine_gbps), flows(*rows)
+def both(rows, chosen, spine_gbps, split, latency_s=50e-9):
+    network, table = two_leaves(spine_gbps, latency_s), flows(*rows)
     model = network.model(split, **chosen)
     twin = SkippingTwin(network.link_set, network.routes(table.source, table.target), table, model.settings, split)
     found_ps = run(model, table)
@@ -85,9 +86,10 @@ def both(rows, chosen, spine_gbps, split, cap_bps=None):
     chosen=chosen,
     spine_gbps=st.sampled_from([100.0, 400.0]),
     split=st.sampled_from(["pooled", "fixed"]),
+    latency_s=st.sampled_from([50e-9, 50e-9, 2e-6]),
 )
-def test_twins_agree(rows, chosen, spine_gbps, split):
-    model, found_ps, twin = both(rows, chosen, spine_gbps, split)
+def test_twins_agree(rows, chosen, spine_gbps, split, latency_s):
+    model, found_ps, twin = both(rows, chosen, spine_gbps, split, latency_s)
     assert found_ps.tolist() == twin.finish
     assert model.link_table().size_bytes.tolist() == [link.payload for link in twin.links]
     counts = model.counts
@@ -117,12 +119,12 @@ def test_ways_of_advancing_are_at_work(rows, control, kinds):
     assert int(model._tables.net["skips"][0]) == twin.skips > 0
 
 
-def by_law(rows, spine_gbps=400.0, **chosen):
+def by_law(rows, spine_gbps=400.0, latency_s=50e-9, **chosen):
     """The twin of a run in which the law advances what it can, having completed all as the model has, and as often."""
     marking = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
     chosen = {"congestion_control": "dcqcn", "dcqcn": EAGER, "marking": marking} | chosen
     chosen["skip"] = {"mode": "steady", "calm_windows": 1} | chosen.get("skip", {})
-    model, found_ps, twin = both(rows, chosen, spine_gbps, "pooled")
+    model, found_ps, twin = both(rows, chosen, spine_gbps, "pooled", latency_s)
     assert found_ps.tolist() == twin.finish
     assert int(model._tables.net["skips"][0]) == twin.skips
     assert model.counts.marks == twin.marks > 0
@@ -140,10 +142,22 @@ def test_notifications_under_way_are_at_work(jitter_packets):
     """At a freeze, from marked packets and as events, and at thaws, where queues are filled too."""
     rows = [*SHARED, (3, 2, 6_000_000), *((4, 2, 100_000, at * 3.1e-5) for at in range(2, 14))]
     skip = {"window_packets": 4, "steps": 1, "joins": False, "jitter_packets": jitter_packets}
-    twin = by_law(rows, dcqcn=EAGER | {"notification_interval_s": 5e-7}, skip=skip, seed=3)
+    twin = by_law(rows, dcqcn=EAGER | {"notification_interval_s": 1.5e-6}, skip=skip, seed=3)
     assert twin.told_at_freeze > 0
     assert twin.told_at_thaw > 0
     assert twin.put_back_packets > 0
+
+
+def test_notifications_on_their_way_at_once_are_at_work():
+    """Links are long, and receivers tell of marks more often than one of them arrives."""
+    rows = [*SHARED, (3, 2, 6_000_000, 2e-4), (4, 2, 3_000_000, 3e-4)]
+    assert by_law(rows, latency_s=5e-6, dcqcn=EAGER | {"notification_interval_s": 2e-6}).most_told > 2
+
+
+def test_queue_pairs_that_wait_for_each_other_at_a_port_are_at_work():
+    """A host sends to two full links."""
+    rows = [*SHARED, (0, 5, 6_000_000), (4, 5, 6_000_000, 1e-5)]
+    assert by_law(rows).waits > 0
 
 
 def test_a_part_that_another_has_taken_in_freezes_again():

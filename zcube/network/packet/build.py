@@ -148,6 +148,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
     net["steps"], net["joining"] = settings.skip.steps, settings.skip.joins
     net["calm"], net["kept"], net["near"] = settings.skip.calm_windows, settings.skip.kept_windows, settings.skip.near
     net["jitter"] = settings.skip.jitter_packets
+    net["rates_apart"] = settings.skip.rates_apart
     net["log_room"] = PAUSE_LOG_ROWS
     net["current"] = net["free"] = net["ready"] = NONE
     tables.add_packets(count + FIRST_PACKETS)

@@ -13,6 +13,7 @@ from zcube.network.packet.state import (
     BLOCK,
     ECHO,
     FLOW,
+    NOTICES,
     PACKET,
     PAIR,
     PART,
@@ -36,8 +37,8 @@ FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
 OWNER_BYTES = 4
 #: Of a rate of late that is kept.
 RATE_BYTES = 4
-#: Until when a path rests.
-REST_BYTES = 8
+#: When a notification arrives, or until when a path rests.
+TIME_BYTES = 8
 
 
 def memory_bound_bytes(
@@ -79,14 +80,14 @@ def memory_bound_bytes(
     )
     per_flow = (FLOW.itemsize + FLOW_WORDS_BYTES) * len(flow_bytes)
     pair_bytes = PAIR.itemsize + OWNER_BYTES + state_bytes(control.handlers())
-    path_bytes = HOP_BYTES + REST_BYTES * control.rests
+    path_bytes = HOP_BYTES + TIME_BYTES * control.rests
     per_path = pair_bytes * pairs + path_bytes * max(pairs, subflows * settings.spread_queue_pairs)
     ways = settings.path_choice == "adaptive-every-switch"
     places = (hops + subflows) * (settings.spread_queue_pairs if control.telemetry_s is not None else 1)
     per_path += HOP_BYTES * (places * (1 + ways) + (hops + subflows) * (class_shift(settings) > 0))
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
-        per_path += (PROBE.itemsize + RATE_BYTES * PAST) * subflows
+        per_path += (PROBE.itemsize + RATE_BYTES * PAST + TIME_BYTES * NOTICES) * subflows
     window_bytes = WINDOW.itemsize * settings.window_packets // WINDOW_BITS
     if selective and control.rests:
         window_bytes += HOP_BYTES * settings.selective_window_packets

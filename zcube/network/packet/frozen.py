@@ -8,6 +8,7 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.buckets import file_event, unfile
 from zcube.network.packet.calendar import far_push, forget_ahead, give_back
+from zcube.network.packet.notices import be_told, forget_all, note_sent_on
 from zcube.network.packet.past import begin_carrying, remember_came, remember_sent
 from zcube.network.packet.ports import payload_of
 from zcube.network.packet.records import (
@@ -34,7 +35,6 @@ from zcube.network.packet.state import (
     KEY_BITS,
     LARGEST_NUMBER,
     MOVING,
-    NEVER,
     NONE,
     NOTICE,
     PAUSE,
@@ -54,7 +54,8 @@ def freeze(net: Net) -> None:
             flow_of(net, flow).frozen = 1
             net.frozen += 1
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                probe_of(net, pair).told_ps, probe_of(net, pair).due_ps = NEVER, net.now_ps
+                forget_all(net, pair)
+                probe_of(net, pair).due_ps = net.now_ps
                 probe_of(net, pair).pace = 0.0
                 remember_sent(net, pair, flow_of(net, flow).start_ps, probe_of(net, pair).rate)
                 first_path = pair_of(net, pair).first_path
@@ -67,7 +68,7 @@ def freeze(net: Net) -> None:
         flow = live_of(net, at).item
         if flow_of(net, flow).frozen == 1 and part_of(net, flow_of(net, flow).part).frozen_ps == net.now_ps:
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                _note_notice(net, pair)
+                note_sent_on(net, pair)
                 first_path = pair_of(net, pair).first_path
                 for path in range(first_path, first_path + pair_of(net, pair).paths):
                     begin_carrying(net, pair, path, net.now_ps)
@@ -162,7 +163,7 @@ def _is_held(net: Net, slot: int) -> bool:
         return False
     if part_of(net, part).kind == BY_LAW and net.control == NONE:
         if kind == NOTICE:
-            probe_of(net, number).told_ps = min(probe_of(net, number).told_ps, packet_of(net, slot).time_ps)
+            be_told(net, number, packet_of(net, slot).time_ps)
             give_back(net, slot)
             return True
         if kind == ARRIVAL:
@@ -179,18 +180,7 @@ def _note_marked(net: Net, slot: int) -> None:
     if packet.size & 1 == 1:
         packet.size -= 1
         if packet.time_ps >= pair_of(net, packet.pair).notice_ps:
-            told_ps = packet.time_ps + pair_of(net, packet.pair).reverse_ps
-            probe_of(net, packet.pair).told_ps = min(probe_of(net, packet.pair).told_ps, told_ps)
-
-
-@inner
-def _note_notice(net: Net, pair: int) -> None:
-    """Let a receiver have sent the notification that is on its way."""
-    if probe_of(net, pair).told_ps < NEVER:
-        due_ps = probe_of(net, pair).told_ps - pair_of(net, pair).reverse_ps + net.notice_ps
-        if due_ps > pair_of(net, pair).notice_ps:
-            pair_of(net, pair).notice_ps = due_ps
-            net.notices += 1
+            be_told(net, packet.pair, packet.time_ps + pair_of(net, packet.pair).reverse_ps)
 
 
 @inner

@@ -6,6 +6,7 @@ from zcube.network.kernels import inner
 from zcube.network.packet.engine import admit_flow
 from zcube.network.packet.frozen import move_links, set_frozen
 from zcube.network.packet.law import advance_by_law
+from zcube.network.packet.notices import forget_all
 from zcube.network.packet.past import remember_sent
 from zcube.network.packet.records import (
     claim_of,
@@ -60,7 +61,8 @@ def join_by_law(net: Net, flow: int, now_ps: int) -> bool:
     for pair in range(row.first_pair, row.end_pair):
         probe = probe_of(net, pair)
         probe.sent = probe.step = probe.pace = 0.0
-        probe.told_ps, probe.due_ps = NEVER, now_ps
+        probe.due_ps = now_ps
+        forget_all(net, pair)
         nic = link_of(net, pair_of(net, pair).queue >> net.class_shift)
         remember_sent(net, pair, NEVER, 0.0)
         probe.rate = nic.kbps / 8e9 / nic.active

@@ -13,9 +13,21 @@ import math
 from zcube.network.kernels import inner
 from zcube.network.packet.control import tell_notified, tell_sent
 from zcube.network.packet.law_marks import draw_mark, find_marked, next_out_ps, unmarked_at
+from zcube.network.packet.notices import forget_first
 from zcube.network.packet.past import carry_on, move_since, note_came, note_sent
-from zcube.network.packet.records import claim_of, flow_of, hop_of, link_of, live_of, pair_of, part_of, path_of, probe_of
-from zcube.network.packet.state import NEVER, NONE, Net
+from zcube.network.packet.records import (
+    claim_of,
+    flow_of,
+    hop_of,
+    link_of,
+    live_of,
+    pair_of,
+    part_of,
+    path_of,
+    probe_of,
+    told_of,
+)
+from zcube.network.packet.state import NEVER, NONE, NOTICES, Net
 from zcube.network.packet.turns import rate_of, share_ports
 from zcube.network.packet.weighed import has_bytes, is_led
 
@@ -75,7 +87,7 @@ def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
     at_ps = from_ps
     while at_ps < to_ps:
         rate = rate_of(net, pair)
-        due_ps, heard_ps = min(to_ps, max(probe.told_ps, at_ps)), NEVER
+        due_ps, heard_ps = min(to_ps, max(told_of(net, pair * NOTICES).item, at_ps)), NEVER
         pace = rate
         if at_ps < probe.due_ps and probe.pace > 0:
             # When its next packet is sent was settled when it sent the last.
@@ -95,8 +107,8 @@ def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
             sender.sent_bytes += int(size)
         if at_ps == marked_ps:
             draw_mark(net, pair, at_ps)
-        elif at_ps == probe.told_ps:
-            probe.told_ps = NEVER
+        elif at_ps == told_of(net, pair * NOTICES).item:
+            forget_first(net, pair)
             probe.due_ps, probe.pace = next_due_ps(net, pair, rate, at_ps), pace
             tell_notified(net, pair)
         elif at_ps == heard_ps:

@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from zcube.network.kernels import inner
+from zcube.network.packet.notices import be_told
 from zcube.network.packet.past import sent_at
-from zcube.network.packet.records import claim_of, hop_of, link_of, pair_of, path_of, probe_of
-from zcube.network.packet.state import NEVER, NONE, Net
+from zcube.network.packet.records import claim_of, hop_of, link_of, pair_of, path_of, probe_of, told_of
+from zcube.network.packet.state import NEVER, NONE, NOTICES, Net
 from zcube.routing.hashing import ODD, mix
 
 #: Logarithm of the chance that a packet stays unmarked which is as good as none.
@@ -85,7 +86,7 @@ def _onward_ps(net: Net, hop: int) -> int:
 def next_out_ps(net: Net, pair: int, at_ps: int) -> int:
     """Return when the next packet of a queue pair leaves a queue that marks whose receiver would tell of a mark, or NEVER."""
     probe = probe_of(net, pair)
-    if probe.leaving == 0.0 or probe.told_ps != NEVER:
+    if probe.leaving == 0.0 or told_of(net, pair * NOTICES + NOTICES - 1).item != NEVER:
         return NEVER
     ahead = 1.0 - probe.phase
     early_ps = pair_of(net, pair).notice_ps - probe.way_ps - at_ps
@@ -102,7 +103,7 @@ def draw_mark(net: Net, pair: int, at_ps: int) -> None:
     probe.draws += 1
     if _drawn(net, pair, probe.draws) < probe.chance:
         pair_of(net, pair).notice_ps = at_ps + probe.way_ps + net.notice_ps
-        probe.told_ps = at_ps + probe.way_ps + pair_of(net, pair).reverse_ps
+        be_told(net, pair, at_ps + probe.way_ps + pair_of(net, pair).reverse_ps)
         net.notices += 1
 
 

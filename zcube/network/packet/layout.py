@@ -78,6 +78,7 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "claims": CLAIM,  # by the number of a link, likewise
         "reached": _LONG,  # by place in hops, when what has come to it last was sent, likewise
         "sending": _RATE,  # of each queue pair, PAST rates of late, likewise
+        "told": _LONG,  # of each queue pair, when NOTICES notifications on their way arrive, the first first, NEVER; likewise
         "coming": _RATE,  # of each link, PAST rates at which bytes came to it, likewise
         "log": PAUSE_LOG,  # pauses that have ended, the first so many
         "depth_bins": _LONG,  # deepest made by packets that joined, per bin of time and queue
@@ -148,6 +149,7 @@ NET = np.dtype(
         ("stamp", "i8"),  # number of the last step, downwards
         ("kept", "i8"),  # windows before a flow ends in which it goes packet by packet
         ("jitter", "f8"),  # packets by which queues are deeper or shallower for a queue pair than their levels
+        ("rates_apart", "f8"),  # part of the larger rate by which those of a port differ that do not fall into step
         ("near", "f8"),  # part of a threshold at which a buffer counts as near it
         ("taken", "i8"),  # scratch: events just taken out of a chain
         ("skips", "i8"),  # how often a part was advanced by rate

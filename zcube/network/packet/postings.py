@@ -10,7 +10,7 @@ from zcube.network.link_set import LinkSet
 from zcube.network.packet.build import class_shift, reverse_links
 from zcube.network.packet.described import describe_pairs
 from zcube.network.packet.settings import WINDOW_BITS, PacketSettings
-from zcube.network.packet.state import EVERY_SWITCH, FLOW, NEVER, NONE, PAIR, PAST, PS, READINGS
+from zcube.network.packet.state import EVERY_SWITCH, FLOW, NEVER, NONE, NOTICES, PAIR, PAST, PS, READINGS
 from zcube.network.packet.tables import Tables
 from zcube.network.protocol import FlowTable, PathSplit
 from zcube.routing.routes import Routes
@@ -72,7 +72,8 @@ class Postings:
         if tables.net["resting"][0]:
             wanted["rests"] = self._paths + paths
         if self._settings.skip.mode != "off":
-            wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs, "sending": (self.pairs + pairs) * PAST}
+            wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs}
+            wanted |= {"sending": (self.pairs + pairs) * PAST, "told": (self.pairs + pairs) * NOTICES}
         rows = self._settings.window_packets // WINDOW_BITS
         if rows:
             wanted["windows"] = (self.pairs + pairs) * rows

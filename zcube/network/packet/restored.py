@@ -10,6 +10,7 @@ from zcube.network.kernels import inner
 from zcube.network.packet.buffers import admit, off_threshold, release
 from zcube.network.packet.calendar import take_free
 from zcube.network.packet.frozen import cross, let_arrive
+from zcube.network.packet.notices import count_told
 from zcube.network.packet.past import came_between, came_since, end_of
 from zcube.network.packet.ports import append
 from zcube.network.packet.records import (
@@ -42,8 +43,8 @@ def has_room(net: Net) -> bool:
         flow = live_of(net, at).item
         if flow_of(net, flow).frozen == 1:
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                # It may be roused and told of a mark.
-                wanted += 2
+                # It may be roused, and told of what is on its way.
+                wanted += 1 + count_told(net, pair)
                 for path in range(pair_of(net, pair).first_path, pair_of(net, pair).first_path + pair_of(net, pair).paths):
                     wanted += _standing(net, path_of(net, path).item)
     return net.free_count >= wanted

@@ -18,6 +18,7 @@ from zcube.network.packet.state import (
     NEEDS_PACKETS,
     NEVER,
     NONE,
+    NOTICES,
     PAST,
     REACHED,
 )
@@ -232,6 +233,7 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
         probes=len(pairs),
         reached=len(pattern.hops),
         sending=len(pairs) * PAST,
+        told=len(pairs) * NOTICES,
         coming=len(links) * PAST,
         log=PAUSE_LOG_ROWS,
         **{table: len(flows) for table in ("starts", "done", "live")},

@@ -44,6 +44,13 @@ class Skip(Declared):
         description="by up to so many packets a queue pair finds queues deeper or shallower than their levels [infer], as its "
         "packets come before or behind those of others",
     )
+    rates_apart: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="queue pairs of a NIC port whose rates differ by this part of the larger wait for each other as if they "
+        "sent at random [infer]; those with equal rates fall into step and do not wait",
+    )
     reuse_quantum: float = Field(
         default=0.0,
         ge=0,

@@ -340,7 +340,6 @@ PROBE = np.dtype(
         ("step", "f8"),  # of these, in the last step
         ("due_ps", "i8"),  # when its next packet is sent at the earliest
         ("pace", "f8"),  # rate that holds until then; 0: that of its control
-        ("told_ps", "i8"),  # when a notification on its way arrives, NEVER
         ("leaving", "f8"),  # packets that leave queues which mark, per picosecond
         ("phase", "f8"),  # part of the next that has left
         ("chance", "f8"),  # that it is marked
@@ -379,6 +378,8 @@ CLAIM = _whole_lines(
 )
 #: Rates of late that are kept; a power of two.
 PAST = 64
+#: Notifications of a queue pair that may be on their way at once while it is advanced by the law of its rates.
+NOTICES = 8
 #: A pause that has ended.
 PAUSE_LOG = np.dtype(
     [

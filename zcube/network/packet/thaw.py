@@ -10,21 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from zcube.network.kernels import inner
-from zcube.network.packet.calendar import put, take_free
+from zcube.network.packet.calendar import put
 from zcube.network.packet.frozen import carry, move_links, move_number
 from zcube.network.packet.law import next_due_ps
+from zcube.network.packet.notices import notify_on
 from zcube.network.packet.records import flow_of, live_of, packet_of, pair_of, part_of, path_of, probe_of
-from zcube.network.packet.restored import SPARE_PACKETS, lower, put_back, take_back
+from zcube.network.packet.restored import lower, put_back, take_back
 from zcube.network.packet.state import (
     ARRIVAL,
     BY_LAW,
-    CONGESTION,
     KEY_BITS,
     LARGEST_NUMBER,
     MOVING,
-    NEVER,
     NONE,
-    NOTICE,
     PERIODIC,
     READY,
     Net,
@@ -80,7 +78,7 @@ def thaw(net: Net, first: int, now_ps: int) -> None:
     net.now_ps = now_ps
     if law:
         put_back(net, first, now_ps)
-        _notify_on(net, first)
+        notify_on(net, first)
 
 
 @inner
@@ -98,24 +96,6 @@ def _release(net: Net, part: Any, shift_ps: int, now_ps: int) -> None:
             due_ps = next_due_ps(net, number, rate_of(net, number), now_ps) if paced else now_ps
         put(net, slot, due_ps, key)
         slot = after
-
-
-@inner
-def _notify_on(net: Net, first: int) -> None:
-    """Let notifications on their way go on as events."""
-    if net.control != NONE:
-        return
-    for at in range(net.active):
-        flow = live_of(net, at).item
-        if flow_of(net, flow).part == first:
-            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                told_ps = probe_of(net, pair).told_ps
-                probe_of(net, pair).told_ps = NEVER
-                if told_ps < NEVER and net.free_count > SPARE_PACKETS:
-                    slot = take_free(net)
-                    packet_of(net, slot).number = CONGESTION
-                    packet_of(net, slot).hop = path_of(net, pair_of(net, pair).first_path).item
-                    put(net, slot, max(told_ps, net.now_ps), (NOTICE << KEY_BITS) | pair)
 
 
 @inner

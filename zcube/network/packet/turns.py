@@ -1,7 +1,8 @@
 """How the queue pairs of a NIC port share it while they are advanced by rate.
 
 A port serves in turn those that have a packet to send. A queue pair without a rate of its own always has one; one with a rate
-sends a packet so long after the one before as its rate asks for, however long that one had to wait.
+sends a packet so long after the one before as its rate asks for, however long that one had to wait: for those without a rate,
+and where the port has none of these, for what it is just sending for others.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ def _add(net: Net, pair: int) -> None:
 @inner
 def _wait(net: Net, pair: int) -> None:
     """Let a queue pair with a rate wait for packets of others, and add what it then sends to what its port does."""
-    probe, nic, capacity = probe_of(net, pair), claim_of(net, _port_of(net, pair)), _bytes_per_ps(net, pair)
+    probe, nic = probe_of(net, pair), claim_of(net, _port_of(net, pair))
     if pair_of(net, pair).sender.paced == 1:
-        if nic.free == 0:
-            # It finds its port sending for others as often as they have a packet on it, on average half sent.
-            probe.turn = (nic.paced - rate_of(net, pair)) / (2.0 * capacity * capacity)
+        if nic.free == 0 and nic.pairs > 1:
+            rate, capacity = rate_of(net, pair), _bytes_per_ps(net, pair)
+            others = nic.paced - rate
+            # It finds its port sending for others as often as they have a packet on it, on average half sent. With rates like
+            # its own they wait once, and are in step.
+            apart = abs(rate - others / (nic.pairs - 1)) / max(rate, others / (nic.pairs - 1))
+            probe.turn = min(apart / net.rates_apart, 1.0) * others / (2.0 * capacity * capacity)
         nic.served += rate_of(net, pair)
 
 
