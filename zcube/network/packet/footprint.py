@@ -33,7 +33,7 @@ GROWTH = 2
 EVENTS_PER_QUEUE, EVENTS_PER_PAIR = 5, 5
 #: Records of whole numbers per flow (start, done, live) and hop, bytes.
 FLOW_WORDS_BYTES, HOP_BYTES = 12, 4
-#: A queue pair's transfer.
+#: A queue pair's transfer, or its number.
 OWNER_BYTES = 4
 #: Of a rate of late that is kept.
 RATE_BYTES = 4
@@ -87,7 +87,7 @@ def memory_bound_bytes(
     per_path += HOP_BYTES * (places * (1 + ways) + (hops + subflows) * (class_shift(settings) > 0))
     if settings.skip.mode != "off":
         per_flow += PART.itemsize * len(flow_bytes)
-        per_path += (PROBE.itemsize + RATE_BYTES * PAST + TIME_BYTES * NOTICES) * subflows
+        per_path += (PROBE.itemsize + OWNER_BYTES + RATE_BYTES * PAST + TIME_BYTES * NOTICES) * subflows
     window_bytes = WINDOW.itemsize * settings.window_packets // WINDOW_BITS
     if selective and control.rests:
         window_bytes += HOP_BYTES * settings.selective_window_packets

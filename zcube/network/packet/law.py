@@ -20,6 +20,7 @@ from zcube.network.packet.records import (
     flow_of,
     hop_of,
     link_of,
+    listed_of,
     live_of,
     pair_of,
     part_of,
@@ -29,7 +30,7 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.state import NEVER, NONE, NOTICES, Net
 from zcube.network.packet.turns import rate_of, share_ports
-from zcube.network.packet.weighed import has_bytes, is_led
+from zcube.network.packet.weighed import is_led, list_pairs
 
 
 @inner
@@ -42,6 +43,7 @@ def advance_by_law(net: Net, now_ps: int) -> None:
             before_ps = min(before_ps, part_of(net, flow_of(net, flow).part).skipped_ps)
     if before_ps >= now_ps:
         return
+    list_pairs(net, 1)
     for step in range(net.steps):
         from_ps = before_ps + (now_ps - before_ps) * step // net.steps
         to_ps = before_ps + (now_ps - before_ps) * (step + 1) // net.steps
@@ -56,33 +58,28 @@ def advance_by_law(net: Net, now_ps: int) -> None:
 
 @inner
 def _step(net: Net, from_ps: int, to_ps: int) -> None:
-    share_ports(net, 1)
-    for at in range(net.active):
-        flow = live_of(net, at).item
-        if is_led(net, flow):
-            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                _send(net, pair, from_ps, to_ps)
-                note_sent(net, pair, probe_of(net, pair).step, from_ps, to_ps)
-                first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
-                for path in range(first, first + paths):
-                    carry_on(net, pair, path, from_ps, to_ps)
+    share_ports(net)
+    for at in range(net.listed):
+        pair = listed_of(net, at).item >> 1
+        probe_of(net, pair).step = 0.0
+        if listed_of(net, at).item & 1 == 1:
+            _send(net, pair, from_ps, to_ps)
+        note_sent(net, pair, probe_of(net, pair).step, from_ps, to_ps)
+        first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
+        for path in range(first, first + paths):
+            carry_on(net, pair, path, from_ps, to_ps)
     net.stamp -= 1
-    for at in range(net.active):
-        flow = live_of(net, at).item
-        if is_led(net, flow):
-            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                first = pair_of(net, pair).first_path
-                for path in range(first, first + pair_of(net, pair).paths):
-                    _level(net, path_of(net, path).item, from_ps, to_ps)
+    for at in range(net.listed):
+        pair = listed_of(net, at).item >> 1
+        first = pair_of(net, pair).first_path
+        for path in range(first, first + pair_of(net, pair).paths):
+            _level(net, path_of(net, path).item, from_ps, to_ps)
 
 
 @inner
 def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
     """Let a queue pair send by its rate for a time, telling its control of it and of notifications."""
     probe, sender = probe_of(net, pair), pair_of(net, pair).sender
-    probe.step = 0.0
-    if not has_bytes(net, pair):
-        return
     find_marked(net, pair, from_ps, to_ps)
     at_ps = from_ps
     while at_ps < to_ps:

@@ -76,6 +76,7 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "parts": PART,  # by the number of a part's first flow, where parts are skipped
         "probes": PROBE,  # by the number of a queue pair, likewise
         "claims": CLAIM,  # by the number of a link, likewise
+        "listed": _WHOLE,  # scratch: queue pairs with rates, twice their number, plus 1 if one has something to send; likewise
         "reached": _LONG,  # by place in hops, when what has come to it last was sent, likewise
         "sending": _RATE,  # of each queue pair, PAST rates of late, likewise
         "told": _LONG,  # of each queue pair, when NOTICES notifications on their way arrive, the first first, NEVER; likewise
@@ -146,6 +147,7 @@ NET = np.dtype(
         ("window_ps", "i8"),  # between looks
         ("past_shift", "i8"),  # time between rates that are kept of late, as the power of two of picoseconds
         ("steps", "i8"),  # of the law, per window
+        ("listed", "i8"),  # queue pairs in that list
         ("stamp", "i8"),  # number of the last step, downwards
         ("kept", "i8"),  # windows before a flow ends in which it goes packet by packet
         ("jitter", "f8"),  # packets by which queues are deeper or shallower for a queue pair than their levels

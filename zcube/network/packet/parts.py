@@ -27,7 +27,7 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.state import NONE, Net
 from zcube.network.packet.turns import share_ports
-from zcube.network.packet.weighed import has_bytes, is_weighed
+from zcube.network.packet.weighed import has_bytes, is_weighed, list_pairs
 from zcube.routing.hashing import mix
 
 #: A link asked for so much more than it has still counts as not overloaded: rates are rounded.
@@ -81,7 +81,8 @@ def divide(net: Net) -> None:
                     _claim(net, flow, path_of(net, path).item)
                 if net.control != NONE:
                     _claim(net, flow, pair_of(net, pair).reverse)
-    share_ports(net, 0)
+    list_pairs(net, 0)
+    share_ports(net)
     for at in range(net.active):
         flow = live_of(net, at).item
         if is_weighed(net, flow):

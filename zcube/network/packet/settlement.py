@@ -234,6 +234,7 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
         reached=len(pattern.hops),
         sending=len(pairs) * PAST,
         told=len(pairs) * NOTICES,
+        listed=len(pairs),
         coming=len(links) * PAST,
         log=PAUSE_LOG_ROWS,
         **{table: len(flows) for table in ("starts", "done", "live")},

@@ -9,9 +9,9 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.parts import is_much, is_near
 from zcube.network.packet.past import came_between
-from zcube.network.packet.records import claim_of, flow_of, hop_of, link_of, live_of, pair_of, path_of, switch_of
+from zcube.network.packet.records import claim_of, flow_of, hop_of, link_of, listed_of, pair_of, path_of, switch_of
 from zcube.network.packet.state import NONE, Net
-from zcube.network.packet.weighed import is_led
+from zcube.network.packet.weighed import is_led, list_pairs
 
 #: What is done for every path before the next is for any.
 CLEAR, SUM, COUNT = range(3)
@@ -20,20 +20,19 @@ CLEAR, SUM, COUNT = range(3)
 @inner
 def count_standing(net: Net) -> None:
     """Count what stands in switches in parts that are advanced by the law of their rates, and by which links it came."""
+    list_pairs(net, 1)
     net.stamp -= 1
     for what in range(CLEAR, COUNT + 1):
-        for at in range(net.active):
-            flow = live_of(net, at).item
-            if is_led(net, flow):
-                for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                    first = pair_of(net, pair).first_path
-                    for path in range(first, first + pair_of(net, pair).paths):
-                        if what == CLEAR:
-                            _clear(net, path_of(net, path).item)
-                        elif what == SUM:
-                            _sum_up(net, path_of(net, path).item)
-                        else:
-                            _count(net, pair, path)
+        for at in range(net.listed):
+            pair = listed_of(net, at).item >> 1
+            first = pair_of(net, pair).first_path
+            for path in range(first, first + pair_of(net, pair).paths):
+                if what == CLEAR:
+                    _clear(net, path_of(net, path).item)
+                elif what == SUM:
+                    _sum_up(net, path_of(net, path).item)
+                else:
+                    _count(net, pair, path)
 
 
 @inner

@@ -8,36 +8,34 @@ and where the port has none of these, for what it is just sending for others.
 from __future__ import annotations
 
 from zcube.network.kernels import inner
-from zcube.network.packet.records import claim_of, flow_of, link_of, live_of, pair_of, probe_of
+from zcube.network.packet.records import claim_of, link_of, listed_of, pair_of, probe_of
 from zcube.network.packet.state import Net
-from zcube.network.packet.weighed import has_bytes, is_led, is_weighed
 
 #: What is done for every queue pair before the next is for any.
 CLEAR, COUNT, SUM, WAIT, SHARE = range(5)
 
 
 @inner
-def share_ports(net: Net, led: int) -> None:
-    """Set the rates of queue pairs of parts that are advanced by the law of their rates (1), or also of those that move (0)."""
+def share_ports(net: Net) -> None:
+    """Set the rates of the queue pairs listed."""
     for what in range(CLEAR, SHARE + 1):
-        for at in range(net.active):
-            flow = live_of(net, at).item
-            if is_led(net, flow) or (led == 0 and is_weighed(net, flow)):
-                for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                    if what == CLEAR:
-                        claim_of(net, _port_of(net, pair)).paced = claim_of(net, _port_of(net, pair)).served = 0.0
-                        claim_of(net, _port_of(net, pair)).free = claim_of(net, _port_of(net, pair)).pairs = 0
-                        probe_of(net, pair).rate = 0.0
-                    elif has_bytes(net, pair):
-                        if what == COUNT:
-                            claim_of(net, _port_of(net, pair)).pairs += 1
-                            claim_of(net, _port_of(net, pair)).free += 1 - pair_of(net, pair).sender.paced
-                        elif what == SUM:
-                            _add(net, pair)
-                        elif what == WAIT:
-                            _wait(net, pair)
-                        else:
-                            _share(net, pair)
+        for at in range(net.listed):
+            pair, sends = listed_of(net, at).item >> 1, listed_of(net, at).item & 1
+            if what == CLEAR:
+                nic = claim_of(net, _port_of(net, pair))
+                nic.paced = nic.served = 0.0
+                nic.free = nic.pairs = 0
+                probe_of(net, pair).rate = 0.0
+            elif sends == 1:
+                if what == COUNT:
+                    claim_of(net, _port_of(net, pair)).pairs += 1
+                    claim_of(net, _port_of(net, pair)).free += 1 - pair_of(net, pair).sender.paced
+                elif what == SUM:
+                    _add(net, pair)
+                elif what == WAIT:
+                    _wait(net, pair)
+                else:
+                    _share(net, pair)
 
 
 @inner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.network.kernels import inner
-from zcube.network.packet.records import flow_of, owner_of, pair_of, part_of
+from zcube.network.packet.records import flow_of, listed_of, live_of, owner_of, pair_of, part_of
 from zcube.network.packet.state import BY_LAW, Net
 
 
@@ -25,3 +25,15 @@ def is_led(net: Net, flow: int) -> bool:
 def is_weighed(net: Net, flow: int) -> bool:
     """Return whether a flow's rates and queues may change: it moves packet by packet, or by the law of its rates."""
     return flow_of(net, flow).frozen == 0 or is_led(net, flow)
+
+
+@inner
+def list_pairs(net: Net, led: int) -> None:
+    """List the queue pairs of flows that are advanced by the law of their rates (1), or also of those that move (0)."""
+    net.listed = 0
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if is_led(net, flow) or (led == 0 and is_weighed(net, flow)):
+            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+                listed_of(net, net.listed).item = 2 * pair + has_bytes(net, pair)
+                net.listed += 1
