@@ -137,10 +137,7 @@ class SkippingTwin(Law, Twin):
     def divide(self):
         weighed = [flow for flow in self.live if not flow.frozen or flow.part.kind == "law"]
         groups = {}
-        for flow in weighed:
-            if flow.frozen:
-                groups.setdefault(flow.part.first, ([], set()))[0].append(flow)
-                continue
+        for flow in (flow for flow in weighed if not flow.frozen):
             links, members = set(self.links_of(flow)), [flow]
             for first, (others, theirs) in list(groups.items()):
                 if theirs & links:
@@ -351,6 +348,7 @@ class SkippingTwin(Law, Twin):
             heapq.heappush(self.heap, (due, kind, number, order, serial, action))
         for flow in flows:
             flow.frozen = False
+        part.members = {flow.number for flow in flows}
         by_law, part.held, part.kind, part.look = part.kind == "law", [], "moving", self.looks - 1
         self.now = now
         if by_law:

@@ -27,7 +27,7 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.state import NONE, Net
 from zcube.network.packet.turns import share_ports
-from zcube.network.packet.weighed import has_bytes, is_weighed, list_pairs
+from zcube.network.packet.weighed import has_bytes, list_pairs
 from zcube.routing.hashing import mix
 
 #: A link asked for so much more than it has still counts as not overloaded: rates are rounded.
@@ -67,14 +67,14 @@ def _claim(net: Net, flow: int, hop: int) -> None:
 
 @inner
 def divide(net: Net) -> None:
-    """Divide flows into parts, and sum up each part's members, queues and loads."""
+    """Divide flows that move into parts, and sum up each part's members, queues and loads; set the rates of all but periods."""
     for at in range(net.active):
         flow = live_of(net, at).item
         if flow_of(net, flow).frozen == 0:
             flow_of(net, flow).part = flow
     for at in range(net.active):
         flow = live_of(net, at).item
-        if is_weighed(net, flow):
+        if flow_of(net, flow).frozen == 0:
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                 first = pair_of(net, pair).first_path
                 for path in range(first, first + pair_of(net, pair).paths):
@@ -85,7 +85,7 @@ def divide(net: Net) -> None:
     share_ports(net)
     for at in range(net.active):
         flow = live_of(net, at).item
-        if is_weighed(net, flow):
+        if flow_of(net, flow).frozen == 0:
             _sum_up(net, flow, first_of(net, flow))
 
 

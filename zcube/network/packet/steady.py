@@ -54,7 +54,7 @@ from zcube.network.packet.state import (
 )
 from zcube.network.packet.thaw import thaw
 from zcube.network.packet.tightness import count_standing, is_tight
-from zcube.network.packet.weighed import has_bytes, is_led, is_weighed
+from zcube.network.packet.weighed import has_bytes, is_led
 
 
 @compiled(as_written=False, pipeline_class=WholeCompiler)
@@ -181,11 +181,9 @@ def _judge(net: Net, now_ps: int) -> bool:
     found = False
     for at in range(net.active):
         flow = live_of(net, at).item
-        if not is_weighed(net, flow) or first_of(net, flow) != flow:
+        if flow_of(net, flow).frozen == 1 or first_of(net, flow) != flow:
             continue
         part = part_of(net, flow)
-        if part.kind == BY_LAW:
-            continue
         part.age += 1
         part.calm += 1
         if part.marking == 1 or part.marks != part.marks_before:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from zcube.network.kernels import inner
 from zcube.network.packet.calendar import put
 from zcube.network.packet.frozen import carry, move_links, move_number
@@ -28,6 +30,7 @@ from zcube.network.packet.state import (
     Net,
 )
 from zcube.network.packet.turns import rate_of
+from zcube.routing.hashing import mix
 
 
 @inner
@@ -68,9 +71,11 @@ def thaw(net: Net, first: int, now_ps: int) -> None:
                 if net.control != NONE:
                     move_links(net, pair_of(net, pair).reverse, first, NONE, shift_ps)
     _release(net, part, shift_ps, now_ps)
+    part.members = np.uint64(0)
     for at in range(net.active):
         flow = live_of(net, at).item
         if flow_of(net, flow).part == first:
+            part.members += mix(np.uint64(flow + 1))
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                 probe_of(net, pair).moved = 0
     law, part.held, part.kind = part.kind == BY_LAW, NONE, MOVING
