@@ -17,7 +17,7 @@ SURE = -50.0
 #: The first draw of places among other packets; those of marks lie before.
 PLACES = 1 << 32
 #: Notifications that may be on their way at once.
-NOTICES = 8
+NOTICES = 32
 
 
 def drawn(seed, pair, number):
@@ -298,30 +298,26 @@ class Law:
     # Buffers
 
     def count_standing(self, now):
-        """Count what stands in each switch, what of it came since it froze, and what came by each link."""
+        """Count what stands in each switch, what of it is in use, were all to move, and what came by each link."""
         led = self.led()
-        standing, risen = {}, {}
+        standing, filled = {}, dict(self.used)
         for link in dict.fromkeys(link for flow in led for link in self.links_of(flow)):
             link.inside = 0.0
             if not link.from_host:
                 standing[link.source] = standing.get(link.source, 0.0) + link.backlog
-                risen[link.source] = risen.get(link.source, 0.0) + (link.backlog - link.stood)
+                filled[link.source] += link.backlog - link.stood
         for pair in (pair for flow in led for pair in flow.pairs):
             for path in pair.paths:
                 for hop, (before, queue) in enumerate(itertools.pairwise(path), 1):
                     link, switch = queue.link, before.link.target
                     inner = link.backlog > 0 and not before.link.to_host
-                    if inner and self.is_much(switch, standing[switch], self.used[switch] + risen[switch]):
+                    if inner and self.is_much(switch, standing[switch], filled[switch]):
                         before.link.inside += self.came_between(pair, path, hop, link.since, now, now)
-        return risen
+        return filled
 
-    def is_filled(self, link, risen):
+    def is_filled(self, link, filled):
         """Return whether what came by a link is near a pause."""
-        return (
-            not link.to_host
-            and link.inside > 0
-            and self.is_much(link.target, link.inside, self.used[link.target] + risen[link.target])
-        )
+        return not link.to_host and link.inside > 0 and self.is_much(link.target, link.inside, filled[link.target])
 
     # Queues of a part that thaws
 

@@ -117,7 +117,7 @@ class SkippingTwin(Law, Twin):
                 place += 1
 
     def thaw_due(self, now):
-        risen = self.count_standing(now)
+        filled = self.count_standing(now)
         for flow in list(self.live):
             if flow.frozen:
                 part, due = flow.part, flow.part.until <= now
@@ -125,7 +125,7 @@ class SkippingTwin(Law, Twin):
                     due, part.until = False, now + self.window
                 queues = [queue for pair in flow.pairs for path in pair.paths for queue in path]
                 if part.kind == "law":
-                    tight = any(self.is_filled(queue.link, risen) for queue in queues)
+                    tight = any(self.is_filled(queue.link, filled) for queue in queues)
                 else:
                     tight = any(self.is_near(queue) for queue in queues)
                 if due or tight:

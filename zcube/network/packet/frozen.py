@@ -76,13 +76,20 @@ def freeze(net: Net) -> None:
 
 @inner
 def _take_events(net: Net) -> None:
-    """Take the events of frozen parts out of the calendar."""
+    """Take the events of frozen parts out of the calendar, packets under way in the order in which they arrive.
+
+    Which of marked ones are told of depends on those before them.
+    """
     net.current = _without_frozen(net, net.current)
     forget_ahead(net)
-    for word in range(net.buckets >> 6):
-        if bits_of(net, word).item != 0:
-            for at in range(word << 6, (word + 1) << 6):
-                _thin_bucket(net, at)
+    bucket = net.bucket + 1
+    while bucket < net.bucket + net.buckets:
+        at = bucket & (net.buckets - 1)
+        if at & 63 == 0 and bits_of(net, at >> 6).item == 0:
+            bucket += 64
+        else:
+            _thin_bucket(net, at)
+            bucket += 1
     if net.spanned > 0:
         for at in range(net.spans):
             span_of(net, at).item = _without_frozen(net, span_of(net, at).item)

@@ -14,27 +14,27 @@ def be_told(net: Net, pair: int, time_ps: int) -> None:
 
     Where as many are on their way as are kept, the last is lost.
     """
-    at = pair * NOTICES
-    last = at + NOTICES - 1
-    while at <= last and told_of(net, at).item + net.notice_ps <= time_ps:
+    at, gap_ps = pair * NOTICES, max(net.notice_ps, 1)
+    end = at + NOTICES
+    while at < end and told_of(net, at).item + gap_ps <= time_ps:
         at += 1
-    if at > last:
-        return
-    if told_of(net, at).item - time_ps >= max(net.notice_ps, 1):
-        for behind in range(last, at, -1):
-            told_of(net, behind).item = told_of(net, behind - 1).item
-        told_of(net, at).item = time_ps
-    else:
+    if at < end and told_of(net, at).item - time_ps < gap_ps:
         told_of(net, at).item = min(told_of(net, at).item, time_ps)
+        return
+    while at < end and time_ps < NEVER:
+        after_ps, told_of(net, at).item = told_of(net, at).item, time_ps
+        time_ps = after_ps
+        at += 1
 
 
 @inner
 def forget_first(net: Net, pair: int) -> None:
     """Forget the notification that has arrived."""
-    first = pair * NOTICES
-    for at in range(first, first + NOTICES - 1):
+    at, last = pair * NOTICES, (pair + 1) * NOTICES - 1
+    while at < last and told_of(net, at).item < NEVER:
         told_of(net, at).item = told_of(net, at + 1).item
-    told_of(net, first + NOTICES - 1).item = NEVER
+        at += 1
+    told_of(net, at).item = NEVER
 
 
 @inner

@@ -182,7 +182,7 @@ SWITCH = np.dtype(
         ("peak", "i8"),
         ("headroom", "i8"),  # of all ingress queues
         ("standing", "f8"),  # bytes in queues that are advanced by the law of rates
-        ("risen", "f8"),  # of it, what came since these froze and is not in ``used``
+        ("filled", "f8"),  # what would be in use, were these to move packet by packet; as of the last look
     ],
     align=True,
 )
@@ -379,7 +379,7 @@ CLAIM = _whole_lines(
 #: Rates of late that are kept; a power of two.
 PAST = 64
 #: Notifications of a queue pair that may be on their way at once while it is advanced by the law of its rates.
-NOTICES = 8
+NOTICES = 32
 #: A pause that has ended.
 PAUSE_LOG = np.dtype(
     [

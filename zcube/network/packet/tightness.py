@@ -42,7 +42,7 @@ def _clear(net: Net, hop: int) -> None:
         claim_of(net, link).inside = 0.0
         if link_of(net, link).from_switch != NONE:
             switch = switch_of(net, link_of(net, link).from_switch)
-            switch.standing = switch.risen = 0.0
+            switch.standing, switch.filled = 0.0, float(switch.used)
         hop += 1
 
 
@@ -56,7 +56,7 @@ def _sum_up(net: Net, hop: int) -> None:
             claim.levelled = net.stamp
             switch = switch_of(net, link_of(net, link).from_switch)
             switch.standing += claim.backlog
-            switch.risen += claim.backlog - claim.stood
+            switch.filled += claim.backlog - claim.stood
         hop += 1
 
 
@@ -68,16 +68,16 @@ def _count(net: Net, pair: int, path: int) -> None:
         claim = claim_of(net, hop_of(net, hop).item >> net.class_shift)
         came = hop_of(net, hop - 1).item >> net.class_shift
         switch = link_of(net, came).to_switch
-        if claim.backlog > 0 and switch != NONE and is_much(net, switch, switch_of(net, switch).standing, _used(net, switch)):
+        if claim.backlog > 0 and switch != NONE and _is_much(net, switch, switch_of(net, switch).standing):
             since_ps = claim.since_ps
             claim_of(net, came).inside += came_between(net, pair, path, hop, since_ps, net.now_ps, net.now_ps)
         hop += 1
 
 
 @inner
-def _used(net: Net, switch: int) -> float:
-    """Return what is in use of a switch's buffer, were all to move packet by packet."""
-    return switch_of(net, switch).used + switch_of(net, switch).risen
+def _is_much(net: Net, switch: int, inside: float) -> bool:
+    """Return whether so much that came by one link is near the threshold of a pause, were all to move packet by packet."""
+    return is_much(net, switch, inside, switch_of(net, switch).filled)
 
 
 @inner
@@ -103,4 +103,4 @@ def is_tight(net: Net, flow: int) -> bool:
 def _is_filled(net: Net, link: int) -> bool:
     """Return whether what came by a link lies near the threshold of a pause."""
     switch, inside = link_of(net, link).to_switch, claim_of(net, link).inside
-    return switch != NONE and inside > 0 and is_much(net, switch, inside, _used(net, switch))
+    return switch != NONE and inside > 0 and _is_much(net, switch, inside)
