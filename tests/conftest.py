@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import zcube
 from zcube.cli import OBJECTS_BETWEEN_COLLECTIONS, main
@@ -31,6 +32,10 @@ from zcube.side_by_side import processors
 from zcube.warm import warm
 
 PACKAGES = Path(__file__).resolve().parent / "packages"
+
+# How long an example takes hangs on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 #: What compiles all kernels while tests are collected.

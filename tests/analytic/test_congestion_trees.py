@@ -97,7 +97,7 @@ def test_a_cause_that_is_not_in_the_log_hangs_at_the_root() -> None:
     st.integers(1, LINKS),
     st.sampled_from([None, 0, 1, 3]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_log_gives_trees_in_which_every_paused_port_stands_once(rows: list[Any], most: int, layers: int | None) -> None:
     trees = trees_of(*rows)
     assert {tree.root.link for tree in trees} == {root for _, _, root, _ in rows}

@@ -47,7 +47,7 @@ SIZES = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 5)).flatm
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(SIZES)
 def test_global_links_are_spread_evenly(sizes: tuple[int, int, int, int]) -> None:
     p, a, h, g = sizes
@@ -72,7 +72,7 @@ def test_global_links_are_spread_evenly(sizes: tuple[int, int, int, int]) -> Non
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIZES)
 def test_whole_rounds_follow_the_relative_arrangement(sizes: tuple[int, int, int, int]) -> None:
     """Link j of group q, global port j mod h of its switch j div h, leads to group (q + 1 + j mod (g - 1)) mod g."""
@@ -136,7 +136,7 @@ def check_minimal(fabric: Fabric, routes: Routes, source: np.ndarray, target: np
     assert routes.hops_per_path.max() <= 5
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SIZES, st.integers(0, 9))
 def test_minimal_paths_cross_one_global_link(sizes: tuple[int, int, int, int], seed: int) -> None:
     fabric = dragonfly(*sizes)

@@ -111,7 +111,7 @@ def test_an_iterations_bursts_add_up_to_the_generated_exchanges(tokens, bursts, 
     assert np.array_equal(run.flows.size_bytes[experts], np.rint(run.flows.size_bytes[experts]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     card=st.sampled_from([GLM, DEEPSEEK]), tokens=st.lists(st.integers(0, 20_000), min_size=4, max_size=4),
     overlap=st.booleans(),

@@ -41,14 +41,14 @@ def test_inputs_are_a_function_of_seed_and_number():
         assert len(set(first)) > 8 and max(map(len, first)) <= MOST_BYTES
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(changed_files(b'{"a": [1, 2, {"b": "c"}]}', "json"), st.randoms(use_true_random=False))
 def test_changes_take_whatever_changes_left(raw, draws):
     for form in ("json", "json lines", "toml", "csv", "xml", "text", "binary", "gzip", "parquet"):
         assert isinstance(changed(raw, form, draws), bytes)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(files_of("requests Azure"))
 def test_strategies_are_of_a_kind(tmp_path_factory, raw):
     kind = KINDS["requests Azure"]

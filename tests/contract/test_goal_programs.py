@@ -177,7 +177,7 @@ def traces(draw):
     return builder.build({})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(trace=traces(), suffix=st.sampled_from([".goal", ".bin"]))
 def test_a_trace_that_is_written_and_read_back_takes_the_same_time(tmp_path_factory, trace, suffix):
     path = tmp_path_factory.mktemp("goal") / f"program{suffix}"

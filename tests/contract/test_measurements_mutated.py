@@ -86,7 +86,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_mutated_file_is_refused_by_name_or_used(tmp_path_factory, name, data):
     content, use = FILES[name]
@@ -99,7 +99,7 @@ def test_a_mutated_file_is_refused_by_name_or_used(tmp_path_factory, name, data)
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_number_in_a_file_may_be_any_other(tmp_path_factory, name, data):
     """Numbers by hand: of another unit, negative, huge, not a number; where bytes at random would only break the form."""

@@ -155,7 +155,7 @@ def mutated(draw, content):
 
 
 @pytest.mark.parametrize("name", TRACES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_mutated_recording_is_refused_by_name_or_runs(tmp_path_factory, name, data):
     path = tmp_path_factory.mktemp("mutated") / name
@@ -169,7 +169,7 @@ def test_a_mutated_recording_is_refused_by_name_or_runs(tmp_path_factory, name, 
     expand(trace).check()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_mutated_measurement_is_refused_by_name_or_fitted(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("mutated") / "alltoall.txt"
@@ -180,7 +180,7 @@ def test_a_mutated_measurement_is_refused_by_name_or_fitted(tmp_path_factory, da
         assert error.faults and all(fault.where and fault.found and fault.expected for fault in error.faults)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_mutated_graph_is_refused_by_name_or_read(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("mutated") / "d.graphml"
@@ -192,7 +192,7 @@ def test_a_mutated_graph_is_refused_by_name_or_read(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("name", FABRICS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_mutated_fabric_of_another_simulator_is_refused_by_name_or_read(tmp_path_factory, name, data):
     path = tmp_path_factory.mktemp("mutated") / name

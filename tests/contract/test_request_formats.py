@@ -389,7 +389,7 @@ FORMATS = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), name=st.sampled_from(sorted(FORMATS)), sessions=st.sampled_from(["whole", "delta"]))
 def test_damage_anywhere_ends_in_a_trace_or_a_named_error(tmp_path_factory, data, name, sessions):
     content = bytearray(FORMATS[name].encode())

@@ -274,7 +274,7 @@ def test_other_files_are_no_traces(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
 def test_broken_files_are_refused_or_read(ending, tmp_path, place, byte, cut):
     path = tmp_path / f"trace.{ending}"

@@ -12,7 +12,7 @@ from zcube.errors import InputError
 from zcube.trace.importers.catalog import format_names, import_trace
 
 SAMPLES = {sample.format: sample for sample in samples()}
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def load(tmp_path, sample, content, format="auto"):
@@ -137,7 +137,7 @@ def test_packed_data_cut_short_keep_what_unpacks(tmp_path, name):
 
 @pytest.mark.parametrize("name", SAMPLES)
 @given(junk=st.binary(max_size=400))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_is_refused_with_a_fault_or_read(tmp_path, name, junk):
     path = tmp_path / "junk"
     path.write_bytes(junk)

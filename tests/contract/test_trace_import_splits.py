@@ -81,7 +81,7 @@ def test_equal_parts_stay_one_collective(load, write):
     assert trace.size_bytes.tolist() == [2 * 4 * 48]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_every_part_is_what_the_file_says(tmp_path_factory, data):
     ranks, width = data.draw(st.integers(2, 6)), data.draw(st.sampled_from([1, 7, 128]))

@@ -167,7 +167,7 @@ records = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records, st.booleans())
 def test_bytes_of_any_table_are_conserved(tmp_path_factory, records, chain):
     """Every send with bytes to another rank is a transfer once; deps, forward and circular ones too, never lose a row."""

@@ -98,7 +98,7 @@ def test_waits_pass_through_what_chakra_leaves_out(load, comm, ranks):
     assert makespan_us(imported) == pytest.approx(200 + makespan_us(alone))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_chains_last_as_long_as_their_computations(tmp_path_factory, data):
     """A chain of computations and of things that move nothing takes the sum of the computations, however it is mixed."""

@@ -223,7 +223,7 @@ def test_bounds_on_size_requests_and_blocks(faults, monkeypatch):
     assert "bytes" in faults(jsonl(GOOD))[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: ("{" + text).encode())))
 def test_garbage_ends_in_a_named_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "garbage"

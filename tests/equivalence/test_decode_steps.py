@@ -116,7 +116,7 @@ def plain(rates, topk, contexts, fixed_s, ranks, steps):
     return durations
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rates=rates,
     contexts=st.lists(st.integers(0, 120), min_size=8, max_size=30),
@@ -130,7 +130,7 @@ def test_closed_form_equals_the_loop(rates, contexts, ranks, steps, fixed_s):
     np.testing.assert_allclose(found, plain(rates, TOPK, contexts, fixed_s, ranks, steps), rtol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     kinds=st.lists(
         st.tuples(rates, st.sampled_from((1, TOPK)), st.tuples(st.floats(5, 9), st.floats(0, 5)), st.integers(1, 60)),

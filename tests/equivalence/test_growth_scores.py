@@ -26,7 +26,7 @@ def fabric(gpus, gbps):
     )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 6), st.integers(1, 6), st.booleans(), st.data())
 def test_links_that_servers_keep(servers, more, same_rate, data):
     old, new = fabric(4 * servers, 400), fabric(4 * (servers + more), 400 if same_rate else 200)

@@ -26,7 +26,7 @@ def walked(graph, here, goal, key):
 
 
 @pytest.mark.parametrize("name", ["roft-256", "zcube-n16", "dragonfly-1056"])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32), st.booleans())
 def test_walks_are_those_of_one_at_a_time(name, seed, broken):
     fabric = load_fabric(name)

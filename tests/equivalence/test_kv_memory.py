@@ -67,7 +67,7 @@ def prompts(draw: st.DrawFn) -> tuple[list[int], int]:
     return ids, len(ids) * BLOCK + draw(st.integers(not ids, BLOCK - 1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_claims_and_what_is_held_equal_the_twins(data: st.DataObject):
     capacity, most_idle = data.draw(st.integers(30, 200)), data.draw(st.integers(1, 8))

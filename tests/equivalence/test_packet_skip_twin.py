@@ -80,7 +80,7 @@ def both(rows, chosen, spine_gbps, split, latency_s=50e-9):
     return model, found_ps, twin
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=transfers | crowded,
     chosen=chosen,

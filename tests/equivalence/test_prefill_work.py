@@ -20,7 +20,7 @@ NAMES = ("linear_flops", "dense_flops", "sparse_flops", "index_flops", "prefix_t
 pieces = st.lists(st.tuples(st.integers(1, 8192), st.integers(0, 200_000)), min_size=1, max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pieces, st.sampled_from((8, 64)), st.booleans(), st.sampled_from((1.0, 0.125)), st.sampled_from((1.0, 0.125)))
 def test_sums_equal_those_of_the_arrays_to_the_bit(pieces, heads, all_slots, flops_share, gather_share):
     new, prefix = (list(column) for column in zip(*pieces, strict=True))
@@ -36,7 +36,7 @@ def test_sums_equal_those_of_the_arrays_to_the_bit(pieces, heads, all_slots, flo
     assert prefill_attention_s(figures, whole) == prefill_attention_s(figures, as_arrays)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pieces, st.sampled_from(("tp8", "cp8", "dp8")))
 def test_lists_and_arrays_of_pieces_take_the_same_time(pieces, layout):
     node = RooflineModel(GLM, load_device("h200"), EngineLayout(layout, "dp8"))
@@ -44,7 +44,7 @@ def test_lists_and_arrays_of_pieces_take_the_same_time(pieces, layout):
     assert node.prefill_iteration_s(new, prefix) == node.prefill_iteration_s(np.array(new), np.array(prefix))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pieces, st.sampled_from(("tp8", "cp8", "dp8")), st.sampled_from((1, 4)))
 def test_an_iteration_is_the_sum_of_its_layers_to_the_bit(pieces, layout, ep_nodes):
     node = RooflineModel(GLM, load_device("h200"), EngineLayout(layout, "dp8", prefill_ep_nodes=ep_nodes))
@@ -63,7 +63,7 @@ def test_plain_numbers_compare_as_arrays_do(one, other):
     assert smaller(one, other) == smaller(one, np.array([other]))[0] == np.minimum(one, other)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.floats(0.125, 1e9), st.sampled_from(((8, 1), (1, 8), (1, 256))), st.sampled_from(("balanced", "power_law_1.2")),
     st.sampled_from(("fused", "deepep_normal", "deepep_low_latency")),

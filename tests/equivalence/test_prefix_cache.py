@@ -63,7 +63,7 @@ def prompts(draw: st.DrawFn) -> list[int]:
     return ids
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_every_answer_equals_the_twins(data: st.DataObject):
     nodes, capacity = data.draw(st.integers(1, 70)), data.draw(st.integers(0, 9))
@@ -82,7 +82,7 @@ def test_every_answer_equals_the_twins(data: st.DataObject):
         assert len(twin.held[node]) <= capacity
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(prompts(), min_size=1, max_size=20), st.integers(1, 8))
 def test_a_cache_of_whole_prompts_holds_prefixes_only(inserted: list[list[int]], capacity: int):
     caches = PrefixCaches(1, capacity)
@@ -127,7 +127,7 @@ def test_many_long_prompts_equal_the_twins(chained):
         assert caches.hits(asked) == twin.hits(asked)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_the_router_takes_the_node_that_could_finish_soonest(data: st.DataObject):
     nodes, most = data.draw(st.integers(1, 6)), data.draw(st.none() | st.integers(1, 3))

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zcube.serving.decode_batch import CONTEXT, LEFT, MOST_LEFT, REQUEST, give_tokens, let_pass
@@ -34,7 +34,6 @@ def hits_by_hand(prompts: list[list[int]]) -> tuple[list[int], bool]:
     return hits, chained
 
 
-@settings(deadline=None)
 @given(PROMPTS, st.sampled_from([1, 10**12]))
 def test_prefix_hits_equal_those_of_a_set(prompts, spread):
     first = np.cumsum([0, *map(len, prompts)])
@@ -43,7 +42,6 @@ def test_prefix_hits_equal_those_of_a_set(prompts, spread):
     assert (hits.tolist(), chained) == hits_by_hand(prompts)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=9))
 def test_prefix_hits_of_runs_are_those_of_their_ids_however_many_prompts_are_taken_at_once(prompts):
     counts, blocks = np.array([len(prompt) for prompt in prompts]), np.concatenate([*map(np.array, prompts)])
@@ -64,7 +62,6 @@ def test_chained_ids_are_told_from_others():
     assert prefix_hits(first, chained)[1] and not prefix_hits(first, other)[1]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 4)), min_size=3, max_size=3), max_size=12))
 def test_keys_are_their_sources_plus_their_places(prompts):
     sources = np.array([[source for source, _ in prompt] for prompt in prompts], dtype=np.int64).reshape(-1, 3)
@@ -80,7 +77,6 @@ def test_keys_are_their_sources_plus_their_places(prompts):
     assert keys.tolist() == expected
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 60), st.integers(0, 1), st.integers(0, 3), st.integers(0, 40)), min_size=1, max_size=10)
 )
@@ -109,7 +105,6 @@ def test_prefix_blocks_are_equal_just_where_prompts_are(rows):
     assert found.head(some).ids().tolist() == np.concatenate(prompts[:some]).tolist()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 10**6), st.integers(1, 9)), max_size=20), st.integers(0, 9))
 def test_a_batch_gains_tokens_as_a_list_does(rows, steps):
     batch = np.array(rows, dtype=np.int64).reshape(-1, 3).T.copy()
@@ -121,7 +116,6 @@ def test_a_batch_gains_tokens_as_a_list_does(rows, steps):
     assert least == min((left for _, _, left in stay), default=MOST_LEFT)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 10.0), max_size=40), st.sampled_from((1.0, 1.7, 3.0)), st.floats(0.0, 1e6))
 def test_steps_end_when_their_sum_has_passed(seconds, tokens_per_step, start_s):
     ends_s = np.array(seconds)

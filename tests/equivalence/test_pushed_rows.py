@@ -22,7 +22,7 @@ def lanes_and_pushes(draw: st.DrawFn) -> tuple[np.ndarray, list[list[int]], list
     return np.array(units), unit_bytes, starts_s
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lanes_and_pushes())
 def test_rows_of_pushes_are_products_of_units_and_bytes(drawn):
     units, unit_bytes, starts_s = drawn

@@ -93,7 +93,7 @@ def idle():
     return run._tables
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     arrivals=st.lists(
         st.tuples(st.integers(1_000_000, 1_000_004), st.integers(0, 3), st.integers(0, 1)),

@@ -53,7 +53,7 @@ def test_funnels_leave_by_the_local_gpu(name: str, servers: int, local: int, see
     assert 0 <= target.min() <= target.max() < 4 * servers
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(k=st.sampled_from([4, 8]), seed=st.integers(0, 99), rails=st.sampled_from(["plain", "skewed"]))
 def test_searched_permutations_are_permutations_and_no_better_than_random(k: int, seed: int, rails: str) -> None:
     fabric = ZCubeSpec(gpus=k * k, gpus_per_server=2, gpus_per_switch=k, rails=rails, switch=SWITCH).build("small")

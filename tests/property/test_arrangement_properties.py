@@ -71,21 +71,21 @@ def one_leaf(demand: Demand) -> bool:
     return demand.rails == 1 and demand.ports <= demand.radix - demand.radix % demand.whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(demands(most_radix=16, most_servers=40))
 def test_no_arrangement_of_two_tiers_is_cheaper(demand: Demand) -> None:
     expected = (1, 0) if one_leaf(demand) else min(two_tiers(demand), default=None)
     assert bill(cheapest(demand)) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(demands(most_radix=14, most_servers=40))
 def test_no_arrangement_of_three_tiers_is_cheaper(demand: Demand) -> None:
     expected = (1, 0) if one_leaf(demand) else min(three_tiers(demand), default=None)
     assert bill(cheapest(demand, tiers=3)) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(demands(most_radix=96, most_servers=600), RATIOS, st.sampled_from([2, 3]))
 def test_more_oversubscription_is_never_dearer(demand: Demand, ratio: float, tiers: int) -> None:
     less, more = sorted([demand.oversubscription, ratio])
@@ -107,7 +107,7 @@ def trunks(fabric: Fabric) -> np.ndarray:
     return np.flatnonzero(fabric.cables.kind == CableKind.SWITCH)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(1, 60),
     st.sampled_from([1, 2, 4, 8]),
@@ -139,7 +139,7 @@ def test_what_is_built_has_the_switches_and_links_that_were_counted(
         assert within(below[lower], len(above), ratio)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 120), st.sampled_from([8, 12, 16, 64]), RATIOS, st.sampled_from([1, 2, 4, 8]))
 def test_planes_are_never_dearer_for_more_oversubscription(servers: int, radix: int, ratio: float, planes: int) -> None:
     def switches(oversubscription: float) -> int | None:

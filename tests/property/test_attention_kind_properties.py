@@ -22,7 +22,7 @@ def kinds_of(case):
     return layer_kinds(load_card(name), load_device(device), kv, layout)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES, st.lists(st.tuples(st.integers(1, 8192), st.integers(0, 100_000)), min_size=1, max_size=4), st.integers(1, 4096))
 def test_prefill_grows_with_tokens_and_prefix(case, pieces, more):
     new, prefix = (list(column) for column in zip(*pieces))
@@ -39,7 +39,7 @@ def test_prefill_grows_with_tokens_and_prefix(case, pieces, more):
         assert parts.projection_s + parts.indexer_s <= parts.total_s * (1 + 1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES, st.integers(1, 65_536), st.integers(0, 200_000))
 def test_one_piece_takes_to_the_bit_what_a_list_of_one_does(case, new, prefix):
     kinds = kinds_of(case)
@@ -48,7 +48,7 @@ def test_one_piece_takes_to_the_bit_what_a_list_of_one_does(case, new, prefix):
     assert mean_piece_s(kinds, new, prefix) == mean_time(kinds, [new], [prefix]).total_s
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES, st.lists(st.integers(0, 200_000), min_size=1, max_size=12), st.integers(1, 50_000))
 def test_decode_grows_with_contexts_and_requests(case, contexts, more):
     for kind in kinds_of(case):

@@ -47,7 +47,7 @@ def failing(model, flows, drawn):
 
 
 @pytest.mark.parametrize("name", FABRICS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=rows, chosen=balances, split=st.sampled_from(["pooled", "fixed"]))
 def test_bytes_are_conserved_and_none_is_lost(name, rows, chosen, split):
     model, flows = model_of(name, chosen, path_split=split), table(rows)
@@ -64,7 +64,7 @@ def test_bytes_are_conserved_and_none_is_lost(name, rows, chosen, split):
 
 
 @pytest.mark.parametrize("name", ["roft3-1024", "zcube-n16", "hpn-1024"])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=rows, chosen=balances, drawn=outages, detection_s=st.sampled_from([0.0, 5e-6]))
 def test_all_arrives_in_spite_of_links_that_fail(name, rows, chosen, drawn, detection_s):
     flows = table(rows)

@@ -17,7 +17,7 @@ points = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(points)
 def test_regimes_cover_all_sizes_and_take_time(rows):
     sizes, times = np.array(sorted(rows)).T
@@ -31,7 +31,7 @@ def test_regimes_cover_all_sizes_and_take_time(rows):
     assert (predicted > 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(points, st.sampled_from([0.001, 0.5, 1000.0]), st.sampled_from([0.5, 4.0, 1024.0]))
 def test_units_do_not_matter(rows, time_unit, size_unit):
     sizes, times = np.array(sorted(rows)).T
@@ -68,7 +68,7 @@ pieces_of_text = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(pieces_of_text, st.booleans(), st.sampled_from(["", "\n", ","]))
 def test_any_text_is_read_or_refused_by_name(tmp_path_factory, parts, lenient, glue):
     path = tmp_path_factory.getbasetemp() / "any.txt"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zcube.llm.cards import load_card
@@ -30,7 +30,6 @@ nodes = st.sampled_from(NODES)
 pieces = st.lists(st.tuples(st.integers(1, 8192), st.integers(0, 150_000)), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(node=nodes, batch=pieces, more=st.integers(1, 4096))
 def test_prefill_grows_with_tokens_prefix_and_pieces(node, batch, more):
     new, prefix = np.array(batch).T
@@ -67,7 +66,6 @@ def test_exchanges_grow_with_tokens_and_nodes_and_shrink_with_the_rate(device, m
         assert span == 0 or rails[which] <= wider[which]
 
 
-@settings(deadline=None)
 @given(node=nodes, batch=pieces, data=st.data())
 def test_order_of_pieces_does_not_matter(node, batch, data):
     shuffled = data.draw(st.permutations(batch))
@@ -75,7 +73,6 @@ def test_order_of_pieces_does_not_matter(node, batch, data):
     assert seconds[0] == pytest.approx(seconds[1], rel=1e-12)
 
 
-@settings(deadline=None)
 @given(node=nodes, contexts=st.lists(st.integers(0, 150_000), min_size=1, max_size=80), steps=st.integers(1, 100))
 def test_decode_steps_grow_with_context_and_batch(node, contexts, steps):
     seconds = node.decode_steps_s(contexts, steps)

@@ -13,7 +13,7 @@ from zcube.network.link_set import LinkSet
 from zcube.network.protocol import FlowTable
 from zcube.routing.routes import Routes, assemble
 
-QUICK = settings(max_examples=80, deadline=None)
+QUICK = settings(max_examples=80)
 SPLITS = st.sampled_from(["pooled", "fixed"])
 
 

@@ -110,13 +110,13 @@ class Joined:
         }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn(), drawn(), st.sampled_from(["planned", "switches", "all"]))
 def test_lists_reach_the_new_wiring_and_tell_what_they_cut_off(start, target, names):
     check(start, target, names)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(drawn_further(), drawn_further() | drawn(), st.sampled_from(["planned", "switches", "all"]))
 def test_so_do_lists_between_dragonflies_slim_flies_and_planes(start, target, names):
     check(start, target, names)
@@ -156,7 +156,7 @@ def _became(start, stage):
     return list(name.values())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn(), st.sampled_from(["planned", "all"]))
 def test_a_fabric_grows_into_itself_by_nothing(start, names):
     stage = growth_plan(start, [start], names=names).stages[0]

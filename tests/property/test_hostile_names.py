@@ -47,7 +47,7 @@ def shown():
     return fabric, document, Elements(page).found
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(text=hostile_texts())
 @example(text=MARKUP)
 @example(text=ATTRIBUTE)
@@ -60,7 +60,7 @@ def test_names_of_a_fabric_stay_text_on_its_page(shown, text):
     assert "\x1b" not in page and "\u202e" not in page
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(text=hostile_texts())
 @example(text=MARKUP)
 def test_names_of_a_fabric_stay_text_in_its_drawing(shown, text):

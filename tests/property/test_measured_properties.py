@@ -46,7 +46,7 @@ def nodes(shared_data):
     return [pair(*layouts) for layouts in (("tp8", "tp8"), ("cp8", "dp8"), ("dp8", "dp8"))]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PIECE, min_size=1, max_size=12))
 def test_iterations_stay_near_the_roofline(nodes, pieces):
     # The roofline's largest error on any point of these tables bounds how far interpolation can take it.
@@ -55,7 +55,7 @@ def test_iterations_stay_near_the_roofline(nodes, pieces):
         assert 0.5 < node.prefill_iteration_s(new, prefix) / line.prefill_iteration_s(new, prefix) < 2
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 300_000), min_size=1, max_size=60), st.integers(1, 40))
 def test_steps_taken_together_or_one_by_one(nodes, contexts, steps):
     start = np.array(contexts)

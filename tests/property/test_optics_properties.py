@@ -82,7 +82,7 @@ rooms = st.builds(
 rules = st.sampled_from(sorted(OPTICS_RULES))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(fabrics, rules, rooms)
 def test_cages_hold_the_native_ports_and_every_link_has_two(fabric, rule, room):
     optics = optics_of(fabric, rule, room)
@@ -103,7 +103,7 @@ def test_cages_hold_the_native_ports_and_every_link_has_two(fabric, rule, room):
     assert seen == sorted([*map(tuple, ends.tolist()), *map(tuple, ends[:, ::-1].tolist())])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(fabrics, rules, rooms)
 def test_lanes_and_media_are_equal_at_both_ends(fabric, rule, room):
     optics = optics_of(fabric, rule, room)
@@ -129,7 +129,7 @@ def test_lanes_and_media_are_equal_at_both_ends(fabric, rule, room):
         assert np.array_equal(optics.link_is_fibre, fabric.cables.medium[optics.cages.places.cable] == CableMedium.FIBRE)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(fabrics, rules, rooms)
 def test_counts_bill_and_schedule_add_up_to_the_same(fabric, rule, room):
     counts = fabric_counts(fabric, optics_of(fabric, rule, room))

@@ -54,7 +54,7 @@ def state(model):
 
 @pytest.mark.parametrize("pfc", [True, False])
 @pytest.mark.parametrize("name", FABRICS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=rows, chosen=parameters)
 def test_bytes_are_conserved_and_none_is_lost_under_pfc(name, pfc, rows, chosen):
     chosen = chosen if pfc else chosen | {"path_choice": "static"}
@@ -79,7 +79,7 @@ def test_bytes_are_conserved_and_none_is_lost_under_pfc(name, pfc, rows, chosen)
         assert arrived >= flows.size_bytes.sum()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=rows, chosen=parameters, steps=st.integers(1, 9))
 def test_neither_steps_nor_grouping_change_anything(rows, chosen, steps):
     rows = sorted(rows, key=lambda row: row[3])
@@ -101,7 +101,7 @@ def test_neither_steps_nor_grouping_change_anything(rows, chosen, steps):
     assert state(parts) == state(whole)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(rows=rows, chosen=parameters, more=st.integers(1, 5000))
 def test_where_records_lie_changes_nothing(rows, chosen, more):
     found = []
@@ -115,7 +115,7 @@ def test_where_records_lie_changes_nothing(rows, chosen, more):
     assert found[0] == found[1]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(rows=rows)
 def test_bins_add_up(rows):
     chosen = {"congestion_control": "none", "pfc_threshold": "static", "xoff_bytes": 6_000}

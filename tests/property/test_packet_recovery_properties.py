@@ -41,7 +41,7 @@ def model_of(name, chosen, pfc=False):
     return packet_model(fabric, routing_for(fabric), PacketSettings(**chosen, pfc=pfc))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from(sorted(FABRICS)), rows=rows, chosen=parameters, many=st.integers(1, 3))
 def test_every_byte_arrives_once_and_every_copy_is_accounted_for(name, rows, chosen, many):
     model, flows = model_of(name, chosen), table(rows * many)
@@ -61,7 +61,7 @@ def test_every_byte_arrives_once_and_every_copy_is_accounted_for(name, rows, cho
     assert model.memory_bytes <= bound <= 2e9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=rows, chosen=parameters, steps=st.integers(1, 9))
 def test_neither_steps_nor_grouping_change_anything(rows, chosen, steps):
     rows = sorted(rows, key=lambda row: row[3])
@@ -80,7 +80,7 @@ def test_neither_steps_nor_grouping_change_anything(rows, chosen, steps):
     assert state(parts) == state(whole)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=rows, chosen=parameters)
 def test_nothing_is_lost_or_asked_for_again_under_pfc(rows, chosen):
     chosen = chosen | {"trimming": False, "retransmit_timeout_s": 1.0, "reorder_gap_packets": None, "buffer_bytes": 1 << 25}

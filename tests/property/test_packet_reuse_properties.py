@@ -49,7 +49,7 @@ def copies():
     return network
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(part=part, starts=starts, chosen=parameters, split=st.sampled_from(["pooled", "fixed"]), seed=st.integers(0, 3))
 def test_reuse_is_exact(part, starts, chosen, split, seed):
     network = copies()

@@ -53,7 +53,7 @@ def model_of(name, chosen, split):
 
 
 @pytest.mark.parametrize("name", FABRICS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=rows, chosen=parameters, split=st.sampled_from(["pooled", "fixed"]), steps=st.integers(1, 5))
 def test_bytes_are_conserved_and_steps_change_nothing(name, chosen, rows, split, steps):
     rows = sorted(rows, key=lambda row: row[3])

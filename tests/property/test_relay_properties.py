@@ -66,7 +66,7 @@ FAILURES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(SMALL)), FAILURES, st.sampled_from(["nvlink-relay", "second-port"]))
 def test_every_pair_that_two_servers_join_has_a_path_over_links_that_are_up(name: str, failures: list[str], rule: str) -> None:
     """By search in networkx: some NIC of one server reaches some NIC of the other over switches, other servers left out."""
@@ -104,7 +104,7 @@ def check_joined_up(fabric: Fabric, routes, source: np.ndarray, target: np.ndarr
     assert (fabric.server_of(node[at])[:, None] == ends).any(axis=1).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.sampled_from(["roft", "rail-only", "hpn", "zcube"]), FAILURES, st.integers(0, 99))
 def test_bytes_are_conserved(name: str, failures: list[str], seed: int) -> None:
     """What transfers were given left their GPUs and entered the others', once for each NIC or NVLink on the way."""

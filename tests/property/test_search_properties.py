@@ -31,7 +31,7 @@ def space():
     return Space(load_demand(None, {"gpus": "64", "switch": "12.8T,25.6T"}, tuple(generators())))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seeds)
 def test_every_genome_is_well_formed_and_silent_genes_are_silent(seed):
     draw = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def test_every_genome_is_well_formed_and_silent_genes_are_silent(seed):
     assert ((mutated >= 0) & (mutated < space().choices)).all()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seeds)
 def test_what_lacks_nothing_can_be_built_and_joins_all_gpus(seed):
     draw = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def renamed(fabric, seed):
     return replace(fabric, cables=replace(cables, a=node[cables.a][order], b=node[cables.b][order], **columns))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.sampled_from(["zcube-n16", "zcube-256", "roft-256", "slim-fly-1024"]), seeds)
 def test_other_names_make_no_other_graph(name, seed):
     fabric = load_fabric(name)
@@ -87,7 +87,7 @@ def test_other_names_make_no_other_graph(name, seed):
     assert one.is_same(other)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(seeds)
 def test_an_exchanged_pair_of_cables_makes_another_graph(seed):
     fabric, draw = load_fabric("zcube-n16"), np.random.default_rng(seed)
@@ -104,7 +104,7 @@ def test_rails_that_are_skewed_are_another_graph():
     assert graphs[0].hash() != graphs[1].hash() or not graphs[0].is_same(graphs[1])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.sampled_from(["zcube-n16", "roft-256"]), seeds)
 def test_loads_after_an_exchange_are_those_of_the_whole_wiring(name, seed):
     fabric, draw = load_fabric(name), np.random.default_rng(seed)

@@ -40,7 +40,7 @@ MAPS = {
     "tp8-tilert": ("tp8", "tp8", 1),
 }
 ROUTERS = ({}, {"policy": "conditional"}, {"policy": "conditional", "max_prefill_queue": 1})
-SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+SOME = settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FEW = settings(SOME, max_examples=6)
 
 

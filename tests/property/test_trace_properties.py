@@ -57,7 +57,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trace=traces())
 def test_files_keep_a_trace_exactly(trace, ending, tmp_path):
     path, again = tmp_path / f"trace.{ending}", tmp_path / f"again.{ending}"
@@ -86,7 +86,7 @@ def sent_in_all(name, algorithm, ranks, size_bytes, root):
     }[name]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(trace=traces(), data=st.data())
 def test_expansion_keeps_bytes_rows_and_order(trace, data):
     chosen = {name: data.draw(st.sampled_from(options)) for name, options in ALGORITHMS.items()}
@@ -152,7 +152,7 @@ def direct_or_own(trace, row, wait, before):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(trace=traces())
 def test_totals_agree_with_a_count_by_hand(trace):
     result = totals(trace).document()
@@ -183,7 +183,7 @@ def test_totals_agree_with_a_count_by_hand(trace):
             assert sum(row[column] for row in result[key]) == result["total"][column]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(trace=traces())
 def test_unloaded_times_obey_dependencies_and_rates(trace):
     new = expand(trace)

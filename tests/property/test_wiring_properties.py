@@ -49,7 +49,7 @@ layouts = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(fabrics, layouts)
 def test_schedule_lengths_reach_and_ports(fabric, layout):
     schedule = cable_schedule(fabric, layout)
@@ -82,7 +82,7 @@ def test_schedule_lengths_reach_and_ports(fabric, layout):
         assert bool(module) == ("fibre" in medium)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(fabrics, layouts)
 def test_devices_do_not_overlap_in_their_racks(fabric, layout):
     place = layout.place(fabric)
@@ -94,7 +94,7 @@ def test_devices_do_not_overlap_in_their_racks(fabric, layout):
         units |= taken
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(fabrics)
 def test_names_parse_back_to_nodes_and_ports(fabric):
     wired = [c for c in range(len(fabric.cables)) if c not in set(fabric.nvlink_cable.tolist())]
@@ -134,7 +134,6 @@ def matchings(ports):
     )
 
 
-@settings(deadline=None)
 @given(matchings(24), matchings(24))
 def test_every_correction_gives_the_plan(planned, present):
     plan, found = matching(planned), matching(present)
@@ -146,7 +145,6 @@ def test_every_correction_gives_the_plan(planned, present):
     assert report.correct + by_plan == report.planned
 
 
-@settings(deadline=None)
 @given(st.permutations(range(16)))
 def test_permuted_far_ends_are_swapped_cables_only(order):
     plan = matching([(i, 16 + i) for i in range(16)])
@@ -187,7 +185,6 @@ def distances(plan, ports):
     return reached
 
 
-@settings(deadline=None)
 @given(st.integers(0, 4), matchings(8))
 def test_no_shorter_correction_exists(count, present):
     """Every step can be undone by one, so that the distance from the plan is the distance to it."""

@@ -62,7 +62,7 @@ def arrays(requests):
     return [getattr(requests, key) for key in keys]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 300), more=st.integers(0, 2_000))
 def test_a_longer_trace_of_the_same_seed_begins_with_the_shorter(seed, count, more):
     short = generate_requests(CodingAgent(), count, seed)
@@ -81,7 +81,7 @@ def common_blocks(one, other):
     return int(differ[0]) if differ.size else length
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 2**32),
     shared=st.integers(0, 3_000),
@@ -114,7 +114,7 @@ def test_prompts_share_exactly_the_whole_blocks_of_their_common_text(seed, share
             assert np.intersect1d(requests.blocks(j)[found:], blocks[found:]).size == 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32))
 def test_prompts_of_a_session_grow_by_what_was_said(seed):
     requests = generate_requests(CodingAgent(), 300, seed)
@@ -127,7 +127,7 @@ def test_prompts_of_a_session_grow_by_what_was_said(seed):
 
 
 @given(st.floats(1e-3, 1e6), st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_at_rate_reaches_the_rate_and_keeps_the_order(rate, seed):
     requests = generate_requests(CodingAgent(), 50, seed).at_rate(rate)
     assert len(requests) / requests.duration_s == pytest.approx(rate)
@@ -154,7 +154,7 @@ def delta_rows(turns):
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sessions_of(delta_rows))
 def test_deltas_grow_into_prompts_as_their_texts_do(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "deltas.jsonl"
@@ -183,7 +183,7 @@ def test_deltas_grow_into_prompts_as_their_texts_do(tmp_path_factory, rows):
     assert 0 <= held < 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sessions_of(delta_rows), st.floats(1e-3, 1e3))
 def test_chains_survive_spacing(tmp_path_factory, rows, rate):
     path = tmp_path_factory.getbasetemp() / "spaced.jsonl"
