@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_networks import Network, flows, run
+from packet_networks import Network, flows, run, star
 from skip_twin import SkippingTwin
 
 #: Quick to mark, to cut and to recover.
@@ -73,7 +73,11 @@ def two_leaves(spine_gbps, latency_s):
 
 
 def both(rows, chosen, spine_gbps, split, latency_s=50e-9):
-    network, table = two_leaves(spine_gbps, latency_s), flows(*rows)
+    return both_over(two_leaves(spine_gbps, latency_s), rows, chosen, split)
+
+
+def both_over(network, rows, chosen, split):
+    table = flows(*rows)
     model = network.model(split, **chosen)
     twin = SkippingTwin(network.link_set, network.routes(table.source, table.target), table, model.settings, split)
     found_ps = run(model, table)
@@ -99,6 +103,8 @@ def test_twins_agree(rows, chosen, spine_gbps, split, latency_s):
 
 ALONE = [(0, 3, 6_000_000), (1, 4, 5_000_000)]
 SHARED = [(0, 2, 6_000_000), (1, 2, 6_000_000, 1e-5)]
+#: Of transfers that last for milliseconds.
+SIZE = 3000 * 4096
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,15 @@ def test_notifications_on_their_way_at_once_are_at_work():
     assert by_law(rows, latency_s=5e-6, dcqcn=EAGER | {"notification_interval_s": 2e-6}).most_told > 2
 
 
+def test_marked_packets_under_way_when_a_part_freezes_are_taken_in_the_order_in_which_they_arrive():
+    """Receivers tell of one in a microsecond, by links of two, and the calendar goes round meanwhile."""
+    marking = [{"up_to_gbps": 400, "kmin_bytes": 150_000, "kmax_bytes": 150_001, "pmax": 1.0}]
+    chosen = {"dcqcn": EAGER | {"notification_interval_s": 1e-6}, "marking": marking, "path_choice": "spray"}
+    chosen["skip"] = {"window_packets": 4, "jitter_packets": 0.0}
+    twin = by_law([(1, 5, 2_000_000, 1e-5), (1, 5, 8_550_344, 1e-5)], 100.0, 2e-6, **chosen)
+    assert twin.told_at_freeze > 30
+
+
 def test_queue_pairs_that_wait_for_each_other_at_a_port_are_at_work():
     """A host sends to two full links."""
     rows = [*SHARED, (0, 5, 6_000_000), (4, 5, 6_000_000, 1e-5)]
@@ -174,6 +189,19 @@ def test_buffers_that_come_near_a_pause_are_at_work(threshold):
     """By what came by each link, and by how much of the buffer is in use."""
     rows = [*SHARED, (0, 2, 6_000_000, 1.2e-4), (3, 2, 4_000_000, 1.5e-4), (4, 2, 4_000_000, 1.6e-4)]
     assert by_law(rows, **threshold).tight_thaws > 0
+
+
+def test_what_thaws_near_a_pause_is_counted_once_where_others_stand_in_the_same_switch():
+    """Two parts fill queues of one switch; one comes near a pause, and the other, a quarter as deep by each link, does not."""
+    rows = [(0, 2, SIZE), (1, 2, SIZE, 1e-5), (4, 6, SIZE), (5, 6, SIZE, 1e-5)]
+    rows += [(3, 2, SIZE, 3e-4), (0, 2, SIZE, 3.01e-4), (7, 6, SIZE, 3e-4)]
+    marking = [{"up_to_gbps": 400, "kmin_bytes": 400_000, "kmax_bytes": 400_001, "pmax": 1.0}]
+    chosen = {"congestion_control": "dcqcn", "marking": marking, "buffer_bytes": 3 << 20, "pfc_alpha": 0.25}
+    chosen["skip"] = {"mode": "steady", "jitter_packets": 0.0}
+    model, found_ps, twin = both_over(star(8), rows, chosen, "pooled")
+    assert found_ps.tolist() == twin.finish
+    assert int(model._tables.net["skips"][0]) == twin.skips
+    assert twin.tight_thaws == 1
 
 
 def test_a_flow_that_has_just_started_is_told_nothing_when_another_part_thaws():
