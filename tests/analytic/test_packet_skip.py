@@ -157,6 +157,33 @@ def test_a_queue_deeper_than_a_threshold_pauses_none_of_those_that_fill_it(thres
     assert steady.counts.events * 20 < off.counts.events
 
 
+@pytest.mark.parametrize("packets", [50, 200])
+def test_all_bytes_of_a_flow_that_starts_and_ends_by_law_come_to_the_queue_that_it_meets(packets):
+    """Whenever it starts between two looks; two others, cut when they began, fill the link."""
+    network = star(4)
+    port = network.number["s", "h3"]
+    marking = [{"up_to_gbps": 400, "kmin_bytes": 1_200_000, "kmax_bytes": 1_200_001, "pmax": 1.0}]
+    for start_s in np.linspace(6e-4, 6.05e-4, 8):
+        table = flows((1, 3, WHOLE), (2, 3, WHOLE, 1e-5), (0, 3, packets * 4096, start_s))
+        off, steady = (network.model(skip=skip, **SURE | {"marking": marking}) for skip in ({"mode": "off"}, EXACT))
+        for model in (off, steady):
+            model.send(table)
+            model.advance(start_s + 4e-5)
+            assert model.completions().finish_s[2] < start_s + 4e-5
+        assert off.counts.rate_cuts == steady.counts.rate_cuts
+        behind = steady._tables["claims"]["backlog"][port] - off._tables["queues"]["bytes"][port]
+        assert abs(behind) < 5 * 4178
+
+
+def test_flows_that_have_ended_pause_as_long_as_they_stand_in_the_switch():
+    """By one link flows of half a queue come one after the other."""
+    rows = [(1, 3, WHOLE // 2), (2, 3, WHOLE // 2, 1e-5), *((0, 3, 100 * 4096, 6e-4 + at * 1.2e-5) for at in range(100))]
+    (_, off), (_, steady) = both(star(4), flows(*rows), EXACT, pfc_threshold="static", xoff_bytes=400_000, **SURE)
+    assert steady.counts.events * 2 < off.counts.events
+    assert off.counts.pauses > 20
+    assert steady.counts.pauses > 5
+
+
 def test_what_waits_on_its_way_reaches_the_next_queue_later():
     """Three senders fill a link, behind which two share a port."""
     network = Network(("h0", "a"), ("h1", "a"), ("h2", "a"), ("a", "b", 400.0), ("h3", "b"), ("h4", "b"), latency_s=1e-6)

@@ -302,7 +302,7 @@ class Law:
         led = self.led()
         standing, filled = {}, dict(self.used)
         for link in dict.fromkeys(link for flow in led for link in self.links_of(flow)):
-            link.inside = 0.0
+            link.inside = self.ended(link, now)
             if not link.from_host:
                 standing[link.source] = standing.get(link.source, 0.0) + link.backlog
                 filled[link.source] += link.backlog - link.stood
@@ -314,6 +314,29 @@ class Law:
                     if inner and self.is_much(switch, standing[switch], filled[switch]):
                         before.link.inside += self.came_between(pair, path, hop, link.since, now, now)
         return filled
+
+    def leave_behind(self, pair, left, now):
+        """Let what a queue pair has still to send and what is on its way come to the first full queue of each path.
+
+        What of it stands in switches is kept in mind by the links by which it came.
+        """
+        for path, reached in zip(pair.paths, pair.reached, strict=True):
+            rest = None
+            for hop, (before, queue) in enumerate(itertools.pairwise(path), 1):
+                link, came = queue.link, before.link
+                if link.backlog > 0:
+                    size = self.came_between(pair, path, hop, link.since, now, now)
+                    if rest is None:
+                        rest = left / len(pair.paths) + pair.sending.between(reached[hop], now, now) / len(pair.paths)
+                        link.came += rest
+                        size += rest
+                    came.gone = self.ended(came, now) + size, now
+                    came.drained = max(came.drained, now + int((link.backlog + link.came) / self.capacity(link)))
+
+    def ended(self, link, now):
+        """Return what of flows that have ended came by a link and still stands, as if it left evenly until all has."""
+        size, since = link.gone
+        return size * ((link.drained - now) / (link.drained - since)) if size and now < link.drained else 0.0
 
     def is_filled(self, link, filled):
         """Return whether what came by a link is near a pause."""

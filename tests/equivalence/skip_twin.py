@@ -41,7 +41,7 @@ class SkippingTwin(Law, Twin):
         lasting = max((int(link.kmax) * 8e9 / round(link.bps / 1000) for link in self.links), default=0.0)
         self.apart = 1 << (max(self.window // self.skip.steps, int(4 * lasting) // PAST, 1).bit_length() - 1)
         for link in self.links:
-            link.frozen, link.carried, link.coming = None, 0.0, Rates(self.apart)
+            link.frozen, link.carried, link.coming, link.drained = None, 0.0, Rates(self.apart), 0
         while True:
             if self.starts:
                 self.look_at = min(self.look_at, self.starts[0][0] + self.window)
@@ -296,7 +296,7 @@ class SkippingTwin(Law, Twin):
         self.heap = moving
 
     def hold(self, link, part, now):
-        link.frozen, link.unmarked, link.came, link.law_marks = part, 0.0, 0.0, 0.0
+        link.frozen, link.unmarked, link.came, link.law_marks, link.gone = part, 0.0, 0.0, 0.0, (0.0, 0)
         link.backlog = link.stood = 0.0 if link.from_host else float(sum(queue.depth for queue in link.queues))
         self.begin_queue(link, now)
 
@@ -380,7 +380,7 @@ class SkippingTwin(Law, Twin):
                 self.hold(link, into, now)
         flow.part, flow.frozen = into, True
         for pair in flow.pairs:
-            pair.due, pair.reached = now, [[now] * len(path) for path in pair.paths]
+            pair.due, pair.reached = now, [[now // self.apart * self.apart] * len(path) for path in pair.paths]
         self.joins += 1
         return True
 
@@ -432,6 +432,7 @@ class SkippingTwin(Law, Twin):
                 left -= rest
             count = -(-rest // self.payload)
             self.carry_rest(pair, rest, count)
+            self.leave_behind(pair, max(rest * (self.mtu / self.payload) - pair.by_rate, 0.0), self.now)
             pair.unsent = 0
             for queue in (queue for path in pair.paths for queue in path):
                 self.take_out(queue, flow)

@@ -21,6 +21,7 @@ from zcube.network.packet.records import (
     queue_of,
 )
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, LARGEST_NUMBER, NONE, WAKE, Net
+from zcube.network.packet.tightness import leave_behind
 
 
 @inner
@@ -36,6 +37,7 @@ def end_by_law(net: Net, flow: int, finish_ps: int) -> None:
             rest = left if pair == row.end_pair - 1 else int(row.unsent * (max(probe_of(net, pair).sent, 1.0) / sent))
             left -= rest
         carry(net, pair, rest)
+        leave_behind(net, pair, max(rest * (net.mtu / net.mtu_payload) - probe_of(net, pair).sent, 0.0))
         pair_of(net, pair).unsent = 0
         for path in range(pair_of(net, pair).first_path, pair_of(net, pair).first_path + pair_of(net, pair).paths):
             hop = path_of(net, path).item

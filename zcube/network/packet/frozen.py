@@ -114,7 +114,7 @@ def set_frozen(net: Net, hop: int, part: int) -> None:
             if link_of(net, link).from_switch != NONE:
                 for queue in range(link << net.class_shift, (link + 1) << net.class_shift):
                     claim.backlog += queue_of(net, queue).bytes
-            claim.stood = claim.backlog
+            claim.stood, claim.ended = claim.backlog, 0.0
             remember_came(net, link, claim.carried)
         hop += 1
 

@@ -54,7 +54,8 @@ def join_by_law(net: Net, flow: int, now_ps: int) -> bool:
             set_frozen(net, path_of(net, path).item, first)
             hop = path_of(net, path).item
             while hop_of(net, hop).item != NONE:
-                reached_of(net, hop).item = now_ps
+                # The rate of late that has just begun is a mean over the time before, in which it sent nothing.
+                reached_of(net, hop).item = now_ps >> net.past_shift << net.past_shift
                 hop += 1
     row.frozen, row.part = 1, first
     net.frozen += 1

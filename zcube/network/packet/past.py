@@ -187,6 +187,12 @@ def carry_on(net: Net, pair: int, path: int, from_ps: int, to_ps: int) -> None:
 
 
 @inner
+def on_its_way(net: Net, pair: int, hop: int, now_ps: int) -> float:
+    """Return the bytes that a queue pair has sent by a path and that have not come to the link at a place in hops."""
+    return _sent_between(net, pair, reached_of(net, hop).item, now_ps, now_ps) / pair_of(net, pair).paths
+
+
+@inner
 def came_between(net: Net, pair: int, path: int, hop: int, from_ps: int, to_ps: int, now_ps: int) -> float:
     """Return the bytes of a queue pair that came by a path to the link at a place in hops between two times.
 

@@ -374,6 +374,9 @@ CLAIM = _whole_lines(
         ("stood", "f8"),  # bytes in its queue then, of which so much is left
         ("marks", "f8"),  # packets marked
         ("inside", "f8"),  # bytes that came by it and stand in the switch it leads to
+        ("ended", "f8"),  # of these, those of flows that have ended, when the last of these did
+        ("ended_ps", "i8"),  # when that was
+        ("drained_ps", "i8"),  # and from when on none of them stands there
     ],
 )
 #: Rates of late that are kept; a power of two.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zcube.network.kernels import inner
 from zcube.network.packet.parts import is_much, is_near
-from zcube.network.packet.past import came_between
+from zcube.network.packet.past import came_between, on_its_way
 from zcube.network.packet.records import claim_of, flow_of, hop_of, link_of, listed_of, pair_of, path_of, switch_of
 from zcube.network.packet.state import NONE, Net
 from zcube.network.packet.weighed import is_led, list_pairs
@@ -39,7 +39,7 @@ def count_standing(net: Net) -> None:
 def _clear(net: Net, hop: int) -> None:
     while hop_of(net, hop).item != NONE:
         link = hop_of(net, hop).item >> net.class_shift
-        claim_of(net, link).inside = 0.0
+        claim_of(net, link).inside = _ended(net, link)
         if link_of(net, link).from_switch != NONE:
             switch = switch_of(net, link_of(net, link).from_switch)
             switch.standing, switch.filled = 0.0, float(switch.used)
@@ -72,6 +72,42 @@ def _count(net: Net, pair: int, path: int) -> None:
             since_ps = claim.since_ps
             claim_of(net, came).inside += came_between(net, pair, path, hop, since_ps, net.now_ps, net.now_ps)
         hop += 1
+
+
+@inner
+def leave_behind(net: Net, pair: int, left: float) -> None:
+    """Let so many bytes that a queue pair has still to send as its flow ends, and those on their way, come to full queues.
+
+    They come at once, to the first queue of each path in which packets stand; in an empty one, a burst of them would stand
+    that comes in time.
+    What stands in switches is kept in mind by the links by which it came.
+    """
+    first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
+    for path in range(first, first + paths):
+        hop, has_come = path_of(net, path).item + 1, False
+        while hop_of(net, hop).item != NONE:
+            link = hop_of(net, hop).item >> net.class_shift
+            claim, before = claim_of(net, link), claim_of(net, hop_of(net, hop - 1).item >> net.class_shift)
+            if claim.backlog > 0:
+                size = came_between(net, pair, path, hop, claim.since_ps, net.now_ps, net.now_ps)
+                if not has_come:
+                    rest = left / paths + on_its_way(net, pair, hop, net.now_ps)
+                    claim.came += rest
+                    size += rest
+                    has_come = True
+                drained_ps = net.now_ps + int((claim.backlog + claim.came) / (link_of(net, link).kbps / 8e9))
+                before.ended = _ended(net, hop_of(net, hop - 1).item >> net.class_shift) + size
+                before.ended_ps, before.drained_ps = net.now_ps, max(before.drained_ps, drained_ps)
+            hop += 1
+
+
+@inner
+def _ended(net: Net, link: int) -> float:
+    """Return what of flows that have ended came by a link and still stands, as if it left evenly until all has."""
+    claim = claim_of(net, link)
+    if claim.ended == 0.0 or net.now_ps >= claim.drained_ps:
+        return 0.0
+    return claim.ended * ((claim.drained_ps - net.now_ps) / (claim.drained_ps - claim.ended_ps))
 
 
 @inner
