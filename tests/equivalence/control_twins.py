@@ -56,7 +56,7 @@ class Dcqcn:
         if pair.rate is None:
             pair.rate = self.goal = pair.line
         idle = (now - self.alpha_at) // round(settings.alpha_timer_s * PS) if pair.cuts else 0
-        alpha = self.alpha * (1 - settings.gain) ** idle
+        alpha = self.faded(idle)
         if settings.clamp_target or self.timers:
             self.goal = pair.rate
         pair.rate = max(pair.rate * (1 - alpha / 2), pair.line * settings.least_rate)
@@ -64,6 +64,14 @@ class Dcqcn:
         self.alpha_at = self.timer_at = now
         self.count = self.timers = self.counters = 0
         pair.cuts += 1
+
+    def faded(self, times):
+        """Return alpha without notifications for so many timers, by repeated squares: a power's last bit is no kernel's."""
+        alpha, factor = self.alpha, 1 - self.settings.gain
+        for bit in reversed(bin(times)[2:]):
+            alpha *= factor if bit == "1" else 1
+            factor *= factor
+        return alpha
 
 
 class Swift:
