@@ -175,6 +175,26 @@ def test_all_bytes_of_a_flow_that_starts_and_ends_by_law_come_to_the_queue_that_
         assert abs(behind) < 5 * 4178
 
 
+@pytest.mark.parametrize(("packets", "apart_s"), [(20, 3e-6), (30, 4e-6), (35, 3.1e-6)])
+def test_flows_that_start_one_after_the_other_send_what_they_have_and_no_more(packets, apart_s):
+    """They end between looks; two others, cut when they began, fill the link."""
+    network = star(4)
+    port = network.number["s", "h3"]
+    marking = [{"up_to_gbps": 400, "kmin_bytes": 2_400_000, "kmax_bytes": 2_400_001, "pmax": 1.0}]
+    starts_s = 6e-4 + np.arange(12) * apart_s
+    table = flows((1, 3, WHOLE), (2, 3, WHOLE, 1e-5), *((0, 3, packets * 4096, start_s) for start_s in starts_s))
+    off, steady = (network.model(skip=skip, **SURE | {"marking": marking}) for skip in ({"mode": "off"}, EXACT))
+    for model in (off, steady):
+        model.send(table)
+        model.advance(starts_s[-1] + 4e-5)
+    assert off.counts.rate_cuts == steady.counts.rate_cuts
+    behind = steady._tables["claims"]["backlog"][port] - off._tables["queues"]["bytes"][port]
+    assert abs(behind) < 0.1 * 12 * packets * 4178
+    full_s, law_s = (model.completions().finish_s[2:] - starts_s for model in (off, steady))
+    assert np.abs(law_s - full_s).max() < 3e-6
+    assert law_s.mean() == pytest.approx(full_s.mean(), rel=0.05)
+
+
 def test_flows_that_have_ended_pause_as_long_as_they_stand_in_the_switch():
     """By one link flows of half a queue come one after the other."""
     rows = [(1, 3, WHOLE // 2), (2, 3, WHOLE // 2, 1e-5), *((0, 3, 100 * 4096, 6e-4 + at * 1.2e-5) for at in range(100))]

@@ -39,6 +39,7 @@ class Law:
         before = min((flow.part.skipped for flow in self.led()), default=now)
         if before >= now:
             return
+        self.list_pairs(self.led())
         for step in range(self.skip.steps):
             since = before + (now - before) * step // self.skip.steps
             until = before + (now - before) * (step + 1) // self.skip.steps
@@ -64,6 +65,22 @@ class Law:
     def has_bytes(self, pair):
         return (pair.flow if self.pooled else pair).unsent > 0
 
+    def left_bytes(self, pair):
+        """Return the bytes that a queue pair has still to send by rate, or its flow where they are pooled."""
+        headed = self.mtu / self.payload
+        if not self.pooled:
+            return pair.unsent * headed - pair.by_rate
+        left = pair.flow.unsent * headed
+        for each in pair.flow.pairs:
+            left -= each.by_rate
+        return left
+
+    def list_pairs(self, flows):
+        """Find out which queue pairs have something to send."""
+        for pair in (pair for flow in flows for pair in flow.pairs):
+            led = pair.flow.frozen and pair.flow.part.kind == "law"
+            pair.sends = self.has_bytes(pair) and (not led or self.left_bytes(pair) > 0)
+
     def is_paced(self, pair):
         return pair.rate is not None or pair.capped
 
@@ -80,7 +97,7 @@ class Law:
         ports = {pair.paths[0][0].link: [] for flow in flows for pair in flow.pairs}
         for pair in (pair for flow in flows for pair in flow.pairs):
             pair.rate_seen = 0.0
-            if self.has_bytes(pair):
+            if pair.sends:
                 ports[pair.paths[0][0].link].append(pair)
         for port, pairs in ports.items():
             port.unpaced = sum(not self.is_paced(pair) for pair in pairs)
@@ -116,8 +133,8 @@ class Law:
 
     def send_by_law(self, pair, since, until):
         """Let a queue pair send for a time, its control told of what it sends and of notifications."""
-        pair.step = 0.0
-        if not self.has_bytes(pair):
+        pair.step, left = 0.0, self.left_bytes(pair)
+        if not pair.sends or left <= 0:
             return
         self.find_marked(pair, since, until)
         at = since
@@ -143,6 +160,9 @@ class Law:
             elif at == heard:
                 self.tell(pair, "sent", 0)
                 pair.due, pair.pace = at + int(self.mtu / self.rate_of(pair)), 0.0
+        if pair.step >= left:
+            pair.done = since + int((until - since) * (left / pair.step))
+            pair.step = left
         pair.by_rate += pair.step
 
     def heard_at(self, pair, rate, at):

@@ -69,7 +69,7 @@ class SkippingTwin(Law, Twin):
         self.live.append(flow)
         for pair in flow.pairs:
             pair.rate_seen, pair.by_rate, pair.step, pair.gap = 0.0, 0.0, 0.0, 0
-            pair.told, pair.due, pair.pace, pair.draws, pair.phase = [], 0, 0.0, 0, 0.0
+            pair.told, pair.due, pair.done, pair.pace, pair.draws, pair.phase = [], 0, 0, 0.0, 0, 0.0
             pair.sending, pair.reached = Rates(self.apart), [[0] * len(path) for path in pair.paths]
         super().admit_flow(flow)
 
@@ -111,7 +111,9 @@ class SkippingTwin(Law, Twin):
         while place < len(self.live):
             flow = self.live[place]
             if flow.frozen and flow.part.kind == "law" and self.left(flow) <= self.window:
-                self.end(flow, now + max(int(self.left(flow)), 0) + self.behind(flow))
+                left = self.left(flow)
+                last = now + int(left) if left > 0 else max(pair.done for pair in flow.pairs)
+                self.end(flow, max(last + self.behind(flow), now))
                 self.now = now
             else:
                 place += 1
@@ -144,6 +146,7 @@ class SkippingTwin(Law, Twin):
                     members, links = others + members, links | theirs
                     del groups[first]
             groups[min(member.number for member in members)] = members, links
+        self.list_pairs(weighed)
         self.share_ports(weighed)
         self.found = []
         for first in sorted(groups):
@@ -242,16 +245,12 @@ class SkippingTwin(Law, Twin):
                     return
 
     def left(self, flow):
-        headed, total = self.mtu / self.payload, 0.0
         rates = {pair: pair.rate_seen for pair in flow.pairs}
         if not any(rates.values()):
             return 0.0
         if self.pooled:
-            total = flow.unsent * headed
-            for pair in flow.pairs:
-                total -= pair.by_rate
-            return total / sum(rates.values())
-        return max([0.0, *((pair.unsent * headed - pair.by_rate) / rate for pair, rate in rates.items() if rate > 0)])
+            return self.left_bytes(flow.pairs[0]) / sum(rates.values())
+        return max([0.0, *(self.left_bytes(pair) / rate for pair, rate in rates.items() if rate > 0)])
 
     def behind(self, flow):
         found = 0
@@ -271,7 +270,7 @@ class SkippingTwin(Law, Twin):
         for flow, part in owners.items():
             flow.part, flow.frozen = part, True
             for pair in flow.pairs:
-                pair.told, pair.due, pair.pace = [], now, 0.0
+                pair.told, pair.due, pair.done, pair.pace = [], now, 0, 0.0
                 pair.sending.begin(pair.rate_seen, now, flow.start)
             for link in self.links_of(flow):
                 if not link.frozen:

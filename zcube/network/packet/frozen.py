@@ -55,7 +55,7 @@ def freeze(net: Net) -> None:
             net.frozen += 1
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
                 forget_all(net, pair)
-                probe_of(net, pair).due_ps = net.now_ps
+                probe_of(net, pair).due_ps, probe_of(net, pair).done_ps = net.now_ps, 0
                 probe_of(net, pair).pace = 0.0
                 remember_sent(net, pair, flow_of(net, flow).start_ps, probe_of(net, pair).rate)
                 first_path = pair_of(net, pair).first_path

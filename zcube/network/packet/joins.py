@@ -62,7 +62,7 @@ def join_by_law(net: Net, flow: int, now_ps: int) -> bool:
     for pair in range(row.first_pair, row.end_pair):
         probe = probe_of(net, pair)
         probe.sent = probe.step = probe.pace = 0.0
-        probe.due_ps = now_ps
+        probe.due_ps, probe.done_ps = now_ps, 0
         forget_all(net, pair)
         nic = link_of(net, pair_of(net, pair).queue >> net.class_shift)
         remember_sent(net, pair, NEVER, 0.0)

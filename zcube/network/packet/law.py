@@ -30,7 +30,7 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.state import NEVER, NONE, NOTICES, Net
 from zcube.network.packet.turns import rate_of, share_ports
-from zcube.network.packet.weighed import is_led, list_pairs
+from zcube.network.packet.weighed import is_led, left_bytes, list_pairs
 
 
 @inner
@@ -80,6 +80,9 @@ def _step(net: Net, from_ps: int, to_ps: int) -> None:
 def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
     """Let a queue pair send by its rate for a time, telling its control of it and of notifications."""
     probe, sender = probe_of(net, pair), pair_of(net, pair).sender
+    left = left_bytes(net, pair)
+    if left <= 0:
+        return
     find_marked(net, pair, from_ps, to_ps)
     at_ps = from_ps
     while at_ps < to_ps:
@@ -111,6 +114,9 @@ def _send(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
         elif at_ps == heard_ps:
             tell_sent(net, pair, 0)
             probe.due_ps, probe.pace = at_ps + int(net.mtu / rate_of(net, pair)), 0.0
+    if probe.step >= left:
+        probe.done_ps = from_ps + int((to_ps - from_ps) * (left / probe.step))
+        probe.step = left
     probe.sent += probe.step
 
 

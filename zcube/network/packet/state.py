@@ -339,6 +339,7 @@ PROBE = np.dtype(
         ("sent", "f8"),  # wire bytes by which it has been advanced, and what was left over before
         ("step", "f8"),  # of these, in the last step
         ("due_ps", "i8"),  # when its next packet is sent at the earliest
+        ("done_ps", "i8"),  # when it had sent all, 0
         ("pace", "f8"),  # rate that holds until then; 0: that of its control
         ("leaving", "f8"),  # packets that leave queues which mark, per picosecond
         ("phase", "f8"),  # part of the next that has left

@@ -54,7 +54,7 @@ from zcube.network.packet.state import (
 )
 from zcube.network.packet.thaw import thaw
 from zcube.network.packet.tightness import count_standing, is_tight
-from zcube.network.packet.weighed import has_bytes, is_led
+from zcube.network.packet.weighed import has_bytes, is_led, left_bytes
 
 
 @compiled(as_written=False, pipeline_class=WholeCompiler)
@@ -108,18 +108,15 @@ def _look(net: Net, now_ps: int) -> None:
 @inner
 def _left(net: Net, flow: int) -> float:
     """Return the picoseconds until all of a flow has been sent, 0 if none of it is."""
-    headed = net.mtu / net.mtu_payload
-    found, rates, left = 0.0, 0.0, flow_of(net, flow).unsent * headed
+    found, rates = 0.0, 0.0
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-        probe = probe_of(net, pair)
-        rate = probe.rate
+        rate = probe_of(net, pair).rate
         if net.pooled == 0 and rate > 0:
-            found = max(found, (pair_of(net, pair).unsent * headed - probe.sent) / rate)
+            found = max(found, left_bytes(net, pair) / rate)
         rates += rate
-        left -= probe.sent
     if rates == 0.0:
         return 0.0
-    return left / rates if net.pooled == 1 else found
+    return left_bytes(net, flow_of(net, flow).first_pair) / rates if net.pooled == 1 else found
 
 
 @inner
@@ -132,9 +129,19 @@ def _end_led(net: Net, now_ps: int) -> None:
         if is_led(net, flow) and net.control == NONE:
             left_ps = _left(net, flow)
             if left_ps <= net.window_ps:
-                end_by_law(net, flow, now_ps + max(int(left_ps), 0) + _behind(net, flow))
+                last_ps = now_ps + int(left_ps) if left_ps > 0 else _done_ps(net, flow)
+                end_by_law(net, flow, max(last_ps + _behind(net, flow), now_ps))
                 net.now_ps = now_ps
                 at -= 1
+
+
+@inner
+def _done_ps(net: Net, flow: int) -> int:
+    """Return when a flow had sent all."""
+    done_ps = 0
+    for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+        done_ps = max(done_ps, probe_of(net, pair).done_ps)
+    return done_ps
 
 
 @inner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zcube.network.kernels import inner
-from zcube.network.packet.records import flow_of, listed_of, live_of, owner_of, pair_of, part_of
+from zcube.network.packet.records import flow_of, listed_of, live_of, owner_of, pair_of, part_of, probe_of
 from zcube.network.packet.state import BY_LAW, Net
 
 
@@ -13,6 +13,19 @@ def has_bytes(net: Net, pair: int) -> bool:
     if net.pooled == 1:
         return flow_of(net, owner_of(net, pair).item).unsent > 0
     return pair_of(net, pair).unsent > 0
+
+
+@inner
+def left_bytes(net: Net, pair: int) -> float:
+    """Return the wire bytes that a queue pair which is advanced by law has still to send, or its flow where they are pooled."""
+    headed = net.mtu / net.mtu_payload
+    if net.pooled == 0:
+        return pair_of(net, pair).unsent * headed - probe_of(net, pair).sent
+    row = flow_of(net, owner_of(net, pair).item)
+    left = row.unsent * headed
+    for each in range(row.first_pair, row.end_pair):
+        left -= probe_of(net, each).sent
+    return left
 
 
 @inner
@@ -35,5 +48,6 @@ def list_pairs(net: Net, led: int) -> None:
         flow = live_of(net, at).item
         if is_led(net, flow) or (led == 0 and is_weighed(net, flow)):
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                listed_of(net, net.listed).item = 2 * pair + has_bytes(net, pair)
+                sends = has_bytes(net, pair) and (not is_led(net, flow) or left_bytes(net, pair) > 0)
+                listed_of(net, net.listed).item = 2 * pair + sends
                 net.listed += 1
