@@ -35,19 +35,14 @@ def is_led(net: Net, flow: int) -> bool:
 
 
 @inner
-def is_weighed(net: Net, flow: int) -> bool:
-    """Return whether a flow's rates and queues may change: it moves packet by packet, or by the law of its rates."""
-    return flow_of(net, flow).frozen == 0 or is_led(net, flow)
-
-
-@inner
 def list_pairs(net: Net, led: int) -> None:
     """List the queue pairs of flows that are advanced by the law of their rates (1), or also of those that move (0)."""
     net.listed = 0
     for at in range(net.active):
         flow = live_of(net, at).item
-        if is_led(net, flow) or (led == 0 and is_weighed(net, flow)):
+        by_law = is_led(net, flow)
+        if by_law or (led == 0 and flow_of(net, flow).frozen == 0):
             for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                sends = has_bytes(net, pair) and (not is_led(net, flow) or left_bytes(net, pair) > 0)
+                sends = has_bytes(net, pair) and (not by_law or left_bytes(net, pair) > 0)
                 listed_of(net, net.listed).item = 2 * pair + sends
                 net.listed += 1
