@@ -106,6 +106,31 @@ def test_where_nothing_is_stopped_a_buffer_with_room_may_be_shared():
     assert reuse_ps.tolist() == off_ps.tolist()
 
 
+@pytest.mark.parametrize(("buffer_bytes", "pauses"), [(4 << 20, True), (5 << 20, False)])
+def test_parts_that_start_together_are_reused_only_if_buffers_have_room_for_all(buffer_bytes, pauses):
+    """One beside another is within the thresholds, all three are not."""
+    rows = [(first + sender, first + 4, SIZE) for first in (0, 5, 10) for sender in range(2)]
+    (off_ps, off), _, (reuse_ps, reuse) = modes(stars(400.0, hosts=15), rows, buffer_bytes=buffer_bytes, pfc_alpha=8.0)
+    assert (off.counts.pauses > 3) == pauses
+    assert reuse.counts.reused == (0 if pauses else 6)
+    assert reuse_ps.tolist() == off_ps.tolist() and seen(reuse) == seen(off)
+
+
+def test_what_starts_beside_a_reused_part_finds_its_share_of_the_buffer_taken_until_it_rests():
+    """Its thresholds are those beside the most that the part holds, which it holds for some of that time."""
+    rows = [(first + sender, first + 4, SIZE) for first in (0, 5) for sender in range(2)]
+    beside = [(10 + sender, 14, SIZE + 5, 1e-6) for sender in range(3)]
+    later = [(10 + sender, 14, SIZE + 9, 1.0) for sender in range(3)]
+    chosen = {"buffer_bytes": 4 << 20, "pfc_alpha": 1.0}
+    (off_ps, off), _, (reuse_ps, reuse) = modes(stars(400.0, hosts=15), [*rows, *beside, *later], **chosen)
+    assert reuse.counts.reused == 4
+    assert off.counts.pauses > 30 and reuse.counts.pauses == pytest.approx(off.counts.pauses, rel=0.3)
+    np.testing.assert_allclose(reuse_ps[:7], off_ps[:7], rtol=0.03)
+    # Nothing is held any more.
+    assert reuse_ps[7:].tolist() == off_ps[7:].tolist()
+    assert not reuse._tables["switches"]["used"].any()
+
+
 @pytest.mark.parametrize("late", [(3, 9, 1000, 2e-5), (3, 4, 1000, 2e-5)])
 def test_a_part_that_a_later_transfer_joins_is_not_reused(late):
     """Over its links, or through a switch where something is stopped."""

@@ -76,6 +76,7 @@ def test_reuse_is_exact(part, starts, chosen, split, seed):
             name: getattr(model.counts, name) for name in ("packet_hops", "pauses", "marks", "notifications", "rate_cuts")
         }
         assert model.received_bytes == model.posted_bytes
+        assert not model._tables["switches"]["used"].any()
         table = flows(*rows)
         routes = network.routes(table.source, table.target)
         sizes = len(routes.share), len(routes.link)

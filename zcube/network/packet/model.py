@@ -289,10 +289,13 @@ class PacketModel:
         """Run all that happens up to a time."""
         net = self._tables.net
         while True:
-            why = self._run_engine(to_ps)
-            if why == REACHED:
+            until_ps = min(to_ps, self._reuse.rest_ps)
+            why = self._run_engine(until_ps)
+            if why == REACHED and until_ps == to_ps:
                 break
-            if why == NEEDS_PACKETS:
+            if why == REACHED:
+                self._reuse.release(until_ps)
+            elif why == NEEDS_PACKETS:
                 self._tables.add_packets(2 * len(self._tables["packets"]))
             elif why == NEEDS_BINS:
                 self._cover_bins()

@@ -4,13 +4,15 @@ When flows start, those that share no link with what is under way are looked up,
 is simulated alone (:mod:`zcube.network.packet.settlement`); its equals are not simulated. A settlement is taken over only if
 nothing can meet it. No flow known of starts on its links before it has come to rest, and it comes to rest before flows that are
 not yet known of may start. Where something is stopped in it, nothing else uses its switches while it lasts; where nothing is,
-they have room for it beside what else they hold.
+they have room for it beside what else they hold, and beside what is known to start with it. Until it has come to rest, what it
+holds of them at most counts as used, so that thresholds of others fall as far as beside it.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from enum import Enum
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -47,9 +49,22 @@ class Reuse:
         self._tables, self._quantum, self._most_bytes = tables, settings.reuse_quantum, settings.reuse_bytes
         self._known: OrderedDict[bytes, Settlement | Seen] = OrderedDict()
         self.bytes = 0
-        # Taken over and not at rest: until when, the switches, and bytes of each at most; and their sum by switch.
-        self._under_way: list[tuple[int, IntArray, IntArray]] = []
+        # Taken over and not at rest: until when, which in order, the switches, and bytes of each at most; their sum by switch.
+        self._under_way: list[tuple[int, int, IntArray, IntArray]] = []
         self._held = np.zeros(len(tables["switches"]), dtype=np.int64)
+        self._taken = 0
+
+    @property
+    def rest_ps(self) -> int:
+        """When the next part taken over comes to rest."""
+        return self._under_way[0][0] if self._under_way else NEVER
+
+    def release(self, now_ps: int) -> None:
+        """Give back what parts that have come to rest held of switches."""
+        while self.rest_ps <= now_ps:
+            _, _, switches, most = heappop(self._under_way)
+            self._held[switches] -= most
+            self._tables["switches"]["used"][switches] -= most
 
     def match(self, to_ps: int) -> None:
         """Take the flows that start next, and start those that cannot go as others went.
@@ -63,22 +78,33 @@ class Reuse:
         flows = take_starts(net)
         now_ps = int(tables["flows"]["start_ps"][flows[0]])
         net["now_ps"] = net["matched_ps"] = now_ps
-        for until_ps, switches, most in self._under_way:
-            self._held[switches] -= most if until_ps <= now_ps else 0
-        self._under_way = [entry for entry in self._under_way if entry[0] > now_ps]
+        self.release(now_ps)
+        # Parts are equal where what moves packet by packet is.
+        switches = tables["switches"]
+        switches["used"] -= self._held
         parts = parts_of(tables, flows)
         patterns = [pattern_of(tables, part, self._quantum) if is_idle(tables, part.links) else None for part in parts]
         times = Counter(pattern.key for pattern in patterns if pattern)
         settled = [self._settled(pattern, times[pattern.key]) if pattern else None for pattern in patterns]
+        most = switches["used"] + self._held
+        for pattern, one in zip(patterns, settled):
+            if pattern and one:
+                most[pattern.switches] += one.most
         ahead = Ahead(tables, now_ps, max((one.quiet_ps for one in settled if one), default=0), parts)
         for part, pattern, one in zip(parts, patterns, settled):
-            if pattern and one and now_ps + one.quiet_ps <= to_ps and self._is_alone(pattern, one, ahead, now_ps):
+            if pattern and one and now_ps + one.quiet_ps <= to_ps and self._is_alone(pattern, one, most, ahead, now_ps):
                 one.apply(tables, pattern, now_ps)
-                most = one.tables["switches"]["peak"]
-                self._under_way.append((now_ps + one.quiet_ps, pattern.switches, most))
-                self._held[pattern.switches] += most
+                self._hold(now_ps + one.quiet_ps, pattern.switches, one.most)
             else:
                 push_starts(net, part.flows)
+        switches["used"] += self._held
+        np.maximum(switches["peak"], switches["used"], out=switches["peak"])
+
+    def _hold(self, until_ps: int, switches: IntArray, most: IntArray) -> None:
+        """Count what a part holds of its switches as used until some time."""
+        heappush(self._under_way, (until_ps, self._taken, switches, most))
+        self._taken += 1
+        self._held[switches] += most
 
     def _settled(self, pattern: Pattern, times: int) -> Settlement | None:
         """Return how a part settles that starts so often now; None if that is not known."""
@@ -95,12 +121,12 @@ class Reuse:
             self.bytes -= _bytes(*self._known.popitem(last=False))
         return known if isinstance(known, Settlement) else None
 
-    def _is_alone(self, pattern: Pattern, settled: Settlement, ahead: Ahead, now_ps: int) -> bool:
-        """Return whether nothing meets a part that goes as another went."""
+    def _is_alone(self, pattern: Pattern, settled: Settlement, most: IntArray, ahead: Ahead, now_ps: int) -> bool:
+        """Return whether nothing meets a part that goes as another went, switches holding so much at most with it."""
         until_ps = now_ps + settled.quiet_ps
         if ahead.link_ps[pattern.links].min() <= until_ps:
             return False
-        others = self._tables["switches"]["used"][pattern.switches] + self._held[pattern.switches]
+        others = most[pattern.switches] - settled.most
         return settled.fits(self._tables, pattern, others) or not (
             others.any() or ahead.crowd[pattern.switches].max() > 1 or ahead.switch_ps[pattern.switches].min() <= until_ps
         )

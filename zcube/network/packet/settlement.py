@@ -104,6 +104,11 @@ class Settlement:
         return sum(table.nbytes for table in self.tables.values()) + self.counts.nbytes
 
     @property
+    def most(self) -> IntArray:
+        """Bytes it holds at most of each of its switches."""
+        return self.tables["switches"]["peak"]
+
+    @property
     def is_paused(self) -> bool:
         """Whether a queue was stopped."""
         return bool(self.counts["pauses"] > 0)
@@ -121,7 +126,7 @@ class Settlement:
             Bytes that others may hold at each of its switches.
         """
         net, shared = tables.net[0], tables["switches"]["shared"][pattern.switches]
-        free = shared - others - self.tables["switches"]["peak"]
+        free = shared - others - self.most
         off = np.floor(net["alpha"] * free) if net["dynamic_off"] else np.full(len(free), float(net["off_bytes"]))
         queues, into = self.tables["queues"], np.repeat(self.tables["links"]["to_switch"], 1 << int(net["class_shift"]))
         inside = (into != NONE) & (queues["in_peak"] > 0)
@@ -142,9 +147,6 @@ class Settlement:
             for field in ENDS.get(name, ()):
                 table[field][at] = ours[field]
         tables["links"]["busy_ps"][pattern.links] = start_ps + self.tables["links"]["busy_ps"]
-        switches, peak = tables["switches"], self.tables["switches"]["peak"]
-        taken = switches["used"][pattern.switches] + peak
-        switches["peak"][pattern.switches] = np.maximum(switches["peak"][pattern.switches], taken)
         for field in ("latest_ps", "finish_ps"):
             tables["flows"][field][pattern.flows] = start_ps + self.tables["flows"][field]
         self._log(tables, queues, start_ps)
