@@ -191,37 +191,40 @@ class Law:
         return max(self.payload // self.settings.packet_payload_bytes * math.log(1.0 - chance), SURE)
 
     def find_marked(self, pair, since, until):
-        """Find how many packets leave queues that mark, how likely one of them is marked, and its way to the receiver."""
+        """Find how many packets leave the last queues in a step, how likely one is marked, and its way to the receiver."""
         beside = (2.0 * drawn(self.settings.seed, pair, PLACES + pair.cuts) - 1.0) * self.skip.jitter_packets * self.mtu
         pair.leaving, pair.chance, pair.way, marked, way = 0.0, 0.0, 0, 0.0, 0.0
         for path in pair.paths:
-            passing, back, most = 1.0 / len(pair.paths), 0, 0.0
-            for hop, queue in enumerate(path):
-                link = queue.link
-                if link.backlog > 0:
-                    passing *= link.passing
-                    unmarked = self.unmarked(link, link.depth + beside)
-                    if unmarked < 0:
-                        time = link.since + int(link.passing * (until - since)) // 2 - back
-                        rate = pair.sending.at(min(time, since - 1), since) * passing / self.mtu
-                        marked -= rate * unmarked
-                        way -= rate * unmarked * self.onward(path, hop)
-                        most = max(most, rate)
-                    back += since - link.since
-                back += self.way_of(link)
-            pair.leaving += most
+            last = max((hop for hop, queue in enumerate(path) if queue.link.backlog > 0), default=None)
+            if last is None:
+                continue
+            link = path[last].link
+            unmarked = self.unmarked(link, link.depth + beside)
+            begin, end = link.since, min(link.since + int(link.passing * (until - since)), since)
+            came = end - begin
+            for queue in reversed(path[:last]):
+                begin, end = begin - self.way_of(queue.link), end - self.way_of(queue.link)
+                stood = self.stood(queue.link, (begin + end) // 2, since)
+                before = self.unmarked(queue.link, stood + beside) if stood > 0 else 0.0
+                self.marked_before += before < 0
+                unmarked += before
+                begin, end = (time - queue.link.waits.at(time, since) for time in (begin, end))
+            if unmarked < 0 and came > 0:
+                rate = pair.sending.between(begin, end, since) * (link.passing / came) / (self.mtu * len(pair.paths))
+                marked -= rate * unmarked
+                way -= rate * unmarked * sum(self.way_of(queue.link) for queue in path[last:])
+                pair.leaving += rate
         if marked > 0:
             pair.chance, pair.way = 1.0 - math.exp(-marked / pair.leaving), int(way / marked)
+
+    def stood(self, link, time, now):
+        """Return what stood in a queue at a time: what had come since what left it then."""
+        return link.coming.between(time - link.waits.at(time, now), time, now)
 
     def way_of(self, link):
         """Return how long after a packet's first byte leaves it may go on from the other end of a link."""
         cuts_through = self.settings.forwarding == "cut-through" and not link.to_host
         return link.wire(self.settings.header_bytes if cuts_through else self.mtu) + link.latency
-
-    def onward(self, path, hop):
-        """Return what a packet takes to its host from when it leaves a queue."""
-        waits = [int(queue.link.backlog / self.capacity(queue.link)) for queue in path[hop + 1 :]]
-        return sum(self.way_of(queue.link) for queue in path[hop:]) + sum(waits)
 
     def next_out(self, pair, at):
         """Return when the next packet leaves a queue that marks whose mark would be told of."""
@@ -249,6 +252,8 @@ class Law:
         if link.carried > 0 and link.backlog > 0:
             link.since -= int(min(link.backlog / link.carried, (PAST - 1.0) * self.apart))
             link.passing = self.capacity(link) / link.carried
+        link.waits.begin(now - link.since, now)
+        link.waits.empty_since = NEVER if link.backlog > 0 else 0
 
     def early(self, pair):
         """Return how long before its bytes a packet comes whole, as they go evenly and it does not."""
@@ -287,9 +292,13 @@ class Law:
 
     def move_since(self, link, since, until, left):
         """Find when that came which leaves a queue now, so much having left in a step."""
+        before = since - link.since
         if link.backlog == 0.0:
+            link.waits.empty_since = min(link.waits.empty_since, until)
             link.since, link.passing = until, 1.0
+            link.waits.note(before, 0, since, until)
             return
+        link.waits.empty_since = NEVER
         time = max(link.since, link.coming.oldest(until))
         for begin, end in link.coming.pieces(time, until):
             came = link.coming.at(begin, until) * (end - begin)
@@ -299,17 +308,20 @@ class Law:
                 break
             left -= came
         link.passing, link.since = (time - link.since) / (until - since), time
+        link.waits.note(before, until - time, since, until)
+
+    def sent_at(self, path, hop, time, now):
+        """Return when that left its host which comes to a link of a path at a time."""
+        for queue in reversed(path[:hop]):
+            time -= self.way_of(queue.link)
+            time -= queue.link.waits.at(time, now)
+        return time
 
     def came_between(self, pair, path, hop, since, until, now):
-        """Return what of a queue pair came by a path to a link between two times, waits being as they are now."""
-        passing, back = 1.0 / len(pair.paths), 0
-        for queue in path[:hop]:
-            back += self.way_of(queue.link)
-            if queue.link.backlog > 0:
-                back += now - queue.link.since
-                passing *= queue.link.passing
+        """Return what of a queue pair came by a path to a link between two times."""
         reached = next(times for other, times in zip(pair.paths, pair.reached, strict=True) if other is path)
-        return pair.sending.between(since - back, min(until - back, reached[hop]), now) * passing
+        end = min(self.sent_at(path, hop, until, now), reached[hop])
+        return pair.sending.between(self.sent_at(path, hop, since, now), end, now) / len(pair.paths)
 
     def standing(self, link, now):
         """Return the times, each with a rate, in which what stands before a link has come since it froze."""
@@ -379,30 +391,41 @@ class Law:
         """Take back of what a queue pair has sent what stands in queues."""
         for path in pair.paths:
             for hop, queue in enumerate(path):
-                for since, until in self.standing(queue.link, now):
-                    pair.by_rate -= self.came_between(pair, path, hop, since, until, now)
+                link = queue.link
+                if link.backlog > 0:
+                    pair.by_rate -= self.came_between(pair, path, hop, max(link.since, link.froze), now, now)
 
     def put_back(self, flows, now):
         """Put packets into the queues of flows that have thawed, and let newcomers send."""
         pairs = [pair for flow in flows for pair in flow.pairs]
         for link in dict.fromkeys(link for flow in flows for link in self.links_of(flow) if not link.from_host):
-            owing = dict.fromkeys(pairs, self.mtu / 2.0)
-            for since, until in self.standing(link, now):
-                for pair in pairs:
-                    self.fill(pair, link, owing, since, until, now)
+            self.fill(link, [pair for pair in pairs if self.crossings(pair, link)], now)
         for pair in pairs:
             if pair.state == "idle":
                 self.rouse(pair)
 
-    def fill(self, pair, link, owing, since, until, now):
-        """Let a queue pair's packets stand before a link that came to it between two times."""
-        for path in pair.paths:
-            hop = next((hop for hop, queue in enumerate(path) if queue.link is link), None)
-            if hop is not None:
-                owing[pair] += self.came_between(pair, path, hop, since, until, now)
+    def crossings(self, pair, link):
+        """Return the paths of a queue pair that cross a link, first the one that its next packet takes, and where."""
+        turned = [pair.paths[(pair.sent + step) % len(pair.paths)] for step in range(len(pair.paths))]
+        return [(path, hop) for path in turned for hop, queue in enumerate(path) if queue.link is link]
+
+    def fill(self, link, pairs, now):
+        """Let packets stand before a link in the order in which they came, those of several queue pairs in turns."""
+        owing = dict.fromkeys(pairs, self.mtu / 2.0)
+        for since, until in self.standing(link, now):
+            coming = {}
+            for pair in pairs:
+                coming[pair] = 0.0
+                for path in pair.paths:
+                    for hop, queue in enumerate(path):
+                        if queue.link is link:
+                            coming[pair] += self.came_between(pair, path, hop, since, until, now)
+            rounds = int(max(coming.values(), default=0.0) / self.mtu) + 1
+            for pair in pairs * rounds:
+                owing[pair] += coming[pair] / rounds
                 while owing[pair] >= self.mtu:
                     owing[pair] -= self.mtu
-                    self.stand(pair, path, hop)
+                    self.stand(pair, *self.crossings(pair, link)[0])
 
     def stand(self, pair, path, hop):
         """Let a queue pair have sent a packet more that stands in a queue of its path, if there is one and room for it."""

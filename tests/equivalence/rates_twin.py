@@ -55,3 +55,28 @@ class Rates:
         for begin, end in self.pieces(max(since, oldest), until):
             total += self.at(begin, now) * (end - begin)
         return total
+
+
+class Waits:
+    """How long what left a queue had stood in it, known at the end of the time of each rate of late."""
+
+    def __init__(self, apart):
+        self.apart, self.ends, self.empty_since = apart, Rates(apart), 0
+
+    def begin(self, wait, now):
+        self.ends.begin(float(wait), now)
+
+    def note(self, before, after, since, until):
+        """Keep waits that went from one to another in a step."""
+        for begin, end in self.ends.pieces(since, until):
+            self.ends.put(self.ends.place(begin), before + (after - before) * ((end - since) / (until - since)))
+
+    def at(self, time, now):
+        if time >= self.empty_since:
+            return 0
+        # The oldest of which the one before is known too.
+        oldest = (self.ends.oldest(now) // self.apart + 1) * self.apart
+        time = max(min(time, now), oldest + 1)
+        begin = (time - 1) // self.apart * self.apart
+        before, after = (self.ends.kept[self.ends.place(moment)] for moment in (begin - 1, begin))
+        return int(before + (after - before) * ((time - begin) / (min(begin + self.apart, now) - begin)))

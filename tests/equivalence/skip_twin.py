@@ -12,7 +12,7 @@ import math
 
 from law_twin import Law
 from packet_twin import ARRIVAL, READY, START, WAKE, Twin
-from rates_twin import NEVER, PAST, Rates
+from rates_twin import NEVER, PAST, Rates, Waits
 
 
 class Part:
@@ -28,7 +28,7 @@ class SkippingTwin(Law, Twin):
         self.skip, self.live, self.parts, self.looks, self.look_at = settings.skip, [], {}, 0, NEVER
         self.skips, self.joins, self.kinds_seen = 0, 0, set()
         self.told_at_freeze = self.told_at_thaw = self.put_back_packets = self.mixed_ports = 0
-        self.taken_in, self.frozen_again, self.tight_thaws, self.waits, self.most_told = [], [], 0, 0, 0
+        self.taken_in, self.frozen_again, self.tight_thaws, self.waits, self.most_told, self.marked_before = [], [], 0, 0, 0, 0
         self.starts = sorted((round(start * 1e12), number) for number, start in enumerate(flows.start_s))
         full, up = settings.unit_bytes * 8, link_set.capacity_bps > 0
         packets = self.skip.window_packets * full / link_set.capacity_bps[link_set.leaves_gpu & up].min()
@@ -42,6 +42,7 @@ class SkippingTwin(Law, Twin):
         self.apart = 1 << (max(self.window // self.skip.steps, int(4 * lasting) // PAST, 1).bit_length() - 1)
         for link in self.links:
             link.frozen, link.carried, link.coming, link.drained = None, 0.0, Rates(self.apart), 0
+            link.waits = Waits(self.apart)
         while True:
             if self.starts:
                 self.look_at = min(self.look_at, self.starts[0][0] + self.window)

@@ -132,6 +132,7 @@ def by_law(rows, spine_gbps=400.0, latency_s=50e-9, **chosen):
     chosen["skip"] = {"mode": "steady", "calm_windows": 1} | chosen.get("skip", {})
     model, found_ps, twin = both(rows, chosen, spine_gbps, "pooled", latency_s)
     assert found_ps.tolist() == twin.finish
+    assert model.link_table().size_bytes.tolist() == [link.payload for link in twin.links]
     assert int(model._tables.net["skips"][0]) == twin.skips
     assert model.counts.marks == twin.marks > 0
     return twin
@@ -189,6 +190,22 @@ def test_buffers_that_come_near_a_pause_are_at_work(threshold):
     """By what came by each link, and by how much of the buffer is in use."""
     rows = [*SHARED, (0, 2, 6_000_000, 1.2e-4), (3, 2, 4_000_000, 1.5e-4), (4, 2, 4_000_000, 1.6e-4)]
     assert by_law(rows, **threshold).tight_thaws > 0
+
+
+def test_queue_pairs_over_two_ways_are_put_back_by_both():
+    """They meet before a host, whose queue holds packets of theirs that came by either spine."""
+    rows = [(0, 3, 6_000_000), (1, 3, 6_000_000, 1e-5), (2, 3, 4_000_000, 1.2e-4)]
+    deep = [{"up_to_gbps": 400, "kmin_bytes": 200_000, "kmax_bytes": 400_000, "pmax": 0.5}]
+    twin = by_law(rows, path_choice="spray", marking=deep, skip={"joins": False})
+    assert twin.put_back_packets > 20
+    assert all(len(pair.paths) == 2 for flow in twin.flows for pair in flow.pairs)
+
+
+def test_what_leaves_a_queue_may_have_been_marked_by_the_one_before():
+    """Transfers that join fill a link between switches, and one of them a host's behind it."""
+    rows = [(0, 3, 6_000_000), (1, 4, 6_000_000, 1e-5), (4, 3, 6_000_000, 1e-5), (2, 3, 2_000_000, 1.4e-4)]
+    twin = by_law(rows, spine_gbps=200.0)
+    assert twin.joins == 1 and twin.marked_before > 0
 
 
 def test_what_thaws_near_a_pause_is_counted_once_where_others_stand_in_the_same_switch():

@@ -140,7 +140,7 @@ def idle_network(link_set: LinkSet, settings: PacketSettings, bin_s: float) -> T
         tables.grow("timed", len(queues))
     if settings.skip.mode != "off":
         tables.grow("claims", count)
-        tables.grow("coming", count * PAST)
+        tables.grow("late", 2 * count * PAST)
         tables["claims"]["frozen"] = NONE
     net["look_ps"] = NEVER
     net["window_ps"] = _window_ps(link_set, settings)

@@ -13,7 +13,7 @@ import numpy as np
 
 from zcube.network.kernels import inner
 from zcube.network.packet.notices import be_told
-from zcube.network.packet.past import sent_at
+from zcube.network.packet.past import sent_between, stood_at, wait_at
 from zcube.network.packet.records import claim_of, hop_of, link_of, pair_of, path_of, probe_of, told_of
 from zcube.network.packet.state import NEVER, NONE, NOTICES, Net
 from zcube.routing.hashing import ODD, mix
@@ -38,46 +38,62 @@ def unmarked_at(net: Net, link: int, depth: float) -> float:
 
 @inner
 def find_marked(net: Net, pair: int, from_ps: int, to_ps: int) -> None:
-    """Find how many packets of a queue pair leave queues that mark in a step, their chance, and their way to the receiver.
+    """Find how many packets of a queue pair leave the last of their queues in a step, with what chance marked by any of them.
 
     While others come in the order in which they come, a queue pair finds queues by up to so many packets deeper or shallower
     than their level; that order changes with its rate.
     """
     probe = probe_of(net, pair)
-    marked, way, leaving = 0.0, 0.0, 0.0
+    probe.leaving, probe.chance, probe.way_ps = 0.0, 0.0, 0
+    marked, way = 0.0, 0.0
     beside = (2.0 * _drawn(net, pair, PLACES + pair_of(net, pair).sender.cuts) - 1.0) * net.jitter * net.mtu
     first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
     for path in range(first, first + paths):
-        hop, passing, back_ps, most = path_of(net, path).item, 1.0 / paths, 0, 0.0
-        while hop_of(net, hop).item != NONE:
+        hop = last = _last_queue(net, path_of(net, path).item)
+        if last == NONE:
+            continue
+        link = hop_of(net, hop).item >> net.class_shift
+        claim = claim_of(net, link)
+        unmarked = unmarked_at(net, link, claim.depth + beside)
+        # What leaves in the step came, and was sent, between two times.
+        begin_ps = claim.since_ps
+        end_ps = min(begin_ps + int(claim.passing * (to_ps - from_ps)), from_ps)
+        came_ps = end_ps - begin_ps
+        while hop > path_of(net, path).item:
+            hop -= 1
             link = hop_of(net, hop).item >> net.class_shift
-            claim = claim_of(net, link)
-            if claim.backlog > 0:
-                passing *= claim.passing
-                unmarked = unmarked_at(net, link, claim.depth + beside)
-                if unmarked < 0:
-                    time_ps = claim.since_ps + int(claim.passing * (to_ps - from_ps)) // 2 - back_ps
-                    rate = sent_at(net, pair, min(time_ps, from_ps - 1), from_ps) * passing / net.mtu
-                    marked -= rate * unmarked
-                    way -= rate * unmarked * _onward_ps(net, hop)
-                    most = max(most, rate)
-                back_ps += from_ps - claim.since_ps
-            back_ps += claim.way_ps
-            hop += 1
-        leaving += most
-    probe.leaving, probe.chance, probe.way_ps = leaving, 0.0, 0
+            begin_ps -= claim_of(net, link).way_ps
+            end_ps -= claim_of(net, link).way_ps
+            stood = stood_at(net, link, (begin_ps + end_ps) // 2, from_ps)
+            unmarked += unmarked_at(net, link, stood + beside) if stood > 0 else 0.0
+            begin_ps -= wait_at(net, link, begin_ps, from_ps)
+            end_ps -= wait_at(net, link, end_ps, from_ps)
+        if unmarked < 0 and came_ps > 0:
+            rate = sent_between(net, pair, begin_ps, end_ps, from_ps) * (claim.passing / came_ps) / (net.mtu * paths)
+            marked -= rate * unmarked
+            way -= rate * unmarked * _onward_ps(net, last)
+            probe.leaving += rate
     if marked > 0:
-        probe.chance, probe.way_ps = 1.0 - math.exp(-marked / leaving), int(way / marked)
+        probe.chance, probe.way_ps = 1.0 - math.exp(-marked / probe.leaving), int(way / marked)
+
+
+@inner
+def _last_queue(net: Net, hop: int) -> int:
+    """Return the place in hops of the last link of a path before which anything stands, NONE if there is none."""
+    found = NONE
+    while hop_of(net, hop).item != NONE:
+        if claim_of(net, hop_of(net, hop).item >> net.class_shift).backlog > 0:
+            found = hop
+        hop += 1
+    return found
 
 
 @inner
 def _onward_ps(net: Net, hop: int) -> int:
-    """Return what a packet takes to its host once it leaves the queue at a place in hops."""
-    found = claim_of(net, hop_of(net, hop).item >> net.class_shift).way_ps
-    hop += 1
+    """Return what a packet takes to its host once it leaves the last of its queues, at a place in hops."""
+    found = 0
     while hop_of(net, hop).item != NONE:
-        link = hop_of(net, hop).item >> net.class_shift
-        found += claim_of(net, link).way_ps + int(claim_of(net, link).backlog / (link_of(net, link).kbps / 8e9))
+        found += claim_of(net, hop_of(net, hop).item >> net.class_shift).way_ps
         hop += 1
     return found
 

@@ -78,9 +78,8 @@ TABLES: Mapping[str, np.dtype[Any]] = MappingProxyType(
         "claims": CLAIM,  # by the number of a link, likewise
         "listed": _WHOLE,  # scratch: queue pairs with rates, twice their number, plus 1 if one has something to send; likewise
         "reached": _LONG,  # by place in hops, when what has come to it last was sent, likewise
-        "sending": _RATE,  # of each queue pair, PAST rates of late, likewise
+        "late": _RATE,  # rates of late and waits of links, then rates of queue pairs, PAST of each, likewise
         "told": _LONG,  # of each queue pair, when NOTICES notifications on their way arrive, the first first, NEVER; likewise
-        "coming": _RATE,  # of each link, PAST rates at which bytes came to it, likewise
         "log": PAUSE_LOG,  # pauses that have ended, the first so many
         "depth_bins": _LONG,  # deepest made by packets that joined, per bin of time and queue
         "pause_bins": _LONG,  # picoseconds paused per bin of time and queue

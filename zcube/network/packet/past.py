@@ -1,8 +1,8 @@
 """Rates of late, where parts are advanced by the law of their rates: ways take time, and queues are first in, first out.
 
 Of every queue pair and every link the last ``PAST`` rates are kept, at which it sent, or bytes came to it, ``1 << past_shift``
-picoseconds apart. What comes to a link was sent a while ago, what leaves its queue came to it a while ago, and of what leaves a
-queue pair has the share that it had of what came then.
+picoseconds apart, and how long what left the link's queue had stood in it. What comes to a link was sent a while ago, what
+leaves its queue came to it a while ago, and of what leaves a queue pair has the share that it had of what came then.
 """
 
 from __future__ import annotations
@@ -10,17 +10,34 @@ from __future__ import annotations
 from zcube.network.kernels import inner
 from zcube.network.packet.records import (
     claim_of,
-    coming_of,
     hop_of,
+    late_of,
     link_of,
     pair_of,
     path_of,
     probe_of,
     reached_of,
-    sending_of,
 )
-from zcube.network.packet.state import NONE, PAST, Net
+from zcube.network.packet.state import NEVER, NONE, PAST, Net
 from zcube.network.packet.wire import wire_ps
+
+
+@inner
+def _coming(net: Net, link: int) -> int:
+    """Return the first row of the rates at which bytes came to a link."""
+    return 2 * link * PAST
+
+
+@inner
+def _waits(net: Net, link: int) -> int:
+    """Return the first row of how long what left a link's queue had stood in it, at the end of the time of each rate."""
+    return (2 * link + 1) * PAST
+
+
+@inner
+def _sending(net: Net, pair: int) -> int:
+    """Return the first row of the rates at which a queue pair sent."""
+    return (2 * (net.queues >> net.class_shift) + pair) * PAST
 
 
 @inner
@@ -55,39 +72,51 @@ def remember_sent(net: Net, pair: int, start_ps: int, rate: float) -> None:
     now = net.now_ps >> net.past_shift
     for back in range(PAST):
         was_sending = (now - back) << net.past_shift >= start_ps
-        sending_of(net, pair * PAST + ((now - back) & (PAST - 1))).item = rate if was_sending else 0.0
+        late_of(net, _sending(net, pair) + ((now - back) & (PAST - 1))).item = rate if was_sending else 0.0
 
 
 @inner
 def remember_came(net: Net, link: int, rate: float) -> None:
-    """Let bytes have come to a link that now stands still at a rate, as long as its queue lasts at least."""
+    """Let bytes have come to a link that now stands still at a rate, as long as its queue lasts at least, which was as deep."""
     claim = claim_of(net, link)
-    for at in range(PAST):
-        coming_of(net, link * PAST + at).item = rate
     claim.since_ps = claim.froze_ps = net.now_ps
     claim.depth, claim.passing, claim.way_ps = claim.backlog, 1.0, _way_ps(net, link)
+    claim.empty_ps = NEVER if claim.backlog > 0 else 0
     if rate > 0 and claim.backlog > 0:
         claim.since_ps -= int(min(claim.backlog / rate, float((PAST - 1) << net.past_shift)))
         claim.passing = link_of(net, link).kbps / 8e9 / rate
+    for at in range(PAST):
+        late_of(net, _coming(net, link) + at).item = rate
+        late_of(net, _waits(net, link) + at).item = net.now_ps - claim.since_ps
 
 
 @inner
 def note_sent(net: Net, pair: int, size: float, from_ps: int, to_ps: int) -> None:
     """Keep what a queue pair has sent in a step."""
-    rate = size / (to_ps - from_ps)
-    while from_ps < to_ps:
-        at, end_ps = pair * PAST + _place_of(net, from_ps), min(end_of(net, from_ps), to_ps)
-        sending_of(net, at).item = _mean(net, sending_of(net, at).item, rate, from_ps, end_ps)
-        from_ps = end_ps
+    _note(net, _sending(net, pair), size / (to_ps - from_ps), from_ps, to_ps)
 
 
 @inner
 def note_came(net: Net, link: int, size: float, from_ps: int, to_ps: int) -> None:
     """Keep what came to a link in a step."""
-    rate = size / (to_ps - from_ps)
+    _note(net, _coming(net, link), size / (to_ps - from_ps), from_ps, to_ps)
+
+
+@inner
+def _note_wait(net: Net, link: int, from_ps: int, to_ps: int, before_ps: int, after_ps: int) -> None:
+    """Keep how long what left a queue in a step had stood in it, from its beginning to its end."""
+    time_ps = from_ps
+    while time_ps < to_ps:
+        place, time_ps = _place_of(net, time_ps), min(end_of(net, time_ps), to_ps)
+        wait_ps = before_ps + (after_ps - before_ps) * ((time_ps - from_ps) / (to_ps - from_ps))
+        late_of(net, _waits(net, link) + place).item = wait_ps
+
+
+@inner
+def _note(net: Net, first: int, rate: float, from_ps: int, to_ps: int) -> None:
     while from_ps < to_ps:
-        at, end_ps = link * PAST + _place_of(net, from_ps), min(end_of(net, from_ps), to_ps)
-        coming_of(net, at).item = _mean(net, coming_of(net, at).item, rate, from_ps, end_ps)
+        at, end_ps = first + _place_of(net, from_ps), min(end_of(net, from_ps), to_ps)
+        late_of(net, at).item = _mean(net, late_of(net, at).item, rate, from_ps, end_ps)
         from_ps = end_ps
 
 
@@ -99,44 +128,73 @@ def _mean(net: Net, before: float, rate: float, from_ps: int, to_ps: int) -> flo
 
 
 @inner
-def sent_at(net: Net, pair: int, time_ps: int, now_ps: int) -> float:
-    """Return the rate at which a queue pair sent, the oldest if nothing so old is known."""
-    return sending_of(net, pair * PAST + _place_of(net, max(time_ps, _oldest_ps(net, now_ps)))).item
+def sent_between(net: Net, pair: int, from_ps: int, to_ps: int, now_ps: int) -> float:
+    """Return the bytes that a queue pair has sent between two times."""
+    return _between(net, _sending(net, pair), from_ps, to_ps, now_ps)
 
 
 @inner
-def _sent_between(net: Net, pair: int, from_ps: int, to_ps: int, now_ps: int) -> float:
-    """Return the bytes that a queue pair has sent between two times."""
+def _between(net: Net, first: int, from_ps: int, to_ps: int, now_ps: int) -> float:
+    """Return the bytes between two times, by the oldest rate those before it."""
     found, oldest_ps = 0.0, _oldest_ps(net, now_ps)
     while from_ps < to_ps:
         end_ps = min(end_of(net, from_ps) if from_ps >= oldest_ps else oldest_ps, to_ps)
-        found += sent_at(net, pair, from_ps, now_ps) * (end_ps - from_ps)
+        found += late_of(net, first + _place_of(net, max(from_ps, oldest_ps))).item * (end_ps - from_ps)
         from_ps = end_ps
     return found
 
 
 @inner
+def wait_at(net: Net, link: int, time_ps: int, now_ps: int) -> int:
+    """Return how long what left a link's queue at a time had stood in it, as it is known by now."""
+    if time_ps >= claim_of(net, link).empty_ps:
+        return 0
+    oldest_ps = end_of(net, _oldest_ps(net, now_ps))
+    time_ps = max(min(time_ps, now_ps), oldest_ps + 1) - 1
+    first, begin_ps = _waits(net, link), time_ps >> net.past_shift << net.past_shift
+    before, after = late_of(net, first + _place_of(net, begin_ps - 1)).item, late_of(net, first + _place_of(net, begin_ps)).item
+    return int(before + (after - before) * ((time_ps + 1 - begin_ps) / (min(end_of(net, begin_ps), now_ps) - begin_ps)))
+
+
+@inner
+def stood_at(net: Net, link: int, time_ps: int, now_ps: int) -> float:
+    """Return the bytes that stood in a link's queue at a time: those that had come since what left it then."""
+    return _between(net, _coming(net, link), time_ps - wait_at(net, link, time_ps, now_ps), time_ps, now_ps)
+
+
+@inner
+def _left_before_ps(net: Net, first: int, hop: int, time_ps: int, now_ps: int) -> int:
+    """Return when that was sent from the first place in hops of a path which comes to the link at a place in hops at a time."""
+    while hop > first:
+        hop -= 1
+        link = hop_of(net, hop).item >> net.class_shift
+        time_ps -= claim_of(net, link).way_ps
+        time_ps -= wait_at(net, link, time_ps, now_ps)
+    return time_ps
+
+
+@inner
 def came_since(net: Net, link: int, time_ps: int, now_ps: int) -> float:
     """Return the bytes that have come to a link since a time."""
-    found = 0.0
-    while time_ps < now_ps:
-        end_ps = min(end_of(net, time_ps), now_ps)
-        found += coming_of(net, link * PAST + _place_of(net, time_ps)).item * (end_ps - time_ps)
-        time_ps = end_ps
-    return found
+    return _between(net, _coming(net, link), time_ps, now_ps, now_ps)
 
 
 @inner
 def move_since(net: Net, link: int, from_ps: int, to_ps: int, taken: float) -> None:
     """Move on when that came to a queue which leaves it now, after a step in which so many bytes have left."""
     claim = claim_of(net, link)
+    before_ps = from_ps - claim.since_ps
     if claim.backlog == 0.0:
+        if claim.empty_ps == NEVER:
+            claim.empty_ps = to_ps
         claim.since_ps, claim.passing = to_ps, 1.0
+        _note_wait(net, link, from_ps, to_ps, before_ps, 0)
         return
+    claim.empty_ps = NEVER
     since_ps = max(claim.since_ps, _oldest_ps(net, to_ps))
     while since_ps < to_ps:
         end_ps = min(end_of(net, since_ps), to_ps)
-        came = coming_of(net, link * PAST + _place_of(net, since_ps)).item * (end_ps - since_ps)
+        came = late_of(net, _coming(net, link) + _place_of(net, since_ps)).item * (end_ps - since_ps)
         if came >= taken:
             since_ps += int((end_ps - since_ps) * (taken / came)) if came > 0 else 0
             break
@@ -144,6 +202,7 @@ def move_since(net: Net, link: int, from_ps: int, to_ps: int, taken: float) -> N
         since_ps = end_ps
     claim.passing = (since_ps - claim.since_ps) / (to_ps - from_ps)
     claim.since_ps = since_ps
+    _note_wait(net, link, from_ps, to_ps, before_ps, to_ps - since_ps)
 
 
 @inner
@@ -177,7 +236,7 @@ def carry_on(net: Net, pair: int, path: int, from_ps: int, to_ps: int) -> None:
     while hop_of(net, hop).item != NONE:
         claim = claim_of(net, hop_of(net, hop).item >> net.class_shift)
         if to_ps - back_ps > reached_of(net, hop).item:
-            size = _sent_between(net, pair, reached_of(net, hop).item, to_ps - back_ps, to_ps)
+            size = sent_between(net, pair, reached_of(net, hop).item, to_ps - back_ps, to_ps)
             claim.came += size / pair_of(net, pair).paths
             reached_of(net, hop).item = to_ps - back_ps
         back_ps += claim.way_ps
@@ -189,22 +248,13 @@ def carry_on(net: Net, pair: int, path: int, from_ps: int, to_ps: int) -> None:
 @inner
 def on_its_way(net: Net, pair: int, hop: int, now_ps: int) -> float:
     """Return the bytes that a queue pair has sent by a path and that have not come to the link at a place in hops."""
-    return _sent_between(net, pair, reached_of(net, hop).item, now_ps, now_ps) / pair_of(net, pair).paths
+    return sent_between(net, pair, reached_of(net, hop).item, now_ps, now_ps) / pair_of(net, pair).paths
 
 
 @inner
 def came_between(net: Net, pair: int, path: int, hop: int, from_ps: int, to_ps: int, now_ps: int) -> float:
-    """Return the bytes of a queue pair that came by a path to the link at a place in hops between two times.
-
-    Waits in queues before it are taken as at present.
-    """
-    passing, at, back_ps = 1.0 / pair_of(net, pair).paths, path_of(net, path).item, 0
-    while at < hop:
-        claim = claim_of(net, hop_of(net, at).item >> net.class_shift)
-        back_ps += claim.way_ps
-        if claim.backlog > 0:
-            back_ps += now_ps - claim.since_ps
-            passing *= claim.passing
-        at += 1
-    to_ps = min(to_ps - back_ps, reached_of(net, hop).item)
-    return _sent_between(net, pair, from_ps - back_ps, to_ps, now_ps) * passing
+    """Return the bytes of a queue pair that came by a path to the link at a place in hops between two times."""
+    first = path_of(net, path).item
+    from_ps = _left_before_ps(net, first, hop, from_ps, now_ps)
+    to_ps = min(_left_before_ps(net, first, hop, to_ps, now_ps), reached_of(net, hop).item)
+    return sent_between(net, pair, from_ps, to_ps, now_ps) / pair_of(net, pair).paths

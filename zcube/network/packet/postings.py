@@ -72,8 +72,9 @@ class Postings:
         if tables.net["resting"][0]:
             wanted["rests"] = self._paths + paths
         if self._settings.skip.mode != "off":
+            links = len(tables["links"])
             wanted |= {"parts": self.flows + count, "probes": self.pairs + pairs, "listed": self.pairs + pairs}
-            wanted |= {"sending": (self.pairs + pairs) * PAST, "told": (self.pairs + pairs) * NOTICES}
+            wanted |= {"late": (2 * links + self.pairs + pairs) * PAST, "told": (self.pairs + pairs) * NOTICES}
         rows = self._settings.window_packets // WINDOW_BITS
         if rows:
             wanted["windows"] = (self.pairs + pairs) * rows

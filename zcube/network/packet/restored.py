@@ -18,6 +18,7 @@ from zcube.network.packet.records import (
     flow_of,
     hop_of,
     link_of,
+    listed_of,
     live_of,
     owner_of,
     packet_of,
@@ -93,11 +94,9 @@ def take_back(net: Net, pair: int, now_ps: int) -> None:
         hop = path_of(net, path).item
         while hop_of(net, hop).item != NONE:
             claim = claim_of(net, hop_of(net, hop).item >> net.class_shift)
-            time_ps = max(claim.since_ps, claim.froze_ps) if claim.backlog > 0 else now_ps
-            while time_ps < now_ps:
-                end_ps = min(end_of(net, time_ps), now_ps)
-                probe_of(net, pair).sent -= came_between(net, pair, path, hop, time_ps, end_ps, now_ps)
-                time_ps = end_ps
+            if claim.backlog > 0:
+                since_ps = max(claim.since_ps, claim.froze_ps)
+                probe_of(net, pair).sent -= came_between(net, pair, path, hop, since_ps, now_ps, now_ps)
             hop += 1
 
 
@@ -133,37 +132,74 @@ def _fill_path(net: Net, first: int, hop: int, now_ps: int) -> None:
 
 @inner
 def _fill(net: Net, first: int, link: int, now_ps: int) -> None:
-    for at in range(net.active):
-        flow = live_of(net, at).item
-        if flow_of(net, flow).part == first:
-            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                # A packet stands where half of it would.
-                probe_of(net, pair).owing = net.mtu / 2.0
+    """Put what has come to a link since its part froze, and stands, before it, in the order in which it came."""
+    _list_crossing(net, first, link)
     claim = claim_of(net, link)
     time_ps = max(claim.since_ps, claim.froze_ps)
     while time_ps < now_ps:
         end_ps = min(end_of(net, time_ps), now_ps)
-        for at in range(net.active):
-            flow = live_of(net, at).item
-            if flow_of(net, flow).part == first:
-                for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
-                    _fill_pair(net, pair, link, time_ps, end_ps, now_ps)
+        most = 0.0
+        for at in range(net.listed):
+            pair = listed_of(net, at).item
+            probe = probe_of(net, pair)
+            probe.coming = 0.0
+            for path in range(pair_of(net, pair).first_path, pair_of(net, pair).first_path + pair_of(net, pair).paths):
+                hop = _crossing(net, path, link)
+                if hop != NONE:
+                    probe.coming += came_between(net, pair, path, hop, time_ps, end_ps, now_ps)
+            most = max(most, probe.coming)
+        # Queue pairs' packets come in turns, as many of each as it has of the bytes.
+        rounds = int(most / net.mtu) + 1
+        for _ in range(rounds):
+            for at in range(net.listed):
+                _fill_pair(net, listed_of(net, at).item, link, rounds)
         time_ps = end_ps
 
 
 @inner
-def _fill_pair(net: Net, pair: int, link: int, from_ps: int, to_ps: int, now_ps: int) -> None:
-    """Let packets of a queue pair stand before a link that came to it in a time."""
+def _list_crossing(net: Net, first: int, link: int) -> None:
+    """List the queue pairs of a part that cross a link."""
+    net.listed = 0
+    for at in range(net.active):
+        flow = live_of(net, at).item
+        if flow_of(net, flow).part == first:
+            for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
+                if _next_crossing(net, pair, link, 0) != NONE:
+                    # A packet stands where half of it would.
+                    probe_of(net, pair).owing = net.mtu / 2.0
+                    listed_of(net, net.listed).item = pair
+                    net.listed += 1
+
+
+@inner
+def _crossing(net: Net, path: int, link: int) -> int:
+    """Return the place in hops at which a path crosses a link, NONE if it does not."""
+    hop = path_of(net, path).item
+    while hop_of(net, hop).item != NONE and hop_of(net, hop).item >> net.class_shift != link:
+        hop += 1
+    return hop if hop_of(net, hop).item != NONE else NONE
+
+
+@inner
+def _next_crossing(net: Net, pair: int, link: int, number: int) -> int:
+    """Return the path by which a queue pair's next packet crosses a link, taken in turns; NONE if none does."""
+    first, paths = pair_of(net, pair).first_path, pair_of(net, pair).paths
+    for step in range(paths):
+        path = first + (number + step) % paths
+        if _crossing(net, path, link) != NONE:
+            return path
+    return NONE
+
+
+@inner
+def _fill_pair(net: Net, pair: int, link: int, rounds: int) -> None:
+    """Let packets of a queue pair stand before a link, of what came to it in a time one part of so many."""
     probe = probe_of(net, pair)
-    for path in range(pair_of(net, pair).first_path, pair_of(net, pair).first_path + pair_of(net, pair).paths):
-        hop = path_of(net, path).item
-        while hop_of(net, hop).item != NONE and hop_of(net, hop).item >> net.class_shift != link:
-            hop += 1
-        if hop_of(net, hop).item != NONE:
-            probe.owing += came_between(net, pair, path, hop, from_ps, to_ps, now_ps)
-            while probe.owing >= net.mtu:
-                probe.owing -= net.mtu
-                _stand(net, pair, path_of(net, path).item, hop)
+    probe.owing += probe.coming / rounds
+    while probe.owing >= net.mtu:
+        probe.owing -= net.mtu
+        path = _next_crossing(net, pair, link, pair_of(net, pair).sent)
+        _stand(net, pair, path_of(net, path).item, _crossing(net, path, link))
 
 
 @inner

@@ -234,10 +234,9 @@ def _alone(tables: Tables, pattern: Pattern) -> Tables:
         parts=len(flows),
         probes=len(pairs),
         reached=len(pattern.hops),
-        sending=len(pairs) * PAST,
+        late=(2 * len(links) + len(pairs)) * PAST,
         told=len(pairs) * NOTICES,
         listed=len(pairs),
-        coming=len(links) * PAST,
         log=PAUSE_LOG_ROWS,
         **{table: len(flows) for table in ("starts", "done", "live")},
     )

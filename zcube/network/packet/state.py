@@ -346,7 +346,8 @@ PROBE = np.dtype(
         ("chance", "f8"),  # that it is marked
         ("way_ps", "i8"),  # what these take to their host
         ("draws", "i8"),  # of packets that leave queues which mark
-        ("owing", "f8"),  # scratch: bytes that stand in a queue and are not yet in packets
+        ("coming", "f8"),  # scratch: bytes that came to a queue in a time
+        ("owing", "f8"),  # scratch: of these and of those before, bytes that are not yet in packets
         ("moved", "i8"),  # packets by which it was last advanced
     ],
     align=True,
@@ -357,6 +358,7 @@ CLAIM = _whole_lines(
         ("came", "f8"),  # bytes that came to it in this step
         ("backlog", "f8"),  # bytes in its queue
         ("since_ps", "i8"),  # when what leaves its queue now came to it
+        ("empty_ps", "i8"),  # since when its queue has been empty, NEVER where it is not
         ("passing", "f8"),  # of what leaves its queue now, bytes that leave per byte that came
         ("depth", "f8"),  # bytes in it in the middle of the next step, if it goes on so
         ("way_ps", "i8"),  # what a packet takes over it
