@@ -120,13 +120,17 @@ def _gather(net: Net, first: int, last: int) -> int:
     """Move the events of some buckets to scratch, and return how many; if not all, there is no room for a block more."""
     start_ps = first << net.bucket_shift
     count = from_lanes(net, start_ps, (last + 1) << net.bucket_shift)
-    while net.filed > 0:
-        bucket = next_filed(net, first)
-        if bucket > last:
+    # Mostly one bucket is taken: whether it holds events is seen without a search for the next one that does.
+    bucket = first
+    while bucket <= last:
+        row = bucket_of(net, bucket & (net.buckets - 1))
+        if row.count > 0:
+            count = from_blocks(net, bucket, count, start_ps)
+            if row.count > 0:
+                break
+        if bucket == last or net.filed == 0:
             break
-        count = from_blocks(net, bucket, count, start_ps)
-        if bucket_of(net, bucket & (net.buckets - 1)).count > 0:
-            break
+        bucket = next_filed(net, bucket + 1)
     return count
 
 
