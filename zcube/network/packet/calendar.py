@@ -171,6 +171,28 @@ def _sorted(net: Net, first: int, last: int) -> int:
 @inner
 def _chained(net: Net, first: int, count: int) -> int:
     """Return sorted events of scratch as a chain, those of one time and key in the order of their numbers."""
+    if _chain(net, first, count) > 0:
+        _order_ties(net, first, count)
+        _chain(net, first, count)
+    return slot_sorted(net, first)
+
+
+@inner
+def _chain(net: Net, first: int, count: int) -> int:
+    """Chain events of scratch, and return how many have the time and key of the one before, which few have."""
+    after, ties = NONE, 0
+    for at in range(first + count - 1, first, -1):
+        slot = slot_sorted(net, at)
+        packet_of(net, slot).next = after
+        after = slot
+        ties += int(sorting_of(net, at - 1).item >> PLACE_WIDTH == sorting_of(net, at).item >> PLACE_WIDTH)
+    packet_of(net, slot_sorted(net, first)).next = after
+    return ties
+
+
+@inner
+def _order_ties(net: Net, first: int, count: int) -> None:
+    """Bring sorted events of scratch that have one time and key into the order of their numbers."""
     for at in range(first + 1, first + count):
         place = at
         while place > first and sorting_of(net, place - 1).item >> PLACE_WIDTH == sorting_of(net, place).item >> PLACE_WIDTH:
@@ -179,12 +201,6 @@ def _chained(net: Net, first: int, count: int) -> int:
             one, other = sorting_of(net, place - 1), sorting_of(net, place)
             one.item, other.item = other.item, one.item
             place -= 1
-    after = NONE
-    for at in range(first + count - 1, first - 1, -1):
-        slot = slot_sorted(net, at)
-        packet_of(net, slot).next = after
-        after = slot
-    return after
 
 
 @inner

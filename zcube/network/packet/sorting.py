@@ -72,9 +72,9 @@ def sort_scratch(net: Net, count: int) -> int:
     tally_of(net, 0).item = 0
     for at in range(1, count):
         differing |= sorting_of(net, at).item ^ sorting_of(net, 0).item
-        if sorting_of(net, at).item < sorting_of(net, at - 1).item:
-            tally_of(net, min(runs, FEW_RUNS)).item = at
-            runs += 1
+        # Where a run begins cannot be guessed, and so is no branch: a place noted where none does is written over.
+        tally_of(net, min(runs, FEW_RUNS)).item = at
+        runs += int(sorting_of(net, at).item < sorting_of(net, at - 1).item)
     if runs <= FEW_RUNS:
         return _by_merging(net, count, runs)
     # The places differ too; they need not be sorted by.
