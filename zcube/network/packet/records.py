@@ -65,11 +65,10 @@ def _row(table: str) -> Callable[[Net, int], Any]:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place, at = builder.gep(arguments[0], [ir.Constant(_WORD, offset)]), arguments[1]
-        address = builder.load(builder.bitcast(place, _WORD.as_pointer()))
+        address = builder.load(builder.bitcast(place, _BYTE.as_pointer().as_pointer()))
         # Tables stay where they are while kernels run, so that this is loaded once and not again after every write.
         address.set_metadata("invariant.load", builder.module.add_metadata([]))
-        place = builder.add(address, builder.mul(at, ir.Constant(_WORD, dtype.itemsize)))
-        return builder.inttoptr(place, context.get_value_type(record))
+        return builder.gep(address, [builder.mul(at, ir.Constant(_WORD, dtype.itemsize))])
 
     infer_global(row, types.Function(Rule))
     lower_builtin(row, Row, types.int64)(generate)

@@ -26,7 +26,7 @@ class Row(types.Type):
 
     Parameters
     ----------
-    name : str
+    table : str
         Of what it is a row of.
     dtype : dtype
         Of numbers and of records of these.
@@ -34,17 +34,17 @@ class Row(types.Type):
         Fields that have the same value in every such row.
     """
 
-    def __init__(self, name: str, dtype: np.dtype[Any], known: Mapping[str, int | float] = MappingProxyType({})):
-        self.known = known
+    def __init__(self, table: str, dtype: np.dtype[Any], known: Mapping[str, int | float] = MappingProxyType({})):
+        self.table, self.known = table, known
         self.places: dict[str, int] = {}
         self.stored: dict[str, Any] = {}
         assert dtype.fields is not None
         for field, (kind, offset, *_) in dtype.fields.items():
             self.places[field] = offset
-            self.stored[field] = from_dtype(kind) if kind.fields is None else Row(f"{name}.{field}", kind)
+            self.stored[field] = from_dtype(kind) if kind.fields is None else Row(f"{table}.{field}", kind)
         # A type's name is part of that of every function which takes it.
         form = repr((dtype.descr, sorted(known.items())))
-        super().__init__(f"Row({name}, {hashlib.sha256(form.encode()).hexdigest()[:16]})")
+        super().__init__(f"Row({table}, {hashlib.sha256(form.encode()).hexdigest()[:16]})")
 
 
 @register_model(Row)
@@ -74,12 +74,20 @@ def _place(context: Any, builder: Any, kind: Row, row: Any, field: str) -> Any:
     return builder.bitcast(place, context.get_data_type(kind.stored[field]).as_pointer())
 
 
+def _of_field(module: Any, kind: Row, field: str) -> Any:
+    """Return what tells LLVM that a write to another field, or to another table, leaves this one as it is."""
+    root = module.add_metadata(["rows of tables"])
+    own = module.add_metadata([f"{kind.table}.{field}", root, ir.Constant(_WORD, 0)])
+    return module.add_metadata([own, own, ir.Constant(_WORD, 0)])
+
+
 @lower_getattr_generic(Row)
 def _read(context: Any, builder: Any, kind: Row, row: Any, field: str) -> Any:
     stored = kind.stored[field]
     if isinstance(stored, Row):
         return builder.gep(row, [ir.Constant(_WORD, kind.places[field])], inbounds=True)
-    value = context.unpack_value(builder, stored, _place(context, builder, kind, row, field))
+    value = builder.load(_place(context, builder, kind, row, field))
+    value.set_metadata("tbaa", _of_field(builder.module, kind, field))
     return context.cast(builder, value, stored, _as_held(stored))
 
 
@@ -88,4 +96,5 @@ def _write(context: Any, builder: Any, signature: Any, arguments: Any, field: st
     kind, given = signature.args
     stored = kind.stored[field]
     value = context.cast(builder, arguments[1], given, stored)
-    context.pack_value(builder, stored, value, _place(context, builder, kind, arguments[0], field))
+    written = builder.store(value, _place(context, builder, kind, arguments[0], field))
+    written.set_metadata("tbaa", _of_field(builder.module, kind, field))
