@@ -119,7 +119,8 @@ def _advance(net: Net, to_ps: int, most_events: int) -> int:
             net.events += 1
             pop_start(net)
             start_flow(net, flow)
-            take_ready(net)
+            if net.spanning == 1:
+                take_ready(net)
             continue
         if net.free_count < 8:
             return NEEDS_PACKETS
@@ -135,7 +136,8 @@ def _advance(net: Net, to_ps: int, most_events: int) -> int:
             other_event(net, slot, kind, packet_of(net, slot).key & LARGEST_NUMBER)
             if net.given_up != NONE:
                 return GIVES_UP
-        take_ready(net)
+        if net.spanning == 1:
+            take_ready(net)
     return SPENT
 
 

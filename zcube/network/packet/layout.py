@@ -99,7 +99,7 @@ NET = np.dtype(
         ("log_room", "i8"),
         ("logged", "i8"),  # pauses that have ended
         ("now_ps", "i8"),
-        ("ready", "i8"),  # queue pair whose READY is due now and not in the calendar, NONE between events
+        ("ready", "i8"),  # where queue pairs span ports, the one whose READY is due now and not filed, NONE between events
         ("bucket", "i8"),  # absolute number of the calendar's current bucket
         ("reach", "i8"),  # buckets that are taken in hand at once
         ("most_reach", "i8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zcube.network.kernels import inner
+from zcube.network.kernels import inlined, inner
 from zcube.network.packet.arrivals import put_on_last
 from zcube.network.packet.buffers import release
 from zcube.network.packet.calendar import put, put_after
@@ -25,7 +25,7 @@ def ends_path(net: Net, link: int, hop: int) -> bool:
     return link_of(net, link).to_switch == NONE and (net.relaying == 0 or hop_of(net, hop + 1).item == NONE)
 
 
-@inner
+@inlined
 def transmit(net: Net, link: int, slot: int, payload: int) -> None:
     """Put a packet on an idle link."""
     now_ps = net.now_ps
