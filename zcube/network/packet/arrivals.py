@@ -1,8 +1,9 @@
 """The last link of a path: what of a flow is under way on it, and which arrivals nothing but the flow's count depends on.
 
-In a plain network, see :mod:`zcube.network.packet.plain`, an unmarked packet does nothing at a host but to be counted, unless
-it is the last of its flow. It is counted when it is put on the last link, if it arrives by the time that the network is to be
-advanced to, and no event is filed for it: whoever looks at the network then finds what the event would have left.
+In a network that is plain but for the queues of a link, see :mod:`zcube.network.packet.plain`, an unmarked packet does nothing
+at a host but to be counted, unless it is the last of its flow. It is counted when it is put on the last link, if it arrives by
+the time that the network is to be advanced to, and no event is filed for it: whoever looks at the network then finds what the
+event would have left.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from zcube.network.kernels import inner
 from zcube.network.packet.calendar import give_back, put, take_free
-from zcube.network.packet.plain import is_plain
+from zcube.network.packet.plain import is_plain_but_for_queues
 from zcube.network.packet.records import flow_of, owner_of, packet_of
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, Net
@@ -21,7 +22,7 @@ from zcube.network.packet.state import ARRIVAL, KEY_BITS, Net
 
 def may_be_unseen(net: np.ndarray, settings: PacketSettings) -> bool:
     """Return whether arrivals in a network, by its NET [1], may go without events, which skipping of parts would miss."""
-    return is_plain(net) and settings.skip.mode == "off"
+    return is_plain_but_for_queues(net) and settings.skip.mode == "off"
 
 
 @inner

@@ -13,6 +13,8 @@ import numpy as np
 
 from zcube.network.packet.state import NONE, NOWHERE, ONE_PATH
 
+#: A link has one queue: its number is the link's, and whose turn it is need not be asked.
+ONE_QUEUE: Mapping[str, int] = MappingProxyType({"class_shift": 0, "classes": 1})
 #: Fields of NET that nothing changes while packets move, as they are in a plain network.
 PLAIN: Mapping[str, int | float] = MappingProxyType(
     {
@@ -20,6 +22,7 @@ PLAIN: Mapping[str, int | float] = MappingProxyType(
         "adaptive": NOWHERE,
         "avoided": 0,
         "choice": ONE_PATH,
+        **ONE_QUEUE,
         "control": NONE,
         "failing": 0,
         "frozen": 0,
@@ -42,4 +45,9 @@ PLAIN: Mapping[str, int | float] = MappingProxyType(
 
 def is_plain(net: np.ndarray) -> bool:
     """Return whether a network is plain, by its NET [1]."""
-    return all(net[field][0] == value for field, value in PLAIN.items())
+    return is_plain_but_for_queues(net) and all(net[field][0] == value for field, value in ONE_QUEUE.items())
+
+
+def is_plain_but_for_queues(net: np.ndarray) -> bool:
+    """Return whether a network is plain, or would be if its links had one queue each."""
+    return all(net[field][0] == value for field, value in PLAIN.items() if field not in ONE_QUEUE)
