@@ -22,7 +22,7 @@ def is_drawn_plain(seed):
     return has_plain_engine(draw_settings(draw))
 
 
-PLAIN_DRAWS = [seed for seed in range(60) if is_drawn_plain(seed)]
+PLAIN_DRAWS = [seed for seed in range(180) if is_drawn_plain(seed)]
 
 
 @pytest.mark.parametrize("seed", PLAIN_DRAWS)
@@ -47,6 +47,7 @@ def test_plain_networks_move_alike_by_either_engine(monkeypatch, seed):
         {"path_choice": "adaptive"},
         {"pfc_watchdog_s": 1e-3},
         {"pause_quanta": 100},
+        {"priorities": 2},
         {"traffic_classes": 2},
         {"pfc": False, "recovery": "go-back-n"},
         {"pfc": False, "recovery": "selective", "trimming": True},

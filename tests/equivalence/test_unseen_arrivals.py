@@ -48,7 +48,7 @@ def run_in_steps(seed, unseen, fabric="zcube-n16", **more):
 
 @pytest.mark.parametrize("seed", PLAIN_DRAWS[:12])
 def test_whoever_looks_finds_the_same(seed):
-    more = [{}, {"cell_bytes": 20_000}][seed % 2]
+    more = [{}, {"cell_bytes": 20_000}, {"priorities": 2}][seed % 3]
     (one, unseen), (other, seen) = (run_in_steps(seed, choice, **more) for choice in (1, 0))
     assert one._tables.net["unseen"][0] == 1
     assert unseen == seen
