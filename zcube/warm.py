@@ -187,7 +187,7 @@ def other_kernels() -> None:
     """Compile what few verbs use: lists of equal paths, capacities that change, deadlocks, steady packets, every control."""
     from zcube.network.packet.control import place_handlers
     from zcube.network.packet.controls import BUILT_IN
-    from zcube.network.packet.failures import schedule_failures
+    from zcube.network.packet.failure_schedule import schedule_failures
     from zcube.network.packet.model import PacketModel
     from zcube.network.packet.settings import PacketSettings
     from zcube.network.packet.skip_settings import Skip

@@ -159,7 +159,7 @@ def test_few_sources_are_read_at_a_start():
     assert of_engines == {f"zcube.serving.{name}" for name in ("decode_batch", "prefix_cache", "router")} | {
         "zcube.llm.decode_steps"
     }
-    assert sum(map(len, sources.values())) < 640_000
+    assert sum(map(len, sources.values())) < 600_000
 
 
 def loaded_by(*arguments: str) -> set[str]:

@@ -16,13 +16,12 @@ from zcube.network.kernels import inner
 from zcube.network.packet.calendar import give_back, put, take_free
 from zcube.network.packet.plain import is_plain_but_for_queues
 from zcube.network.packet.records import flow_of, owner_of, packet_of
-from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.state import ARRIVAL, KEY_BITS, Net
 
 
-def may_be_unseen(net: np.ndarray, settings: PacketSettings) -> bool:
+def may_be_unseen(net: np.ndarray, skips: bool) -> bool:
     """Return whether arrivals in a network, by its NET [1], may go without events, which skipping of parts would miss."""
-    return is_plain_but_for_queues(net) and settings.skip.mode == "off"
+    return is_plain_but_for_queues(net) and not skips
 
 
 @inner

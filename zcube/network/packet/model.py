@@ -21,7 +21,7 @@ from zcube.network.packet.arrivals import may_be_unseen
 from zcube.network.packet.build import idle_network
 from zcube.network.packet.control import link_control, place_handlers
 from zcube.network.packet.counts import DelayTable, PacketCounts, PauseLog, QueueTable
-from zcube.network.packet.failures import schedule_failures
+from zcube.network.packet.failure_schedule import schedule_failures
 from zcube.network.packet.plain import is_plain
 from zcube.network.packet.postings import Postings
 from zcube.network.packet.reuse import Reuse
@@ -98,7 +98,7 @@ class PacketModel:
         self._tables.net["matched_ps"] = -1
         moving = engine.advance_plain if is_plain(self._tables.net) else engine.advance
         self._engine = moving if self.settings.skip.mode == "off" else steady.advance
-        self._tables.net["unseen"] = may_be_unseen(self._tables.net, self.settings)
+        self._tables.net["unseen"] = may_be_unseen(self._tables.net, self.settings.skip.mode != "off")
         self._written = self._engine is moving and runs_as_written(moving)
         place_handlers(self._tables, self.settings.control, self._written)
         self._postings = Postings(self._tables, link_set, self.settings, path_split)

@@ -46,7 +46,8 @@ def only_row(row: Row) -> Callable[[np.ndarray], Net]:
 
 
 net_of = only_row(Row("net", NET))
-plain_net_of = only_row(Row("plain net", NET, PLAIN))
+# The same table, of which more is known: a write by one engine's type of row is to be seen by the other's.
+plain_net_of = only_row(Row("net", NET, PLAIN))
 
 
 def _row(table: str) -> Callable[[Net, int], Any]:
