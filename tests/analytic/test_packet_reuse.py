@@ -8,6 +8,7 @@ from packet_networks import Network, flows, run
 from pydantic import ValidationError
 
 from zcube.network.packet.settings import PacketSettings
+from zcube.network.packet.settlement import settle
 
 SIZE = 4096 * 300
 BUFFER = {"buffer_bytes": 1 << 21, "congestion_control": "none"}
@@ -169,6 +170,26 @@ def test_marks_drawn_at_random_are_reused_only_if_asked_for(quantum, reused):
     else:
         assert len(set(reuse_ps[::2].tolist())) == 1 and reuse.counts.notifications % 5 == 0 < reuse.counts.notifications
         assert np.mean(reuse_ps) == pytest.approx(np.mean(off_ps), rel=0.1)
+
+
+def test_an_interrupt_while_a_part_settles_leaves_what_switches_hold_as_it_was(monkeypatch):
+    settled = []
+
+    def interrupted(*given):
+        settled.append(given)
+        if len(settled) == 2:
+            raise KeyboardInterrupt
+        return settle(*given)
+
+    monkeypatch.setattr("zcube.network.packet.reuse.settle", interrupted)
+    rows = [(first + sender, first + 4, SIZE) for first in (0, 5) for sender in range(2)]
+    later = [(10 + sender, 14 + 3 * part, SIZE // 4, 1e-5) for part in range(2) for sender in (3 * part, 3 * part + 1)]
+    model = stars(400.0, hosts=20).model(buffer_bytes=1 << 26, congestion_control="none", skip={"mode": "reuse"})
+    model.send(flows(*rows, *later))
+    with pytest.raises(KeyboardInterrupt):
+        model.advance(float("inf"))
+    used = model._tables["switches"]["used"]
+    assert used[0] == model._reuse._held[0] > 0
 
 
 def test_what_is_known_stays_within_its_memory():

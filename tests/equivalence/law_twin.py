@@ -374,6 +374,12 @@ class Law:
         """Return whether what came by a link is near a pause."""
         return not link.to_host and link.inside > 0 and self.is_much(link.target, link.inside, filled[link.target])
 
+    def is_forgotten(self, link, now):
+        """Return whether when that came which leaves a queue will soon be older than any rate of late."""
+        forgotten = link.backlog > 0 and link.since - link.coming.oldest(now) < 4 * self.apart
+        self.forgotten += forgotten
+        return forgotten
+
     # Queues of a part that thaws
 
     def lower(self, link, now):

@@ -16,7 +16,7 @@ class Rates:
         self.apart, self.kept = apart, [0.0] * PAST
 
     def place(self, time):
-        return max(time, 0) // self.apart % PAST
+        return time // self.apart % PAST
 
     def put(self, place, rate):
         self.kept[place] = float(np.float32(rate))

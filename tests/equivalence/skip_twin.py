@@ -28,7 +28,8 @@ class SkippingTwin(Law, Twin):
         self.skip, self.live, self.parts, self.looks, self.look_at = settings.skip, [], {}, 0, NEVER
         self.skips, self.joins, self.kinds_seen = 0, 0, set()
         self.told_at_freeze = self.told_at_thaw = self.put_back_packets = self.mixed_ports = 0
-        self.taken_in, self.frozen_again, self.tight_thaws, self.waits, self.most_told, self.marked_before = [], [], 0, 0, 0, 0
+        self.taken_in, self.frozen_again, self.tight_thaws, self.waits = [], [], 0, 0
+        self.most_told = self.marked_before = self.forgotten = 0
         self.starts = sorted((round(start * 1e12), number) for number, start in enumerate(flows.start_s))
         full, up = settings.unit_bytes * 8, link_set.capacity_bps > 0
         packets = self.skip.window_packets * full / link_set.capacity_bps[link_set.leaves_gpu & up].min()
@@ -128,7 +129,7 @@ class SkippingTwin(Law, Twin):
                     due, part.until = False, now + self.window
                 queues = [queue for pair in flow.pairs for path in pair.paths for queue in path]
                 if part.kind == "law":
-                    tight = any(self.is_filled(queue.link, filled) for queue in queues)
+                    tight = any(self.is_filled(queue.link, filled) or self.is_forgotten(queue.link, now) for queue in queues)
                 else:
                     tight = any(self.is_near(queue) for queue in queues)
                 if due or tight:

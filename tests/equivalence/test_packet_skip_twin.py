@@ -208,6 +208,12 @@ def test_what_leaves_a_queue_may_have_been_marked_by_the_one_before():
     assert twin.joins == 1 and twin.marked_before > 0
 
 
+def test_what_came_too_long_ago_to_tell_when_moves_packet_by_packet():
+    """Four transfers at line rate bring what stands longer than rates of late are kept, here 16 us."""
+    rows = [*SHARED, *((sender, 2, 1_000_000, 1.2e-4 + sender * 1e-6) for sender in (0, 1, 3, 4))]
+    assert by_law(rows, buffer_bytes=1 << 27, pfc_alpha=8.0, skip={"window_packets": 4, "steps": 4}).forgotten > 0
+
+
 def test_what_thaws_near_a_pause_is_counted_once_where_others_stand_in_the_same_switch():
     """Two parts fill queues of one switch; one comes near a pause, and the other, a quarter as deep by each link, does not."""
     rows = [(0, 2, SIZE), (1, 2, SIZE, 1e-5), (4, 6, SIZE), (5, 6, SIZE, 1e-5)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from packet_networks import Network, flows, run
 
 from zcube.fabric.catalog import load_fabric
 from zcube.network.packet.footprint import memory_bound_bytes
@@ -50,6 +51,60 @@ def table_of(rows):
 def model_of(name, chosen, split):
     fabric = FABRICS[name]
     return packet_model(fabric, routing_for(fabric), PacketSettings(**chosen, skip={"mode": "steady"}), split)
+
+
+def pods():
+    """Two pods of two leaves of two hosts each, a spine in each pod, and a core: one, three or five switches on a path."""
+    network = Network(
+        *((f"h{host}", f"l{host // 2}") for host in range(8)),
+        *((f"l{leaf}", f"s{leaf // 2}") for leaf in range(4)),
+        *((f"s{pod}", "c") for pod in range(2)),
+        latency_s=500e-9,
+    )
+    for one in range(8):
+        for other in set(range(8)) - {one}:
+            up, down = ((f"h{host}", f"l{host // 2}", f"s{host // 4}") for host in (one, other))
+            met = next(level for level in range(4) if level == 3 or up[level] == down[level])
+            network.path(*up[: met + 1], *(["c"] if met == 3 else []), *reversed(down[:met]))
+    return network
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.lists(
+        st.tuples(
+            *(st.integers(0, 7), st.sampled_from([0, 5]), st.integers(1_000_000, 30_000_000)), st.sampled_from([0, 0, 10, 50])
+        ),
+        min_size=3,
+        max_size=7,
+    ),
+    quick=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@example(
+    rows=[
+        (5, 6, 19815073, 50),
+        (1, 0, 26978937, 0),
+        (7, 0, 9202714, 0),
+        (4, 0, 27546424, 0),
+        (5, 6, 9203511, 0),
+        (4, 0, 6106093, 9),
+    ],
+    quick=False,
+    seed=84,
+)
+def test_when_it_all_begins_changes_nothing(rows, quick, seed):
+    """Later by a power of two of picoseconds, a whole number of all times that are kept."""
+    rows = [(a if a != b else (b + 1) % 8, b, size, start) for a, b, size, start in rows]
+    chosen = {"congestion_control": "dcqcn", "seed": seed, "skip": {"mode": "steady"}}
+    if quick:
+        chosen["marking"] = [{"up_to_gbps": 400, "kmin_bytes": 20_000, "kmax_bytes": 200_000, "pmax": 0.5}]
+    found = []
+    for later_ps in (0, 1 << 43):
+        model = pods().model(**chosen)
+        finish_ps = run(model, flows(*((*row[:3], (row[3] * 10**6 + later_ps) / 1e12) for row in rows)))
+        found.append(((finish_ps - later_ps).tolist(), model.counts))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", FABRICS)

@@ -7,6 +7,8 @@ leaves its queue came to it a while ago, and of what leaves a queue pair has the
 
 from __future__ import annotations
 
+import numpy as np
+
 from zcube.network.kernels import inner
 from zcube.network.packet.records import (
     claim_of,
@@ -20,6 +22,9 @@ from zcube.network.packet.records import (
 )
 from zcube.network.packet.state import NEVER, NONE, PAST, Net
 from zcube.network.packet.wire import wire_ps
+
+#: Rates of late that are to lie before what leaves a queue came to it.
+KNOWN_RATES = 4
 
 
 @inner
@@ -43,7 +48,7 @@ def _sending(net: Net, pair: int) -> int:
 @inner
 def _place_of(net: Net, time_ps: int) -> int:
     """Return which of the rates of late is that of a time."""
-    return max(time_ps, 0) >> net.past_shift & (PAST - 1)
+    return time_ps >> net.past_shift & (PAST - 1)
 
 
 @inner
@@ -152,7 +157,9 @@ def wait_at(net: Net, link: int, time_ps: int, now_ps: int) -> int:
     oldest_ps = end_of(net, _oldest_ps(net, now_ps))
     time_ps = max(min(time_ps, now_ps), oldest_ps + 1) - 1
     first, begin_ps = _waits(net, link), time_ps >> net.past_shift << net.past_shift
-    before, after = late_of(net, first + _place_of(net, begin_ps - 1)).item, late_of(net, first + _place_of(net, begin_ps)).item
+    # Kept in single precision, told apart in double.
+    before = np.float64(late_of(net, first + _place_of(net, begin_ps - 1)).item)
+    after = np.float64(late_of(net, first + _place_of(net, begin_ps)).item)
     return int(before + (after - before) * ((time_ps + 1 - begin_ps) / (min(end_of(net, begin_ps), now_ps) - begin_ps)))
 
 
@@ -203,6 +210,13 @@ def move_since(net: Net, link: int, from_ps: int, to_ps: int, taken: float) -> N
     claim.passing = (since_ps - claim.since_ps) / (to_ps - from_ps)
     claim.since_ps = since_ps
     _note_wait(net, link, from_ps, to_ps, before_ps, to_ps - since_ps)
+
+
+@inner
+def is_forgotten(net: Net, link: int) -> bool:
+    """Return whether when that came which leaves a queue now will soon no longer be known."""
+    claim = claim_of(net, link)
+    return claim.backlog > 0 and claim.since_ps - _oldest_ps(net, net.now_ps) < KNOWN_RATES << net.past_shift
 
 
 @inner

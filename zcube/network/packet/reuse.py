@@ -79,9 +79,19 @@ class Reuse:
         now_ps = int(tables["flows"]["start_ps"][flows[0]])
         net["now_ps"] = net["matched_ps"] = now_ps
         self.release(now_ps)
-        # Parts are equal where what moves packet by packet is.
         switches = tables["switches"]
+        # Parts are equal where what moves packet by packet is.
         switches["used"] -= self._held
+        try:
+            self._start(flows, to_ps)
+        finally:
+            switches["used"] += self._held
+        np.maximum(switches["peak"], switches["used"], out=switches["peak"])
+
+    def _start(self, flows: IntArray, to_ps: int) -> None:
+        """Let parts go as their equals went, and start the flows of the others."""
+        tables, net = self._tables, self._tables.net
+        now_ps, switches = int(net["now_ps"][0]), tables["switches"]
         parts = parts_of(tables, flows)
         patterns = [pattern_of(tables, part, self._quantum) if is_idle(tables, part.links) else None for part in parts]
         times = Counter(pattern.key for pattern in patterns if pattern)
@@ -97,8 +107,6 @@ class Reuse:
                 self._hold(now_ps + one.quiet_ps, pattern.switches, one.most)
             else:
                 push_starts(net, part.flows)
-        switches["used"] += self._held
-        np.maximum(switches["peak"], switches["used"], out=switches["peak"])
 
     def _hold(self, until_ps: int, switches: IntArray, most: IntArray) -> None:
         """Count what a part holds of its switches as used until some time."""

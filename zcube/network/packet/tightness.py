@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zcube.network.kernels import inner
 from zcube.network.packet.parts import is_much, is_near
-from zcube.network.packet.past import came_between, on_its_way
+from zcube.network.packet.past import came_between, is_forgotten, on_its_way
 from zcube.network.packet.records import claim_of, flow_of, hop_of, link_of, listed_of, pair_of, path_of, switch_of
 from zcube.network.packet.state import NONE, Net
 from zcube.network.packet.weighed import is_led, list_pairs
@@ -118,7 +118,7 @@ def _is_much(net: Net, switch: int, inside: float) -> bool:
 
 @inner
 def is_tight(net: Net, flow: int) -> bool:
-    """Return whether a buffer on a flow's paths is near a pause, for one that is advanced by rate."""
+    """Return whether a buffer on the paths of a flow advanced by rate is near a pause, or holds what came too long ago."""
     led = is_led(net, flow)
     for pair in range(flow_of(net, flow).first_pair, flow_of(net, flow).end_pair):
         first = pair_of(net, pair).first_path
@@ -129,7 +129,7 @@ def is_tight(net: Net, flow: int) -> bool:
                 if not led:
                     if is_near(net, link, hop_of(net, hop).item):
                         return True
-                elif _is_filled(net, link):
+                elif _is_filled(net, link) or is_forgotten(net, link):
                     return True
                 hop += 1
     return False
