@@ -35,6 +35,17 @@ def test_the_ports_that_matter_were_paused_longest_or_are_deepest() -> None:
     assert ports_that_matter(np.zeros(3), np.zeros(3, dtype=int), host[:3], 4).tolist() == []
 
 
+@pytest.mark.parametrize("hosts", [3, 4, 8])
+def test_there_are_no_bins_before_anything_has_happened(hosts: int) -> None:
+    """Also where rows of as many queues would fit a table that is still empty."""
+    model = star(hosts).model(bin_s=1e-6)
+    model.send(flows((0, 1, 1000, 1e-3)))
+    model.advance(1e-6)
+    assert model.depth_bins().shape == model.pause_bins_s().shape == (0, 2 * hosts)
+    model.advance(2e-3)
+    assert model.depth_bins().shape[0] > 1000
+
+
 def test_a_queue_that_nothing_joins_is_as_deep_as_what_is_left() -> None:
     """Two hosts send 100 packets each at line rate to one; half of them wait, and leave one by one once no more come."""
     model = star(3).model(bin_s=1e-6, pfc_threshold="static", xoff_bytes=1 << 20, congestion_control="none")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from test_as_written import assert_equal_packets, run_packets
@@ -9,6 +11,7 @@ from test_packet_twin import draw_settings
 
 from zcube.network.packet import engine, model, postings, steady
 from zcube.network.packet.engine_choice import has_plain_engine
+from zcube.network.packet.layout import TABLES
 from zcube.network.packet.plain import is_plain
 from zcube.network.packet.settings import PacketSettings
 from zcube.network.packet.skip_settings import Skip
@@ -64,6 +67,17 @@ def test_what_is_not_plain_has_the_engine_of_all(settings):
 def test_skipping_goes_by_its_own_engine():
     draw = np.random.default_rng(PLAIN_DRAWS[0])
     assert run_packets(draw, skip={"mode": "steady"})[0]._engine is steady.advance
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_two_tables_share_memory(seed):
+    """As kernels are compiled to believe, so that a write to one leaves what has been read of another."""
+    more = [{}, {"skip": {"mode": "reuse"}, "pfc": True, "path_choice": "static"}][seed % 2]
+    tables = run_packets(np.random.default_rng(seed), **more)[0]._tables
+    spans = [(int(tables.net[f"{name}_at"][0]), tables[name].nbytes) for name in TABLES]
+    spans.append((tables.net.ctypes.data, tables.net.nbytes))
+    spans.sort()
+    assert all(first + size <= after for (first, size), (after, _) in pairwise(spans))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -397,7 +397,10 @@ class PacketModel:
         return self._binned("pause_bins") / PS
 
     def _binned(self, name: str) -> IntArray:
-        return self._tables[name].reshape(-1, len(self._tables["queues"])) if self._bin_ps else np.zeros((0, 0), dtype=np.int64)
+        if not self._bin_ps:
+            return np.zeros((0, 0), dtype=np.int64)
+        queues, bins = len(self._tables["queues"]), int(self._tables.net["bins_end_ps"][0]) // self._bin_ps
+        return self._tables[name][: bins * queues].reshape(bins, queues)
 
     @property
     def _bin_ps(self) -> int:
